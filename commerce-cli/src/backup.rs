@@ -1,0 +1,40 @@
+//! `commerce backup`: a consistent copy of the store while it is in use.
+
+use crate::database::{Access, Database};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::progress;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Copies the store, as it is at one instant, while it is in use.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Backup {
+    /// The file to write. A file that is there already is left alone.
+    file: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Copied {
+    file: String,
+    pages: u64,
+}
+
+impl Backup {
+    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), Failure> {
+        let file = self.file.display();
+        let store = database.open(Access::Existing)?;
+        if self.file.symlink_metadata().is_ok() {
+            return Err(Failure::usage(format!("{file} exists already: name a new file")));
+        }
+        let bar = progress::counted("pages", 0);
+        let mut pages = 0;
+        store.backup(&self.file, &mut |at| {
+            pages = at.total_pages;
+            bar.set_length(at.total_pages);
+            bar.set_position(at.copied_pages);
+        })?;
+        bar.finish_and_clear();
+        output.give(&Copied { file: file.to_string(), pages }, |_| format!("copied to {file}"))
+    }
+}

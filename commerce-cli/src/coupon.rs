@@ -1,0 +1,176 @@
+//! `commerce coupon`: campaigns, and the coupons that customers claimed from them.
+
+use crate::desk::Desk;
+use crate::failure::Failure;
+use crate::table::{Rows, facts, or_dash};
+use crate::values::{self, KeyArg, PageArgs};
+use commerce_core::{
+    AddCoupon, ClaimCoupon, CouponId, CustomerId, Discount, Money, OwnedCoupon, OwnedCouponStatus,
+    Timestamp,
+};
+
+/// Starts campaigns, gives out their coupons and shows them.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum Coupon {
+    /// Starts a campaign.
+    Add(Add),
+    /// Lists the campaigns by id.
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Shows one campaign.
+    Show {
+        /// The campaign's id.
+        #[arg(value_parser = values::id::<CouponId>)]
+        id: CouponId,
+    },
+    /// Claims a coupon for a customer: first come, first served, one each.
+    Claim {
+        /// The campaign's id.
+        #[arg(value_parser = values::id::<CouponId>)]
+        coupon: CouponId,
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        customer: CustomerId,
+        #[command(flatten)]
+        key: KeyArg,
+    },
+    /// Lists the coupons a customer has claimed.
+    Owned {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        customer: CustomerId,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Add {
+    /// Its name.
+    name: String,
+    /// How many coupons are given out.
+    #[arg(long, value_name = "N", value_parser = values::integer, allow_negative_numbers = true)]
+    quantity: i64,
+    /// Takes that amount off an order, in minor units.
+    #[arg(long, value_parser = values::amount, allow_negative_numbers = true)]
+    #[arg(required_unless_present = "percent", conflicts_with_all = ["percent", "max"])]
+    amount: Option<Money>,
+    /// Takes that many hundredths off an order, 1 to 100.
+    #[arg(long, value_parser = values::integer, allow_negative_numbers = true)]
+    percent: Option<i64>,
+    /// With --percent: the most it takes off, in minor units.
+    #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]
+    #[arg(requires = "percent")]
+    max: Option<Money>,
+    /// The smallest order it can be used on, in minor units, before the discount.
+    #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]
+    min_order: Option<Money>,
+    /// From when it can be claimed and used; at once when absent.
+    #[arg(long, value_name = "INSTANT")]
+    from: Option<Timestamp>,
+    /// From when it no longer can; never when absent.
+    #[arg(long, value_name = "INSTANT")]
+    until: Option<Timestamp>,
+}
+
+impl Add {
+    fn request(self) -> AddCoupon {
+        let percent = |percent| Discount::Percent { percent, max_amount: self.max };
+        let fixed = Discount::Fixed { amount: self.amount.unwrap_or_default() };
+        AddCoupon {
+            name: self.name,
+            discount: self.percent.map_or(fixed, percent),
+            min_order_amount: self.min_order,
+            quantity: self.quantity,
+            valid_from: self.from,
+            valid_until: self.until,
+        }
+    }
+}
+
+impl Coupon {
+    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let one = |coupon: &_| coupon_facts(desk, coupon);
+        match self {
+            Self::Add(add) => desk.output.give(&desk.shop.call(add.request()).run()?, one),
+            Self::Show { id } => desk.output.give(&desk.shop.coupon(id)?, one),
+            Self::List { page } => {
+                desk.list(&page, |page| desk.shop.coupons(page), |rows| coupons(desk, rows))
+            }
+            Self::Claim { coupon, customer, key } => {
+                let request = ClaimCoupon { coupon_id: coupon, customer_id: customer };
+                desk.output.give(&desk.call(request, &key)?, |owned| claimed(owned))
+            }
+            Self::Owned { customer, page } => {
+                desk.list(&page, |page| desk.shop.owned_coupons(customer, page), owned)
+            }
+        }
+    }
+}
+
+fn discount(desk: &Desk, discount: Discount) -> String {
+    match discount {
+        Discount::Fixed { amount } => desk.money(amount),
+        Discount::Percent { percent, max_amount: None } => format!("{percent} %"),
+        Discount::Percent { percent, max_amount: Some(most) } => {
+            format!("{percent} %, at most {}", desk.money(most))
+        }
+    }
+}
+
+fn coupons(desk: &Desk, coupons: &[commerce_core::Coupon]) -> String {
+    let head = [">id", "name", "discount", ">given out", ">of", "from", "until"];
+    Rows::new(head, "there are no coupons")
+        .each(coupons, |coupon| {
+            [
+                coupon.id.to_string(),
+                coupon.name.clone(),
+                discount(desk, coupon.discount),
+                coupon.issued.to_string(),
+                coupon.quantity.to_string(),
+                coupon.valid_from.to_string(),
+                or_dash(coupon.valid_until),
+            ]
+        })
+        .text()
+}
+
+fn coupon_facts(desk: &Desk, coupon: &commerce_core::Coupon) -> String {
+    facts([
+        ("coupon", coupon.id.to_string()),
+        ("name", coupon.name.clone()),
+        ("discount", discount(desk, coupon.discount)),
+        ("smallest order", or_dash(coupon.min_order_amount.map(|least| desk.money(least)))),
+        ("given out", format!("{} of {}", coupon.issued, coupon.quantity)),
+        ("from", coupon.valid_from.to_string()),
+        ("until", or_dash(coupon.valid_until)),
+    ])
+}
+
+fn claimed(owned: &OwnedCoupon) -> String {
+    let OwnedCoupon { id, coupon_id, customer_id, rank, .. } = owned;
+    format!("customer {customer_id} is number {rank} to claim coupon {coupon_id}: order with --coupon {id}")
+}
+
+fn owned(coupons: &[OwnedCoupon]) -> String {
+    let head = [">id", ">coupon", ">rank", "status", ">order", "claimed"];
+    Rows::new(head, "this customer has claimed no coupons")
+        .each(coupons, |owned| {
+            let status = match owned.status {
+                OwnedCouponStatus::Held => "held",
+                OwnedCouponStatus::Used => "used",
+                OwnedCouponStatus::Expired => "expired",
+            };
+            [
+                owned.id.to_string(),
+                owned.coupon_id.to_string(),
+                owned.rank.to_string(),
+                status.to_owned(),
+                or_dash(owned.order_id),
+                owned.claimed_at.to_string(),
+            ]
+        })
+        .text()
+}

@@ -1,0 +1,67 @@
+//! `commerce customer`: adding customers and looking at them.
+
+use crate::desk::Desk;
+use crate::failure::Failure;
+use crate::table::{Rows, facts, or_dash};
+use crate::values::{self, PageArgs};
+use commerce_core::{AddCustomer, CustomerId, Role};
+
+/// Adds customers and shows them.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum Customer {
+    /// Adds a customer.
+    Add {
+        /// What people call them.
+        name: String,
+    },
+    /// Lists the customers by id.
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Shows one customer.
+    Show {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
+    },
+}
+
+impl Customer {
+    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::Add { name } => {
+                let customer = desk.shop.call(AddCustomer::new(name)).run()?;
+                desk.output.give(&customer, |c| format!("customer {} is {}", c.id, c.name))
+            }
+            Self::List { page } => desk.list(&page, |page| desk.shop.customers(page), customers),
+            Self::Show { id } => desk.output.give(&desk.shop.customer(id)?, customer),
+        }
+    }
+}
+
+fn customers(customers: &[commerce_core::Customer]) -> String {
+    Rows::new([">id", "name", "login", "role", "added"], "there are no customers")
+        .each(customers, |c| {
+            let role = role(c.role).to_owned();
+            [c.id.to_string(), c.name.clone(), or_dash(c.login.clone()), role, c.created_at.to_string()]
+        })
+        .text()
+}
+
+fn customer(customer: &commerce_core::Customer) -> String {
+    facts([
+        ("customer", customer.id.to_string()),
+        ("name", customer.name.clone()),
+        ("login", or_dash(customer.login.clone())),
+        ("role", role(customer.role).to_owned()),
+        ("added", customer.created_at.to_string()),
+    ])
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Customer => "customer",
+        Role::Admin => "admin",
+    }
+}

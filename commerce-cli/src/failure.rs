@@ -1,0 +1,136 @@
+//! What went wrong, ready to be told to a person in one sentence or to a program as a problem object.
+
+use commerce_core::{Currency, Error, Refusal, StoreError};
+use commerce_http::{Problem, status_of};
+use serde_json::Value;
+
+/// An error with what the command line knows beyond it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    error: Error,
+    currency: Option<Currency>,
+    /// Said instead of the error's own sentence.
+    sentence: Option<String>,
+    /// Said before the sentence: where it happened.
+    before: String,
+    /// Said after the sentence: what was done all the same.
+    after: String,
+    numbers: Vec<(&'static str, Value)>,
+}
+
+impl Failure {
+    /// The caller asked for something that makes no sense.
+    pub(crate) fn usage(sentence: impl Into<String>) -> Self {
+        Refusal::invalid("", sentence).into()
+    }
+
+    /// Something that the service needs does not work.
+    pub(crate) fn storage(sentence: impl Into<String>) -> Self {
+        let sentence = sentence.into();
+        let error = Error::Store(StoreError::Unavailable(sentence.clone()));
+        Self { sentence: Some(sentence), ..error.into() }
+    }
+
+    /// With amounts written as that currency writes them.
+    pub(crate) fn in_currency(self, currency: Currency) -> Self {
+        Self { currency: Some(currency), ..self }
+    }
+
+    /// With where it happened.
+    pub(crate) fn at(self, place: &str) -> Self {
+        Self { before: format!("{place}: {}", self.before), ..self }
+    }
+
+    /// With what else is to be said.
+    pub(crate) fn and(self, more: &str) -> Self {
+        Self { after: format!("{}; {more}", self.after), ..self }
+    }
+
+    /// With one more member of the problem object.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.numbers.push((name, value.into()));
+        self
+    }
+
+    /// Whether it is the service that failed, and the same call may yet succeed.
+    pub(crate) fn is_retryable(&self) -> bool {
+        self.error.code().is_retryable()
+    }
+
+    /// The exit status that the one table gives it.
+    pub(crate) fn exit_status(&self) -> u8 {
+        status_of(self.error.code()).exit
+    }
+
+    /// The sentence for a person.
+    pub(crate) fn sentence(&self) -> String {
+        let sentence = match (&self.sentence, &self.error, self.currency) {
+            (Some(sentence), ..) => sentence.clone(),
+            (None, Error::Refused(refusal), Some(currency)) => refusal.sentence(currency),
+            (None, error, _) => error.to_string(),
+        };
+        format!("{}{sentence}{}", self.before, self.after)
+    }
+
+    /// The problem object for a program: the one that HTTP gives, and what is known beyond it.
+    pub(crate) fn problem(&self) -> Problem {
+        let mut problem = Problem::new(&self.error, self.sentence());
+        if let Some(numbers) = problem.numbers.as_object_mut() {
+            numbers.extend(self.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
+        problem
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (before, after) = (String::new(), String::new());
+        Self { error, currency: None, sentence: None, before, after, numbers: Vec::new() }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Error::from(refusal).into()
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Error::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commerce_core::Money;
+
+    #[test]
+    fn a_failure_says_where_what_and_what_else() {
+        let refusal = Refusal::InsufficientBalance {
+            balance: Money::from_minor(100),
+            required: Money::from_minor(250),
+        };
+        let failure = Failure::from(refusal)
+            .in_currency(Currency::from_code("USD").unwrap())
+            .at("orders.csv, line 7")
+            .and("2 were imported")
+            .with("line", 7);
+        assert_eq!(
+            failure.sentence(),
+            "orders.csv, line 7: the balance is 1.00 USD and 2.50 USD is needed: charge 1.50 USD more; \
+             2 were imported"
+        );
+        let problem = serde_json::to_value(failure.problem()).unwrap();
+        assert_eq!((&problem["line"], &problem["required"]), (&7.into(), &250.into()));
+        assert_eq!(failure.exit_status(), 3);
+    }
+
+    #[test]
+    fn usage_and_storage_have_their_exit_status() {
+        assert_eq!(Failure::usage("no").exit_status(), 2);
+        assert_eq!(Failure::storage("no").exit_status(), 1);
+        assert_eq!(Failure::storage("there is no store").sentence(), "there is no store");
+    }
+}

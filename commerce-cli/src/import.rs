@@ -1,0 +1,139 @@
+//! `commerce import`: CSV files, streamed. What is there already is skipped, so that an import which
+//! was stopped, or refused halfway, is simply run again.
+
+use crate::args::Ending;
+use crate::desk::Desk;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::pipeline::{Entry, Pipeline, Tally};
+use commerce_core::{AddCustomer, AddProduct, Money, Request, Timestamp};
+use orders::OrderReader;
+use rows::Rows;
+use serde::Serialize;
+use std::path::PathBuf;
+
+mod orders;
+mod rows;
+
+/// Imports a CSV file. What is there already is skipped, so it is safe to run again.
+///
+/// The first line of the file names its columns. products: id,name,price,stock. customers:
+/// id,name,balance (the balance is charged). orders: order,customer_id,placed_at,product_id,quantity,
+/// the rows of an order together, in time order; each order obeys every rule at its own time and is
+/// paid then.
+///
+/// An import that is refused or stopped by Ctrl-C says how far it came; run again, it goes on.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Import {
+    /// What the file holds.
+    kind: Kind,
+    /// The file; - is standard input.
+    file: PathBuf,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Kind {
+    Products,
+    Customers,
+    Orders,
+}
+
+#[derive(Serialize)]
+struct Imported {
+    rows: u64,
+    imported: u64,
+    skipped: u64,
+}
+
+impl Import {
+    pub(crate) fn run(&self, desk: &Desk) -> Result<Ending, Failure> {
+        interrupt::watch()?;
+        let now = desk.shop.now();
+        match self.kind {
+            Kind::Products => {
+                let rows = Rows::open(&self.file, &["id", "name", "price", "stock"])?;
+                feed(desk, rows, "products", |rows| product(rows, now))
+            }
+            Kind::Customers => {
+                let rows = Rows::open(&self.file, &["id", "name", "balance"])?;
+                feed(desk, rows, "customers", |rows| customer(rows, now))
+            }
+            Kind::Orders => {
+                let rows = Rows::open(&self.file, &orders::COLUMNS)?;
+                let mut reader = OrderReader::default();
+                feed(desk, rows, "orders", |rows| reader.next(rows))
+            }
+        }
+    }
+}
+
+fn product(rows: &mut Rows, now: Timestamp) -> Result<Option<Entry<AddProduct>>, Failure> {
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let request = AddProduct {
+        id: Some(row.number(0)?.into()),
+        name: row.text(1).to_owned(),
+        price: Money::from_minor(row.number(2)?),
+        stock: row.number(3)?,
+    };
+    Ok(Some(Entry { request, at: now, key: None, place: row.place(None) }))
+}
+
+fn customer(rows: &mut Rows, now: Timestamp) -> Result<Option<Entry<AddCustomer>>, Failure> {
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let request = AddCustomer {
+        id: Some(row.number(0)?.into()),
+        name: row.text(1).to_owned(),
+        balance: Money::from_minor(row.number(2)?),
+    };
+    Ok(Some(Entry { request, at: now, key: None, place: row.place(None) }))
+}
+
+/// Hands in what `next` makes of the rows, until they end, one is refused, or Ctrl-C is pressed.
+fn feed<R: Request + Clone>(
+    desk: &Desk,
+    mut rows: Rows,
+    what: &str,
+    mut next: impl FnMut(&mut Rows) -> Result<Option<Entry<R>>, Failure>,
+) -> Result<Ending, Failure> {
+    let mut pipeline = Pipeline::new(&desk.shop);
+    let ending = loop {
+        if interrupt::requested() {
+            break Ok(Ending::Interrupted);
+        }
+        match next(&mut rows) {
+            Ok(Some(entry)) if pipeline.push(entry) => {}
+            Ok(_) => break Ok(Ending::Done),
+            Err(failure) => break Err(failure),
+        }
+    };
+    let (tally, refused) = pipeline.finish();
+    let read = rows.finish();
+    // A row that was refused stands before one that could not be read.
+    match refused.map_or(ending, Err) {
+        Ok(ending) => report(desk, what, read, tally, ending),
+        Err(failure) => Err(stopped(failure, what, read, tally)),
+    }
+}
+
+fn report(desk: &Desk, what: &str, rows: u64, tally: Tally, ending: Ending) -> Result<Ending, Failure> {
+    let body = Imported { rows, imported: tally.done, skipped: tally.skipped };
+    desk.output.give(&body, |body| {
+        let Imported { rows, imported, skipped } = body;
+        format!("imported {imported} {what} from {rows} rows, {skipped} were there already")
+    })?;
+    if ending == Ending::Interrupted {
+        desk.output.note("stopped before the end: run it again to go on");
+    }
+    Ok(ending)
+}
+
+fn stopped(failure: Failure, what: &str, rows: u64, tally: Tally) -> Failure {
+    let Tally { done, skipped } = tally;
+    failure
+        .and(&format!(
+            "{done} {what} were imported and {skipped} were there already, run it again to go on"
+        ))
+        .with("rows", rows)
+        .with("imported", done)
+        .with("skipped", skipped)
+}

@@ -1,0 +1,133 @@
+//! Orders from rows: those that stand together and name the same order are one.
+
+use super::rows::{Row, Rows};
+use crate::failure::Failure;
+use crate::pipeline::Entry;
+use commerce_core::limits::MAX_ORDER_LINES;
+use commerce_core::{OrderItems, PlaceOrder, ProductId, Timestamp};
+
+pub(super) const COLUMNS: [&str; 5] = ["order", "customer_id", "placed_at", "product_id", "quantity"];
+
+/// Reads orders. It holds one order and the first row of the next, however long the file is.
+#[derive(Default)]
+pub(super) struct OrderReader {
+    begun: Option<Entry<PlaceOrder>>,
+}
+
+/// What a row says.
+struct Line {
+    customer: i64,
+    at: Timestamp,
+    item: (ProductId, i64),
+}
+
+impl OrderReader {
+    /// The next order; `None` at the end.
+    pub(super) fn next(&mut self, rows: &mut Rows) -> Result<Option<Entry<PlaceOrder>>, Failure> {
+        while let Some(row) = rows.next()? {
+            let line = line(&row)?;
+            match &mut self.begun {
+                Some(entry) if entry.place.order.as_deref() == Some(row.text(0)) => {
+                    join(entry, &row, &line)?;
+                }
+                _ => match self.begun.replace(begin(&row, &line)) {
+                    Some(whole) => return Ok(Some(whole)),
+                    None => continue,
+                },
+            }
+        }
+        Ok(self.begun.take())
+    }
+}
+
+fn line(row: &Row<'_>) -> Result<Line, Failure> {
+    if row.text(0).is_empty() {
+        return Err(row.wrong(0, "must not be empty"));
+    }
+    let item = (ProductId::new(row.number(3)?), row.number(4)?);
+    Ok(Line { customer: row.number(1)?, at: row.instant(2)?, item })
+}
+
+fn begin(row: &Row<'_>, line: &Line) -> Entry<PlaceOrder> {
+    let order = row.text(0);
+    let request = PlaceOrder {
+        reference: Some(order.to_owned()),
+        ..PlaceOrder::new(line.customer.into(), [line.item])
+    };
+    let key = Some(format!("import:{order}"));
+    Entry { request, at: line.at, key, place: row.place(Some(order)) }
+}
+
+fn join(entry: &mut Entry<PlaceOrder>, row: &Row<'_>, line: &Line) -> Result<(), Failure> {
+    if entry.request.customer_id.get() != line.customer {
+        return Err(row.wrong(1, "must be the same for all rows of an order"));
+    }
+    if entry.at != line.at {
+        return Err(row.wrong(2, "must be the same for all rows of an order"));
+    }
+    let OrderItems::Listed(items) = &mut entry.request.items else { return Ok(()) };
+    if items.len() >= MAX_ORDER_LINES {
+        let wanted = format!("an order has {MAX_ORDER_LINES} rows at most");
+        return Err(row.wrong(0, &wanted));
+    }
+    items.push(line.item);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const AT: &str = "2026-01-31T12:00:00Z";
+
+    /// Each order with its products, or what was said instead.
+    fn orders(rows: &[&str]) -> Result<Vec<(String, Vec<i64>)>, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "{}", COLUMNS.join(",")).unwrap();
+        rows.iter().for_each(|row| writeln!(file, "{row}").unwrap());
+        let mut rows = Rows::open(file.path(), &COLUMNS).unwrap();
+        let mut reader = OrderReader::default();
+        let mut orders = Vec::new();
+        while let Some(entry) = reader.next(&mut rows).map_err(|failure| failure.sentence())? {
+            let OrderItems::Listed(items) = entry.request.items else { continue };
+            let products = items.iter().map(|(product, _)| product.get());
+            orders.push((entry.request.reference.unwrap(), products.collect()));
+        }
+        Ok(orders)
+    }
+
+    fn row(order: &str, product: i64) -> String {
+        format!("{order},7,{AT},{product},1")
+    }
+
+    #[test]
+    fn rows_that_stand_together_are_one_order() {
+        let rows = [row("a", 1), row("a", 2), row("b", 3), row("c", 4), row("c", 4), row("a", 5)];
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        let found = orders(&rows).unwrap();
+        let found: Vec<_> = found.iter().map(|(order, items)| (order.as_str(), items.as_slice())).collect();
+        let wanted: [(&str, &[i64]); 4] = [("a", &[1, 2]), ("b", &[3]), ("c", &[4, 4]), ("a", &[5])];
+        assert_eq!(found, wanted);
+        assert_eq!(orders(&[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn rows_of_an_order_agree() {
+        let first = row("a", 1);
+        let other_customer = format!("a,8,{AT},1,1");
+        assert!(orders(&[&first, &other_customer]).unwrap_err().contains("line 3: customer_id is \"8\""));
+        let other_time = "a,7,2026-01-31T12:00:01Z,1,1";
+        assert!(orders(&[&first, other_time]).unwrap_err().contains("line 3: placed_at is"));
+        assert!(orders(&[",7,2026-01-31T12:00:00Z,1,1"]).unwrap_err().contains("order is \"\""));
+        assert!(orders(&["a,7,noon,1,1"]).unwrap_err().contains("placed_at is \"noon\""));
+    }
+
+    #[test]
+    fn an_order_without_end_is_not_collected() {
+        let rows = vec![row("a", 1); MAX_ORDER_LINES + 1];
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        assert_eq!(orders(&rows[1..]).unwrap()[0].1.len(), MAX_ORDER_LINES);
+        assert!(orders(&rows).unwrap_err().contains("line 1002"));
+    }
+}

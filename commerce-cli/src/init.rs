@@ -1,0 +1,44 @@
+//! `commerce init`: creates the store, or brings one of an older version up to date.
+
+use crate::database::{Access, Database};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::values;
+use commerce_core::{Currency, SqliteStore, Store};
+use serde::Serialize;
+
+/// Creates the store, or brings one of an older version up to date.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Init {
+    /// The one currency of the store, by its ISO 4217 code. KRW when the store is new and none is
+    /// given; it can never be changed.
+    #[arg(long, value_name = "CODE", value_parser = values::currency)]
+    currency: Option<Currency>,
+}
+
+#[derive(Serialize)]
+struct Initialised {
+    database: String,
+    currency: Currency,
+    schema_version: i64,
+}
+
+impl Init {
+    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), Failure> {
+        let store = match self.currency {
+            Some(currency) if !database.exists() => SqliteStore::create(database.path(), currency)?,
+            _ => database.open(Access::Creating)?,
+        };
+        let currency = store.currency();
+        if let Some(wanted) = self.currency.filter(|wanted| *wanted != currency) {
+            return Err(Failure::usage(format!(
+                "{database} is kept in {currency} for good: name another --database for {wanted}"
+            )));
+        }
+        let schema_version = SqliteStore::SCHEMA_VERSION;
+        let body = Initialised { database: database.to_string(), currency, schema_version };
+        output.give(&body, |_| {
+            format!("{database} is ready: amounts in {currency}, schema version {schema_version}")
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! Ctrl-C: long commands stop at the next good place, and a second one stops them where they are.
+
+use crate::failure::Failure;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The exit status of a command that was stopped: what shells give a process ended by SIGINT.
+pub(crate) const EXIT_STATUS: u8 = 130;
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Takes Ctrl-C (and a request to terminate) as a wish to stop tidily from here on.
+pub(crate) fn watch() -> Result<(), Failure> {
+    ctrlc::set_handler(|| {
+        // Every change is a commit of its own, so stopping at once loses nothing. It is needed when
+        // a read from a terminal or pipe never returns.
+        if REQUESTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(EXIT_STATUS));
+        }
+    })
+    .map_err(|error| Failure::storage(format!("cannot watch for Ctrl-C: {error}")))
+}
+
+/// Whether a stop was asked for.
+pub(crate) fn requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst)
+}

@@ -1,0 +1,56 @@
+//! The `commerce` command: an order service at the command line.
+//!
+//! `main` parses, runs, and is the one place that decides the exit status: 0 done, 1 the service
+//! failed, 2 wrong usage, 3 refused by a rule or found unsound, 130 stopped by Ctrl-C.
+
+mod args;
+mod audit;
+mod backup;
+mod balance;
+mod bench;
+mod cart;
+mod charge;
+mod coupon;
+mod customer;
+mod database;
+mod desk;
+mod events;
+mod failure;
+mod import;
+mod init;
+mod interrupt;
+mod manual;
+mod order;
+mod orders;
+mod output;
+mod pipeline;
+mod product;
+mod progress;
+mod random;
+mod seed;
+mod table;
+mod top;
+mod values;
+
+use args::{Cli, Ending};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let ending = match Cli::try_parse() {
+        Ok(cli) => {
+            let json = cli.json;
+            cli.run().map_err(|failure| (failure, json))
+        }
+        Err(error) => output::help(&error).map_err(|failure| (failure, args::asks_for_json())),
+    };
+    match ending {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Unsound) => ExitCode::from(3),
+        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_STATUS),
+        Err((failure, json)) => {
+            output::error(&failure, json);
+            ExitCode::from(failure.exit_status())
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The one writer: an answer goes to stdout whole, everything else to stderr.
+//!
+//! An answer is either one JSON document or text. A reader that has closed the pipe has seen enough:
+//! that is success.
+
+use crate::args::Ending;
+use crate::failure::Failure;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::{ErrorKind as IoErrorKind, IsTerminal, Write, stderr, stdout};
+
+/// How answers are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Gives the answer: the body as JSON, or the text that is made for a person.
+    pub(crate) fn give<T: Serialize>(
+        self,
+        body: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        if !self.json {
+            return write(&text(body));
+        }
+        let document = serde_json::to_string(body);
+        write(&document.map_err(|error| Failure::storage(format!("cannot write JSON: {error}")))?)
+    }
+
+    /// Tells a person something beside the answer. Programs have it in the answer.
+    pub(crate) fn note(self, line: impl Display) {
+        if !self.json {
+            tell(&line);
+        }
+    }
+}
+
+/// Tells on stderr what went wrong.
+pub(crate) fn error(failure: &Failure, json: bool) {
+    if json {
+        tell(&serde_json::to_string(&failure.problem()).unwrap_or_default());
+    } else {
+        tell(&format_args!("commerce: {}", failure.sentence()));
+    }
+}
+
+/// Answers what clap has to say: help and version are answers, the rest is wrong usage.
+pub(crate) fn help(error: &clap::Error) -> Result<Ending, Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let rendered = error.render();
+            let text = if colours() { rendered.ansi().to_string() } else { rendered.to_string() };
+            write(text.trim_end()).map(|()| Ending::Done)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let usage = error.render().to_string();
+            let usage = usage.lines().find_map(|line| line.strip_prefix("Usage: "));
+            let usage = usage.unwrap_or("commerce COMMAND");
+            Err(Failure::usage(format!("a command is missing: {usage} (--help lists them)")))
+        }
+        _ => Err(Failure::usage(usage_sentence(error))),
+    }
+}
+
+/// Whether stdout shows colours: on a terminal, unless `NO_COLOR` asks for none.
+pub(crate) fn colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !unwanted && stdout().is_terminal()
+}
+
+/// How many columns stdout has, when it is a terminal.
+pub(crate) fn terminal_width() -> Option<u16> {
+    terminal_size::terminal_size_of(stdout()).map(|(width, _)| width.0)
+}
+
+/// clap's error is a message, hints and a usage, each a paragraph. A person gets message and hint as
+/// one sentence.
+fn usage_sentence(error: &clap::Error) -> String {
+    let rendered = error.render().to_string();
+    let paragraph = rendered.split("\n\n").next().unwrap_or_default();
+    let message = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    match suggestion(error) {
+        Some(suggestion) => format!("{message}: did you mean '{suggestion}'?"),
+        None => format!("{message} (--help explains)"),
+    }
+}
+
+fn suggestion(error: &clap::Error) -> Option<&str> {
+    let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(text) => Some(text.as_str()),
+        ContextValue::Strings(texts) => texts.first().map(String::as_str),
+        _ => None,
+    })
+}
+
+fn write(text: &str) -> Result<(), Failure> {
+    let mut stdout = stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
+            Err(Failure::storage(format!("cannot write the answer: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(line: &impl Display) {
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(stderr().lock(), "{line}");
+}

@@ -1,0 +1,115 @@
+//! `commerce product`: what is sold, at which price, and how many there are.
+
+use crate::desk::Desk;
+use crate::failure::Failure;
+use crate::table::{Rows, facts};
+use crate::values::{self, KeyArg, PageArgs};
+use commerce_core::{
+    AddProduct, AdjustStock, ArchiveProduct, Money, ProductId, ProductStatus, UpdateProduct,
+};
+
+/// Adds products, shows them and changes them.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum Product {
+    /// Adds a product.
+    Add {
+        /// Its name.
+        name: String,
+        /// What one unit costs, in minor units: 1250 is 12.50 USD.
+        #[arg(value_parser = values::amount, allow_negative_numbers = true)]
+        price: Money,
+        /// Units in stock.
+        #[arg(value_parser = values::integer, allow_negative_numbers = true)]
+        stock: i64,
+    },
+    /// Lists the products that are sold, by id.
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Shows one product, archived ones too.
+    Show {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+    },
+    /// Changes a product's name or price. Orders keep those they were placed with.
+    Update {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+        /// The new name.
+        #[arg(long)]
+        name: Option<String>,
+        /// The new price of one unit, in minor units.
+        #[arg(long, value_parser = values::amount, allow_negative_numbers = true)]
+        price: Option<Money>,
+    },
+    /// Puts units into stock, or takes them out.
+    Stock {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+        /// Units put in; a negative number takes them out.
+        #[arg(value_parser = values::integer, allow_negative_numbers = true)]
+        delta: i64,
+        /// Why, for the books.
+        #[arg(long, default_value = "adjusted by hand")]
+        reason: String,
+        #[command(flatten)]
+        key: KeyArg,
+    },
+    /// Takes a product off the shelves. What was ordered of it stays.
+    Archive {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+    },
+}
+
+impl Product {
+    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let product = match self {
+            Self::List { page } => {
+                let text = |rows: &[_]| products(desk, rows);
+                return desk.list(&page, |page| desk.shop.products(page), text);
+            }
+            Self::Show { id } => desk.shop.product(id)?,
+            Self::Add { name, price, stock } => {
+                desk.shop.call(AddProduct::new(name, price, stock)).run()?
+            }
+            Self::Update { id, name, price } => {
+                desk.shop.call(UpdateProduct { product_id: id, name, price }).run()?
+            }
+            Self::Stock { id, delta, reason, key } => {
+                desk.call(AdjustStock { product_id: id, delta, reason }, &key)?
+            }
+            Self::Archive { id } => desk.shop.call(ArchiveProduct { product_id: id }).run()?,
+        };
+        desk.output.give(&product, |product| self::product(desk, product))
+    }
+}
+
+fn products(desk: &Desk, products: &[commerce_core::Product]) -> String {
+    let head = [">id", "name", &desk.head("price"), ">stock"];
+    Rows::new(head, "there are no products")
+        .each(products, |product| {
+            let (id, stock) = (product.id.to_string(), product.stock.to_string());
+            [id, product.name.clone(), desk.number(product.price), stock]
+        })
+        .text()
+}
+
+fn product(desk: &Desk, product: &commerce_core::Product) -> String {
+    let status = match product.status {
+        ProductStatus::Active => "active",
+        ProductStatus::Archived => "archived",
+    };
+    facts([
+        ("product", product.id.to_string()),
+        ("name", product.name.clone()),
+        ("price", desk.money(product.price)),
+        ("stock", product.stock.to_string()),
+        ("status", status.to_owned()),
+    ])
+}

@@ -1,0 +1,152 @@
+//! `commerce seed`: made-up data to try things on, the same for the same seed.
+
+use crate::args::Ending;
+use crate::desk::Desk;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::pipeline::{Entry, Pipeline, Place, Tally};
+use crate::progress;
+use clap::value_parser;
+use commerce_core::{
+    AddCustomer, AddProduct, CustomerId, PageRequest, PlaceOrder, ProductId, Request, Timestamp,
+};
+use plan::{Plan, Sizes};
+use serde::Serialize;
+
+mod plan;
+
+/// The days that the orders are spread over, up to now.
+const DAYS: i64 = 30;
+
+/// Fills a new store with made-up products, customers and paid orders of the last 30 days.
+///
+/// The same numbers and the same seed make the same data; only the instants follow the clock. Run
+/// again with the same, it adds what is missing. A store with other data in it is left alone.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Seed {
+    /// How many products.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u64).range(1..=100_000))]
+    products: u64,
+    /// How many customers.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u64).range(1..=1_000_000))]
+    customers: u64,
+    /// How many orders.
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = value_parser!(u64).range(0..=10_000_000))]
+    orders: u64,
+    /// Another seed makes other data.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+}
+
+/// What of the seed is in the store now, and how much of it was there before.
+#[derive(Default, Serialize)]
+struct Seeded {
+    products: u64,
+    customers: u64,
+    orders: u64,
+    skipped: u64,
+}
+
+impl Seed {
+    pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
+        interrupt::watch()?;
+        let sizes = Sizes { products: self.products, customers: self.customers, orders: self.orders };
+        let plan = Plan::new(self.seed, sizes);
+        check(desk, &plan)?;
+        let start = desk.shop.now().plus_seconds(DAYS.saturating_mul(-24 * 60 * 60));
+        let mut seeded = Seeded::default();
+        let mut add = |tally: Tally| {
+            seeded.skipped = seeded.skipped.saturating_add(tally.skipped);
+            tally.done.saturating_add(tally.skipped)
+        };
+        let products = add(fill(desk, "products", self.products, |n| product(&plan, n, start))?);
+        let customers = add(fill(desk, "customers", self.customers, |n| customer(&plan, n, start))?);
+        let orders = add(fill(desk, "orders", self.orders, |n| order(&plan, n, start))?);
+        let body = Seeded { products, customers, orders, ..seeded };
+        desk.output.give(&body, text)?;
+        Ok(if interrupt::requested() { Ending::Interrupted } else { Ending::Done })
+    }
+}
+
+/// Makes sure that the store is empty, or was filled by this very seed: orders must not take the
+/// stock and the money of anybody else.
+fn check(desk: &Desk, plan: &Plan) -> Result<(), Failure> {
+    let first = PageRequest::first(1);
+    let product = desk.shop.products(&first)?.items.into_iter().next();
+    let customer = desk.shop.customers(&first)?.items.into_iter().next();
+    let product_fits = product.is_none_or(|product| {
+        let planned = product_request(plan, 0);
+        planned.id == Some(product.id) && planned.name == product.name && planned.price == product.price
+    });
+    let customer_fits = customer.is_none_or(|customer| {
+        let planned = customer_request(plan, 0);
+        planned.id == Some(customer.id) && planned.name == customer.name
+    });
+    if product_fits && customer_fits {
+        return Ok(());
+    }
+    Err(Failure::usage("the store holds other data than this seed makes: seed a new --database"))
+}
+
+/// Hands in the calls 0 to `count - 1`, until one fails or Ctrl-C is pressed.
+fn fill<R: Request + Clone>(
+    desk: &Desk,
+    what: &str,
+    count: u64,
+    entry: impl Fn(u64) -> Entry<R>,
+) -> Result<Tally, Failure> {
+    let bar = progress::counted(what, count);
+    let mut pipeline = Pipeline::new(&desk.shop);
+    for number in 0..count {
+        if interrupt::requested() || !pipeline.push(entry(number)) {
+            break;
+        }
+        bar.inc(1);
+    }
+    let (tally, failure) = pipeline.finish();
+    bar.finish_and_clear();
+    failure.map_or(Ok(tally), Err)
+}
+
+fn product(plan: &Plan, number: u64, at: Timestamp) -> Entry<AddProduct> {
+    let request = product_request(plan, number);
+    Entry { request, at, key: None, place: place("product", number) }
+}
+
+fn product_request(plan: &Plan, number: u64) -> AddProduct {
+    let product = plan.product(number);
+    AddProduct { id: Some(ProductId::new(id(number))), ..product }
+}
+
+fn customer(plan: &Plan, number: u64, at: Timestamp) -> Entry<AddCustomer> {
+    let request = customer_request(plan, number);
+    Entry { request, at, key: None, place: place("customer", number) }
+}
+
+fn customer_request(plan: &Plan, number: u64) -> AddCustomer {
+    let customer = plan.customer(number);
+    AddCustomer { id: Some(CustomerId::new(id(number))), ..customer }
+}
+
+fn order(plan: &Plan, number: u64, start: Timestamp) -> Entry<PlaceOrder> {
+    let order = plan.order(number);
+    let items: Vec<_> = order.items.iter().map(|(p, units)| (ProductId::new(id(*p)), *units)).collect();
+    let request = PlaceOrder::new(CustomerId::new(id(order.customer)), items);
+    let at = start.plus_seconds(plan.moment(number, DAYS.saturating_mul(24 * 60 * 60)));
+    let key = Some(format!("seed:{}:{number}", plan.seed()));
+    Entry { request, at, key, place: place("order", number) }
+}
+
+/// Ids count from 1.
+fn id(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX).saturating_add(1)
+}
+
+fn place(what: &str, number: u64) -> Place {
+    Place { text: format!("{what} {}", id(number)), ..Place::default() }
+}
+
+fn text(seeded: &Seeded) -> String {
+    let Seeded { products, customers, orders, skipped } = seeded;
+    format!("{products} products, {customers} customers and {orders} orders, {skipped} of them there already")
+}

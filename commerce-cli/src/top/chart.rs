@@ -1,0 +1,161 @@
+//! Bars made of eighths of a character, fitted into the columns there are.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// A character filled by so many eighths.
+const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+
+/// What stands behind a product that is no longer sold.
+const FADED: &str = "  no longer sold";
+
+/// The fewest columns that names and bars are squeezed into.
+const LEAST_NAME: usize = 8;
+const LEAST_BAR: usize = 4;
+
+/// How to draw.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chart {
+    /// The columns there are.
+    pub(super) width: usize,
+    pub(super) colours: bool,
+}
+
+/// One line of a chart.
+#[derive(Clone, Debug)]
+pub(super) struct Bar<'a> {
+    pub(super) rank: usize,
+    pub(super) name: &'a str,
+    pub(super) price: String,
+    pub(super) units: u64,
+    pub(super) faded: bool,
+}
+
+/// How many columns each part of a line has.
+struct Columns {
+    rank: usize,
+    name: usize,
+    price: usize,
+    bar: usize,
+}
+
+impl Chart {
+    pub(super) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// One line for each bar, the longest bar as long as there is room.
+    pub(super) fn draw(self, bars: &[Bar<'_>]) -> String {
+        let columns = self.columns(bars);
+        let most = bars.iter().map(|bar| bar.units).max().unwrap_or(0);
+        let lines: Vec<String> = bars.iter().map(|bar| self.line(bar, &columns, most)).collect();
+        lines.join("\n")
+    }
+
+    fn columns(self, bars: &[Bar<'_>]) -> Columns {
+        let widest = |width: &dyn Fn(&Bar<'_>) -> usize| bars.iter().map(width).max().unwrap_or(0);
+        let rank = widest(&|bar| bar.rank.to_string().len()).max(2);
+        let price = widest(&|bar| bar.price.len());
+        let units = widest(&|bar| {
+            let note = if bar.faded { FADED.len() } else { 0 };
+            bar.units.to_string().len().saturating_add(note)
+        });
+        let two_fifths = self.width.saturating_mul(2).div_euclid(5);
+        let name = widest(&|bar| bar.name.width()).min(two_fifths.max(LEAST_NAME));
+        // Between rank, name, price and bar are two columns each, and one before the units.
+        let taken = [rank, name, price, units, 7].iter().fold(0_usize, |sum, w| sum.saturating_add(*w));
+        Columns { rank, name, price, bar: self.width.saturating_sub(taken).max(LEAST_BAR) }
+    }
+
+    fn line(self, bar: &Bar<'_>, columns: &Columns, most: u64) -> String {
+        let name = fitted(bar.name, columns.name);
+        let rank = self.paint("2", &format!("{:>1$}", bar.rank, columns.rank));
+        let price = self.paint("2", &format!("{:>1$}", bar.price, columns.price));
+        let colour = if bar.faded { "2" } else { "36" };
+        let drawn = self.paint(colour, &filled(bar.units, most, columns.bar));
+        let units = self.bold(&bar.units.to_string());
+        let note = if bar.faded { self.paint("2", FADED) } else { String::new() };
+        format!("{rank}  {name}  {price}  {drawn} {units}{note}")
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// A bar for `part` of `whole`, in a room of so many columns; never nothing for something.
+fn filled(part: u64, whole: u64, room: usize) -> String {
+    let eighths = u128::try_from(room).unwrap_or(0).saturating_mul(8).saturating_mul(part.into());
+    let eighths = eighths.checked_div(whole.into()).unwrap_or(0).max(u128::from(part > 0));
+    let eighths = usize::try_from(eighths).unwrap_or(0);
+    let rest = EIGHTHS.get(eighths.rem_euclid(8)).copied().unwrap_or_default();
+    format!("{}{rest}", "█".repeat(eighths.div_euclid(8)))
+}
+
+/// The text cut or filled up to exactly so many columns.
+fn fitted(text: &str, columns: usize) -> String {
+    let room = if text.width() > columns { columns.saturating_sub(1) } else { columns };
+    let mut taken = 0_usize;
+    let fits = |character: &char| {
+        taken = taken.saturating_add(character.width().unwrap_or(0));
+        taken <= room
+    };
+    let mut fitted: String = text.chars().take_while(fits).collect();
+    if fitted.len() < text.len() {
+        fitted.push('…');
+    }
+    let gap = columns.saturating_sub(fitted.width());
+    fitted.push_str(&" ".repeat(gap));
+    fitted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(10, 10, 4, "████")]
+    #[case(5, 10, 4, "██")]
+    #[case(1, 3, 4, "█▎")]
+    #[case(1, 1_000_000, 4, "▏")] // something is never nothing
+    #[case(0, 10, 4, "")]
+    #[case(0, 0, 4, "")]
+    #[case(u64::MAX, u64::MAX, 2, "██")]
+    fn bars(#[case] part: u64, #[case] whole: u64, #[case] room: usize, #[case] bar: &str) {
+        assert_eq!(filled(part, whole, room), bar);
+    }
+
+    #[rstest]
+    #[case("Tea", 5, "Tea  ")]
+    #[case("Green tea", 5, "Gree…")]
+    #[case("Green tea", 9, "Green tea")]
+    #[case("녹차라떼", 5, "녹차…")] // each of these takes two columns
+    #[case("녹차라떼", 6, "녹차… ")]
+    fn names(#[case] name: &str, #[case] columns: usize, #[case] fit: &str) {
+        assert_eq!(fitted(name, columns), fit);
+    }
+
+    #[rstest]
+    #[case(40)]
+    #[case(80)]
+    #[case(200)]
+    fn a_line_is_never_wider_than_the_terminal(#[case] width: usize) {
+        let bar = |rank, name, units, faded| Bar { rank, name, price: "12.50 USD".into(), units, faded };
+        let long = "A name that goes on and on, and then some more of it";
+        let bars = [bar(1, long, 900, false), bar(2, "Tea", 1, width > 40)];
+        for line in (Chart { width, colours: false }).draw(&bars).lines() {
+            assert!(line.width() <= width, "{line}");
+        }
+    }
+
+    #[test]
+    fn colours_are_only_added() {
+        let bars = [Bar { rank: 1, name: "Tea", price: "5 KRW".into(), units: 3, faded: true }];
+        let plain = Chart { width: 80, colours: false }.draw(&bars);
+        let mut painted = Chart { width: 80, colours: true }.draw(&bars);
+        for code in ["0", "1", "2"] {
+            painted = painted.replace(&format!("\u{1b}[{code}m"), "");
+        }
+        assert_eq!(painted, plain);
+    }
+}

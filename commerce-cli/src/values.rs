@@ -1,0 +1,128 @@
+//! The values people write on the command line, and what is told when one makes no sense.
+
+use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
+use uuid::Uuid;
+
+/// The key that makes a command safe to repeat.
+#[derive(clap::Args, Debug)]
+pub(crate) struct KeyArg {
+    /// Makes the command safe to repeat: run again with the same key, it gives the answer of the
+    /// first time and changes nothing. Made up when absent.
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    key: Option<Key>,
+}
+
+impl KeyArg {
+    /// The key that was given, or one that nobody has used.
+    pub(crate) fn or_made_up(&self) -> Result<Key, crate::failure::Failure> {
+        let made_up = || Key::new(&Uuid::now_v7().to_string());
+        let key = self.key.clone().or_else(made_up);
+        key.ok_or_else(|| crate::failure::Failure::storage("cannot make up a key"))
+    }
+
+    /// Whether the caller chose the key.
+    pub(crate) fn is_given(&self) -> bool {
+        self.key.is_some()
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(clap::Args, Debug)]
+pub(crate) struct PageArgs {
+    /// How many items to show, 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = commerce_core::limits::DEFAULT_PAGE)]
+    limit: usize,
+    /// Where to go on: the cursor that the page before named.
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+impl PageArgs {
+    pub(crate) fn request(&self) -> PageRequest {
+        PageRequest { limit: self.limit, cursor: self.cursor.clone() }
+    }
+}
+
+/// A product and how many of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) product: ProductId,
+    pub(crate) quantity: i64,
+}
+
+/// Reads `PRODUCT[:QTY]`.
+pub(crate) fn item(text: &str) -> Result<Item, String> {
+    let (product, quantity) = match text.split_once(':') {
+        Some((product, quantity)) => (product, integer(quantity)?),
+        None => (text, 1),
+    };
+    Ok(Item { product: id(product)?, quantity })
+}
+
+/// Reads an id.
+pub(crate) fn id<T: From<i64>>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.map(T::from).ok_or_else(|| "an id is a whole number, 1 or more".to_owned())
+}
+
+/// Reads an amount of money.
+pub(crate) fn amount(text: &str) -> Result<Money, String> {
+    let sentence = "an amount is a whole number of minor units: 1250 is 12.50 USD";
+    text.parse().map(Money::from_minor).map_err(|_| sentence.to_owned())
+}
+
+/// Reads a whole number.
+pub(crate) fn integer(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a whole number is wanted".to_owned())
+}
+
+/// Reads a currency, in capitals or not.
+pub(crate) fn currency(text: &str) -> Result<Currency, String> {
+    let sentence = "a currency is written as its ISO 4217 code, like KRW, USD or EUR";
+    Currency::from_code(&text.to_ascii_uppercase()).ok_or_else(|| sentence.to_owned())
+}
+
+fn key(text: &str) -> Result<Key, String> {
+    let sentence = format!("a key has 1 to {} visible ASCII characters", Key::MAX_LENGTH);
+    Key::new(text).ok_or(sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("3", Some((3, 1)))]
+    #[case("3:2", Some((3, 2)))]
+    #[case("3:-2", Some((3, -2)))] // the rule names the quantities that are allowed
+    #[case("3:0", Some((3, 0)))]
+    #[case("0", None)]
+    #[case("-3:1", None)]
+    #[case("3:", None)]
+    #[case(":2", None)]
+    #[case("3:2:1", None)]
+    #[case("tea", None)]
+    #[case("9223372036854775808", None)]
+    #[case("", None)]
+    fn items(#[case] text: &str, #[case] read: Option<(i64, i64)>) {
+        let read = read.map(|(id, quantity)| Item { product: ProductId::new(id), quantity });
+        assert_eq!(item(text).ok(), read);
+    }
+
+    #[rstest]
+    #[case("1250", true)]
+    #[case("-5", true)] // the rule names the amounts that are allowed
+    #[case("12.50", false)]
+    #[case("1e3", false)]
+    #[case("", false)]
+    fn amounts(#[case] text: &str, #[case] ok: bool) {
+        assert_eq!(amount(text).is_ok(), ok);
+    }
+
+    #[test]
+    fn a_made_up_key_is_new_every_time() {
+        let absent = KeyArg { key: None };
+        assert_ne!(absent.or_made_up().unwrap(), absent.or_made_up().unwrap());
+    }
+}

@@ -1,0 +1,168 @@
+//! Orders a second, each case beside the hand-written baseline of the same run, as ratios.
+//!
+//! `cargo bench --bench orders` takes some minutes; `-- --seconds 2` shortens each case, and
+//! `-- --history 2000000` adds the case of a store that holds so many orders already.
+//!
+//! A table of ratios is what is wanted here, of cases that run for seconds with many threads; harnesses
+//! that repeat a closure until its time is known do not fit that.
+
+#![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]
+
+mod support;
+
+use commerce_core::Shop;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use support::{Baseline, Random, Taste, fill, growing_key, order, random_key, shop};
+
+const PRODUCTS: i64 = 1_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let number = |name: &str, usual: u64| {
+        let place = arguments.iter().position(|argument| argument == name);
+        place.and_then(|place| arguments.get(place + 1)?.parse().ok()).unwrap_or(usual)
+    };
+    let time = Duration::from_secs(number("--seconds", 5));
+    let history = number("--history", 0);
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let file = folder.path().join("bench.db");
+
+    println!(
+        "3 lines an order, {PRODUCTS} products, synchronous=FULL, {} s a case",
+        time.as_secs()
+    );
+    println!("{:<44} {:>10} {:>9} {:>12}", "case", "orders/s", "ratio", "orders/commit");
+    drop(shop(&file, PRODUCTS));
+    let base = baseline(&file, time);
+    report("baseline: by hand, a transaction an order", base, base, 1.0);
+    let case = |name: &str, callers: usize, taste: Taste, random_keys: bool| {
+        let file = folder.path().join(format!("{name}.db").replace(' ', "-"));
+        let shop = shop(&file, PRODUCTS);
+        let (rate, batch) = waiting_callers(&shop, callers, taste, random_keys, time);
+        report(name, rate, base, batch);
+    };
+    case("1 caller", 1, Taste::Spread(PRODUCTS), false);
+    case("16 callers", 16, Taste::Spread(PRODUCTS), false);
+    case("16 callers, one hot product", 16, Taste::OneHot(PRODUCTS), false);
+    case("16 callers, random keys", 16, Taste::Spread(PRODUCTS), true);
+    case("64 callers", 64, Taste::Spread(PRODUCTS), false);
+    case("256 callers", 256, Taste::Spread(PRODUCTS), false);
+    case("256 callers, one hot product", 256, Taste::OneHot(PRODUCTS), false);
+    submitted_ahead(folder.path(), base, time);
+    let again = baseline(&file, time);
+    report("baseline once more", again, base, 1.0);
+    if history > 0 {
+        after_history(folder.path(), history, time);
+    }
+}
+
+fn report(name: &str, rate: f64, base: f64, batch: f64) {
+    println!("{name:<44} {rate:>10.0} {:>9.2} {batch:>12.1}", rate / base);
+}
+
+fn baseline(file: &std::path::Path, time: Duration) -> f64 {
+    let hand = Baseline::new(file);
+    hand.prepare();
+    let mut random = Random(std::process::id().into());
+    let start = Instant::now();
+    let mut done = 0_u64;
+    let salt = random.next() >> 24;
+    while start.elapsed() < time {
+        hand.place(
+            &order(&mut random, Taste::Spread(PRODUCTS)),
+            &growing_key(salt + done),
+            1_800_000_000,
+        );
+        done += 1;
+    }
+    done as f64 / start.elapsed().as_secs_f64()
+}
+
+fn waiting_callers(
+    shop: &Shop,
+    callers: usize,
+    taste: Taste,
+    random_keys: bool,
+    time: Duration,
+) -> (f64, f64) {
+    let done = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    let keys = AtomicU64::new(shop.stats().commands << 20);
+    let before = shop.stats();
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for caller in 0..callers {
+            let (done, stop, keys) = (&done, &stop, &keys);
+            scope.spawn(move || {
+                let mut random = Random(caller as u64 + 1);
+                while !stop.load(Ordering::Relaxed) {
+                    let key = match random_keys {
+                        true => random_key(&mut random),
+                        false => growing_key(keys.fetch_add(1, Ordering::Relaxed)),
+                    };
+                    shop.place_order(order(&mut random, taste), &key).unwrap();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        std::thread::sleep(time);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let took = start.elapsed().as_secs_f64();
+    let after = shop.stats();
+    let batch =
+        (after.commands - before.commands) as f64 / (after.commits - before.commits).max(1) as f64;
+    (done.load(Ordering::Relaxed) as f64 / took, batch)
+}
+
+/// One thread that submits, goes on, and waits later: what imports do.
+fn submitted_ahead(folder: &std::path::Path, base: f64, time: Duration) {
+    let file = folder.join("ahead.db");
+    let shop = shop(&file, PRODUCTS);
+    let mut random = Random(9);
+    let before = shop.stats();
+    let orders = 20_000 * time.as_secs();
+    let start = Instant::now();
+    fill(&shop, orders, |number| {
+        (order(&mut random, Taste::Spread(PRODUCTS)), growing_key(number), None)
+    });
+    let rate = orders as f64 / start.elapsed().as_secs_f64();
+    let after = shop.stats();
+    let batch =
+        (after.commands - before.commands) as f64 / (after.commits - before.commits).max(1) as f64;
+    report("1 caller that submits ahead", rate, base, batch);
+    drop(shop);
+    let bytes = std::fs::metadata(&file).unwrap().len();
+    println!("bytes on disk an order: {}", bytes / orders);
+}
+
+/// The same case on a fresh store and on one with history, in turn.
+fn after_history(folder: &std::path::Path, orders: u64, time: Duration) {
+    let file = folder.join("history.db");
+    let full = shop(&file, PRODUCTS);
+    let mut random = Random(3);
+    let start = Instant::now();
+    let now = full.now().unix();
+    let span = 60 * 86_400;
+    fill(&full, orders, |number| {
+        let at = now - span + (number as i64) * span / (orders as i64);
+        (order(&mut random, Taste::Spread(PRODUCTS)), random_key(&mut Random(number)), Some(at))
+    });
+    println!(
+        "{orders} orders of history placed in {:.0} s, {} bytes an order",
+        start.elapsed().as_secs_f64(),
+        std::fs::metadata(&file).unwrap().len() / orders
+    );
+    for random_keys in [false, true] {
+        let keys = if random_keys { "random keys" } else { "growing keys" };
+        for turn in 1..=2 {
+            let fresh = shop(&folder.join(format!("fresh{turn}{random_keys}.db")), PRODUCTS);
+            let (rate_fresh, _) =
+                waiting_callers(&fresh, 16, Taste::Spread(PRODUCTS), random_keys, time);
+            let (rate, batch) =
+                waiting_callers(&full, 16, Taste::Spread(PRODUCTS), random_keys, time);
+            report(&format!("16 callers, {keys}, history / empty"), rate, rate_fresh, batch);
+        }
+    }
+}

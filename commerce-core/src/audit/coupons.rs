@@ -1,0 +1,165 @@
+//! Coupons: no more than there are, one a customer, and each used by the order that says so.
+
+use super::Check;
+use super::by_id::ById;
+use super::problems::{Problems, shown};
+use crate::store::Record;
+use crate::{Coupon, CouponId, CustomerId, Order, OrderId, OwnedCoupon, OwnedCouponId};
+
+const CHECK: &str = "coupons";
+
+#[derive(Default)]
+pub(super) struct Coupons {
+    customers: ById<CustomerId, ()>,
+    campaigns: ById<CouponId, Campaign>,
+    claims: ById<OwnedCouponId, Claim>,
+}
+
+struct Campaign {
+    quantity: i64,
+    issued: i64,
+    owned: i64,
+}
+
+struct Claim {
+    coupon_id: CouponId,
+    customer_id: CustomerId,
+    rank: i64,
+    order_id: Option<OrderId>,
+    /// Whether the live order that it names was seen, and names it.
+    is_confirmed: bool,
+}
+
+impl Check for Coupons {
+    fn see(&mut self, record: &Record, problems: &mut Problems) {
+        match record {
+            Record::Account(account) => self.customers.push(account.customer.id, ()),
+            Record::Coupon(coupon) => self.campaigns.push(coupon.id, Campaign::of(coupon)),
+            Record::OwnedCoupon(owned) => self.owned(owned, problems),
+            Record::Order(order) if order.is_live() => self.order(order, problems),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, problems: &mut Problems) {
+        for (id, campaign) in self.campaigns.iter() {
+            campaign.finish(&mut |detail| problems.add(CHECK, format!("coupon {id}"), detail));
+        }
+        self.check_ranks(problems);
+        self.check_owners(problems);
+        for (id, claim) in self.claims.iter().filter(|(_, claim)| !claim.is_confirmed) {
+            if let Some(order_id) = claim.order_id {
+                let detail =
+                    format!("says that order {order_id} uses it, and no such live order does");
+                problems.add(CHECK, subject(id), detail);
+            }
+        }
+    }
+}
+
+fn subject(id: OwnedCouponId) -> String {
+    format!("owned coupon {id}")
+}
+
+impl Coupons {
+    fn owned(&mut self, owned: &OwnedCoupon, problems: &mut Problems) {
+        let OwnedCoupon { id, coupon_id, customer_id, rank, order_id, .. } = *owned;
+        let mut wrong = |detail| problems.add(CHECK, subject(id), detail);
+        match self.campaigns.get_mut(coupon_id) {
+            Some(campaign) => campaign.owned = campaign.owned.saturating_add(1),
+            None => wrong(format!("coupon {coupon_id} does not exist")),
+        }
+        if !self.customers.has(customer_id) {
+            wrong(format!("customer {customer_id} does not exist"));
+        }
+        self.claims.push(id, Claim { coupon_id, customer_id, rank, order_id, is_confirmed: false });
+    }
+
+    fn order(&mut self, order: &Order, problems: &mut Problems) {
+        let Some(id) = order.owned_coupon_id else { return };
+        let mut wrong = |detail| problems.add(CHECK, format!("order {}", order.id), detail);
+        let Some(claim) = self.claims.get_mut(id) else {
+            return wrong(format!("uses owned coupon {id}, which does not exist"));
+        };
+        if claim.customer_id != order.customer_id {
+            let (is, should) = (claim.customer_id, order.customer_id);
+            wrong(format!("is of customer {should} and uses owned coupon {id} of customer {is}"));
+        }
+        if claim.order_id == Some(order.id) {
+            claim.is_confirmed = true;
+        } else {
+            let other = shown(claim.order_id);
+            wrong(format!("uses owned coupon {id}, which says that it is used by order {other}"));
+        }
+    }
+
+    /// Ranks run from 1 to as many as there are. A rank outside of that, or one that two have, is a
+    /// wrong row; a rank that nobody has is a row that the campaign lacks.
+    fn check_ranks(&self, problems: &mut Problems) {
+        let claims = self.claims.iter();
+        let mut ranks: Vec<_> =
+            claims.map(|(id, claim)| (claim.coupon_id, claim.rank, id)).collect();
+        ranks.sort_unstable();
+        for ranks in ranks.chunk_by(|one, next| one.0 == next.0) {
+            let Some((coupon_id, ..)) = ranks.first().copied() else { continue };
+            let most = self.campaigns.get(coupon_id).map_or(0, Campaign::most);
+            let mut last = 0;
+            for &(_, rank, id) in ranks {
+                if !(1..=most).contains(&rank) {
+                    problems.add(CHECK, subject(id), format!("has rank {rank} of {most}"));
+                } else if rank == last {
+                    let detail =
+                        format!("has rank {rank} of coupon {coupon_id}, which another has");
+                    problems.add(CHECK, subject(id), detail);
+                } else {
+                    lacking(coupon_id, last, rank, problems);
+                    last = rank;
+                }
+            }
+        }
+    }
+
+    fn check_owners(&self, problems: &mut Problems) {
+        let claims = self.claims.iter();
+        let mut owners: Vec<_> =
+            claims.map(|(id, claim)| (claim.coupon_id, claim.customer_id, id)).collect();
+        owners.sort_unstable();
+        for pair in owners.windows(2) {
+            if let [(coupon, customer, first), (other_coupon, other_customer, id)] = pair
+                && (coupon, customer) == (other_coupon, other_customer)
+            {
+                let detail = format!("customer {customer} has coupon {coupon} already, as {first}");
+                problems.add(CHECK, subject(*id), detail);
+            }
+        }
+    }
+}
+
+fn lacking(coupon_id: CouponId, last: i64, rank: i64, problems: &mut Problems) {
+    let (from, to) = (last.saturating_add(1), rank.saturating_sub(1));
+    if from <= to {
+        let detail = format!("nobody has the ranks from {from} to {to}");
+        problems.add(CHECK, format!("coupon {coupon_id}"), detail);
+    }
+}
+
+impl Campaign {
+    fn of(coupon: &Coupon) -> Self {
+        Self { quantity: coupon.quantity, issued: coupon.issued, owned: 0 }
+    }
+
+    /// The highest rank there can be. Of two counts that differ, the one that accuses fewer rows.
+    fn most(&self) -> i64 {
+        self.issued.max(self.owned)
+    }
+
+    fn finish(&self, wrong: &mut dyn FnMut(String)) {
+        let Self { quantity, issued, owned } = *self;
+        if issued != owned {
+            wrong(format!("says that {issued} were claimed, and customers own {owned}"));
+        }
+        if self.most() > quantity {
+            wrong(format!("{} of {quantity} were claimed", self.most()));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Events: numbered without a gap, and each payment and refund is told exactly once.
+
+use super::Check;
+use super::by_id::ById;
+use super::problems::Problems;
+use crate::store::Record;
+use crate::{EventKind, EventRow, Order, OrderId, OrderStatus};
+
+const CHECK: &str = "events";
+
+#[derive(Default)]
+pub(super) struct Events {
+    orders: ById<OrderId, OrderFacts>,
+    last: i64,
+}
+
+struct OrderFacts {
+    paid: News,
+    cancelled: News,
+}
+
+/// What is to be told of an order, or not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    None,
+    Due,
+    Told,
+}
+
+impl Check for Events {
+    fn see(&mut self, record: &Record, problems: &mut Problems) {
+        match record {
+            Record::Order(order) => self.orders.push(order.id, OrderFacts::of(order)),
+            Record::Event(event) => {
+                self.check_number(event, problems);
+                self.event(event, problems);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, problems: &mut Problems) {
+        for (id, order) in self.orders.iter() {
+            for (news, kind) in [(order.paid, "order.paid"), (order.cancelled, "order.cancelled")] {
+                if news == News::Due {
+                    problems.add(CHECK, format!("order {id}"), format!("has no event {kind}"));
+                }
+            }
+        }
+    }
+}
+
+impl Events {
+    fn check_number(&mut self, event: &EventRow, problems: &mut Problems) {
+        let due = self.last.saturating_add(1);
+        self.last = event.id.get();
+        if self.last != due {
+            let detail = format!("is missing: event {} comes in its place", event.id);
+            problems.add(CHECK, format!("event {due}"), detail);
+        }
+    }
+
+    fn event(&mut self, event: &EventRow, problems: &mut Problems) {
+        let id = event.order_id;
+        let mut wrong = |detail| problems.add(CHECK, format!("event {}", event.id), detail);
+        let Some(order) = self.orders.get_mut(id) else {
+            return wrong(format!("is about order {id}, which does not exist"));
+        };
+        let (news, happened) = match event.kind {
+            EventKind::OrderPaid => (&mut order.paid, "was paid"),
+            EventKind::OrderCancelled => (&mut order.cancelled, "was cancelled after it was paid"),
+        };
+        match *news {
+            News::Due => *news = News::Told,
+            News::Told => wrong(format!("tells again that order {id} {happened}")),
+            News::None => wrong(format!("tells that order {id} {happened}, which is not so")),
+        }
+    }
+}
+
+impl OrderFacts {
+    fn of(order: &Order) -> Self {
+        let due_if = |due| if due { News::Due } else { News::None };
+        let was_paid = order.paid_at.is_some();
+        let was_cancelled = was_paid && order.status == OrderStatus::Cancelled;
+        Self { paid: due_if(was_paid), cancelled: due_if(was_cancelled) }
+    }
+}

@@ -1,0 +1,75 @@
+//! Stock: what is left of a product is what was put in less what live orders took.
+
+use super::Check;
+use super::by_id::ById;
+use super::problems::Problems;
+use crate::store::Record;
+use crate::{Order, OrderLine, ProductId, StockMovement};
+
+const CHECK: &str = "stock";
+
+#[derive(Default)]
+pub(super) struct StockLevels {
+    products: ById<ProductId, Level>,
+}
+
+/// The stock that the product says it has, and what explains it. The sums are wider than stock, so
+/// that no damaged quantity makes them overflow.
+struct Level {
+    stock: i64,
+    moved: i128,
+    ordered: i128,
+}
+
+impl Check for StockLevels {
+    fn see(&mut self, record: &Record, problems: &mut Problems) {
+        match record {
+            Record::Product(product) => {
+                let level = Level { stock: product.stock, moved: 0, ordered: 0 };
+                self.products.push(product.id, level);
+            }
+            Record::StockMovement(movement) => self.movement(movement, problems),
+            Record::Order(order) => self.order(order, problems),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, problems: &mut Problems) {
+        for (id, Level { stock, moved, ordered }) in self.products.iter() {
+            let mut wrong = |detail| problems.add(CHECK, format!("product {id}"), detail);
+            if *stock < 0 {
+                wrong(format!("the stock is {stock}, below zero"));
+            }
+            let due = moved.saturating_sub(*ordered);
+            if i128::from(*stock) != due {
+                wrong(format!(
+                    "the stock is {stock} and should be {due}: {moved} put in and {ordered} in orders"
+                ));
+            }
+        }
+    }
+}
+
+impl StockLevels {
+    fn movement(&mut self, movement: &StockMovement, problems: &mut Problems) {
+        let StockMovement { id, product_id, delta, .. } = movement;
+        let Some(level) = self.products.get_mut(*product_id) else {
+            let detail = format!("product {product_id} does not exist");
+            return problems.add(CHECK, format!("stock movement {id}"), detail);
+        };
+        level.moved = level.moved.saturating_add(i128::from(*delta));
+    }
+
+    fn order(&mut self, order: &Order, problems: &mut Problems) {
+        for OrderLine { product_id, quantity, .. } in &order.lines {
+            let Some(level) = self.products.get_mut(*product_id) else {
+                let detail = format!("has product {product_id}, which does not exist");
+                problems.add(CHECK, format!("order {}", order.id), detail);
+                continue;
+            };
+            if order.is_live() {
+                level.ordered = level.ordered.saturating_add(i128::from(*quantity));
+            }
+        }
+    }
+}

@@ -1,0 +1,587 @@
+//! A history that the audit finds sound, and one case for each way in which it could be damaged.
+
+use super::problems::Problems;
+use super::{AuditReport, audit, prove};
+use crate::command::Recorded;
+use crate::store::{Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction};
+use crate::{
+    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, CustomerId, Discount, EditCart,
+    EntryKind, EventKind, Key, ManualClock, MemoryStore, Money, Order, OrderId, OrderStatus,
+    OwnedCouponId, PayWhen, PlaceOrder, ProductId, Shop, StoreError, Timestamp,
+};
+use rstest::rstest;
+use std::sync::Arc;
+
+const START: Timestamp = Timestamp::from_unix(1_767_225_600); // 2026-01-01
+const KIM: CustomerId = CustomerId::new(1);
+const LEE: CustomerId = CustomerId::new(2);
+const TEA: ProductId = ProductId::new(1);
+const CUP: ProductId = ProductId::new(2);
+
+struct Shared(Arc<MemoryStore>);
+
+impl Store for Shared {
+    fn currency(&self) -> Currency {
+        self.0.currency()
+    }
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        self.0.begin()
+    }
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        self.0.try_begin()
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.0.snapshot()
+    }
+}
+
+fn money(minor: i64) -> Money {
+    Money::from_minor(minor)
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+/// Order 1 of Kim is paid with coupon 1, order 2 of Lee is paid later, order 3 of Kim is cancelled,
+/// order 4 of Lee is expired, and order 5 of Lee waits with coupon 2.
+fn history() -> Arc<MemoryStore> {
+    let store = Arc::new(MemoryStore::new(Currency::KRW));
+    let clock = Arc::new(ManualClock::new(START));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Shared(Arc::clone(&store)));
+    for name in ["Kim", "Lee"] {
+        shop.call(AddCustomer::new(name)).run().unwrap();
+    }
+    shop.call(AddProduct::new("Tea", money(100), 10)).run().unwrap();
+    shop.call(AddProduct::new("Cup", money(30), 20)).run().unwrap();
+    let discount = Discount::Fixed { amount: money(50) };
+    let (name, quantity) = ("Fifty off".to_owned(), 3);
+    let coupon = AddCoupon {
+        name,
+        discount,
+        min_order_amount: None,
+        quantity,
+        valid_from: None,
+        valid_until: None,
+    };
+    let coupon = shop.call(coupon).run().unwrap().id;
+
+    shop.charge(KIM, money(1_000), &key("charge-1")).unwrap();
+    shop.charge(LEE, money(500), &key("charge-2")).unwrap();
+    shop.adjust_stock(TEA, 5, "found some", &key("adjust-1")).unwrap();
+    let kims = Some(shop.claim_coupon(coupon, KIM, &key("claim-1")).unwrap().id);
+    let lees = Some(shop.claim_coupon(coupon, LEE, &key("claim-2")).unwrap().id);
+    let of_kim = PlaceOrder { owned_coupon_id: kims, ..PlaceOrder::new(KIM, [(TEA, 2), (CUP, 1)]) };
+    shop.place_order(of_kim, &key("order-1")).unwrap();
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(LEE, [(CUP, 1)]) };
+    let second = shop.place_order(later.clone(), &key("order-2")).unwrap().id;
+    clock.set(START.plus_seconds(100));
+    shop.pay_order(second, &key("pay-2")).unwrap();
+    let third = shop.place_order(PlaceOrder::new(KIM, [(CUP, 2)]), &key("order-3")).unwrap().id;
+    shop.cancel_order(third, &key("cancel-3")).unwrap();
+    shop.place_order(later.clone(), &key("order-4")).unwrap();
+    clock.set(START.plus_seconds(100_000));
+    let held = PlaceOrder { owned_coupon_id: lees, ..later };
+    shop.place_order(held, &key("order-5")).unwrap();
+    shop.debit(KIM, money(10), &key("debit-1")).unwrap();
+    shop.debit(LEE, money(9_999), &key("debit-2")).unwrap_err();
+    shop.call(EditCart { customer_id: KIM, edit: CartEdit::Set(TEA, 1) }).run().unwrap();
+    store
+}
+
+/// Seconds, and hours as far as there are any counts.
+fn levels() -> Vec<SalesLevel> {
+    let level = |seconds, until| SalesLevel { seconds, until };
+    vec![level(1, Timestamp::MAX), level(3_600, START.plus_seconds(3_600))]
+}
+
+/// Every row of the history, with sales counted at these [`levels`].
+fn records() -> Vec<Record> {
+    let store = history();
+    let snapshot = store.snapshot().unwrap();
+    let mut records = Vec::new();
+    for table in Table::ALL {
+        snapshot.scan(table, &mut |record| records.push(record)).unwrap();
+    }
+    let hours: Vec<_> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::SalesCount(count) => {
+                let start = Timestamp::from_unix(
+                    count.start.unix().div_euclid(3_600).saturating_mul(3_600),
+                );
+                Some(Record::SalesCount(SalesCount { seconds: 3_600, start, ..*count }))
+            }
+            _ => None,
+        })
+        .collect();
+    records.extend(hours);
+    records
+}
+
+fn table(record: &Record) -> Table {
+    match record {
+        Record::Account(_) => Table::Accounts,
+        Record::Product(_) => Table::Products,
+        Record::StockMovement(_) => Table::StockMovements,
+        Record::CartLine { .. } => Table::Carts,
+        Record::Coupon(_) => Table::Coupons,
+        Record::OwnedCoupon(_) => Table::OwnedCoupons,
+        Record::Order(_) => Table::Orders,
+        Record::Charge(_) => Table::Charges,
+        Record::LedgerEntry(_) => Table::Ledger,
+        Record::Event(_) => Table::Events,
+        Record::Key { .. } => Table::Keys,
+        Record::SalesCount(_) => Table::Sales,
+    }
+}
+
+/// What the audit finds wrong with these rows, each as `check: subject`.
+fn wrong(records: &[Record]) -> Vec<String> {
+    let scan = |wanted: Table, visit: &mut dyn FnMut(Record)| {
+        records.iter().filter(|record| table(record) == wanted).cloned().for_each(visit);
+        Ok(())
+    };
+    let mut problems = Problems::default();
+    prove(&scan, levels(), &mut problems).unwrap();
+    let named = problems.into_list().into_iter();
+    named.map(|problem| format!("{}: {}", problem.check, problem.subject)).collect()
+}
+
+#[test]
+fn a_sound_history_is_found_sound_and_every_row_is_counted() {
+    let store = history();
+    let AuditReport { ok, checked, problems } = audit(&*store.snapshot().unwrap()).unwrap();
+    assert_eq!((ok, problems), (true, vec![]));
+    let expected = [
+        ("carts", 1),
+        ("charges", 2),
+        ("coupons", 1),
+        ("customers", 2),
+        ("events", 4),
+        ("keys", 14),
+        ("ledger", 7),
+        ("orders", 5),
+        ("owned_coupons", 2),
+        ("products", 2),
+        ("sales", 3),
+        ("stock_movements", 3),
+    ];
+    assert_eq!(checked.into_iter().collect::<Vec<_>>(), expected);
+    assert_eq!(wrong(&records()), [""; 0]);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_a_problem_and_nothing_is_concluded_from_the_others() {
+    let unsound = |wanted: Table, visit: &mut dyn FnMut(Record)| match wanted {
+        Table::Ledger => Err(StoreError::Unsound("no such kind".to_owned())),
+        _ => history().snapshot().unwrap().scan(wanted, visit),
+    };
+    let mut problems = Problems::default();
+    prove(&unsound, levels(), &mut problems).unwrap();
+    let subjects: Vec<_> =
+        problems.into_list().into_iter().map(|problem| problem.subject).collect();
+    assert_eq!(subjects, ["table ledger"]);
+    let busy = |_: Table, _: &mut dyn FnMut(Record)| Err(StoreError::Busy);
+    assert_eq!(prove(&busy, levels(), &mut Problems::default()), Err(StoreError::Busy));
+}
+
+#[rstest]
+#[case::nothing_yet(START, &[])]
+#[case::the_first_minute(START.plus_seconds(60), &["sales of product 1 in 60 s from 2026-01-01T00:00:00Z", "sales of product 2 in 60 s from 2026-01-01T00:00:00Z"])]
+fn a_level_must_count_what_was_sold_until_it_is_filled(
+    #[case] until: Timestamp,
+    #[case] expected: &[&str],
+) {
+    let store = history();
+    let snapshot = store.snapshot().unwrap();
+    let scan = |table: Table, visit: &mut dyn FnMut(Record)| snapshot.scan(table, visit);
+    let mut levels = snapshot.sales_levels().unwrap();
+    levels.push(SalesLevel { seconds: 60, until });
+    let mut problems = Problems::default();
+    prove(&scan, levels, &mut problems).unwrap();
+    let subjects: Vec<_> =
+        problems.into_list().into_iter().map(|problem| problem.subject).collect();
+    assert_eq!(subjects, expected);
+}
+
+type Damage = fn(&mut Vec<Record>);
+
+/// Changes the rows that fit.
+macro_rules! change {
+    ($row:pat if $fits:expr => $($change:tt)+) => {
+        |records: &mut Vec<Record>| {
+            for record in records.iter_mut() {
+                match record {
+                    $row if $fits => { $($change)+; }
+                    _ => {}
+                }
+            }
+        }
+    };
+}
+
+/// Loses the rows that fit.
+macro_rules! lose {
+    ($row:pat if $fits:expr) => {
+        |records: &mut Vec<Record>| records.retain(|record| !matches!(record, $row if $fits))
+    };
+}
+
+/// Adds a copy of the row that fits, changed.
+macro_rules! copy {
+    ($row:pat if $fits:expr => $($change:tt)+) => {
+        |records: &mut Vec<Record>| {
+            let mut copy = records.iter().find(|record| matches!(record, $row if $fits)).unwrap().clone();
+            if let $row = &mut copy { $($change)+; }
+            records.push(copy);
+        }
+    };
+}
+
+#[rstest]
+#[case::balance(
+    change!(Record::Account(a) if a.customer.id == KIM => a.balance = money(1)),
+    &["customer 1"],
+)]
+#[case::balance_below_zero(
+    change!(Record::Account(a) if a.customer.id == KIM => a.balance = money(-1)),
+    &["customer 1", "customer 1"],
+)]
+#[case::last_entry(
+    change!(Record::Account(a) if a.customer.id == LEE => a.last_entry = None),
+    &["customer 2"],
+)]
+#[case::balance_after(
+    change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.balance_after = money(1)),
+    &["ledger entry 4"],
+)]
+#[case::previous_entry(
+    change!(Record::LedgerEntry(e) if e.id.get() == 6 => e.previous = None),
+    &["ledger entry 6"],
+)]
+#[case::debit_that_adds(
+    change!(Record::LedgerEntry(e) if e.id.get() == 7 => e.amount = money(10)),
+    &["ledger entry 7", "ledger entry 7", "customer 1"],
+)]
+#[case::edge_amount(
+    change!(Record::LedgerEntry(e) if e.id.get() == 1 => e.amount = money(i64::MAX)),
+    &["ledger entry 1", "ledger entry 1", "customer 1"],
+)]
+#[case::entry_of_nobody(
+    change!(Record::LedgerEntry(e) if e.id.get() == 7 => e.customer_id = CustomerId::new(9)),
+    &["ledger entry 7", "customer 1", "customer 1"],
+)]
+#[case::lost_charge(lose!(Record::Charge(c) if c.id.get() == 2), &["ledger entry 2"])]
+#[case::charge_without_entry(
+    copy!(Record::Charge(c) if c.id.get() == 2 => c.id = 3.into()),
+    &["charge 3"],
+)]
+#[case::charge_amount(
+    change!(Record::Charge(c) if c.id.get() == 2 => c.amount = money(1)),
+    &["ledger entry 2"],
+)]
+#[case::charge_named_twice(
+    change!(Record::LedgerEntry(e) if e.id.get() == 1 => e.charge_id = Some(2.into())),
+    &["ledger entry 1", "ledger entry 2", "charge 1"],
+)]
+#[case::payment_names_a_charge(
+    change!(Record::LedgerEntry(e) if e.id.get() == 3 => e.charge_id = Some(1.into())),
+    &["ledger entry 3"],
+)]
+#[case::charge_names_none(
+    change!(Record::LedgerEntry(e) if e.id.get() == 1 => e.charge_id = None),
+    &["ledger entry 1", "charge 1"],
+)]
+fn wallet(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("wallet", damage, expected);
+}
+
+fn lapse(order: &mut Order) {
+    order.status = OrderStatus::Expired;
+}
+
+#[rstest]
+#[case::no_lines(
+    change!(Record::Order(o) if o.id.get() == 4 => o.lines.clear()),
+    &["order 4", "order 4"],
+)]
+#[case::quantity(
+    change!(Record::Order(o) if o.id.get() == 4 => o.lines[0].quantity = 0),
+    &["order 4", "order 4"],
+)]
+#[case::line_amount(
+    change!(Record::Order(o) if o.id.get() == 4 => o.lines[0].amount = money(1)),
+    &["order 4", "order 4"],
+)]
+#[case::a_product_twice(
+    change!(Record::Order(o) if o.id.get() == 1 => o.lines[1].product_id = TEA),
+    &["order 1"],
+)]
+#[case::subtotal(
+    change!(Record::Order(o) if o.id.get() == 4 => (o.subtotal, o.total) = (money(9), money(9))),
+    &["order 4"],
+)]
+#[case::discount_without_coupon(
+    change!(Record::Order(o) if o.id.get() == 4 => (o.discount, o.total) = (money(9), money(21))),
+    &["order 4"],
+)]
+#[case::total(change!(Record::Order(o) if o.id.get() == 4 => o.total = money(9)), &["order 4"])]
+#[case::total_below_zero(
+    change!(Record::Order(o) if o.id.get() == 5 => (o.discount, o.total) = (money(31), money(-1))),
+    &["order 5"],
+)]
+#[case::expired_and_cancelled(
+    change!(Record::Order(o) if o.id.get() == 4 => o.cancelled_at = Some(START)),
+    &["order 4"],
+)]
+#[case::pending_for_ever(
+    change!(Record::Order(o) if o.id.get() == 5 => o.expires_at = None),
+    &["order 5"],
+)]
+#[case::previous_order(
+    change!(Record::Order(o) if o.id.get() == 3 => o.previous = Some(OrderId::new(2))),
+    &["order 3"],
+)]
+#[case::last_order(
+    change!(Record::Account(a) if a.customer.id == KIM => a.last_order = Some(OrderId::new(1))),
+    &["customer 1"],
+)]
+#[case::order_of_nobody(
+    change!(Record::Order(o) if o.id.get() == 4 => o.customer_id = CustomerId::new(9)),
+    &["order 4", "order 5"],
+)]
+fn orders(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("orders", damage, expected);
+}
+
+#[rstest]
+#[case::lost_payment(lose!(Record::LedgerEntry(e) if e.id.get() == 4), &["order 2"])]
+#[case::lost_refund(lose!(Record::LedgerEntry(e) if e.id.get() == 6), &["order 3"])]
+#[case::paid_twice(
+    copy!(Record::LedgerEntry(e) if e.id.get() == 4 => e.id = 8.into()),
+    &["ledger entry 8"],
+)]
+#[case::refund_of_a_paid_order(
+    change!(Record::LedgerEntry(e) if e.id.get() == 6 => e.order_id = Some(OrderId::new(1))),
+    &["ledger entry 6", "ledger entry 6", "order 3"],
+)]
+#[case::payment_of_a_pending_order(
+    change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.order_id = Some(OrderId::new(5))),
+    &["ledger entry 4", "ledger entry 4", "order 2"],
+)]
+#[case::amount(
+    change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.amount = money(-1)),
+    &["ledger entry 4"],
+)]
+#[case::another_customer(
+    change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.customer_id = KIM),
+    &["ledger entry 4"],
+)]
+#[case::unknown_order(
+    change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.order_id = Some(OrderId::new(9))),
+    &["ledger entry 4", "order 2"],
+)]
+#[case::no_order(
+    change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.order_id = None),
+    &["ledger entry 4", "order 2"],
+)]
+#[case::debit_of_an_order(
+    change!(Record::LedgerEntry(e) if e.id.get() == 7 => e.order_id = Some(OrderId::new(1))),
+    &["ledger entry 7"],
+)]
+#[case::payment_called_a_debit(
+    change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.kind = EntryKind::Debit),
+    &["ledger entry 4", "order 2"],
+)]
+fn payments(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("payments", damage, expected);
+}
+
+#[rstest]
+#[case::stock(change!(Record::Product(p) if p.id == TEA => p.stock = 12), &["product 1"])]
+#[case::stock_below_zero(
+    change!(Record::Product(p) if p.id == TEA => p.stock = -1),
+    &["product 1", "product 1"],
+)]
+#[case::movement(
+    change!(Record::StockMovement(m) if m.id.get() == 2 => m.delta = i64::MIN),
+    &["product 2"],
+)]
+#[case::movement_of_nothing(
+    change!(Record::StockMovement(m) if m.id.get() == 3 => m.product_id = ProductId::new(9)),
+    &["stock movement 3", "product 1"],
+)]
+#[case::line_of_nothing(
+    change!(Record::Order(o) if o.id.get() == 4 => o.lines[0].product_id = ProductId::new(9)),
+    &["order 4"],
+)]
+#[case::lapsed_without_release(
+    change!(Record::Order(o) if o.id.get() == 5 => lapse(o)),
+    &["product 2"],
+)]
+fn stock(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("stock", damage, expected);
+}
+
+#[rstest]
+#[case::issued(change!(Record::Coupon(c) if c.issued == 2 => c.issued = 3), &["coupon 1"])]
+#[case::too_many(change!(Record::Coupon(c) if c.issued == 2 => c.quantity = 1), &["coupon 1"])]
+#[case::lost(
+    lose!(Record::OwnedCoupon(o) if o.id.get() == 1),
+    &["order 1", "coupon 1", "coupon 1"],
+)]
+#[case::rank_too_high(
+    change!(Record::OwnedCoupon(o) if o.id.get() == 1 => o.rank = 7),
+    &["coupon 1", "owned coupon 1"],
+)]
+#[case::rank_twice(
+    change!(Record::OwnedCoupon(o) if o.id.get() == 2 => o.rank = 1),
+    &["owned coupon 2"],
+)]
+#[case::one_customer_two(
+    change!(Record::OwnedCoupon(o) if o.id.get() == 2 => o.customer_id = KIM),
+    &["order 5", "owned coupon 2"],
+)]
+#[case::unknown_coupon(
+    change!(Record::OwnedCoupon(o) if o.id.get() == 2 => o.coupon_id = 9.into()),
+    &["owned coupon 2", "coupon 1", "owned coupon 2"],
+)]
+#[case::unknown_customer(
+    change!(Record::OwnedCoupon(o) if o.id.get() == 2 => o.customer_id = 9.into()),
+    &["owned coupon 2", "order 5"],
+)]
+#[case::held_though_used(
+    change!(Record::OwnedCoupon(o) if o.id.get() == 1 => o.order_id = None),
+    &["order 1"],
+)]
+#[case::used_by_another(
+    change!(Record::OwnedCoupon(o) if o.id.get() == 1 => o.order_id = Some(OrderId::new(2))),
+    &["order 1", "owned coupon 1"],
+)]
+#[case::not_given_back(
+    change!(Record::Order(o) if o.id.get() == 5 => lapse(o)),
+    &["owned coupon 2"],
+)]
+#[case::order_without_it(
+    change!(Record::Order(o) if o.id.get() == 1 => o.owned_coupon_id = None),
+    &["owned coupon 1"],
+)]
+#[case::two_orders(
+    change!(Record::Order(o) if o.id.get() == 2 => o.owned_coupon_id = Some(OwnedCouponId::new(2))),
+    &["order 2"],
+)]
+fn coupons(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("coupons", damage, expected);
+}
+
+#[rstest]
+#[case::units(
+    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (3_600, TEA) => c.units = 3),
+    &["sales of product 1 in 3600 s from 2026-01-01T00:00:00Z"],
+)]
+#[case::lost(
+    lose!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA)),
+    &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z"],
+)]
+#[case::no_such_bucket(
+    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA) => c.start = START.plus_seconds(3)),
+    &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z", "sales of product 1 in 1 s from 2026-01-01T00:00:03Z"],
+)]
+#[case::another_day(
+    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA) => c.start = START.plus_seconds(86_400)),
+    &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z", "sales of product 1 in 1 s from 2026-01-02T00:00:00Z"],
+)]
+#[case::no_such_level(
+    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA) => c.seconds = 7),
+    &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z", "sales of product 1 in 7 s from 2026-01-01T00:00:00Z"],
+)]
+#[case::counted_though_not_paid(
+    change!(Record::Order(o) if o.id.get() == 2 => lapse(o)),
+    &["sales of product 2 in 1 s from 2026-01-01T00:01:40Z", "sales of product 2 in 3600 s from 2026-01-01T00:00:00Z"],
+)]
+fn sales(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("sales", damage, expected);
+}
+
+#[rstest]
+#[case::gap(lose!(Record::Event(e) if e.id.get() == 2), &["event 2", "order 2"])]
+#[case::first_lost(lose!(Record::Event(e) if e.id.get() == 1), &["event 1", "order 1"])]
+#[case::last_lost(lose!(Record::Event(e) if e.id.get() == 4), &["order 3"])]
+#[case::told_twice(copy!(Record::Event(e) if e.id.get() == 4 => e.id = 5.into()), &["event 5"])]
+#[case::not_so(
+    copy!(Record::Event(e) if e.id.get() == 4 => (e.id, e.order_id) = (5.into(), OrderId::new(1))),
+    &["event 5"],
+)]
+#[case::unknown_order(
+    copy!(Record::Event(e) if e.id.get() == 4 => (e.id, e.order_id) = (5.into(), OrderId::new(9))),
+    &["event 5"],
+)]
+#[case::wrong_kind(
+    change!(Record::Event(e) if e.id.get() == 2 => e.kind = EventKind::OrderCancelled),
+    &["event 2", "order 2"],
+)]
+fn events(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("events", damage, expected);
+}
+
+#[rstest]
+#[case::owner(
+    change!(Record::Key { key, owner, .. } if key.as_str() == "order-1" => *owner = LEE),
+    &["key order-1 of customer 2"],
+)]
+#[case::no_owner(
+    change!(Record::Key { key, owner, .. } if key.as_str() == "debit-2" => *owner = CustomerId::new(9)),
+    &["key debit-2 of customer 9"],
+)]
+#[case::shop(
+    change!(Record::Key { key, owner, .. } if key.as_str() == "order-1" => *owner = CustomerId::new(0)),
+    &["key order-1 of the shop"],
+)]
+#[case::shops(
+    change!(Record::Key { key, owner, .. } if key.as_str() == "adjust-1" => *owner = KIM),
+    &["key adjust-1 of customer 1"],
+)]
+#[case::order(
+    change!(Record::Key { record, .. } if matches!(&record.answer, Recorded::Order(id, _) if id.get() == 4) => record.answer = Recorded::Order(OrderId::new(9), OrderStatus::Paid)),
+    &["key order-4 of customer 2"],
+)]
+#[case::lost_owned_coupon(
+    lose!(Record::OwnedCoupon(o) if o.id.get() == 1),
+    &["key claim-1 of customer 1"],
+)]
+#[case::lost_product(lose!(Record::Product(p) if p.id == TEA), &["key adjust-1 of the shop"])]
+#[case::lost_debit(
+    lose!(Record::LedgerEntry(e) if e.id.get() == 7),
+    &["key debit-1 of customer 1"],
+)]
+fn keys(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("keys", damage, expected);
+}
+
+#[rstest]
+#[case::nobody(
+    change!(Record::CartLine { customer_id, .. } if *customer_id == KIM => *customer_id = 9.into()),
+    &["product 1 in the cart of customer 9"],
+)]
+#[case::nothing(
+    change!(Record::CartLine { product_id, .. } if *product_id == TEA => *product_id = 9.into()),
+    &["product 9 in the cart of customer 1"],
+)]
+#[case::none_wanted(
+    change!(Record::CartLine { quantity, .. } if *quantity == 1 => *quantity = 0),
+    &["product 1 in the cart of customer 1"],
+)]
+fn carts(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_named("carts", damage, expected);
+}
+
+/// That the check names these rows and no others; checks of other concerns may name some as well.
+fn assert_named(check: &str, damage: Damage, subjects: &[&str]) {
+    let mut records = records();
+    damage(&mut records);
+    let found = wrong(&records);
+    let prefix = format!("{check}: ");
+    let found: Vec<_> = found.iter().filter_map(|problem| problem.strip_prefix(&prefix)).collect();
+    assert_eq!(found, subjects);
+}

@@ -1,0 +1,158 @@
+//! Time as a value the caller hands in. Only [`SystemClock`] looks at a clock.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// An instant in UTC, to the second, from 1970 to the end of the year 9999.
+///
+/// ```
+/// use commerce_core::Timestamp;
+/// let at: Timestamp = "2017-11-24T21:19:19+09:00".parse().unwrap();
+/// assert_eq!(at.to_string(), "2017-11-24T12:19:19Z");
+/// assert_eq!(at.plus_seconds(60).unix() - at.unix(), 60);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The first instant there is.
+    pub const MIN: Self = Self(0);
+    /// The last instant there is: 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
+    pub const MAX: Self = Self(253_402_300_799);
+
+    /// The instant that many seconds after 1970, held inside [`Timestamp::MIN`] and
+    /// [`Timestamp::MAX`].
+    #[must_use]
+    pub const fn from_unix(seconds: i64) -> Self {
+        match seconds {
+            ..0 => Self::MIN,
+            seconds if seconds > Self::MAX.0 => Self::MAX,
+            seconds => Self(seconds),
+        }
+    }
+
+    /// Seconds since 1970.
+    #[must_use]
+    pub const fn unix(self) -> i64 {
+        self.0
+    }
+
+    /// The instant so much later (or earlier, when negative), held inside the range.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        Self::from_unix(self.0.saturating_add(seconds))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = DateTime::<Utc>::from_timestamp(self.0, 0).unwrap_or_default();
+        f.write_str(&date.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+/// Why a text is no [`Timestamp`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an instant is written as RFC 3339, like 2026-01-31T12:00:00Z, from 1970 to 9999")]
+pub struct ParseTimestampError;
+
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    /// Reads RFC 3339 with any offset. Fractions of a second are cut off.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let seconds =
+            DateTime::parse_from_rfc3339(text).map_err(|_| ParseTimestampError)?.timestamp();
+        let inside = (Self::MIN.0..=Self::MAX.0).contains(&seconds);
+        inside.then_some(Self(seconds)).ok_or(ParseTimestampError)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Where `now` comes from. An embedding program or a test may bring its own.
+pub trait Clock: Send + Sync {
+    /// The instant that calls made now are given.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    fn now(&self) -> Timestamp {
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_unix(i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that stands still until it is set: for tests and simulations.
+///
+/// ```
+/// use commerce_core::{Clock, ManualClock, Timestamp};
+/// let clock = ManualClock::new(Timestamp::from_unix(0));
+/// clock.set(Timestamp::from_unix(900));
+/// assert_eq!(clock.now(), Timestamp::from_unix(900));
+/// ```
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.unix()))
+    }
+
+    /// Moves the hands, forwards or back.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.unix(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl<C: Clock + ?Sized> Clock for std::sync::Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("2026-11-21T00:00:00Z", Some("2026-11-21T00:00:00Z"))]
+    #[case("2026-11-21T09:00:00.999+09:00", Some("2026-11-21T00:00:00Z"))]
+    #[case("9999-12-31T23:59:59Z", Some("9999-12-31T23:59:59Z"))]
+    #[case("1969-12-31T23:59:59Z", None)]
+    #[case("9999-12-31T23:59:59-01:00", None)]
+    #[case("2026-11-21", None)]
+    #[case("yesterday", None)]
+    fn instants_are_rfc_3339(#[case] text: &str, #[case] written: Option<&str>) {
+        let read = text.parse::<Timestamp>().ok().map(|at| at.to_string());
+        assert_eq!(read.as_deref(), written);
+    }
+}

@@ -1,0 +1,316 @@
+//! Commands: one enum of everything that changes a store, and how each is answered once and only once.
+
+use crate::rule::{
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, ArchiveProduct, CancelOrder, ChargeBalance,
+    ClaimCoupon, DebitBalance, EditCart, ExpireOrders, PayOrder, PlaceOrder, Rule, UpdateProduct,
+    expire_orders,
+};
+use crate::state::{Needs, State};
+use crate::{
+    Cart, Charge, Coupon, Customer, CustomerId, Debit, Error, Key, Order, OrderId, OrderStatus,
+    OwnedCoupon, Product, Refusal, StoreError, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Whose keys those are that belong to no customer: of the shop itself, as when stock is adjusted.
+pub(crate) const SHOP: CustomerId = CustomerId::new(0);
+
+/// What an idempotency key stands for: which request it was, and how that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Tells the request from others; see [`Command::fingerprint`].
+    pub fingerprint: i64,
+    /// The answer.
+    pub answer: Recorded,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// An answer as it is kept with a key: no more than what cannot be told from the rows it made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recorded {
+    /// An order, and the status it had come to.
+    Order(OrderId, OrderStatus),
+    /// A charge.
+    Charge(Charge),
+    /// A debit.
+    Debit(Debit),
+    /// A claimed coupon.
+    OwnedCoupon(OwnedCoupon),
+    /// A product with its new stock.
+    Product(Product),
+    /// A refusal.
+    Refused(Refusal),
+}
+
+/// The answer to a command that was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Customer(Customer),
+    Product(Product),
+    Coupon(Coupon),
+    Charge(Charge),
+    Debit(Debit),
+    Cart(Cart),
+    OwnedCoupon(OwnedCoupon),
+    Order(Order),
+    Expired(Vec<OrderId>),
+}
+
+/// A typed request: what is asked, and the type of its answer. Implemented by the request types of
+/// this crate.
+pub trait Request: Into<Action> {
+    /// What is answered.
+    type Answer: TryFrom<Reply, Error = StoreError>;
+}
+
+/// An answer that [`Request::Answer`] can be taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply(pub(crate) Answer);
+
+macro_rules! actions {
+    ($($request:ident => $variant:ident($answer:ty);)+) => {
+        /// Everything that can be asked of a store that changes it.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        #[expect(missing_docs, reason = "each variant is explained at the request it holds")]
+        pub enum Action {
+            $($request($request),)+
+        }
+
+        impl Action {
+            fn rule(&self) -> &dyn Rule {
+                match self {
+                    $(Self::$request(request) => request,)+
+                }
+            }
+        }
+
+        $(
+            impl From<$request> for Action {
+                fn from(request: $request) -> Self {
+                    Self::$request(request)
+                }
+            }
+
+            impl Request for $request {
+                type Answer = $answer;
+            }
+        )+
+    };
+}
+
+actions! {
+    AddCustomer => Customer(Customer);
+    AddProduct => Product(Product);
+    UpdateProduct => Product(Product);
+    AdjustStock => Product(Product);
+    ArchiveProduct => Product(Product);
+    AddCoupon => Coupon(Coupon);
+    ChargeBalance => Charge(Charge);
+    DebitBalance => Debit(Debit);
+    EditCart => Cart(Cart);
+    ClaimCoupon => OwnedCoupon(OwnedCoupon);
+    PlaceOrder => Order(Order);
+    PayOrder => Order(Order);
+    CancelOrder => Order(Order);
+    ExpireOrders => Expired(Vec<OrderId>);
+}
+
+macro_rules! replies {
+    ($($variant:ident => $answer:ty;)+) => {$(
+        impl TryFrom<Reply> for $answer {
+            type Error = StoreError;
+            fn try_from(reply: Reply) -> Result<Self, StoreError> {
+                match reply.0 {
+                    Answer::$variant(answer) => Ok(answer),
+                    other => Err(StoreError::Unsound(format!("an answer of another kind: {other:?}"))),
+                }
+            }
+        }
+    )+};
+}
+
+replies! {
+    Customer => Customer;
+    Product => Product;
+    Coupon => Coupon;
+    Charge => Charge;
+    Debit => Debit;
+    Cart => Cart;
+    OwnedCoupon => OwnedCoupon;
+    Order => Order;
+    Expired => Vec<OrderId>;
+}
+
+/// One thing asked of a store, with all it needs to be decided.
+#[derive(Clone, Debug)]
+pub struct Command {
+    action: Action,
+    key: Option<Key>,
+    now: Timestamp,
+    trace: Option<String>,
+    fingerprint: i64,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Decision {
+    pub(crate) result: Result<Answer, Error>,
+    pub(crate) replayed: bool,
+}
+
+impl Command {
+    /// A command to be decided at `now`.
+    pub fn new(action: impl Into<Action>, now: Timestamp) -> Self {
+        Self { action: action.into(), key: None, now, trace: None, fingerprint: 0 }
+    }
+
+    /// With an idempotency key: sent again, it is answered as the first time and changes nothing.
+    #[must_use]
+    pub fn with_key(mut self, key: Key) -> Self {
+        self.fingerprint = fingerprint(&self.action);
+        self.key = Some(key);
+        self
+    }
+
+    /// With the trace of the request, which its events carry on.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Option<String>) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// Tells a request from others made with the same key. It takes in everything that was asked,
+    /// and neither the instant nor the trace.
+    #[must_use]
+    pub fn fingerprint(&self) -> i64 {
+        self.fingerprint
+    }
+
+    /// How much of a batch it takes, counted in rows it may touch.
+    pub(crate) fn weight(&self) -> usize {
+        self.action.rule().weight()
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        let rule = self.action.rule();
+        rule.needs(state, needs);
+        let (Some(key), Some(owner)) = (&self.key, rule.owner(state)) else { return };
+        if owner != SHOP {
+            needs.account(state, owner);
+        }
+        if !state.is_key_loaded(key, owner) {
+            needs.keys.insert((key.clone(), owner));
+        } else if let Some(KeyRecord { answer: Recorded::Order(id, _), .. }) = state.key(key, owner)
+        {
+            needs.order(state, *id);
+        }
+    }
+
+    /// Decides the command on a state that has everything loaded, and changes the state accordingly.
+    pub(crate) fn decide(&self, state: &mut State, hold_seconds: i64) -> Decision {
+        let expired = expire_orders::expire_due(state, self.now);
+        if matches!(self.action, Action::ExpireOrders(_)) {
+            return Decision { result: Ok(Answer::Expired(expired)), replayed: false };
+        }
+        let rule = self.action.rule();
+        let owner = rule.owner(state);
+        if let (Some(key), Some(owner)) = (&self.key, owner)
+            && let Some(record) = state.key(key, owner)
+        {
+            return self.replay(key, record, state);
+        }
+        let context = Context { now: self.now, hold_seconds, trace: self.trace.as_deref() };
+        let result = rule.decide(state, context);
+        if let (Some(key), Some(owner), Some(answer)) = (&self.key, owner, recorded(&result))
+            && (owner == SHOP || state.accounts.get(owner).is_some())
+        {
+            let record = KeyRecord { fingerprint: self.fingerprint, answer, created_at: self.now };
+            state.add_key(key.clone(), owner, record);
+        }
+        Decision { result: result.map_err(Error::from), replayed: false }
+    }
+
+    fn replay(&self, key: &Key, record: &KeyRecord, state: &State) -> Decision {
+        if record.fingerprint != self.fingerprint {
+            let refusal = Refusal::IdempotencyKeyReused { key: key.clone() };
+            return Decision { result: Err(refusal.into()), replayed: false };
+        }
+        let result = match record.answer.clone() {
+            Recorded::Charge(charge) => Ok(Answer::Charge(charge)),
+            Recorded::Debit(debit) => Ok(Answer::Debit(debit)),
+            Recorded::OwnedCoupon(owned) => Ok(Answer::OwnedCoupon(owned)),
+            Recorded::Product(product) => Ok(Answer::Product(product)),
+            Recorded::Refused(refusal) => Err(refusal.into()),
+            Recorded::Order(id, status) => match state.orders.get(id) {
+                Some(order) => Ok(Answer::Order(order.as_of(status))),
+                None => Err(StoreError::Unsound(format!("key {key} names no order {id}")).into()),
+            },
+        };
+        Decision { result, replayed: true }
+    }
+}
+
+/// What these commands may touch and `state` has not loaded yet. Asked again after each loading, since
+/// what is loaded may name more.
+pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &State) -> Needs {
+    let mut needs = Needs { ids: state.ids.is_none(), ..Needs::default() };
+    for command in commands {
+        command.needs(state, &mut needs);
+        if state.due_orders.is_none() {
+            needs.due_orders = needs.due_orders.max(Some(command.now));
+        }
+    }
+    for &id in state.due_orders.iter().flatten() {
+        needs.whole_order(state, id);
+    }
+    needs
+}
+
+/// What a rule knows of the world beside its state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) hold_seconds: i64,
+    pub(crate) trace: Option<&'a str>,
+}
+
+/// What a key is to remember. Requests that made no sense are not worth it: mended, they may come
+/// again under the same key.
+fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
+    match result {
+        Ok(Answer::Order(order)) => Some(Recorded::Order(order.id, order.status)),
+        Ok(Answer::Charge(charge)) => Some(Recorded::Charge(charge.clone())),
+        Ok(Answer::Debit(debit)) => Some(Recorded::Debit(debit.clone())),
+        Ok(Answer::OwnedCoupon(owned)) => Some(Recorded::OwnedCoupon(owned.clone())),
+        Ok(Answer::Product(product)) => Some(Recorded::Product(product.clone())),
+        Err(Refusal::InvalidRequest { .. })
+        | Ok(Answer::Customer(_) | Answer::Coupon(_) | Answer::Cart(_) | Answer::Expired(_)) => {
+            None
+        }
+        Err(refusal) => Some(Recorded::Refused(refusal.clone())),
+    }
+}
+
+/// 64-bit FNV-1a of the request's JSON. It need only tell one caller's requests under one key apart,
+/// and it must be the same in every version and on every machine, which std's hashers do not promise.
+fn fingerprint(action: &Action) -> i64 {
+    struct Fnv(u64);
+    impl std::io::Write for Fnv {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            for byte in bytes {
+                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    // Neither the sink nor plain structs with string keys can fail to be written.
+    let _ = serde_json::to_writer(&mut hash, action);
+    hash.0.cast_signed()
+}

@@ -1,0 +1,343 @@
+//! The engine: callers queue, whatever has queued up is committed as one, each gets its own answer.
+//!
+//! One at a time *leads*: the thread that writes, or a caller who found nobody else there. A batch is
+//! what arrived while the last commit ran, so a lone caller waits for nobody. Nobody is answered before
+//! the commit is on disk.
+
+use crate::command::{Answer, Command, Decision, needs};
+use crate::limits::{MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
+use crate::state::State;
+use crate::store::{Store, Transaction};
+use crate::{Error, StoreError};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What the engine has done since it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Transactions committed.
+    pub commits: u64,
+    /// Commands answered, refusals among them.
+    pub commands: u64,
+}
+
+pub(crate) struct Engine {
+    writer: Arc<Writer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Told when there is work for the thread that writes, or it is to end.
+    work: Condvar,
+    /// Told when there is room in the queue, or the last batch has ended.
+    room: Condvar,
+    commits: AtomicU64,
+    commands: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Somebody has the store, or waits for it.
+    leading: bool,
+    /// The thread that writes waits for other processes; it has no job in hand.
+    waiting_for_store: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Job {
+    command: Command,
+    slot: Arc<Slot>,
+}
+
+/// Where a caller finds its answer.
+#[derive(Debug, Default)]
+struct Slot {
+    decision: Mutex<Option<Decision>>,
+    ready: Condvar,
+}
+
+/// A command that was handed in, to be waited for.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    writer: Arc<Writer>,
+    slot: Arc<Slot>,
+    deadline: Instant,
+}
+
+impl Engine {
+    /// Starts the thread that writes.
+    pub(crate) fn start(store: Arc<dyn Store>, hold_seconds: i64) -> Self {
+        let writer = Arc::new(Writer { shared: Shared::default(), store, hold_seconds });
+        let thread = Arc::clone(&writer);
+        Self { writer, thread: Some(std::thread::spawn(move || thread.run())) }
+    }
+
+    /// Carries a command out. A caller who finds nobody else at it does so on its own thread: handing
+    /// over to another and back would cost it more than the commit.
+    pub(crate) fn run(&self, command: Command, patience: Duration) -> Decision {
+        if self.writer.take_lead() {
+            let slot = Arc::new(Slot::default());
+            let mut jobs = vec![Job { command, slot }];
+            let begun = self.writer.store.try_begin();
+            if let Ok(Some(transaction)) = begun {
+                jobs.extend(self.writer.take_batch());
+                self.writer.process(transaction, &jobs);
+            } else if let Err(error) = &begun {
+                self.writer.fail(&jobs, error);
+            }
+            self.writer.give_up_lead();
+            let Some(Job { command, slot }) = jobs.into_iter().next() else { return busy() };
+            if let Some(decision) = lock(&slot.decision).take() {
+                return decision;
+            }
+            // Another process writes: the queue has a deadline, waiting here would have none.
+            return self.submit(command, patience).map_or_else(failed, Pending::wait);
+        }
+        self.submit(command, patience).map_or_else(failed, Pending::wait)
+    }
+
+    /// Queues a command; while the queue is full, waits for room.
+    pub(crate) fn submit(
+        &self,
+        command: Command,
+        patience: Duration,
+    ) -> Result<Pending, StoreError> {
+        let shared = &self.writer.shared;
+        let deadline = Instant::now().checked_add(patience).ok_or(StoreError::Busy)?;
+        let slot = Arc::new(Slot::default());
+        let mut queue = lock(&shared.queue);
+        while queue.jobs.len() >= MAX_QUEUE {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(StoreError::Busy);
+            }
+            queue = shared.room.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queue.jobs.push_back(Job { command, slot: Arc::clone(&slot) });
+        let wake = !queue.leading && queue.jobs.len() == 1;
+        drop(queue);
+        if wake {
+            shared.work.notify_one();
+        }
+        Ok(Pending { writer: Arc::clone(&self.writer), slot, deadline })
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            commits: self.writer.shared.commits.load(Ordering::Relaxed),
+            commands: self.writer.shared.commands.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Finishes what was handed in, then ends the thread. A thread that waits for another process, with
+/// nobody left who wants anything of it, is not waited for.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let shared = &self.writer.shared;
+        let mut queue = lock(&shared.queue);
+        queue.closed = true;
+        shared.work.notify_one();
+        while !queue.jobs.is_empty() || queue.leading && !queue.waiting_for_store {
+            queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let stuck = queue.waiting_for_store;
+        drop(queue);
+        if let Some(thread) = self.thread.take().filter(|_| !stuck) {
+            // A writer that panicked has nothing left to say: every job it held was answered.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn failed(error: StoreError) -> Decision {
+    Decision { result: Err(error.into()), replayed: false }
+}
+
+fn busy() -> Decision {
+    failed(StoreError::Busy)
+}
+
+impl Pending {
+    /// Waits for the answer. A command that nobody has begun with in time is withdrawn.
+    pub(crate) fn wait(self) -> Decision {
+        let mut decision = lock(&self.slot.decision);
+        let mut withdrawable = true;
+        loop {
+            if let Some(decision) = decision.take() {
+                return decision;
+            }
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if withdrawable && left.is_zero() {
+                drop(decision);
+                if self.withdraw() {
+                    return busy();
+                }
+                withdrawable = false;
+                decision = lock(&self.slot.decision);
+            } else if withdrawable {
+                let waited = self.slot.ready.wait_timeout(decision, left);
+                decision = waited.unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                decision = self.slot.ready.wait(decision).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn withdraw(&self) -> bool {
+        let mut queue = lock(&self.writer.shared.queue);
+        let place = queue.jobs.iter().position(|job| Arc::ptr_eq(&job.slot, &self.slot));
+        let withdrawn = place.and_then(|place| queue.jobs.remove(place)).is_some();
+        drop(queue);
+        self.writer.shared.room.notify_all();
+        withdrawn
+    }
+}
+
+struct Writer {
+    shared: Shared,
+    store: Arc<dyn Store>,
+    hold_seconds: i64,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    fn run(&self) {
+        while self.wait_for_work() {
+            // Jobs are taken once the store is ours: whoever comes while we wait for it joins in, and
+            // whoever has waited too long has left.
+            let transaction = self.store.begin();
+            lock(&self.shared.queue).waiting_for_store = false;
+            let jobs = self.take_batch();
+            match transaction {
+                Ok(transaction) => self.process(transaction, &jobs),
+                Err(error) => self.fail(&jobs, &error),
+            }
+            self.give_up_lead();
+        }
+    }
+
+    /// Waits until there are jobs and nobody leads; then leads. `false` when it is time to end.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = lock(&self.shared.queue);
+        while queue.leading || queue.jobs.is_empty() && !queue.closed {
+            queue = self.shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.leading = !queue.jobs.is_empty();
+        queue.waiting_for_store = queue.leading;
+        queue.leading
+    }
+
+    /// Leads when nobody does and nobody waits.
+    fn take_lead(&self) -> bool {
+        let mut queue = lock(&self.shared.queue);
+        let free = !queue.leading && queue.jobs.is_empty();
+        queue.leading |= free;
+        free
+    }
+
+    /// Lets the thread that writes go on with what has come meanwhile.
+    fn give_up_lead(&self) {
+        let mut queue = lock(&self.shared.queue);
+        queue.leading = false;
+        let wake = !queue.jobs.is_empty() || queue.closed;
+        drop(queue);
+        if wake {
+            self.shared.work.notify_one();
+        }
+        self.shared.room.notify_all();
+    }
+
+    fn take_batch(&self) -> Vec<Job> {
+        let mut queue = lock(&self.shared.queue);
+        let mut weight = 0_usize;
+        let fits = |job: &&Job| {
+            weight = weight.saturating_add(job.command.weight());
+            weight <= MAX_BATCH_WEIGHT
+        };
+        let fitting = queue.jobs.iter().take(MAX_BATCH).take_while(fits).count();
+        let count = fitting.max(1).min(queue.jobs.len());
+        queue.jobs.drain(..count).collect()
+    }
+
+    fn process(&self, transaction: Box<dyn Transaction + '_>, jobs: &[Job]) {
+        match self.attempt(transaction, jobs) {
+            Ok(decisions) => {
+                for (job, decision) in jobs.iter().zip(decisions) {
+                    self.answer(job, decision);
+                }
+            }
+            // One of them did it; alone, each shows whether it was the one.
+            Err(StoreError::Guard(_)) if jobs.len() > 1 => {
+                for job in jobs {
+                    let one = std::slice::from_ref(job);
+                    match self.store.begin() {
+                        Ok(transaction) => self.process(transaction, one),
+                        Err(error) => self.fail(one, &error),
+                    }
+                }
+            }
+            Err(error) => self.fail(jobs, &error),
+        }
+    }
+
+    /// Loads, decides, applies and commits. A panic counts as a guard that fired: the transaction is
+    /// dropped, and the thread that everybody waits for lives on.
+    fn attempt(
+        &self,
+        mut transaction: Box<dyn Transaction + '_>,
+        jobs: &[Job],
+    ) -> Result<Vec<Decision>, StoreError> {
+        let work = AssertUnwindSafe(|| {
+            let mut state = State::new(self.store.currency());
+            loop {
+                let needs = needs(jobs.iter().map(|job| &job.command), &state);
+                if needs.is_empty() {
+                    break;
+                }
+                transaction.load(&needs, &mut state)?;
+            }
+            let decide = |job: &Job| job.command.decide(&mut state, self.hold_seconds);
+            let decisions: Vec<Decision> = jobs.iter().map(decide).collect();
+            if state.has_changed() {
+                transaction.apply(&state)?;
+                transaction.commit()?;
+                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(decisions)
+        });
+        catch_unwind(work)
+            .unwrap_or_else(|_| Err(StoreError::Guard("a rule or a store panicked".to_owned())))
+    }
+
+    fn fail(&self, jobs: &[Job], error: &StoreError) {
+        for job in jobs {
+            let result: Result<Answer, Error> = Err(error.clone().into());
+            self.answer(job, Decision { result, replayed: false });
+        }
+    }
+
+    fn answer(&self, job: &Job, decision: Decision) {
+        self.shared.commands.fetch_add(1, Ordering::Relaxed);
+        *lock(&job.slot.decision) = Some(decision);
+        job.slot.ready.notify_one();
+    }
+}
+
+/// Nothing that is guarded here is ever left half done, so a panic elsewhere poisons nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

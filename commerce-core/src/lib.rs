@@ -1,0 +1,78 @@
+//! The rules, the engine and the stores of an order service that can be trusted with money.
+//!
+//! Prepaid balances, products whose stock is always true, carts, coupons given out first come first
+//! served, orders paid in one commit, and the best sellers of the last days. Open a [`Shop`] on a store
+//! and call it from as many threads as you like; each call either changes everything it should, on
+//! disk when it returns, or is refused and changes nothing.
+//!
+//! ```
+//! use commerce_core::{
+//!     AddCustomer, AddProduct, BestSellersRequest, Currency, Key, MemoryStore, Money, PlaceOrder, Shop,
+//! };
+//!
+//! let shop = Shop::open(MemoryStore::new(Currency::KRW));
+//! let kim = shop.call(AddCustomer::new("Kim")).run()?;
+//! let tea = shop.call(AddProduct::new("Green tea", Money::from_minor(4_500), 10)).run()?;
+//!
+//! // The key makes a call safe to repeat: the second one finds the first one's answer.
+//! let key = Key::new("charge-1").unwrap();
+//! shop.charge(kim.id, Money::from_minor(10_000), &key)?;
+//! shop.charge(kim.id, Money::from_minor(10_000), &key)?;
+//! assert_eq!(shop.balance(kim.id)?.balance, Money::from_minor(10_000));
+//!
+//! let order = shop.place_order(PlaceOrder::new(kim.id, [(tea.id, 2)]), &Key::new("order-1").unwrap())?;
+//! assert_eq!(order.total, Money::from_minor(9_000));
+//! assert_eq!(shop.best_sellers(&BestSellersRequest::default())?.items[0].units_sold, 2);
+//! # Ok::<(), commerce_core::Error>(())
+//! ```
+//!
+//! [`SqliteStore`] keeps everything in one file; [`MemoryStore`] keeps it until the process ends. A
+//! store of your own implements [`Store`].
+
+mod audit;
+mod clock;
+mod command;
+mod engine;
+mod error;
+mod id;
+pub mod limits;
+mod model;
+mod money;
+mod query;
+mod rule;
+mod shop;
+mod state;
+mod store;
+
+pub use audit::{AuditReport, Problem};
+pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
+pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
+pub use engine::Stats;
+pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
+pub use id::{
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    StockMovementId,
+};
+pub use model::cart::{Cart, CartItem, CartLines};
+pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
+pub use model::event::{Event, EventKind, EventRow};
+pub use model::order::{Order, OrderLine, OrderStatus};
+pub use model::product::{Product, ProductStatus, StockMovement};
+pub use model::wallet::{
+    Account, Balance, Charge, ChargeRow, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry,
+    Payment, PaymentKind, Role,
+};
+pub use money::{Currency, Money};
+pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
+pub use rule::{
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, ArchiveProduct, CancelOrder, CartEdit,
+    ChargeBalance, ClaimCoupon, DebitBalance, EditCart, ExpireOrders, OrderItems, PayOrder,
+    PayWhen, PlaceOrder, UpdateProduct,
+};
+pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
+pub use state::{Change, Needs, NextIds, Rows, Sale, State};
+pub use store::memory::MemoryStore;
+pub use store::sqlite::{BackupProgress, SqliteStore};
+pub use store::{
+    LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,
+};

@@ -1,0 +1,58 @@
+//! Every limit of the service, each with the reason for its number.
+
+use crate::Money;
+
+/// The most money one charge or debit may move: a million million minor units. Ten thousand million
+/// dollars is far above any shop's till, and a thousand such amounts still fit [`MAX_BALANCE`].
+pub const MAX_AMOUNT: Money = Money::from_minor(1_000_000_000_000);
+
+/// The most a balance, and the total of an order, may reach: 2^53 - 1, the largest integer that every
+/// JSON reader keeps exactly.
+pub const MAX_BALANCE: Money = Money::from_minor(9_007_199_254_740_991);
+
+/// The most a unit of a product may cost; as [`MAX_AMOUNT`].
+pub const MAX_PRICE: Money = MAX_AMOUNT;
+
+/// The most units of a product in stock, and in one order line: a thousand million, so that the sum of
+/// all lines of an order, and of all sales of a product, stays far inside 64 bits.
+pub const MAX_STOCK: i64 = 1_000_000_000;
+
+/// The most different products in one order or cart. The longest order of a grocery year had 161
+/// lines; six times that is a batch that still commits in a few milliseconds.
+pub const MAX_ORDER_LINES: usize = 1_000;
+
+/// The most characters of a name, reason or reference: two lines of text.
+pub const MAX_TEXT: usize = 200;
+
+/// The most coupons one campaign may give out; as [`MAX_STOCK`].
+pub const MAX_COUPONS: i64 = MAX_STOCK;
+
+/// How long an unpaid order holds stock and coupon unless the shop is told otherwise: 15 minutes, the
+/// time people need to fetch a card.
+pub const HOLD_SECONDS: i64 = 15 * 60;
+
+/// The longest an unpaid order may hold stock: a week. Longer is no hold but a sale.
+pub const MAX_HOLD_SECONDS: i64 = 7 * 24 * 60 * 60;
+
+/// The most expired orders that one commit releases, so that a pile of them delays nobody for long.
+pub const EXPIRY_BATCH: usize = 100;
+
+/// The most days of a best-seller window: a leap year.
+pub const MAX_WINDOW_DAYS: i64 = 366;
+
+/// The most ranks of best sellers, and the most items of a page of any list.
+pub const MAX_PAGE: usize = 100;
+
+/// The items of a page when nobody says how many.
+pub const DEFAULT_PAGE: usize = 20;
+
+/// The most commands in one commit. Beyond this a bigger batch gains little and only delays its
+/// first caller.
+pub const MAX_BATCH: usize = 1_024;
+
+/// The most order lines and the like that one commit takes on, so that a batch of huge orders stays
+/// within some megabytes and milliseconds.
+pub const MAX_BATCH_WEIGHT: usize = 16_384;
+
+/// The most commands that wait. Callers beyond it are held back, so that memory is bounded.
+pub const MAX_QUEUE: usize = 8_192;

@@ -1,0 +1,209 @@
+//! The rules: one file an operation, each a plain function of what is loaded, what is asked, and now.
+//!
+//! A rule makes all its checks before its first change, so that a refusal leaves nothing behind.
+
+use crate::command::{Answer, Context};
+use crate::state::{Needs, State};
+use crate::{
+    Account, ChargeId, CouponId, CustomerId, EntryKind, LedgerEntry, Money, Order, OrderId,
+    OwnedCouponId, Product, ProductId, Refusal, Timestamp,
+};
+
+mod add_coupon;
+mod add_customer;
+mod add_product;
+mod adjust_stock;
+mod archive_product;
+mod cancel_order;
+mod charge_balance;
+mod claim_coupon;
+mod debit_balance;
+mod edit_cart;
+pub(crate) mod expire_orders;
+mod pay_order;
+mod place_order;
+mod settle;
+#[cfg(test)]
+pub(crate) mod testing;
+mod update_product;
+mod valid;
+
+pub use add_coupon::AddCoupon;
+pub use add_customer::AddCustomer;
+pub use add_product::AddProduct;
+pub use adjust_stock::AdjustStock;
+pub use archive_product::ArchiveProduct;
+pub use cancel_order::CancelOrder;
+pub use charge_balance::ChargeBalance;
+pub use claim_coupon::ClaimCoupon;
+pub use debit_balance::DebitBalance;
+pub use edit_cart::{CartEdit, EditCart};
+pub use expire_orders::ExpireOrders;
+pub use pay_order::PayOrder;
+pub use place_order::{OrderItems, PayWhen, PlaceOrder};
+pub use update_product::UpdateProduct;
+
+/// What the engine asks of every operation.
+pub(crate) trait Rule {
+    /// Whose idempotency keys apply, as far as it is known yet.
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        None
+    }
+
+    /// Adds the rows it may touch that are not loaded yet.
+    fn needs(&self, state: &State, needs: &mut Needs);
+
+    /// Decides, and changes the state when the answer is yes.
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal>;
+
+    /// About how many rows it touches.
+    fn weight(&self) -> usize {
+        1
+    }
+}
+
+impl Needs {
+    pub(crate) fn account(&mut self, state: &State, id: CustomerId) {
+        if !state.accounts.is_loaded(id) {
+            self.accounts.insert(id);
+        }
+    }
+
+    pub(crate) fn product(&mut self, state: &State, id: ProductId) {
+        if !state.products.is_loaded(id) {
+            self.products.insert(id);
+        }
+    }
+
+    pub(crate) fn cart(&mut self, state: &State, id: CustomerId) {
+        if !state.carts.is_loaded(id) {
+            self.carts.insert(id);
+        }
+        for &product in state.cart(id).into_iter().flat_map(|lines| lines.keys()) {
+            self.product(state, product);
+        }
+    }
+
+    pub(crate) fn coupon(&mut self, state: &State, id: CouponId) {
+        if !state.coupons.is_loaded(id) {
+            self.coupons.insert(id);
+        }
+    }
+
+    /// A claimed coupon and its campaign.
+    pub(crate) fn owned_coupon(&mut self, state: &State, id: OwnedCouponId) {
+        if !state.owned_coupons.is_loaded(id) {
+            self.owned_coupons.insert(id);
+        } else if let Some(owned) = state.owned_coupons.get(id) {
+            self.coupon(state, owned.coupon_id);
+        }
+    }
+
+    pub(crate) fn order(&mut self, state: &State, id: OrderId) {
+        if !state.orders.is_loaded(id) {
+            self.orders.insert(id);
+        }
+    }
+
+    /// An order and all that changes with its status.
+    pub(crate) fn whole_order(&mut self, state: &State, id: OrderId) {
+        self.order(state, id);
+        if !state.orders.is_loaded(id) {
+            return;
+        }
+        let Some(order) = state.orders.get(id) else { return };
+        self.account(state, order.customer_id);
+        for line in &order.lines {
+            self.product(state, line.product_id);
+        }
+        if let Some(owned) = order.owned_coupon_id {
+            self.owned_coupon(state, owned);
+        }
+    }
+}
+
+impl State {
+    fn cart(&self, id: CustomerId) -> Option<&crate::CartLines> {
+        self.carts.is_loaded(id).then(|| self.carts.get(id).map(|(_, lines)| lines)).flatten()
+    }
+
+    fn account(&self, id: CustomerId) -> Result<&Account, Refusal> {
+        self.accounts.get(id).ok_or(Refusal::CustomerNotFound { customer_id: id })
+    }
+
+    fn known_product(&self, id: ProductId) -> Result<&Product, Refusal> {
+        self.products.get(id).ok_or_else(|| Refusal::ProductNotFound { product_ids: vec![id] })
+    }
+
+    fn active_product(&self, id: ProductId) -> Result<&Product, Refusal> {
+        let product = self.known_product(id)?;
+        if product.is_active() {
+            return Ok(product);
+        }
+        Err(Refusal::ProductArchived { product_ids: vec![id] })
+    }
+
+    fn change_product(
+        &mut self,
+        id: ProductId,
+        change: impl FnOnce(&mut Product),
+    ) -> Result<Answer, Refusal> {
+        let unknown = || Refusal::ProductNotFound { product_ids: vec![id] };
+        let product = self.products.get_mut(id).ok_or_else(unknown)?;
+        change(product);
+        Ok(Answer::Product(product.clone()))
+    }
+
+    fn known_order(&self, id: OrderId) -> Result<&Order, Refusal> {
+        self.orders.get(id).ok_or(Refusal::OrderNotFound { order_id: id })
+    }
+
+    fn change_order(&mut self, order: Order) -> Result<Answer, Refusal> {
+        let row =
+            self.orders.get_mut(order.id).ok_or(Refusal::OrderNotFound { order_id: order.id })?;
+        row.clone_from(&order);
+        Ok(Answer::Order(order))
+    }
+
+    /// Whose order it is, once it is loaded.
+    fn order_owner(&self, id: OrderId) -> Option<CustomerId> {
+        self.orders
+            .is_loaded(id)
+            .then(|| self.orders.get(id).map(|order| order.customer_id))
+            .flatten()
+    }
+
+    /// Moves money on a balance and writes the ledger. The rule has found `balance_after` to be right.
+    fn move_money(&mut self, movement: &Movement<'_>, now: Timestamp) -> LedgerEntry {
+        let id = self.next_ledger_entry_id();
+        let previous = self.accounts.get_mut(movement.customer_id).and_then(|account| {
+            account.balance = movement.balance_after;
+            account.last_entry.replace(id)
+        });
+        let entry = LedgerEntry {
+            id,
+            customer_id: movement.customer_id,
+            kind: movement.kind,
+            amount: movement.amount,
+            balance_after: movement.balance_after,
+            order_id: movement.order_id,
+            charge_id: movement.charge_id,
+            note: movement.note.map(str::to_owned),
+            created_at: now,
+            previous,
+        };
+        self.ledger.push(entry.clone());
+        entry
+    }
+}
+
+/// Money about to move on a balance.
+struct Movement<'a> {
+    customer_id: CustomerId,
+    kind: EntryKind,
+    amount: Money,
+    balance_after: Money,
+    order_id: Option<OrderId>,
+    charge_id: Option<ChargeId>,
+    note: Option<&'a str>,
+}

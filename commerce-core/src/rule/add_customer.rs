@@ -1,0 +1,121 @@
+//! Adding a customer, with money on the balance if an import brings some.
+
+use super::charge_balance::write_charge;
+use super::valid::Checks;
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::limits::MAX_BALANCE;
+use crate::state::State;
+use crate::{Account, Customer, CustomerId, Money, Refusal, Role};
+use serde::Serialize;
+
+/// Adds a customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AddCustomer {
+    /// The id to have; the next free one when absent.
+    pub id: Option<CustomerId>,
+    /// What people call them.
+    pub name: String,
+    /// Money that is charged at once; zero for none.
+    pub balance: Money,
+}
+
+impl AddCustomer {
+    /// A customer of that name, with the next free id and no money.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { id: None, name: name.into(), balance: Money::ZERO }
+    }
+}
+
+impl Rule for AddCustomer {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        if let Some(id) = self.id {
+            needs.account(state, id);
+        }
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        Checks::default()
+            .integer(self.id.map_or(1, CustomerId::get), 1..=i64::MAX / 2, "/id")
+            .text(&self.name, "/name")
+            .integer(self.balance.minor(), 0..=MAX_BALANCE.minor(), "/balance")
+            .done()?;
+        if let Some(id) = self.id.filter(|id| state.accounts.get(*id).is_some()) {
+            return Err(Refusal::CustomerExists { customer_id: id });
+        }
+
+        let id = match self.id {
+            Some(id) => id,
+            None => state.next_customer_id(),
+        };
+        state.reserve_customer_id(id);
+        let customer = Customer {
+            id,
+            name: self.name.clone(),
+            login: None,
+            role: Role::Customer,
+            created_at: context.now,
+        };
+        let account = Account {
+            customer: customer.clone(),
+            balance: Money::ZERO,
+            last_entry: None,
+            last_order: None,
+        };
+        state.accounts.insert(id, account);
+        if self.balance > Money::ZERO {
+            write_charge(state, id, self.balance, self.balance, context.now);
+        }
+        Ok(Answer::Customer(customer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{World, code};
+    use rstest::rstest;
+
+    #[test]
+    fn a_new_customer_has_no_money_and_the_next_free_id() {
+        let mut world = World::default().with_customer(7, 0);
+        let Ok(Answer::Customer(customer)) = world.run(AddCustomer::new("Kim")) else { panic!() };
+        assert_eq!((customer.id.get(), customer.role), (8, Role::Customer));
+        assert_eq!(world.balance(8), 0);
+    }
+
+    #[test]
+    fn an_opening_balance_is_a_charge_in_the_ledger() {
+        let mut world = World::default();
+        let id = Some(CustomerId::new(5));
+        world
+            .run(AddCustomer { id, balance: Money::from_minor(300), ..AddCustomer::new("Lee") })
+            .unwrap();
+        assert_eq!(world.balance(5), 300);
+        assert_eq!(world.state.charges.len(), 1);
+        assert_eq!(world.state.ledger[0].balance_after, Money::from_minor(300));
+    }
+
+    #[rstest]
+    #[case::no_name(None, "", 0, "invalid_request")]
+    #[case::blank_name(None, "  ", 0, "invalid_request")]
+    #[case::bell(None, "a\u{7}", 0, "invalid_request")]
+    #[case::negative_money(None, "a", -1, "invalid_request")]
+    #[case::id_of_no_customer(Some(0), "a", 0, "invalid_request")]
+    #[case::id_in_use(Some(7), "a", 0, "customer_exists")]
+    fn refusals(
+        #[case] id: Option<i64>,
+        #[case] name: &str,
+        #[case] money: i64,
+        #[case] refused: &str,
+    ) {
+        let mut world = World::default().with_customer(7, 0);
+        let request = AddCustomer {
+            id: id.map(CustomerId::new),
+            balance: Money::from_minor(money),
+            ..AddCustomer::new(name)
+        };
+        assert_eq!(code(world.refused(request)), refused);
+    }
+}

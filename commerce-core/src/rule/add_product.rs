@@ -1,0 +1,107 @@
+//! Adding a product with its first stock.
+
+use super::adjust_stock::write_movement;
+use super::valid::Checks;
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::limits::{MAX_PRICE, MAX_STOCK};
+use crate::state::State;
+use crate::{Money, Product, ProductId, ProductStatus, Refusal};
+use serde::Serialize;
+
+/// Adds a product.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AddProduct {
+    /// The id to have; the next free one when absent.
+    pub id: Option<ProductId>,
+    /// Its name.
+    pub name: String,
+    /// What one unit costs, 1 to [`MAX_PRICE`].
+    pub price: Money,
+    /// Units in stock, 0 to [`MAX_STOCK`].
+    pub stock: i64,
+}
+
+impl AddProduct {
+    /// A product with the next free id.
+    #[must_use]
+    pub fn new(name: impl Into<String>, price: Money, stock: i64) -> Self {
+        Self { id: None, name: name.into(), price, stock }
+    }
+}
+
+impl Rule for AddProduct {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        if let Some(id) = self.id {
+            needs.product(state, id);
+        }
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        Checks::default()
+            .integer(self.id.map_or(1, ProductId::get), 1..=i64::MAX / 2, "/id")
+            .text(&self.name, "/name")
+            .integer(self.price.minor(), 1..=MAX_PRICE.minor(), "/price")
+            .integer(self.stock, 0..=MAX_STOCK, "/stock")
+            .done()?;
+        if let Some(id) = self.id.filter(|id| state.products.get(*id).is_some()) {
+            return Err(Refusal::ProductExists { product_id: id });
+        }
+
+        let id = match self.id {
+            Some(id) => id,
+            None => state.next_product_id(),
+        };
+        state.reserve_product_id(id);
+        let product = Product {
+            id,
+            name: self.name.clone(),
+            price: self.price,
+            stock: self.stock,
+            status: ProductStatus::Active,
+        };
+        state.products.insert(id, product.clone());
+        if self.stock > 0 {
+            write_movement(state, id, self.stock, "first stock", context.now);
+        }
+        Ok(Answer::Product(product))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{World, code};
+    use rstest::rstest;
+
+    #[test]
+    fn the_first_stock_is_a_movement() {
+        let mut world = World::default();
+        let request =
+            AddProduct { id: None, name: "Tea".into(), price: Money::from_minor(5), stock: 3 };
+        let Ok(Answer::Product(product)) = world.run(request) else { panic!() };
+        assert_eq!((product.stock, product.is_active()), (3, true));
+        assert_eq!(world.state.stock_movements[0].delta, 3);
+    }
+
+    #[rstest]
+    #[case::no_name(None, "", 1, 0, "invalid_request")]
+    #[case::free(None, "a", 0, 0, "invalid_request")]
+    #[case::negative_price(None, "a", -1, 0, "invalid_request")]
+    #[case::too_dear(None, "a", MAX_PRICE.minor() + 1, 0, "invalid_request")]
+    #[case::negative_stock(None, "a", 1, -1, "invalid_request")]
+    #[case::too_many(None, "a", 1, MAX_STOCK + 1, "invalid_request")]
+    #[case::id_in_use(Some(3), "a", 1, 0, "product_exists")]
+    fn refusals(
+        #[case] id: Option<i64>,
+        #[case] name: &str,
+        #[case] price: i64,
+        #[case] stock: i64,
+        #[case] refused: &str,
+    ) {
+        let mut world = World::default().with_product(3, 10, 10);
+        let id = id.map(ProductId::new);
+        let request = AddProduct { id, name: name.into(), price: Money::from_minor(price), stock };
+        assert_eq!(code(world.refused(request)), refused);
+    }
+}

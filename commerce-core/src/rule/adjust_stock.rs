@@ -1,0 +1,97 @@
+//! Changing a product's stock by hand, with the reason why.
+
+use super::valid::Checks;
+use super::{Needs, Rule};
+use crate::command::{Answer, Context, SHOP};
+use crate::limits::MAX_STOCK;
+use crate::state::State;
+use crate::{CustomerId, ProductId, Refusal, Shortage, StockMovement, Timestamp};
+use serde::Serialize;
+
+/// Puts units into stock, or takes them out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AdjustStock {
+    /// Which product.
+    pub product_id: ProductId,
+    /// Units put in; negative to take out.
+    pub delta: i64,
+    /// Why.
+    pub reason: String,
+}
+
+impl Rule for AdjustStock {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(SHOP)
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.product(state, self.product_id);
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        Checks::default()
+            .integer(self.delta, -MAX_STOCK..=MAX_STOCK, "/delta")
+            .that(self.delta != 0, "/delta", || "delta must not be 0".to_owned())
+            .text(&self.reason, "/reason")
+            .done()?;
+        let available = state.known_product(self.product_id)?.stock;
+        let stock = available.saturating_add(self.delta);
+        if stock > MAX_STOCK {
+            let detail = format!("stock is {available} and may reach {MAX_STOCK} at most");
+            return Err(Refusal::invalid("/delta", detail));
+        }
+        if stock < 0 {
+            let requested = self.delta.saturating_neg();
+            let shortage = Shortage { product_id: self.product_id, requested, available };
+            return Err(Refusal::InsufficientStock { shortages: vec![shortage] });
+        }
+
+        write_movement(state, self.product_id, self.delta, &self.reason, context.now);
+        state.change_product(self.product_id, |product| product.stock = stock)
+    }
+}
+
+/// Writes why stock changed.
+pub(super) fn write_movement(
+    state: &mut State,
+    product_id: ProductId,
+    delta: i64,
+    reason: &str,
+    now: Timestamp,
+) {
+    let id = state.next_stock_movement_id();
+    let reason = reason.to_owned();
+    state.stock_movements.push(StockMovement { id, product_id, delta, reason, created_at: now });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{World, code};
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::more(5, 15)]
+    #[case::less(-10, 0)]
+    fn stock_changes_and_the_reason_is_kept(#[case] delta: i64, #[case] stock: i64) {
+        let mut world = World::default().with_product(3, 10, 10);
+        let request = AdjustStock { product_id: ProductId::new(3), delta, reason: "count".into() };
+        world.run(request).unwrap();
+        assert_eq!(world.stock(3), stock);
+        let movement = world.state.stock_movements.last().unwrap();
+        assert_eq!((movement.delta, movement.reason.as_str()), (delta, "count"));
+    }
+
+    #[rstest]
+    #[case::nothing(3, 0, "count", "invalid_request")]
+    #[case::no_reason(3, 1, "", "invalid_request")]
+    #[case::too_many(3, MAX_STOCK, "count", "invalid_request")]
+    #[case::edge(3, i64::MIN, "count", "invalid_request")]
+    #[case::more_than_there_is(3, -11, "count", "insufficient_stock")]
+    #[case::unknown(9, 1, "count", "product_not_found")]
+    fn refusals(#[case] id: i64, #[case] delta: i64, #[case] reason: &str, #[case] refused: &str) {
+        let mut world = World::default().with_product(3, 10, 10);
+        let request = AdjustStock { product_id: ProductId::new(id), delta, reason: reason.into() };
+        assert_eq!(code(world.refused(request)), refused);
+    }
+}

@@ -1,0 +1,126 @@
+//! Cancelling an order: everything it took is given back, once.
+
+use super::settle::{release, unpay};
+use super::valid::grown;
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::state::State;
+use crate::{CustomerId, OrderId, OrderStatus, Refusal};
+use serde::Serialize;
+
+/// Cancels a pending or paid order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CancelOrder {
+    /// Which order.
+    pub order_id: OrderId,
+}
+
+impl Rule for CancelOrder {
+    fn owner(&self, state: &State) -> Option<CustomerId> {
+        state.order_owner(self.order_id)
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.whole_order(state, self.order_id);
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        let order_id = self.order_id;
+        let mut order = state.known_order(order_id)?.clone();
+        let status = if order.is_due_at(context.now) { OrderStatus::Expired } else { order.status };
+        if !matches!(status, OrderStatus::Pending | OrderStatus::Paid) {
+            return Err(Refusal::OrderNotCancellable { order_id, order_status: status });
+        }
+        let balance = state.account(order.customer_id)?.balance;
+        let was_paid = status == OrderStatus::Paid;
+        let balance_after = if was_paid { grown(balance, order.total)? } else { balance };
+
+        order.status = OrderStatus::Cancelled;
+        order.cancelled_at = Some(context.now);
+        release(state, &order);
+        if was_paid {
+            unpay(state, &order, balance_after, context);
+        }
+        state.change_order(order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{NOW, World, code};
+    use crate::rule::{PayWhen, PlaceOrder};
+    use crate::{EntryKind, EventKind, OwnedCouponId, ProductId};
+    use rstest::rstest;
+
+    fn placed(pay: PayWhen) -> (World, CancelOrder) {
+        let mut world = World::default()
+            .with_customer(1, 1_000)
+            .with_product(3, 100, 5)
+            .with_coupon(1, 5)
+            .with_claim(1, 1);
+        let request = PlaceOrder {
+            pay,
+            owned_coupon_id: Some(OwnedCouponId::new(1)),
+            ..PlaceOrder::new(CustomerId::new(1), [(ProductId::new(3), 2)])
+        };
+        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        (world, CancelOrder { order_id: order.id })
+    }
+
+    #[test]
+    fn cancelling_a_paid_order_gives_back_money_stock_coupon_and_best_sellers() {
+        let (mut world, request) = placed(PayWhen::Now);
+        assert_eq!(world.balance(1), 820);
+        world.now = NOW.plus_seconds(60);
+        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        assert_eq!((order.status, order.cancelled_at), (OrderStatus::Cancelled, Some(world.now)));
+        assert_eq!((world.balance(1), world.stock(3)), (1_000, 5));
+        let owned = world.state.owned_coupons.get(OwnedCouponId::new(1)).unwrap();
+        assert_eq!(owned.order_id, None);
+        let entry = world.state.ledger.last().unwrap();
+        assert_eq!((entry.kind, entry.amount.minor()), (EntryKind::Refund, 180));
+        let sales: Vec<_> =
+            world.state.sales.iter().map(|sale| (sale.paid_at, sale.units)).collect();
+        assert_eq!(sales, [(NOW, 2), (NOW, -2)], "the units leave the window they came into");
+        assert_eq!(world.state.events[1].kind, EventKind::OrderCancelled);
+    }
+
+    #[test]
+    fn cancelling_a_pending_order_gives_back_what_it_held_and_moves_no_money() {
+        let (mut world, request) = placed(PayWhen::Later);
+        world.run(request).unwrap();
+        assert_eq!((world.balance(1), world.stock(3)), (1_000, 5));
+        assert!(world.state.events.is_empty() && world.state.sales.is_empty());
+    }
+
+    #[rstest]
+    #[case::cancelled(OrderStatus::Cancelled)]
+    #[case::expired(OrderStatus::Expired)]
+    fn an_order_that_ended_stays_as_it_is(#[case] order_status: OrderStatus) {
+        let (mut world, request) = placed(PayWhen::Later);
+        let order_id = request.order_id;
+        match order_status {
+            OrderStatus::Cancelled => drop(world.run(request.clone()).unwrap()),
+            _ => world.now = NOW.plus_seconds(900),
+        }
+        let told = world.refused(request);
+        assert_eq!(told, Refusal::OrderNotCancellable { order_id, order_status });
+        assert_eq!(world.stock(3), 5, "stock comes back once, and not never");
+    }
+
+    #[test]
+    fn refusals() {
+        let (mut world, _) = placed(PayWhen::Now);
+        let unknown = CancelOrder { order_id: OrderId::new(99) };
+        assert_eq!(code(world.refused(unknown)), "order_not_found");
+    }
+
+    #[test]
+    fn a_refund_that_no_balance_can_hold_is_refused_and_the_order_stays_paid() {
+        let (mut world, request) = placed(PayWhen::Now);
+        world.set_balance(1, crate::limits::MAX_BALANCE.minor());
+        assert_eq!(code(world.refused(request.clone())), "balance_limit");
+        assert_eq!(world.state.orders.get(request.order_id).unwrap().status, OrderStatus::Paid);
+    }
+}

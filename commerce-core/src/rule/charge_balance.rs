@@ -1,0 +1,99 @@
+//! Putting money onto a balance.
+
+use super::valid::{Checks, grown};
+use super::{Movement, Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::state::State;
+use crate::{Charge, ChargeRow, ChargeStatus, CustomerId, EntryKind, Money, Refusal, Timestamp};
+use serde::Serialize;
+
+/// Puts money onto a balance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChargeBalance {
+    /// Whose balance.
+    pub customer_id: CustomerId,
+    /// How much, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
+    pub amount: Money,
+}
+
+impl Rule for ChargeBalance {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(self.customer_id)
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        Checks::default().amount(self.amount, "/amount").done()?;
+        let balance_after = grown(state.account(self.customer_id)?.balance, self.amount)?;
+
+        let charge = write_charge(state, self.customer_id, self.amount, balance_after, context.now);
+        Ok(Answer::Charge(charge))
+    }
+}
+
+/// Writes a charge that was found to be right, and its ledger entry.
+pub(super) fn write_charge(
+    state: &mut State,
+    customer_id: CustomerId,
+    amount: Money,
+    balance_after: Money,
+    now: Timestamp,
+) -> Charge {
+    let id = state.next_charge_id();
+    let status = ChargeStatus::Succeeded;
+    state.charges.push(ChargeRow { id, customer_id, amount, status, created_at: now });
+    let movement = Movement {
+        customer_id,
+        kind: EntryKind::Charge,
+        amount,
+        balance_after,
+        order_id: None,
+        charge_id: Some(id),
+        note: None,
+    };
+    state.move_money(&movement, now);
+    let currency = state.currency;
+    Charge { id, customer_id, amount, status, balance: balance_after, currency, created_at: now }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{MAX_AMOUNT, MAX_BALANCE};
+    use crate::rule::testing::{World, code};
+    use rstest::rstest;
+
+    #[test]
+    fn a_charge_grows_the_balance_and_the_ledger_says_why() {
+        let mut world = World::default().with_customer(1, 500);
+        let request =
+            ChargeBalance { customer_id: CustomerId::new(1), amount: Money::from_minor(200) };
+        let Ok(Answer::Charge(charge)) = world.run(request) else { panic!() };
+        assert_eq!(charge.balance, Money::from_minor(700));
+        assert_eq!(world.balance(1), 700);
+        let entry = world.state.ledger.last().unwrap();
+        assert_eq!(
+            (entry.kind, entry.amount.minor(), entry.charge_id),
+            (EntryKind::Charge, 200, Some(charge.id))
+        );
+    }
+
+    #[rstest]
+    #[case::nothing(1, 0, "invalid_request")]
+    #[case::negative(1, -5, "invalid_request")]
+    #[case::too_much(1, MAX_AMOUNT.minor() + 1, "invalid_request")]
+    #[case::nobody(9, 100, "customer_not_found")]
+    #[case::a_full_balance(2, 100, "balance_limit")]
+    fn refusals(#[case] customer: i64, #[case] amount: i64, #[case] refused: &str) {
+        let mut world =
+            World::default().with_customer(1, 500).with_customer(2, MAX_BALANCE.minor() - 99);
+        let request = ChargeBalance {
+            customer_id: CustomerId::new(customer),
+            amount: Money::from_minor(amount),
+        };
+        assert_eq!(code(world.refused(request)), refused);
+    }
+}

@@ -1,0 +1,130 @@
+//! Giving out coupons, first come first served: exactly as many as there are, one a customer.
+
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::state::State;
+use crate::{CouponId, CustomerId, OwnedCoupon, OwnedCouponStatus, Refusal};
+use serde::Serialize;
+
+/// Claims a coupon for a customer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClaimCoupon {
+    /// The campaign.
+    pub coupon_id: CouponId,
+    /// Who wants one.
+    pub customer_id: CustomerId,
+}
+
+impl Rule for ClaimCoupon {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(self.customer_id)
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+        needs.coupon(state, self.coupon_id);
+        let claim = (self.coupon_id, self.customer_id);
+        if !state.claims.is_loaded(claim) {
+            needs.claims.insert(claim);
+        } else if let Some(&owned) = state.claims.get(claim) {
+            needs.owned_coupon(state, owned);
+        }
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        let Self { coupon_id, customer_id } = *self;
+        state.account(customer_id)?;
+        let unknown = Refusal::CouponNotFound { coupon_id: Some(coupon_id), owned_coupon_id: None };
+        let coupon = state.coupons.get(coupon_id).ok_or(unknown)?;
+        if let Some(owned) = state.claims.get((coupon_id, customer_id)).copied() {
+            let rank = state.owned_coupons.get(owned).map_or(0, |owned| owned.rank);
+            return Err(Refusal::CouponAlreadyClaimed { coupon_id, owned_coupon_id: owned, rank });
+        }
+        if context.now < coupon.valid_from {
+            return Err(Refusal::CouponNotStarted { coupon_id, valid_from: coupon.valid_from });
+        }
+        if let Some(valid_until) = coupon.valid_until.filter(|until| context.now >= *until) {
+            return Err(Refusal::CouponExpired { coupon_id, valid_until });
+        }
+        if coupon.issued >= coupon.quantity {
+            return Err(Refusal::CouponSoldOut { coupon_id, quantity: coupon.quantity });
+        }
+
+        let rank = coupon.issued.saturating_add(1);
+        if let Some(coupon) = state.coupons.get_mut(coupon_id) {
+            coupon.issued = rank;
+        }
+        let id = state.next_owned_coupon_id();
+        let owned = OwnedCoupon {
+            id,
+            coupon_id,
+            customer_id,
+            rank,
+            status: OwnedCouponStatus::Held,
+            order_id: None,
+            claimed_at: context.now,
+        };
+        state.claims.insert((coupon_id, customer_id), id);
+        state.owned_coupons.insert(id, owned.clone());
+        Ok(Answer::OwnedCoupon(owned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{NOW, World, code};
+    use rstest::rstest;
+
+    fn claim(coupon: i64, customer: i64) -> ClaimCoupon {
+        ClaimCoupon { coupon_id: CouponId::new(coupon), customer_id: CustomerId::new(customer) }
+    }
+
+    #[test]
+    fn ranks_follow_the_order_of_claims_until_none_is_left() {
+        let mut world = World::default().with_coupon(1, 2);
+        for customer in [30, 10, 20] {
+            world = world.with_customer(customer, 0);
+        }
+        for (customer, expected) in [(30, 1), (10, 2)] {
+            let Ok(Answer::OwnedCoupon(owned)) = world.run(claim(1, customer)) else { panic!() };
+            assert_eq!(owned.rank, expected);
+        }
+        let told = Refusal::CouponSoldOut { coupon_id: CouponId::new(1), quantity: 2 };
+        assert_eq!(world.refused(claim(1, 20)), told);
+    }
+
+    #[rstest]
+    #[case::nobody(1, 9, 0, "customer_not_found")]
+    #[case::unknown(9, 1, 0, "coupon_not_found")]
+    #[case::twice(1, 2, 0, "coupon_already_claimed")]
+    #[case::twice_though_sold_out(3, 2, 0, "coupon_already_claimed")]
+    #[case::sold_out(3, 1, 0, "coupon_sold_out")]
+    #[case::too_early(1, 1, -1, "coupon_not_started")]
+    #[case::the_last_instant_is_out(1, 1, 1_000, "coupon_expired")]
+    fn refusals(
+        #[case] coupon: i64,
+        #[case] customer: i64,
+        #[case] seconds: i64,
+        #[case] refused: &str,
+    ) {
+        let mut world = World::default()
+            .with_customer(1, 0)
+            .with_customer(2, 0)
+            .with_coupon(1, 5)
+            .with_coupon(3, 1);
+        world.run(claim(1, 2)).unwrap();
+        world.run(claim(3, 2)).unwrap();
+        world.now = NOW.plus_seconds(seconds);
+        assert_eq!(code(world.refused(claim(coupon, customer))), refused);
+    }
+
+    #[test]
+    fn the_first_and_the_last_but_one_instant_are_in() {
+        for seconds in [0, 999] {
+            let mut world = World::default().with_customer(1, 0).with_coupon(1, 5);
+            world.now = NOW.plus_seconds(seconds);
+            world.run(claim(1, 1)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Carts: setting, adding, removing and clearing. A cart reserves nothing.
+
+use super::valid::Checks;
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::limits::{MAX_ORDER_LINES, MAX_STOCK};
+use crate::state::State;
+use crate::{Cart, CartLines, CustomerId, ProductId, Refusal, Shortage};
+use serde::Serialize;
+
+/// Changes a customer's cart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EditCart {
+    /// Whose cart.
+    pub customer_id: CustomerId,
+    /// What is done to it.
+    pub edit: CartEdit,
+}
+
+/// What is done to a cart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CartEdit {
+    /// The product is wanted so many times; 0 removes it.
+    Set(ProductId, i64),
+    /// The product is wanted so many times more.
+    Add(ProductId, i64),
+    /// The product is not wanted.
+    Remove(ProductId),
+    /// Nothing is wanted.
+    Clear,
+}
+
+impl Rule for EditCart {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+        needs.cart(state, self.customer_id);
+        if let CartEdit::Set(id, _) | CartEdit::Add(id, _) = self.edit {
+            needs.product(state, id);
+        }
+    }
+
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
+        match self.edit {
+            CartEdit::Set(_, quantity) => {
+                Checks::default().integer(quantity, 0..=MAX_STOCK, "/quantity").done()?;
+            }
+            CartEdit::Add(_, quantity) => {
+                Checks::default().integer(quantity, 1..=MAX_STOCK, "/quantity").done()?;
+            }
+            CartEdit::Remove(_) | CartEdit::Clear => {}
+        }
+        state.account(self.customer_id)?;
+        let mut lines = state.cart(self.customer_id).cloned().unwrap_or_default();
+        match self.edit {
+            CartEdit::Clear => lines.clear(),
+            CartEdit::Set(id, 0) | CartEdit::Remove(id) => {
+                lines.remove(&id).ok_or(Refusal::NotInCart { product_id: id })?;
+            }
+            CartEdit::Set(id, quantity) => want(state, &mut lines, id, quantity)?,
+            CartEdit::Add(id, more) => {
+                let held = lines.get(&id).copied().unwrap_or(0);
+                want(state, &mut lines, id, held.saturating_add(more))?;
+            }
+        }
+
+        state.carts.insert(self.customer_id, (self.customer_id, lines.clone()));
+        let items = lines
+            .into_iter()
+            .filter_map(|(id, quantity)| Some((state.products.get(id)?.clone(), quantity)));
+        Ok(Answer::Cart(Cart::priced(self.customer_id, items)))
+    }
+}
+
+fn want(state: &State, lines: &mut CartLines, id: ProductId, quantity: i64) -> Result<(), Refusal> {
+    let available = state.active_product(id)?.stock;
+    if quantity > available {
+        let shortage = Shortage { product_id: id, requested: quantity, available };
+        return Err(Refusal::InsufficientStock { shortages: vec![shortage] });
+    }
+    if lines.insert(id, quantity).is_none() && lines.len() > MAX_ORDER_LINES {
+        let detail = format!("a cart holds {MAX_ORDER_LINES} products at most: order some first");
+        return Err(Refusal::invalid("/product_id", detail));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{World, code};
+    use rstest::rstest;
+
+    fn edit(edit: CartEdit) -> EditCart {
+        EditCart { customer_id: CustomerId::new(1), edit }
+    }
+
+    fn world() -> World {
+        World::default()
+            .with_customer(1, 0)
+            .with_product(3, 10, 5)
+            .with_product(4, 20, 5)
+            .with_archived(5)
+    }
+
+    const THREE: ProductId = ProductId::new(3);
+    const FOUR: ProductId = ProductId::new(4);
+
+    #[rstest]
+    #[case::set(&[CartEdit::Set(THREE, 2)], &[(3, 2)], 20)]
+    #[case::set_replaces(&[CartEdit::Set(THREE, 2), CartEdit::Set(THREE, 5)], &[(3, 5)], 50)]
+    #[case::add(&[CartEdit::Add(THREE, 2), CartEdit::Add(THREE, 3)], &[(3, 5)], 50)]
+    #[case::two(&[CartEdit::Set(FOUR, 1), CartEdit::Set(THREE, 1)], &[(3, 1), (4, 1)], 30)]
+    #[case::zero_removes(&[CartEdit::Set(THREE, 2), CartEdit::Set(THREE, 0)], &[], 0)]
+    #[case::remove(&[CartEdit::Set(THREE, 2), CartEdit::Remove(THREE)], &[], 0)]
+    #[case::clear(&[CartEdit::Set(THREE, 2), CartEdit::Clear], &[], 0)]
+    #[case::clear_an_empty_one(&[CartEdit::Clear], &[], 0)]
+    fn carts_follow_edits(
+        #[case] steps: &[CartEdit],
+        #[case] holds: &[(i64, i64)],
+        #[case] total: i64,
+    ) {
+        let mut world = world();
+        let mut last = None;
+        for step in steps {
+            let Ok(Answer::Cart(cart)) = world.run(edit(*step)) else { panic!() };
+            last = Some(cart);
+        }
+        let cart = last.unwrap();
+        let held: Vec<_> =
+            cart.items.iter().map(|item| (item.product_id.get(), item.quantity)).collect();
+        assert_eq!((held.as_slice(), cart.total.minor()), (holds, total));
+        assert_eq!(world.stock(3), 5, "a cart reserves nothing");
+    }
+
+    #[rstest]
+    #[case::negative(CartEdit::Set(THREE, -1), "invalid_request")]
+    #[case::add_nothing(CartEdit::Add(THREE, 0), "invalid_request")]
+    #[case::beyond_stock(CartEdit::Set(THREE, 6), "insufficient_stock")]
+    #[case::beyond_stock_in_two_steps(CartEdit::Add(FOUR, 4), "insufficient_stock")]
+    #[case::remove_what_is_not_there(CartEdit::Remove(THREE), "not_in_cart")]
+    #[case::zero_of_what_is_not_there(CartEdit::Set(THREE, 0), "not_in_cart")]
+    #[case::unknown(CartEdit::Set(ProductId::new(9), 1), "product_not_found")]
+    #[case::archived(CartEdit::Set(ProductId::new(5), 1), "product_archived")]
+    fn refusals(#[case] step: CartEdit, #[case] refused: &str) {
+        let mut world = world();
+        world.run(edit(CartEdit::Set(FOUR, 2))).unwrap();
+        assert_eq!(code(world.refused(edit(step))), refused);
+    }
+
+    #[test]
+    fn nobody_has_no_cart() {
+        let request = EditCart { customer_id: CustomerId::new(9), edit: CartEdit::Clear };
+        assert_eq!(code(world().refused(request)), "customer_not_found");
+    }
+}

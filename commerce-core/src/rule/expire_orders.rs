@@ -1,0 +1,87 @@
+//! Ending the wait for orders that were not paid in time.
+//!
+//! Every command releases what is overdue before it is decided itself, so that nobody is refused
+//! stock which an expired order still holds. The sweep does the same when nothing else happens.
+
+use super::settle::release;
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::state::State;
+use crate::{OrderId, OrderStatus, Refusal, Timestamp};
+use serde::Serialize;
+
+/// Releases orders that were not paid in time, at most
+/// [`EXPIRY_BATCH`](crate::limits::EXPIRY_BATCH) of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ExpireOrders;
+
+impl Rule for ExpireOrders {
+    fn needs(&self, _state: &State, _needs: &mut Needs) {}
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        Ok(Answer::Expired(expire_due(state, context.now)))
+    }
+}
+
+/// Releases the loaded orders that are overdue at `now`, and names them.
+pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
+    let mut expired = Vec::new();
+    for id in state.due_orders.clone().unwrap_or_default() {
+        let Some(order) = state.orders.get(id).filter(|order| order.is_due_at(now)) else {
+            continue;
+        };
+        let mut order = order.clone();
+        order.status = OrderStatus::Expired;
+        release(state, &order);
+        if let Some(row) = state.orders.get_mut(id) {
+            *row = order;
+        }
+        expired.push(id);
+    }
+    expired
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{NOW, World};
+    use crate::rule::{PayWhen, PlaceOrder};
+    use crate::{CustomerId, OwnedCouponId, ProductId};
+
+    fn held() -> (World, OrderId) {
+        let mut world = World::default()
+            .with_customer(1, 1_000)
+            .with_product(3, 100, 5)
+            .with_coupon(1, 5)
+            .with_claim(1, 1);
+        let request = PlaceOrder {
+            pay: PayWhen::Later,
+            owned_coupon_id: Some(OwnedCouponId::new(1)),
+            ..PlaceOrder::new(CustomerId::new(1), [(ProductId::new(3), 5)])
+        };
+        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        (world, order.id)
+    }
+
+    #[test]
+    fn an_overdue_order_gives_back_stock_and_coupon_once() {
+        let (mut world, id) = held();
+        world.now = NOW.plus_seconds(899);
+        assert!(matches!(world.run(ExpireOrders), Ok(Answer::Expired(ids)) if ids.is_empty()));
+        world.now = NOW.plus_seconds(900);
+        for expected in [vec![id], vec![]] {
+            assert!(matches!(world.run(ExpireOrders), Ok(Answer::Expired(ids)) if ids == expected));
+            assert_eq!(world.stock(3), 5);
+        }
+        assert_eq!(world.state.orders.get(id).unwrap().status, OrderStatus::Expired);
+        assert_eq!(world.state.owned_coupons.get(OwnedCouponId::new(1)).unwrap().order_id, None);
+    }
+
+    #[test]
+    fn nobody_is_refused_stock_that_an_expired_order_still_holds() {
+        let (mut world, _) = held();
+        world.now = NOW.plus_seconds(900);
+        world.run(PlaceOrder::new(CustomerId::new(1), [(ProductId::new(3), 5)])).unwrap();
+        assert_eq!(world.stock(3), 0);
+    }
+}

@@ -1,0 +1,97 @@
+//! Paying an order that was placed to be paid later.
+
+use super::settle::pay;
+use super::valid::shrunk;
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::state::State;
+use crate::{CustomerId, OrderId, OrderStatus, Refusal};
+use serde::Serialize;
+
+/// Pays a pending order from its customer's balance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PayOrder {
+    /// Which order.
+    pub order_id: OrderId,
+}
+
+impl Rule for PayOrder {
+    fn owner(&self, state: &State) -> Option<CustomerId> {
+        state.order_owner(self.order_id)
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.whole_order(state, self.order_id);
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        let order_id = self.order_id;
+        let mut order = state.known_order(order_id)?.clone();
+        // An order whose time is over is more than pending: it is expired, released already or not.
+        let status = if order.is_due_at(context.now) { OrderStatus::Expired } else { order.status };
+        if status != OrderStatus::Pending {
+            return Err(Refusal::OrderNotPayable { order_id, order_status: status });
+        }
+        let balance_after = shrunk(state.account(order.customer_id)?.balance, order.total)?;
+
+        pay(state, &mut order, balance_after, context);
+        state.change_order(order)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Money;
+    use crate::rule::testing::{NOW, World, code};
+    use crate::rule::{CancelOrder, PayWhen, PlaceOrder};
+    use crate::{EventKind, ProductId};
+    use rstest::rstest;
+
+    fn pending(balance: i64) -> (World, PayOrder) {
+        let mut world = World::default().with_customer(1, balance).with_product(3, 100, 5);
+        let items = [(ProductId::new(3), 2)];
+        let request =
+            PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(CustomerId::new(1), items) };
+        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        (world, PayOrder { order_id: order.id })
+    }
+
+    #[test]
+    fn a_pending_order_is_paid_in_its_last_second() {
+        let (mut world, request) = pending(1_000);
+        world.now = NOW.plus_seconds(899);
+        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        assert_eq!((order.status, order.paid_at), (OrderStatus::Paid, Some(world.now)));
+        assert_eq!((world.balance(1), world.stock(3)), (800, 3));
+        assert_eq!(world.state.events[0].kind, EventKind::OrderPaid);
+        assert_eq!(world.state.sales[0].paid_at, world.now);
+    }
+
+    #[rstest]
+    #[case::paid(OrderStatus::Paid)]
+    #[case::cancelled(OrderStatus::Cancelled)]
+    #[case::expired(OrderStatus::Expired)]
+    fn only_a_pending_order_can_be_paid(#[case] order_status: OrderStatus) {
+        let (mut world, request) = pending(1_000);
+        let order_id = request.order_id;
+        match order_status {
+            OrderStatus::Paid => drop(world.run(request.clone()).unwrap()),
+            OrderStatus::Cancelled => drop(world.run(CancelOrder { order_id }).unwrap()),
+            _ => world.now = NOW.plus_seconds(900),
+        }
+        assert_eq!(world.refused(request), Refusal::OrderNotPayable { order_id, order_status });
+    }
+
+    #[test]
+    fn refusals() {
+        let (mut world, request) = pending(199);
+        let told = Refusal::InsufficientBalance {
+            balance: Money::from_minor(199),
+            required: Money::from_minor(200),
+        };
+        assert_eq!(world.refused(request), told);
+        let unknown = PayOrder { order_id: OrderId::new(99) };
+        assert_eq!(code(world.refused(unknown)), "order_not_found");
+    }
+}

@@ -1,0 +1,453 @@
+//! Placing an order: stock, coupon, money, best sellers and event in one go, or a refusal and nothing.
+
+use super::settle::pay;
+use super::valid::{Checks, shrunk};
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::limits::{MAX_BALANCE, MAX_ORDER_LINES, MAX_STOCK};
+use crate::state::State;
+use crate::{
+    Coupon, CustomerId, Money, Order, OrderId, OrderLine, OrderStatus, OwnedCoupon, OwnedCouponId,
+    ProductId, Refusal, Shortage, Timestamp,
+};
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// Places an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlaceOrder {
+    /// Who orders.
+    pub customer_id: CustomerId,
+    /// What is ordered.
+    pub items: OrderItems,
+    /// The coupon to use.
+    pub owned_coupon_id: Option<OwnedCouponId>,
+    /// When it is paid.
+    pub pay: PayWhen,
+    /// What another system calls the order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// What is ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderItems {
+    /// Product and quantity pairs. A product that comes twice is ordered once, with the sum.
+    Listed(Vec<(ProductId, i64)>),
+    /// What is in the customer's cart.
+    Cart,
+}
+
+/// When an order is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayWhen {
+    /// At once, from the balance.
+    Now,
+    /// By a call of its own; until then stock and coupon are held for a while.
+    Later,
+}
+
+impl PlaceOrder {
+    /// An order of these products, paid at once, without a coupon.
+    #[must_use]
+    pub fn new(customer_id: CustomerId, items: impl Into<Vec<(ProductId, i64)>>) -> Self {
+        let items = OrderItems::Listed(items.into());
+        Self { customer_id, items, owned_coupon_id: None, pay: PayWhen::Now, reference: None }
+    }
+
+    /// An order of what is in the cart, paid at once, without a coupon.
+    #[must_use]
+    pub fn from_cart(customer_id: CustomerId) -> Self {
+        Self { items: OrderItems::Cart, ..Self::new(customer_id, []) }
+    }
+
+    fn validate(&self) -> Result<(), Refusal> {
+        let mut checks = Checks::default();
+        if let OrderItems::Listed(items) = &self.items {
+            checks.that((1..=MAX_ORDER_LINES).contains(&items.len()), "/items", || {
+                format!("an order has 1 to {MAX_ORDER_LINES} items and this one {}", items.len())
+            });
+            for (place, (_, quantity)) in items.iter().enumerate().take(MAX_ORDER_LINES) {
+                checks.integer(*quantity, 1..=MAX_STOCK, &format!("/items/{place}/quantity"));
+            }
+        }
+        if let Some(reference) = &self.reference {
+            checks.text(reference, "/reference");
+        }
+        checks.done()
+    }
+
+    /// What is ordered, each product once, in the order of its first mention.
+    fn merged(&self, state: &State) -> Result<Vec<(ProductId, i64)>, Refusal> {
+        let listed = match &self.items {
+            OrderItems::Listed(items) => items,
+            OrderItems::Cart => {
+                let lines = state.cart(self.customer_id).filter(|lines| !lines.is_empty());
+                let empty = Refusal::CartEmpty { customer_id: self.customer_id };
+                return Ok(lines.ok_or(empty)?.iter().map(|(id, units)| (*id, *units)).collect());
+            }
+        };
+        let mut merged: Vec<(ProductId, i64)> = Vec::with_capacity(listed.len());
+        let mut places: HashMap<ProductId, usize> = HashMap::with_capacity(listed.len());
+        for (id, quantity) in listed {
+            let place = *places.entry(*id).or_insert(merged.len());
+            match merged.get_mut(place) {
+                Some((_, sum)) => *sum = sum.saturating_add(*quantity),
+                None => merged.push((*id, *quantity)),
+            }
+        }
+        Ok(merged)
+    }
+}
+
+impl Rule for PlaceOrder {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(self.customer_id)
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+        match &self.items {
+            OrderItems::Listed(items) => {
+                items.iter().take(MAX_ORDER_LINES).for_each(|(id, _)| needs.product(state, *id));
+            }
+            OrderItems::Cart => needs.cart(state, self.customer_id),
+        }
+        if let Some(id) = self.owned_coupon_id {
+            needs.owned_coupon(state, id);
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match &self.items {
+            OrderItems::Listed(items) => items.len(),
+            OrderItems::Cart => 16,
+        }
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        self.validate()?;
+        let account = state.account(self.customer_id)?;
+        let (balance, previous) = (account.balance, account.last_order);
+        let items = self.merged(state)?;
+        let lines = priced(state, &items)?;
+        let subtotal = sum(&lines)?;
+        let discount = self.discount(state, subtotal, context.now)?;
+        let total = subtotal.checked_sub(discount).unwrap_or_default();
+        in_stock(state, &items)?;
+        let balance_after = match self.pay {
+            PayWhen::Now => shrunk(balance, total)?,
+            PayWhen::Later => balance,
+        };
+
+        let id = state.next_order_id();
+        let expires_at =
+            (self.pay == PayWhen::Later).then(|| context.now.plus_seconds(context.hold_seconds));
+        let mut order = Order {
+            id,
+            customer_id: self.customer_id,
+            reference: self.reference.clone(),
+            status: OrderStatus::Pending,
+            lines,
+            subtotal,
+            discount,
+            total,
+            owned_coupon_id: self.owned_coupon_id,
+            created_at: context.now,
+            expires_at,
+            paid_at: None,
+            cancelled_at: None,
+            previous,
+        };
+        self.hold(state, id, &items);
+        if self.pay == PayWhen::Now {
+            pay(state, &mut order, balance_after, context);
+        }
+        state.orders.insert(id, order.clone());
+        Ok(Answer::Order(order))
+    }
+}
+
+impl PlaceOrder {
+    /// What the coupon takes off, when there is one and it may be used.
+    fn discount(&self, state: &State, subtotal: Money, now: Timestamp) -> Result<Money, Refusal> {
+        let Some(owned_coupon_id) = self.owned_coupon_id else { return Ok(Money::ZERO) };
+        let (owned, coupon) = self.coupon(state, owned_coupon_id)?;
+        let coupon_id = coupon.id;
+        if let Some(order_id) = owned.order_id {
+            return Err(Refusal::CouponAlreadyUsed { owned_coupon_id, order_id });
+        }
+        if now < coupon.valid_from {
+            return Err(Refusal::CouponNotStarted { coupon_id, valid_from: coupon.valid_from });
+        }
+        if let Some(valid_until) = coupon.valid_until.filter(|until| now >= *until) {
+            return Err(Refusal::CouponExpired { coupon_id, valid_until });
+        }
+        if let Some(min_order_amount) = coupon.min_order_amount.filter(|least| subtotal < *least) {
+            return Err(Refusal::CouponNotApplicable {
+                owned_coupon_id,
+                min_order_amount,
+                subtotal,
+            });
+        }
+        Ok(coupon.discount.off(subtotal))
+    }
+
+    fn coupon<'a>(
+        &self,
+        state: &'a State,
+        id: OwnedCouponId,
+    ) -> Result<(&'a OwnedCoupon, &'a Coupon), Refusal> {
+        let unknown = || Refusal::CouponNotFound { coupon_id: None, owned_coupon_id: Some(id) };
+        let owned =
+            state.owned_coupons.get(id).filter(|owned| owned.customer_id == self.customer_id);
+        let owned = owned.ok_or_else(unknown)?;
+        Ok((owned, state.coupons.get(owned.coupon_id).ok_or_else(unknown)?))
+    }
+
+    /// Takes the stock, the coupon and the cart's lines.
+    fn hold(&self, state: &mut State, id: OrderId, items: &[(ProductId, i64)]) {
+        for (product, units) in items {
+            if let Some(product) = state.products.get_mut(*product) {
+                product.stock = product.stock.saturating_sub(*units);
+            }
+        }
+        if let Some(owned) = self.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
+            owned.order_id = Some(id);
+        }
+        if self.items == OrderItems::Cart {
+            state.carts.insert(self.customer_id, (self.customer_id, crate::CartLines::new()));
+        }
+        if let Some(account) = state.accounts.get_mut(self.customer_id) {
+            account.last_order = Some(id);
+        }
+    }
+}
+
+/// The lines with names and prices as they are now, when every product is sold.
+fn priced(state: &State, items: &[(ProductId, i64)]) -> Result<Vec<OrderLine>, Refusal> {
+    let ids = || items.iter().map(|(id, _)| *id);
+    let unknown: Vec<_> = ids().filter(|id| state.products.get(*id).is_none()).collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::ProductNotFound { product_ids: unknown });
+    }
+    let archived: Vec<_> = ids()
+        .filter(|id| state.products.get(*id).is_some_and(|product| !product.is_active()))
+        .collect();
+    if !archived.is_empty() {
+        return Err(Refusal::ProductArchived { product_ids: archived });
+    }
+    items
+        .iter()
+        .map(|(id, quantity)| {
+            let product = state.known_product(*id)?;
+            let amount = product.price.checked_mul(*quantity).ok_or_else(too_dear)?;
+            let (name, unit_price) = (product.name.clone(), product.price);
+            Ok(OrderLine { product_id: *id, name, unit_price, quantity: *quantity, amount })
+        })
+        .collect()
+}
+
+fn sum(lines: &[OrderLine]) -> Result<Money, Refusal> {
+    let sum = lines.iter().try_fold(Money::ZERO, |sum, line| sum.checked_add(line.amount));
+    sum.filter(|sum| *sum <= MAX_BALANCE).ok_or_else(too_dear)
+}
+
+fn too_dear() -> Refusal {
+    Refusal::invalid("/items", format!("an order may cost {MAX_BALANCE} at most: order fewer"))
+}
+
+/// Names every product that is short.
+fn in_stock(state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal> {
+    let shortages: Vec<Shortage> = items
+        .iter()
+        .filter_map(|(id, requested)| {
+            let available = state.products.get(*id).map_or(0, |product| product.stock);
+            let shortage = Shortage { product_id: *id, requested: *requested, available };
+            (*requested > available).then_some(shortage)
+        })
+        .collect();
+    if shortages.is_empty() { Ok(()) } else { Err(Refusal::InsufficientStock { shortages }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{NOW, World, code};
+    use crate::rule::{CartEdit, EditCart};
+    use crate::{EntryKind, EventKind};
+    use rstest::rstest;
+
+    fn items(pairs: &[(i64, i64)]) -> Vec<(ProductId, i64)> {
+        pairs.iter().map(|(id, units)| (ProductId::new(*id), *units)).collect()
+    }
+
+    fn order(pairs: &[(i64, i64)]) -> PlaceOrder {
+        PlaceOrder::new(CustomerId::new(1), items(pairs))
+    }
+
+    /// Customer 1 has 1,000; product 3 costs 100 (5 in stock), product 4 costs 30 (10), product 5 is
+    /// archived; coupon 1 takes 10 % off orders of 180 and more, and customer 1 owns number 1 of it.
+    fn world() -> World {
+        World::default()
+            .with_customer(1, 1_000)
+            .with_customer(2, 1_000)
+            .with_product(3, 100, 5)
+            .with_product(4, 30, 10)
+            .with_archived(5)
+            .with_coupon(1, 5)
+            .with_claim(1, 1)
+    }
+
+    fn placed(world: &mut World, request: PlaceOrder) -> Order {
+        let Ok(Answer::Order(order)) = world.run(request) else { panic!("refused") };
+        order
+    }
+
+    #[test]
+    fn a_paid_order_moves_everything_at_once() {
+        let mut world = world();
+        let order = placed(&mut world, order(&[(3, 2), (4, 1)]));
+        assert_eq!((order.status, order.total.minor()), (OrderStatus::Paid, 230));
+        assert_eq!((world.balance(1), world.stock(3), world.stock(4)), (770, 3, 9));
+        let entry = world.state.ledger.last().unwrap();
+        assert_eq!((entry.kind, entry.amount.minor()), (EntryKind::Payment, -230));
+        assert_eq!(world.state.sales.len(), 2);
+        assert_eq!(world.state.events[0].kind, EventKind::OrderPaid);
+        assert_eq!((order.paid_at, order.expires_at), (Some(NOW), None));
+    }
+
+    #[test]
+    fn repeated_products_are_one_line_and_checked_together() {
+        let mut world = world();
+        let told = world.refused(order(&[(3, 3), (4, 1), (3, 3)]));
+        let short = Shortage { product_id: ProductId::new(3), requested: 6, available: 5 };
+        assert_eq!(told, Refusal::InsufficientStock { shortages: vec![short] });
+        let order = placed(&mut world, order(&[(3, 1), (4, 1), (3, 2)]));
+        let lines: Vec<_> = order.lines.iter().map(|l| (l.product_id.get(), l.quantity)).collect();
+        assert_eq!(lines, [(3, 3), (4, 1)]);
+    }
+
+    #[test]
+    fn every_product_that_is_short_is_named() {
+        let told = world().refused(order(&[(3, 6), (4, 11)]));
+        let Refusal::InsufficientStock { shortages } = told else { panic!() };
+        let named: Vec<_> = shortages.iter().map(|s| (s.product_id.get(), s.available)).collect();
+        assert_eq!(named, [(3, 5), (4, 10)]);
+    }
+
+    #[test]
+    fn a_coupon_is_used_and_names_its_order() {
+        let mut world = world();
+        let request =
+            PlaceOrder { owned_coupon_id: Some(OwnedCouponId::new(1)), ..order(&[(3, 3), (4, 1)]) };
+        let order = placed(&mut world, request);
+        assert_eq!(
+            (order.subtotal.minor(), order.discount.minor(), order.total.minor()),
+            (330, 33, 297)
+        );
+        let owned = world.state.owned_coupons.get(OwnedCouponId::new(1)).unwrap();
+        assert_eq!(owned.order_id, Some(order.id));
+    }
+
+    #[test]
+    fn an_unpaid_order_holds_stock_and_coupon_but_no_money() {
+        let mut world = world();
+        let request = PlaceOrder {
+            owned_coupon_id: Some(OwnedCouponId::new(1)),
+            pay: PayWhen::Later,
+            ..order(&[(3, 5)])
+        };
+        let order = placed(&mut world, request);
+        assert_eq!(
+            (order.status, order.expires_at),
+            (OrderStatus::Pending, Some(NOW.plus_seconds(900)))
+        );
+        assert_eq!((world.balance(1), world.stock(3)), (1_000, 0));
+        assert!(world.state.sales.is_empty() && world.state.events.is_empty());
+    }
+
+    #[test]
+    fn an_order_from_the_cart_empties_it_only_when_it_succeeds() {
+        let mut world = world();
+        let cart = |edit| EditCart { customer_id: CustomerId::new(1), edit };
+        world.run(cart(CartEdit::Set(ProductId::new(4), 10))).unwrap();
+        world.run(order(&[(4, 1)])).unwrap();
+        let refused = world.refused(PlaceOrder::from_cart(CustomerId::new(1)));
+        assert_eq!(code(refused), "insufficient_stock");
+        assert_eq!(world.state.cart(CustomerId::new(1)).unwrap().len(), 1);
+        world.run(cart(CartEdit::Set(ProductId::new(4), 9))).unwrap();
+        placed(&mut world, PlaceOrder::from_cart(CustomerId::new(1)));
+        assert!(world.state.cart(CustomerId::new(1)).unwrap().is_empty());
+        let refused = world.refused(PlaceOrder::from_cart(CustomerId::new(1)));
+        assert_eq!(code(refused), "cart_empty");
+    }
+
+    #[test]
+    fn an_order_may_cost_the_last_unit_of_money_or_nothing() {
+        let mut world = world().with_customer(6, 100).with_coupon_off(2, 500).with_claim(2, 6);
+        let mut request = PlaceOrder::new(CustomerId::new(6), items(&[(3, 1)]));
+        assert_eq!(placed(&mut world, request.clone()).total.minor(), 100);
+        assert_eq!(world.balance(6), 0);
+        request.owned_coupon_id = Some(OwnedCouponId::new(2));
+        assert_eq!(placed(&mut world, request).total.minor(), 0);
+    }
+
+    // The order of the rows is the order of the checks: each request has all the faults below its own.
+    #[rstest]
+    #[case::no_items(1, &[], None, "invalid_request")]
+    #[case::no_units(9, &[(9, 0)], None, "invalid_request")]
+    #[case::negative_units(9, &[(3, 5), (9, -5)], None, "invalid_request")]
+    #[case::too_many_units(9, &[(9, MAX_STOCK + 1)], None, "invalid_request")]
+    #[case::nobody(9, &[(9, 1), (5, 1), (3, 99)], Some(99), "customer_not_found")]
+    #[case::unknown_product(1, &[(9, 1), (5, 1), (3, 99)], Some(99), "product_not_found")]
+    #[case::archived_product(1, &[(5, 1), (3, 99)], Some(99), "product_archived")]
+    #[case::unknown_coupon(1, &[(3, 99)], Some(99), "coupon_not_found")]
+    #[case::coupon_of_another(2, &[(3, 99)], Some(1), "coupon_not_found")]
+    #[case::order_too_small(1, &[(4, 1)], Some(1), "coupon_not_applicable")]
+    #[case::stock(1, &[(3, 99)], None, "insufficient_stock")]
+    fn refusals(
+        #[case] customer: i64,
+        #[case] pairs: &[(i64, i64)],
+        #[case] coupon: Option<i64>,
+        #[case] refused: &str,
+    ) {
+        let request = PlaceOrder {
+            owned_coupon_id: coupon.map(OwnedCouponId::new),
+            ..PlaceOrder::new(CustomerId::new(customer), items(pairs))
+        };
+        assert_eq!(code(world().refused(request)), refused);
+    }
+
+    #[test]
+    fn a_balance_that_is_too_small_is_told_last() {
+        let mut world = world().with_customer(6, 99);
+        let told = world.refused(PlaceOrder::new(CustomerId::new(6), items(&[(3, 1)])));
+        let (balance, required) = (Money::from_minor(99), Money::from_minor(100));
+        assert_eq!(told, Refusal::InsufficientBalance { balance, required });
+    }
+
+    #[rstest]
+    #[case::over(2_000, "coupon_expired")]
+    #[case::used(0, "coupon_already_used")]
+    fn coupons_that_cannot_be_used(#[case] seconds: i64, #[case] refused: &str) {
+        let mut world = world();
+        let request =
+            PlaceOrder { owned_coupon_id: Some(OwnedCouponId::new(1)), ..order(&[(3, 2)]) };
+        if seconds == 0 {
+            placed(&mut world, request.clone());
+        }
+        world.now = NOW.plus_seconds(seconds);
+        assert_eq!(code(world.refused(request)), refused);
+    }
+
+    #[test]
+    fn an_order_dearer_than_any_balance_is_refused_without_overflow() {
+        let price = crate::limits::MAX_PRICE.minor();
+        let mut world = world().with_product(8, price, MAX_STOCK);
+        assert_eq!(code(world.refused(order(&[(8, MAX_STOCK)]))), "invalid_request");
+        assert_eq!(code(world.refused(order(&[(8, 9_008)]))), "invalid_request");
+    }
+}

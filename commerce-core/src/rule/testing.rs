@@ -1,0 +1,174 @@
+//! A small world for the unit tests of rules: a state with everything loaded, and no store.
+
+use crate::command::{Action, Answer, Command};
+use crate::limits::HOLD_SECONDS;
+use crate::state::{NextIds, State};
+use crate::{
+    Account, CartLines, Coupon, CouponId, Currency, Customer, CustomerId, Discount, Error, Money,
+    OrderId, OrderStatus, OwnedCouponId, Product, ProductId, ProductStatus, Refusal, Role,
+    Timestamp,
+};
+
+/// When tests begin: 2026-01-01T00:00:00Z or thereabouts.
+pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
+
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) now: Timestamp,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let mut state = State::new(Currency::KRW);
+        state.ids = Some(NextIds {
+            customer: 1,
+            product: 1,
+            coupon: 1,
+            owned_coupon: 1,
+            order: 1,
+            charge: 1,
+            ledger_entry: 1,
+            stock_movement: 1,
+            event: 1,
+        });
+        state.due_orders = Some(Vec::new());
+        for id in 0..100 {
+            state.orders.loaded(OrderId::new(id), None);
+        }
+        Self { state, now: NOW }
+    }
+}
+
+pub(crate) fn code(refusal: Refusal) -> &'static str {
+    refusal.code().as_str()
+}
+
+impl World {
+    pub(crate) fn with_customer(mut self, id: i64, balance: i64) -> Self {
+        let id = CustomerId::new(id);
+        self.state.reserve_customer_id(id);
+        let customer = Customer {
+            id,
+            name: format!("Customer {id}"),
+            login: None,
+            role: Role::Customer,
+            created_at: NOW,
+        };
+        let balance = Money::from_minor(balance);
+        let account = Account { customer, balance, last_entry: None, last_order: None };
+        self.state.accounts.insert(id, account);
+        self.state.carts.insert(id, (id, CartLines::new()));
+        self
+    }
+
+    pub(crate) fn with_product(mut self, id: i64, price: i64, stock: i64) -> Self {
+        let id = ProductId::new(id);
+        self.state.reserve_product_id(id);
+        let product = Product {
+            id,
+            name: format!("Product {id}"),
+            price: Money::from_minor(price),
+            stock,
+            status: ProductStatus::Active,
+        };
+        self.state.products.insert(id, product);
+        self
+    }
+
+    pub(crate) fn with_archived(mut self, id: i64) -> Self {
+        self = self.with_product(id, 10, 10);
+        self.state.products.get_mut(ProductId::new(id)).unwrap().status = ProductStatus::Archived;
+        self
+    }
+
+    /// 10 % off orders of 180 and more, valid for 1,000 seconds from [`NOW`].
+    pub(crate) fn with_coupon(self, id: i64, quantity: i64) -> Self {
+        let discount = Discount::Percent { percent: 10, max_amount: None };
+        self.with_campaign(id, quantity, discount, Some(Money::from_minor(180)))
+    }
+
+    /// So much off any order.
+    pub(crate) fn with_coupon_off(self, id: i64, amount: i64) -> Self {
+        self.with_campaign(id, 5, Discount::Fixed { amount: Money::from_minor(amount) }, None)
+    }
+
+    fn with_campaign(
+        mut self,
+        id: i64,
+        quantity: i64,
+        discount: Discount,
+        min_order_amount: Option<Money>,
+    ) -> Self {
+        let id = CouponId::new(id);
+        let coupon = Coupon {
+            id,
+            name: format!("Coupon {id}"),
+            discount,
+            min_order_amount,
+            quantity,
+            issued: 0,
+            valid_from: NOW,
+            valid_until: Some(NOW.plus_seconds(1_000)),
+        };
+        self.state.coupons.insert(id, coupon);
+        self
+    }
+
+    /// Customer `customer` claims coupon `coupon`.
+    pub(crate) fn with_claim(mut self, coupon: i64, customer: i64) -> Self {
+        let (coupon_id, customer_id) = (CouponId::new(coupon), CustomerId::new(customer));
+        self.run(super::ClaimCoupon { coupon_id, customer_id }).unwrap();
+        self
+    }
+
+    pub(crate) fn run(&mut self, action: impl Into<Action>) -> Result<Answer, Error> {
+        self.know_everything();
+        let decision = Command::new(action, self.now).decide(&mut self.state, HOLD_SECONDS);
+        let pending = |id: &OrderId| {
+            self.state.orders.get(*id).is_some_and(|order| order.status == OrderStatus::Pending)
+        };
+        self.state.due_orders = Some((0..100).map(OrderId::new).filter(pending).collect());
+        decision.result
+    }
+
+    /// Runs what must be refused, and makes sure that nothing has changed but what was due anyway.
+    pub(crate) fn refused(&mut self, action: impl Into<Action>) -> Refusal {
+        let before = (self.state.ledger.len(), self.state.events.len(), self.state.sales.len());
+        match self.run(action) {
+            Err(Error::Refused(refusal)) => {
+                let after =
+                    (self.state.ledger.len(), self.state.events.len(), self.state.sales.len());
+                assert_eq!(before, after, "a refusal leaves nothing behind");
+                refusal
+            }
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// Marks the small ids that tests use as looked for.
+    fn know_everything(&mut self) {
+        for id in 0..100 {
+            self.state.accounts.loaded(CustomerId::new(id), None);
+            self.state.carts.loaded(CustomerId::new(id), None);
+            self.state.products.loaded(ProductId::new(id), None);
+            self.state.coupons.loaded(CouponId::new(id), None);
+            self.state.owned_coupons.loaded(OwnedCouponId::new(id), None);
+            for customer in 0..100 {
+                self.state.claims.loaded((CouponId::new(id), CustomerId::new(customer)), None);
+            }
+        }
+    }
+
+    pub(crate) fn balance(&self, id: i64) -> i64 {
+        self.state.accounts.get(CustomerId::new(id)).unwrap().balance.minor()
+    }
+
+    pub(crate) fn set_balance(&mut self, id: i64, balance: i64) {
+        let account = self.state.accounts.get_mut(CustomerId::new(id)).unwrap();
+        account.balance = Money::from_minor(balance);
+    }
+
+    pub(crate) fn stock(&self, id: i64) -> i64 {
+        self.state.products.get(ProductId::new(id)).unwrap().stock
+    }
+}

@@ -1,0 +1,453 @@
+//! The shop: what an embedding program holds. Calls go through the engine, reads go to a snapshot.
+
+use crate::audit::{AuditReport, audit};
+use crate::command::{Action, Command, Decision, Reply, Request};
+use crate::engine::{Engine, Pending, Stats};
+use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_HOLD_SECONDS};
+use crate::query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
+use crate::rule::{
+    AdjustStock, CancelOrder, ChargeBalance, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder,
+    PlaceOrder,
+};
+use crate::store::{LedgerFilter, Snapshot, Store};
+use crate::{
+    Account, Balance, Cart, Charge, Clock, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
+    Error, Event, EventId, Key, LedgerEntry, LedgerEntryId, Money, Order, OrderId, OwnedCoupon,
+    Payment, Product, ProductId, Refusal, StoreError, SystemClock, Timestamp,
+};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An order service on a store. Share it among as many threads as you like.
+///
+/// Dropping it finishes what was submitted.
+pub struct Shop {
+    store: Arc<dyn Store>,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+}
+
+/// How a [`Shop`] is to be opened.
+pub struct ShopBuilder {
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+    hold_seconds: i64,
+}
+
+impl Default for ShopBuilder {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            patience: Duration::from_secs(30),
+            hold_seconds: HOLD_SECONDS,
+        }
+    }
+}
+
+impl ShopBuilder {
+    /// Where `now` comes from; [`SystemClock`] unless told otherwise.
+    #[must_use]
+    pub fn clock(self, clock: impl Clock + 'static) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// How long a call waits for its turn before it is answered [`StoreError::Busy`]; 30 seconds
+    /// unless told otherwise.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How long an unpaid order holds its stock, from a second to a week; 15 minutes unless told
+    /// otherwise.
+    #[must_use]
+    pub fn hold_seconds(self, seconds: i64) -> Self {
+        Self { hold_seconds: seconds.clamp(1, MAX_HOLD_SECONDS), ..self }
+    }
+
+    /// Opens the shop on a store.
+    pub fn open(self, store: impl Store + 'static) -> Shop {
+        let store: Arc<dyn Store> = Arc::new(store);
+        let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
+        Shop { store, engine, clock: self.clock, patience: self.patience }
+    }
+}
+
+/// How a call ended, for callers that need to know whether it is an answer given before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome<T> {
+    /// The answer.
+    pub result: Result<T, Error>,
+    /// Whether the key was used before and this is the answer it was given then.
+    pub replayed: bool,
+}
+
+/// A call being prepared: give it a key, then [`run`](Call::run) or [`submit`](Call::submit) it.
+#[must_use = "a call does nothing until it is run or submitted"]
+pub struct Call<'a, R> {
+    shop: &'a Shop,
+    command: Command,
+    answer: PhantomData<fn() -> R>,
+}
+
+/// A call that was submitted. Dropped without waiting, it is carried out all the same.
+#[must_use = "whether the call succeeded is known only after waiting for it"]
+pub struct Ticket<A> {
+    pending: Result<Pending, StoreError>,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<R: Request> Call<'_, R> {
+    /// Makes the call safe to repeat: with the same key it is answered as the first time.
+    pub fn key(self, key: &Key) -> Self {
+        Self { command: self.command.with_key(key.clone()), ..self }
+    }
+
+    /// Has events carry the trace of the request on (W3C `traceparent`).
+    pub fn trace(self, trace: Option<String>) -> Self {
+        Self { command: self.command.with_trace(trace), ..self }
+    }
+
+    /// Hands the call in and goes on; the answer is waited for later. When very many calls wait
+    /// already, this waits for room first.
+    pub fn submit(self) -> Ticket<R::Answer> {
+        let pending = self.shop.engine.submit(self.command, self.shop.patience);
+        Ticket { pending, answer: PhantomData }
+    }
+
+    /// Carries the call out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the rule that said no; [`Error::Store`] when the service failed.
+    pub fn run(self) -> Result<R::Answer, Error> {
+        self.outcome().result
+    }
+
+    /// As [`Call::run`], and tells whether the answer was given before.
+    #[must_use]
+    pub fn outcome(self) -> Outcome<R::Answer> {
+        Outcome::of(self.shop.engine.run(self.command, self.shop.patience))
+    }
+}
+
+impl<A: TryFrom<Reply, Error = StoreError>> Outcome<A> {
+    fn of(decision: Decision) -> Self {
+        let answer = |answer| A::try_from(Reply(answer)).map_err(Error::from);
+        Self { result: decision.result.and_then(answer), replayed: decision.replayed }
+    }
+}
+
+impl<A: TryFrom<Reply, Error = StoreError>> Ticket<A> {
+    /// Waits until the call is on disk, or refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the rule that said no; [`Error::Store`] when the service failed.
+    pub fn wait(self) -> Result<A, Error> {
+        self.outcome().result
+    }
+
+    /// As [`Ticket::wait`], and tells whether the answer was given before.
+    #[must_use]
+    pub fn outcome(self) -> Outcome<A> {
+        match self.pending {
+            Ok(pending) => Outcome::of(pending.wait()),
+            Err(error) => Outcome { result: Err(error.into()), replayed: false },
+        }
+    }
+}
+
+/// Calls that change the store. All others go through [`Shop::call`] with their request.
+///
+/// # Errors
+///
+/// Each fails with [`Error::Refused`] when a rule says no, and with [`Error::Store`] when the service
+/// fails; the refusals are named at each.
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+impl Shop {
+    /// A shop on a store, with the machine's clock and the usual settings.
+    pub fn open(store: impl Store + 'static) -> Self {
+        Self::builder().open(store)
+    }
+
+    /// A shop with settings of your own.
+    #[must_use]
+    pub fn builder() -> ShopBuilder {
+        ShopBuilder::default()
+    }
+
+    /// Prepares a call, to be decided at the instant it is now.
+    pub fn call<R: Request>(&self, request: R) -> Call<'_, R> {
+        self.call_at(request, self.clock.now())
+    }
+
+    /// Prepares a call to be decided at an instant of the caller's choosing: for imports of history.
+    pub fn call_at<R: Request>(&self, request: R, now: Timestamp) -> Call<'_, R> {
+        let action: Action = request.into();
+        Call { shop: self, command: Command::new(action, now), answer: PhantomData }
+    }
+
+    /// Puts money onto a balance.
+    ///
+    /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`.
+    pub fn charge(&self, customer: CustomerId, amount: Money, key: &Key) -> Result<Charge, Error> {
+        self.call(ChargeBalance { customer_id: customer, amount }).key(key).run()
+    }
+
+    /// Uses money from a balance outside an order.
+    ///
+    /// Refused as `invalid_request`, `customer_not_found`, `insufficient_balance`.
+    pub fn debit(&self, customer: CustomerId, amount: Money, key: &Key) -> Result<Debit, Error> {
+        self.call(DebitBalance { customer_id: customer, amount, note: None }).key(key).run()
+    }
+
+    /// Changes a product's stock by hand.
+    ///
+    /// Refused as `invalid_request`, `product_not_found`, `insufficient_stock`.
+    pub fn adjust_stock(
+        &self,
+        product: ProductId,
+        delta: i64,
+        reason: &str,
+        key: &Key,
+    ) -> Result<Product, Error> {
+        self.call(AdjustStock { product_id: product, delta, reason: reason.to_owned() })
+            .key(key)
+            .run()
+    }
+
+    /// Claims a coupon for a customer.
+    ///
+    /// Refused as `customer_not_found`, `coupon_not_found`, `coupon_already_claimed`,
+    /// `coupon_not_started`, `coupon_expired`, `coupon_sold_out`.
+    pub fn claim_coupon(
+        &self,
+        coupon: CouponId,
+        customer: CustomerId,
+        key: &Key,
+    ) -> Result<OwnedCoupon, Error> {
+        self.call(ClaimCoupon { coupon_id: coupon, customer_id: customer }).key(key).run()
+    }
+
+    /// Places an order.
+    ///
+    /// Refused, in this order, as `invalid_request`, `customer_not_found`, `cart_empty`,
+    /// `product_not_found`, `product_archived`, `coupon_not_found`, `coupon_already_used`,
+    /// `coupon_not_started`, `coupon_expired`, `coupon_not_applicable`, `insufficient_stock`,
+    /// `insufficient_balance`.
+    pub fn place_order(&self, order: PlaceOrder, key: &Key) -> Result<Order, Error> {
+        self.call(order).key(key).run()
+    }
+
+    /// Pays an order that was placed to be paid later.
+    ///
+    /// Refused as `order_not_found`, `order_not_payable`, `insufficient_balance`.
+    pub fn pay_order(&self, order: OrderId, key: &Key) -> Result<Order, Error> {
+        self.call(PayOrder { order_id: order }).key(key).run()
+    }
+
+    /// Cancels an order and gives back all it took.
+    ///
+    /// Refused as `order_not_found`, `order_not_cancellable`, `balance_limit`.
+    pub fn cancel_order(&self, order: OrderId, key: &Key) -> Result<Order, Error> {
+        self.call(CancelOrder { order_id: order }).key(key).run()
+    }
+
+    /// Releases every order that was not paid in time, and names them.
+    pub fn expire_orders(&self) -> Result<Vec<OrderId>, Error> {
+        let mut expired = Vec::new();
+        loop {
+            let batch = self.call(ExpireOrders).run()?;
+            let more = batch.len() >= EXPIRY_BATCH;
+            expired.extend(batch);
+            if !more {
+                return Ok(expired);
+            }
+        }
+    }
+}
+
+/// Reads.
+///
+/// # Errors
+///
+/// Each fails with [`Error::Store`] when the service fails, with the `_not_found` of what was asked
+/// for, and lists with `invalid_request` when limit or cursor make no sense.
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+impl Shop {
+    /// The store's currency.
+    #[must_use]
+    pub fn currency(&self) -> Currency {
+        self.store.currency()
+    }
+
+    /// The instant it is now, by the shop's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the engine has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// One customer.
+    pub fn customer(&self, id: CustomerId) -> Result<Customer, Error> {
+        Ok(account(&*self.store.snapshot()?, id)?.customer)
+    }
+
+    /// Customers by id.
+    pub fn customers(&self, page: &PageRequest) -> Result<Page<Customer>, Error> {
+        let start = CustomerId::new(page.start(1)?);
+        let rows = self.store.snapshot()?.customers(start, page.rows())?;
+        Ok(Page::of(rows, page, |customer| customer.id.get()))
+    }
+
+    /// A customer's balance.
+    pub fn balance(&self, id: CustomerId) -> Result<Balance, Error> {
+        let balance = account(&*self.store.snapshot()?, id)?.balance;
+        Ok(Balance { customer_id: id, balance, currency: self.currency() })
+    }
+
+    /// A customer's ledger, newest first.
+    pub fn ledger(&self, id: CustomerId, page: &PageRequest) -> Result<Page<LedgerEntry>, Error> {
+        self.ledger_page(id, page, LedgerFilter::All)
+    }
+
+    /// A customer's payments and refunds, newest first.
+    pub fn payments(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Payment>, Error> {
+        let entries = self.ledger_page(id, page, LedgerFilter::Payments)?;
+        let next_cursor = entries.next_cursor;
+        let items = entries.items.iter().filter_map(LedgerEntry::as_payment).collect();
+        Ok(Page { items, next_cursor })
+    }
+
+    fn ledger_page(
+        &self,
+        id: CustomerId,
+        page: &PageRequest,
+        filter: LedgerFilter,
+    ) -> Result<Page<LedgerEntry>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let newest = account(&*snapshot, id)?.last_entry.map_or(0, LedgerEntryId::get);
+        let start = LedgerEntryId::new(page.start(newest)?);
+        let rows = snapshot.ledger(id, start, page.rows(), filter)?;
+        Ok(Page::of(rows, page, |entry| entry.id.get()))
+    }
+
+    /// One product.
+    pub fn product(&self, id: ProductId) -> Result<Product, Error> {
+        let product = self.store.snapshot()?.product(id)?;
+        product.ok_or_else(|| Refusal::ProductNotFound { product_ids: vec![id] }.into())
+    }
+
+    /// Products that are sold, by id.
+    pub fn products(&self, page: &PageRequest) -> Result<Page<Product>, Error> {
+        let start = ProductId::new(page.start(1)?);
+        let rows = self.store.snapshot()?.products(start, page.rows())?;
+        Ok(Page::of(rows, page, |product| product.id.get()))
+    }
+
+    /// A customer's cart at today's prices.
+    pub fn cart(&self, id: CustomerId) -> Result<Cart, Error> {
+        let snapshot = self.store.snapshot()?;
+        account(&*snapshot, id)?;
+        let mut items = Vec::new();
+        for (product, quantity) in snapshot.cart(id)? {
+            items.extend(snapshot.product(product)?.map(|product| (product, quantity)));
+        }
+        Ok(Cart::priced(id, items))
+    }
+
+    /// One coupon campaign.
+    pub fn coupon(&self, id: CouponId) -> Result<Coupon, Error> {
+        let unknown = Refusal::CouponNotFound { coupon_id: Some(id), owned_coupon_id: None };
+        self.store.snapshot()?.coupon(id)?.ok_or_else(|| unknown.into())
+    }
+
+    /// Coupon campaigns by id.
+    pub fn coupons(&self, page: &PageRequest) -> Result<Page<Coupon>, Error> {
+        let start = CouponId::new(page.start(1)?);
+        let rows = self.store.snapshot()?.coupons(start, page.rows())?;
+        Ok(Page::of(rows, page, |coupon| coupon.id.get()))
+    }
+
+    /// A customer's coupons by campaign, with the status they have now.
+    pub fn owned_coupons(
+        &self,
+        id: CustomerId,
+        page: &PageRequest,
+    ) -> Result<Page<OwnedCoupon>, Error> {
+        let snapshot = self.store.snapshot()?;
+        account(&*snapshot, id)?;
+        let start = CouponId::new(page.start(1)?);
+        let mut rows = Vec::new();
+        for owned in snapshot.owned_coupons(id, start, page.rows())? {
+            rows.extend(
+                snapshot.coupon(owned.coupon_id)?.map(|coupon| owned.at(self.now(), &coupon)),
+            );
+        }
+        Ok(Page::of(rows, page, |owned| owned.coupon_id.get()))
+    }
+
+    /// One order.
+    pub fn order(&self, id: OrderId) -> Result<Order, Error> {
+        let order = self.store.snapshot()?.order(id)?;
+        order.ok_or_else(|| Refusal::OrderNotFound { order_id: id }.into())
+    }
+
+    /// A customer's orders, newest first.
+    pub fn orders(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Order>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let newest = account(&*snapshot, id)?.last_order.map_or(0, OrderId::get);
+        let start = OrderId::new(page.start(newest)?);
+        let rows = snapshot.orders(id, start, page.rows())?;
+        Ok(Page::of(rows, page, |order| order.id.get()))
+    }
+
+    /// The outbox, oldest event first.
+    pub fn events(&self, page: &PageRequest) -> Result<Page<Event>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let mut rows = Vec::new();
+        for event in snapshot.events(start, page.rows())? {
+            rows.extend(snapshot.order(event.order_id)?.map(|order| event.with(&order)));
+        }
+        Ok(Page::of(rows, page, |event| event.id.get()))
+    }
+
+    /// The products that sold most in the days before an instant, that instant included.
+    pub fn best_sellers(&self, request: &BestSellersRequest) -> Result<BestSellers, Error> {
+        let to = request.at.unwrap_or_else(|| self.now());
+        let from = request.after(to)?;
+        let snapshot = self.store.snapshot()?;
+        let mut items = Vec::new();
+        for (product_id, units_sold) in snapshot.best_sellers(from, to, request.limit)? {
+            let Some(product) = snapshot.product(product_id)? else { continue };
+            items.push(BestSeller {
+                rank: items.len().saturating_add(1),
+                product_id,
+                name: product.name,
+                price: product.price,
+                stock: product.stock,
+                status: product.status,
+                units_sold,
+            });
+        }
+        Ok(BestSellers { from, to, items })
+    }
+
+    /// Proves the store consistent on one snapshot, or says row by row what is not.
+    pub fn audit(&self) -> Result<AuditReport, Error> {
+        Ok(audit(&*self.store.snapshot()?)?)
+    }
+}
+
+fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {
+    snapshot.account(id)?.ok_or_else(|| Refusal::CustomerNotFound { customer_id: id }.into())
+}

@@ -1,0 +1,309 @@
+//! What a batch of commands works on: the rows that were loaded, and what has changed since.
+//!
+//! Rules read and write a [`State`]; stores fill it and save what it says has changed. Neither knows
+//! the other. A row must be asked for in [`Needs`] before a rule may look at it.
+
+use crate::command::KeyRecord;
+use crate::{
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Currency, CustomerId, EventId,
+    EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, OwnedCouponId, Product,
+    ProductId, StockMovement, StockMovementId, Timestamp,
+};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+
+/// The rows that commands may touch and that are not loaded yet.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// Customers with their money.
+    pub accounts: BTreeSet<CustomerId>,
+    /// Products.
+    pub products: BTreeSet<ProductId>,
+    /// Carts, whole.
+    pub carts: BTreeSet<CustomerId>,
+    /// Coupon campaigns.
+    pub coupons: BTreeSet<CouponId>,
+    /// Claimed coupons by id.
+    pub owned_coupons: BTreeSet<OwnedCouponId>,
+    /// Claimed coupons by campaign and customer.
+    pub claims: BTreeSet<(CouponId, CustomerId)>,
+    /// Orders with their lines.
+    pub orders: BTreeSet<OrderId>,
+    /// Idempotency keys with their owners.
+    pub keys: BTreeSet<(Key, CustomerId)>,
+    /// Pending orders whose time is over at this instant, the longest overdue first and at most
+    /// [`EXPIRY_BATCH`](crate::limits::EXPIRY_BATCH) of them.
+    pub due_orders: Option<Timestamp>,
+    /// The next free ids of every kind.
+    pub ids: bool,
+}
+
+impl Needs {
+    /// Whether everything is loaded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+            && self.products.is_empty()
+            && self.carts.is_empty()
+            && self.coupons.is_empty()
+            && self.owned_coupons.is_empty()
+            && self.claims.is_empty()
+            && self.orders.is_empty()
+            && self.keys.is_empty()
+            && self.due_orders.is_none()
+            && !self.ids
+    }
+}
+
+/// What has happened to a loaded row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// It is new.
+    Inserted,
+    /// It was changed.
+    Updated,
+}
+
+/// Rows of one kind, by key, each known to exist or known not to.
+#[derive(Debug)]
+pub struct Rows<K, V>(HashMap<K, (Option<V>, Change)>);
+
+impl<K, V> Default for Rows<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Copy + Ord + Hash, V> Rows<K, V> {
+    /// Whether the row was looked for.
+    #[must_use]
+    pub fn is_loaded(&self, key: K) -> bool {
+        self.0.contains_key(&key)
+    }
+
+    /// Takes in what the store has under that key. A row known already stays as it is.
+    pub fn loaded(&mut self, key: K, row: Option<V>) {
+        self.0.entry(key).or_insert((row, Change::None));
+    }
+
+    /// The row, when it exists.
+    #[must_use]
+    pub fn get(&self, key: K) -> Option<&V> {
+        debug_assert!(self.is_loaded(key), "a rule looks at a row that nobody asked for");
+        self.0.get(&key).and_then(|(row, _)| row.as_ref())
+    }
+
+    /// The row to be changed, when it exists.
+    pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        let (row, change) = self.0.get_mut(&key)?;
+        if row.is_some() && *change == Change::None {
+            *change = Change::Updated;
+        }
+        row.as_mut()
+    }
+
+    /// Adds a row.
+    pub fn insert(&mut self, key: K, row: V) {
+        self.0.insert(key, (Some(row), Change::Inserted));
+    }
+
+    /// What was inserted or updated, by key.
+    #[must_use]
+    pub fn changed(&self) -> Vec<(&V, Change)> {
+        let mut changed: Vec<_> = self
+            .0
+            .iter()
+            .filter(|(_, (_, change))| *change != Change::None)
+            .filter_map(|(key, (row, change))| Some((*key, row.as_ref()?, *change)))
+            .collect();
+        changed.sort_unstable_by_key(|(key, ..)| *key);
+        changed.into_iter().map(|(_, row, change)| (row, change)).collect()
+    }
+
+    fn has_changed(&self) -> bool {
+        self.0.values().any(|(_, change)| *change != Change::None)
+    }
+}
+
+/// The next free id of every kind.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "each field is the next id of what it names")]
+pub struct NextIds {
+    pub customer: i64,
+    pub product: i64,
+    pub coupon: i64,
+    pub owned_coupon: i64,
+    pub order: i64,
+    pub charge: i64,
+    pub ledger_entry: i64,
+    pub stock_movement: i64,
+    pub event: i64,
+}
+
+fn take(next: &mut i64) -> i64 {
+    let id = *next;
+    *next = id.saturating_add(1);
+    id
+}
+
+/// Units of a product that were paid for (or given back, when negative) at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// When the order was paid.
+    pub paid_at: Timestamp,
+    /// What was sold.
+    pub product_id: ProductId,
+    /// How many units.
+    pub units: i64,
+}
+
+/// What was loaded for a batch of commands, and what they changed.
+#[derive(Debug)]
+pub struct State {
+    /// The store's currency.
+    pub currency: Currency,
+    /// Customers with their money.
+    pub accounts: Rows<CustomerId, Account>,
+    /// Products.
+    pub products: Rows<ProductId, Product>,
+    /// Carts. An empty cart is a row without lines.
+    pub carts: Rows<CustomerId, (CustomerId, CartLines)>,
+    /// Coupon campaigns.
+    pub coupons: Rows<CouponId, Coupon>,
+    /// Claimed coupons.
+    pub owned_coupons: Rows<OwnedCouponId, OwnedCoupon>,
+    /// Which coupon a customer claimed from a campaign.
+    pub claims: Rows<(CouponId, CustomerId), OwnedCouponId>,
+    /// Orders.
+    pub orders: Rows<OrderId, Order>,
+    /// Pending orders whose time is over, the longest overdue first.
+    pub due_orders: Option<Vec<OrderId>>,
+    /// The next free ids.
+    pub ids: Option<NextIds>,
+    /// What idempotency keys stand for; new ones among them.
+    keys: HashMap<(Key, CustomerId), (Option<KeyRecord>, Change)>,
+    /// New ledger entries.
+    pub ledger: Vec<LedgerEntry>,
+    /// New charges.
+    pub charges: Vec<ChargeRow>,
+    /// New changes of stock.
+    pub stock_movements: Vec<StockMovement>,
+    /// New events.
+    pub events: Vec<EventRow>,
+    /// New sales.
+    pub sales: Vec<Sale>,
+}
+
+impl State {
+    /// A state with nothing loaded.
+    #[must_use]
+    pub fn new(currency: Currency) -> Self {
+        Self {
+            currency,
+            accounts: Rows::default(),
+            products: Rows::default(),
+            carts: Rows::default(),
+            coupons: Rows::default(),
+            owned_coupons: Rows::default(),
+            claims: Rows::default(),
+            orders: Rows::default(),
+            due_orders: None,
+            ids: None,
+            keys: HashMap::new(),
+            ledger: Vec::new(),
+            charges: Vec::new(),
+            stock_movements: Vec::new(),
+            events: Vec::new(),
+            sales: Vec::new(),
+        }
+    }
+
+    /// Whether there is anything to save.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        // Ledger, charges, movements, events and sales never change alone: a row changes with them.
+        self.accounts.has_changed()
+            || self.products.has_changed()
+            || self.carts.has_changed()
+            || self.coupons.has_changed()
+            || self.owned_coupons.has_changed()
+            || self.orders.has_changed()
+            || self.keys.values().any(|(_, change)| *change != Change::None)
+    }
+
+    /// Whether the key was looked for.
+    #[must_use]
+    pub fn is_key_loaded(&self, key: &Key, owner: CustomerId) -> bool {
+        self.keys.contains_key(&(key.clone(), owner))
+    }
+
+    /// Takes in what the store has under that key.
+    pub fn key_loaded(&mut self, key: Key, owner: CustomerId, record: Option<KeyRecord>) {
+        self.keys.entry((key, owner)).or_insert((record, Change::None));
+    }
+
+    /// What the key stands for.
+    #[must_use]
+    pub fn key(&self, key: &Key, owner: CustomerId) -> Option<&KeyRecord> {
+        self.keys.get(&(key.clone(), owner)).and_then(|(record, _)| record.as_ref())
+    }
+
+    pub(crate) fn add_key(&mut self, key: Key, owner: CustomerId, record: KeyRecord) {
+        if let Entry::Occupied(mut slot) = self.keys.entry((key, owner)) {
+            slot.insert((Some(record), Change::Inserted));
+        }
+    }
+
+    /// The keys that were given a meaning, with their owners, in order.
+    #[must_use]
+    pub fn new_keys(&self) -> Vec<(&Key, CustomerId, &KeyRecord)> {
+        let mut new: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|(_, (_, change))| *change != Change::None)
+            .filter_map(|((key, owner), (record, _))| Some((key, *owner, record.as_ref()?)))
+            .collect();
+        new.sort_unstable_by_key(|(key, owner, _)| (*key, *owner));
+        new
+    }
+}
+
+impl State {
+    /// Keeps an id that a caller chose from being given out again.
+    pub(crate) fn reserve_customer_id(&mut self, id: CustomerId) {
+        let next = &mut self.ids.get_or_insert_default().customer;
+        *next = id.get().saturating_add(1).max(*next);
+    }
+
+    /// As [`State::reserve_customer_id`], for a product.
+    pub(crate) fn reserve_product_id(&mut self, id: ProductId) {
+        let next = &mut self.ids.get_or_insert_default().product;
+        *next = id.get().saturating_add(1).max(*next);
+    }
+}
+
+macro_rules! next_ids {
+    ($($method:ident, $field:ident, $id:ident;)+) => {
+        impl State {$(
+            pub(crate) fn $method(&mut self) -> $id {
+                debug_assert!(self.ids.is_some(), "a rule takes an id before ids are loaded");
+                $id::new(take(&mut self.ids.get_or_insert_default().$field))
+            }
+        )+}
+    };
+}
+
+next_ids! {
+    next_customer_id, customer, CustomerId;
+    next_product_id, product, ProductId;
+    next_coupon_id, coupon, CouponId;
+    next_owned_coupon_id, owned_coupon, OwnedCouponId;
+    next_order_id, order, OrderId;
+    next_charge_id, charge, ChargeId;
+    next_ledger_entry_id, ledger_entry, LedgerEntryId;
+    next_stock_movement_id, stock_movement, StockMovementId;
+    next_event_id, event, EventId;
+}

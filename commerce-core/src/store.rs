@@ -1,0 +1,211 @@
+//! What the engine and the reads ask of a store. Stores move rows; they decide nothing.
+
+use crate::command::KeyRecord;
+use crate::state::{Needs, State};
+use crate::{
+    Account, CartLines, ChargeRow, Coupon, CouponId, Currency, Customer, CustomerId, EventId,
+    EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, Product, ProductId,
+    StockMovement, StoreError, Timestamp,
+};
+
+pub(crate) mod memory;
+pub(crate) mod sqlite;
+
+/// Where everything is kept.
+pub trait Store: Send + Sync {
+    /// The one currency of the store.
+    fn currency(&self) -> Currency;
+
+    /// Begins the one transaction that writes; waits while others write.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] when others write for too long, and whatever else is wrong with the store.
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError>;
+
+    /// As [`Store::begin`], but `None` when another process is writing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the store.
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError>;
+
+    /// A view of the store as it is now, which later commits do not change.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the store.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
+}
+
+/// A transaction that writes. Dropped without [`Transaction::commit`], it leaves nothing behind.
+pub trait Transaction {
+    /// Puts what is needed into the state: every row asked for, or the knowledge that there is none.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the store; the transaction is then of no use any more.
+    fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError>;
+
+    /// Saves what has changed in the state.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Guard`] when a constraint fired, [`StoreError::Full`] and whatever else is wrong
+    /// with the store; the transaction is then of no use any more.
+    fn apply(&mut self, state: &State) -> Result<(), StoreError>;
+
+    /// Makes it last. On return it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unknown`] when it may or may not have happened; with any other error it has not.
+    fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// A consistent view to read from.
+///
+/// Lists that start somewhere include that row. Every method fails with what is wrong with the store.
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+pub trait Snapshot {
+    /// One customer with their money.
+    fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError>;
+    /// Customers by id, from `start` on.
+    fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError>;
+    /// One product.
+    fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError>;
+    /// Active products by id, from `start` on.
+    fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError>;
+    /// What is in a cart.
+    fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError>;
+    /// One campaign.
+    fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError>;
+    /// Campaigns by id, from `start` on.
+    fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError>;
+    /// A customer's coupons by campaign, from `start` on.
+    fn owned_coupons(
+        &self,
+        customer: CustomerId,
+        start: CouponId,
+        limit: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError>;
+    /// One order.
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
+    /// A customer's orders, newest first, from `start` back. None when `start` is another's.
+    fn orders(
+        &self,
+        customer: CustomerId,
+        start: OrderId,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError>;
+    /// A customer's ledger, newest first, from `start` back. None when `start` is another's.
+    fn ledger(
+        &self,
+        customer: CustomerId,
+        start: LedgerEntryId,
+        limit: usize,
+        filter: LedgerFilter,
+    ) -> Result<Vec<LedgerEntry>, StoreError>;
+    /// Events by number, from `start` on.
+    fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError>;
+    /// The products that sold most in `(after, until]`: most units first, ties by id.
+    fn best_sellers(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(ProductId, i64)>, StoreError>;
+    /// Every row of a table, in the order of its key.
+    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+    /// The kinds of buckets that sales are counted in.
+    fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError>;
+    /// What the storage engine itself finds wrong with its files; nothing when it finds nothing.
+    fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Which ledger entries are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerFilter {
+    /// All of them.
+    All,
+    /// Payments and refunds of orders.
+    Payments,
+}
+
+/// A kind of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is named after the record it holds")]
+pub enum Table {
+    Accounts,
+    Products,
+    StockMovements,
+    Carts,
+    Coupons,
+    OwnedCoupons,
+    Orders,
+    Charges,
+    Ledger,
+    Events,
+    Keys,
+    Sales,
+}
+
+impl Table {
+    /// Every table, those that others refer to first.
+    pub const ALL: [Self; 12] = [
+        Self::Accounts,
+        Self::Products,
+        Self::StockMovements,
+        Self::Carts,
+        Self::Coupons,
+        Self::OwnedCoupons,
+        Self::Orders,
+        Self::Charges,
+        Self::Ledger,
+        Self::Events,
+        Self::Keys,
+        Self::Sales,
+    ];
+}
+
+/// One row of a table, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after what it holds")]
+pub enum Record {
+    Account(Account),
+    Product(Product),
+    StockMovement(StockMovement),
+    CartLine { customer_id: CustomerId, product_id: ProductId, quantity: i64 },
+    Coupon(Coupon),
+    OwnedCoupon(OwnedCoupon),
+    Order(Order),
+    Charge(ChargeRow),
+    LedgerEntry(LedgerEntry),
+    Event(EventRow),
+    Key { key: Key, owner: CustomerId, record: KeyRecord },
+    SalesCount(SalesCount),
+}
+
+/// A kind of buckets of time, and how far it is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SalesLevel {
+    /// How many seconds a bucket is long.
+    pub seconds: i64,
+    /// Sales before this instant are counted at this level; later ones at finer levels only.
+    pub until: Timestamp,
+}
+
+/// Units of a product paid for in a bucket of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SalesCount {
+    /// How many seconds the bucket is long.
+    pub seconds: i64,
+    /// When it begins; a multiple of its length.
+    pub start: Timestamp,
+    /// What was sold.
+    pub product_id: ProductId,
+    /// How many units, cancelled orders taken out.
+    pub units: i64,
+}

@@ -1,0 +1,372 @@
+//! The store in memory: as plain as can be, the reference that the others are held against.
+
+use crate::command::KeyRecord;
+use crate::limits::EXPIRY_BATCH;
+use crate::state::{Needs, NextIds, State};
+use crate::store::{
+    LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,
+};
+use crate::{
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Currency, Customer, CustomerId,
+    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OrderStatus, OwnedCoupon,
+    OwnedCouponId, Product, ProductId, StockMovement, StockMovementId, StoreError, Timestamp,
+};
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A store that is gone with its process.
+///
+/// ```
+/// use commerce_core::{AddCustomer, Currency, MemoryStore, Shop};
+/// let shop = Shop::open(MemoryStore::new(Currency::KRW));
+/// let customer = shop.call(AddCustomer::new("Kim")).run()?;
+/// assert_eq!(shop.balance(customer.id)?.balance.minor(), 0);
+/// # Ok::<(), commerce_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct MemoryStore {
+    currency: Currency,
+    tables: RwLock<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    accounts: BTreeMap<CustomerId, Account>,
+    products: BTreeMap<ProductId, Product>,
+    stock_movements: BTreeMap<StockMovementId, StockMovement>,
+    carts: BTreeMap<CustomerId, CartLines>,
+    coupons: BTreeMap<CouponId, Coupon>,
+    owned_coupons: BTreeMap<OwnedCouponId, OwnedCoupon>,
+    orders: BTreeMap<OrderId, Order>,
+    charges: BTreeMap<ChargeId, ChargeRow>,
+    ledger: BTreeMap<LedgerEntryId, LedgerEntry>,
+    events: BTreeMap<EventId, EventRow>,
+    keys: BTreeMap<(Key, CustomerId), KeyRecord>,
+    sales: BTreeMap<(Timestamp, ProductId), i64>,
+}
+
+impl MemoryStore {
+    /// An empty store of that currency.
+    #[must_use]
+    pub fn new(currency: Currency) -> Self {
+        Self { currency, tables: RwLock::default() }
+    }
+}
+
+impl Store for MemoryStore {
+    fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        // A transaction that panicked had not written yet: `apply` cannot fail midway.
+        let tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Box::new(MemoryTransaction { tables, changes: None }))
+    }
+
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        self.begin().map(Some)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        Ok(Box::new(MemorySnapshot(self.tables.read().unwrap_or_else(PoisonError::into_inner))))
+    }
+}
+
+struct MemoryTransaction<'a> {
+    tables: RwLockWriteGuard<'a, Tables>,
+    changes: Option<Tables>,
+}
+
+impl Transaction for MemoryTransaction<'_> {
+    fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        let tables = &*self.tables;
+        for id in &needs.accounts {
+            state.accounts.loaded(*id, tables.accounts.get(id).cloned());
+        }
+        for id in &needs.products {
+            state.products.loaded(*id, tables.products.get(id).cloned());
+        }
+        for id in &needs.carts {
+            state.carts.loaded(*id, tables.carts.get(id).map(|lines| (*id, lines.clone())));
+        }
+        for id in &needs.coupons {
+            state.coupons.loaded(*id, tables.coupons.get(id).cloned());
+        }
+        for id in &needs.owned_coupons {
+            state.owned_coupons.loaded(*id, tables.owned_coupons.get(id).cloned());
+        }
+        for claim in &needs.claims {
+            let owned = tables
+                .owned_coupons
+                .values()
+                .find(|owned| (owned.coupon_id, owned.customer_id) == *claim)
+                .cloned();
+            state.claims.loaded(*claim, owned.as_ref().map(|owned| owned.id));
+            if let Some(owned) = owned {
+                state.owned_coupons.loaded(owned.id, Some(owned));
+            }
+        }
+        for id in &needs.orders {
+            state.orders.loaded(*id, tables.orders.get(id).cloned());
+        }
+        for (key, owner) in &needs.keys {
+            let record = tables.keys.get(&(key.clone(), *owner)).cloned();
+            state.key_loaded(key.clone(), *owner, record);
+        }
+        if let Some(now) = needs.due_orders {
+            state.due_orders = Some(tables.load_due_orders(now, state));
+        }
+        if needs.ids {
+            state.ids = Some(tables.next_ids());
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, state: &State) -> Result<(), StoreError> {
+        let mut changes = Tables::default();
+        for (account, _) in state.accounts.changed() {
+            changes.accounts.insert(account.customer.id, account.clone());
+        }
+        for (product, _) in state.products.changed() {
+            changes.products.insert(product.id, product.clone());
+        }
+        for ((customer, lines), _) in state.carts.changed() {
+            changes.carts.insert(*customer, lines.clone());
+        }
+        for (coupon, _) in state.coupons.changed() {
+            changes.coupons.insert(coupon.id, coupon.clone());
+        }
+        for (owned, _) in state.owned_coupons.changed() {
+            changes.owned_coupons.insert(owned.id, owned.clone());
+        }
+        for (order, _) in state.orders.changed() {
+            changes.orders.insert(order.id, order.clone());
+        }
+        for (key, owner, record) in state.new_keys() {
+            changes.keys.insert((key.clone(), owner), record.clone());
+        }
+        changes
+            .stock_movements
+            .extend(state.stock_movements.iter().map(|row| (row.id, row.clone())));
+        changes.charges.extend(state.charges.iter().map(|row| (row.id, row.clone())));
+        changes.ledger.extend(state.ledger.iter().map(|row| (row.id, row.clone())));
+        changes.events.extend(state.events.iter().map(|row| (row.id, row.clone())));
+        for sale in &state.sales {
+            let units = changes.sales.entry((sale.paid_at, sale.product_id)).or_default();
+            *units = units.saturating_add(sale.units);
+        }
+        self.changes = Some(changes);
+        Ok(())
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        let Some(changes) = self.changes.take() else { return Ok(()) };
+        let tables = &mut *self.tables;
+        tables.accounts.extend(changes.accounts);
+        tables.products.extend(changes.products);
+        tables.stock_movements.extend(changes.stock_movements);
+        tables.carts.extend(changes.carts);
+        tables.carts.retain(|_, lines| !lines.is_empty());
+        tables.coupons.extend(changes.coupons);
+        tables.owned_coupons.extend(changes.owned_coupons);
+        tables.orders.extend(changes.orders);
+        tables.charges.extend(changes.charges);
+        tables.ledger.extend(changes.ledger);
+        tables.events.extend(changes.events);
+        tables.keys.extend(changes.keys);
+        for (bucket, units) in changes.sales {
+            let count = tables.sales.entry(bucket).or_default();
+            *count = count.saturating_add(units);
+        }
+        tables.sales.retain(|_, units| *units != 0);
+        Ok(())
+    }
+}
+
+impl Tables {
+    fn load_due_orders(&self, now: Timestamp, state: &mut State) -> Vec<OrderId> {
+        let mut due: Vec<_> = self.orders.values().filter(|order| order.is_due_at(now)).collect();
+        due.sort_by_key(|order| (order.expires_at, order.id));
+        due.truncate(EXPIRY_BATCH);
+        due.into_iter()
+            .map(|order| {
+                state.orders.loaded(order.id, Some(order.clone()));
+                order.id
+            })
+            .collect()
+    }
+
+    fn next_ids(&self) -> NextIds {
+        macro_rules! next {
+            ($table:ident) => {
+                self.$table.keys().next_back().map_or(0, |id| id.get()).saturating_add(1)
+            };
+        }
+        NextIds {
+            customer: next!(accounts),
+            product: next!(products),
+            coupon: next!(coupons),
+            owned_coupon: next!(owned_coupons),
+            order: next!(orders),
+            charge: next!(charges),
+            ledger_entry: next!(ledger),
+            stock_movement: next!(stock_movements),
+            event: next!(events),
+        }
+    }
+}
+
+struct MemorySnapshot<'a>(RwLockReadGuard<'a, Tables>);
+
+impl Snapshot for MemorySnapshot<'_> {
+    fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
+        Ok(self.0.accounts.get(&id).cloned())
+    }
+
+    fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
+        let rows = self.0.accounts.range(start..).take(limit);
+        Ok(rows.map(|(_, account)| account.customer.clone()).collect())
+    }
+
+    fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError> {
+        Ok(self.0.products.get(&id).cloned())
+    }
+
+    fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
+        let rows = self.0.products.range(start..).map(|(_, product)| product);
+        Ok(rows
+            .filter(|product| product.status == crate::ProductStatus::Active)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
+        Ok(self.0.carts.get(&customer).cloned().unwrap_or_default())
+    }
+
+    fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError> {
+        Ok(self.0.coupons.get(&id).cloned())
+    }
+
+    fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError> {
+        Ok(self.0.coupons.range(start..).take(limit).map(|(_, coupon)| coupon.clone()).collect())
+    }
+
+    fn owned_coupons(
+        &self,
+        customer: CustomerId,
+        start: CouponId,
+        limit: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError> {
+        let mine = self.0.owned_coupons.values();
+        let mut mine: Vec<_> = mine
+            .filter(|owned| owned.customer_id == customer && owned.coupon_id >= start)
+            .collect();
+        mine.sort_by_key(|owned| owned.coupon_id);
+        Ok(mine.into_iter().take(limit).cloned().collect())
+    }
+
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.0.orders.get(&id).cloned())
+    }
+
+    fn orders(
+        &self,
+        customer: CustomerId,
+        start: OrderId,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let mine = self.0.orders.range(..=start).rev().map(|(_, order)| order);
+        Ok(mine.filter(|order| order.customer_id == customer).take(limit).cloned().collect())
+    }
+
+    fn ledger(
+        &self,
+        customer: CustomerId,
+        start: LedgerEntryId,
+        limit: usize,
+        filter: LedgerFilter,
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        let mine = self.0.ledger.range(..=start).rev().map(|(_, entry)| entry);
+        let wanted = |entry: &&LedgerEntry| {
+            entry.customer_id == customer
+                && (filter == LedgerFilter::All || entry.as_payment().is_some())
+        };
+        Ok(mine.filter(wanted).take(limit).cloned().collect())
+    }
+
+    fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        Ok(self.0.events.range(start..).take(limit).map(|(_, event)| event.clone()).collect())
+    }
+
+    fn best_sellers(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(ProductId, i64)>, StoreError> {
+        let mut units: BTreeMap<ProductId, i64> = BTreeMap::new();
+        for order in self.0.orders.values().filter(|order| order.status == OrderStatus::Paid) {
+            if order.paid_at.is_some_and(|at| after < at && at <= until) {
+                for line in &order.lines {
+                    let sum = units.entry(line.product_id).or_default();
+                    *sum = sum.saturating_add(line.quantity);
+                }
+            }
+        }
+        let mut ranking: Vec<_> = units.into_iter().collect();
+        ranking.sort_by_key(|(id, units)| (std::cmp::Reverse(*units), *id));
+        ranking.truncate(limit);
+        Ok(ranking)
+    }
+
+    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        let tables = &*self.0;
+        match table {
+            Table::Accounts => {
+                tables.accounts.values().cloned().map(Record::Account).for_each(visit)
+            }
+            Table::Products => {
+                tables.products.values().cloned().map(Record::Product).for_each(visit)
+            }
+            Table::StockMovements => {
+                tables.stock_movements.values().cloned().map(Record::StockMovement).for_each(visit);
+            }
+            Table::Carts => {
+                for (&customer_id, lines) in &tables.carts {
+                    for (&product_id, &quantity) in lines {
+                        visit(Record::CartLine { customer_id, product_id, quantity });
+                    }
+                }
+            }
+            Table::Coupons => tables.coupons.values().cloned().map(Record::Coupon).for_each(visit),
+            Table::OwnedCoupons => {
+                tables.owned_coupons.values().cloned().map(Record::OwnedCoupon).for_each(visit);
+            }
+            Table::Orders => tables.orders.values().cloned().map(Record::Order).for_each(visit),
+            Table::Charges => tables.charges.values().cloned().map(Record::Charge).for_each(visit),
+            Table::Ledger => {
+                tables.ledger.values().cloned().map(Record::LedgerEntry).for_each(visit)
+            }
+            Table::Events => tables.events.values().cloned().map(Record::Event).for_each(visit),
+            Table::Keys => {
+                for ((key, owner), record) in &tables.keys {
+                    visit(Record::Key { key: key.clone(), owner: *owner, record: record.clone() });
+                }
+            }
+            Table::Sales => {
+                for ((start, product_id), &units) in &tables.sales {
+                    let (start, product_id) = (*start, *product_id);
+                    visit(Record::SalesCount(SalesCount { seconds: 1, start, product_id, units }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
+        Ok(vec![SalesLevel { seconds: 1, until: Timestamp::MAX.plus_seconds(1) }])
+    }
+}

@@ -1,0 +1,135 @@
+//! The store in one SQLite file: the default, for any number of processes on one machine.
+
+use crate::store::sqlite::connection::{Opener, Pool, Role};
+use crate::store::sqlite::read::SqliteSnapshot;
+use crate::store::sqlite::ticket::{Ticket, TicketOffice};
+use crate::store::sqlite::transaction::SqliteTransaction;
+use crate::store::{Snapshot, Store, Transaction};
+use crate::{Currency, StoreError};
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+mod apply;
+mod backup;
+mod connection;
+mod error;
+mod load;
+mod read;
+mod rows;
+mod sales;
+mod scan;
+mod schema;
+mod ticket;
+mod transaction;
+
+pub use backup::BackupProgress;
+
+/// A store in one SQLite file, durable and shared by any number of processes of one machine.
+///
+/// Beside the file stand SQLite's `-wal` and `-shm`, which belong to it, and `-lock`, where processes
+/// take turns to write.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    currency: Currency,
+    /// The connection that writes, while no transaction has it; opened anew after it was lost.
+    writer: Mutex<Option<Connection>>,
+    opener: Opener,
+    tickets: TicketOffice,
+    readers: Pool,
+}
+
+impl SqliteStore {
+    /// The version of the schema that this program writes.
+    pub const SCHEMA_VERSION: i64 = schema::VERSION;
+
+    /// Opens the store in that file; creates it, with [`Currency::KRW`], when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsound`] when the file is no store of this program, or of a newer version;
+    /// [`StoreError::Unavailable`] when it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with(path, None)
+    }
+
+    /// Opens the store in that file; creates it, with that currency, when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`], and [`StoreError::Unsound`] when the store has another currency.
+    pub fn create(path: &Path, currency: Currency) -> Result<Self, StoreError> {
+        Self::open_with(path, Some(currency))
+    }
+
+    fn open_with(path: &Path, wanted: Option<Currency>) -> Result<Self, StoreError> {
+        let path = connection::prepare_file(path)?;
+        let tickets = TicketOffice::open(&path)?;
+        let opener = Opener::new(&path);
+        let writer = opener.open(Role::Writer)?;
+        let currency = {
+            let _ticket = tickets.wait()?;
+            schema::migrate(&writer, wanted.unwrap_or(Currency::KRW))?
+        };
+        if wanted.is_some_and(|wanted| wanted != currency) {
+            let text = format!("its currency is {currency} and cannot be changed");
+            return Err(StoreError::Unsound(text));
+        }
+        let readers = connection::pool(opener.clone())?;
+        Ok(Self { path, currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
+    }
+
+    /// The file, with every link resolved.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Copies the store as it is now to a new file, while it is in use.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when the file is there already or cannot be written,
+    /// [`StoreError::Busy`] when the store changes faster than it can be copied.
+    pub fn backup(
+        &self,
+        to: &Path,
+        progress: &mut dyn FnMut(BackupProgress),
+    ) -> Result<(), StoreError> {
+        backup::backup(&self.opener, to, progress)
+    }
+}
+
+impl Store for SqliteStore {
+    fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        self.begin_with(self.tickets.wait()?)
+    }
+
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        self.tickets.get()?.map(|ticket| self.begin_with(ticket)).transpose()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        let connection = self.readers.get().map_err(|_| StoreError::Busy)?;
+        Ok(Box::new(SqliteSnapshot::begin(connection)?))
+    }
+}
+
+impl SqliteStore {
+    fn begin_with<'a>(
+        &'a self,
+        ticket: Ticket<'a>,
+    ) -> Result<Box<dyn Transaction + 'a>, StoreError> {
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match slot.take() {
+            Some(connection) => connection,
+            None => self.opener.open(Role::Writer)?,
+        };
+        Ok(Box::new(SqliteTransaction::begin(connection, slot, ticket)?))
+    }
+}

@@ -1,0 +1,144 @@
+//! Opening connections: every setting that correctness rests on, set and read back, in one place.
+
+use crate::StoreError;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long SQLite waits for others who hold the file without a ticket, like a database shell.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a read waits for a connection of the pool.
+const POOL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections for reading: more than cores gain nothing, fewer would make reads wait for slow ones.
+const MAX_READERS: u32 = 8;
+
+/// 4,096 pages of 4 KiB: the log is copied back in strides of 16 MiB, which costs fewer syncs a
+/// commit than SQLite's own 4 MiB.
+const CHECKPOINT_PAGES: i64 = 4_096;
+
+/// A log that has once grown beyond this is cut back when it is reset.
+const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
+
+/// 64 MiB of pages for the writer, in KiB and negative, as SQLite wants it.
+const WRITER_CACHE: i64 = -64 * 1024;
+
+/// 8 MiB of pages for each reader.
+const READER_CACHE: i64 = -8 * 1024;
+
+/// Prepared statements kept for each connection: more than there are in the code.
+const STATEMENTS: usize = 128;
+
+pub(super) type Pool = r2d2::Pool<Opener>;
+pub(super) type Pooled = r2d2::PooledConnection<Opener>;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Writer,
+    Reader,
+}
+
+/// Opens connections to one file.
+#[derive(Clone, Debug)]
+pub(super) struct Opener {
+    path: PathBuf,
+}
+
+impl Opener {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    pub(super) fn open(&self, role: Role) -> Result<Connection, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+        let cache = if role == Role::Writer { WRITER_CACHE } else { READER_CACHE };
+        connection.execute_batch(&format!(
+            "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;
+             PRAGMA cache_size = {cache}; PRAGMA temp_store = MEMORY;"
+        ))?;
+        // Some filesystems cannot share memory; SQLite then stays in another mode and says so.
+        ensure(&connection, "journal_mode = WAL", "journal_mode", "wal")?;
+        // FULL waits for the disk at every commit; anything less loses acknowledged orders.
+        ensure(&connection, "synchronous = FULL", "synchronous", "2")?;
+        ensure(&connection, "foreign_keys = ON", "foreign_keys", "1")?;
+        match role {
+            Role::Writer => connection.execute_batch(&format!(
+                "PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+                 PRAGMA journal_size_limit = {LOG_SIZE_LIMIT};"
+            ))?,
+            Role::Reader => connection.execute_batch("PRAGMA query_only = ON;")?,
+        }
+        Ok(connection)
+    }
+}
+
+impl r2d2::ManageConnection for Opener {
+    type Connection = Connection;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Connection, StoreError> {
+        self.open(Role::Reader)
+    }
+
+    fn is_valid(&self, _connection: &mut Connection) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        !connection.is_autocommit()
+    }
+}
+
+/// The pool of reading connections. None is opened before it is wanted.
+pub(super) fn pool(opener: Opener) -> Result<Pool, StoreError> {
+    let pool = r2d2::Pool::builder()
+        .max_size(MAX_READERS)
+        .min_idle(Some(0))
+        .connection_timeout(POOL_TIMEOUT)
+        .test_on_check_out(false)
+        .build(opener);
+    pool.map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+fn ensure(connection: &Connection, set: &str, name: &str, wanted: &str) -> Result<(), StoreError> {
+    connection.execute_batch(&format!("PRAGMA {set};"))?;
+    let ask = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+    let got: String = connection.query_row(&ask, [], |row| row.get(0))?;
+    if got == wanted {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable(format!("SQLite answers {name} = {got} to {set}")))
+}
+
+/// Makes the file when there is none, readable by its owner only, and resolves its path: two names
+/// for one file would have two logs.
+pub(super) fn prepare_file(path: &Path) -> Result<PathBuf, StoreError> {
+    let says = |error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(says(error)),
+    }
+    let path = fs::canonicalize(path).map_err(says)?;
+    let metadata = fs::metadata(&path).map_err(says)?;
+    if !metadata.is_file() {
+        return Err(StoreError::Unavailable(format!("{} is not a file", path.display())));
+    }
+    if metadata.nlink() > 1 {
+        let text = format!("{} has two names (hard links): remove one", path.display());
+        return Err(StoreError::Unavailable(text));
+    }
+    Ok(path)
+}

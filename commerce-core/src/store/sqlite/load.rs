@@ -1,0 +1,140 @@
+//! Loading what a batch may touch: each kind by its own prepared statement.
+
+use super::read;
+use super::rows::{self, ACCOUNT, COUPON, OWNED_COUPON, PRODUCT};
+use crate::StoreError;
+use crate::limits::EXPIRY_BATCH;
+use crate::state::{Needs, NextIds, Rows, State};
+use crate::{CartLines, OrderId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use std::collections::BTreeSet;
+use std::hash::Hash;
+
+pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    by_id(db, "customers", ACCOUNT, &needs.accounts, &mut state.accounts, rows::account)?;
+    by_id(db, "products", PRODUCT, &needs.products, &mut state.products, rows::product)?;
+    by_id(db, "coupons", COUPON, &needs.coupons, &mut state.coupons, rows::coupon)?;
+    by_id(
+        db,
+        "owned_coupons",
+        OWNED_COUPON,
+        &needs.owned_coupons,
+        &mut state.owned_coupons,
+        rows::owned_coupon,
+    )?;
+    load_carts(db, needs, state)?;
+    load_claims(db, needs, state)?;
+    load_keys(db, needs, state)?;
+    for id in &needs.orders {
+        state.orders.loaded(*id, read::order(db, *id)?);
+    }
+    if let Some(now) = needs.due_orders {
+        load_due_orders(db, now, state)?;
+    }
+    if needs.ids {
+        state.ids = Some(next_ids(db)?);
+    }
+    Ok(())
+}
+
+fn by_id<K: Copy + Ord + Hash + ToSql, V>(
+    db: &Connection,
+    table: &str,
+    columns: &str,
+    ids: &BTreeSet<K>,
+    into: &mut Rows<K, V>,
+    read: fn(&Row<'_>) -> rusqlite::Result<V>,
+) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut select = db.prepare_cached(&format!("SELECT {columns} FROM {table} WHERE id = ?1"))?;
+    for id in ids {
+        into.loaded(*id, select.query_row([id], read).optional()?);
+    }
+    Ok(())
+}
+
+fn load_carts(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    for customer in &needs.carts {
+        let lines: CartLines = read::cart(db, *customer)?;
+        state.carts.loaded(*customer, Some((*customer, lines)));
+    }
+    Ok(())
+}
+
+fn load_claims(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    if needs.claims.is_empty() {
+        return Ok(());
+    }
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {OWNED_COUPON} FROM owned_coupons WHERE coupon_id = ?1 AND customer_id = ?2"
+    ))?;
+    for claim in &needs.claims {
+        let owned =
+            select.query_row([claim.0.get(), claim.1.get()], rows::owned_coupon).optional()?;
+        state.claims.loaded(*claim, owned.as_ref().map(|owned| owned.id));
+        if let Some(owned) = owned {
+            state.owned_coupons.loaded(owned.id, Some(owned));
+        }
+    }
+    Ok(())
+}
+
+fn load_keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    if needs.keys.is_empty() {
+        return Ok(());
+    }
+    let mut select = db.prepare_cached(
+        "SELECT fingerprint, answer, created_at FROM idempotency_keys WHERE key = ?1 AND owner = ?2",
+    )?;
+    for (key, owner) in &needs.keys {
+        let read = |row: &Row<'_>| rows::key_record(row, 0);
+        let record = select.query_row(params![key.as_str(), owner], read).optional()?;
+        state.key_loaded(key.clone(), *owner, record);
+    }
+    Ok(())
+}
+
+fn load_due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result<(), StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT id FROM orders WHERE status = 'pending' AND expires_at <= ?1
+         ORDER BY expires_at, id LIMIT ?2",
+    )?;
+    let limit = i64::try_from(EXPIRY_BATCH).unwrap_or(i64::MAX);
+    let due = select.query_map(params![now, limit], |row| row.get(0))?;
+    let due: Vec<OrderId> = due.collect::<rusqlite::Result<_>>()?;
+    for id in &due {
+        state.orders.loaded(*id, read::order(db, *id)?);
+    }
+    state.due_orders = Some(due);
+    Ok(())
+}
+
+/// Ids go on from the greatest in use. Nothing is ever deleted, and nobody else writes meanwhile, so
+/// they are in the order of commits and have no gaps.
+fn next_ids(db: &Connection) -> Result<NextIds, StoreError> {
+    let mut select = db.prepare_cached(
+        "SELECT (SELECT max(id) FROM customers), (SELECT max(id) FROM products),
+                (SELECT max(id) FROM coupons), (SELECT max(id) FROM owned_coupons),
+                (SELECT max(id) FROM orders), (SELECT max(id) FROM charges),
+                (SELECT max(id) FROM ledger), (SELECT max(id) FROM stock_movements),
+                (SELECT max(id) FROM events)",
+    )?;
+    let ids = select.query_row([], |row| {
+        let next =
+            |column| row.get(column).map(|id: Option<i64>| id.unwrap_or(0).saturating_add(1));
+        Ok(NextIds {
+            customer: next(0)?,
+            product: next(1)?,
+            coupon: next(2)?,
+            owned_coupon: next(3)?,
+            order: next(4)?,
+            charge: next(5)?,
+            ledger_entry: next(6)?,
+            stock_movement: next(7)?,
+            event: next(8)?,
+        })
+    });
+    ids.map_err(StoreError::from)
+}

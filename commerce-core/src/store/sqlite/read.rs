@@ -1,0 +1,210 @@
+//! Reading: each list by its key, each history backwards along its own chain.
+
+use super::apply::first_line;
+use super::connection::Pooled;
+use super::rows::{self, ACCOUNT, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT};
+use super::{sales, scan};
+use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
+use crate::{
+    Account, CartLines, Coupon, CouponId, Customer, CustomerId, EventId, EventRow, LedgerEntry,
+    LedgerEntryId, Order, OrderId, OwnedCoupon, Product, ProductId, StoreError, Timestamp,
+};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+
+/// A read transaction on a connection of the pool. Keep it short: the log cannot shrink meanwhile.
+pub(super) struct SqliteSnapshot(Pooled);
+
+impl SqliteSnapshot {
+    pub(super) fn begin(connection: Pooled) -> Result<Self, StoreError> {
+        connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
+        // The view is that of the first read, not of BEGIN.
+        connection.prepare_cached("SELECT id FROM store")?.query_row([], |_| Ok(()))?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for SqliteSnapshot {
+    fn drop(&mut self) {
+        // A connection that cannot end its transaction is seen by the pool and closed.
+        let _ = self.0.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+    }
+}
+
+fn one<T>(
+    db: &Connection,
+    sql: &str,
+    parameters: impl Params,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StoreError> {
+    Ok(db.prepare_cached(sql)?.query_row(parameters, read).optional()?)
+}
+
+fn many<T>(
+    db: &Connection,
+    sql: &str,
+    parameters: impl Params,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select.query_map(parameters, read)?.collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
+/// Rows of a table by id, from `start` on.
+fn from<T>(
+    db: &Connection,
+    table: &str,
+    columns: &str,
+    start: i64,
+    limit: usize,
+    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let sql = format!("SELECT {columns} FROM {table} WHERE id >= ?1 ORDER BY id LIMIT ?2");
+    many(db, &sql, params![start, rows_wanted(limit)], read)
+}
+
+fn rows_wanted(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn order(db: &Connection, id: OrderId) -> Result<Option<Order>, StoreError> {
+    let sql = format!("SELECT {ORDER} FROM orders WHERE id = ?1");
+    let Some(mut order) = one(db, &sql, [id], rows::order)? else { return Ok(None) };
+    let sql = format!("SELECT {LINE} FROM order_lines WHERE id >= ?1 AND id < ?2 ORDER BY id");
+    let range = [first_line(id), first_line(OrderId::new(id.get().saturating_add(1)))];
+    order.lines = many(db, &sql, range, rows::line)?;
+    Ok(Some(order))
+}
+
+pub(super) fn cart(db: &Connection, customer: CustomerId) -> Result<CartLines, StoreError> {
+    let sql =
+        "SELECT product_id, quantity FROM cart_lines WHERE customer_id = ?1 ORDER BY product_id";
+    let lines = many(db, sql, [customer], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(lines.into_iter().collect())
+}
+
+impl Snapshot for SqliteSnapshot {
+    fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
+        let sql = format!("SELECT {ACCOUNT} FROM customers WHERE id = ?1");
+        one(&self.0, &sql, [id], rows::account)
+    }
+
+    fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
+        from(&self.0, "customers", ACCOUNT, start.get(), limit, rows::customer)
+    }
+
+    fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError> {
+        let sql = format!("SELECT {PRODUCT} FROM products WHERE id = ?1");
+        one(&self.0, &sql, [id], rows::product)
+    }
+
+    fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
+        let sql = format!(
+            "SELECT {PRODUCT} FROM products WHERE id >= ?1 AND status = 'active' ORDER BY id LIMIT ?2"
+        );
+        many(&self.0, &sql, params![start, rows_wanted(limit)], rows::product)
+    }
+
+    fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
+        cart(&self.0, customer)
+    }
+
+    fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError> {
+        one(&self.0, &format!("SELECT {COUPON} FROM coupons WHERE id = ?1"), [id], rows::coupon)
+    }
+
+    fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError> {
+        from(&self.0, "coupons", COUPON, start.get(), limit, rows::coupon)
+    }
+
+    fn owned_coupons(
+        &self,
+        customer: CustomerId,
+        start: CouponId,
+        limit: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError> {
+        let sql = format!(
+            "SELECT {OWNED_COUPON} FROM owned_coupons WHERE customer_id = ?1 AND coupon_id >= ?2
+             ORDER BY coupon_id LIMIT ?3"
+        );
+        many(&self.0, &sql, params![customer, start, rows_wanted(limit)], rows::owned_coupon)
+    }
+
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        order(&self.0, id)
+    }
+
+    fn orders(
+        &self,
+        customer: CustomerId,
+        start: OrderId,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let mut orders = Vec::new();
+        let mut next = Some(start);
+        while orders.len() < limit
+            && let Some(order) = next.map(|id| order(&self.0, id)).transpose()?.flatten()
+            && order.customer_id == customer
+        {
+            next = order.previous;
+            orders.push(order);
+        }
+        Ok(orders)
+    }
+
+    fn ledger(
+        &self,
+        customer: CustomerId,
+        start: LedgerEntryId,
+        limit: usize,
+        filter: LedgerFilter,
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        let sql = format!("SELECT {LEDGER} FROM ledger WHERE id = ?1");
+        let mut entries = Vec::new();
+        let mut next = Some(start);
+        while entries.len() < limit
+            && let Some(entry) =
+                next.map(|id| one(&self.0, &sql, [id], rows::ledger_entry)).transpose()?.flatten()
+            && entry.customer_id == customer
+        {
+            next = entry.previous;
+            if filter == LedgerFilter::All || entry.as_payment().is_some() {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        from(&self.0, "events", EVENT, start.get(), limit, rows::event)
+    }
+
+    fn best_sellers(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(ProductId, i64)>, StoreError> {
+        sales::best_sellers(&self.0, after, until, limit)
+    }
+
+    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        scan::scan(&self.0, table, visit)
+    }
+
+    fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
+        sales::levels(&self.0)
+    }
+
+    fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        let mut wrong: Vec<String> = many(&self.0, "PRAGMA quick_check", [], |row| row.get(0))?;
+        wrong.retain(|line| line != "ok");
+        let orphans = many(&self.0, "PRAGMA foreign_key_check", [], |row| {
+            let (table, row, parent): (String, Option<i64>, String) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(format!("row {} of {table} names no row of {parent}", row.unwrap_or(0)))
+        })?;
+        wrong.extend(orphans);
+        Ok(wrong)
+    }
+}

@@ -1,0 +1,100 @@
+//! Reading whole tables, row by row, for the audit and for copies.
+
+use super::apply::first_line;
+use super::rows::{
+    self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, MOVEMENT, ORDER, OWNED_COUPON, PRODUCT,
+};
+use super::sales;
+use crate::store::{Record, Table};
+use crate::{Order, OrderId, StoreError};
+use rusqlite::{Connection, Row};
+
+type Visit<'a> = &'a mut dyn FnMut(Record);
+
+pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<(), StoreError> {
+    let by_id = |columns: &str, name: &str| format!("SELECT {columns} FROM {name} ORDER BY id");
+    match table {
+        Table::Accounts => each(db, &by_id(ACCOUNT, "customers"), visit, |row| {
+            rows::account(row).map(Record::Account)
+        }),
+        Table::Products => each(db, &by_id(PRODUCT, "products"), visit, |row| {
+            rows::product(row).map(Record::Product)
+        }),
+        Table::StockMovements => each(db, &by_id(MOVEMENT, "stock_movements"), visit, |row| {
+            rows::movement(row).map(Record::StockMovement)
+        }),
+        Table::Carts => {
+            let sql = "SELECT customer_id, product_id, quantity FROM cart_lines ORDER BY 1, 2";
+            each(db, sql, visit, |row| {
+                let (customer_id, product_id, quantity) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                Ok(Record::CartLine { customer_id, product_id, quantity })
+            })
+        }
+        Table::Coupons => {
+            each(db, &by_id(COUPON, "coupons"), visit, |row| rows::coupon(row).map(Record::Coupon))
+        }
+        Table::OwnedCoupons => each(db, &by_id(OWNED_COUPON, "owned_coupons"), visit, |row| {
+            rows::owned_coupon(row).map(Record::OwnedCoupon)
+        }),
+        Table::Orders => orders(db, visit),
+        Table::Charges => {
+            each(db, &by_id(CHARGE, "charges"), visit, |row| rows::charge(row).map(Record::Charge))
+        }
+        Table::Ledger => each(db, &by_id(LEDGER, "ledger"), visit, |row| {
+            rows::ledger_entry(row).map(Record::LedgerEntry)
+        }),
+        Table::Events => {
+            each(db, &by_id(EVENT, "events"), visit, |row| rows::event(row).map(Record::Event))
+        }
+        Table::Keys => {
+            let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
+                       ORDER BY 1, 2";
+            each(db, sql, visit, |row| {
+                let (key, owner, record) = (row.get(0)?, row.get(1)?, rows::key_record(row, 2)?);
+                Ok(Record::Key { key, owner, record })
+            })
+        }
+        Table::Sales => sales::scan(db, visit),
+    }
+}
+
+fn each(
+    db: &Connection,
+    sql: &str,
+    visit: Visit<'_>,
+    read: fn(&Row<'_>) -> rusqlite::Result<Record>,
+) -> Result<(), StoreError> {
+    let mut select = db.prepare_cached(sql)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        visit(read(row)?);
+    }
+    Ok(())
+}
+
+/// Orders and lines, read side by side: both are in the order of the order's id.
+fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
+    let mut select = db.prepare_cached(&format!("SELECT {ORDER} FROM orders ORDER BY id"))?;
+    let mut select_lines =
+        db.prepare_cached(&format!("SELECT {LINE} FROM order_lines ORDER BY id"))?;
+    let mut lines = select_lines.query([])?;
+    let mut line = lines.next()?;
+    let mut orders = select.query([])?;
+    while let Some(row) = orders.next()? {
+        let mut order: Order = rows::order(row)?;
+        let end = first_line(OrderId::new(order.id.get().saturating_add(1)));
+        while let Some(row) = line {
+            let id: i64 = row.get(4)?;
+            if id >= end {
+                break;
+            }
+            // Lines of no order at all are found by the check of foreign keys.
+            if id >= first_line(order.id) {
+                order.lines.push(rows::line(row)?);
+            }
+            line = lines.next()?;
+        }
+        visit(Record::Order(order));
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The schema, its version, and how an older file becomes a newer one.
+
+use crate::{Currency, StoreError};
+use rusqlite::Connection;
+
+/// Marks a file as a store of this program: "COMM".
+const APPLICATION_ID: i64 = 0x434f_4d4d;
+
+/// What leads from each version to the next, from an empty file on.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// The version after the last migration.
+pub(super) const VERSION: i64 = 1;
+const _: () = assert!(MIGRATIONS.len() == 1, "VERSION counts the migrations");
+
+/// Brings the file to [`VERSION`] in one transaction, and answers the store's currency; `currency` is
+/// what a new store gets.
+pub(super) fn migrate(connection: &Connection, currency: Currency) -> Result<Currency, StoreError> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let done = bring_up(connection, currency).and_then(|found| {
+        connection.execute_batch("COMMIT").map_err(super::error::of_commit)?;
+        Ok(found)
+    });
+    if done.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    done
+}
+
+fn bring_up(connection: &Connection, currency: Currency) -> Result<Currency, StoreError> {
+    let found = identify(connection)?;
+    let todo = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
+    for migration in todo.unwrap_or_default() {
+        connection.execute_batch(migration)?;
+    }
+    if found == 0 {
+        connection.execute("INSERT INTO store (id, currency) VALUES (1, ?1)", [currency.code()])?;
+    }
+    if found < VERSION {
+        connection.execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+        ))?;
+    }
+    let code: String = connection.query_row("SELECT currency FROM store", [], |row| row.get(0))?;
+    Currency::from_code(&code)
+        .ok_or_else(|| StoreError::Unsound(format!("its currency {code} is not one of ISO 4217")))
+}
+
+/// The version of a file that is ours or empty.
+fn identify(connection: &Connection) -> Result<i64, StoreError> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let application = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    match (application, version, tables) {
+        (0, 0, 0) => Ok(0),
+        (APPLICATION_ID, 1..=VERSION, _) => Ok(version),
+        (APPLICATION_ID, _, _) => Err(StoreError::Unsound(format!(
+            "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
+        ))),
+        _ => Err(StoreError::Unsound("the file belongs to another program".to_owned())),
+    }
+}

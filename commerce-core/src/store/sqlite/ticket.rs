@@ -1,0 +1,57 @@
+//! Taking turns between processes.
+//!
+//! Processes that poll for SQLite's own write lock can starve one another for seconds. An advisory
+//! lock on a file of its own, taken before `BEGIN IMMEDIATE`, is handed on by the kernel to who has
+//! waited longest.
+
+use crate::StoreError;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Where tickets are had.
+#[derive(Debug)]
+pub(super) struct TicketOffice(File);
+
+/// The right to begin to write; given back when dropped.
+pub(super) struct Ticket<'a>(&'a File);
+
+impl TicketOffice {
+    /// The office of the store in `path`: the file beside it that ends in `-lock`.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push("-lock");
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&name);
+        let says =
+            |error| StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display()));
+        Ok(Self(file.map_err(says)?))
+    }
+
+    /// Waits for the turn, however long it takes: callers who will not wait leave the queue instead.
+    pub(super) fn wait(&self) -> Result<Ticket<'_>, StoreError> {
+        self.0.lock().map_err(|error| taking_turns(&error))?;
+        Ok(Ticket(&self.0))
+    }
+
+    /// A ticket at once, or `None` when another has it.
+    pub(super) fn get(&self) -> Result<Option<Ticket<'_>>, StoreError> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(Some(Ticket(&self.0))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(taking_turns(&error)),
+        }
+    }
+}
+
+fn taking_turns(error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("taking turns: {error}"))
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        // Should this ever fail, the lock goes with the process.
+        let _ = self.0.unlock();
+    }
+}

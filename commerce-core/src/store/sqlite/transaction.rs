@@ -1,0 +1,81 @@
+//! The transaction that writes: it has the one writing connection, and gives it back only when sound.
+
+use super::error::of_commit;
+use super::ticket::Ticket;
+use super::{apply, load};
+use crate::StoreError;
+use crate::state::{Needs, State};
+use crate::store::Transaction;
+use rusqlite::Connection;
+use std::sync::MutexGuard;
+
+pub(super) struct SqliteTransaction<'a> {
+    /// `None` once the transaction has ended.
+    connection: Option<Connection>,
+    slot: MutexGuard<'a, Option<Connection>>,
+    // Dropped last: others begin when everything else is done.
+    _ticket: Ticket<'a>,
+}
+
+impl<'a> SqliteTransaction<'a> {
+    pub(super) fn begin(
+        connection: Connection,
+        mut slot: MutexGuard<'a, Option<Connection>>,
+        ticket: Ticket<'a>,
+    ) -> Result<Self, StoreError> {
+        match run(&connection, "BEGIN IMMEDIATE") {
+            Ok(_) => Ok(Self { connection: Some(connection), slot, _ticket: ticket }),
+            Err(error) => {
+                let error = StoreError::from(error);
+                if error == StoreError::Busy {
+                    *slot = Some(connection);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The connection, as long as the transaction that was begun on it is still open: some errors make
+    /// SQLite roll all of it back.
+    fn open(&self) -> Result<&Connection, StoreError> {
+        let gone = || StoreError::Unavailable("the transaction was rolled back".to_owned());
+        self.connection.as_ref().filter(|connection| !connection.is_autocommit()).ok_or_else(gone)
+    }
+}
+
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute([])
+}
+
+impl Transaction for SqliteTransaction<'_> {
+    fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        load::load(self.open()?, needs, state)
+    }
+
+    fn apply(&mut self, state: &State) -> Result<(), StoreError> {
+        apply::apply(self.open()?, state)
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        match run(self.open()?, "COMMIT") {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let error = of_commit(error);
+                if matches!(error, StoreError::Unknown(_)) {
+                    // What this connection believes of the file cannot be trusted any more.
+                    self.connection = None;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for SqliteTransaction<'_> {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        if connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok() {
+            *self.slot = Some(connection);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! RFC 9457 problem documents, and the one table from error codes to statuses.
+
+use commerce_core::{Code, Error};
+use serde::Serialize;
+use serde_json::Value;
+
+/// What an error code means outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The HTTP status.
+    pub http: u16,
+    /// The exit status of the command line: 1 the service failed, 2 wrong usage, 3 refused by a rule.
+    pub exit: u8,
+    /// A short title for people, the same for every problem of that code.
+    pub title: &'static str,
+}
+
+/// The one table.
+#[must_use]
+pub const fn status_of(code: Code) -> Status {
+    let (http, exit, title) = match code {
+        Code::InvalidRequest => (422, 2, "The request is not valid"),
+        Code::CustomerNotFound => (404, 3, "No such customer"),
+        Code::CustomerExists => (409, 3, "The customer exists already"),
+        Code::ProductNotFound => (404, 3, "No such product"),
+        Code::ProductExists => (409, 3, "The product exists already"),
+        Code::ProductArchived => (409, 3, "The product is no longer sold"),
+        Code::OrderNotFound => (404, 3, "No such order"),
+        Code::CouponNotFound => (404, 3, "No such coupon"),
+        Code::InsufficientBalance => (409, 3, "The balance is too small"),
+        Code::BalanceLimit => (409, 3, "The balance would be too large"),
+        Code::InsufficientStock => (409, 3, "Too little stock"),
+        Code::NotInCart => (409, 3, "Not in the cart"),
+        Code::CartEmpty => (409, 3, "The cart is empty"),
+        Code::CouponSoldOut => (409, 3, "All coupons are given out"),
+        Code::CouponAlreadyClaimed => (409, 3, "The coupon was claimed already"),
+        Code::CouponNotStarted => (409, 3, "The coupon has not started"),
+        Code::CouponExpired => (409, 3, "The coupon is over"),
+        Code::CouponAlreadyUsed => (409, 3, "The coupon is used"),
+        Code::CouponNotApplicable => (409, 3, "The coupon does not apply"),
+        Code::OrderNotPayable => (409, 3, "The order cannot be paid"),
+        Code::OrderNotCancellable => (409, 3, "The order cannot be cancelled"),
+        Code::IdempotencyKeyReused => (422, 3, "The key was used for another request"),
+        Code::ChargeDeclined => (402, 3, "The charge was declined"),
+        Code::Unauthenticated => (401, 3, "Who are you?"),
+        Code::Forbidden => (403, 3, "Not allowed"),
+        Code::Busy => (503, 1, "Busy"),
+        Code::Storage => (503, 1, "The store failed"),
+    };
+    Status { http, exit, title }
+}
+
+/// An error as an RFC 9457 problem document.
+///
+/// ```
+/// use commerce_core::{CustomerId, Refusal};
+/// use commerce_http::Problem;
+/// let refusal = Refusal::CustomerNotFound { customer_id: CustomerId::new(7) };
+/// let problem = serde_json::to_value(Problem::new(&refusal.into(), "no customer 7".to_owned())).unwrap();
+/// assert_eq!(problem["code"], "customer_not_found");
+/// assert_eq!(problem["status"], 404);
+/// assert_eq!(problem["customer_id"], 7);
+/// ```
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// Names the kind of problem for good.
+    pub r#type: String,
+    /// The same for every problem of that kind.
+    pub title: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time and what to do, for a person.
+    pub detail: String,
+    /// The kind of problem, for a program.
+    pub code: Code,
+    /// The numbers to act on.
+    #[serde(flatten)]
+    pub numbers: Value,
+}
+
+impl Problem {
+    /// The problem document of an error, with the sentence that a person is shown.
+    #[must_use]
+    pub fn new(error: &Error, detail: String) -> Self {
+        let code = error.code();
+        let status = status_of(code);
+        let mut numbers = match error {
+            Error::Refused(refusal) => serde_json::to_value(refusal).unwrap_or_default(),
+            _ => Value::Object(serde_json::Map::new()),
+        };
+        if let Some(numbers) = numbers.as_object_mut() {
+            numbers.remove("code");
+        }
+        Self {
+            r#type: format!("urn:commerce:problem:{code}"),
+            title: status.title,
+            status: status.http,
+            detail,
+            code,
+            numbers,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commerce_core::StoreError;
+
+    #[test]
+    fn every_code_has_a_sound_status() {
+        for code in Code::ALL {
+            let status = status_of(code);
+            assert!((400..600).contains(&status.http), "{code}");
+            assert!((1..=3).contains(&status.exit), "{code}");
+            assert_eq!(status.exit == 1, code.is_retryable(), "{code}");
+            assert_eq!(status.http == 503, code.is_retryable(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_failure_has_no_numbers() {
+        let problem = Problem::new(&StoreError::Busy.into(), "busy".to_owned());
+        let json = serde_json::to_value(problem).unwrap();
+        let names: Vec<&String> = json.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["code", "detail", "status", "title", "type"]);
+    }
+}
