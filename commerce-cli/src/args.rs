@@ -5,8 +5,8 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{
-    audit, backup, balance, bench, cart, charge, coupon, customer, events, import, init, manual, order,
-    orders, product, seed, top,
+    audit, backup, balance, bench, cart, charge, coupon, customer, events, import, init, manual,
+    order, orders, product, seed, top,
 };
 use clap::{Parser, Subcommand};
 
@@ -18,7 +18,13 @@ use clap::{Parser, Subcommand};
 #[command(name = "commerce", version, max_term_width = 100, after_help = EXIT_STATUS)]
 pub(crate) struct Cli {
     /// The store: a path, or sqlite:PATH.
-    #[arg(long, global = true, value_name = "URL", env = "COMMERCE_DATABASE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "COMMERCE_DATABASE",
+        hide_env_values = true
+    )]
     #[arg(default_value = "commerce.db")]
     database: Database,
     /// Answers with one JSON document; errors too are JSON, on stderr.
@@ -44,7 +50,15 @@ pub(crate) enum Ending {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Init(init::Init),
+    #[command(flatten)]
+    WithShop(WithShop),
+    #[command(flatten)]
+    WithoutShop(WithoutShop),
+}
+
+/// Commands that open a shop.
+#[derive(Subcommand, Debug)]
+enum WithShop {
     Seed(seed::Seed),
     Import(import::Import),
     #[command(subcommand)]
@@ -66,7 +80,15 @@ enum Command {
     Top(top::Top),
     #[command(subcommand)]
     Events(events::Events),
-    Audit(audit::Audit),
+    /// Proves the store consistent, or says row by row what is not; then the exit status is 3.
+    Audit,
+}
+
+/// Commands that work on the store's file, or on none.
+#[derive(Subcommand, Debug)]
+enum WithoutShop {
+    #[command(display_order = 0)]
+    Init(init::Init),
     Backup(backup::Backup),
     Bench(bench::Bench),
     Completions(manual::Completions),
@@ -76,41 +98,49 @@ enum Command {
 impl Cli {
     pub(crate) fn run(self) -> Result<Ending, Failure> {
         let output = Output::new(self.json);
-        let database = &self.database;
-        let done = |result: Result<(), Failure>| result.map(|()| Ending::Done);
         match self.command {
-            Command::Init(command) => done(command.run(database, output)),
-            Command::Backup(command) => done(command.run(database, output)),
-            Command::Bench(command) => command.run(database, output),
-            Command::Completions(command) => done(command.run(output)),
-            Command::Man(command) => done(command.run(output)),
-            command => {
-                let desk = Desk::open(database, command.access(), output)?;
-                let ending = command.run_at(&desk);
+            Command::WithoutShop(command) => command.run(&self.database, output),
+            Command::WithShop(command) => {
+                let desk = Desk::open(&self.database, command.access(), output)?;
+                let ending = command.run(&desk);
                 ending.map_err(|failure| failure.in_currency(desk.shop.currency()))
             }
         }
     }
 }
 
-impl Command {
+impl WithoutShop {
+    fn run(self, database: &Database, output: Output) -> Result<Ending, Failure> {
+        match self {
+            Self::Init(command) => command.run(database, output),
+            Self::Backup(command) => command.run(database, output),
+            Self::Bench(command) => return command.run(database, output),
+            Self::Completions(command) => command.run(output),
+            Self::Man(command) => command.run(output),
+        }?;
+        Ok(Ending::Done)
+    }
+}
+
+impl WithShop {
     /// Commands that bring the first data into a store create it; the others do not.
     fn access(&self) -> Access {
-        match self {
+        let creating = matches!(
+            self,
             Self::Seed(_)
-            | Self::Import(_)
-            | Self::Customer(customer::Customer::Add { .. })
-            | Self::Product(product::Product::Add { .. })
-            | Self::Coupon(coupon::Coupon::Add(_)) => Access::Creating,
-            _ => Access::Existing,
-        }
+                | Self::Import(_)
+                | Self::Customer(customer::Customer::Add { .. })
+                | Self::Product(product::Product::Add { .. })
+                | Self::Coupon(coupon::Coupon::Add(_))
+        );
+        if creating { Access::Creating } else { Access::Existing }
     }
 
-    fn run_at(self, desk: &Desk) -> Result<Ending, Failure> {
+    fn run(self, desk: &Desk) -> Result<Ending, Failure> {
         match self {
             Self::Seed(command) => return command.run(desk),
             Self::Import(command) => return command.run(desk),
-            Self::Audit(command) => return command.run(desk),
+            Self::Audit => return audit::run(desk),
             Self::Customer(command) => command.run(desk),
             Self::Charge(command) => command.run(desk),
             Self::Debit(command) => command.run(desk),
@@ -124,9 +154,6 @@ impl Command {
             Self::Orders(command) => command.run(desk),
             Self::Top(command) => command.run(desk),
             Self::Events(command) => command.run(desk),
-            Self::Init(_) | Self::Backup(_) | Self::Bench(_) | Self::Completions(_) | Self::Man(_) => {
-                Ok(()) // these need no shop, and were run above
-            }
         }?;
         Ok(Ending::Done)
     }

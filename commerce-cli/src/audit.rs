@@ -6,18 +6,38 @@ use crate::failure::Failure;
 use crate::table::Rows;
 use commerce_core::AuditReport;
 
-/// Proves the store consistent, or says row by row what is not; then the exit status is 3.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Audit;
-
-impl Audit {
-    pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
-        let report = desk.shop.audit()?;
-        desk.output.give(&report, text)?;
-        Ok(if report.ok { Ending::Done } else { Ending::Unsound })
-    }
+pub(crate) fn run(desk: &Desk) -> Result<Ending, Failure> {
+    let report = desk.shop.audit()?;
+    desk.output.give(&report, text)?;
+    Ok(if report.ok { Ending::Done } else { Ending::Unsound })
 }
 
 fn text(report: &AuditReport) -> String {
-    todo_checked(report)
+    let checked: Vec<_> = report.checked.iter().collect();
+    let checked = Rows::new(["checked", ">rows"], "nothing was checked")
+        .each(&checked, |(table, rows)| [table.replace('_', " "), rows.to_string()])
+        .text();
+    if report.ok {
+        return format!("{checked}\n\nall is well");
+    }
+    let problems = Rows::new(["check", "subject", "problem"], "something is wrong")
+        .each(&report.problems, |problem| {
+            [problem.check.to_string(), problem.subject.clone(), problem.detail.clone()]
+        })
+        .text();
+    let count = report.problems.len();
+    format!("{checked}\n\n{problems}\n\nthe store is NOT sound: {count} problems")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commerce_core::{AddCustomer, Currency, MemoryStore, Shop};
+
+    #[test]
+    fn a_sound_store_is_said_to_be_well() {
+        let shop = Shop::open(MemoryStore::new(Currency::KRW));
+        shop.call(AddCustomer::new("Kim")).run().unwrap();
+        assert!(text(&shop.audit().unwrap()).ends_with("\n\nall is well"));
+    }
 }

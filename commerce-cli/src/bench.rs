@@ -147,10 +147,15 @@ impl Bench {
     }
 }
 
-fn fill<R: Request + Clone>(shop: &Shop, count: u32, request: impl Fn(u32) -> R) -> Result<(), Failure> {
+fn fill<R: Request + Clone>(
+    shop: &Shop,
+    count: u32,
+    request: impl Fn(u32) -> R,
+) -> Result<(), Failure> {
     let mut pipeline = Pipeline::new(shop);
     for number in 1..=count {
-        let entry = Entry { request: request(number), at: shop.now(), key: None, place: Place::default() };
+        let entry =
+            Entry { request: request(number), at: shop.now(), key: None, place: Place::default() };
         if interrupt::requested() || !pipeline.push(entry) {
             break;
         }
@@ -195,13 +200,17 @@ fn milliseconds(micros: u64) -> f64 {
 }
 
 fn text(measured: &Measured) -> String {
-    let Measured { orders, clients, refused, latency_ms: LatencyMs { p50, p99, max }, .. } = measured;
+    let Measured { orders, clients, refused, latency_ms: LatencyMs { p50, p99, max }, .. } =
+        measured;
     facts([
         ("orders", format!("{orders} placed by {clients} clients, {refused} refused")),
         ("throughput", format!("{:.1} orders/s", measured.orders_per_second)),
         ("latency", format!("p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")),
         ("orders per commit", format!("{:.1}", measured.orders_per_commit)),
-        ("audit", if measured.audit_ok { "all is well" } else { "the store is NOT sound" }.to_owned()),
+        (
+            "audit",
+            if measured.audit_ok { "all is well" } else { "the store is NOT sound" }.to_owned(),
+        ),
     ])
 }
 

@@ -79,21 +79,24 @@ impl Cart {
 
 fn cart(desk: &Desk, cart: &commerce_core::Cart) -> String {
     let (price, amount) = (desk.head("price"), desk.head("amount"));
-    let rows = Rows::new([">product", "name", &price, ">quantity", &amount, ">stock"], "the cart is empty")
-        .each(&cart.items, |item| {
-            let stock = match item.status {
-                ProductStatus::Active => item.stock.to_string(),
-                ProductStatus::Archived => "no longer sold".to_owned(),
-            };
-            [
-                item.product_id.to_string(),
-                item.name.clone(),
-                desk.number(item.unit_price),
-                item.quantity.to_string(),
-                desk.number(item.amount),
-                stock,
-            ]
-        });
+    let rows = Rows::new(
+        [">product", "name", &price, ">quantity", &amount, ">stock"],
+        "the cart is empty",
+    )
+    .each(&cart.items, |item| {
+        let stock = match item.status {
+            ProductStatus::Active => item.stock.to_string(),
+            ProductStatus::Archived => "no longer sold".to_owned(),
+        };
+        [
+            item.product_id.to_string(),
+            item.name.clone(),
+            desk.number(item.unit_price),
+            item.quantity.to_string(),
+            desk.number(item.amount),
+            stock,
+        ]
+    });
     if cart.items.is_empty() {
         return rows.text();
     }

@@ -101,7 +101,7 @@ impl Coupon {
             }
             Self::Claim { coupon, customer, key } => {
                 let request = ClaimCoupon { coupon_id: coupon, customer_id: customer };
-                desk.output.give(&desk.call(request, &key)?, |owned| claimed(owned))
+                desk.output.give(&desk.call(request, &key)?, claimed)
             }
             Self::Owned { customer, page } => {
                 desk.list(&page, |page| desk.shop.owned_coupons(customer, page), owned)
@@ -151,7 +151,9 @@ fn coupon_facts(desk: &Desk, coupon: &commerce_core::Coupon) -> String {
 
 fn claimed(owned: &OwnedCoupon) -> String {
     let OwnedCoupon { id, coupon_id, customer_id, rank, .. } = owned;
-    format!("customer {customer_id} is number {rank} to claim coupon {coupon_id}: order with --coupon {id}")
+    format!(
+        "customer {customer_id} is number {rank} to claim coupon {coupon_id}: order with --coupon {id}"
+    )
 }
 
 fn owned(coupons: &[OwnedCoupon]) -> String {

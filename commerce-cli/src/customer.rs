@@ -44,7 +44,13 @@ fn customers(customers: &[commerce_core::Customer]) -> String {
     Rows::new([">id", "name", "login", "role", "added"], "there are no customers")
         .each(customers, |c| {
             let role = role(c.role).to_owned();
-            [c.id.to_string(), c.name.clone(), or_dash(c.login.clone()), role, c.created_at.to_string()]
+            [
+                c.id.to_string(),
+                c.name.clone(),
+                or_dash(c.login.clone()),
+                role,
+                c.created_at.to_string(),
+            ]
         })
         .text()
 }

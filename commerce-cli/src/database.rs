@@ -61,9 +61,9 @@ impl FromStr for Database {
             Some("postgres" | "postgresql") => {
                 Err("this build has no PostgreSQL store: give the path of a file".to_owned())
             }
-            Some(scheme) => {
-                Err(format!("there is no {scheme} store: give a path, sqlite:PATH or postgres://..."))
-            }
+            Some(scheme) => Err(format!(
+                "there is no {scheme} store: give a path, sqlite:PATH or postgres://..."
+            )),
             None if rest.is_empty() => Err("give the path of a file, like shop.db".to_owned()),
             None if rest.starts_with(":memory:") => {
                 Err("a store in memory would be gone at once: give the path of a file".to_owned())

@@ -13,7 +13,11 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn open(database: &Database, access: Access, output: Output) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        database: &Database,
+        access: Access,
+        output: Output,
+    ) -> Result<Self, Failure> {
         Ok(Self { shop: Shop::open(database.open(access)?), output })
     }
 

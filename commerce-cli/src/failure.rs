@@ -4,9 +4,13 @@ use commerce_core::{Currency, Error, Refusal, StoreError};
 use commerce_http::{Problem, status_of};
 use serde_json::Value;
 
-/// An error with what the command line knows beyond it.
+/// An error with what the command line knows beyond it. Boxed, since results are handed along often and
+/// fail seldom.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
     error: Error,
     currency: Option<Currency>,
     /// Said instead of the error's own sentence.
@@ -27,56 +31,62 @@ impl Failure {
     /// Something that the service needs does not work.
     pub(crate) fn storage(sentence: impl Into<String>) -> Self {
         let sentence = sentence.into();
-        let error = Error::Store(StoreError::Unavailable(sentence.clone()));
-        Self { sentence: Some(sentence), ..error.into() }
+        let mut failure = Self::from(StoreError::Unavailable(sentence.clone()));
+        failure.0.sentence = Some(sentence);
+        failure
     }
 
     /// With amounts written as that currency writes them.
-    pub(crate) fn in_currency(self, currency: Currency) -> Self {
-        Self { currency: Some(currency), ..self }
+    pub(crate) fn in_currency(mut self, currency: Currency) -> Self {
+        self.0.currency = Some(currency);
+        self
     }
 
     /// With where it happened.
-    pub(crate) fn at(self, place: &str) -> Self {
-        Self { before: format!("{place}: {}", self.before), ..self }
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.0.before = format!("{place}: {}", self.0.before);
+        self
     }
 
     /// With what else is to be said.
-    pub(crate) fn and(self, more: &str) -> Self {
-        Self { after: format!("{}; {more}", self.after), ..self }
+    pub(crate) fn and(mut self, more: &str) -> Self {
+        self.0.after = format!("{}; {more}", self.0.after);
+        self
     }
 
     /// With one more member of the problem object.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.numbers.push((name, value.into()));
+        self.0.numbers.push((name, value.into()));
         self
     }
 
     /// Whether it is the service that failed, and the same call may yet succeed.
     pub(crate) fn is_retryable(&self) -> bool {
-        self.error.code().is_retryable()
+        self.0.error.code().is_retryable()
     }
 
     /// The exit status that the one table gives it.
     pub(crate) fn exit_status(&self) -> u8 {
-        status_of(self.error.code()).exit
+        status_of(self.0.error.code()).exit
     }
 
     /// The sentence for a person.
     pub(crate) fn sentence(&self) -> String {
-        let sentence = match (&self.sentence, &self.error, self.currency) {
+        let sentence = match (&self.0.sentence, &self.0.error, self.0.currency) {
             (Some(sentence), ..) => sentence.clone(),
             (None, Error::Refused(refusal), Some(currency)) => refusal.sentence(currency),
             (None, error, _) => error.to_string(),
         };
-        format!("{}{sentence}{}", self.before, self.after)
+        format!("{}{sentence}{}", self.0.before, self.0.after)
     }
 
     /// The problem object for a program: the one that HTTP gives, and what is known beyond it.
     pub(crate) fn problem(&self) -> Problem {
-        let mut problem = Problem::new(&self.error, self.sentence());
+        let mut problem = Problem::new(&self.0.error, self.sentence());
         if let Some(numbers) = problem.numbers.as_object_mut() {
-            numbers.extend(self.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            numbers.extend(
+                self.0.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())),
+            );
         }
         problem
     }
@@ -85,7 +95,8 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (before, after) = (String::new(), String::new());
-        Self { error, currency: None, sentence: None, before, after, numbers: Vec::new() }
+        let (currency, sentence, numbers) = (None, None, Vec::new());
+        Self(Box::new(Details { error, currency, sentence, before, after, numbers }))
     }
 }
 

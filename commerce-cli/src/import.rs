@@ -17,10 +17,14 @@ mod rows;
 
 /// Imports a CSV file. What is there already is skipped, so it is safe to run again.
 ///
-/// The first line of the file names its columns. products: id,name,price,stock. customers:
-/// id,name,balance (the balance is charged). orders: order,customer_id,placed_at,product_id,quantity,
-/// the rows of an order together, in time order; each order obeys every rule at its own time and is
-/// paid then.
+/// The first line of the file names its columns, exactly as below.
+///
+/// products: id,name,price,stock
+///
+/// customers: id,name,balance - the balance is charged.
+///
+/// orders: `order,customer_id,placed_at,product_id,quantity` - a row for each line, the rows of an order
+/// together, in time order. An order obeys every rule at its own time and is paid then.
 ///
 /// An import that is refused or stopped by Ctrl-C says how far it came; run again, it goes on.
 #[derive(clap::Args, Debug)]
@@ -39,7 +43,7 @@ enum Kind {
 }
 
 #[derive(Serialize)]
-struct Imported {
+struct Summary {
     rows: u64,
     imported: u64,
     skipped: u64,
@@ -101,8 +105,12 @@ fn feed<R: Request + Clone>(
             break Ok(Ending::Interrupted);
         }
         match next(&mut rows) {
-            Ok(Some(entry)) if pipeline.push(entry) => {}
-            Ok(_) => break Ok(Ending::Done),
+            Ok(Some(entry)) => {
+                if !pipeline.push(entry) {
+                    break Ok(Ending::Done);
+                }
+            }
+            Ok(None) => break Ok(Ending::Done),
             Err(failure) => break Err(failure),
         }
     };
@@ -115,10 +123,16 @@ fn feed<R: Request + Clone>(
     }
 }
 
-fn report(desk: &Desk, what: &str, rows: u64, tally: Tally, ending: Ending) -> Result<Ending, Failure> {
-    let body = Imported { rows, imported: tally.done, skipped: tally.skipped };
+fn report(
+    desk: &Desk,
+    what: &str,
+    rows: u64,
+    tally: Tally,
+    ending: Ending,
+) -> Result<Ending, Failure> {
+    let body = Summary { rows, imported: tally.done, skipped: tally.skipped };
     desk.output.give(&body, |body| {
-        let Imported { rows, imported, skipped } = body;
+        let Summary { rows, imported, skipped } = body;
         format!("imported {imported} {what} from {rows} rows, {skipped} were there already")
     })?;
     if ending == Ending::Interrupted {

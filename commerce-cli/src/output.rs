@@ -53,20 +53,12 @@ pub(crate) fn error(failure: &Failure, json: bool) {
 
 /// Answers what clap has to say: help and version are answers, the rest is wrong usage.
 pub(crate) fn help(error: &clap::Error) -> Result<Ending, Failure> {
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let rendered = error.render();
-            let text = if colours() { rendered.ansi().to_string() } else { rendered.to_string() };
-            write(text.trim_end()).map(|()| Ending::Done)
-        }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let usage = error.render().to_string();
-            let usage = usage.lines().find_map(|line| line.strip_prefix("Usage: "));
-            let usage = usage.unwrap_or("commerce COMMAND");
-            Err(Failure::usage(format!("a command is missing: {usage} (--help lists them)")))
-        }
-        _ => Err(Failure::usage(usage_sentence(error))),
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let rendered = error.render();
+        let text = if colours() { rendered.ansi().to_string() } else { rendered.to_string() };
+        return write(text.trim_end()).map(|()| Ending::Done);
     }
+    Err(Failure::usage(usage_sentence(error)))
 }
 
 /// Whether stdout shows colours: on a terminal, unless `NO_COLOR` asks for none.
@@ -85,6 +77,10 @@ pub(crate) fn terminal_width() -> Option<u16> {
 /// one sentence.
 fn usage_sentence(error: &clap::Error) -> String {
     let rendered = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: "));
+        return format!("a command is missing: {} (--help lists them)", usage.unwrap_or_default());
+    }
     let paragraph = rendered.split("\n\n").next().unwrap_or_default();
     let message = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
@@ -95,12 +91,13 @@ fn usage_sentence(error: &clap::Error) -> String {
 }
 
 fn suggestion(error: &clap::Error) -> Option<&str> {
-    let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    kinds.into_iter().find_map(|kind| match error.get(kind)? {
-        ContextValue::String(text) => Some(text.as_str()),
-        ContextValue::Strings(texts) => texts.first().map(String::as_str),
-        _ => None,
-    })
+    let kinds =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    let found = kinds.into_iter().find_map(|kind| error.get(kind))?;
+    if let ContextValue::Strings(texts) = found {
+        return texts.first().map(String::as_str);
+    }
+    if let ContextValue::String(text) = found { Some(text) } else { None }
 }
 
 fn write(text: &str) -> Result<(), Failure> {

@@ -35,7 +35,8 @@ pub(crate) struct Place {
 impl Place {
     /// The failure with what is known of where it happened.
     pub(crate) fn mark(&self, failure: Failure) -> Failure {
-        let numbers = [("line", self.line.map(Value::from)), ("order", self.order.clone().map(Value::from))];
+        let numbers =
+            [("line", self.line.map(Value::from)), ("order", self.order.clone().map(Value::from))];
         let known = numbers.into_iter().filter_map(|(name, value)| Some((name, value?)));
         known.fold(failure.at(&self.text), |failure, (name, value)| failure.with(name, value))
     }
@@ -108,7 +109,9 @@ impl<'a, R: Request + Clone> Pipeline<'a, R> {
     ) -> Result<Outcome<R::Answer>, Failure> {
         let mut outcome = first;
         let mut attempt = 1_u64;
-        while let (true, Err(Error::Refused(_)), Some(key)) = (outcome.replayed, &outcome.result, &entry.key) {
+        while let (true, Err(Error::Refused(_)), Some(key)) =
+            (outcome.replayed, &outcome.result, &entry.key)
+        {
             attempt = attempt.saturating_add(1);
             outcome = call(self.shop, entry, Some(format!("{key}:{attempt}")))?.outcome();
         }
@@ -127,7 +130,8 @@ fn call<R: Request + Clone>(
 ) -> Result<Ticket<R::Answer>, Failure> {
     let call = shop.call_at(entry.request.clone(), entry.at);
     let Some(text) = key else { return Ok(call.submit()) };
-    let sentence = format!("{text:?} is no key: it needs 1 to {} visible ASCII characters", Key::MAX_LENGTH);
+    let sentence =
+        format!("{text:?} is no key: it needs 1 to {} visible ASCII characters", Key::MAX_LENGTH);
     let key = Key::new(&text).ok_or_else(|| Failure::usage(sentence))?;
     Ok(call.key(&key).submit())
 }
@@ -167,7 +171,9 @@ mod tests {
         let shop = Shop::open(MemoryStore::new(Currency::KRW));
         let customers = |count| {
             let id = |number| Some(CustomerId::new(number));
-            (1..=count).map(|number| entry(AddCustomer { id: id(number), ..AddCustomer::new("Kim") }, None))
+            (1..=count).map(move |number| {
+                entry(AddCustomer { id: id(number), ..AddCustomer::new("Kim") }, None)
+            })
         };
         assert_eq!(run(&shop, customers(2).collect()), (Tally { done: 2, skipped: 0 }, None));
         assert_eq!(run(&shop, customers(3).collect()), (Tally { done: 1, skipped: 2 }, None));
@@ -178,7 +184,8 @@ mod tests {
         let shop = Shop::open(MemoryStore::new(Currency::KRW));
         let kim = shop.call(AddCustomer::new("Kim")).run().unwrap();
         let charge = ChargeBalance { customer_id: kim.id, amount: Money::from_minor(50) };
-        let debit = commerce_core::DebitBalance { customer_id: kim.id, amount: charge.amount, note: None };
+        let debit =
+            commerce_core::DebitBalance { customer_id: kim.id, amount: charge.amount, note: None };
         for _ in 0..2 {
             let (tally, failure) = run(&shop, vec![entry(debit.clone(), Some("debit"))]);
             assert_eq!(tally, Tally::default());

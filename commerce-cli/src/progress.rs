@@ -2,7 +2,8 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-const COUNTED: &str = "{msg:.bold} {bar:32.cyan/dim} {human_pos} of {human_len}, {per_sec}, {eta} left";
+const COUNTED: &str =
+    "{msg:.bold} {bar:32.cyan/dim} {human_pos} of {human_len}, {per_sec}, {eta} left";
 const WEIGHED: &str = "{msg:.bold} {bar:32.cyan/dim} {bytes} of {total_bytes}, {eta} left";
 const ENDLESS: &str = "{msg:.bold} {spinner:.cyan} {bytes}, {bytes_per_sec}";
 
@@ -18,6 +19,8 @@ pub(crate) fn bytes(what: &str, total: Option<u64>) -> ProgressBar {
 
 fn drawn(what: &str, total: Option<u64>, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template(template).map(|style| style.progress_chars("█▉▊▋▌▍▎▏ "));
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_message(what.to_owned())
+    let style =
+        ProgressStyle::with_template(template).map(|style| style.progress_chars("█▉▊▋▌▍▎▏ "));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        .with_message(what.to_owned())
 }

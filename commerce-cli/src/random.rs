@@ -37,15 +37,10 @@ impl SplitMix {
         f64::from(high) / (f64::from(u32::MAX) + 1.0)
     }
 
-    /// One of those; the first when the list is empty is nothing.
-    pub(crate) fn pick<'a, T>(&mut self, list: &'a [T]) -> Option<&'a T> {
-        let place = self.below(u64::try_from(list.len()).unwrap_or(0));
-        list.get(usize::try_from(place).unwrap_or(0))
-    }
-
     /// The numbers 0 to `count - 1` in a random order.
     pub(crate) fn shuffled(&mut self, count: usize) -> Vec<usize> {
-        let mut numbers: Vec<(u64, usize)> = (0..count).map(|number| (self.next(), number)).collect();
+        let mut numbers: Vec<(u64, usize)> =
+            (0..count).map(|number| (self.next(), number)).collect();
         numbers.sort_unstable_by_key(|pair| Reverse(*pair));
         numbers.into_iter().map(|(_, number)| number).collect()
     }
@@ -109,7 +104,6 @@ mod tests {
         let mut random = SplitMix::new(1);
         assert!((0..1_000).all(|_| (3..=5).contains(&random.between(3, 5))));
         assert_eq!(random.below(0), 0);
-        assert_eq!(random.pick::<u8>(&[]), None);
         let shuffled: BTreeSet<usize> = random.shuffled(50).into_iter().collect();
         assert_eq!(shuffled.len(), 50);
     }

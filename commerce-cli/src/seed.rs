@@ -34,8 +34,8 @@ pub(crate) struct Seed {
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = value_parser!(u64).range(0..=10_000_000))]
     orders: u64,
     /// Another seed makes other data.
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    seed: u64,
+    #[arg(long = "seed", value_name = "S", default_value_t = 1)]
+    number: u64,
 }
 
 /// What of the seed is in the store now, and how much of it was there before.
@@ -50,8 +50,9 @@ struct Seeded {
 impl Seed {
     pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
         interrupt::watch()?;
-        let sizes = Sizes { products: self.products, customers: self.customers, orders: self.orders };
-        let plan = Plan::new(self.seed, sizes);
+        let sizes =
+            Sizes { products: self.products, customers: self.customers, orders: self.orders };
+        let plan = Plan::new(self.number, sizes);
         check(desk, &plan)?;
         let start = desk.shop.now().plus_seconds(DAYS.saturating_mul(-24 * 60 * 60));
         let mut seeded = Seeded::default();
@@ -60,7 +61,8 @@ impl Seed {
             tally.done.saturating_add(tally.skipped)
         };
         let products = add(fill(desk, "products", self.products, |n| product(&plan, n, start))?);
-        let customers = add(fill(desk, "customers", self.customers, |n| customer(&plan, n, start))?);
+        let customers =
+            add(fill(desk, "customers", self.customers, |n| customer(&plan, n, start))?);
         let orders = add(fill(desk, "orders", self.orders, |n| order(&plan, n, start))?);
         let body = Seeded { products, customers, orders, ..seeded };
         desk.output.give(&body, text)?;
@@ -76,7 +78,9 @@ fn check(desk: &Desk, plan: &Plan) -> Result<(), Failure> {
     let customer = desk.shop.customers(&first)?.items.into_iter().next();
     let product_fits = product.is_none_or(|product| {
         let planned = product_request(plan, 0);
-        planned.id == Some(product.id) && planned.name == product.name && planned.price == product.price
+        planned.id == Some(product.id)
+            && planned.name == product.name
+            && planned.price == product.price
     });
     let customer_fits = customer.is_none_or(|customer| {
         let planned = customer_request(plan, 0);
@@ -130,7 +134,8 @@ fn customer_request(plan: &Plan, number: u64) -> AddCustomer {
 
 fn order(plan: &Plan, number: u64, start: Timestamp) -> Entry<PlaceOrder> {
     let order = plan.order(number);
-    let items: Vec<_> = order.items.iter().map(|(p, units)| (ProductId::new(id(*p)), *units)).collect();
+    let items: Vec<_> =
+        order.items.iter().map(|(p, units)| (ProductId::new(id(*p)), *units)).collect();
     let request = PlaceOrder::new(CustomerId::new(id(order.customer)), items);
     let at = start.plus_seconds(plan.moment(number, DAYS.saturating_mul(24 * 60 * 60)));
     let key = Some(format!("seed:{}:{number}", plan.seed()));
@@ -148,5 +153,7 @@ fn place(what: &str, number: u64) -> Place {
 
 fn text(seeded: &Seeded) -> String {
     let Seeded { products, customers, orders, skipped } = seeded;
-    format!("{products} products, {customers} customers and {orders} orders, {skipped} of them there already")
+    format!(
+        "{products} products, {customers} customers and {orders} orders, {skipped} of them there already"
+    )
 }

@@ -27,7 +27,11 @@ impl Rows {
     }
 
     /// One row for each item.
-    pub(crate) fn each<T, const N: usize>(self, items: &[T], row: impl Fn(&T) -> [String; N]) -> Self {
+    pub(crate) fn each<T, const N: usize>(
+        self,
+        items: &[T],
+        row: impl Fn(&T) -> [String; N],
+    ) -> Self {
         items.iter().fold(self, |rows, item| rows.row(row(item)))
     }
 
@@ -62,7 +66,7 @@ fn empty() -> Table {
 
 fn align<const N: usize>(table: &mut Table, right: [bool; N]) {
     for (column, right) in table.column_iter_mut().zip(right) {
-        column.set_padding((0, 2));
+        column.set_padding((0, 1)); // and one column between them
         if right {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -78,7 +82,8 @@ mod tests {
         let rows = Rows::new([">id", "name", ">price"], "nothing")
             .row(["7".into(), "녹차".into(), "450".into()])
             .row(["10".into(), "Tea".into(), "1,250".into()]);
-        let lines = ["id  name  price", "───────────────────", " 7  녹차    450", "10  Tea   1,250"];
+        let lines =
+            ["id  name  price", "────────────────", " 7  녹차    450", "10  Tea   1,250"];
         assert_eq!(rows.text().lines().collect::<Vec<_>>(), lines);
     }
 

@@ -6,7 +6,8 @@
 //! A table of ratios is what is wanted here, of cases that run for seconds with many threads; harnesses
 //! that repeat a closure until its time is known do not fit that.
 
-#![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]
+#![allow(missing_docs, unreachable_pub, reason = "a bench")]
+#![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]
 
 mod support;
 

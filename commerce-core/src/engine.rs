@@ -227,6 +227,10 @@ impl Writer {
                 Err(error) => self.fail(&jobs, &error),
             }
             self.give_up_lead();
+            if jobs.len() > 1 {
+                // Those who were answered are about to ask again: let them, and commit them as one.
+                std::thread::yield_now();
+            }
         }
     }
 

@@ -44,7 +44,13 @@ impl Load {
     /// Places all orders, from as many threads as there are clients.
     pub(super) fn run(&self, shop: &Shop) -> Result<Latencies, Failure> {
         let bar = progress::counted("orders", self.orders.into());
-        let shared = Shared { load: self, shop, bar, begun: AtomicU32::new(0), failed: AtomicBool::new(false) };
+        let shared = Shared {
+            load: self,
+            shop,
+            bar,
+            begun: AtomicU32::new(0),
+            failed: AtomicBool::new(false),
+        };
         let all = thread::scope(|scope| {
             let client = |number| {
                 let shared = &shared;
@@ -97,7 +103,8 @@ impl Shared<'_> {
     fn order(&self, number: u32, random: &mut SplitMix) -> Result<(PlaceOrder, Key), Failure> {
         let customer = random.between(1, self.load.customers.into());
         let places = self.load.popularity.choose_distinct(self.load.lines, random);
-        let items: Vec<_> = places.into_iter().map(|place| (ProductId::new(id(place)), 1)).collect();
+        let items: Vec<_> =
+            places.into_iter().map(|place| (ProductId::new(id(place)), 1)).collect();
         let customer = CustomerId::new(i64::try_from(customer).unwrap_or(i64::MAX));
         let key = Key::new(&format!("bench:{number:08}"));
         let key = key.ok_or_else(|| Failure::storage("cannot make up a key"))?;
@@ -142,9 +149,12 @@ mod tests {
         let shop = Shop::open(MemoryStore::new(Currency::KRW));
         for _ in 0..3 {
             shop.call(AddProduct::new("Tea", Money::from_minor(1), 40)).run().unwrap();
-            shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") }).run().unwrap();
+            shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
+                .run()
+                .unwrap();
         }
-        let load = Load { orders: 60, clients: 4, customers: 3, lines: 3, popularity: Zipf::new(3, 1.0) };
+        let load =
+            Load { orders: 60, clients: 4, customers: 3, lines: 3, popularity: Zipf::new(3, 1.0) };
         let latencies = load.run(&shop).unwrap();
         assert_eq!((latencies.placed, latencies.refused), (40, 20));
         assert_eq!(latencies.micros.len(), 60);

@@ -6,7 +6,8 @@ use crate::pipeline::Entry;
 use commerce_core::limits::MAX_ORDER_LINES;
 use commerce_core::{OrderItems, PlaceOrder, ProductId, Timestamp};
 
-pub(super) const COLUMNS: [&str; 5] = ["order", "customer_id", "placed_at", "product_id", "quantity"];
+pub(super) const COLUMNS: [&str; 5] =
+    ["order", "customer_id", "placed_at", "product_id", "quantity"];
 
 /// Reads orders. It holds one order and the first row of the next, however long the file is.
 #[derive(Default)]
@@ -30,10 +31,12 @@ impl OrderReader {
                 Some(entry) if entry.place.order.as_deref() == Some(row.text(0)) => {
                     join(entry, &row, &line)?;
                 }
-                _ => match self.begun.replace(begin(&row, &line)) {
-                    Some(whole) => return Ok(Some(whole)),
-                    None => continue,
-                },
+                _ => {
+                    let whole = self.begun.replace(begin(&row, &line));
+                    if whole.is_some() {
+                        return Ok(whole);
+                    }
+                }
             }
         }
         Ok(self.begun.take())
@@ -85,7 +88,9 @@ mod tests {
     fn orders(rows: &[&str]) -> Result<Vec<(String, Vec<i64>)>, String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "{}", COLUMNS.join(",")).unwrap();
-        rows.iter().for_each(|row| writeln!(file, "{row}").unwrap());
+        for row in rows {
+            writeln!(file, "{row}").unwrap();
+        }
         let mut rows = Rows::open(file.path(), &COLUMNS).unwrap();
         let mut reader = OrderReader::default();
         let mut orders = Vec::new();
@@ -106,8 +111,10 @@ mod tests {
         let rows = [row("a", 1), row("a", 2), row("b", 3), row("c", 4), row("c", 4), row("a", 5)];
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
         let found = orders(&rows).unwrap();
-        let found: Vec<_> = found.iter().map(|(order, items)| (order.as_str(), items.as_slice())).collect();
-        let wanted: [(&str, &[i64]); 4] = [("a", &[1, 2]), ("b", &[3]), ("c", &[4, 4]), ("a", &[5])];
+        let found: Vec<_> =
+            found.iter().map(|(order, items)| (order.as_str(), items.as_slice())).collect();
+        let wanted: [(&str, &[i64]); 4] =
+            [("a", &[1, 2]), ("b", &[3]), ("c", &[4, 4]), ("a", &[5])];
         assert_eq!(found, wanted);
         assert_eq!(orders(&[]), Ok(vec![]));
     }
@@ -116,7 +123,11 @@ mod tests {
     fn rows_of_an_order_agree() {
         let first = row("a", 1);
         let other_customer = format!("a,8,{AT},1,1");
-        assert!(orders(&[&first, &other_customer]).unwrap_err().contains("line 3: customer_id is \"8\""));
+        assert!(
+            orders(&[&first, &other_customer])
+                .unwrap_err()
+                .contains("line 3: customer_id is \"8\"")
+        );
         let other_time = "a,7,2026-01-31T12:00:01Z,1,1";
         assert!(orders(&[&first, other_time]).unwrap_err().contains("line 3: placed_at is"));
         assert!(orders(&[",7,2026-01-31T12:00:00Z,1,1"]).unwrap_err().contains("order is \"\""));

@@ -32,11 +32,12 @@ pub(super) struct Row<'a> {
 impl Rows {
     /// Opens a file, `-` for standard input, that must have exactly these columns.
     pub(super) fn open(path: &Path, columns: &[&'static str]) -> Result<Self, Failure> {
-        let (file, input, size) = input(path)?;
-        let mut reader = Reader::from_reader(input);
+        let Input { name: file, content, size } = input(path)?;
+        let mut reader = Reader::from_reader(content);
         let header = reader.headers().map_err(|error| unreadable(&file, &error))?;
         if header != columns {
-            let (wanted, found) = (columns.join(","), shown(&header.iter().collect::<Vec<_>>().join(",")));
+            let (wanted, found) =
+                (columns.join(","), shown(&header.iter().collect::<Vec<_>>().join(",")));
             return Err(Failure::usage(format!(
                 "{file} must begin with the line {wanted} and begins with {found}"
             )));
@@ -96,42 +97,53 @@ impl Row<'_> {
     }
 }
 
-/// What errors call it, its content, and its size when that is known.
-fn input(path: &Path) -> Result<(String, Box<dyn Read>, Option<u64>), Failure> {
+/// A file, or standard input.
+struct Input {
+    name: String,
+    content: Box<dyn Read>,
+    /// Known of real files only.
+    size: Option<u64>,
+}
+
+fn input(path: &Path) -> Result<Input, Failure> {
     if path == Path::new("-") {
-        return Ok(("standard input".to_owned(), Box::new(io::stdin()), None));
+        let name = "standard input".to_owned();
+        return Ok(Input { name, content: Box::new(io::stdin()), size: None });
     }
     let name = path.display().to_string();
     let open = || {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
-        let size = metadata.is_file().then_some(metadata.len());
-        if metadata.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok((file, size)) }
+        if metadata.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Ok((file, metadata))
+        }
     };
-    match open() {
-        Ok((file, size)) => Ok((name, Box::new(file), size)),
-        Err(error) => Err(cannot_read(&name, &error)),
-    }
+    let (file, metadata) = open().map_err(|error| cannot_read(&name, &error))?;
+    let size = metadata.is_file().then_some(metadata.len());
+    Ok(Input { name, content: Box::new(file), size })
 }
 
 /// A file that is not there was named wrongly; anything else is the machine's failure.
 fn cannot_read(name: &str, error: &io::Error) -> Failure {
     let sentence = format!("cannot read {name}: {error}");
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::IsADirectory => Failure::usage(sentence),
-        _ => Failure::storage(sentence),
+    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) {
+        return Failure::usage(sentence);
     }
+    Failure::storage(sentence)
 }
 
 fn unreadable(file: &str, error: &csv::Error) -> Failure {
     let line = error.position().map_or(1, csv::Position::line);
-    let sentence = match error.kind() {
-        ErrorKind::Io(error) => return cannot_read(file, error),
-        ErrorKind::Utf8 { .. } => "the text is not UTF-8".to_owned(),
-        ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("there are {len} values and {expected_len} columns")
-        }
-        _ => error.to_string(),
+    let sentence = if let ErrorKind::Io(error) = error.kind() {
+        return cannot_read(file, error);
+    } else if let ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+        format!("there are {len} values and {expected_len} columns")
+    } else if matches!(error.kind(), ErrorKind::Utf8 { .. }) {
+        "the text is not UTF-8".to_owned()
+    } else {
+        error.to_string()
     };
     let place = Place { text: format!("{file}, line {line}"), line: Some(line), order: None };
     place.mark(Failure::usage(sentence))
@@ -183,8 +195,13 @@ mod tests {
     fn what_is_wrong_is_named_with_its_line() {
         assert!(sentence(b"").ends_with("must begin with the line id,name and begins with \"\""));
         assert!(sentence(b"name,id\n").ends_with("and begins with \"name,id\""));
-        assert!(sentence(b"id,name\n1,a\nx,b\n").ends_with("line 3: id is \"x\" and must be a whole number"));
-        assert!(sentence(b"id,name\n1,a,b\n").ends_with("line 2: there are 3 values and 2 columns"));
+        assert!(
+            sentence(b"id,name\n1,a\nx,b\n")
+                .ends_with("line 3: id is \"x\" and must be a whole number")
+        );
+        assert!(
+            sentence(b"id,name\n1,a,b\n").ends_with("line 2: there are 3 values and 2 columns")
+        );
         assert!(sentence(b"id,name\n1,\xff\n").ends_with("line 2: the text is not UTF-8"));
         assert!(sentence(b"id,name\n99999999999999999999,b\n").contains("must be a whole number"));
     }

@@ -5,27 +5,69 @@ use crate::random::{SplitMix, Zipf};
 use commerce_core::{AddCustomer, AddProduct, Money};
 
 const KINDS: [&str; 16] = [
-    "Green", "Roasted", "Wild", "Little", "Golden", "Mountain", "Smoked", "Sweet", "Old town", "Crisp",
-    "Dark", "Island", "Fresh", "Winter", "Red", "Grandmother's",
+    "Green",
+    "Roasted",
+    "Wild",
+    "Little",
+    "Golden",
+    "Mountain",
+    "Smoked",
+    "Sweet",
+    "Old town",
+    "Crisp",
+    "Dark",
+    "Island",
+    "Fresh",
+    "Winter",
+    "Red",
+    "Grandmother's",
 ];
 
 const GOODS: [&str; 32] = [
-    "tea", "coffee", "almonds", "honey", "rice cakes", "noodles", "olive oil", "sea salt", "chocolate",
-    "blueberries", "kimchi", "cheese", "rye bread", "butter", "apples", "pears", "plum jam", "walnuts",
-    "lemonade", "oats", "mushrooms", "tomatoes", "ginger", "peppers", "lentils", "soap", "candles",
-    "cups", "baskets", "blankets", "notebooks", "pencils",
+    "tea",
+    "coffee",
+    "almonds",
+    "honey",
+    "rice cakes",
+    "noodles",
+    "olive oil",
+    "sea salt",
+    "chocolate",
+    "blueberries",
+    "kimchi",
+    "cheese",
+    "rye bread",
+    "butter",
+    "apples",
+    "pears",
+    "plum jam",
+    "walnuts",
+    "lemonade",
+    "oats",
+    "mushrooms",
+    "tomatoes",
+    "ginger",
+    "peppers",
+    "lentils",
+    "soap",
+    "candles",
+    "cups",
+    "baskets",
+    "blankets",
+    "notebooks",
+    "pencils",
 ];
 
 const GIVEN: [&str; 24] = [
     "Minjun", "Seoyeon", "Jihoon", "Haeun", "Anna", "Paul", "Emma", "Luca", "Mei", "Wei", "Yuki",
-    "Haruto", "Sofia", "Mateo", "Amina", "Omar", "Ada", "Alan", "Grace", "Edsger", "Barbara", "Leslie",
-    "Ingrid", "Lars",
+    "Haruto", "Sofia", "Mateo", "Amina", "Omar", "Ada", "Alan", "Grace", "Edsger", "Barbara",
+    "Leslie", "Ingrid", "Lars",
 ];
 
 const FAMILY: [&str; 24] = [
-    "Kim", "Lee", "Park", "Choi", "Schmidt", "Weber", "Rossi", "Bianchi", "Wang", "Li", "Sato", "Suzuki",
-    "Garcia", "Lopez", "Hassan", "Ali", "Jones", "Brown", "Murphy", "Kelly", "Dubois", "Martin", "Hansen",
-    "Berg",
+    "Kim", "Lee", "Park", "Choi", "Schmidt", "Weber", "Rossi", "Bianchi", "Wang", "Li", "Sato",
+    "Suzuki", "Garcia", "Lopez", "Hassan", "Ali", "Jones", "Brown", "Murphy", "Kelly", "Dubois",
+    "Martin", "Hansen", "Berg",
 ];
 
 /// How skewed sales are: as word frequencies are, which is what shops see too.
@@ -68,7 +110,8 @@ impl Plan {
         let mut random = SplitMix::new(root);
         let products = usize::try_from(sizes.products).unwrap_or(usize::MAX);
         let customers = usize::try_from(sizes.customers).unwrap_or(usize::MAX);
-        let prices = (0..products).map(|_| signed(random.between(8, 400)).saturating_mul(50)).collect();
+        let prices =
+            (0..products).map(|_| signed(random.between(8, 400)).saturating_mul(50)).collect();
         let mut plan = Self {
             seed,
             root,
@@ -101,7 +144,10 @@ impl Plan {
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         let left = signed(self.random("money", number).between(10, 500)).saturating_mul(100);
         let balance = self.spent.get(place).map_or(left, |spent| spent.saturating_add(left));
-        AddCustomer { balance: Money::from_minor(balance), ..AddCustomer::new(customer_name(place)) }
+        AddCustomer {
+            balance: Money::from_minor(balance),
+            ..AddCustomer::new(customer_name(place))
+        }
     }
 
     /// The order of that number.
@@ -133,7 +179,11 @@ impl Plan {
                 let place = usize::try_from(product).unwrap_or(usize::MAX);
                 let amount = self.price(place).saturating_mul(units);
                 grow(&mut self.sold, place, units);
-                grow(&mut self.spent, usize::try_from(order.customer).unwrap_or(usize::MAX), amount);
+                grow(
+                    &mut self.spent,
+                    usize::try_from(order.customer).unwrap_or(usize::MAX),
+                    amount,
+                );
             }
         }
     }
@@ -205,7 +255,8 @@ mod tests {
     #[test]
     fn orders_come_one_after_another() {
         let plan = Plan::new(1, SIZES);
-        let moments: Vec<i64> = (0..SIZES.orders).map(|number| plan.moment(number, 1_000)).collect();
+        let moments: Vec<i64> =
+            (0..SIZES.orders).map(|number| plan.moment(number, 1_000)).collect();
         assert!(moments.is_sorted());
         assert!(moments.iter().all(|moment| (0..1_000).contains(moment)));
     }

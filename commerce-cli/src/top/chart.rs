@@ -59,11 +59,13 @@ impl Chart {
             let note = if bar.faded { FADED.len() } else { 0 };
             bar.units.to_string().len().saturating_add(note)
         });
-        let two_fifths = self.width.saturating_mul(2).div_euclid(5);
-        let name = widest(&|bar| bar.name.width()).min(two_fifths.max(LEAST_NAME));
         // Between rank, name, price and bar are two columns each, and one before the units.
-        let taken = [rank, name, price, units, 7].iter().fold(0_usize, |sum, w| sum.saturating_add(*w));
-        Columns { rank, name, price, bar: self.width.saturating_sub(taken).max(LEAST_BAR) }
+        let taken = [rank, price, units, 7].iter().fold(0_usize, |sum, w| sum.saturating_add(*w));
+        let room = self.width.saturating_sub(taken);
+        let two_fifths = self.width.saturating_mul(2).div_euclid(5);
+        let most = two_fifths.min(room.saturating_sub(LEAST_BAR)).max(LEAST_NAME);
+        let name = widest(&|bar| bar.name.width()).min(most);
+        Columns { rank, name, price, bar: room.saturating_sub(name).max(LEAST_BAR) }
     }
 
     fn line(self, bar: &Bar<'_>, columns: &Columns, most: u64) -> String {
@@ -140,7 +142,8 @@ mod tests {
     #[case(80)]
     #[case(200)]
     fn a_line_is_never_wider_than_the_terminal(#[case] width: usize) {
-        let bar = |rank, name, units, faded| Bar { rank, name, price: "12.50 USD".into(), units, faded };
+        let bar =
+            |rank, name, units, faded| Bar { rank, name, price: "12.50 USD".into(), units, faded };
         let long = "A name that goes on and on, and then some more of it";
         let bars = [bar(1, long, 900, false), bar(2, "Tea", 1, width > 40)];
         for line in (Chart { width, colours: false }).draw(&bars).lines() {

@@ -234,6 +234,11 @@ impl Baseline {
         run("COMMIT", &[]);
     }
 
+    /// How many orders there are.
+    pub fn orders(&self) -> u64 {
+        self.db.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap()
+    }
+
     /// Best sellers as one would count them by hand: a row a product and hour.
     fn count_sales(&self, lines: &[(i64, String, i64, i64)], now: i64) {
         for (product, _, _, units) in lines {
