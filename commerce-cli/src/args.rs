@@ -21,18 +21,21 @@ pub(crate) struct Cli {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "URL",
         env = "COMMERCE_DATABASE",
         hide_env_values = true
     )]
     #[arg(default_value = "commerce.db")]
-    database: Database,
+    database: String,
     /// Answers with one JSON document; errors too are JSON, on stderr.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     #[command(subcommand)]
     command: Command,
 }
+
+const GLOBAL: &str = "Global options";
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 the service failed; 2 wrong usage; 3 refused by a rule, \
      or an audit that found something; 130 stopped by Ctrl-C.";
@@ -80,7 +83,9 @@ enum WithShop {
     Top(top::Top),
     #[command(subcommand)]
     Events(events::Events),
-    /// Proves the store consistent, or says row by row what is not; then the exit status is 3.
+    /// Proves the store consistent, or says row by row what is not.
+    ///
+    /// When something is not, the exit status is 3.
     Audit,
 }
 
@@ -101,7 +106,8 @@ impl Cli {
         match self.command {
             Command::WithoutShop(command) => command.run(&self.database, output),
             Command::WithShop(command) => {
-                let desk = Desk::open(&self.database, command.access(), output)?;
+                let database = Database::at(&self.database)?;
+                let desk = Desk::open(&database, command.access(), output)?;
                 let ending = command.run(&desk);
                 ending.map_err(|failure| failure.in_currency(desk.shop.currency()))
             }
@@ -110,11 +116,11 @@ impl Cli {
 }
 
 impl WithoutShop {
-    fn run(self, database: &Database, output: Output) -> Result<Ending, Failure> {
+    fn run(self, url: &str, output: Output) -> Result<Ending, Failure> {
         match self {
-            Self::Init(command) => command.run(database, output),
-            Self::Backup(command) => command.run(database, output),
-            Self::Bench(command) => return command.run(database, output),
+            Self::Init(command) => command.run(&Database::at(url)?, output),
+            Self::Backup(command) => command.run(&Database::at(url)?, output),
+            Self::Bench(command) => return command.run(&Database::at(url)?, output),
             Self::Completions(command) => command.run(output),
             Self::Man(command) => command.run(output),
         }?;

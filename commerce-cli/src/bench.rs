@@ -87,6 +87,9 @@ impl Bench {
         drop(folder);
         let measured = measured?;
         output.give(&measured, text)?;
+        if interrupt::requested() {
+            output.note("stopped before the end: these are the orders until then");
+        }
         Ok(match (measured.audit_ok, interrupt::requested()) {
             (false, _) => Ending::Unsound,
             (true, true) => Ending::Interrupted,

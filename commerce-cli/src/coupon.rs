@@ -4,6 +4,7 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::table::{Rows, facts, or_dash};
 use crate::values::{self, KeyArg, PageArgs};
+use clap::ArgGroup;
 use commerce_core::{
     AddCoupon, ClaimCoupon, CouponId, CustomerId, Discount, Money, OwnedCoupon, OwnedCouponStatus,
     Timestamp,
@@ -47,6 +48,7 @@ pub(crate) enum Coupon {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(group(ArgGroup::new("discount").required(true)))]
 pub(crate) struct Add {
     /// Its name.
     name: String,
@@ -54,15 +56,14 @@ pub(crate) struct Add {
     #[arg(long, value_name = "N", value_parser = values::integer, allow_negative_numbers = true)]
     quantity: i64,
     /// Takes that amount off an order, in minor units.
-    #[arg(long, value_parser = values::amount, allow_negative_numbers = true)]
-    #[arg(required_unless_present = "percent", conflicts_with_all = ["percent", "max"])]
+    #[arg(long, group = "discount", value_parser = values::amount, allow_negative_numbers = true)]
     amount: Option<Money>,
     /// Takes that many hundredths off an order, 1 to 100.
-    #[arg(long, value_parser = values::integer, allow_negative_numbers = true)]
+    #[arg(long, group = "discount", value_parser = values::integer, allow_negative_numbers = true)]
     percent: Option<i64>,
     /// With --percent: the most it takes off, in minor units.
     #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]
-    #[arg(requires = "percent")]
+    #[arg(conflicts_with = "amount")]
     max: Option<Money>,
     /// The smallest order it can be used on, in minor units, before the discount.
     #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]

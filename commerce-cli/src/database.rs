@@ -20,6 +20,12 @@ pub(crate) enum Access {
 }
 
 impl Database {
+    /// The place that a URL names. What is told of a wrong one leaves the URL out: it may hold a
+    /// password.
+    pub(crate) fn at(url: &str) -> Result<Self, Failure> {
+        url.parse().map_err(|sentence: String| Failure::usage(sentence))
+    }
+
     /// The file that the store is kept in.
     pub(crate) fn path(&self) -> &Path {
         &self.0

@@ -1,6 +1,6 @@
 //! What went wrong, ready to be told to a person in one sentence or to a program as a problem object.
 
-use commerce_core::{Currency, Error, Refusal, StoreError};
+use commerce_core::{Code, Currency, Error, Refusal, StoreError};
 use commerce_http::{Problem, status_of};
 use serde_json::Value;
 
@@ -60,14 +60,19 @@ impl Failure {
         self
     }
 
+    /// What kind of error it is.
+    pub(crate) fn code(&self) -> Code {
+        self.0.error.code()
+    }
+
     /// Whether it is the service that failed, and the same call may yet succeed.
     pub(crate) fn is_retryable(&self) -> bool {
-        self.0.error.code().is_retryable()
+        self.code().is_retryable()
     }
 
     /// The exit status that the one table gives it.
     pub(crate) fn exit_status(&self) -> u8 {
-        status_of(self.0.error.code()).exit
+        status_of(self.code()).exit
     }
 
     /// The sentence for a person.

@@ -6,7 +6,7 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::pipeline::{Entry, Pipeline, Tally};
-use commerce_core::{AddCustomer, AddProduct, Money, Request, Timestamp};
+use commerce_core::{AddCustomer, AddProduct, Code, Money, Request, Timestamp};
 use orders::OrderReader;
 use rows::Rows;
 use serde::Serialize;
@@ -15,21 +15,14 @@ use std::path::PathBuf;
 mod orders;
 mod rows;
 
-/// Imports a CSV file. What is there already is skipped, so it is safe to run again.
+/// Imports a CSV file, skipping what is there already.
 ///
 /// The first line of the file names its columns, exactly as below.
-///
-/// products: id,name,price,stock
-///
-/// customers: id,name,balance - the balance is charged.
-///
-/// orders: `order,customer_id,placed_at,product_id,quantity` - a row for each line, the rows of an order
-/// together, in time order. An order obeys every rule at its own time and is paid then.
 ///
 /// An import that is refused or stopped by Ctrl-C says how far it came; run again, it goes on.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Import {
-    /// What the file holds.
+    /// What the file holds, and its columns.
     kind: Kind,
     /// The file; - is standard input.
     file: PathBuf,
@@ -37,8 +30,14 @@ pub(crate) struct Import {
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 enum Kind {
+    #[value(help = "id,name,price,stock")]
     Products,
+    #[value(help = "id,name,balance: the balance is charged")]
     Customers,
+    #[value(
+        help = "order,customer_id,placed_at,product_id,quantity: a row for each line, the rows of \
+                    an order together, in time order; an order obeys every rule at its own time"
+    )]
     Orders,
 }
 
@@ -133,7 +132,7 @@ fn report(
     let body = Summary { rows, imported: tally.done, skipped: tally.skipped };
     desk.output.give(&body, |body| {
         let Summary { rows, imported, skipped } = body;
-        format!("imported {imported} {what} from {rows} rows, {skipped} were there already")
+        format!("{what} imported: {imported}, there already: {skipped}, rows read: {rows}")
     })?;
     if ending == Ending::Interrupted {
         desk.output.note("stopped before the end: run it again to go on");
@@ -141,13 +140,16 @@ fn report(
     Ok(ending)
 }
 
+/// What stopped the import, and how far it came.
 fn stopped(failure: Failure, what: &str, rows: u64, tally: Tally) -> Failure {
     let Tally { done, skipped } = tally;
-    failure
-        .and(&format!(
-            "{done} {what} were imported and {skipped} were there already, run it again to go on"
-        ))
-        .with("rows", rows)
-        .with("imported", done)
-        .with("skipped", skipped)
+    let failure = if failure.code() == Code::IdempotencyKeyReused {
+        failure
+            .and("it was imported before with other rows: all rows of an order must stand together")
+    } else {
+        failure
+    };
+    let progress =
+        format!("{what} imported: {done}, there already: {skipped}; run it again to go on");
+    failure.and(&progress).with("rows", rows).with("imported", done).with("skipped", skipped)
 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Writes the completions of a shell to stdout, to be put where that shell looks for them.
+/// Prints the completions of a shell, to be put where it looks for them.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Completions {
     /// The shell.
@@ -33,7 +33,7 @@ impl Completions {
     }
 }
 
-/// Writes the manual page to stdout, or a page for each command into a directory.
+/// Prints the manual page, or writes a page for each command.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Man {
     /// Writes commerce.1 and a page for each command into that directory.

@@ -77,7 +77,9 @@ pub(crate) fn terminal_width() -> Option<u16> {
 /// one sentence.
 fn usage_sentence(error: &clap::Error) -> String {
     let rendered = error.render().to_string();
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    let missing =
+        [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
+    if missing.contains(&error.kind()) {
         let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: "));
         return format!("a command is missing: {} (--help lists them)", usage.unwrap_or_default());
     }

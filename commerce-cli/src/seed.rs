@@ -18,7 +18,9 @@ mod plan;
 /// The days that the orders are spread over, up to now.
 const DAYS: i64 = 30;
 
-/// Fills a new store with made-up products, customers and paid orders of the last 30 days.
+/// Fills a new store with made-up products, customers and orders.
+///
+/// The orders are paid, and spread over the last 30 days.
 ///
 /// The same numbers and the same seed make the same data; only the instants follow the clock. Run
 /// again with the same, it adds what is missing. A store with other data in it is left alone.

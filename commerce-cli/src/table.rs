@@ -82,8 +82,7 @@ mod tests {
         let rows = Rows::new([">id", "name", ">price"], "nothing")
             .row(["7".into(), "녹차".into(), "450".into()])
             .row(["10".into(), "Tea".into(), "1,250".into()]);
-        let lines =
-            ["id  name  price", "────────────────", " 7  녹차    450", "10  Tea   1,250"];
+        let lines = ["id  name  price", "────────────────", " 7  녹차    450", "10  Tea   1,250"];
         assert_eq!(rows.text().lines().collect::<Vec<_>>(), lines);
     }
 

@@ -3,6 +3,7 @@
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::output;
+use crate::values;
 use chart::Chart;
 use commerce_core::{BestSellers, BestSellersRequest, Currency, ProductStatus, Timestamp};
 
@@ -15,10 +16,12 @@ const PIPED_WIDTH: usize = 80;
 #[derive(clap::Args, Debug)]
 pub(crate) struct Top {
     /// How many days of 24 hours to look back, 1 to 366.
-    #[arg(long, default_value_t = BestSellersRequest::default().days, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = BestSellersRequest::default().days)]
+    #[arg(value_parser = values::integer, allow_negative_numbers = true)]
     days: i64,
     /// How many products to show, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = BestSellersRequest::default().limit)]
+    #[arg(value_parser = values::count, allow_negative_numbers = true)]
     limit: usize,
     /// The instant to look back from; now when absent.
     #[arg(long, value_name = "INSTANT")]

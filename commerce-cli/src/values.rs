@@ -1,5 +1,7 @@
 //! The values people write on the command line, and what is told when one makes no sense.
 
+use crate::failure::Failure;
+use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
 use uuid::Uuid;
 
@@ -14,10 +16,10 @@ pub(crate) struct KeyArg {
 
 impl KeyArg {
     /// The key that was given, or one that nobody has used.
-    pub(crate) fn or_made_up(&self) -> Result<Key, crate::failure::Failure> {
+    pub(crate) fn or_made_up(&self) -> Result<Key, Failure> {
         let made_up = || Key::new(&Uuid::now_v7().to_string());
         let key = self.key.clone().or_else(made_up);
-        key.ok_or_else(|| crate::failure::Failure::storage("cannot make up a key"))
+        key.ok_or_else(|| Failure::storage("cannot make up a key"))
     }
 
     /// Whether the caller chose the key.
@@ -30,7 +32,8 @@ impl KeyArg {
 #[derive(clap::Args, Debug)]
 pub(crate) struct PageArgs {
     /// How many items to show, 1 to 100.
-    #[arg(long, value_name = "N", default_value_t = commerce_core::limits::DEFAULT_PAGE)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_PAGE)]
+    #[arg(value_parser = count, allow_negative_numbers = true)]
     limit: usize,
     /// Where to go on: the cursor that the page before named.
     #[arg(long, value_name = "CURSOR")]
@@ -74,6 +77,11 @@ pub(crate) fn amount(text: &str) -> Result<Money, String> {
 /// Reads a whole number.
 pub(crate) fn integer(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| "a whole number is wanted".to_owned())
+}
+
+/// Reads how many are wanted.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "a whole number, not below 0, is wanted".to_owned())
 }
 
 /// Reads a currency, in capitals or not.

@@ -29,6 +29,11 @@
 //! [`SqliteStore`] keeps everything in one file; [`MemoryStore`] keeps it until the process ends. A
 //! store of your own implements [`Store`].
 
+#![cfg_attr(
+    test,
+    allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm, reason = "tests may stop")
+)]
+
 mod audit;
 mod clock;
 mod command;

@@ -4,6 +4,7 @@
 //! The processes are this test program itself, started again with a role in its environment.
 
 #![allow(clippy::arithmetic_side_effects, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(clippy::print_stderr, reason = "the longest wait is worth telling")]
 #![allow(clippy::disallowed_methods, reason = "roles come by the environment")]
 
 use commerce_core::{
@@ -213,7 +214,9 @@ fn a_hundred_coupons_asked_for_by_a_thousand_customers_in_eight_processes_are_gi
     let folder = tempfile::tempdir().unwrap();
     let shop = stocked(folder.path());
     let tickets: Vec<_> = (0..1_000).map(|_| shop.call(AddCustomer::new("Lee")).submit()).collect();
-    tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
     let request = AddCoupon {
         name: "Spring".to_owned(),
         discount: Discount::Fixed { amount: Money::from_minor(5) },

@@ -326,10 +326,10 @@ impl Snapshot for MemorySnapshot<'_> {
         let tables = &*self.0;
         match table {
             Table::Accounts => {
-                tables.accounts.values().cloned().map(Record::Account).for_each(visit)
+                tables.accounts.values().cloned().map(Record::Account).for_each(visit);
             }
             Table::Products => {
-                tables.products.values().cloned().map(Record::Product).for_each(visit)
+                tables.products.values().cloned().map(Record::Product).for_each(visit);
             }
             Table::StockMovements => {
                 tables.stock_movements.values().cloned().map(Record::StockMovement).for_each(visit);
@@ -348,7 +348,7 @@ impl Snapshot for MemorySnapshot<'_> {
             Table::Orders => tables.orders.values().cloned().map(Record::Order).for_each(visit),
             Table::Charges => tables.charges.values().cloned().map(Record::Charge).for_each(visit),
             Table::Ledger => {
-                tables.ledger.values().cloned().map(Record::LedgerEntry).for_each(visit)
+                tables.ledger.values().cloned().map(Record::LedgerEntry).for_each(visit);
             }
             Table::Events => tables.events.values().cloned().map(Record::Event).for_each(visit),
             Table::Keys => {
