@@ -1,0 +1,284 @@
+//! Failures that users of other shops have reported, and those of the projects this one comes from:
+//! each is tried here, and does not happen.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
+
+mod common;
+
+use commerce_core::{
+    BestSellersRequest, CartEdit, Code, EditCart, EventKind, Money, OrderStatus, PageRequest,
+    PayWhen, PlaceOrder, UpdateProduct,
+};
+use common::{NOW, On, World, key};
+
+fn world() -> World {
+    World::new(On::Sqlite)
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, commerce_core::Error>) -> Code {
+    result.unwrap_err().code()
+}
+
+#[test]
+fn a_request_that_repeats_a_product_does_not_oversell_it() {
+    let world = world();
+    let (customer, product) = (world.customer(1_000).id, world.product(10, 5).id);
+    let order = PlaceOrder::new(customer, [(product, 3), (product, 3)]);
+    assert_eq!(code(world.shop.place_order(order, &key("a"))), Code::InsufficientStock);
+    assert_eq!(world.shop.product(product).unwrap().stock, 5);
+}
+
+#[test]
+fn what_is_paid_has_an_order_and_what_is_refused_has_none() {
+    let world = world();
+    let (customer, product) = (world.customer(25).id, world.product(10, 5).id);
+    world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
+    let refused = world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("b"));
+    assert_eq!(code(refused), Code::InsufficientBalance);
+    let page = PageRequest::default();
+    assert_eq!(world.shop.orders(customer, &page).unwrap().items.len(), 1);
+    assert_eq!(world.shop.payments(customer, &page).unwrap().items.len(), 1);
+    world.assert_clean();
+}
+
+#[test]
+fn a_retry_neither_charges_nor_pays_nor_refunds_twice() {
+    let world = world();
+    let (customer, product) = (world.customer(0).id, world.product(10, 5).id);
+    let mut balances = Vec::new();
+    for _ in 0..2 {
+        world.shop.charge(customer, Money::from_minor(100), &key("charge")).unwrap();
+    }
+    balances.push(world.shop.balance(customer).unwrap().balance.minor());
+    let order = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 2)]) };
+    let order = world.shop.place_order(order, &key("order")).unwrap();
+    for _ in 0..2 {
+        world.shop.pay_order(order.id, &key("pay")).unwrap();
+    }
+    balances.push(world.shop.balance(customer).unwrap().balance.minor());
+    for _ in 0..2 {
+        world.shop.cancel_order(order.id, &key("cancel")).unwrap();
+    }
+    balances.push(world.shop.balance(customer).unwrap().balance.minor());
+    assert_eq!(balances, [100, 80, 100]);
+    world.assert_clean();
+}
+
+#[test]
+fn a_repeated_call_is_answered_as_the_first_time_even_after_the_order_has_moved_on() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let order = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 2)]) };
+    let placed = world.shop.place_order(order.clone(), &key("order")).unwrap();
+    let paid = world.shop.pay_order(placed.id, &key("pay")).unwrap();
+    world.clock.set(NOW.plus_seconds(5));
+    world.shop.cancel_order(placed.id, &key("cancel")).unwrap();
+    assert_eq!(world.shop.place_order(order, &key("order")).unwrap(), placed);
+    assert_eq!(world.shop.pay_order(placed.id, &key("pay")).unwrap(), paid);
+    assert_eq!(world.shop.order(placed.id).unwrap().status, OrderStatus::Cancelled);
+}
+
+#[test]
+fn a_refusal_is_remembered_too_and_another_request_with_the_key_is_refused() {
+    let world = world();
+    let customer = world.customer(0).id;
+    let debit = |amount| world.shop.debit(customer, Money::from_minor(amount), &key("debit"));
+    assert_eq!(code(debit(50)), Code::InsufficientBalance);
+    world.shop.charge(customer, Money::from_minor(100), &key("charge")).unwrap();
+    assert_eq!(code(debit(50)), Code::InsufficientBalance, "the answer it was given");
+    assert_eq!(code(debit(51)), Code::IdempotencyKeyReused);
+    assert_eq!(world.shop.balance(customer).unwrap().balance, Money::from_minor(100));
+}
+
+#[test]
+fn the_same_key_of_another_customer_is_another_key() {
+    let world = world();
+    for customer in [world.customer(0).id, world.customer(0).id] {
+        let charge = world.shop.charge(customer, Money::from_minor(7), &key("k")).unwrap();
+        assert_eq!((charge.customer_id, charge.balance.minor()), (customer, 7));
+    }
+}
+
+#[test]
+fn a_cancelled_order_restocks_once_and_gives_its_coupon_back() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let coupon = world.coupon(1, 3);
+    let owned = world.shop.claim_coupon(coupon.id, customer, &key("claim")).unwrap();
+    let with_coupon =
+        PlaceOrder { owned_coupon_id: Some(owned.id), ..PlaceOrder::new(customer, [(product, 5)]) };
+    let order = world.shop.place_order(with_coupon.clone(), &key("a")).unwrap();
+    assert_eq!(order.total, Money::from_minor(47));
+    world.shop.cancel_order(order.id, &key("b")).unwrap();
+    assert_eq!(code(world.shop.cancel_order(order.id, &key("c"))), Code::OrderNotCancellable);
+    assert_eq!(world.shop.product(product).unwrap().stock, 5);
+    assert_eq!(
+        world.shop.place_order(with_coupon, &key("d")).unwrap().discount,
+        Money::from_minor(3)
+    );
+    world.assert_clean();
+}
+
+#[test]
+fn a_coupon_that_is_over_stays_with_nobody_when_its_order_is_cancelled() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let owned = world.shop.claim_coupon(world.coupon(1, 3).id, customer, &key("claim")).unwrap();
+    let order =
+        PlaceOrder { owned_coupon_id: Some(owned.id), ..PlaceOrder::new(customer, [(product, 1)]) };
+    let order = world.shop.place_order(order, &key("a")).unwrap();
+    world.clock.set(NOW.plus_seconds(1_000));
+    world.shop.cancel_order(order.id, &key("b")).unwrap();
+    let owned = world.shop.owned_coupons(customer, &PageRequest::default()).unwrap();
+    assert_eq!(owned.items[0].status, commerce_core::OwnedCouponStatus::Expired);
+    world.assert_clean();
+}
+
+#[test]
+fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale() {
+    let world = world();
+    let customer = world.customer(1_000).id;
+    let (plenty, short) = (world.product(10, 50).id, world.product(10, 1).id);
+    let order = PlaceOrder::new(customer, [(plenty, 5), (short, 2)]);
+    assert_eq!(code(world.shop.place_order(order, &key("a"))), Code::InsufficientStock);
+    assert_eq!(world.shop.product(plenty).unwrap().stock, 50);
+    assert!(world.shop.best_sellers(&BestSellersRequest::default()).unwrap().items.is_empty());
+    assert!(world.shop.events(&PageRequest::default()).unwrap().items.is_empty());
+}
+
+#[test]
+fn cart_lines_survive_an_order_that_is_refused_and_one_of_other_products() {
+    let world = world();
+    let customer = world.customer(25).id;
+    let (cheap, dear) = (world.product(10, 50).id, world.product(100, 50).id);
+    let edit = |edit| world.shop.call(EditCart { customer_id: customer, edit }).run().unwrap();
+    edit(CartEdit::Set(cheap, 2));
+    edit(CartEdit::Set(dear, 1));
+    let refused = world.shop.place_order(PlaceOrder::from_cart(customer), &key("a"));
+    assert_eq!(code(refused), Code::InsufficientBalance);
+    world.shop.place_order(PlaceOrder::new(customer, [(cheap, 1)]), &key("b")).unwrap();
+    assert_eq!(world.shop.cart(customer).unwrap().items.len(), 2);
+}
+
+#[test]
+fn a_negative_quantity_raises_no_stock() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let order = PlaceOrder::new(customer, [(product, -5)]);
+    assert_eq!(code(world.shop.place_order(order, &key("a"))), Code::InvalidRequest);
+    assert_eq!(world.shop.product(product).unwrap().stock, 5);
+}
+
+#[test]
+fn todays_sales_are_in_the_ranking_in_order_and_ties_go_by_id() {
+    let world = world();
+    let customer = world.customer(10_000).id;
+    let ids: Vec<_> = (0..4).map(|_| world.product(10, 50).id).collect();
+    let order = PlaceOrder::new(customer, [(ids[3], 2), (ids[0], 1), (ids[2], 7), (ids[1], 2)]);
+    world.shop.place_order(order, &key("a")).unwrap();
+    let best = world.shop.best_sellers(&BestSellersRequest::default()).unwrap();
+    let ranking: Vec<_> = best.items.iter().map(|item| item.product_id).collect();
+    assert_eq!(ranking, [ids[2], ids[1], ids[3], ids[0]]);
+}
+
+#[test]
+fn the_window_is_exact_to_the_second_at_both_edges() {
+    let world = world();
+    let (customer, product) = (world.customer(10_000).id, world.product(10, 50).id);
+    world.shop.place_order(PlaceOrder::new(customer, [(product, 1)]), &key("a")).unwrap();
+    let sold = |seconds| {
+        let at = Some(NOW.plus_seconds(seconds));
+        let best =
+            world.shop.best_sellers(&BestSellersRequest { at, ..Default::default() }).unwrap();
+        best.items.len()
+    };
+    let days = 3 * 24 * 60 * 60;
+    assert_eq!([sold(-1), sold(0), sold(days - 1), sold(days)], [0, 1, 1, 0]);
+}
+
+#[test]
+fn a_cancelled_order_leaves_the_ranking_of_the_day_it_was_paid_even_weeks_later() {
+    let world = world();
+    let (customer, product) = (world.customer(10_000).id, world.product(10, 50).id);
+    let order =
+        world.shop.place_order(PlaceOrder::new(customer, [(product, 4)]), &key("a")).unwrap();
+    world.clock.set(NOW.plus_seconds(30 * 24 * 60 * 60));
+    world.shop.place_order(PlaceOrder::new(customer, [(product, 1)]), &key("b")).unwrap();
+    world.shop.cancel_order(order.id, &key("c")).unwrap();
+    let then = BestSellersRequest { at: Some(NOW), ..Default::default() };
+    assert!(world.shop.best_sellers(&then).unwrap().items.is_empty());
+    world.assert_clean();
+}
+
+#[test]
+fn an_order_keeps_its_prices_when_the_product_changes() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let order =
+        world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
+    let change = UpdateProduct {
+        product_id: product,
+        name: Some("Coffee".to_owned()),
+        price: Some(Money::from_minor(99)),
+    };
+    world.shop.call(change).run().unwrap();
+    assert_eq!(world.shop.order(order.id).unwrap(), order);
+    world.shop.cancel_order(order.id, &key("b")).unwrap();
+    assert_eq!(world.shop.balance(customer).unwrap().balance, Money::from_minor(100));
+}
+
+#[test]
+fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let order =
+        world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
+    world.shop.cancel_order(order.id, &key("b")).unwrap();
+    world.shop.place_order(PlaceOrder::new(customer, [(product, 1)]), &key("c")).unwrap();
+    let events = world.shop.events(&PageRequest::default()).unwrap().items;
+    let told: Vec<_> =
+        events.iter().map(|event| (event.id.get(), event.kind, event.data.status)).collect();
+    assert_eq!(
+        told,
+        [
+            (1, EventKind::OrderPaid, OrderStatus::Paid),
+            (2, EventKind::OrderCancelled, OrderStatus::Cancelled),
+            (3, EventKind::OrderPaid, OrderStatus::Paid),
+        ]
+    );
+    assert_eq!(events[0].data, order);
+}
+
+#[test]
+fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor() {
+    let world = world();
+    let (mine, other, product) =
+        (world.customer(1_000).id, world.customer(1_000).id, world.product(1, 500).id);
+    for turn in 0..50 {
+        let customer = if turn % 2 == 0 { mine } else { other };
+        world
+            .shop
+            .place_order(PlaceOrder::new(customer, [(product, 1)]), &key(&format!("{turn}")))
+            .unwrap();
+    }
+    let mut page = PageRequest::first(7);
+    let mut seen = Vec::new();
+    loop {
+        let orders = world.shop.orders(mine, &page).unwrap();
+        seen.extend(orders.items.iter().map(|order| order.id.get()));
+        page.cursor = orders.next_cursor;
+        if page.cursor.is_none() {
+            break;
+        }
+        assert!(
+            world
+                .shop
+                .orders(other, &page)
+                .unwrap()
+                .items
+                .iter()
+                .all(|order| order.customer_id == other)
+        );
+    }
+    assert_eq!(seen, (0..25).map(|place| 49 - 2 * place).collect::<Vec<i64>>());
+}
