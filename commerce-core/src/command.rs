@@ -209,6 +209,14 @@ impl Command {
         }
     }
 
+    /// Whether all it may touch is loaded. An earlier command of the batch may have made what names more:
+    /// an order, whose customer's keys nobody has looked for.
+    pub(crate) fn is_ready(&self, state: &State) -> bool {
+        let mut needs = Needs::default();
+        self.needs(state, &mut needs);
+        needs.is_empty()
+    }
+
     /// Decides the command on a state that has everything loaded, and changes the state accordingly.
     pub(crate) fn decide(&self, state: &mut State, hold_seconds: i64) -> Decision {
         let expired = expire_orders::expire_due(state, self.now);

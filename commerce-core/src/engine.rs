@@ -295,25 +295,33 @@ impl Writer {
     fn process(&self, transaction: Box<dyn Transaction + '_>, jobs: &[Job]) {
         match self.attempt(transaction, jobs) {
             Ok(decisions) => {
-                for (job, decision) in jobs.iter().zip(decisions) {
+                let (decided, rest) = jobs.split_at(decisions.len().min(jobs.len()));
+                for (job, decision) in decided.iter().zip(decisions) {
                     self.answer(job, decision);
                 }
+                self.process_anew(rest);
             }
             // One of them did it; alone, each shows whether it was the one.
             Err(StoreError::Guard(_)) if jobs.len() > 1 => {
-                for job in jobs {
-                    let one = std::slice::from_ref(job);
-                    match self.store.begin() {
-                        Ok(transaction) => self.process(transaction, one),
-                        Err(error) => self.fail(one, &error),
-                    }
-                }
+                jobs.chunks(1).for_each(|job| self.process_anew(job));
             }
             Err(error) => self.fail(jobs, &error),
         }
     }
 
-    /// Loads, decides, applies and commits. A panic counts as a guard that fired: the transaction is
+    /// Processes jobs, if there are any, in a transaction of their own.
+    fn process_anew(&self, jobs: &[Job]) {
+        if jobs.is_empty() {
+            return;
+        }
+        match self.store.begin() {
+            Ok(transaction) => self.process(transaction, jobs),
+            Err(error) => self.fail(jobs, &error),
+        }
+    }
+
+    /// Loads, decides, applies and commits; answers the decisions of as many jobs as could be decided
+    /// on what was loaded, the first at least. A panic counts as a guard that fired: the transaction is
     /// dropped, and the thread that everybody waits for lives on.
     fn attempt(
         &self,
@@ -329,8 +337,13 @@ impl Writer {
                 }
                 transaction.load(&needs, &mut state)?;
             }
-            let decide = |job: &Job| job.command.decide(&mut state, self.hold_seconds);
-            let decisions: Vec<Decision> = jobs.iter().map(decide).collect();
+            let mut decisions = Vec::with_capacity(jobs.len());
+            for Job { command, .. } in jobs {
+                if !command.is_ready(&state) {
+                    break;
+                }
+                decisions.push(command.decide(&mut state, self.hold_seconds));
+            }
             if state.has_changed() {
                 transaction.apply(&state)?;
                 transaction.commit()?;

@@ -179,7 +179,7 @@ pub struct State {
     pub claims: Rows<(CouponId, CustomerId), OwnedCouponId>,
     /// Orders.
     pub orders: Rows<OrderId, Order>,
-    /// Pending orders whose time is over, the longest overdue first.
+    /// Pending orders that may be overdue: those that were loaded, and those placed since.
     pub due_orders: Option<Vec<OrderId>>,
     /// The next free ids.
     pub ids: Option<NextIds>,

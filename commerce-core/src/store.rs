@@ -7,6 +7,7 @@ use crate::{
     EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, Product, ProductId,
     StockMovement, StoreError, Timestamp,
 };
+use std::sync::Arc;
 
 pub(crate) mod memory;
 pub(crate) mod sqlite;
@@ -36,6 +37,25 @@ pub trait Store: Send + Sync {
     ///
     /// Whatever is wrong with the store.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
+}
+
+/// A store may be shared: by a shop and by who looks at its rows.
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn currency(&self) -> Currency {
+        (**self).currency()
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        (**self).begin()
+    }
+
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        (**self).try_begin()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        (**self).snapshot()
+    }
 }
 
 /// A transaction that writes. Dropped without [`Transaction::commit`], it leaves nothing behind.

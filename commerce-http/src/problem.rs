@@ -84,10 +84,10 @@ impl Problem {
     pub fn new(error: &Error, detail: String) -> Self {
         let code = error.code();
         let status = status_of(code);
-        let mut numbers = match error {
-            Error::Refused(refusal) => serde_json::to_value(refusal).unwrap_or_default(),
-            _ => Value::Object(serde_json::Map::new()),
-        };
+        let mut numbers = Value::Object(serde_json::Map::new());
+        if let Error::Refused(refusal) = error {
+            numbers = serde_json::to_value(refusal).unwrap_or_default();
+        }
         if let Some(numbers) = numbers.as_object_mut() {
             numbers.remove("code");
         }

@@ -103,6 +103,12 @@ pub struct OwnedCoupon {
 }
 
 impl OwnedCoupon {
+    /// Hands the coupon to an order, or takes it back from one.
+    pub(crate) fn hand_to(&mut self, order: Option<OrderId>) {
+        self.order_id = order;
+        self.status = order.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
+    }
+
     /// The same coupon with the status it has at `now`. Stores keep only who uses it.
     #[must_use]
     pub fn at(mut self, now: Timestamp, coupon: &Coupon) -> Self {

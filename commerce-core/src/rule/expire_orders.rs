@@ -23,22 +23,19 @@ impl Rule for ExpireOrders {
     }
 }
 
-/// Releases the loaded orders that are overdue at `now`, and names them.
+/// Releases the loaded orders that are overdue at `now`, and names them, the longest overdue first.
 pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
-    let mut expired = Vec::new();
-    for id in state.due_orders.clone().unwrap_or_default() {
-        let Some(order) = state.orders.get(id).filter(|order| order.is_due_at(now)) else {
-            continue;
-        };
-        let mut order = order.clone();
+    let waiting = state.due_orders.iter().flatten().filter_map(|id| state.orders.get(*id));
+    let mut due: Vec<_> = waiting.filter(|order| order.is_due_at(now)).cloned().collect();
+    due.sort_unstable_by_key(|order| (order.expires_at, order.id));
+    for order in &mut due {
         order.status = OrderStatus::Expired;
-        release(state, &order);
-        if let Some(row) = state.orders.get_mut(id) {
-            *row = order;
+        release(state, order);
+        if let Some(row) = state.orders.get_mut(order.id) {
+            row.clone_from(order);
         }
-        expired.push(id);
     }
-    expired
+    due.into_iter().map(|order| order.id).collect()
 }
 
 #[cfg(test)]

@@ -162,8 +162,10 @@ impl Rule for PlaceOrder {
             previous,
         };
         self.hold(state, id, &items);
-        if self.pay == PayWhen::Now {
-            pay(state, &mut order, balance_after, context);
+        match self.pay {
+            PayWhen::Now => pay(state, &mut order, balance_after, context),
+            // A later command of the same batch may already find it overdue.
+            PayWhen::Later => state.due_orders.get_or_insert_default().push(id),
         }
         state.orders.insert(id, order.clone());
         Ok(Answer::Order(order))
@@ -215,7 +217,7 @@ impl PlaceOrder {
             }
         }
         if let Some(owned) = self.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
-            owned.order_id = Some(id);
+            owned.hand_to(Some(id));
         }
         if self.items == OrderItems::Cart {
             state.carts.insert(self.customer_id, (self.customer_id, crate::CartLines::new()));

@@ -59,7 +59,7 @@ pub(super) fn release(state: &mut State, order: &Order) {
         }
     }
     if let Some(owned) = order.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
-        owned.order_id = None;
+        owned.hand_to(None);
     }
 }
 

@@ -67,11 +67,11 @@ impl SqliteStore {
         let path = connection::prepare_file(path)?;
         let tickets = TicketOffice::open(&path)?;
         let opener = Opener::new(&path);
+        // Turning a new file to WAL is a write as well, and SQLite does not wait for its turn there.
+        let ticket = tickets.wait()?;
         let writer = opener.open(Role::Writer)?;
-        let currency = {
-            let _ticket = tickets.wait()?;
-            schema::migrate(&writer, wanted.unwrap_or(Currency::KRW))?
-        };
+        let currency = schema::migrate(&writer, wanted.unwrap_or(Currency::KRW))?;
+        drop(ticket);
         if wanted.is_some_and(|wanted| wanted != currency) {
             let text = format!("its currency is {currency} and cannot be changed");
             return Err(StoreError::Unsound(text));

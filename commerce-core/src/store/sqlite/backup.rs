@@ -87,7 +87,9 @@ fn check(part: &Path) -> Result<(), StoreError> {
 /// On disk first, then by its name, then the name on disk.
 fn publish(part: &Path, to: &Path) -> io::Result<()> {
     File::open(part)?.sync_all()?;
-    fs::rename(part, to)?;
+    // Unlike a rename, a link never takes the place of a file that has come meanwhile.
+    fs::hard_link(part, to)?;
+    fs::remove_file(part)?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
