@@ -1,0 +1,115 @@
+//! Each kind of damage, planted in the file behind the program's back, is named by the audit.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
+
+mod common;
+
+use commerce_core::{CartEdit, EditCart, Money, PayWhen, PlaceOrder};
+use common::{On, World, key};
+use rstest::rstest;
+use rusqlite::Connection;
+
+/// Customer 1 has charged, used a coupon, cancelled, holds an unpaid order and a cart; nothing is wrong.
+fn history() -> World {
+    let world = World::new(On::Sqlite);
+    let shop = &world.shop;
+    let (kim, tea) = (world.customer(10_000).id, world.product(10, 1_000).id);
+    world.product(7, 50);
+    let owned = shop.claim_coupon(world.coupon(5, 3).id, kim, &key("claim")).unwrap();
+    let other = world.customer(500).id;
+    shop.claim_coupon(owned.coupon_id, other, &key("claim")).unwrap();
+    shop.charge(kim, Money::from_minor(100), &key("charge")).unwrap();
+    shop.debit(kim, Money::from_minor(40), &key("debit")).unwrap();
+    let order = PlaceOrder { owned_coupon_id: Some(owned.id), ..PlaceOrder::new(kim, [(tea, 4)]) };
+    shop.place_order(order, &key("order-1")).unwrap();
+    let cancelled = shop.place_order(PlaceOrder::new(kim, [(tea, 2)]), &key("order-2")).unwrap();
+    shop.cancel_order(cancelled.id, &key("cancel")).unwrap();
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 1)]) };
+    shop.place_order(later, &key("order-3")).unwrap();
+    let edit = CartEdit::Set(tea, 2);
+    shop.call(EditCart { customer_id: kim, edit }).run().unwrap();
+    world.clock.set(common::NOW.plus_seconds(3 * 86_400));
+    shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("order-4")).unwrap();
+    world.assert_clean();
+    world
+}
+
+fn plant(world: &World, sql: &str) {
+    let db = Connection::open(world.folder.path().join("shop.db")).unwrap();
+    db.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;").unwrap();
+    db.execute_batch(sql).unwrap();
+    assert!(db.changes() > 0, "nothing was planted");
+}
+
+#[rstest]
+#[case::balance("UPDATE customers SET balance = balance + 1 WHERE id = 1", "customer 1")]
+#[case::negative_balance("UPDATE customers SET balance = -1 WHERE id = 2", "customer 2")]
+#[case::amount("UPDATE ledger SET amount = amount + 1 WHERE id = 1", "ledger entry 1")]
+#[case::chain("UPDATE ledger SET balance_after = balance_after + 1 WHERE id = 4", "ledger entry 4")]
+#[case::link("UPDATE ledger SET previous = NULL WHERE id = 4", "ledger entry 4")]
+#[case::newest("UPDATE customers SET last_entry = 1 WHERE id = 1", "customer 1")]
+#[case::entry_gone("DELETE FROM ledger WHERE kind = 'debit'", "customer 1")]
+#[case::charge_gone("DELETE FROM charges WHERE id = 3", "ledger entry 3")]
+#[case::charge_without_entry("INSERT INTO charges VALUES (99, 1, 5, 'succeeded', 1)", "charge 99")]
+#[case::payment_gone("DELETE FROM ledger WHERE kind = 'payment' AND order_id = 1", "order 1")]
+#[case::payment_of_another(
+    "UPDATE ledger SET order_id = 4 WHERE kind = 'payment' AND order_id = 1",
+    "ledger entry 5"
+)]
+#[case::refund_gone("DELETE FROM ledger WHERE kind = 'refund'", "order 2")]
+#[case::total("UPDATE orders SET total = total - 1, paid = paid - 1 WHERE id = 1", "order 1")]
+#[case::discount("UPDATE orders SET discount = 0 WHERE id = 1", "order 1")]
+#[case::line("UPDATE order_lines SET quantity = quantity + 1 WHERE order_id = 1", "order 1")]
+#[case::line_gone("DELETE FROM order_lines WHERE order_id = 4", "order 4")]
+#[case::status("UPDATE orders SET status = 'cancelled' WHERE id = 4", "order 4")]
+#[case::newest_order("UPDATE customers SET last_order = 1 WHERE id = 1", "customer 1")]
+#[case::stock("UPDATE products SET stock = stock + 1 WHERE id = 1", "product 1")]
+#[case::negative_stock("UPDATE products SET stock = -1 WHERE id = 2", "product 2")]
+#[case::movement_gone("DELETE FROM stock_movements WHERE product_id = 2", "product 2")]
+#[case::issued("UPDATE coupons SET issued = 3", "coupon 1")]
+#[case::too_many("UPDATE coupons SET quantity = 1", "coupon 1")]
+#[case::rank("UPDATE owned_coupons SET rank = 3 WHERE id = 2", "owned coupon 2")]
+#[case::used_by_a_dead_order(
+    "UPDATE owned_coupons SET order_id = 2 WHERE id = 2",
+    "owned coupon 2"
+)]
+#[case::used_and_not("UPDATE owned_coupons SET order_id = NULL WHERE id = 1", "order 1")]
+#[case::event_gone("DELETE FROM events WHERE id = 2", "order 2")]
+#[case::event_doubled("INSERT INTO events VALUES (9, 'order.paid', 1, NULL, 1)", "event 9")]
+#[case::event_of_nothing("INSERT INTO events VALUES (5, 'order.paid', 77, NULL, 1)", "event 5")]
+#[case::key_of_nothing(
+    r#"UPDATE idempotency_keys SET answer = '{"order":[77,"paid"]}' WHERE key = 'order-1'"#,
+    "key order-1 of customer 1"
+)]
+#[case::key_of_another(
+    r#"UPDATE idempotency_keys SET owner = 2 WHERE key = 'order-1'"#,
+    "key order-1 of customer 2"
+)]
+#[case::cart("UPDATE cart_lines SET product_id = 77", "cart of customer 1")]
+fn damage_is_named(#[case] sql: &str, #[case] subject: &str) {
+    let world = history();
+    plant(&world, sql);
+    let report = world.shop.audit().unwrap();
+    assert!(!report.ok);
+    let named = report.problems.iter().any(|problem| problem.subject.contains(subject));
+    assert!(named, "{subject} is not named in {:#?}", report.problems);
+}
+
+/// The counts of sales at each level, from seconds to days: the row that begins the level's range.
+#[rstest]
+#[case::second(0, "in 1 s")]
+#[case::minute(1, "in 60 s")]
+#[case::hour(2, "in 3600 s")]
+#[case::day(3, "in 86400 s")]
+fn wrong_counts_of_sales_are_named(#[case] level: i64, #[case] bucket: &str) {
+    for change in ["DELETE FROM sales", "UPDATE sales SET counts = x'0114'"] {
+        let world = history();
+        let row = format!("SELECT min(id) FROM sales WHERE id >> 48 = {level}");
+        plant(&world, &format!("{change} WHERE id = ({row})"));
+        let report = world.shop.audit().unwrap();
+        let named = report.problems.iter().any(|problem| {
+            problem.subject.contains("sales of product 1") && problem.subject.contains(bucket)
+        });
+        assert!(named, "{bucket}: {:#?}", report.problems);
+    }
+}
