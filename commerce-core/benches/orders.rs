@@ -33,14 +33,23 @@ fn main() {
         "3 lines an order, {PRODUCTS} products, synchronous=FULL, {} s a case",
         time.as_secs()
     );
-    println!("{:<44} {:>10} {:>9} {:>12}", "case", "orders/s", "ratio", "orders/commit");
+    println!("each ratio is against the baseline, run right before and after the case");
+    println!(
+        "{:<38} {:>9} {:>9} {:>6} {:>13}",
+        "case", "orders/s", "baseline", "ratio", "orders/commit"
+    );
     drop(shop(&file, PRODUCTS));
-    let base = baseline(&file, time);
-    report("baseline: by hand, a transaction an order", base, base, 1.0);
+    let slice = time / 4;
+    let beside = |case: &mut dyn FnMut() -> (f64, f64)| {
+        let before = baseline(&file, slice);
+        let (rate, batch) = case();
+        (rate, (before + baseline(&file, slice)) / 2.0, batch)
+    };
     let case = |name: &str, callers: usize, taste: Taste, random_keys: bool| {
         let file = folder.path().join(format!("{name}.db").replace(' ', "-"));
         let shop = shop(&file, PRODUCTS);
-        let (rate, batch) = waiting_callers(&shop, callers, taste, random_keys, time);
+        let (rate, base, batch) =
+            beside(&mut || waiting_callers(&shop, callers, taste, random_keys, time));
         report(name, rate, base, batch);
     };
     case("1 caller", 1, Taste::Spread(PRODUCTS), false);
@@ -50,16 +59,15 @@ fn main() {
     case("64 callers", 64, Taste::Spread(PRODUCTS), false);
     case("256 callers", 256, Taste::Spread(PRODUCTS), false);
     case("256 callers, one hot product", 256, Taste::OneHot(PRODUCTS), false);
-    submitted_ahead(folder.path(), base, time);
-    let again = baseline(&file, time);
-    report("baseline once more", again, base, 1.0);
+    let (rate, base, batch) = beside(&mut || submitted_ahead(folder.path(), time));
+    report("1 caller that submits ahead", rate, base, batch);
     if history > 0 {
         after_history(folder.path(), history, time);
     }
 }
 
 fn report(name: &str, rate: f64, base: f64, batch: f64) {
-    println!("{name:<44} {rate:>10.0} {:>9.2} {batch:>12.1}", rate / base);
+    println!("{name:<38} {rate:>9.0} {base:>9.0} {:>6.2} {batch:>13.1}", rate / base);
 }
 
 fn baseline(file: &std::path::Path, time: Duration) -> f64 {
@@ -118,7 +126,7 @@ fn waiting_callers(
 }
 
 /// One thread that submits, goes on, and waits later: what imports do.
-fn submitted_ahead(folder: &std::path::Path, base: f64, time: Duration) {
+fn submitted_ahead(folder: &std::path::Path, time: Duration) -> (f64, f64) {
     let file = folder.join("ahead.db");
     let shop = shop(&file, PRODUCTS);
     let mut random = Random(9);
@@ -130,12 +138,10 @@ fn submitted_ahead(folder: &std::path::Path, base: f64, time: Duration) {
     });
     let rate = orders as f64 / start.elapsed().as_secs_f64();
     let after = shop.stats();
-    let batch =
-        (after.commands - before.commands) as f64 / (after.commits - before.commits).max(1) as f64;
-    report("1 caller that submits ahead", rate, base, batch);
+    let batch = (after.commands - before.commands) as f64 / (after.commits - before.commits) as f64;
     drop(shop);
-    let bytes = std::fs::metadata(&file).unwrap().len();
-    println!("bytes on disk an order: {}", bytes / orders);
+    println!("bytes on disk an order: {}", std::fs::metadata(&file).unwrap().len() / orders);
+    (rate, batch)
 }
 
 /// The same case on a fresh store and on one with history, in turn.

@@ -236,7 +236,8 @@ impl Baseline {
 
     /// How many orders there are.
     pub fn orders(&self) -> u64 {
-        let count: i64 = self.db.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
+        let count: i64 =
+            self.db.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
         count as u64
     }
 
