@@ -31,7 +31,11 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::arithmetic_side_effects, clippy::wildcard_enum_match_arm, reason = "tests may stop")
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::wildcard_enum_match_arm,
+        reason = "tests may stop"
+    )
 )]
 
 mod audit;

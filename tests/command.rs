@@ -1,0 +1,343 @@
+//! The binary as people and programs use it: in a folder of its own, with a clean environment, by its
+//! output and exit status.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
+
+use rstest::rstest;
+use serde_json::Value;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A folder with a store, or without one yet.
+struct Place(TempDir);
+
+/// What a command said.
+struct Said {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A store in dollars: customer 1 with 100.00, product 1 at 12.50 (10 in stock), product 2 at 0.99.
+    fn stocked() -> Self {
+        let place = Self::empty();
+        for line in [
+            "init --currency USD",
+            "customer add Kim",
+            "charge 1 10000 --key first",
+            "product add Tea 1250 10",
+            "product add Gum 99 500",
+        ] {
+            assert_eq!(place.run(line).status, 0, "{line}");
+        }
+        place
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_commerce"));
+        command.current_dir(self.0.path()).env_clear().args(arguments);
+        command
+    }
+
+    fn run(&self, line: &str) -> Said {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        said(&self.command(&arguments).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// The one document that a command prints with `--json`.
+    fn json(&self, line: &str) -> Value {
+        let said = self.run(&format!("--json {line}"));
+        assert_eq!(said.status, 0, "{line}: {}", said.err);
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    fn fed(&self, line: &str, input: &str) -> Said {
+        let arguments: Vec<&str> = line.split_whitespace().collect();
+        let mut command = self.command(&arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that stops early closes its end; what it says is what counts.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        said(&child.wait_with_output().unwrap())
+    }
+}
+
+fn said(output: &Output) -> Said {
+    Said {
+        status: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout.clone()).unwrap(),
+        err: String::from_utf8(output.stderr.clone()).unwrap(),
+    }
+}
+
+fn week(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/week").join(name).display().to_string()
+}
+
+#[test]
+fn a_day_in_the_shop() {
+    let place = Place::stocked();
+    assert_eq!(place.run("balance 1").out.trim(), "100.00 USD");
+    let order = place.json("order 1 1:2 2 --key order");
+    assert_eq!((&order["total"], &order["status"]), (&Value::from(2_599), &Value::from("paid")));
+    assert_eq!(place.json("order 1 1:2 2 --key order"), order, "repeated with its key");
+    assert_eq!(place.json("balance 1")["balance"], 7_401);
+    assert_eq!(place.json("product show 1")["stock"], 8);
+    let top = place.json("top");
+    assert_eq!(
+        (&top["items"][0]["product_id"], &top["items"][0]["units_sold"]),
+        (&1.into(), &2.into())
+    );
+    assert!(place.run("top").out.contains('█'));
+    place.json("orders cancel 1");
+    assert_eq!(place.json("balance 1")["balance"], 10_000);
+    assert_eq!(place.json("payments 1")["items"].as_array().unwrap().len(), 2);
+    assert_eq!(place.json("events list")["items"][1]["type"], "order.cancelled");
+    assert_eq!(place.json("audit")["ok"], true);
+}
+
+#[test]
+fn a_cart_a_coupon_and_an_order_paid_later() {
+    let place = Place::stocked();
+    place.json("cart set 1 1 3");
+    place.json("coupon add Spring --quantity 1 --percent 10 --max 200");
+    let owned = place.json("coupon claim 1 1");
+    assert_eq!((&owned["rank"], &owned["status"]), (&1.into(), &"held".into()));
+    let order = place.json("order 1 --cart --coupon 1 --unpaid");
+    assert_eq!((&order["discount"], &order["status"]), (&200.into(), &"pending".into()));
+    assert_eq!(place.json("cart show 1")["items"], Value::Array(Vec::new()));
+    assert_eq!(place.json("orders pay 1")["status"], "paid");
+    assert_eq!(place.json("coupon owned 1")["items"][0]["status"], "used");
+    assert_eq!(place.run("orders pay 1").status, 3);
+    assert_eq!(place.json("audit")["ok"], true);
+}
+
+/// What people get wrong: one sentence on stderr that tells what to do, nothing on stdout, and the
+/// status that says whose fault it is.
+#[rstest]
+#[case::no_command("", 2)]
+#[case::unknown_command("sell 1", 2)]
+#[case::no_number("charge one 5", 2)]
+#[case::nothing("charge 1 0", 2)]
+#[case::negative("charge 1 -5", 2)]
+#[case::huge("charge 1 99999999999999999999", 2)]
+#[case::beyond_the_limit("charge 1 1000000000001", 2)]
+#[case::fraction("charge 1 12.50", 2)]
+#[case::no_product("order 1", 2)]
+#[case::product_and_cart("order 1 1 --cart", 2)]
+#[case::bad_quantity("order 1 1:x", 2)]
+#[case::no_units("order 1 1:0", 2)]
+#[case::bad_key("charge 1 5 --key \u{e9}", 2)]
+#[case::bad_instant("top --at yesterday", 2)]
+#[case::no_days("top --days 0", 2)]
+#[case::bad_limit("product list --limit 1000", 2)]
+#[case::bad_cursor("product list --cursor x", 2)]
+#[case::bad_percent("coupon add A --quantity 1 --percent 101", 2)]
+#[case::two_discounts("coupon add A --quantity 1 --percent 1 --amount 1", 2)]
+#[case::postgres("--database postgres://u:secret@h/d balance 1", 2)]
+#[case::no_file("import products nowhere.csv", 2)]
+#[case::nobody("charge 9 5", 3)]
+#[case::no_such_product("order 1 9", 3)]
+#[case::too_dear("order 1 1:9", 3)]
+#[case::too_few("order 1 1:11", 3)]
+#[case::no_such_order("orders show 9", 3)]
+#[case::not_in_cart("cart remove 1 1", 3)]
+#[case::no_coupon("coupon claim 9 1", 3)]
+#[case::other_currency("init --currency KRW", 2)]
+#[case::no_currency("init --currency ABC", 2)]
+#[case::no_store("--database elsewhere.db balance 1", 1)]
+fn wrong_input_gets_a_sentence(#[case] line: &str, #[case] status: i32) {
+    let place = Place::stocked();
+    let said = place.run(line);
+    assert_eq!((said.status, said.out.as_str()), (status, ""), "{}", said.err);
+    assert!(!said.err.trim().is_empty() && !said.err.contains("panicked"), "{}", said.err);
+    assert!(!said.err.contains("secret"), "{}", said.err);
+
+    let said = place.run(&format!("--json {line}"));
+    assert_eq!((said.status, said.out.as_str()), (status, ""));
+    let problem: Value = serde_json::from_str(&said.err).unwrap();
+    for field in ["type", "title", "status", "detail", "code"] {
+        assert!(!problem[field].is_null(), "{field} is missing: {problem}");
+    }
+}
+
+#[test]
+fn a_refusal_has_the_numbers_to_act_on() {
+    let place = Place::stocked();
+    let said = place.run("--json order 1 1:11 2:501");
+    let problem: Value = serde_json::from_str(&said.err).unwrap();
+    assert_eq!(problem["code"], "insufficient_stock");
+    let short = serde_json::json!([
+        {"product_id": 1, "requested": 11, "available": 10},
+        {"product_id": 2, "requested": 501, "available": 500},
+    ]);
+    assert_eq!(problem["shortages"], short);
+    let said = place.run("order 1 1:9");
+    assert!(said.err.contains("charge 12.50 USD more"), "{}", said.err);
+}
+
+#[test]
+fn the_week_is_imported_once_and_ranks_as_known() {
+    let place = Place::empty();
+    place.json("init --currency USD");
+    let imports =
+        [("products", 10_320, 10_320), ("customers", 1_210, 1_210), ("orders", 22_119, 2_319)];
+    for (what, rows, count) in imports {
+        let line = format!("import {what} {}", week(&format!("{what}.csv")));
+        let told = place.json(&line);
+        assert_eq!(told, serde_json::json!({"rows": rows, "imported": count, "skipped": 0}));
+        let told = place.json(&line);
+        assert_eq!(told, serde_json::json!({"rows": rows, "imported": 0, "skipped": count}));
+    }
+    let known: Value =
+        serde_json::from_str(&fs::read_to_string(week("top5.json")).unwrap()).unwrap();
+    for known in known.as_array().unwrap() {
+        let top = place.json(&format!("top --at {}", known["at"].as_str().unwrap()));
+        let ranks = top["items"].as_array().unwrap().iter();
+        let ranks: Vec<_> = ranks.map(|item| (&item["product_id"], &item["units_sold"])).collect();
+        let wanted = known["top"].as_array().unwrap().iter();
+        let wanted: Vec<_> = wanted.map(|rank| (&rank["product_id"], &rank["units"])).collect();
+        assert_eq!(ranks, wanted);
+    }
+    assert_eq!(place.json("audit")["ok"], true);
+}
+
+#[rstest]
+#[case::another_head("id,name\n1,a\n", "products", 2)]
+#[case::no_number("id,name,price,stock\n1,Tea,cheap,3\n", "products", 2)]
+#[case::negative_stock("id,name,price,stock\n1,Tea,5,-3\n", "products", 2)]
+#[case::too_few_columns("id,name,price,stock\n1,Tea,5\n", "products", 2)]
+#[case::no_instant("order,customer_id,placed_at,product_id,quantity\n7,1,now,1,1\n", "orders", 2)]
+#[case::nobody(
+    "order,customer_id,placed_at,product_id,quantity\n7,99,2026-01-01T00:00:00Z,1,1\n",
+    "orders",
+    3
+)]
+#[case::too_many(
+    "order,customer_id,placed_at,product_id,quantity\n7,1,2026-01-01T00:00:00Z,1,11\n",
+    "orders",
+    3
+)]
+fn a_file_that_is_wrong_is_told_by_its_line(
+    #[case] file: &str,
+    #[case] what: &str,
+    #[case] status: i32,
+) {
+    let place = Place::stocked();
+    let said = place.fed(&format!("import {what} -"), file);
+    assert_eq!(said.status, status, "{}", said.err);
+    assert!(said.err.contains("line"), "{}", said.err);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let place = Place::stocked();
+    for _ in 0..3 {
+        let mut command = place.command(&["product", "list"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let said = said(&child.wait_with_output().unwrap());
+        assert_eq!((said.status, said.err.as_str()), (0, ""));
+    }
+}
+
+/// Ctrl-C in an import: what was reported done is there, and running it again goes on to the end.
+#[test]
+fn an_import_that_is_interrupted_goes_on() {
+    let place = Place::empty();
+    place.json("init --currency USD");
+    for what in ["products", "customers"] {
+        place.json(&format!("import {what} {}", week(&format!("{what}.csv"))));
+    }
+    let orders = fs::read_to_string(week("orders.csv")).unwrap();
+    let mut command = place.command(&["--json", "import", "orders", "-"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // Half of the file is in its hands, the rest never comes: it is certainly at work.
+    let half = orders[..orders.len() / 2].rfind('\n').unwrap();
+    input.write_all(&orders.as_bytes()[..=half]).unwrap();
+    interrupt(child.id());
+    drop(input);
+    let stopped = said(&child.wait_with_output().unwrap());
+    let placed = place.json("audit")["checked"]["orders"].as_u64().unwrap();
+    if stopped.status == 130 {
+        let problem: Value = serde_json::from_str(&stopped.err).unwrap_or_default();
+        let reported = problem["imported"].as_u64().unwrap_or(0);
+        assert!(placed >= reported, "{placed} are there and {reported} were reported");
+    }
+    let rest = place.json(&format!("import orders {}", week("orders.csv")));
+    assert_eq!(rest["skipped"], placed);
+    assert_eq!(rest["imported"].as_u64().unwrap() + placed, 2_319);
+    assert_eq!(place.json("audit")["ok"], true);
+}
+
+fn interrupt(process: u32) {
+    assert!(Command::new("kill").args(["-INT", &process.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn several_commands_at_once_make_and_use_one_store() {
+    let place = Place::empty();
+    let add = |number: i32| {
+        place
+            .command(&["customer", "add", &format!("Kim{number}")])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let children: Vec<_> = (0..12).map(add).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(place.json("customer list")["items"].as_array().unwrap().len(), 12);
+}
+
+#[test]
+fn seed_is_repeatable_and_bench_ends_with_an_audit() {
+    let place = Place::empty();
+    let sizes = "seed --products 20 --customers 10 --orders 50 --seed 7";
+    let first = place.json(sizes);
+    assert_eq!((&first["products"], &first["orders"]), (&20.into(), &50.into()));
+    let other = Place::empty();
+    other.json(sizes);
+    assert_eq!(place.json("product list"), other.json("product list"));
+    let bench = place.json("bench --orders 300 --clients 4");
+    assert_eq!((&bench["orders"], &bench["audit_ok"]), (&300.into(), &true.into()));
+    for field in ["orders_per_second", "orders_per_commit", "refused"] {
+        assert!(bench[field].is_number(), "{bench}");
+    }
+    assert!(bench["latency_ms"]["p99"].is_number());
+    let left = fs::read_dir(place.0.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name())
+        .collect::<Vec<_>>();
+    assert!(left.iter().all(|name| name.to_string_lossy().starts_with("commerce.db")), "{left:?}");
+}
+
+#[test]
+fn a_backup_is_a_store_and_never_overwrites() {
+    let place = Place::stocked();
+    place.json("backup copy.db");
+    assert_eq!(place.json("--database copy.db balance 1")["balance"], 10_000);
+    assert_eq!(place.run("backup copy.db").status, 2);
+}
+
+#[test]
+fn completions_and_the_manual_are_printed() {
+    let place = Place::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(place.run(&format!("completions {shell}")).out.contains("commerce"));
+    }
+    let manual = place.run("man").out;
+    assert!(BufReader::new(manual.as_bytes()).lines().any(|line| line.unwrap().starts_with(".TH")));
+}
