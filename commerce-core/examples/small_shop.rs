@@ -34,17 +34,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
 
     let mut out = stdout().lock();
-    let show = |amount| shop.currency().show(amount);
+    let money = |amount| shop.currency().show(amount);
     writeln!(
         out,
         "order {}: {} less {} is {}",
         order.id,
-        show(order.subtotal),
-        show(order.discount),
-        show(order.total)
+        money(order.subtotal),
+        money(order.discount),
+        money(order.total)
     )?;
     writeln!(out, "{sold} of 20 buyers got one of the 7 units that were left")?;
-    writeln!(out, "balance: {}", show(shop.balance(kim)?.balance))?;
+    writeln!(out, "balance: {}", money(shop.balance(kim)?.balance))?;
     for best in shop.best_sellers(&BestSellersRequest::default())?.items {
         writeln!(out, "{}. {}: {} sold", best.rank, best.name, best.units_sold)?;
     }

@@ -209,6 +209,13 @@ impl Command {
         }
     }
 
+    /// Releases what is overdue before this command, unless that is all the command is for. Whether
+    /// anything was.
+    pub(crate) fn releases(&self, state: &mut State) -> bool {
+        let sweep = matches!(self.action, Action::ExpireOrders(_));
+        !sweep && !expire_orders::expire_due(state, self.now).is_empty()
+    }
+
     /// Whether all it may touch is loaded. An earlier command of the batch may have made what names more:
     /// an order, whose customer's keys nobody has looked for.
     pub(crate) fn is_ready(&self, state: &State) -> bool {

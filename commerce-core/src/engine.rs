@@ -5,7 +5,7 @@
 //! the commit is on disk.
 
 use crate::command::{Answer, Command, Decision, needs};
-use crate::limits::{MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
+use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::state::State;
 use crate::store::{Store, Transaction};
 use crate::{Error, StoreError};
@@ -321,7 +321,7 @@ impl Writer {
     }
 
     /// Loads, decides, applies and commits; answers the decisions of as many jobs as could be decided
-    /// on what was loaded, the first at least. A panic counts as a guard that fired: the transaction is
+    /// on what was loaded, the first at least unless a pile of overdue orders went before. A panic counts as a guard that fired: the transaction is
     /// dropped, and the thread that everybody waits for lives on.
     fn attempt(
         &self,
@@ -337,6 +337,12 @@ impl Writer {
                 }
                 transaction.load(&needs, &mut state)?;
             }
+            // More may be overdue than one commit takes on: then this one is for them alone.
+            let pile = state.due_orders.as_ref().is_some_and(|due| due.len() >= EXPIRY_BATCH);
+            if pile && jobs.first().is_some_and(|job| job.command.releases(&mut state)) {
+                self.save(transaction, &state)?;
+                return Ok(Vec::new());
+            }
             let mut decisions = Vec::with_capacity(jobs.len());
             for Job { command, .. } in jobs {
                 if !command.is_ready(&state) {
@@ -345,14 +351,23 @@ impl Writer {
                 decisions.push(command.decide(&mut state, self.hold_seconds));
             }
             if state.has_changed() {
-                transaction.apply(&state)?;
-                transaction.commit()?;
-                self.shared.commits.fetch_add(1, Ordering::Relaxed);
+                self.save(transaction, &state)?;
             }
             Ok(decisions)
         });
         catch_unwind(work)
             .unwrap_or_else(|_| Err(StoreError::Guard("a rule or a store panicked".to_owned())))
+    }
+
+    fn save(
+        &self,
+        mut transaction: Box<dyn Transaction + '_>,
+        state: &State,
+    ) -> Result<(), StoreError> {
+        transaction.apply(state)?;
+        transaction.commit()?;
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn fail(&self, jobs: &[Job], error: &StoreError) {

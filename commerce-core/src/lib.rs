@@ -34,7 +34,8 @@
     allow(
         clippy::arithmetic_side_effects,
         clippy::wildcard_enum_match_arm,
-        reason = "tests may stop"
+        clippy::needless_pass_by_value,
+        reason = "tests may stop, and are read more easily so"
     )
 )]
 

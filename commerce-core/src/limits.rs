@@ -34,8 +34,9 @@ pub const HOLD_SECONDS: i64 = 15 * 60;
 /// The longest an unpaid order may hold stock: a week. Longer is no hold but a sale.
 pub const MAX_HOLD_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// The most expired orders that one commit releases, so that a pile of them delays nobody for long.
-pub const EXPIRY_BATCH: usize = 100;
+/// The most expired orders that one commit releases, so that a pile of them stays within some
+/// milliseconds and megabytes a commit.
+pub const EXPIRY_BATCH: usize = 1_000;
 
 /// The most days of a best-seller window: a leap year.
 pub const MAX_WINDOW_DAYS: i64 = 366;

@@ -278,6 +278,18 @@ impl Shop {
 /// for, and lists with `invalid_request` when limit or cursor make no sense.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Shop {
+    /// A snapshot in which no overdue order holds stock or coupons any more. When they cannot be released
+    /// (a full disk, say), what can be read is still read.
+    fn fresh(&self) -> Result<Box<dyn Snapshot + '_>, Error> {
+        let snapshot = self.store.snapshot()?;
+        if !snapshot.has_due_orders(self.now())? {
+            return Ok(snapshot);
+        }
+        drop(snapshot);
+        let _ = self.expire_orders();
+        Ok(self.store.snapshot()?)
+    }
+
     /// The store's currency.
     #[must_use]
     pub fn currency(&self) -> Currency {
@@ -342,20 +354,20 @@ impl Shop {
 
     /// One product.
     pub fn product(&self, id: ProductId) -> Result<Product, Error> {
-        let product = self.store.snapshot()?.product(id)?;
+        let product = self.fresh()?.product(id)?;
         product.ok_or_else(|| Refusal::ProductNotFound { product_ids: vec![id] }.into())
     }
 
     /// Products that are sold, by id.
     pub fn products(&self, page: &PageRequest) -> Result<Page<Product>, Error> {
         let start = ProductId::new(page.start(1)?);
-        let rows = self.store.snapshot()?.products(start, page.rows())?;
+        let rows = self.fresh()?.products(start, page.rows())?;
         Ok(Page::of(rows, page, |product| product.id.get()))
     }
 
     /// A customer's cart at today's prices.
     pub fn cart(&self, id: CustomerId) -> Result<Cart, Error> {
-        let snapshot = self.store.snapshot()?;
+        let snapshot = self.fresh()?;
         account(&*snapshot, id)?;
         let mut items = Vec::new();
         for (product, quantity) in snapshot.cart(id)? {
@@ -383,7 +395,7 @@ impl Shop {
         id: CustomerId,
         page: &PageRequest,
     ) -> Result<Page<OwnedCoupon>, Error> {
-        let snapshot = self.store.snapshot()?;
+        let snapshot = self.fresh()?;
         account(&*snapshot, id)?;
         let start = CouponId::new(page.start(1)?);
         let mut rows = Vec::new();
@@ -397,13 +409,13 @@ impl Shop {
 
     /// One order.
     pub fn order(&self, id: OrderId) -> Result<Order, Error> {
-        let order = self.store.snapshot()?.order(id)?;
+        let order = self.fresh()?.order(id)?;
         order.ok_or_else(|| Refusal::OrderNotFound { order_id: id }.into())
     }
 
     /// A customer's orders, newest first.
     pub fn orders(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Order>, Error> {
-        let snapshot = self.store.snapshot()?;
+        let snapshot = self.fresh()?;
         let newest = account(&*snapshot, id)?.last_order.map_or(0, OrderId::get);
         let start = OrderId::new(page.start(newest)?);
         let rows = snapshot.orders(id, start, page.rows())?;
@@ -425,7 +437,7 @@ impl Shop {
     pub fn best_sellers(&self, request: &BestSellersRequest) -> Result<BestSellers, Error> {
         let to = request.at.unwrap_or_else(|| self.now());
         let from = request.after(to)?;
-        let snapshot = self.store.snapshot()?;
+        let snapshot = self.fresh()?;
         let mut items = Vec::new();
         for (product_id, units_sold) in snapshot.best_sellers(from, to, request.limit)? {
             let Some(product) = snapshot.product(product_id)? else { continue };

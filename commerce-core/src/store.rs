@@ -126,6 +126,8 @@ pub trait Snapshot {
         limit: usize,
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError>;
+    /// Whether an unpaid order is overdue at `now`.
+    fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Events by number, from `start` on.
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError>;
     /// The products that sold most in `(after, until]`: most units first, ties by id.

@@ -82,7 +82,7 @@ fn plant(world: &World, sql: &str) {
     "key order-1 of customer 1"
 )]
 #[case::key_of_another(
-    r#"UPDATE idempotency_keys SET owner = 2 WHERE key = 'order-1'"#,
+    "UPDATE idempotency_keys SET owner = 2 WHERE key = 'order-1'",
     "key order-1 of customer 2"
 )]
 #[case::cart("UPDATE cart_lines SET product_id = 77", "cart of customer 1")]

@@ -46,7 +46,9 @@ impl Failing {
         match self.fault {
             Fault::Full => StoreError::Full("no room".to_owned()),
             Fault::Panic => panic!("a defect, on purpose"),
-            _ => StoreError::Unavailable("gone".to_owned()),
+            Fault::Unavailable | Fault::DoneButUnknown | Fault::NotDoneAndUnknown => {
+                StoreError::Unavailable("gone".to_owned())
+            }
         }
     }
 }

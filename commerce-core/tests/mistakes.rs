@@ -250,6 +250,30 @@ fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was() {
 }
 
 #[test]
+fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are() {
+    let world = world();
+    let (customer, product) = (world.customer(1_000_000).id, world.product(10, 2_500).id);
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 1)]) };
+    let hold =
+        |number: i32| world.shop.call(later.clone()).key(&key(&format!("hold-{number}"))).submit();
+    let tickets: Vec<_> = (0..2_500).map(hold).collect();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    assert_eq!(world.shop.product(product).unwrap().stock, 0);
+    world.clock.set(NOW.plus_seconds(900));
+    world.shop.place_order(PlaceOrder::new(customer, [(product, 2_400)]), &key("all")).unwrap();
+    assert_eq!(world.shop.product(product).unwrap().stock, 100);
+    world.assert_clean();
+
+    let order = world.shop.place_order(later, &key("one-more")).unwrap();
+    world.clock.set(NOW.plus_seconds(1_800));
+    assert_eq!(world.shop.product(product).unwrap().stock, 100, "read without any other call");
+    assert_eq!(world.shop.order(order.id).unwrap().status, OrderStatus::Expired);
+    world.assert_clean();
+}
+
+#[test]
 fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor() {
     let world = world();
     let (mine, other, product) =

@@ -72,7 +72,6 @@ pub struct LedgerEntry {
     /// The entry's id.
     pub id: LedgerEntryId,
     /// Whose balance it moved.
-    #[serde(skip)]
     pub customer_id: CustomerId,
     /// Why.
     pub kind: EntryKind,

@@ -297,6 +297,10 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(mine.filter(wanted).take(limit).cloned().collect())
     }
 
+    fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.0.orders.values().any(|order| order.is_due_at(now)))
+    }
+
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         Ok(self.0.events.range(start..).take(limit).map(|(_, event)| event.clone()).collect())
     }

@@ -9,6 +9,7 @@ use crate::{Currency, StoreError};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 mod apply;
 mod backup;
@@ -24,6 +25,9 @@ mod ticket;
 mod transaction;
 
 pub use backup::BackupProgress;
+
+/// How long opening a store that is to be made or migrated waits for its turn.
+const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store in one SQLite file, durable and shared by any number of processes of one machine.
 ///
@@ -67,11 +71,18 @@ impl SqliteStore {
         let path = connection::prepare_file(path)?;
         let tickets = TicketOffice::open(&path)?;
         let opener = Opener::new(&path);
-        // Turning a new file to WAL is a write as well, and SQLite does not wait for its turn there.
-        let ticket = tickets.wait()?;
-        let writer = opener.open(Role::Writer)?;
-        let currency = schema::migrate(&writer, wanted.unwrap_or(Currency::KRW))?;
-        drop(ticket);
+        let (writer, currency) = match opener.open(Role::Writer).and_then(schema::ready) {
+            Ok(Some(ready)) => ready,
+            // A new file, an old version, or one that another process is making right now. Turning a
+            // file to WAL is a write as well, and SQLite does not wait for its turn there.
+            Ok(None) | Err(StoreError::Busy) => {
+                let _ticket = tickets.get_within(OPEN_PATIENCE)?;
+                let writer = opener.open(Role::Writer)?;
+                let currency = schema::migrate(&writer, wanted.unwrap_or(Currency::KRW))?;
+                (writer, currency)
+            }
+            Err(error) => return Err(error),
+        };
         if wanted.is_some_and(|wanted| wanted != currency) {
             let text = format!("its currency is {currency} and cannot be changed");
             return Err(StoreError::Unsound(text));

@@ -5,8 +5,9 @@ use super::connection::{Opener, Role};
 use crate::StoreError;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,13 @@ pub(super) fn backup(
     let mut name = to.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
+    if part.exists() {
+        let text = format!(
+            "{} is there: another backup is at work, or one was killed and it can be removed",
+            part.display()
+        );
+        return Err(StoreError::Unavailable(text));
+    }
     let done = copy(opener, &part, progress)
         .and_then(|()| check(&part))
         .and_then(|()| publish(&part, to).map_err(|error| unavailable(to, &error)));
@@ -56,6 +64,8 @@ fn copy(
     let from = opener.open(Role::Reader)?;
     // One read transaction over all steps: other processes may write meanwhile and nothing starts anew.
     from.execute_batch("BEGIN; SELECT id FROM store;")?;
+    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
+    drop(new.map_err(|error| unavailable(part, &error))?);
     let mut to = Connection::open(part)?;
     let backup = Backup::new(&from, &mut to)?;
     let mut waited = 0_u32;

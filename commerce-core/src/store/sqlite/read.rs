@@ -175,6 +175,11 @@ impl Snapshot for SqliteSnapshot {
         Ok(entries)
     }
 
+    fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= ?1 LIMIT 1";
+        Ok(one(&self.0, sql, [now], |_| Ok(()))?.is_some())
+    }
+
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         from(&self.0, "events", EVENT, start.get(), limit, rows::event)
     }

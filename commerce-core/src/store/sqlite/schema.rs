@@ -27,6 +27,15 @@ pub(super) fn migrate(connection: &Connection, currency: Currency) -> Result<Cur
     done
 }
 
+/// The connection back with the store's currency, when the file is of [`VERSION`] already.
+pub(super) fn ready(connection: Connection) -> Result<Option<(Connection, Currency)>, StoreError> {
+    if identify(&connection)? < VERSION {
+        return Ok(None);
+    }
+    let currency = currency_of(&connection)?;
+    Ok(Some((connection, currency)))
+}
+
 fn bring_up(connection: &Connection, currency: Currency) -> Result<Currency, StoreError> {
     let found = identify(connection)?;
     let todo = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
@@ -41,6 +50,10 @@ fn bring_up(connection: &Connection, currency: Currency) -> Result<Currency, Sto
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;
     }
+    currency_of(connection)
+}
+
+fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
     let code: String = connection.query_row("SELECT currency FROM store", [], |row| row.get(0))?;
     Currency::from_code(&code)
         .ok_or_else(|| StoreError::Unsound(format!("its currency {code} is not one of ISO 4217")))

@@ -9,6 +9,10 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Between two looks whether a ticket is free.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where tickets are had.
 #[derive(Debug)]
@@ -33,6 +37,20 @@ impl TicketOffice {
     pub(super) fn wait(&self) -> Result<Ticket<'_>, StoreError> {
         self.0.lock().map_err(|error| taking_turns(&error))?;
         Ok(Ticket(&self.0))
+    }
+
+    /// A ticket within a time that a person bears: for opening a store, where no queue has a deadline.
+    pub(super) fn get_within(&self, patience: Duration) -> Result<Ticket<'_>, StoreError> {
+        let begun = Instant::now();
+        loop {
+            if let Some(ticket) = self.get()? {
+                return Ok(ticket);
+            }
+            if begun.elapsed() >= patience {
+                return Err(StoreError::Busy);
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     /// A ticket at once, or `None` when another has it.
