@@ -212,8 +212,12 @@ impl Command {
     /// Releases what is overdue before this command, unless that is all the command is for. Whether
     /// anything was.
     pub(crate) fn releases(&self, state: &mut State) -> bool {
-        let sweep = matches!(self.action, Action::ExpireOrders(_));
-        !sweep && !expire_orders::expire_due(state, self.now).is_empty()
+        !self.is_sweep() && !expire_orders::expire_due(state, self.now).is_empty()
+    }
+
+    /// Whether to release overdue orders is all that the command is for.
+    pub(crate) fn is_sweep(&self) -> bool {
+        matches!(self.action, Action::ExpireOrders(_))
     }
 
     /// Whether all it may touch is loaded. An earlier command of the batch may have made what names more:
@@ -227,7 +231,7 @@ impl Command {
     /// Decides the command on a state that has everything loaded, and changes the state accordingly.
     pub(crate) fn decide(&self, state: &mut State, hold_seconds: i64) -> Decision {
         let expired = expire_orders::expire_due(state, self.now);
-        if matches!(self.action, Action::ExpireOrders(_)) {
+        if self.is_sweep() {
             return Decision { result: Ok(Answer::Expired(expired)), replayed: false };
         }
         let rule = self.action.rule();

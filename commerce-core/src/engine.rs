@@ -90,7 +90,7 @@ impl Engine {
         if self.writer.take_lead() {
             let slot = Arc::new(Slot::default());
             let mut jobs = vec![Job { command, slot }];
-            let begun = self.writer.store.try_begin();
+            let begun = guarded(|| self.writer.store.try_begin());
             if let Ok(Some(transaction)) = begun {
                 jobs.extend(self.writer.take_batch());
                 self.writer.process(transaction, &jobs);
@@ -162,6 +162,13 @@ impl Drop for Engine {
     }
 }
 
+/// A panic counts as a guard that fired: what was begun is dropped, and the thread that everybody waits
+/// for lives on.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(StoreError::Guard("a rule or a store panicked".to_owned())))
+}
+
 fn failed(error: StoreError) -> Decision {
     Decision { result: Err(error.into()), replayed: false }
 }
@@ -224,7 +231,7 @@ impl Writer {
             let begun = Instant::now();
             // Jobs are taken once the store is ours: whoever comes while we wait for it joins in, and
             // whoever has waited too long has left.
-            let transaction = self.store.begin();
+            let transaction = guarded(|| self.store.begin());
             lock(&self.shared.queue).waiting_for_store = false;
             let jobs = self.take_batch();
             match transaction {
@@ -314,21 +321,20 @@ impl Writer {
         if jobs.is_empty() {
             return;
         }
-        match self.store.begin() {
+        match guarded(|| self.store.begin()) {
             Ok(transaction) => self.process(transaction, jobs),
             Err(error) => self.fail(jobs, &error),
         }
     }
 
     /// Loads, decides, applies and commits; answers the decisions of as many jobs as could be decided
-    /// on what was loaded, the first at least unless a pile of overdue orders went before. A panic counts as a guard that fired: the transaction is
-    /// dropped, and the thread that everybody waits for lives on.
+    /// on what was loaded: the first at least, unless a pile of overdue orders went before it.
     fn attempt(
         &self,
         mut transaction: Box<dyn Transaction + '_>,
         jobs: &[Job],
     ) -> Result<Vec<Decision>, StoreError> {
-        let work = AssertUnwindSafe(|| {
+        guarded(|| {
             let mut state = State::new(self.store.currency());
             loop {
                 let needs = needs(jobs.iter().map(|job| &job.command), &state);
@@ -337,26 +343,24 @@ impl Writer {
                 }
                 transaction.load(&needs, &mut state)?;
             }
-            // More may be overdue than one commit takes on: then this one is for them alone.
+            // More may be overdue than one commit takes on. Then a batch ends where they were released:
+            // the others still hold what the next command may want.
             let pile = state.due_orders.as_ref().is_some_and(|due| due.len() >= EXPIRY_BATCH);
-            if pile && jobs.first().is_some_and(|job| job.command.releases(&mut state)) {
-                self.save(transaction, &state)?;
-                return Ok(Vec::new());
-            }
             let mut decisions = Vec::with_capacity(jobs.len());
             for Job { command, .. } in jobs {
-                if !command.is_ready(&state) {
+                if !command.is_ready(&state) || pile && command.releases(&mut state) {
                     break;
                 }
                 decisions.push(command.decide(&mut state, self.hold_seconds));
+                if pile && command.is_sweep() {
+                    break;
+                }
             }
             if state.has_changed() {
                 self.save(transaction, &state)?;
             }
             Ok(decisions)
-        });
-        catch_unwind(work)
-            .unwrap_or_else(|_| Err(StoreError::Guard("a rule or a store panicked".to_owned())))
+        })
     }
 
     fn save(

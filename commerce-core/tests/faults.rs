@@ -10,22 +10,25 @@ use commerce_core::{
     PlaceOrder, ProductId, Shop, Snapshot, SqliteStore, State, Store, StoreError, Ticket,
     Transaction,
 };
-use common::{assert_clean, key};
+use common::{Gate, assert_clean, key};
 use rstest::rstest;
 use rusqlite::Connection;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
+    Busy,
     Full,
     Unavailable,
+    Unsound,
+    Guard,
     Panic,
     /// A commit is carried out and then reported as unknown; other steps fail as unavailable.
     DoneButUnknown,
-    /// A commit is not carried out and reported as unknown.
+    /// A commit is not carried out and reported as unknown; other steps fail as unavailable.
     NotDoneAndUnknown,
 }
 
@@ -33,21 +36,25 @@ enum Fault {
 struct Failing {
     store: SqliteStore,
     fault: Fault,
+    /// Steps until it fails; negative for never.
     left: AtomicI64,
 }
 
 impl Failing {
-    /// Whether this step is the one; negative counts never are.
     fn strikes(&self) -> bool {
         self.left.fetch_sub(1, Ordering::SeqCst) == 0
     }
 
     fn strike(&self) -> StoreError {
+        let text = "on purpose".to_owned();
         match self.fault {
-            Fault::Full => StoreError::Full("no room".to_owned()),
+            Fault::Busy => StoreError::Busy,
+            Fault::Full => StoreError::Full(text),
+            Fault::Unsound => StoreError::Unsound(text),
+            Fault::Guard => StoreError::Guard(text),
             Fault::Panic => panic!("a defect, on purpose"),
             Fault::Unavailable | Fault::DoneButUnknown | Fault::NotDoneAndUnknown => {
-                StoreError::Unavailable("gone".to_owned())
+                StoreError::Unavailable(text)
             }
         }
     }
@@ -59,6 +66,9 @@ impl Store for Failing {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        if self.strikes() {
+            return Err(self.strike());
+        }
         let transaction = self.store.begin()?;
         Ok(Box::new(FailingTransaction { transaction, store: self }))
     }
@@ -87,7 +97,7 @@ impl Transaction for FailingTransaction<'_> {
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
         if self.store.strikes() {
-            // Half of it is written already when it fails.
+            // All of it is written already when it fails.
             self.transaction.apply(state)?;
             return Err(self.store.strike());
         }
@@ -102,12 +112,27 @@ impl Transaction for FailingTransaction<'_> {
         match self.store.fault {
             Fault::DoneButUnknown => self.transaction.commit().and(unknown),
             Fault::NotDoneAndUnknown => unknown,
-            Fault::Full | Fault::Unavailable | Fault::Panic => Err(self.store.strike()),
+            Fault::Busy
+            | Fault::Full
+            | Fault::Unavailable
+            | Fault::Unsound
+            | Fault::Guard
+            | Fault::Panic => Err(self.store.strike()),
         }
     }
 }
 
 const ORDERS: i64 = 12;
+
+/// Two customers with enough money for all orders, and a product with enough stock.
+fn stock(shop: &Shop) {
+    for _ in 0..2 {
+        shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
+            .run()
+            .unwrap();
+    }
+    shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
+}
 
 fn submit_all(shop: &Shop) -> Vec<Ticket<commerce_core::Order>> {
     let order = |number: i64| {
@@ -117,47 +142,69 @@ fn submit_all(shop: &Shop) -> Vec<Ticket<commerce_core::Order>> {
     (0..ORDERS).map(order).collect()
 }
 
+/// What is in stock, on one snapshot with nothing in flight.
+fn stock_left(shop: &Shop) -> i64 {
+    shop.product(ProductId::new(1)).unwrap().stock
+}
+
+/// Twelve orders in one batch whose n-th step fails, then all again with the same keys. `false` when the
+/// batch has fewer steps.
+fn survives(fault: Fault, step: i64) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
+    let gate = Gate::new(Failing { store, fault, left: AtomicI64::new(-1) });
+    let shop = Shop::open(Arc::clone(&gate));
+    stock(&shop);
+
+    gate.shut();
+    gate.store.left.store(step, Ordering::SeqCst);
+    let tickets = submit_all(&shop);
+    gate.open();
+    let first: Vec<_> = tickets.into_iter().map(Ticket::wait).collect();
+    let struck = gate.store.left.swap(-1, Ordering::SeqCst) < 0;
+    let unknown =
+        |answer: &Result<_, Error>| matches!(answer, Err(Error::Store(StoreError::Unknown(_))));
+    let done = |answer: &Result<_, Error>| {
+        answer.is_ok() || fault == Fault::DoneButUnknown && unknown(answer)
+    };
+    let sold = first.iter().filter(|answer| done(answer)).count();
+    assert_eq!(stock_left(&shop), 100 - i64::try_from(sold).unwrap(), "step {step}: {first:?}");
+    assert_clean(&shop);
+
+    let again: Vec<_> = submit_all(&shop).into_iter().map(Ticket::outcome).collect();
+    for (first, again) in first.iter().zip(again) {
+        assert_eq!(again.replayed, done(first), "step {step}: {first:?} then {again:?}");
+        let again = again.result.unwrap();
+        assert!(first.as_ref().is_err() || first.as_ref() == Ok(&again), "one answer");
+    }
+    assert_eq!(stock_left(&shop), 100 - ORDERS);
+    assert_clean(&shop);
+
+    let failed: Vec<_> = first.into_iter().filter_map(Result::err).collect();
+    // What may be the fault of one is tried one by one, and the fault has passed.
+    let passes = matches!(fault, Fault::Guard | Fault::Panic) && step > 0;
+    assert_eq!(failed.is_empty(), !struck || passes, "step {step}: {failed:?}");
+    let code = if fault == Fault::Busy { Code::Busy } else { Code::Storage };
+    assert!(failed.iter().all(|error| error.code() == code), "step {step}: {failed:?}");
+    struck
+}
+
 #[rstest]
 fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
     #[values(
+        Fault::Busy,
         Fault::Full,
         Fault::Unavailable,
+        Fault::Unsound,
+        Fault::Guard,
         Fault::Panic,
         Fault::DoneButUnknown,
         Fault::NotDoneAndUnknown
     )]
     fault: Fault,
 ) {
-    for step in 0..14 {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
-        let store = Arc::new(Failing { store, fault, left: AtomicI64::new(-1) });
-        let shop = Shop::open(Arc::clone(&store));
-        for _ in 0..2 {
-            shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
-                .run()
-                .unwrap();
-        }
-        shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
-
-        store.left.store(step, Ordering::SeqCst);
-        let first: Vec<_> = submit_all(&shop).into_iter().map(Ticket::wait).collect();
-        assert_clean(&shop);
-        for answer in first.iter().filter_map(|answer| answer.as_ref().err()) {
-            assert_eq!(answer.code(), Code::Storage, "{answer}");
-        }
-        store.left.store(-1, Ordering::SeqCst);
-        let again: Vec<_> = submit_all(&shop).into_iter().map(Ticket::outcome).collect();
-        for (first, again) in first.iter().zip(again) {
-            if let Ok(order) = first {
-                assert!(again.replayed, "an acknowledged order was lost at step {step}");
-                assert_eq!(again.result.as_ref().unwrap(), order);
-            }
-            again.result.unwrap();
-        }
-        assert_eq!(shop.product(ProductId::new(1)).unwrap().stock, 100 - ORDERS);
-        assert_clean(&shop);
-    }
+    let steps = (0..1_000).take_while(|step| survives(fault, *step)).count();
+    assert!((4..20).contains(&steps), "a batch begins, loads, applies and commits: {steps} steps");
 }
 
 /// A store in memory that refuses to save a change of one product, as a guard that fired.
@@ -204,79 +251,52 @@ impl Transaction for GuardedTransaction<'_> {
 
 #[test]
 fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
-    let shop = Shop::open(Guarded(MemoryStore::new(Currency::KRW)));
-    shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
-        .run()
-        .unwrap();
-    for _ in 0..3 {
+    let gate = Gate::new(Guarded(MemoryStore::new(Currency::KRW)));
+    let shop = Shop::open(Arc::clone(&gate));
+    stock(&shop);
+    for _ in 0..2 {
         shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
     }
+    let before = gate.begun();
+    gate.shut();
     let order = |number: i64| {
         let order = PlaceOrder::new(CustomerId::new(1), [(ProductId::new(1 + number % 3), 1)]);
         shop.call(order).key(&key(&format!("order-{number}"))).submit()
     };
     let tickets: Vec<_> = (0..30).map(order).collect();
+    gate.open();
     for (number, ticket) in (0_i64..).zip(tickets) {
         let product = 1 + number % 3;
-        assert_eq!(ticket.wait().is_err(), product == GUARDED, "order {number}");
+        let answer = ticket.wait();
+        let guarded = matches!(answer, Err(Error::Store(StoreError::Guard(_))));
+        assert_eq!(guarded, product == GUARDED, "order {number}: {answer:?}");
     }
+    assert_eq!(gate.begun() - before, 1 + 30, "all together, then each alone");
     assert_clean(&shop);
-}
-
-/// A store that lets nobody begin before it is opened.
-struct Gate {
-    store: MemoryStore,
-    open: Mutex<bool>,
-    opened: Condvar,
-    begun: AtomicUsize,
-}
-
-impl Store for Gate {
-    fn currency(&self) -> Currency {
-        self.store.currency()
-    }
-
-    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        let open = self.open.lock().unwrap();
-        drop(self.opened.wait_while(open, |open| !*open).unwrap());
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        self.store.begin()
-    }
-
-    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
-        if *self.open.lock().unwrap() { self.begin().map(Some) } else { Ok(None) }
-    }
-
-    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        self.store.snapshot()
-    }
 }
 
 #[test]
 fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
-    let (open, opened) = (Mutex::new(false), Condvar::new());
-    let store = MemoryStore::new(Currency::KRW);
-    let gate = Arc::new(Gate { store, open, opened, begun: AtomicUsize::new(0) });
+    let gate = Gate::new(MemoryStore::new(Currency::KRW));
     let shop = Shop::builder().patience(Duration::from_millis(20)).open(Arc::clone(&gate));
+    gate.shut();
     let refused = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     assert_eq!(refused, Error::Store(StoreError::Busy));
-    assert_eq!(gate.begun.load(Ordering::SeqCst), 0);
-    *gate.open.lock().unwrap() = true;
-    gate.opened.notify_all();
+    assert_eq!(gate.begun(), 0);
+    gate.open();
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap();
     assert_eq!(lee.id, CustomerId::new(1), "the one who was told busy was never added");
+    assert_clean(&shop);
 }
 
 #[test]
 fn a_shop_can_be_closed_while_another_process_holds_the_store() {
-    let (open, opened) = (Mutex::new(false), Condvar::new());
-    let store = MemoryStore::new(Currency::KRW);
-    let gate = Arc::new(Gate { store, open, opened, begun: AtomicUsize::new(0) });
+    let gate = Gate::new(MemoryStore::new(Currency::KRW));
     let shop = Shop::builder().patience(Duration::from_millis(20)).open(Arc::clone(&gate));
+    gate.shut();
     shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     drop(shop);
-    *gate.open.lock().unwrap() = true;
-    gate.opened.notify_all();
+    gate.open();
 }
 
 #[test]
@@ -286,20 +306,15 @@ fn a_full_disk_fails_the_batch_and_nothing_of_it_stays() {
     let full = Full { store: SqliteStore::open(&file).unwrap(), full: Mutex::new(false) };
     let full = Arc::new(full);
     let shop = Shop::open(Arc::clone(&full));
-    shop.call(AddCustomer { balance: Money::from_minor(100_000), ..AddCustomer::new("Kim") })
-        .run()
-        .unwrap();
-    shop.call(AddProduct::new("Tea", Money::from_minor(10), 1_000)).run().unwrap();
+    stock(&shop);
     *full.full.lock().unwrap() = true;
     for ticket in submit_all(&shop) {
         let error = ticket.wait().unwrap_err();
-        assert!(matches!(error, Error::Store(StoreError::Full(_)) | Error::Refused(_)), "{error}");
+        assert!(matches!(error, Error::Store(StoreError::Full(_))), "{error}");
     }
+    assert_eq!(stock_left(&shop), 100);
     assert_clean(&shop);
     *full.full.lock().unwrap() = false;
-    shop.call(AddCustomer { balance: Money::from_minor(100_000), ..AddCustomer::new("Lee") })
-        .run()
-        .unwrap();
     assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
     assert_clean(&shop);
 }
@@ -389,12 +404,7 @@ fn guards_of_the_file_fire(#[case] sql: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let shop = Shop::open(SqliteStore::open(&file).unwrap());
-    for _ in 0..2 {
-        shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
-            .run()
-            .unwrap();
-    }
-    shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
+    stock(&shop);
     assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
     let db = Connection::open(&file).unwrap();
     db.execute_batch("PRAGMA foreign_keys = ON").unwrap();
@@ -407,16 +417,29 @@ fn guards_of_the_file_fire(#[case] sql: &str) {
 }
 
 #[test]
+fn a_file_whose_program_died_opens_with_all_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let shop = Shop::open(SqliteStore::open(&file).unwrap());
+    stock(&shop);
+    assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
+    // What a program that dies leaves behind: the file, and a log that was not carried over into it.
+    let left = folder.path().join("left.db");
+    std::fs::copy(&file, &left).unwrap();
+    std::fs::copy(folder.path().join("shop.db-wal"), folder.path().join("left.db-wal")).unwrap();
+
+    let opened = Shop::open(SqliteStore::open(&left).unwrap());
+    assert_eq!(stock_left(&opened), 100 - ORDERS);
+    assert!(submit_all(&opened).into_iter().all(|ticket| ticket.outcome().replayed));
+    assert_clean(&opened);
+}
+
+#[test]
 fn a_backup_made_while_orders_come_in_is_a_whole_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
     let shop = Shop::open(Arc::clone(&store));
-    for _ in 0..2 {
-        shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
-            .run()
-            .unwrap();
-    }
-    shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
+    stock(&shop);
     let copy = folder.path().join("copy.db");
     let orders = submit_all(&shop);
     store.backup(&copy, &mut |_| {}).unwrap();

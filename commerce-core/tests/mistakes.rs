@@ -5,11 +5,14 @@
 
 mod common;
 
+use commerce_core::limits::EXPIRY_BATCH;
 use commerce_core::{
-    BestSellersRequest, CartEdit, Code, EditCart, EventKind, Money, OrderStatus, PageRequest,
-    PayWhen, PlaceOrder, UpdateProduct,
+    AddCustomer, AddProduct, BestSellersRequest, CartEdit, Code, Currency, EditCart, EventKind,
+    ExpireOrders, ManualClock, MemoryStore, Money, OrderStatus, PageRequest, PayWhen, PlaceOrder,
+    Shop, UpdateProduct,
 };
-use common::{NOW, On, World, key};
+use common::{Gate, NOW, On, World, assert_clean, key};
+use std::sync::Arc;
 
 fn world() -> World {
     World::new(On::Sqlite)
@@ -271,6 +274,43 @@ fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are(
     assert_eq!(world.shop.product(product).unwrap().stock, 100, "read without any other call");
     assert_eq!(world.shop.order(order.id).unwrap().status, OrderStatus::Expired);
     world.assert_clean();
+}
+
+/// 2,500 units of a product, all held by orders that are overdue 900 seconds after the beginning, and a
+/// store whose next batch has as many calls as are submitted.
+fn piled_up() -> (Shop, Arc<Gate<MemoryStore>>, PlaceOrder) {
+    let gate = Gate::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().clock(ManualClock::new(NOW)).open(Arc::clone(&gate));
+    let kim = AddCustomer { balance: Money::from_minor(1_000_000), ..AddCustomer::new("Kim") };
+    let kim = shop.call(kim).run().unwrap().id;
+    let tea = shop.call(AddProduct::new("Tea", Money::from_minor(10), 2_500)).run().unwrap().id;
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 1)]) };
+    let held: Vec<_> = (0..2_500).map(|_| shop.call(later.clone()).submit()).collect();
+    assert!(held.into_iter().all(|ticket| ticket.wait().is_ok()));
+    gate.shut();
+    (shop, gate, PlaceOrder::new(kim, [(tea, 2_400)]))
+}
+
+#[test]
+fn a_pile_of_overdue_orders_is_released_behind_a_call_of_an_earlier_instant() {
+    let (shop, gate, order) = piled_up();
+    let before = shop.call_at(AddCustomer::new("Lee"), NOW).submit();
+    let placed = shop.call_at(order, NOW.plus_seconds(900)).submit();
+    gate.open();
+    before.wait().unwrap();
+    placed.wait().unwrap();
+    assert_clean(&shop);
+}
+
+#[test]
+fn a_pile_of_overdue_orders_is_released_behind_the_sweep() {
+    let (shop, gate, order) = piled_up();
+    let swept = shop.call_at(ExpireOrders, NOW.plus_seconds(900)).submit();
+    let placed = shop.call_at(order, NOW.plus_seconds(900)).submit();
+    gate.open();
+    assert_eq!(swept.wait().unwrap().len(), EXPIRY_BATCH);
+    placed.wait().unwrap();
+    assert_clean(&shop);
 }
 
 #[test]

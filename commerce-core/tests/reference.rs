@@ -12,7 +12,7 @@ use commerce_core::{
     OwnedCouponId, PayOrder, PayWhen, PlaceOrder, ProductId, Record, Request, Shop, SqliteStore,
     Store, Table, Ticket, Timestamp, UpdateProduct,
 };
-use common::{NOW, assert_clean};
+use common::{Gate, NOW, assert_clean};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::sync::Arc;
@@ -47,6 +47,11 @@ fn units() -> impl Strategy<Value = i64> {
     prop_oneof![20 => 1_i64..6, 1 => select(vec![0, -1, 1_000_000_000, 1_000_000_001, i64::MAX, i64::MIN])]
 }
 
+fn delta() -> impl Strategy<Value = i64> {
+    let edges = vec![1_000_000_000, -1_000_000_001, i64::MAX, i64::MIN];
+    prop_oneof![10 => -5_i64..9, 1 => select(edges)]
+}
+
 fn customer() -> impl Strategy<Value = CustomerId> {
     id().prop_map(CustomerId::new)
 }
@@ -56,7 +61,8 @@ fn product() -> impl Strategy<Value = ProductId> {
 }
 
 fn order_id() -> impl Strategy<Value = OrderId> {
-    (1_i64..12).prop_map(OrderId::new)
+    let edges = vec![0, -1, 9_999, i64::MAX, i64::MIN];
+    prop_oneof![20 => 1_i64..12, 1 => select(edges)].prop_map(OrderId::new)
 }
 
 fn place() -> impl Strategy<Value = Action> {
@@ -111,7 +117,7 @@ fn keeping() -> impl Strategy<Value = Action> {
         }),
         (product(), prop::option::of(name()), prop::option::of(amount()))
             .prop_map(|(product_id, name, price)| UpdateProduct { product_id, name, price }.into()),
-        (product(), -5_i64..9).prop_map(|(product_id, delta)| AdjustStock {
+        (product(), delta()).prop_map(|(product_id, delta)| AdjustStock {
             product_id,
             delta,
             reason: "count".into()
@@ -142,8 +148,11 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn step() -> impl Strategy<Value = Step> {
     let key = prop::option::weighted(0.6, 0_u8..30);
-    // Mostly forwards is not needed: clocks lie, and every rule must bear it.
-    (action(), key, 0_i64..3_000).prop_map(|(action, key, at)| Step { action, key, at })
+    // Back and forth, past holds and ends of coupons, and days ahead: clocks lie, and every rule must
+    // bear it.
+    let edges = vec![-1, 899, 900, 1_999, 2_000, 86_400, 3 * 86_400, 40 * 86_400];
+    let at = prop_oneof![8 => 0_i64..3_000, 2 => select(edges)];
+    (action(), key, at).prop_map(|(action, key, at)| Step { action, key, at })
 }
 
 /// Where every history begins: four customers with money, four products, two coupons.
@@ -174,12 +183,14 @@ fn beginning() -> Vec<Step> {
     steps
 }
 
-/// Runs the steps, `batch` submitted at a time, and writes each answer down.
-fn run(shop: &Shop, steps: &[Step], batch: usize) -> Vec<String> {
+/// Runs the steps, `batch` decided together, and writes each answer down.
+fn run<S: Store>(shop: &Shop, gate: &Gate<S>, steps: &[Step], batch: usize) -> Vec<String> {
     let mut answers = Vec::new();
     for steps in steps.chunks(batch) {
+        gate.shut();
         let tickets: Vec<Box<dyn FnOnce() -> String + '_>> =
             steps.iter().map(|step| submitted(shop, step)).collect();
+        gate.open();
         answers.extend(tickets.into_iter().map(|wait| wait()));
     }
     answers
@@ -227,7 +238,9 @@ fn rows(store: &dyn Store) -> Vec<Record> {
 }
 
 fn rankings(shop: &Shop) -> Vec<String> {
-    let instants = [-1, 0, 500, 1_499, 2_999, 86_400, 3 * 86_400, 3 * 86_400 + 2_000];
+    let day = 86_400;
+    let instants =
+        [-1, 0, 500, 1_499, 2_999, day, 3 * day, 3 * day + 2_000, 6 * day, 40 * day, 43 * day];
     let at = |seconds: i64| Some(Timestamp::from_unix(NOW.unix() + seconds));
     let ask = |seconds| BestSellersRequest { at: at(seconds), ..Default::default() };
     instants.map(|seconds| format!("{:?}", shop.best_sellers(&ask(seconds)).unwrap())).to_vec()
@@ -239,14 +252,14 @@ proptest! {
     #[test]
     fn stores_agree(history in prop::collection::vec(step(), 1..120), batch in 2_usize..40) {
         let steps: Vec<Step> = beginning().into_iter().chain(history).collect();
-        let memory = Arc::new(MemoryStore::new(Currency::KRW));
+        let memory = Gate::new(MemoryStore::new(Currency::KRW));
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
+        let sqlite = Gate::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
         let reference = Shop::open(Arc::clone(&memory));
         let tested = Shop::open(Arc::clone(&sqlite));
 
-        let expected = run(&reference, &steps, 1);
-        let answers = run(&tested, &steps, batch);
+        let expected = run(&reference, &memory, &steps, 1);
+        let answers = run(&tested, &sqlite, &steps, batch);
         for ((step, expected), answer) in steps.iter().zip(expected).zip(answers) {
             prop_assert_eq!(expected, answer, "{:?}", step);
         }

@@ -5,9 +5,11 @@
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Coupon, Currency, Customer, Discount, Key, ManualClock,
-    MemoryStore, Money, Product, Shop, SqliteStore, Timestamp,
+    MemoryStore, Money, Product, Shop, Snapshot, SqliteStore, Store, StoreError, Timestamp,
+    Transaction,
 };
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use tempfile::TempDir;
 
 /// When suites begin.
@@ -73,4 +75,55 @@ pub fn assert_clean(shop: &Shop) {
 
 pub fn key(text: &str) -> Key {
     Key::new(text).unwrap()
+}
+
+/// A store that lets nobody begin to write while it is shut: what is submitted meanwhile is one batch.
+pub struct Gate<S> {
+    pub store: S,
+    shut: Mutex<bool>,
+    opened: Condvar,
+    begun: AtomicUsize,
+}
+
+impl<S: Store> Gate<S> {
+    pub fn new(store: S) -> Arc<Self> {
+        let (shut, opened) = (Mutex::new(false), Condvar::new());
+        Arc::new(Self { store, shut, opened, begun: AtomicUsize::new(0) })
+    }
+
+    pub fn shut(&self) {
+        *self.shut.lock().unwrap() = true;
+    }
+
+    pub fn open(&self) {
+        *self.shut.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+
+    /// How often somebody has begun.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+}
+
+impl<S: Store> Store for Gate<S> {
+    fn currency(&self) -> Currency {
+        self.store.currency()
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        let shut = self.shut.lock().unwrap();
+        drop(self.opened.wait_while(shut, |shut| *shut).unwrap());
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.store.begin()
+    }
+
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        let shut = *self.shut.lock().unwrap();
+        if shut { Ok(None) } else { self.begin().map(Some) }
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.store.snapshot()
+    }
 }
