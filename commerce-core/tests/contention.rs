@@ -4,10 +4,12 @@
 
 mod common;
 
-use commerce_core::{Code, Error, Money, Order, PageRequest, PlaceOrder};
+use commerce_core::{Code, Error, Money, Order, PageRequest, PayWhen, PlaceOrder};
 use common::{On, World, key};
 use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const THREADS: usize = 16;
 
@@ -36,7 +38,10 @@ fn together<T: Send>(times: usize, ask: impl Fn(usize) -> T + Sync) -> Vec<T> {
                 scope.spawn(move || (thread..times).step_by(THREADS).map(ask).collect::<Vec<_>>())
             })
             .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
     })
 }
 
@@ -126,10 +131,7 @@ fn paying_and_cancelling_one_order_at_once_happens_once(#[values(On::Memory, On:
     let world = World::new(on);
     let (customer, product) = (world.customer(1_000).id, world.product(10, 100).id);
     for turn in 0..20 {
-        let order = PlaceOrder {
-            pay: commerce_core::PayWhen::Later,
-            ..PlaceOrder::new(customer, [(product, 1)])
-        };
+        let order = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 1)]) };
         let order = world.shop.place_order(order, &key(&format!("order-{turn}"))).unwrap();
         let paid = together(THREADS, |number| {
             let key = key(&format!("pay-{turn}-{number}"));
@@ -145,4 +147,45 @@ fn paying_and_cancelling_one_order_at_once_happens_once(#[values(On::Memory, On:
     assert_eq!(world.shop.balance(customer).unwrap().balance, Money::from_minor(1_000));
     assert_eq!(world.shop.product(product).unwrap().stock, 100);
     world.assert_clean();
+}
+
+/// A reader that follows the outbox by its cursor would lose an event for good if a smaller number came
+/// to light after a greater one.
+#[rstest]
+fn a_follower_of_events_sees_each_once_while_orders_come_in(
+    #[values(On::Memory, On::Sqlite)] on: On,
+) {
+    let world = World::new(on);
+    let (customer, product) = (world.customer(100_000).id, world.product(7, 10_000).id);
+    let placed = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            let (mut seen, mut page) = (Vec::new(), PageRequest::first(7));
+            loop {
+                let last = placed.load(Ordering::SeqCst);
+                let events = world.shop.events(&page).unwrap().items;
+                seen.extend(events.iter().map(|event| event.data.id));
+                page.cursor = Some((seen.len() + 1).to_string());
+                if last && events.is_empty() {
+                    return seen;
+                }
+            }
+        });
+        let answers = asked(400, |number| {
+            let order = PlaceOrder::new(customer, [(product, 1)]);
+            world.shop.place_order(order, &key(&format!("order-{number}")))
+        });
+        placed.store(true, Ordering::SeqCst);
+        assert_eq!(answers, BTreeMap::from([("done", 400)]));
+        follower.join().unwrap()
+    });
+    assert_eq!(seen.len(), 400);
+    assert_eq!(seen.into_iter().collect::<BTreeSet<_>>().len(), 400);
+    world.assert_clean();
+}
+
+#[test]
+#[should_panic(expected = "number 7")]
+fn a_failure_on_a_thread_is_not_swallowed() {
+    together(THREADS, |number| assert!(number != 7, "number {number}"));
 }

@@ -1,5 +1,5 @@
 //! Failures that users of other shops have reported, and those of the projects this one comes from:
-//! each is tried here, and does not happen.
+//! each is tried here, and does not happen. Those that need a race are in `contention.rs`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
 
@@ -7,11 +7,12 @@ mod common;
 
 use commerce_core::limits::EXPIRY_BATCH;
 use commerce_core::{
-    AddCustomer, AddProduct, BestSellersRequest, CartEdit, Code, Currency, EditCart, EventKind,
-    ExpireOrders, ManualClock, MemoryStore, Money, OrderStatus, PageRequest, PayWhen, PlaceOrder,
-    Shop, UpdateProduct,
+    AddCoupon, AddCustomer, AddProduct, BestSellersRequest, CartEdit, Code, Currency, Discount,
+    EditCart, EventKind, ExpireOrders, ManualClock, MemoryStore, Money, OrderStatus, PageRequest,
+    PayWhen, PlaceOrder, Shop, UpdateProduct,
 };
 use common::{Gate, NOW, On, World, assert_clean, key};
+use rstest::rstest;
 use std::sync::Arc;
 
 fn world() -> World {
@@ -29,6 +30,7 @@ fn a_request_that_repeats_a_product_does_not_oversell_it() {
     let order = PlaceOrder::new(customer, [(product, 3), (product, 3)]);
     assert_eq!(code(world.shop.place_order(order, &key("a"))), Code::InsufficientStock);
     assert_eq!(world.shop.product(product).unwrap().stock, 5);
+    world.assert_clean();
 }
 
 #[test]
@@ -79,6 +81,7 @@ fn a_repeated_call_is_answered_as_the_first_time_even_after_the_order_has_moved_
     assert_eq!(world.shop.place_order(order, &key("order")).unwrap(), placed);
     assert_eq!(world.shop.pay_order(placed.id, &key("pay")).unwrap(), paid);
     assert_eq!(world.shop.order(placed.id).unwrap().status, OrderStatus::Cancelled);
+    world.assert_clean();
 }
 
 #[test]
@@ -91,6 +94,7 @@ fn a_refusal_is_remembered_too_and_another_request_with_the_key_is_refused() {
     assert_eq!(code(debit(50)), Code::InsufficientBalance, "the answer it was given");
     assert_eq!(code(debit(51)), Code::IdempotencyKeyReused);
     assert_eq!(world.shop.balance(customer).unwrap().balance, Money::from_minor(100));
+    world.assert_clean();
 }
 
 #[test]
@@ -100,6 +104,7 @@ fn the_same_key_of_another_customer_is_another_key() {
         let charge = world.shop.charge(customer, Money::from_minor(7), &key("k")).unwrap();
         assert_eq!((charge.customer_id, charge.balance.minor()), (customer, 7));
     }
+    world.assert_clean();
 }
 
 #[test]
@@ -138,6 +143,80 @@ fn a_coupon_that_is_over_stays_with_nobody_when_its_order_is_cancelled() {
 }
 
 #[test]
+fn an_unpaid_order_that_expires_restocks_once_and_gives_its_coupon_back() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let owned = world.shop.claim_coupon(world.coupon(1, 3).id, customer, &key("claim")).unwrap();
+    let order = PlaceOrder {
+        owned_coupon_id: Some(owned.id),
+        pay: PayWhen::Later,
+        ..PlaceOrder::new(customer, [(product, 5)])
+    };
+    let held = world.shop.place_order(order.clone(), &key("a")).unwrap();
+    assert_eq!(code(world.shop.place_order(order.clone(), &key("b"))), Code::CouponAlreadyUsed);
+    world.clock.set(NOW.plus_seconds(900));
+    assert_eq!(world.shop.expire_orders().unwrap(), [held.id]);
+    assert!(world.shop.expire_orders().unwrap().is_empty());
+    assert_eq!(code(world.shop.pay_order(held.id, &key("c"))), Code::OrderNotPayable);
+    assert_eq!(code(world.shop.cancel_order(held.id, &key("d"))), Code::OrderNotCancellable);
+    assert_eq!(world.shop.product(product).unwrap().stock, 5);
+    world.shop.place_order(order, &key("e")).unwrap();
+    world.assert_clean();
+}
+
+#[test]
+fn a_coupon_is_claimed_once_a_customer_and_only_between_its_dates() {
+    let world = world();
+    let coupon = world.coupon(2, 3).id;
+    let (first, second, third) = (world.customer(0).id, world.customer(0).id, world.customer(0).id);
+    let claim_at = |seconds: i64, customer| {
+        world.clock.set(NOW.plus_seconds(seconds));
+        world.shop.claim_coupon(coupon, customer, &key(&format!("claim-at-{seconds}")))
+    };
+    assert_eq!(code(claim_at(-1, first)), Code::CouponNotStarted);
+    assert_eq!(claim_at(0, first).unwrap().rank, 1);
+    assert_eq!(code(claim_at(1, first)), Code::CouponAlreadyClaimed);
+    assert_eq!(claim_at(999, second).unwrap().rank, 2);
+    assert_eq!(code(claim_at(998, third)), Code::CouponSoldOut);
+    assert_eq!(code(claim_at(1_000, third)), Code::CouponExpired);
+    assert_eq!(world.shop.coupon(coupon).unwrap().issued, 2);
+    world.assert_clean();
+}
+
+#[rstest]
+#[case::rounded_down(Discount::Percent { percent: 33, max_amount: None }, 9)]
+#[case::capped(
+    Discount::Percent { percent: 33, max_amount: Some(Money::from_minor(5)) },
+    5
+)]
+#[case::all_of_it(Discount::Percent { percent: 100, max_amount: None }, 29)]
+#[case::more_than_the_order(Discount::Fixed { amount: Money::from_minor(1_000) }, 29)]
+fn a_discount_and_what_is_paid_and_refunded_add_up(#[case] discount: Discount, #[case] off: i64) {
+    let world = world();
+    let customer = world.customer(100).id;
+    let items: Vec<_> = [3, 7, 19].map(|price| (world.product(price, 5).id, 1)).to_vec();
+    let coupon = AddCoupon {
+        name: "Spring".to_owned(),
+        discount,
+        min_order_amount: None,
+        quantity: 1,
+        valid_from: None,
+        valid_until: None,
+    };
+    let coupon = world.shop.call(coupon).run().unwrap().id;
+    let owned = world.shop.claim_coupon(coupon, customer, &key("claim")).unwrap();
+    let order = PlaceOrder { owned_coupon_id: Some(owned.id), ..PlaceOrder::new(customer, items) };
+    let order = world.shop.place_order(order, &key("a")).unwrap();
+    let lines = order.lines.iter().map(|line| line.unit_price.minor() * line.quantity);
+    assert_eq!(order.subtotal.minor(), lines.sum::<i64>());
+    assert_eq!([order.discount.minor(), order.total.minor()], [off, 29 - off]);
+    assert_eq!(world.shop.balance(customer).unwrap().balance.minor(), 100 - (29 - off));
+    world.shop.cancel_order(order.id, &key("b")).unwrap();
+    assert_eq!(world.shop.balance(customer).unwrap().balance.minor(), 100, "no more than was paid");
+    world.assert_clean();
+}
+
+#[test]
 fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale() {
     let world = world();
     let customer = world.customer(1_000).id;
@@ -147,6 +226,7 @@ fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale() {
     assert_eq!(world.shop.product(plenty).unwrap().stock, 50);
     assert!(world.shop.best_sellers(&BestSellersRequest::default()).unwrap().items.is_empty());
     assert!(world.shop.events(&PageRequest::default()).unwrap().items.is_empty());
+    world.assert_clean();
 }
 
 #[test]
@@ -161,6 +241,7 @@ fn cart_lines_survive_an_order_that_is_refused_and_one_of_other_products() {
     assert_eq!(code(refused), Code::InsufficientBalance);
     world.shop.place_order(PlaceOrder::new(customer, [(cheap, 1)]), &key("b")).unwrap();
     assert_eq!(world.shop.cart(customer).unwrap().items.len(), 2);
+    world.assert_clean();
 }
 
 #[test]
@@ -169,7 +250,28 @@ fn a_negative_quantity_raises_no_stock() {
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let order = PlaceOrder::new(customer, [(product, -5)]);
     assert_eq!(code(world.shop.place_order(order, &key("a"))), Code::InvalidRequest);
+    for edit in [CartEdit::Set(product, -5), CartEdit::Add(product, -5)] {
+        let edit = world.shop.call(EditCart { customer_id: customer, edit }).run();
+        assert_eq!(code(edit), Code::InvalidRequest);
+    }
     assert_eq!(world.shop.product(product).unwrap().stock, 5);
+    assert_eq!(world.shop.balance(customer).unwrap().balance, Money::from_minor(100));
+    world.assert_clean();
+}
+
+#[test]
+fn the_price_is_the_shops_of_today_and_is_taken_off_the_balance() {
+    let world = world();
+    let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
+    let edit = CartEdit::Set(product, 2);
+    world.shop.call(EditCart { customer_id: customer, edit }).run().unwrap();
+    let dearer =
+        UpdateProduct { product_id: product, name: None, price: Some(Money::from_minor(12)) };
+    world.shop.call(dearer).run().unwrap();
+    let order = world.shop.place_order(PlaceOrder::from_cart(customer), &key("a")).unwrap();
+    assert_eq!(order.total, Money::from_minor(24));
+    assert_eq!(world.shop.balance(customer).unwrap().balance, Money::from_minor(76));
+    world.assert_clean();
 }
 
 #[test]
@@ -182,6 +284,7 @@ fn todays_sales_are_in_the_ranking_in_order_and_ties_go_by_id() {
     let best = world.shop.best_sellers(&BestSellersRequest::default()).unwrap();
     let ranking: Vec<_> = best.items.iter().map(|item| item.product_id).collect();
     assert_eq!(ranking, [ids[2], ids[1], ids[3], ids[0]]);
+    world.assert_clean();
 }
 
 #[test]
@@ -197,6 +300,7 @@ fn the_window_is_exact_to_the_second_at_both_edges() {
     };
     let days = 3 * 24 * 60 * 60;
     assert_eq!([sold(-1), sold(0), sold(days - 1), sold(days)], [0, 1, 1, 0]);
+    world.assert_clean();
 }
 
 #[test]
@@ -228,6 +332,7 @@ fn an_order_keeps_its_prices_when_the_product_changes() {
     assert_eq!(world.shop.order(order.id).unwrap(), order);
     world.shop.cancel_order(order.id, &key("b")).unwrap();
     assert_eq!(world.shop.balance(customer).unwrap().balance, Money::from_minor(100));
+    world.assert_clean();
 }
 
 #[test]
@@ -250,6 +355,7 @@ fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was() {
         ]
     );
     assert_eq!(events[0].data, order);
+    world.assert_clean();
 }
 
 #[test]
@@ -345,4 +451,5 @@ fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor() {
         );
     }
     assert_eq!(seen, (0..25).map(|place| 49 - 2 * place).collect::<Vec<i64>>());
+    world.assert_clean();
 }
