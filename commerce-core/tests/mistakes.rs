@@ -8,8 +8,8 @@ mod common;
 use commerce_core::limits::EXPIRY_BATCH;
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, BestSellersRequest, CartEdit, Code, Currency, Discount,
-    EditCart, EventKind, ExpireOrders, ManualClock, MemoryStore, Money, OrderStatus, PageRequest,
-    PayWhen, PlaceOrder, Shop, UpdateProduct,
+    EditCart, EventKind, ExpireOrders, ManualClock, MemoryStore, Money, OrderId, OrderStatus,
+    PageRequest, PayWhen, PlaceOrder, Shop, UpdateProduct,
 };
 use common::{Gate, NOW, On, World, assert_clean, key};
 use rstest::rstest;
@@ -417,6 +417,22 @@ fn a_pile_of_overdue_orders_is_released_behind_the_sweep() {
     assert_eq!(swept.wait().unwrap().len(), EXPIRY_BATCH);
     placed.wait().unwrap();
     assert_clean(&shop);
+}
+
+#[rstest]
+fn the_sweep_of_a_pile_begins_with_the_longest_overdue(#[values(On::Memory, On::Sqlite)] on: On) {
+    let world = World::new(on);
+    let (customer, product) = (world.customer(0).id, world.product(10, 1_500).id);
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 1)]) };
+    let back = (0..1_500).rev();
+    let held = back.map(|at| world.shop.call_at(later.clone(), NOW.plus_seconds(at)).submit());
+    assert!(held.collect::<Vec<_>>().into_iter().all(|ticket| ticket.wait().is_ok()));
+    let swept = world.shop.call_at(ExpireOrders, NOW.plus_seconds(10_000)).run().unwrap();
+    let swept: Vec<_> = swept.into_iter().map(OrderId::get).collect();
+    assert_eq!((swept.len(), swept[0], swept[999]), (1_000, 1_500, 501));
+    assert!(swept.is_sorted_by(|before, after| before > after));
+    assert_eq!(world.shop.product(product).unwrap().stock, 1_000);
+    world.assert_clean();
 }
 
 #[test]
