@@ -263,9 +263,10 @@ fn an_import_that_is_interrupted_goes_on() {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
-    // Half of the file is in its hands, the rest never comes: it is certainly at work.
-    let half = orders[..orders.len() / 2].rfind('\n').unwrap();
-    input.write_all(&orders.as_bytes()[..=half]).unwrap();
+    // Half of the file is in its hands, the rest never comes: it is certainly at work. The half ends
+    // with an order, since the end of the input may be read before the signal arrives.
+    let half = end_of_an_order(&orders, orders.len() / 2);
+    input.write_all(&orders.as_bytes()[..half]).unwrap();
     interrupt(child.id());
     drop(input);
     let stopped = said(&child.wait_with_output().unwrap());
@@ -279,6 +280,16 @@ fn an_import_that_is_interrupted_goes_on() {
     assert_eq!(rest["skipped"], placed);
     assert_eq!(rest["imported"].as_u64().unwrap() + placed, 2_319);
     assert_eq!(place.json("audit")["ok"], true);
+}
+
+/// Where the first order ends that ends after `from`.
+fn end_of_an_order(orders: &str, from: usize) -> usize {
+    let mut end = orders[..from].rfind('\n').unwrap() + 1;
+    let mut lines = orders[end..].split_inclusive('\n');
+    let order_of = |line: &str| line.split(',').next().unwrap().to_owned();
+    let first = lines.next().unwrap();
+    end += first.len();
+    end + lines.take_while(|line| order_of(line) == order_of(first)).map(str::len).sum::<usize>()
 }
 
 fn interrupt(process: u32) {

@@ -100,10 +100,13 @@ fn feed<R: Request + Clone>(
 ) -> Result<Ending, Failure> {
     let mut pipeline = Pipeline::new(&desk.shop);
     let ending = loop {
+        let read = next(&mut rows);
+        // Asked after reading: Ctrl-C also stops the program that writes our input, and what ended
+        // there may be half an order.
         if interrupt::requested() {
             break Ok(Ending::Interrupted);
         }
-        match next(&mut rows) {
+        match read {
             Ok(Some(entry)) => {
                 if !pipeline.push(entry) {
                     break Ok(Ending::Done);
