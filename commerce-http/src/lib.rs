@@ -1,6 +1,8 @@
-//! How the order service speaks HTTP. So far: its problem documents, and the one table that maps
+//! How the order service speaks HTTP: its messages, its problem documents, and the one table that maps
 //! error codes to statuses, which the command line shows with `--json` as well.
 
+mod message;
 mod problem;
 
+pub use message::{Request, Response, Service, Unreadable};
 pub use problem::{Problem, Status, status_of};
