@@ -11,7 +11,7 @@ use crate::random::{SplitMix, Zipf};
 use crate::table::facts;
 use clap::value_parser;
 use clients::{Latencies, Load};
-use commerce_core::limits::{MAX_ORDER_LINES, MAX_STOCK};
+use commerce_core::limits::{MAX_AMOUNT, MAX_ORDER_LINES, MAX_STOCK};
 use commerce_core::{AddCustomer, AddProduct, Money, Request, Shop, SqliteStore, Stats};
 use serde::Serialize;
 use std::path::Path;
@@ -25,7 +25,7 @@ const CUSTOMERS: u32 = 1_000;
 
 /// What a unit of anything costs, and what every customer has: enough for every order there can be.
 const PRICE: Money = Money::from_minor(100);
-const BALANCE: Money = Money::from_minor(1_000_000_000_000_000);
+const BALANCE: Money = MAX_AMOUNT;
 
 /// Measures how many orders this machine places in a second.
 ///
@@ -121,15 +121,15 @@ impl Bench {
         let latencies = load.run(shop)?;
         let elapsed = started.elapsed();
         let audit_ok = shop.audit()?.ok;
-        Ok(self.measured(&latencies, elapsed, before, shop.stats(), audit_ok))
+        Ok(self.measured(&latencies, elapsed, &before, &shop.stats(), audit_ok))
     }
 
     fn measured(
         &self,
         latencies: &Latencies,
         elapsed: Duration,
-        before: Stats,
-        after: Stats,
+        before: &Stats,
+        after: &Stats,
         audit_ok: bool,
     ) -> Measured {
         let commits = after.commits.saturating_sub(before.commits);

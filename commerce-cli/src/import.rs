@@ -85,8 +85,8 @@ fn customer(rows: &mut Rows, now: Timestamp) -> Result<Option<Entry<AddCustomer>
     let Some(row) = rows.next()? else { return Ok(None) };
     let request = AddCustomer {
         id: Some(row.number(0)?.into()),
-        name: row.text(1).to_owned(),
         balance: Money::from_minor(row.number(2)?),
+        ..AddCustomer::new(row.text(1))
     };
     Ok(Some(Entry { request, at: now, key: None, place: row.place(None) }))
 }

@@ -4,9 +4,7 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::table::{Rows, facts};
 use crate::values::{self, KeyArg, PageArgs};
-use commerce_core::{
-    AddProduct, AdjustStock, ArchiveProduct, Money, ProductId, ProductStatus, UpdateProduct,
-};
+use commerce_core::{AddProduct, AdjustStock, Money, ProductId, ProductStatus, UpdateProduct};
 
 /// Adds products, shows them and changes them.
 #[derive(clap::Subcommand, Debug)]
@@ -79,12 +77,12 @@ impl Product {
                 desk.shop.call(AddProduct::new(name, price, stock)).run()?
             }
             Self::Update { id, name, price } => {
-                desk.shop.call(UpdateProduct { product_id: id, name, price }).run()?
+                desk.shop.call(UpdateProduct { name, price, ..UpdateProduct::new(id) }).run()?
             }
             Self::Stock { id, delta, reason, key } => {
                 desk.call(AdjustStock { product_id: id, delta, reason }, &key)?
             }
-            Self::Archive { id } => desk.shop.call(ArchiveProduct { product_id: id }).run()?,
+            Self::Archive { id } => desk.shop.call(UpdateProduct::archive(id)).run()?,
         };
         desk.output.give(&product, |product| self::product(desk, product))
     }

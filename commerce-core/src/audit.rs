@@ -81,13 +81,29 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
 /// Checks everything there is to check on a snapshot.
 pub(crate) fn audit(snapshot: &dyn Snapshot) -> Result<AuditReport, StoreError> {
     let mut problems = Problems::default();
+    let mut checked = Counts::new();
+    match look(snapshot, &mut problems, &mut checked) {
+        // What cannot be read at all is a problem like others; what else is wrong is then left open.
+        Err(StoreError::Unsound(detail)) => {
+            problems.add("integrity", "store".to_owned(), detail);
+        }
+        looked => looked?,
+    }
+    let problems = problems.into_list();
+    Ok(AuditReport { ok: problems.is_empty(), checked, problems })
+}
+
+fn look(
+    snapshot: &dyn Snapshot,
+    problems: &mut Problems,
+    checked: &mut Counts,
+) -> Result<(), StoreError> {
     for message in snapshot.integrity()? {
         problems.add("integrity", "store".to_owned(), message);
     }
     let scan = |table: Table, visit: &mut dyn FnMut(Record)| snapshot.scan(table, visit);
-    let checked = prove(&scan, snapshot.sales_levels()?, &mut problems)?;
-    let problems = problems.into_list();
-    Ok(AuditReport { ok: problems.is_empty(), checked, problems })
+    *checked = prove(&scan, snapshot.sales_levels()?, problems)?;
+    Ok(())
 }
 
 fn prove(
@@ -154,5 +170,7 @@ fn name(table: Table) -> &'static str {
         Table::Events => "events",
         Table::Keys => "keys",
         Table::Sales => "sales",
+        Table::Credentials => "credentials",
+        Table::Sessions => "sessions",
     }
 }

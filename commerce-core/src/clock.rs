@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// assert_eq!(at.to_string(), "2017-11-24T12:19:19Z");
 /// assert_eq!(at.plus_seconds(60).unix() - at.unix(), 60);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

@@ -1,9 +1,10 @@
 //! Commands: one enum of everything that changes a store, and how each is answered once and only once.
 
+use crate::limits::MAX_TEXT;
 use crate::rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, ArchiveProduct, CancelOrder, ChargeBalance,
-    ClaimCoupon, DebitBalance, EditCart, ExpireOrders, PayOrder, PlaceOrder, Rule, UpdateProduct,
-    expire_orders,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, ClaimCoupon,
+    CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenSession, PayOrder,
+    PlaceOrder, Rule, TryLogin, UpdateProduct, expire_orders,
 };
 use crate::state::{Needs, State};
 use crate::{
@@ -40,6 +41,12 @@ pub enum Recorded {
     OwnedCoupon(OwnedCoupon),
     /// A product with its new stock.
     Product(Product),
+    /// A new campaign.
+    Coupon(Coupon),
+    /// A customer.
+    Customer(Customer),
+    /// A cart.
+    Cart(Cart),
     /// A refusal.
     Refused(Refusal),
 }
@@ -56,6 +63,7 @@ pub(crate) enum Answer {
     OwnedCoupon(OwnedCoupon),
     Order(Order),
     Expired(Vec<OrderId>),
+    Done(()),
 }
 
 /// A typed request: what is asked, and the type of its answer. Implemented by the request types of
@@ -106,7 +114,6 @@ actions! {
     AddProduct => Product(Product);
     UpdateProduct => Product(Product);
     AdjustStock => Product(Product);
-    ArchiveProduct => Product(Product);
     AddCoupon => Coupon(Coupon);
     ChargeBalance => Charge(Charge);
     DebitBalance => Debit(Debit);
@@ -116,6 +123,10 @@ actions! {
     PayOrder => Order(Order);
     CancelOrder => Order(Order);
     ExpireOrders => Expired(Vec<OrderId>);
+    GiveLogin => Customer(Customer);
+    TryLogin => Done(());
+    OpenSession => Done(());
+    CloseSession => Done(());
 }
 
 macro_rules! replies {
@@ -142,6 +153,7 @@ replies! {
     OwnedCoupon => OwnedCoupon;
     Order => Order;
     Expired => Vec<OrderId>;
+    Done => ();
 }
 
 /// One thing asked of a store, with all it needs to be decided.
@@ -175,15 +187,15 @@ impl Command {
         self
     }
 
-    /// With the trace of the request, which its events carry on.
+    /// With the trace of the request, which its events carry on; one that is too long is left out.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<String>) -> Self {
-        self.trace = trace;
+        self.trace = trace.filter(|trace| trace.len() <= MAX_TEXT);
         self
     }
 
     /// Tells a request from others made with the same key. It takes in everything that was asked,
-    /// and neither the instant nor the trace.
+    /// and neither the instant nor the trace. 0 without a key.
     #[must_use]
     pub fn fingerprint(&self) -> i64 {
         self.fingerprint
@@ -262,6 +274,9 @@ impl Command {
             Recorded::Debit(debit) => Ok(Answer::Debit(debit)),
             Recorded::OwnedCoupon(owned) => Ok(Answer::OwnedCoupon(owned)),
             Recorded::Product(product) => Ok(Answer::Product(product)),
+            Recorded::Coupon(coupon) => Ok(Answer::Coupon(coupon)),
+            Recorded::Customer(customer) => Ok(Answer::Customer(customer)),
+            Recorded::Cart(cart) => Ok(Answer::Cart(cart)),
             Recorded::Refused(refusal) => Err(refusal.into()),
             Recorded::Order(id, status) => match state.orders.get(id) {
                 Some(order) => Ok(Answer::Order(order.as_of(status))),
@@ -305,10 +320,10 @@ fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
         Ok(Answer::Debit(debit)) => Some(Recorded::Debit(debit.clone())),
         Ok(Answer::OwnedCoupon(owned)) => Some(Recorded::OwnedCoupon(owned.clone())),
         Ok(Answer::Product(product)) => Some(Recorded::Product(product.clone())),
-        Err(Refusal::InvalidRequest { .. })
-        | Ok(Answer::Customer(_) | Answer::Coupon(_) | Answer::Cart(_) | Answer::Expired(_)) => {
-            None
-        }
+        Ok(Answer::Coupon(coupon)) => Some(Recorded::Coupon(coupon.clone())),
+        Ok(Answer::Customer(customer)) => Some(Recorded::Customer(customer.clone())),
+        Ok(Answer::Cart(cart)) => Some(Recorded::Cart(cart.clone())),
+        Err(Refusal::InvalidRequest { .. }) | Ok(Answer::Expired(_) | Answer::Done(())) => None,
         Err(refusal) => Some(Recorded::Refused(refusal.clone())),
     }
 }

@@ -5,6 +5,7 @@
 //! the commit is on disk.
 
 use crate::command::{Answer, Command, Decision, needs};
+use crate::histogram::{Distribution, Histogram};
 use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::state::State;
 use crate::store::{Store, Transaction};
@@ -20,6 +21,12 @@ use std::time::{Duration, Instant};
 /// when they do not, and nearly doubles what a commit takes on when they do.
 const LINGER_PART: u32 = 4;
 
+/// The longest that is waited for callers to come back.
+const MAX_LINGER: Duration = Duration::from_millis(2);
+
+/// How long to leave a store alone that said it was busy.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
 /// What the engine has done since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -27,6 +34,10 @@ pub struct Stats {
     pub commits: u64,
     /// Commands answered, refusals among them.
     pub commands: u64,
+    /// How many commands were decided in each transaction that was committed.
+    pub batches: Distribution,
+    /// How long each commit took, in microseconds: saving what changed and waiting for the disk.
+    pub commit_micros: Distribution,
 }
 
 pub(crate) struct Engine {
@@ -43,6 +54,8 @@ struct Shared {
     room: Condvar,
     commits: AtomicU64,
     commands: AtomicU64,
+    batches: Histogram,
+    commit_micros: Histogram,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +72,8 @@ struct Queue {
 struct Job {
     command: Command,
     slot: Arc<Slot>,
+    /// It is decided in a transaction of its own: it was in one in which a guard fired.
+    alone: bool,
 }
 
 /// Where a caller finds its answer.
@@ -87,25 +102,22 @@ impl Engine {
     /// Carries a command out. A caller who finds nobody else at it does so on its own thread: handing
     /// over to another and back would cost it more than the commit.
     pub(crate) fn run(&self, command: Command, patience: Duration) -> Decision {
-        if self.writer.take_lead() {
-            let slot = Arc::new(Slot::default());
-            let mut jobs = vec![Job { command, slot }];
-            let begun = guarded(|| self.writer.store.try_begin());
-            if let Ok(Some(transaction)) = begun {
-                jobs.extend(self.writer.take_batch());
-                self.writer.process(transaction, &jobs);
-            } else if let Err(error) = &begun {
-                self.writer.fail(&jobs, error);
-            }
-            self.writer.give_up_lead();
-            let Some(Job { command, slot }) = jobs.into_iter().next() else { return busy() };
-            if let Some(decision) = lock(&slot.decision).take() {
-                return decision;
-            }
-            // Another process writes: the queue has a deadline, waiting here would have none.
+        if !self.writer.take_lead() {
             return self.submit(command, patience).map_or_else(failed, Pending::wait);
         }
-        self.submit(command, patience).map_or_else(failed, Pending::wait)
+        let (job, pending) = self.job(command, patience);
+        match guarded(|| self.writer.store.try_begin()) {
+            Ok(Some(transaction)) => {
+                let mut jobs = vec![job];
+                jobs.extend(self.writer.take_batch());
+                self.writer.process(transaction, jobs);
+            }
+            // Another process writes: the queue has a deadline, waiting here would have none.
+            Ok(None) => self.writer.put_back(vec![job]),
+            Err(error) => self.writer.fail(&[job], &error),
+        }
+        self.writer.give_up_lead();
+        pending.wait()
     }
 
     /// Queues a command; while the queue is full, waits for room.
@@ -114,30 +126,40 @@ impl Engine {
         command: Command,
         patience: Duration,
     ) -> Result<Pending, StoreError> {
+        let (job, pending) = self.job(command, patience);
         let shared = &self.writer.shared;
-        let deadline = Instant::now().checked_add(patience).ok_or(StoreError::Busy)?;
-        let slot = Arc::new(Slot::default());
         let mut queue = lock(&shared.queue);
         while queue.jobs.len() >= MAX_QUEUE {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = pending.deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(StoreError::Busy);
             }
             queue = shared.room.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        queue.jobs.push_back(Job { command, slot: Arc::clone(&slot) });
+        queue.jobs.push_back(job);
         let wake = !queue.leading && queue.jobs.len() == 1;
         drop(queue);
         if wake {
             shared.work.notify_one();
         }
-        Ok(Pending { writer: Arc::clone(&self.writer), slot, deadline })
+        Ok(pending)
+    }
+
+    fn job(&self, command: Command, patience: Duration) -> (Job, Pending) {
+        let slot = Arc::new(Slot::default());
+        let now = Instant::now();
+        let deadline = now.checked_add(patience).unwrap_or(now);
+        let pending =
+            Pending { writer: Arc::clone(&self.writer), slot: Arc::clone(&slot), deadline };
+        (Job { command, slot, alone: false }, pending)
     }
 
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             commits: self.writer.shared.commits.load(Ordering::Relaxed),
             commands: self.writer.shared.commands.load(Ordering::Relaxed),
+            batches: self.writer.shared.batches.distribution(),
+            commit_micros: self.writer.shared.commit_micros.distribution(),
         }
     }
 }
@@ -173,10 +195,6 @@ fn failed(error: StoreError) -> Decision {
     Decision { result: Err(error.into()), replayed: false }
 }
 
-fn busy() -> Decision {
-    failed(StoreError::Busy)
-}
-
 impl Pending {
     /// Waits for the answer. A command that nobody has begun with in time is withdrawn.
     pub(crate) fn wait(self) -> Decision {
@@ -190,7 +208,7 @@ impl Pending {
             if withdrawable && left.is_zero() {
                 drop(decision);
                 if self.withdraw() {
-                    return busy();
+                    return failed(StoreError::Busy);
                 }
                 withdrawable = false;
                 decision = lock(&self.slot.decision);
@@ -228,18 +246,25 @@ impl std::fmt::Debug for Writer {
 impl Writer {
     fn run(&self) {
         while self.wait_for_work() {
-            let begun = Instant::now();
             // Jobs are taken once the store is ours: whoever comes while we wait for it joins in, and
             // whoever has waited too long has left.
             let transaction = guarded(|| self.store.begin());
+            let begun = Instant::now();
             lock(&self.shared.queue).waiting_for_store = false;
+            if matches!(transaction, Err(StoreError::Busy)) {
+                // Who still waits, waits on; who will not has left the queue.
+                self.give_up_lead();
+                std::thread::sleep(BUSY_PAUSE);
+                continue;
+            }
             let jobs = self.take_batch();
+            let callers = jobs.len();
             match transaction {
-                Ok(transaction) => self.process(transaction, &jobs),
+                Ok(transaction) => self.process(transaction, jobs),
                 Err(error) => self.fail(&jobs, &error),
             }
             self.give_up_lead();
-            self.let_callers_return(jobs.len(), begun.elapsed());
+            self.let_callers_return(callers, begun.elapsed());
         }
     }
 
@@ -247,11 +272,12 @@ impl Writer {
     /// a wait of a part of what the last commit took. After a batch of one there is none.
     fn let_callers_return(&self, callers: usize, took: Duration) {
         let begun = Instant::now();
-        let patience = took.checked_div(LINGER_PART).unwrap_or_default();
-        while callers > 1
-            && lock(&self.shared.queue).jobs.len() < callers
-            && begun.elapsed() < patience
-        {
+        let patience = took.checked_div(LINGER_PART).unwrap_or_default().min(MAX_LINGER);
+        let nobody_new = || {
+            let queue = lock(&self.shared.queue);
+            queue.jobs.len() < callers && !queue.closed
+        };
+        while callers > 1 && nobody_new() && begun.elapsed() < patience {
             std::thread::yield_now();
         }
     }
@@ -292,38 +318,40 @@ impl Writer {
         let mut weight = 0_usize;
         let fits = |job: &&Job| {
             weight = weight.saturating_add(job.command.weight());
-            weight <= MAX_BATCH_WEIGHT
+            weight <= MAX_BATCH_WEIGHT && !job.alone
         };
         let fitting = queue.jobs.iter().take(MAX_BATCH).take_while(fits).count();
         let count = fitting.max(1).min(queue.jobs.len());
         queue.jobs.drain(..count).collect()
     }
 
-    fn process(&self, transaction: Box<dyn Transaction + '_>, jobs: &[Job]) {
-        match self.attempt(transaction, jobs) {
-            Ok(decisions) => {
-                let (decided, rest) = jobs.split_at(decisions.len().min(jobs.len()));
-                for (job, decision) in decided.iter().zip(decisions) {
-                    self.answer(job, decision);
-                }
-                self.process_anew(rest);
-            }
-            // One of them did it; alone, each shows whether it was the one.
-            Err(StoreError::Guard(_)) if jobs.len() > 1 => {
-                jobs.chunks(1).for_each(|job| self.process_anew(job));
-            }
-            Err(error) => self.fail(jobs, &error),
+    /// Puts jobs back to where they were taken from, to be taken again; their callers may leave.
+    fn put_back(&self, jobs: Vec<Job>) {
+        let mut queue = lock(&self.shared.queue);
+        for job in jobs.into_iter().rev() {
+            queue.jobs.push_front(job);
         }
     }
 
-    /// Processes jobs, if there are any, in a transaction of their own.
-    fn process_anew(&self, jobs: &[Job]) {
-        if jobs.is_empty() {
-            return;
-        }
-        match guarded(|| self.store.begin()) {
-            Ok(transaction) => self.process(transaction, jobs),
-            Err(error) => self.fail(jobs, &error),
+    fn process(&self, transaction: Box<dyn Transaction + '_>, mut jobs: Vec<Job>) {
+        match self.attempt(transaction, &jobs) {
+            Ok(decisions) => {
+                let rest = jobs.split_off(decisions.len().min(jobs.len()));
+                for (job, decision) in jobs.iter().zip(decisions) {
+                    self.answer(job, decision);
+                }
+                self.put_back(rest);
+            }
+            // One of them did it; alone, each shows whether it was the one.
+            Err(StoreError::Guard(_)) if jobs.len() > 1 => {
+                for job in &mut jobs {
+                    job.alone = true;
+                }
+                self.put_back(jobs);
+            }
+            // Waited for as long as each caller bears it.
+            Err(StoreError::Busy) => self.put_back(jobs),
+            Err(error) => self.fail(&jobs, &error),
         }
     }
 
@@ -358,6 +386,7 @@ impl Writer {
             }
             if state.has_changed() {
                 self.save(transaction, &state)?;
+                self.shared.batches.add(u64::try_from(decisions.len()).unwrap_or(u64::MAX));
             }
             Ok(decisions)
         })
@@ -368,8 +397,11 @@ impl Writer {
         mut transaction: Box<dyn Transaction + '_>,
         state: &State,
     ) -> Result<(), StoreError> {
+        let begun = Instant::now();
         transaction.apply(state)?;
         transaction.commit()?;
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shared.commit_micros.add(micros);
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

@@ -35,15 +35,18 @@ pub enum Code {
     OrderNotCancellable,
     IdempotencyKeyReused,
     ChargeDeclined,
+    LoginTaken,
     Unauthenticated,
+    InvalidCredentials,
     Forbidden,
+    TooManyRequests,
     Busy,
     Storage,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidRequest,
         Self::CustomerNotFound,
         Self::CustomerExists,
@@ -67,8 +70,11 @@ impl Code {
         Self::OrderNotCancellable,
         Self::IdempotencyKeyReused,
         Self::ChargeDeclined,
+        Self::LoginTaken,
         Self::Unauthenticated,
+        Self::InvalidCredentials,
         Self::Forbidden,
+        Self::TooManyRequests,
         Self::Busy,
         Self::Storage,
     ];
@@ -100,8 +106,11 @@ impl Code {
             Self::OrderNotCancellable => "order_not_cancellable",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::ChargeDeclined => "charge_declined",
+            Self::LoginTaken => "login_taken",
             Self::Unauthenticated => "unauthenticated",
+            Self::InvalidCredentials => "invalid_credentials",
             Self::Forbidden => "forbidden",
+            Self::TooManyRequests => "too_many_requests",
             Self::Busy => "busy",
             Self::Storage => "storage",
         }
@@ -110,7 +119,7 @@ impl Code {
     /// Whether the same call, sent again unchanged and with its key, may succeed.
     #[must_use]
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::Busy | Self::Storage)
+        matches!(self, Self::TooManyRequests | Self::Busy | Self::Storage)
     }
 }
 
@@ -196,6 +205,16 @@ pub enum Refusal {
     OrderNotCancellable { order_id: OrderId, order_status: OrderStatus },
     /// The key was used for another request.
     IdempotencyKeyReused { key: Key },
+    /// Another customer logs in by that name.
+    LoginTaken { login: String },
+    /// It is not known who calls.
+    Unauthenticated,
+    /// Nobody has that login and password.
+    InvalidCredentials,
+    /// It is known who calls, and that they may not.
+    Forbidden,
+    /// It was tried too often of late; so many seconds later it may be tried again.
+    TooManyRequests { retry_after: i64 },
 }
 
 impl Refusal {
@@ -232,6 +251,11 @@ impl Refusal {
             Self::OrderNotPayable { .. } => Code::OrderNotPayable,
             Self::OrderNotCancellable { .. } => Code::OrderNotCancellable,
             Self::IdempotencyKeyReused { .. } => Code::IdempotencyKeyReused,
+            Self::LoginTaken { .. } => Code::LoginTaken,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::InvalidCredentials => Code::InvalidCredentials,
+            Self::Forbidden => Code::Forbidden,
+            Self::TooManyRequests { .. } => Code::TooManyRequests,
         }
     }
 
@@ -260,7 +284,10 @@ impl Refusal {
                 format!("product {product_id} exists already: leave the id out to get a new one")
             }
             Self::ProductArchived { product_ids } => {
-                format!("product {} is no longer sold: take it out", list(product_ids))
+                format!(
+                    "product {} is no longer sold: leave it out, or have it sold again first",
+                    list(product_ids)
+                )
             }
             Self::OrderNotFound { order_id } => {
                 format!("there is no order {order_id}: check the id")
@@ -279,11 +306,14 @@ impl Refusal {
             }
             Self::BalanceLimit { balance, limit } => {
                 let (balance, limit) = (money(*balance), money(*limit));
-                format!("a balance may hold {limit} at most and this one has {balance}: move less")
+                format!(
+                    "a balance may hold {limit} at most and this one has {balance}: move less, \
+                     or use some of it first"
+                )
             }
             Self::InsufficientStock { shortages } => {
                 let short: Vec<String> = shortages.iter().map(Shortage::to_string).collect();
-                format!("too little stock: {}: order fewer", short.join(", "))
+                format!("too little stock: {}: ask for fewer", short.join(", "))
             }
             Self::NotInCart { product_id } => {
                 format!("product {product_id} is not in the cart: look at what is")
@@ -324,6 +354,17 @@ impl Refusal {
             Self::IdempotencyKeyReused { key } => format!(
                 "the key {key} was used for another request: repeat that request, or take a new key"
             ),
+            Self::LoginTaken { login } => format!("the login {login} is taken: choose another"),
+            Self::Unauthenticated => {
+                "the token is missing, unknown or no longer good: log in to get one".to_owned()
+            }
+            Self::InvalidCredentials => {
+                "login or password is wrong: check both and try again".to_owned()
+            }
+            Self::Forbidden => "that is another customer's, or for admins only".to_owned(),
+            Self::TooManyRequests { retry_after } => {
+                format!("that was tried too often: try again in {retry_after} s")
+            }
         }
     }
 }

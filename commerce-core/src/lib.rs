@@ -39,11 +39,13 @@
     )
 )]
 
+mod access;
 mod audit;
 mod clock;
 mod command;
 mod engine;
 mod error;
+mod histogram;
 mod id;
 pub mod limits;
 mod model;
@@ -59,9 +61,13 @@ pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp}
 pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
 pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
+pub use histogram::{Distribution, Histogram};
 pub use id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
+};
+pub use model::access::{
+    Caller, Credentials, LoginAttempts, PasswordHash, Session, SessionRow, TokenHash,
 };
 pub use model::cart::{Cart, CartItem, CartLines};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
@@ -75,12 +81,12 @@ pub use model::wallet::{
 pub use money::{Currency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
 pub use rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, ArchiveProduct, CancelOrder, CartEdit,
-    ChargeBalance, ClaimCoupon, DebitBalance, EditCart, ExpireOrders, OrderItems, PayOrder,
-    PayWhen, PlaceOrder, UpdateProduct,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, CartEdit, ChargeBalance,
+    ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, NewLogin,
+    OpenSession, OrderItems, PayOrder, PayWhen, PlaceOrder, TryLogin, UpdateProduct,
 };
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
-pub use state::{Change, Needs, NextIds, Rows, Sale, State};
+pub use state::{Change, Needs, NextIds, Rows, Sale, SessionChange, State};
 pub use store::memory::MemoryStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{

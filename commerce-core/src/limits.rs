@@ -13,8 +13,9 @@ pub const MAX_BALANCE: Money = Money::from_minor(9_007_199_254_740_991);
 /// The most a unit of a product may cost; as [`MAX_AMOUNT`].
 pub const MAX_PRICE: Money = MAX_AMOUNT;
 
-/// The most units of a product in stock, and in one order line: a thousand million, so that the sum of
-/// all lines of an order, and of all sales of a product, stays far inside 64 bits.
+/// The most units of a product that are put into stock, and of one item of an order: a thousand
+/// million, so that the sum of all lines of an order, and of all sales of a product, stays far inside 64
+/// bits. Orders that are cancelled may bring stock above it.
 pub const MAX_STOCK: i64 = 1_000_000_000;
 
 /// The most different products in one order or cart. The longest order of a grocery year had 161
@@ -52,8 +53,28 @@ pub const DEFAULT_PAGE: usize = 20;
 pub const MAX_BATCH: usize = 1_024;
 
 /// The most order lines and the like that one commit takes on, so that a batch of huge orders stays
-/// within some megabytes and milliseconds.
+/// within some megabytes and milliseconds. What a command names by id only, as an order to be paid or a
+/// cart, counts as a usual one.
 pub const MAX_BATCH_WEIGHT: usize = 16_384;
 
 /// The most commands that wait. Callers beyond it are held back, so that memory is bounded.
 pub const MAX_QUEUE: usize = 8_192;
+
+/// The least characters of a password: what NIST asks for at least.
+pub const MIN_PASSWORD: usize = 8;
+
+/// The most characters of a password: any phrase, and no work worth mentioning to hash.
+pub const MAX_PASSWORD: usize = 128;
+
+/// How long a session lasts that a login opens: a day.
+pub const SESSION_SECONDS: i64 = 24 * 60 * 60;
+
+/// The longest a session may last that is opened without a password: a year.
+pub const MAX_SESSION_SECONDS: i64 = 366 * 24 * 60 * 60;
+
+/// How many logins may fail before the next one has to wait: what people who mistype need.
+pub const FREE_LOGIN_FAILURES: i64 = 5;
+
+/// The longest a login has to wait after failures: long enough to make guessing hopeless (a hundred
+/// tries a day), short enough that nobody is shut out by somebody else for good.
+pub const MAX_LOGIN_WAIT: i64 = 15 * 60;

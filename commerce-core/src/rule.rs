@@ -13,15 +13,16 @@ mod add_coupon;
 mod add_customer;
 mod add_product;
 mod adjust_stock;
-mod archive_product;
 mod cancel_order;
 mod charge_balance;
 mod claim_coupon;
 mod debit_balance;
 mod edit_cart;
 pub(crate) mod expire_orders;
+mod give_login;
 mod pay_order;
 mod place_order;
+mod sessions;
 mod settle;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -32,15 +33,16 @@ pub use add_coupon::AddCoupon;
 pub use add_customer::AddCustomer;
 pub use add_product::AddProduct;
 pub use adjust_stock::AdjustStock;
-pub use archive_product::ArchiveProduct;
 pub use cancel_order::CancelOrder;
 pub use charge_balance::ChargeBalance;
 pub use claim_coupon::ClaimCoupon;
 pub use debit_balance::DebitBalance;
 pub use edit_cart::{CartEdit, EditCart};
 pub use expire_orders::ExpireOrders;
+pub use give_login::{GiveLogin, NewLogin};
 pub use pay_order::PayOrder;
 pub use place_order::{OrderItems, PayWhen, PlaceOrder};
+pub use sessions::{CloseSession, OpenSession, TryLogin};
 pub use update_product::UpdateProduct;
 
 /// What the engine asks of every operation.
@@ -56,9 +58,9 @@ pub(crate) trait Rule {
     /// Decides, and changes the state when the answer is yes.
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal>;
 
-    /// About how many rows it touches.
+    /// About how many rows it touches, as far as the request tells.
     fn weight(&self) -> usize {
-        1
+        16
     }
 }
 
@@ -87,6 +89,18 @@ impl Needs {
     pub(crate) fn coupon(&mut self, state: &State, id: CouponId) {
         if !state.coupons.is_loaded(id) {
             self.coupons.insert(id);
+        }
+    }
+
+    pub(crate) fn login(&mut self, state: &State, login: &str) {
+        if !state.is_login_loaded(login) {
+            self.logins.insert(login.to_owned());
+        }
+    }
+
+    pub(crate) fn attempts(&mut self, state: &State, slot: u16) {
+        if !state.attempts.is_loaded(slot) {
+            self.attempts.insert(slot);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The shop: what an embedding program holds. Calls go through the engine, reads go to a snapshot.
 
+use crate::access::Passwords;
 use crate::audit::{AuditReport, audit};
 use crate::command::{Action, Command, Decision, Reply, Request};
 use crate::engine::{Engine, Pending, Stats};
@@ -19,6 +20,13 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Instants that far ahead can still be told.
+const MAX_PATIENCE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// How long a read waits for overdue orders to be released. They are shown as expired all the same; only
+/// their stock and coupons are seen later when somebody else writes for longer than that.
+const SWEEP_PATIENCE: Duration = Duration::from_millis(100);
+
 /// An order service on a store. Share it among as many threads as you like.
 ///
 /// Dropping it finishes what was submitted.
@@ -27,6 +35,7 @@ pub struct Shop {
     engine: Engine,
     clock: Arc<dyn Clock>,
     patience: Duration,
+    passwords: Passwords,
 }
 
 /// How a [`Shop`] is to be opened.
@@ -54,10 +63,10 @@ impl ShopBuilder {
     }
 
     /// How long a call waits for its turn before it is answered [`StoreError::Busy`]; 30 seconds
-    /// unless told otherwise.
+    /// unless told otherwise, a year at most.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { patience: patience.min(MAX_PATIENCE), ..self }
     }
 
     /// How long an unpaid order holds its stock, from a second to a week; 15 minutes unless told
@@ -71,7 +80,8 @@ impl ShopBuilder {
     pub fn open(self, store: impl Store + 'static) -> Shop {
         let store: Arc<dyn Store> = Arc::new(store);
         let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
-        Shop { store, engine, clock: self.clock, patience: self.patience }
+        let passwords = Passwords::default();
+        Shop { store, engine, clock: self.clock, patience: self.patience, passwords }
     }
 }
 
@@ -100,7 +110,10 @@ pub struct Ticket<A> {
 }
 
 impl<R: Request> Call<'_, R> {
-    /// Makes the call safe to repeat: with the same key it is answered as the first time.
+    /// Makes the call safe to repeat: with the same key it is answered as the first time. The key belongs
+    /// to the customer whose money, coupons, cart or order it is about, and to the shop itself when it is
+    /// about products, campaigns and new customers. [`ExpireOrders`] and calls about logins take no notice
+    /// of keys: repeated, they do no harm.
     pub fn key(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()), ..self }
     }
@@ -165,7 +178,7 @@ impl<A: TryFrom<Reply, Error = StoreError>> Ticket<A> {
 /// # Errors
 ///
 /// Each fails with [`Error::Refused`] when a rule says no, and with [`Error::Store`] when the service
-/// fails; the refusals are named at each.
+/// fails; the refusals are named at each, beside `idempotency_key_reused` that any may give.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Shop {
     /// A shop on a store, with the machine's clock and the usual settings.
@@ -179,7 +192,7 @@ impl Shop {
         ShopBuilder::default()
     }
 
-    /// Prepares a call, to be decided at the instant it is now.
+    /// Prepares a call, to be decided as of the instant it is now, whenever it is run.
     pub fn call<R: Request>(&self, request: R) -> Call<'_, R> {
         self.call_at(request, self.clock.now())
     }
@@ -256,11 +269,17 @@ impl Shop {
         self.call(CancelOrder { order_id: order }).key(key).run()
     }
 
-    /// Releases every order that was not paid in time, and names them.
+    /// Releases every order that was not paid in time, and names those it released itself: other calls
+    /// release what they find overdue as well.
     pub fn expire_orders(&self) -> Result<Vec<OrderId>, Error> {
+        self.sweep(self.patience)
+    }
+
+    fn sweep(&self, patience: Duration) -> Result<Vec<OrderId>, Error> {
         let mut expired = Vec::new();
         loop {
-            let batch = self.call(ExpireOrders).run()?;
+            let sweep = Command::new(ExpireOrders, self.now());
+            let batch = Outcome::<Vec<OrderId>>::of(self.engine.run(sweep, patience)).result?;
             let more = batch.len() >= EXPIRY_BATCH;
             expired.extend(batch);
             if !more {
@@ -279,15 +298,23 @@ impl Shop {
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Shop {
     /// A snapshot in which no overdue order holds stock or coupons any more. When they cannot be released
-    /// (a full disk, say), what can be read is still read.
+    /// now (others write, the disk is full), what can be read is still read.
     fn fresh(&self) -> Result<Box<dyn Snapshot + '_>, Error> {
         let snapshot = self.store.snapshot()?;
         if !snapshot.has_due_orders(self.now())? {
             return Ok(snapshot);
         }
         drop(snapshot);
-        let _ = self.expire_orders();
+        let _ = self.sweep(SWEEP_PATIENCE);
         Ok(self.store.snapshot()?)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.passwords
     }
 
     /// The store's currency.
@@ -409,7 +436,7 @@ impl Shop {
 
     /// One order.
     pub fn order(&self, id: OrderId) -> Result<Order, Error> {
-        let order = self.fresh()?.order(id)?;
+        let order = self.fresh()?.order(id)?.map(|order| order.at(self.now()));
         order.ok_or_else(|| Refusal::OrderNotFound { order_id: id }.into())
     }
 
@@ -418,7 +445,8 @@ impl Shop {
         let snapshot = self.fresh()?;
         let newest = account(&*snapshot, id)?.last_order.map_or(0, OrderId::get);
         let start = OrderId::new(page.start(newest)?);
-        let rows = snapshot.orders(id, start, page.rows())?;
+        let mut rows = snapshot.orders(id, start, page.rows())?;
+        rows = rows.into_iter().map(|order| order.at(self.now())).collect();
         Ok(Page::of(rows, page, |order| order.id.get()))
     }
 

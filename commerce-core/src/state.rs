@@ -5,9 +5,10 @@
 
 use crate::command::KeyRecord;
 use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Currency, CustomerId, EventId,
-    EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, OwnedCouponId, Product,
-    ProductId, StockMovement, StockMovementId, Timestamp,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, CustomerId,
+    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, Order, OrderId, OwnedCoupon,
+    OwnedCouponId, Product, ProductId, SessionRow, StockMovement, StockMovementId, Timestamp,
+    TokenHash,
 };
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -35,6 +36,10 @@ pub struct Needs {
     /// Pending orders whose time is over at this instant, the longest overdue first and at most
     /// [`EXPIRY_BATCH`](crate::limits::EXPIRY_BATCH) of them.
     pub due_orders: Option<Timestamp>,
+    /// Who has a login.
+    pub logins: BTreeSet<String>,
+    /// Counts of logins tried in vain, by slot.
+    pub attempts: BTreeSet<u16>,
     /// The next free ids of every kind.
     pub ids: bool,
 }
@@ -52,6 +57,8 @@ impl Needs {
             && self.orders.is_empty()
             && self.keys.is_empty()
             && self.due_orders.is_none()
+            && self.logins.is_empty()
+            && self.attempts.is_empty()
             && !self.ids
     }
 }
@@ -160,6 +167,19 @@ pub struct Sale {
     pub units: i64,
 }
 
+/// What happens to sessions, in that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// One begins.
+    Opened(SessionRow),
+    /// The one of that token ends.
+    Closed(TokenHash),
+    /// All of a customer end.
+    ClosedAll(CustomerId),
+    /// Those that have expired by then are forgotten.
+    Ended(Timestamp),
+}
+
 /// What was loaded for a batch of commands, and what they changed.
 #[derive(Debug)]
 pub struct State {
@@ -195,6 +215,14 @@ pub struct State {
     pub events: Vec<EventRow>,
     /// New sales.
     pub sales: Vec<Sale>,
+    /// Who has a login, as far as it was looked for.
+    logins: HashMap<String, Option<CustomerId>>,
+    /// Counts of logins tried in vain.
+    pub attempts: Rows<u16, LoginAttempts>,
+    /// New logins and passwords.
+    pub credentials: Vec<Credentials>,
+    /// Changes of sessions.
+    pub sessions: Vec<SessionChange>,
 }
 
 impl State {
@@ -218,6 +246,10 @@ impl State {
             stock_movements: Vec::new(),
             events: Vec::new(),
             sales: Vec::new(),
+            logins: HashMap::new(),
+            attempts: Rows::default(),
+            credentials: Vec::new(),
+            sessions: Vec::new(),
         }
     }
 
@@ -231,7 +263,32 @@ impl State {
             || self.coupons.has_changed()
             || self.owned_coupons.has_changed()
             || self.orders.has_changed()
+            || self.attempts.has_changed()
+            || !self.sessions.is_empty()
             || self.keys.values().any(|(_, change)| *change != Change::None)
+    }
+
+    /// Whether the login was looked for.
+    #[must_use]
+    pub fn is_login_loaded(&self, login: &str) -> bool {
+        self.logins.contains_key(login)
+    }
+
+    /// Takes in who has that login in the store.
+    pub fn login_loaded(&mut self, login: String, owner: Option<CustomerId>) {
+        self.logins.entry(login).or_insert(owner);
+    }
+
+    pub(crate) fn login_owner(&self, login: &str) -> Option<CustomerId> {
+        self.logins.get(login).copied().flatten()
+    }
+
+    /// Gives a login to a customer, in place of the one they had.
+    pub(crate) fn hand_login(&mut self, before: Option<&str>, login: &str, customer: CustomerId) {
+        if let Some(before) = before {
+            self.logins.insert(before.to_owned(), None);
+        }
+        self.logins.insert(login.to_owned(), Some(customer));
     }
 
     /// Whether the key was looked for.

@@ -3,9 +3,9 @@
 use crate::command::KeyRecord;
 use crate::state::{Needs, State};
 use crate::{
-    Account, CartLines, ChargeRow, Coupon, CouponId, Currency, Customer, CustomerId, EventId,
-    EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, Product, ProductId,
-    StockMovement, StoreError, Timestamp,
+    Account, CartLines, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer, CustomerId,
+    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, Product,
+    ProductId, Role, SessionRow, StockMovement, StoreError, Timestamp, TokenHash,
 };
 use std::sync::Arc;
 
@@ -90,6 +90,10 @@ pub trait Transaction {
 pub trait Snapshot {
     /// One customer with their money.
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError>;
+    /// What a customer logs in with, by that name.
+    fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError>;
+    /// The session of a token, and what its customer may do now.
+    fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError>;
     /// Customers by id, from `start` on.
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError>;
     /// One product.
@@ -172,11 +176,13 @@ pub enum Table {
     Events,
     Keys,
     Sales,
+    Credentials,
+    Sessions,
 }
 
 impl Table {
     /// Every table, those that others refer to first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -189,6 +195,8 @@ impl Table {
         Self::Events,
         Self::Keys,
         Self::Sales,
+        Self::Credentials,
+        Self::Sessions,
     ];
 }
 
@@ -208,6 +216,8 @@ pub enum Record {
     Event(EventRow),
     Key { key: Key, owner: CustomerId, record: KeyRecord },
     SalesCount(SalesCount),
+    Credentials(Credentials),
+    Session(SessionRow),
 }
 
 /// A kind of buckets of time, and how far it is filled.

@@ -265,8 +265,8 @@ fn the_price_is_the_shops_of_today_and_is_taken_off_the_balance() {
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let edit = CartEdit::Set(product, 2);
     world.shop.call(EditCart { customer_id: customer, edit }).run().unwrap();
-    let dearer =
-        UpdateProduct { product_id: product, name: None, price: Some(Money::from_minor(12)) };
+    let price = Some(Money::from_minor(12));
+    let dearer = UpdateProduct { price, ..UpdateProduct::new(product) };
     world.shop.call(dearer).run().unwrap();
     let order = world.shop.place_order(PlaceOrder::from_cart(customer), &key("a")).unwrap();
     assert_eq!(order.total, Money::from_minor(24));
@@ -324,9 +324,9 @@ fn an_order_keeps_its_prices_when_the_product_changes() {
     let order =
         world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
     let change = UpdateProduct {
-        product_id: product,
         name: Some("Coffee".to_owned()),
         price: Some(Money::from_minor(99)),
+        ..UpdateProduct::new(product)
     };
     world.shop.call(change).run().unwrap();
     assert_eq!(world.shop.order(order.id).unwrap(), order);
@@ -467,5 +467,31 @@ fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor() {
         );
     }
     assert_eq!(seen, (0..25).map(|place| 49 - 2 * place).collect::<Vec<i64>>());
+    world.assert_clean();
+}
+
+/// Whatever is added is added once, however often it is asked for with its key.
+#[test]
+fn what_is_added_with_a_key_is_added_once() {
+    let world = world();
+    let balance = Money::from_minor(1_000);
+    let add = || AddCustomer { balance, ..AddCustomer::new("Kim") };
+    let kim = world.shop.call(add()).key(&key("a")).run().unwrap();
+    let again = world.shop.call(add()).key(&key("a")).outcome();
+    assert_eq!((again.result.unwrap(), again.replayed), (kim.clone(), true));
+
+    let tea = || AddProduct::new("Tea", Money::from_minor(10), 5);
+    let product = world.shop.call(tea()).key(&key("b")).run().unwrap();
+    assert_eq!(world.shop.call(tea()).key(&key("b")).run().unwrap(), product);
+
+    let edit = CartEdit::Add(product.id, 2);
+    let edit = || EditCart { customer_id: kim.id, edit };
+    world.shop.call(edit()).key(&key("c")).run().unwrap();
+    let cart = world.shop.call(edit()).key(&key("c")).run().unwrap();
+    assert_eq!(cart.items[0].quantity, 2);
+
+    let page = PageRequest::default();
+    assert_eq!(world.shop.customers(&page).unwrap().items.len(), 1);
+    assert_eq!(world.shop.products(&page).unwrap().items.len(), 1);
     world.assert_clean();
 }

@@ -6,11 +6,12 @@
 mod common;
 
 use commerce_core::{
-    Action, AddCoupon, AddCustomer, AddProduct, AdjustStock, ArchiveProduct, BestSellersRequest,
-    CancelOrder, CartEdit, Charge, ChargeBalance, ClaimCoupon, CouponId, Currency, CustomerId,
-    DebitBalance, Discount, EditCart, ExpireOrders, Key, MemoryStore, Money, OrderId, OrderItems,
-    OwnedCouponId, PayOrder, PayWhen, PlaceOrder, ProductId, Record, Request, Shop, SqliteStore,
-    Store, Table, Ticket, Timestamp, UpdateProduct,
+    Action, AddCoupon, AddCustomer, AddProduct, AdjustStock, BestSellersRequest, CancelOrder,
+    CartEdit, Charge, ChargeBalance, ClaimCoupon, CloseSession, CouponId, Currency, CustomerId,
+    DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, MemoryStore, Money, NewLogin,
+    OpenSession, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PlaceOrder,
+    ProductId, Record, Request, Role, Shop, SqliteStore, Store, Table, Ticket, Timestamp,
+    TokenHash, TryLogin, UpdateProduct,
 };
 use common::{Gate, NOW, assert_clean};
 use proptest::prelude::*;
@@ -110,27 +111,59 @@ fn keeping() -> impl Strategy<Value = Action> {
     let name = || select(vec!["Tea", "", "a\u{7}b"]).prop_map(str::to_owned);
     prop_oneof![
         (prop::option::of(id()), name(), amount()).prop_map(|(id, name, balance)| {
-            AddCustomer { id: id.map(CustomerId::new), name, balance }.into()
+            let id = id.map(CustomerId::new);
+            AddCustomer { id, balance, ..AddCustomer::new(name) }.into()
         }),
         (prop::option::of(id()), name(), amount(), units()).prop_map(|(id, name, price, stock)| {
             AddProduct { id: id.map(ProductId::new), name, price, stock }.into()
         }),
-        (product(), prop::option::of(name()), prop::option::of(amount()))
-            .prop_map(|(product_id, name, price)| UpdateProduct { product_id, name, price }.into()),
+        (product(), prop::option::of(name()), prop::option::of(amount())).prop_map(
+            |(id, name, price)| UpdateProduct { name, price, ..UpdateProduct::new(id) }.into()
+        ),
         (product(), delta()).prop_map(|(product_id, delta)| AdjustStock {
             product_id,
             delta,
             reason: "count".into()
         }
         .into()),
-        product().prop_map(|product_id| ArchiveProduct { product_id }.into()),
+        product().prop_map(|product_id| UpdateProduct::archive(product_id).into()),
         add_coupon(),
+    ]
+}
+
+/// Logins that few names are given for, so that they are taken, handed on and tried in vain.
+fn access() -> impl Strategy<Value = Action> {
+    let name = || select(vec!["kim", "lee", "", "two words"]).prop_map(str::to_owned);
+    let token = || (0_u8..4).prop_map(|byte| TokenHash::new([byte; 32]));
+    let new = || {
+        let password = PasswordHash::new("$argon2id$v=19$...");
+        name().prop_map(move |login| NewLogin {
+            login,
+            password: password.clone(),
+            role: Role::Admin,
+        })
+    };
+    prop_oneof![
+        (customer(), new())
+            .prop_map(|(customer_id, login)| GiveLogin { customer_id, login }.into()),
+        new().prop_map(|login| {
+            AddCustomer { login: Some(login), ..AddCustomer::new("Choi") }.into()
+        }),
+        name().prop_map(|login| TryLogin { login }.into()),
+        (customer(), prop::option::of(name()), token(), 0_i64..3_000).prop_map(
+            |(customer_id, login, token, seconds)| {
+                let expires_at = NOW.plus_seconds(seconds);
+                OpenSession { customer_id, login, token, expires_at }.into()
+            }
+        ),
+        token().prop_map(|token| CloseSession { token }.into()),
     ]
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         2 => keeping(),
+        1 => access(),
         2 => (customer(), amount())
             .prop_map(|(customer_id, amount)| ChargeBalance { customer_id, amount }.into()),
         1 => (customer(), amount())
@@ -214,7 +247,10 @@ fn submitted<'a>(shop: &'a Shop, step: &Step) -> Box<dyn FnOnce() -> String + 'a
         Action::AddProduct(request) => go(shop, request, step),
         Action::UpdateProduct(request) => go(shop, request, step),
         Action::AdjustStock(request) => go(shop, request, step),
-        Action::ArchiveProduct(request) => go(shop, request, step),
+        Action::GiveLogin(request) => go(shop, request, step),
+        Action::TryLogin(request) => go(shop, request, step),
+        Action::OpenSession(request) => go(shop, request, step),
+        Action::CloseSession(request) => go(shop, request, step),
         Action::AddCoupon(request) => go(shop, request, step),
         Action::ChargeBalance(request) => go(shop, request, step),
         Action::DebitBalance(request) => go(shop, request, step),

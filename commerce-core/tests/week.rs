@@ -103,7 +103,7 @@ fn import(world: &World) -> usize {
         }
     }
     for CustomerRow { id, name, balance } in rows("customers.csv") {
-        match shop.call(AddCustomer { id: Some(id), name, balance }).run() {
+        match shop.call(AddCustomer { id: Some(id), balance, ..AddCustomer::new(name) }).run() {
             Err(error) if error.code() == Code::CustomerExists => known += 1,
             added => assert!(added.is_ok(), "{added:?}"),
         }

@@ -42,8 +42,11 @@ pub const fn status_of(code: Code) -> Status {
         Code::OrderNotCancellable => (409, 3, "The order cannot be cancelled"),
         Code::IdempotencyKeyReused => (422, 3, "The key was used for another request"),
         Code::ChargeDeclined => (402, 3, "The charge was declined"),
+        Code::LoginTaken => (409, 3, "The login is taken"),
         Code::Unauthenticated => (401, 3, "Who are you?"),
+        Code::InvalidCredentials => (401, 3, "Login or password is wrong"),
         Code::Forbidden => (403, 3, "Not allowed"),
+        Code::TooManyRequests => (429, 1, "Too many requests"),
         Code::Busy => (503, 1, "Busy"),
         Code::Storage => (503, 1, "The store failed"),
     };
@@ -114,7 +117,7 @@ mod tests {
             assert!((400..600).contains(&status.http), "{code}");
             assert!((1..=3).contains(&status.exit), "{code}");
             assert_eq!(status.exit == 1, code.is_retryable(), "{code}");
-            assert_eq!(status.http == 503, code.is_retryable(), "{code}");
+            assert_eq!(matches!(status.http, 429 | 503), code.is_retryable(), "{code}");
         }
     }
 

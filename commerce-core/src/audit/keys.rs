@@ -6,7 +6,8 @@ use super::problems::Problems;
 use crate::command::{Recorded, SHOP};
 use crate::store::Record;
 use crate::{
-    ChargeId, CustomerId, EntryKind, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    ChargeId, CouponId, CustomerId, EntryKind, Key, LedgerEntryId, OrderId, OwnedCouponId,
+    ProductId,
 };
 
 const CHECK: &str = "keys";
@@ -16,6 +17,7 @@ const CHECK: &str = "keys";
 pub(super) struct Keys {
     customers: ById<CustomerId, ()>,
     products: ById<ProductId, ()>,
+    coupons: ById<CouponId, ()>,
     owned_coupons: ById<OwnedCouponId, CustomerId>,
     orders: ById<OrderId, CustomerId>,
     charges: ById<ChargeId, CustomerId>,
@@ -27,6 +29,7 @@ impl Check for Keys {
         match record {
             Record::Account(account) => self.customers.push(account.customer.id, ()),
             Record::Product(product) => self.products.push(product.id, ()),
+            Record::Coupon(coupon) => self.coupons.push(coupon.id, ()),
             Record::OwnedCoupon(owned) => self.owned_coupons.push(owned.id, owned.customer_id),
             Record::Order(order) => self.orders.push(order.id, order.customer_id),
             Record::Charge(charge) => self.charges.push(charge.id, charge.customer_id),
@@ -52,6 +55,11 @@ impl Keys {
             Recorded::Debit(debit) => self.debits.get(debit.id),
             Recorded::OwnedCoupon(coupon) => self.owned_coupons.get(coupon.id),
             Recorded::Product(product) => self.products.get(product.id).map(|()| &SHOP),
+            Recorded::Coupon(coupon) => self.coupons.get(coupon.id).map(|()| &SHOP),
+            Recorded::Customer(customer) => self.customers.get(customer.id).map(|()| &SHOP),
+            Recorded::Cart(cart) => {
+                self.customers.get(cart.customer_id).map(|()| &cart.customer_id)
+            }
             Recorded::Refused(_) => return,
         };
         match whose {
@@ -75,6 +83,9 @@ fn what(answer: &Recorded) -> String {
         Recorded::Debit(debit) => format!("debit {}", debit.id),
         Recorded::OwnedCoupon(coupon) => format!("owned coupon {}", coupon.id),
         Recorded::Product(product) => format!("product {}", product.id),
+        Recorded::Coupon(coupon) => format!("coupon {}", coupon.id),
+        Recorded::Customer(customer) => named(customer.id),
+        Recorded::Cart(cart) => format!("the cart of {}", named(cart.customer_id)),
         Recorded::Refused(_) => "a refusal".to_owned(),
     }
 }

@@ -133,6 +133,8 @@ fn table(record: &Record) -> Table {
         Record::Event(_) => Table::Events,
         Record::Key { .. } => Table::Keys,
         Record::SalesCount(_) => Table::Sales,
+        Record::Credentials(_) => Table::Credentials,
+        Record::Session(_) => Table::Sessions,
     }
 }
 
@@ -157,6 +159,7 @@ fn a_sound_history_is_found_sound_and_every_row_is_counted() {
         ("carts", 1),
         ("charges", 2),
         ("coupons", 1),
+        ("credentials", 0),
         ("customers", 2),
         ("events", 4),
         ("keys", 14),
@@ -165,6 +168,7 @@ fn a_sound_history_is_found_sound_and_every_row_is_counted() {
         ("owned_coupons", 2),
         ("products", 2),
         ("sales", 3),
+        ("sessions", 0),
         ("stock_movements", 3),
     ];
     assert_eq!(checked.into_iter().collect::<Vec<_>>(), expected);

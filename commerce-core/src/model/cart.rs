@@ -1,14 +1,14 @@
 //! Carts: what a customer may order later. A cart reserves nothing.
 
 use crate::{CustomerId, Money, Product, ProductId, ProductStatus};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Product and quantity pairs, by product id.
 pub type CartLines = BTreeMap<ProductId, i64>;
 
 /// A cart with today's names, prices and stock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cart {
     /// Whose it is.
     pub customer_id: CustomerId,
@@ -19,7 +19,7 @@ pub struct Cart {
 }
 
 /// One product in a cart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CartItem {
     /// The product.
     pub product_id: ProductId,

@@ -43,7 +43,7 @@ impl Discount {
 }
 
 /// A campaign: a discount, how often it is given out, and when it can be claimed and used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coupon {
     /// The campaign's id.
     pub id: CouponId,

@@ -79,6 +79,15 @@ impl Order {
         Self { status, paid_at, cancelled_at, ..self.clone() }
     }
 
+    /// The order as it stands at `now`: one that was not paid in time is expired, swept or not.
+    #[must_use]
+    pub fn at(mut self, now: Timestamp) -> Self {
+        if self.is_due_at(now) {
+            self.status = OrderStatus::Expired;
+        }
+        self
+    }
+
     /// Whether it is a pending order whose time to be paid is over at `now`.
     #[must_use]
     pub fn is_due_at(&self, now: Timestamp) -> bool {

@@ -4,7 +4,7 @@ use crate::{ChargeId, Currency, CustomerId, LedgerEntryId, Money, OrderId, Times
 use serde::{Deserialize, Serialize};
 
 /// Who owns a balance, a cart, coupons and orders.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
     /// The customer's id.
     pub id: CustomerId,
@@ -19,7 +19,7 @@ pub struct Customer {
 }
 
 /// What a customer may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Acts for themselves.

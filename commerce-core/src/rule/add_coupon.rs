@@ -2,10 +2,10 @@
 
 use super::valid::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Answer, Context, SHOP};
 use crate::limits::MAX_COUPONS;
 use crate::state::State;
-use crate::{Coupon, Discount, Money, Refusal, Timestamp};
+use crate::{Coupon, CustomerId, Discount, Money, Refusal, Timestamp};
 use serde::Serialize;
 
 /// Starts a campaign.
@@ -26,6 +26,10 @@ pub struct AddCoupon {
 }
 
 impl Rule for AddCoupon {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(SHOP)
+    }
+
     fn needs(&self, _state: &State, _needs: &mut Needs) {}
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {

@@ -1,10 +1,11 @@
-//! Adding a customer, with money on the balance if an import brings some.
+//! Adding a customer, with money on the balance if an import brings some, and a login if they have one.
 
 use super::charge_balance::write_charge;
+use super::give_login::{NewLogin, write_login};
 use super::valid::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
-use crate::limits::MAX_BALANCE;
+use crate::command::{Answer, Context, SHOP};
+use crate::limits::MAX_AMOUNT;
 use crate::state::State;
 use crate::{Account, Customer, CustomerId, Money, Refusal, Role};
 use serde::Serialize;
@@ -18,31 +19,47 @@ pub struct AddCustomer {
     pub name: String,
     /// Money that is charged at once; zero for none.
     pub balance: Money,
+    /// What they log in with; nothing for now when absent.
+    pub login: Option<NewLogin>,
 }
 
 impl AddCustomer {
     /// A customer of that name, with the next free id and no money.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self { id: None, name: name.into(), balance: Money::ZERO }
+        Self { id: None, name: name.into(), balance: Money::ZERO, login: None }
     }
 }
 
 impl Rule for AddCustomer {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(SHOP)
+    }
+
     fn needs(&self, state: &State, needs: &mut Needs) {
         if let Some(id) = self.id {
             needs.account(state, id);
         }
+        if let Some(login) = &self.login {
+            needs.login(state, &login.login);
+        }
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
-        Checks::default()
+        let mut checks = Checks::default();
+        checks
             .integer(self.id.map_or(1, CustomerId::get), 1..=i64::MAX / 2, "/id")
             .text(&self.name, "/name")
-            .integer(self.balance.minor(), 0..=MAX_BALANCE.minor(), "/balance")
-            .done()?;
+            .integer(self.balance.minor(), 0..=MAX_AMOUNT.minor(), "/balance");
+        if let Some(login) = &self.login {
+            login.check(&mut checks);
+        }
+        checks.done()?;
         if let Some(id) = self.id.filter(|id| state.accounts.get(*id).is_some()) {
             return Err(Refusal::CustomerExists { customer_id: id });
+        }
+        if let Some(login) = &self.login {
+            login.is_free(state, self.id)?;
         }
 
         let id = match self.id {
@@ -67,7 +84,10 @@ impl Rule for AddCustomer {
         if self.balance > Money::ZERO {
             write_charge(state, id, self.balance, self.balance, context.now);
         }
-        Ok(Answer::Customer(customer))
+        match &self.login {
+            Some(login) => write_login(state, id, login),
+            None => Ok(Answer::Customer(customer)),
+        }
     }
 }
 

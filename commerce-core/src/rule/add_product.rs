@@ -3,10 +3,10 @@
 use super::adjust_stock::write_movement;
 use super::valid::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Answer, Context, SHOP};
 use crate::limits::{MAX_PRICE, MAX_STOCK};
 use crate::state::State;
-use crate::{Money, Product, ProductId, ProductStatus, Refusal};
+use crate::{CustomerId, Money, Product, ProductId, ProductStatus, Refusal};
 use serde::Serialize;
 
 /// Adds a product.
@@ -31,6 +31,10 @@ impl AddProduct {
 }
 
 impl Rule for AddProduct {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(SHOP)
+    }
+
     fn needs(&self, state: &State, needs: &mut Needs) {
         if let Some(id) = self.id {
             needs.product(state, id);

@@ -36,7 +36,7 @@ impl Rule for AdjustStock {
             .done()?;
         let available = state.known_product(self.product_id)?.stock;
         let stock = available.saturating_add(self.delta);
-        if stock > MAX_STOCK {
+        if self.delta > 0 && stock > MAX_STOCK {
             let detail = format!("stock is {available} and may reach {MAX_STOCK} at most");
             return Err(Refusal::invalid("/delta", detail));
         }
@@ -69,6 +69,20 @@ mod tests {
     use super::*;
     use crate::rule::testing::{World, code};
     use rstest::rstest;
+
+    /// Orders that were cancelled may have brought it there.
+    #[test]
+    fn stock_above_the_limit_can_be_taken_out() {
+        let mut world = World::default().with_product(3, 10, MAX_STOCK + 10);
+        let request = |delta| AdjustStock {
+            product_id: ProductId::new(3),
+            delta,
+            reason: "count".to_owned(),
+        };
+        assert_eq!(code(world.refused(request(1))), "invalid_request");
+        world.run(request(-4)).unwrap();
+        assert_eq!(world.stock(3), MAX_STOCK + 6);
+    }
 
     #[rstest]
     #[case::more(5, 15)]

@@ -32,6 +32,10 @@ pub enum CartEdit {
 }
 
 impl Rule for EditCart {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(self.customer_id)
+    }
+
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
         needs.cart(state, self.customer_id);

@@ -258,7 +258,10 @@ fn sum(lines: &[OrderLine]) -> Result<Money, Refusal> {
 }
 
 fn too_dear() -> Refusal {
-    Refusal::invalid("/items", format!("an order may cost {MAX_BALANCE} at most: order fewer"))
+    Refusal::invalid(
+        "/items",
+        format!("an order may cost {MAX_BALANCE} minor units at most: order fewer"),
+    )
 }
 
 /// Names every product that is short.

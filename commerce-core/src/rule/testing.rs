@@ -44,6 +44,14 @@ pub(crate) fn code(refusal: Refusal) -> &'static str {
 }
 
 impl World {
+    /// Nobody has these logins.
+    pub(crate) fn with_logins(mut self, logins: &[&str]) -> Self {
+        for login in logins {
+            self.state.login_loaded((*login).to_owned(), None);
+        }
+        self
+    }
+
     pub(crate) fn with_customer(mut self, id: i64, balance: i64) -> Self {
         let id = CustomerId::new(id);
         self.state.reserve_customer_id(id);

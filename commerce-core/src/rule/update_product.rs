@@ -1,14 +1,15 @@
-//! Changing a product's name or price. Orders keep what they were placed with.
+//! Changing a product: its name, its price, whether it is sold. Orders keep what they were placed with.
 
 use super::valid::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Answer, Context, SHOP};
 use crate::limits::MAX_PRICE;
 use crate::state::State;
-use crate::{Money, ProductId, Refusal};
+use crate::{CustomerId, Money, ProductId, ProductStatus, Refusal};
 use serde::Serialize;
 
-/// Changes a product's name, price or both.
+/// Changes a product. One that is archived, hidden from lists and from ordering, is first taken back
+/// (at the latest with the same call) before anything else about it changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpdateProduct {
     /// Which product.
@@ -17,18 +18,37 @@ pub struct UpdateProduct {
     pub name: Option<String>,
     /// The new price; the old one stays when absent.
     pub price: Option<Money>,
+    /// Whether it is sold from now on; as before when absent.
+    pub status: Option<ProductStatus>,
+}
+
+impl UpdateProduct {
+    /// A change of nothing yet.
+    #[must_use]
+    pub fn new(product_id: ProductId) -> Self {
+        Self { product_id, name: None, price: None, status: None }
+    }
+
+    /// Takes a product off the shelves. Archived already, it stays so.
+    #[must_use]
+    pub fn archive(product_id: ProductId) -> Self {
+        Self { status: Some(ProductStatus::Archived), ..Self::new(product_id) }
+    }
 }
 
 impl Rule for UpdateProduct {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(SHOP)
+    }
+
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.product(state, self.product_id);
     }
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
         let mut checks = Checks::default();
-        checks.that(self.name.is_some() || self.price.is_some(), "", || {
-            "give a new name, a new price, or both".to_owned()
-        });
+        let something = self.name.is_some() || self.price.is_some() || self.status.is_some();
+        checks.that(something, "", || "give a new name, price or status".to_owned());
         if let Some(name) = &self.name {
             checks.text(name, "/name");
         }
@@ -36,13 +56,19 @@ impl Rule for UpdateProduct {
             checks.integer(price.minor(), 1..=MAX_PRICE.minor(), "/price");
         }
         checks.done()?;
-        state.active_product(self.product_id)?;
+        match (self.status, &self.name, self.price) {
+            (Some(ProductStatus::Active), ..) | (Some(_), None, None) => {
+                state.known_product(self.product_id)?
+            }
+            _ => state.active_product(self.product_id)?,
+        };
 
         state.change_product(self.product_id, |product| {
             if let Some(name) = &self.name {
                 product.name.clone_from(name);
             }
             product.price = self.price.unwrap_or(product.price);
+            product.status = self.status.unwrap_or(product.status);
         })
     }
 }
@@ -56,16 +82,29 @@ mod tests {
     #[test]
     fn what_is_not_named_stays() {
         let mut world = World::default().with_product(3, 10, 10);
-        let request = UpdateProduct {
-            product_id: ProductId::new(3),
-            name: None,
-            price: Some(Money::from_minor(12)),
-        };
+        let price = Some(Money::from_minor(12));
+        let request = UpdateProduct { price, ..UpdateProduct::new(ProductId::new(3)) };
         let Ok(Answer::Product(product)) = world.run(request) else { panic!() };
         assert_eq!(
             (product.price.minor(), product.name.as_str(), product.stock),
             (12, "Product 3", 10)
         );
+    }
+
+    #[test]
+    fn an_archived_product_keeps_its_stock_and_may_come_back() {
+        let mut world = World::default().with_product(3, 10, 10);
+        let id = ProductId::new(3);
+        for _ in 0..2 {
+            let Ok(Answer::Product(product)) = world.run(UpdateProduct::archive(id)) else {
+                panic!()
+            };
+            assert_eq!((product.status, product.stock), (ProductStatus::Archived, 10));
+        }
+        let status = Some(ProductStatus::Active);
+        let back = UpdateProduct { status, name: Some("Tea".to_owned()), ..UpdateProduct::new(id) };
+        let Ok(Answer::Product(product)) = world.run(back) else { panic!() };
+        assert_eq!((product.is_active(), product.name.as_str()), (true, "Tea"));
     }
 
     #[rstest]
@@ -82,9 +121,9 @@ mod tests {
     ) {
         let mut world = World::default().with_product(3, 10, 10).with_archived(4);
         let request = UpdateProduct {
-            product_id: ProductId::new(id),
             name: name.map(str::to_owned),
             price: price.map(Money::from_minor),
+            ..UpdateProduct::new(ProductId::new(id))
         };
         assert_eq!(code(world.refused(request)), refused);
     }

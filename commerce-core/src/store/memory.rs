@@ -2,19 +2,22 @@
 
 use crate::command::KeyRecord;
 use crate::limits::EXPIRY_BATCH;
-use crate::state::{Needs, NextIds, State};
+use crate::state::{Needs, NextIds, SessionChange, State};
 use crate::store::{
     LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,
 };
 use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Currency, Customer, CustomerId,
-    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OrderStatus, OwnedCoupon,
-    OwnedCouponId, Product, ProductId, StockMovement, StockMovementId, StoreError, Timestamp,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
+    CustomerId, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, Order, OrderId,
+    OrderStatus, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow, StockMovement,
+    StockMovementId, StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// A store that is gone with its process.
+///
+/// Who holds a snapshot of it keeps writers waiting.
 ///
 /// ```
 /// use commerce_core::{AddCustomer, Currency, MemoryStore, Shop};
@@ -43,6 +46,10 @@ struct Tables {
     events: BTreeMap<EventId, EventRow>,
     keys: BTreeMap<(Key, CustomerId), KeyRecord>,
     sales: BTreeMap<(Timestamp, ProductId), i64>,
+    credentials: BTreeMap<CustomerId, Credentials>,
+    sessions: BTreeMap<TokenHash, SessionRow>,
+    session_changes: Vec<SessionChange>,
+    attempts: BTreeMap<u16, LoginAttempts>,
 }
 
 impl MemoryStore {
@@ -114,6 +121,13 @@ impl Transaction for MemoryTransaction<'_> {
             let record = tables.keys.get(&(key.clone(), *owner)).cloned();
             state.key_loaded(key.clone(), *owner, record);
         }
+        for login in &needs.logins {
+            let owner = tables.credentials.values().find(|known| known.login == *login);
+            state.login_loaded(login.clone(), owner.map(|known| known.customer_id));
+        }
+        for slot in &needs.attempts {
+            state.attempts.loaded(*slot, tables.attempts.get(slot).copied());
+        }
         if let Some(now) = needs.due_orders {
             state.due_orders = Some(tables.load_due_orders(now, state));
         }
@@ -156,6 +170,11 @@ impl Transaction for MemoryTransaction<'_> {
             let units = changes.sales.entry((sale.paid_at, sale.product_id)).or_default();
             *units = units.saturating_add(sale.units);
         }
+        let credentials = state.credentials.iter();
+        changes.credentials.extend(credentials.map(|row| (row.customer_id, row.clone())));
+        changes.session_changes.clone_from(&state.sessions);
+        let attempts = state.attempts.changed();
+        changes.attempts.extend(attempts.into_iter().map(|(row, _)| (row.slot, *row)));
         self.changes = Some(changes);
         Ok(())
     }
@@ -175,6 +194,11 @@ impl Transaction for MemoryTransaction<'_> {
         tables.ledger.extend(changes.ledger);
         tables.events.extend(changes.events);
         tables.keys.extend(changes.keys);
+        tables.credentials.extend(changes.credentials);
+        tables.attempts.extend(changes.attempts);
+        for change in changes.session_changes {
+            tables.change_sessions(change);
+        }
         for (bucket, units) in changes.sales {
             let count = tables.sales.entry(bucket).or_default();
             *count = count.saturating_add(units);
@@ -185,6 +209,21 @@ impl Transaction for MemoryTransaction<'_> {
 }
 
 impl Tables {
+    fn change_sessions(&mut self, change: SessionChange) {
+        match change {
+            SessionChange::Opened(row) => {
+                self.sessions.insert(row.token, row);
+            }
+            SessionChange::Closed(token) => {
+                self.sessions.remove(&token);
+            }
+            SessionChange::ClosedAll(customer) => {
+                self.sessions.retain(|_, row| row.customer_id != customer);
+            }
+            SessionChange::Ended(now) => self.sessions.retain(|_, row| now < row.expires_at),
+        }
+    }
+
     fn load_due_orders(&self, now: Timestamp, state: &mut State) -> Vec<OrderId> {
         let mut due: Vec<_> = self.orders.values().filter(|order| order.is_due_at(now)).collect();
         due.sort_by_key(|order| (order.expires_at, order.id));
@@ -222,6 +261,16 @@ struct MemorySnapshot<'a>(RwLockReadGuard<'a, Tables>);
 impl Snapshot for MemorySnapshot<'_> {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
         Ok(self.0.accounts.get(&id).cloned())
+    }
+
+    fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
+        Ok(self.0.credentials.values().find(|known| known.login == login).cloned())
+    }
+
+    fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
+        let Some(session) = self.0.sessions.get(&token) else { return Ok(None) };
+        let account = self.0.accounts.get(&session.customer_id);
+        Ok(account.map(|account| (*session, account.customer.role)))
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
@@ -278,6 +327,9 @@ impl Snapshot for MemorySnapshot<'_> {
         start: OrderId,
         limit: usize,
     ) -> Result<Vec<Order>, StoreError> {
+        if self.0.orders.get(&start).is_none_or(|order| order.customer_id != customer) {
+            return Ok(Vec::new());
+        }
         let mine = self.0.orders.range(..=start).rev().map(|(_, order)| order);
         Ok(mine.filter(|order| order.customer_id == customer).take(limit).cloned().collect())
     }
@@ -289,6 +341,9 @@ impl Snapshot for MemorySnapshot<'_> {
         limit: usize,
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError> {
+        if self.0.ledger.get(&start).is_none_or(|entry| entry.customer_id != customer) {
+            return Ok(Vec::new());
+        }
         let mine = self.0.ledger.range(..=start).rev().map(|(_, entry)| entry);
         let wanted = |entry: &&LedgerEntry| {
             entry.customer_id == customer
@@ -365,6 +420,12 @@ impl Snapshot for MemorySnapshot<'_> {
                     let (start, product_id) = (*start, *product_id);
                     visit(Record::SalesCount(SalesCount { seconds: 1, start, product_id, units }));
                 }
+            }
+            Table::Credentials => {
+                tables.credentials.values().cloned().map(Record::Credentials).for_each(visit);
+            }
+            Table::Sessions => {
+                tables.sessions.values().copied().map(Record::Session).for_each(visit);
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The store in one SQLite file: the default, for any number of processes on one machine.
 
-use crate::store::sqlite::connection::{Opener, Pool, Role};
+use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Pool, Role};
 use crate::store::sqlite::read::SqliteSnapshot;
 use crate::store::sqlite::ticket::{Ticket, TicketOffice};
 use crate::store::sqlite::transaction::SqliteTransaction;
@@ -8,9 +8,10 @@ use crate::store::{Snapshot, Store, Transaction};
 use crate::{Currency, StoreError};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+mod access;
 mod apply;
 mod backup;
 mod connection;
@@ -69,8 +70,9 @@ impl SqliteStore {
 
     fn open_with(path: &Path, wanted: Option<Currency>) -> Result<Self, StoreError> {
         let path = connection::prepare_file(path)?;
-        let tickets = TicketOffice::open(&path)?;
         let opener = Opener::new(&path);
+        opener.recognise()?;
+        let tickets = TicketOffice::open(&path)?;
         let (writer, currency) = match opener.open(Role::Writer).and_then(schema::ready) {
             Ok(Some(ready)) => ready,
             // A new file, an old version, or one that another process is making right now. Turning a
@@ -102,7 +104,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when the file is there already or cannot be written,
-    /// [`StoreError::Busy`] when the store changes faster than it can be copied.
+    /// [`StoreError::Busy`] when others keep the store locked.
     pub fn backup(
         &self,
         to: &Path,
@@ -118,15 +120,25 @@ impl Store for SqliteStore {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        self.begin_with(self.tickets.wait()?)
+        let slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.begin_with(slot, self.tickets.wait()?, BUSY_TIMEOUT)
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
-        self.tickets.get()?.map(|ticket| self.begin_with(ticket)).transpose()
+        let slot = match self.writer.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        let Some(ticket) = self.tickets.get()? else { return Ok(None) };
+        match self.begin_with(slot, ticket, Duration::ZERO) {
+            Err(StoreError::Busy) => Ok(None),
+            begun => begun.map(Some),
+        }
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        let connection = self.readers.get().map_err(|_| StoreError::Busy)?;
+        let connection = self.readers.get().map_err(|_| self.opener.why_none())?;
         Ok(Box::new(SqliteSnapshot::begin(connection)?))
     }
 }
@@ -134,13 +146,14 @@ impl Store for SqliteStore {
 impl SqliteStore {
     fn begin_with<'a>(
         &'a self,
+        mut slot: MutexGuard<'a, Option<Connection>>,
         ticket: Ticket<'a>,
+        patience: Duration,
     ) -> Result<Box<dyn Transaction + 'a>, StoreError> {
-        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = match slot.take() {
             Some(connection) => connection,
             None => self.opener.open(Role::Writer)?,
         };
-        Ok(Box::new(SqliteTransaction::begin(connection, slot, ticket)?))
+        Ok(Box::new(SqliteTransaction::begin(connection, slot, ticket, patience)?))
     }
 }

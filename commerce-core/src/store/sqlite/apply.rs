@@ -1,6 +1,6 @@
 //! Saving what a batch has changed, kind by kind, those that others refer to first.
 
-use super::sales;
+use super::{access, sales};
 use crate::state::{Change, State};
 use crate::{Coupon, Discount, Money, Order, OrderStatus, StoreError};
 use rusqlite::{CachedStatement, Connection, params};
@@ -21,6 +21,7 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     events(db, state)?;
     carts(db, state)?;
     keys(db, state)?;
+    access::apply(db, state)?;
     sales::apply(db, &state.sales)
 }
 
@@ -31,13 +32,12 @@ fn accounts(db: &Connection, state: &State) -> Result<(), StoreError> {
             Change::Inserted => db
                 .prepare_cached(
                     "INSERT INTO customers
-                     (id, name, login, role, created_at, balance, last_entry, last_order)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                     (id, name, role, created_at, balance, last_entry, last_order)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     customer.id,
                     customer.name,
-                    customer.login,
                     customer.role,
                     customer.created_at,
                     account.balance,

@@ -2,9 +2,10 @@
 //! given its name in one step.
 
 use super::connection::{Opener, Role};
+use super::schema;
 use crate::StoreError;
-use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,12 +40,16 @@ pub(super) fn backup(
     let mut name = to.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
-    if part.exists() {
-        let text = format!(
-            "{} is there: another backup is at work, or one was killed and it can be removed",
-            part.display()
-        );
-        return Err(StoreError::Unavailable(text));
+    // Only who has made it may go on: two backups to one name would spoil each other's copy.
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
+        Ok(file) => drop(file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(StoreError::Unavailable(format!(
+                "{} is there: another backup is at work, or one was killed and it can be removed",
+                part.display()
+            )));
+        }
+        Err(error) => return Err(unavailable(&part, &error)),
     }
     let done = copy(opener, &part, progress)
         .and_then(|()| check(&part))
@@ -64,9 +69,7 @@ fn copy(
     let from = opener.open(Role::Reader)?;
     // One read transaction over all steps: other processes may write meanwhile and nothing starts anew.
     from.execute_batch("BEGIN; SELECT id FROM store;")?;
-    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
-    drop(new.map_err(|error| unavailable(part, &error))?);
-    let mut to = Connection::open(part)?;
+    let mut to = open_part(part)?;
     let backup = Backup::new(&from, &mut to)?;
     let mut waited = 0_u32;
     loop {
@@ -89,9 +92,21 @@ fn copy(
 }
 
 fn check(part: &Path) -> Result<(), StoreError> {
-    let copy = Connection::open(part)?;
+    let copy = open_part(part)?;
     let found: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(StoreError::Unsound(format!("the copy: {found}"))) }
+    if found != "ok" {
+        return Err(StoreError::Unsound(format!("the copy: {found}")));
+    }
+    if schema::identify(&copy)? != schema::VERSION {
+        return Err(StoreError::Unsound("the copy is of another version".to_owned()));
+    }
+    Ok(())
+}
+
+/// Opens the copy, and never makes one.
+fn open_part(part: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Ok(Connection::open_with_flags(part, flags)?)
 }
 
 /// On disk first, then by its name, then the name on disk.

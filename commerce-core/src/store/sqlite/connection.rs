@@ -1,5 +1,6 @@
 //! Opening connections: every setting that correctness rests on, set and read back, in one place.
 
+use super::schema;
 use crate::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -7,10 +8,11 @@ use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long SQLite waits for others who hold the file without a ticket, like a database shell.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a read waits for a connection of the pool.
 const POOL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,17 +50,39 @@ pub(super) enum Role {
 #[derive(Clone, Debug)]
 pub(super) struct Opener {
     path: PathBuf,
+    /// Why the pool could not open the last one: it says itself only that it waited in vain.
+    last_failure: Arc<Mutex<Option<StoreError>>>,
 }
 
 impl Opener {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), last_failure: Arc::default() }
     }
 
-    pub(super) fn open(&self, role: Role) -> Result<Connection, StoreError> {
+    fn bare(&self) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        Ok(connection)
+    }
+
+    /// Looks whether the file is ours, before anything is done to it or beside it.
+    pub(super) fn recognise(&self) -> Result<(), StoreError> {
+        match schema::identify(&self.bare()?) {
+            // Another process is making it ours right now.
+            Ok(_) | Err(StoreError::Busy) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Why no connection could be opened of late, or that all are in use.
+    pub(super) fn why_none(&self) -> StoreError {
+        let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take().unwrap_or(StoreError::Busy)
+    }
+
+    pub(super) fn open(&self, role: Role) -> Result<Connection, StoreError> {
+        let connection = self.bare()?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -89,7 +113,10 @@ impl r2d2::ManageConnection for Opener {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        self.open(Role::Reader)
+        let opened = self.open(Role::Reader);
+        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) =
+            opened.as_ref().err().cloned();
+        opened
     }
 
     fn is_valid(&self, _connection: &mut Connection) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Loading what a batch may touch: each kind by its own prepared statement.
 
-use super::read;
 use super::rows::{self, ACCOUNT, COUPON, OWNED_COUPON, PRODUCT};
+use super::{access, read};
 use crate::StoreError;
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, NextIds, Rows, State};
@@ -25,6 +25,7 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     load_carts(db, needs, state)?;
     load_claims(db, needs, state)?;
     load_keys(db, needs, state)?;
+    access::load(db, needs, state)?;
     for id in &needs.orders {
         state.orders.loaded(*id, read::order(db, *id)?);
     }

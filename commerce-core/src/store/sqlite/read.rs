@@ -3,11 +3,12 @@
 use super::apply::first_line;
 use super::connection::Pooled;
 use super::rows::{self, ACCOUNT, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT};
-use super::{sales, scan};
+use super::{access, sales, scan};
 use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
-    Account, CartLines, Coupon, CouponId, Customer, CustomerId, EventId, EventRow, LedgerEntry,
-    LedgerEntryId, Order, OrderId, OwnedCoupon, Product, ProductId, StoreError, Timestamp,
+    Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, EventId, EventRow,
+    LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, Product, ProductId, Role, SessionRow,
+    StoreError, Timestamp, TokenHash,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -89,6 +90,14 @@ impl Snapshot for SqliteSnapshot {
         one(&self.0, &sql, [id], rows::account)
     }
 
+    fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
+        access::credentials(&self.0, login)
+    }
+
+    fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
+        access::session(&self.0, token)
+    }
+
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
         from(&self.0, "customers", ACCOUNT, start.get(), limit, rows::customer)
     }
@@ -146,7 +155,8 @@ impl Snapshot for SqliteSnapshot {
             && let Some(order) = next.map(|id| order(&self.0, id)).transpose()?.flatten()
             && order.customer_id == customer
         {
-            next = order.previous;
+            // A chain goes back; one that does not is damaged and would never end.
+            next = order.previous.filter(|previous| *previous < order.id);
             orders.push(order);
         }
         Ok(orders)
@@ -167,7 +177,7 @@ impl Snapshot for SqliteSnapshot {
                 next.map(|id| one(&self.0, &sql, [id], rows::ledger_entry)).transpose()?.flatten()
             && entry.customer_id == customer
         {
-            next = entry.previous;
+            next = entry.previous.filter(|previous| *previous < entry.id);
             if filter == LedgerFilter::All || entry.as_payment().is_some() {
                 entries.push(entry);
             }

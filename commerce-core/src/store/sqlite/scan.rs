@@ -4,9 +4,9 @@ use super::apply::first_line;
 use super::rows::{
     self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, MOVEMENT, ORDER, OWNED_COUPON, PRODUCT,
 };
-use super::sales;
+use super::{access, sales};
 use crate::store::{Record, Table};
-use crate::{Order, OrderId, StoreError};
+use crate::{Order, OrderId, StoreError, TokenHash};
 use rusqlite::{Connection, Row};
 
 type Visit<'a> = &'a mut dyn FnMut(Record);
@@ -55,6 +55,18 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
             })
         }
         Table::Sales => sales::scan(db, visit),
+        Table::Credentials => {
+            let sql = format!("{} ORDER BY 1", access::CREDENTIALS);
+            each(db, &sql, visit, |row| access::credentials_row(row).map(Record::Credentials))
+        }
+        Table::Sessions => {
+            let sql =
+                "SELECT customer_id, created_at, expires_at, token FROM sessions ORDER BY token";
+            each(db, sql, visit, |row| {
+                let token = TokenHash::new(row.get(3)?);
+                access::session_row(row, token).map(Record::Session)
+            })
+        }
     }
 }
 

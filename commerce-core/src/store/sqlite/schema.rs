@@ -7,11 +7,11 @@ use rusqlite::Connection;
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// What leads from each version to the next, from an empty file on.
-const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 1;
-const _: () = assert!(MIGRATIONS.len() == 1, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 2;
+const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
 
 /// Brings the file to [`VERSION`] in one transaction, and answers the store's currency; `currency` is
 /// what a new store gets.
@@ -60,7 +60,7 @@ fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
 }
 
 /// The version of a file that is ours or empty.
-fn identify(connection: &Connection) -> Result<i64, StoreError> {
+pub(super) fn identify(connection: &Connection) -> Result<i64, StoreError> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;

@@ -35,8 +35,14 @@ impl TicketOffice {
 
     /// Waits for the turn, however long it takes: callers who will not wait leave the queue instead.
     pub(super) fn wait(&self) -> Result<Ticket<'_>, StoreError> {
-        self.0.lock().map_err(|error| taking_turns(&error))?;
-        Ok(Ticket(&self.0))
+        loop {
+            match self.0.lock() {
+                Ok(()) => return Ok(Ticket(&self.0)),
+                // A signal that the program handles; the turn is still to be waited for.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(taking_turns(&error)),
+            }
+        }
     }
 
     /// A ticket within a time that a person bears: for opening a store, where no queue has a deadline.

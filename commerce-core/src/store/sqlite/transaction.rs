@@ -8,6 +8,7 @@ use crate::state::{Needs, State};
 use crate::store::Transaction;
 use rusqlite::Connection;
 use std::sync::MutexGuard;
+use std::time::Duration;
 
 pub(super) struct SqliteTransaction<'a> {
     /// `None` once the transaction has ended.
@@ -22,7 +23,9 @@ impl<'a> SqliteTransaction<'a> {
         connection: Connection,
         mut slot: MutexGuard<'a, Option<Connection>>,
         ticket: Ticket<'a>,
+        patience: Duration,
     ) -> Result<Self, StoreError> {
+        connection.busy_timeout(patience)?;
         match run(&connection, "BEGIN IMMEDIATE") {
             Ok(_) => Ok(Self { connection: Some(connection), slot, _ticket: ticket }),
             Err(error) => {

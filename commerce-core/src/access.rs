@@ -1,0 +1,134 @@
+//! How callers become known: passwords, tokens, and the calls of a [`Shop`] about them.
+//!
+//! This is the one place of the library that draws randomness: rules get hashes and decide on them.
+
+use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
+use crate::rule::{CloseSession, GiveLogin, NewLogin, OpenSession, TryLogin};
+use crate::{
+    AddCustomer, Caller, Customer, CustomerId, Error, Refusal, Role, Session, Shop, StoreError,
+    TokenHash,
+};
+pub(crate) use password::Passwords;
+use sha2::{Digest, Sha256};
+
+mod password;
+
+/// What every token begins with, so that scanners for leaked secrets know one when they see it.
+const TOKEN_PREFIX: &str = "cs_";
+
+/// Random bytes of a token: 256 bits, beyond any guessing.
+const TOKEN_BYTES: usize = 32;
+
+/// Calls about who may call.
+///
+/// # Errors
+///
+/// As all calls; the refusals are named at each. Passwords are hashed two at a time; when too many wait
+/// for that, the refusal is `too_many_requests`.
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+impl Shop {
+    /// Adds a customer who can log in.
+    ///
+    /// Refused as `invalid_request`, `login_taken`, `too_many_requests`.
+    pub fn register(
+        &self,
+        name: &str,
+        login: &str,
+        password: &str,
+        role: Role,
+    ) -> Result<Customer, Error> {
+        let login = self.new_login(login, password, role)?;
+        self.call(AddCustomer { login: Some(login), ..AddCustomer::new(name) }).run()
+    }
+
+    /// Lets a customer log in by that name and password, in that role. Sessions of theirs end.
+    ///
+    /// Refused as `invalid_request`, `customer_not_found`, `login_taken`, `too_many_requests`.
+    pub fn give_login(
+        &self,
+        customer: CustomerId,
+        login: &str,
+        password: &str,
+        role: Role,
+    ) -> Result<Customer, Error> {
+        let login = self.new_login(login, password, role)?;
+        self.call(GiveLogin { customer_id: customer, login }).run()
+    }
+
+    fn new_login(&self, login: &str, password: &str, role: Role) -> Result<NewLogin, Error> {
+        let length = password.chars().count();
+        if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&length) {
+            let detail = format!(
+                "password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters, not {length}"
+            );
+            return Err(Refusal::invalid("/password", detail).into());
+        }
+        let password = self.passwords().hash(password)?;
+        Ok(NewLogin { login: login.to_owned(), password, role })
+    }
+
+    /// Opens a session for whoever knows the password. A login that nobody has is answered like a wrong
+    /// password, after the same work.
+    ///
+    /// Each try that fails makes the next one of that login wait, twice as long each time after the
+    /// first few, at every process that shares the store.
+    ///
+    /// Refused as `invalid_credentials`, `too_many_requests`.
+    pub fn log_in(&self, login: &str, password: &str) -> Result<Session, Error> {
+        // Counted before it is known whether it fails, or many tries at once would count as one.
+        self.call(TryLogin { login: login.to_owned() }).run()?;
+        let known = self.store().snapshot()?.credentials(login)?;
+        let hash = known.as_ref().map(|known| &known.password);
+        let matches = self.passwords().matches(password, hash)?;
+        match known.filter(|_| matches) {
+            Some(known) => {
+                self.begin_session(known.customer_id, Some(login.to_owned()), SESSION_SECONDS)
+            }
+            None => Err(Refusal::InvalidCredentials.into()),
+        }
+    }
+
+    /// Opens a session of so many seconds without a password: for whoever holds the store itself.
+    ///
+    /// Refused as `customer_not_found`.
+    pub fn open_session(&self, customer: CustomerId, seconds: i64) -> Result<Session, Error> {
+        self.begin_session(customer, None, seconds)
+    }
+
+    fn begin_session(
+        &self,
+        customer_id: CustomerId,
+        login: Option<String>,
+        seconds: i64,
+    ) -> Result<Session, Error> {
+        let token = random_token()?;
+        let expires_at = self.now().plus_seconds(seconds);
+        let token_hash = hash_of(&token);
+        self.call(OpenSession { customer_id, login, token: token_hash, expires_at }).run()?;
+        Ok(Session { token, customer_id, expires_at })
+    }
+
+    /// Ends the session of a token. Ended already, it stays so.
+    pub fn log_out(&self, token: &str) -> Result<(), Error> {
+        self.call(CloseSession { token: hash_of(token) }).run()
+    }
+
+    /// Whose token it is. Refused as `unauthenticated` when it is nobody's, or no longer good.
+    pub fn caller(&self, token: &str) -> Result<Caller, Error> {
+        let session = self.store().snapshot()?.session(hash_of(token))?;
+        let good = session.filter(|(session, _)| self.now() < session.expires_at);
+        let caller = good.map(|(session, role)| Caller { customer_id: session.customer_id, role });
+        caller.ok_or_else(|| Refusal::Unauthenticated.into())
+    }
+}
+
+fn random_token() -> Result<String, StoreError> {
+    let mut bytes = [0; TOKEN_BYTES];
+    let drawn = getrandom::fill(&mut bytes);
+    drawn.map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
+    Ok(bytes.iter().fold(TOKEN_PREFIX.to_owned(), |token, byte| format!("{token}{byte:02x}")))
+}
+
+fn hash_of(token: &str) -> TokenHash {
+    TokenHash::new(Sha256::digest(token.as_bytes()).into())
+}

@@ -1,0 +1,122 @@
+//! Who may call: what a customer logs in with, the sessions that opens, and tries that were in vain.
+
+use crate::{CustomerId, Role, Timestamp};
+use serde::Serialize;
+use std::fmt;
+
+/// What is kept of a password: an Argon2id hash in PHC form, which says itself how it was made.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// The hash with that text.
+    #[must_use]
+    pub fn new(phc: impl Into<String>) -> Self {
+        Self(phc.into())
+    }
+
+    /// The text to keep.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Shows nothing: no hash belongs into a log.
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
+}
+
+/// What a customer logs in with, as stores keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Whose they are.
+    pub customer_id: CustomerId,
+    /// The name to log in with; no two customers have the same.
+    pub login: String,
+    /// What proves that it is them.
+    pub password: PasswordHash,
+}
+
+/// SHA-256 of a token. A token is random through and through, so no slower hash is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash with those bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to keep.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// A session as stores keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    /// What its token hashes to.
+    pub token: TokenHash,
+    /// Who opened it.
+    pub customer_id: CustomerId,
+    /// When.
+    pub created_at: Timestamp,
+    /// From when it is good for nothing.
+    pub expires_at: Timestamp,
+}
+
+/// A session that was just opened, with the token that is shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// What proves, with each request, who it is.
+    pub token: String,
+    /// Who opened it.
+    pub customer_id: CustomerId,
+    /// From when it is good for nothing.
+    pub expires_at: Timestamp,
+}
+
+/// Leaves the token out.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("customer_id", &self.customer_id)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who calls, as their token proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// What they may do.
+    pub role: Role,
+}
+
+impl Caller {
+    /// Whether they may act for that customer: it is them, or they are an admin.
+    #[must_use]
+    pub fn may_act_for(self, customer: CustomerId) -> bool {
+        self.customer_id == customer || self.role == Role::Admin
+    }
+}
+
+/// Logins that were tried in vain of late, counted in a slot that several names may share: so that
+/// the count is there for names nobody has, and there are never more counts than slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoginAttempts {
+    /// Which slot.
+    pub slot: u16,
+    /// How many since the last success.
+    pub failures: i64,
+    /// When the last one was.
+    pub last_at: Timestamp,
+}

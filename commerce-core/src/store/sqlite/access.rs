@@ -1,0 +1,99 @@
+//! Credentials, sessions and failed logins: loading, saving, reading.
+
+use crate::state::{Needs, SessionChange, State};
+use crate::{Credentials, LoginAttempts, PasswordHash, Role, SessionRow, StoreError, TokenHash};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    for login in &needs.logins {
+        let sql = "SELECT id FROM customers WHERE login = ?1";
+        let owner = db.prepare_cached(sql)?.query_row([login], |row| row.get(0)).optional()?;
+        state.login_loaded(login.clone(), owner);
+    }
+    for &slot in &needs.attempts {
+        let sql = "SELECT failures, last_at FROM login_attempts WHERE slot = ?1";
+        let read =
+            |row: &Row<'_>| Ok(LoginAttempts { slot, failures: row.get(0)?, last_at: row.get(1)? });
+        let attempts = db.prepare_cached(sql)?.query_row([slot], read).optional()?;
+        state.attempts.loaded(slot, attempts);
+    }
+    Ok(())
+}
+
+pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
+    for row in &state.credentials {
+        save_credentials(db, row, state)?;
+    }
+    for (row, _) in state.attempts.changed() {
+        let sql =
+            "INSERT OR REPLACE INTO login_attempts (slot, failures, last_at) VALUES (?1, ?2, ?3)";
+        db.prepare_cached(sql)?.execute(params![row.slot, row.failures, row.last_at])?;
+    }
+    state.sessions.iter().try_for_each(|change| change_sessions(db, change))
+}
+
+fn save_credentials(db: &Connection, row: &Credentials, state: &State) -> Result<(), StoreError> {
+    let role = state.accounts.get(row.customer_id).map_or(Role::Customer, |of| of.customer.role);
+    // In the order they were given, so that a login that changed hands within the batch meets no other.
+    db.prepare_cached("UPDATE customers SET login = ?2, role = ?3 WHERE id = ?1")?
+        .execute(params![row.customer_id, row.login, role])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO credentials (customer_id, password) VALUES (?1, ?2)",
+    )?
+    .execute(params![row.customer_id, row.password.as_str()])?;
+    Ok(())
+}
+
+fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreError> {
+    match change {
+        SessionChange::Opened(row) => db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO sessions (token, customer_id, created_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                row.token.as_bytes(),
+                row.customer_id,
+                row.created_at,
+                row.expires_at
+            ])?,
+        SessionChange::Closed(token) => db
+            .prepare_cached("DELETE FROM sessions WHERE token = ?1")?
+            .execute([token.as_bytes()])?,
+        SessionChange::ClosedAll(customer) => {
+            db.prepare_cached("DELETE FROM sessions WHERE customer_id = ?1")?.execute([customer])?
+        }
+        SessionChange::Ended(now) => {
+            db.prepare_cached("DELETE FROM sessions WHERE expires_at <= ?1")?.execute([now])?
+        }
+    };
+    Ok(())
+}
+
+pub(super) const CREDENTIALS: &str =
+    "SELECT id, login, password FROM customers JOIN credentials ON customer_id = id";
+
+pub(super) fn credentials(db: &Connection, login: &str) -> Result<Option<Credentials>, StoreError> {
+    let sql = format!("{CREDENTIALS} WHERE login = ?1");
+    Ok(db.prepare_cached(&sql)?.query_row([login], credentials_row).optional()?)
+}
+
+pub(super) fn credentials_row(row: &Row<'_>) -> rusqlite::Result<Credentials> {
+    let password = PasswordHash::new(row.get::<_, String>(2)?);
+    Ok(Credentials { customer_id: row.get(0)?, login: row.get(1)?, password })
+}
+
+pub(super) fn session(
+    db: &Connection,
+    token: TokenHash,
+) -> Result<Option<(SessionRow, Role)>, StoreError> {
+    let sql = "SELECT customer_id, s.created_at, expires_at, role
+               FROM sessions s JOIN customers ON id = customer_id WHERE token = ?1";
+    let read = |row: &Row<'_>| Ok((session_row(row, token)?, row.get(3)?));
+    Ok(db.prepare_cached(sql)?.query_row([token.as_bytes()], read).optional()?)
+}
+
+pub(super) fn session_row(row: &Row<'_>, token: TokenHash) -> rusqlite::Result<SessionRow> {
+    let (customer_id, created_at, expires_at) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(SessionRow { token, customer_id, created_at, expires_at })
+}

@@ -1,0 +1,115 @@
+//! Logging in, as an embedding program does it: on each store, and at two shops that share one.
+
+mod common;
+
+use commerce_core::limits::{FREE_LOGIN_FAILURES, SESSION_SECONDS};
+use commerce_core::{
+    AddCustomer, Code, Currency, CustomerId, Error, ManualClock, MemoryStore, Role, Shop,
+    SqliteStore, Store, Timestamp,
+};
+use rstest::rstest;
+use std::sync::Arc;
+
+const PASSWORD: &str = "correct horse";
+
+struct Place {
+    shops: [Shop; 2],
+    clock: Arc<ManualClock>,
+    _folder: tempfile::TempDir,
+}
+
+#[allow(clippy::unwrap_used, reason = "a test")]
+/// Two shops on one store, as two processes would have them.
+fn place(sqlite: bool) -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
+    let open = |store: Arc<dyn Store>| Shop::builder().clock(Arc::clone(&clock)).open(store);
+    let file = folder.path().join("shop.db");
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(Currency::KRW));
+    let store = || {
+        let file: Arc<dyn Store> = Arc::new(SqliteStore::open(&file).unwrap());
+        if sqlite { file } else { Arc::clone(&memory) }
+    };
+    let shops = [open(store()), open(store())];
+    Place { shops, clock, _folder: folder }
+}
+
+fn code<T>(result: Result<T, Error>) -> Option<Code> {
+    result.err().map(|error| error.code())
+}
+
+#[rstest]
+fn a_session_is_known_everywhere_until_it_ends(#[values(true, false)] sqlite: bool) {
+    let Place { shops: [here, there], clock, .. } = &place(sqlite);
+    let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
+    let session = there.log_in("kim", PASSWORD).unwrap();
+    assert_eq!(session.customer_id, kim.id);
+    let caller = here.caller(&session.token).unwrap();
+    assert_eq!((caller.customer_id, caller.role), (kim.id, Role::Customer));
+    assert!(caller.may_act_for(kim.id) && !caller.may_act_for(CustomerId::new(99)));
+
+    here.log_out(&session.token).unwrap();
+    assert_eq!(code(there.caller(&session.token)), Some(Code::Unauthenticated));
+
+    let session = here.log_in("kim", PASSWORD).unwrap();
+    clock.set(here.now().plus_seconds(SESSION_SECONDS));
+    assert_eq!(code(there.caller(&session.token)), Some(Code::Unauthenticated));
+}
+
+#[rstest]
+fn a_new_password_ends_what_the_old_one_opened(#[values(true, false)] sqlite: bool) {
+    let Place { shops: [here, there], .. } = &place(sqlite);
+    let kim = here.call(AddCustomer::new("Kim")).run().unwrap();
+    here.give_login(kim.id, "kim", PASSWORD, Role::Admin).unwrap();
+    let session = there.log_in("kim", PASSWORD).unwrap();
+    assert_eq!(there.caller(&session.token).unwrap().role, Role::Admin);
+    here.give_login(kim.id, "kim", "another horse", Role::Customer).unwrap();
+    assert_eq!(code(there.caller(&session.token)), Some(Code::Unauthenticated));
+    assert_eq!(code(there.log_in("kim", PASSWORD)), Some(Code::InvalidCredentials));
+    let session = there.log_in("kim", "another horse").unwrap();
+    assert_eq!(here.caller(&session.token).unwrap().role, Role::Customer);
+}
+
+/// The same for a name that somebody has and for one that nobody has.
+#[rstest]
+fn guessing_becomes_slow_at_every_shop(
+    #[values(true, false)] sqlite: bool,
+    #[values("kim", "nobody")] login: &str,
+) {
+    let Place { shops: [here, there], clock, .. } = &place(sqlite);
+    here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
+    for _ in 0..=FREE_LOGIN_FAILURES {
+        assert_eq!(code(here.log_in(login, "a wrong guess")), Some(Code::InvalidCredentials));
+    }
+    assert_eq!(code(there.log_in(login, PASSWORD)), Some(Code::TooManyRequests));
+    clock.set(here.now().plus_seconds(1));
+    assert_eq!(there.log_in(login, PASSWORD).is_ok(), login == "kim");
+    assert_eq!(there.log_in(login, PASSWORD).is_ok(), login == "kim");
+}
+
+#[rstest]
+#[case::too_short("kim", "1234567", Code::InvalidRequest)]
+#[case::too_long("kim", &"x".repeat(129), Code::InvalidRequest)]
+#[case::no_login("", PASSWORD, Code::InvalidRequest)]
+#[case::taken("lee", PASSWORD, Code::LoginTaken)]
+fn who_cannot_log_in_is_not_added(#[case] login: &str, #[case] password: &str, #[case] said: Code) {
+    let Place { shops: [shop, _], .. } = &place(true);
+    shop.register("Lee", "lee", PASSWORD, Role::Customer).unwrap();
+    assert_eq!(code(shop.register("Kim", login, password, Role::Customer)), Some(said));
+    assert_eq!(shop.customers(&commerce_core::PageRequest::default()).unwrap().items.len(), 1);
+}
+
+#[test]
+fn no_secret_is_shown_or_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let shop = Shop::open(SqliteStore::open(&file).unwrap());
+    shop.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
+    let session = shop.log_in("kim", PASSWORD).unwrap();
+    assert!(!format!("{session:?}").contains(&session.token));
+    drop(shop);
+    let bytes = std::fs::read(&file).unwrap();
+    for secret in [PASSWORD, session.token.as_str()] {
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
+}
