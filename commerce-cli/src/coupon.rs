@@ -74,14 +74,16 @@ pub(crate) struct Add {
     /// From when it no longer can; never when absent.
     #[arg(long, value_name = "INSTANT")]
     until: Option<Timestamp>,
+    #[command(flatten)]
+    key: KeyArg,
 }
 
 impl Add {
-    fn request(self) -> AddCoupon {
+    fn request(&self) -> AddCoupon {
         let percent = |percent| Discount::Percent { percent, max_amount: self.max };
         let fixed = Discount::Fixed { amount: self.amount.unwrap_or_default() };
         AddCoupon {
-            name: self.name,
+            name: self.name.clone(),
             discount: self.percent.map_or(fixed, percent),
             min_order_amount: self.min_order,
             quantity: self.quantity,
@@ -95,7 +97,7 @@ impl Coupon {
     pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
         let one = |coupon: &_| coupon_facts(desk, coupon);
         match self {
-            Self::Add(add) => desk.output.give(&desk.shop.call(add.request()).run()?, one),
+            Self::Add(add) => desk.output.give(&desk.call(add.request(), &add.key)?, one),
             Self::Show { id } => desk.output.give(&desk.shop.coupon(id)?, one),
             Self::List { page } => {
                 desk.list(&page, |page| desk.shop.coupons(page), |rows| coupons(desk, rows))

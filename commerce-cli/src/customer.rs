@@ -3,7 +3,7 @@
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::table::{Rows, facts, or_dash};
-use crate::values::{self, PageArgs};
+use crate::values::{self, KeyArg, PageArgs};
 use commerce_core::{AddCustomer, CustomerId, Role};
 
 /// Adds customers and shows them.
@@ -13,6 +13,8 @@ pub(crate) enum Customer {
     Add {
         /// What people call them.
         name: String,
+        #[command(flatten)]
+        key: KeyArg,
     },
     /// Lists the customers by id.
     List {
@@ -30,8 +32,8 @@ pub(crate) enum Customer {
 impl Customer {
     pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::Add { name } => {
-                let customer = desk.shop.call(AddCustomer::new(name)).run()?;
+            Self::Add { name, key } => {
+                let customer = desk.call(AddCustomer::new(name), &key)?;
                 desk.output.give(&customer, |c| format!("customer {} is {}", c.id, c.name))
             }
             Self::List { page } => desk.list(&page, |page| desk.shop.customers(page), customers),

@@ -19,6 +19,8 @@ pub(crate) enum Product {
         /// Units in stock.
         #[arg(value_parser = values::integer, allow_negative_numbers = true)]
         stock: i64,
+        #[command(flatten)]
+        key: KeyArg,
     },
     /// Lists the products that are sold, by id.
     List {
@@ -73,8 +75,8 @@ impl Product {
                 return desk.list(&page, |page| desk.shop.products(page), text);
             }
             Self::Show { id } => desk.shop.product(id)?,
-            Self::Add { name, price, stock } => {
-                desk.shop.call(AddProduct::new(name, price, stock)).run()?
+            Self::Add { name, price, stock, key } => {
+                desk.call(AddProduct::new(name, price, stock), &key)?
             }
             Self::Update { id, name, price } => {
                 desk.shop.call(UpdateProduct { name, price, ..UpdateProduct::new(id) }).run()?
