@@ -88,11 +88,8 @@ impl Failure {
     /// The problem object for a program: the one that HTTP gives, and what is known beyond it.
     pub(crate) fn problem(&self) -> Problem {
         let mut problem = Problem::new(&self.0.error, self.sentence());
-        if let Some(numbers) = problem.numbers.as_object_mut() {
-            numbers.extend(
-                self.0.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())),
-            );
-        }
+        let known = self.0.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        problem.numbers.extend(known);
         problem
     }
 }

@@ -13,8 +13,8 @@ use crate::rule::{
 use crate::store::{LedgerFilter, Snapshot, Store};
 use crate::{
     Account, Balance, Cart, Charge, Clock, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
-    Error, Event, EventId, Key, LedgerEntry, LedgerEntryId, Money, Order, OrderId, OwnedCoupon,
-    Payment, Product, ProductId, Refusal, StoreError, SystemClock, Timestamp,
+    Error, Event, EventId, Key, LedgerEntry, LedgerEntryId, Money, Order, OrderId, Outbox,
+    OwnedCoupon, Payment, Product, ProductId, Refusal, StoreError, SystemClock, Timestamp,
 };
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -333,6 +333,17 @@ impl Shop {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.stats()
+    }
+
+    /// Finds out whether the store can be read.
+    pub fn ready(&self) -> Result<(), Error> {
+        self.store.snapshot()?;
+        Ok(())
+    }
+
+    /// How many events wait to be delivered, and since when.
+    pub fn outbox(&self) -> Result<Outbox, Error> {
+        Ok(self.store.snapshot()?.outbox()?)
     }
 
     /// One customer.

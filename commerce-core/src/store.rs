@@ -4,8 +4,8 @@ use crate::command::KeyRecord;
 use crate::state::{Needs, State};
 use crate::{
     Account, CartLines, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer, CustomerId,
-    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, Product,
-    ProductId, Role, SessionRow, StockMovement, StoreError, Timestamp, TokenHash,
+    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon,
+    Product, ProductId, Role, SessionRow, StockMovement, StoreError, Timestamp, TokenHash,
 };
 use std::sync::Arc;
 
@@ -134,6 +134,8 @@ pub trait Snapshot {
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Events by number, from `start` on.
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError>;
+    /// What waits to be delivered.
+    fn outbox(&self) -> Result<Outbox, StoreError>;
     /// The products that sold most in `(after, until]`: most units first, ties by id.
     fn best_sellers(
         &self,

@@ -1,8 +1,49 @@
-//! How the order service speaks HTTP: its messages, its problem documents, and the one table that maps
-//! error codes to statuses, which the command line shows with `--json` as well.
+//! How the order service speaks HTTP.
+//!
+//! [`Api`] is a plain function from a [`Request`] to a [`Response`], drawn from one table of routes; it
+//! knows no socket. No rule lives here: every call is one call of the [`Shop`](commerce_core::Shop).
+//!
+//! ```
+//! use commerce_core::{Currency, MemoryStore, Shop};
+//! use commerce_http::{Api, Log, LogFormat, Request, Service};
+//!
+//! let shop = Shop::open(MemoryStore::new(Currency::KRW));
+//! let api = Api::new(shop, Log::new(LogFormat::Logfmt, Box::new(|_line| ())))?;
+//! let (method, target) = ("GET".to_owned(), "/v1/products".to_owned());
+//! let response = api.answer(&Request { method, target, ..Request::default() });
+//! assert_eq!(response.status, 200);
+//! assert_eq!(&*response.body, br#"{"items":[],"next_cursor":null}"#);
+//! # Ok::<(), String>(())
+//! ```
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::wildcard_enum_match_arm,
+        clippy::needless_pass_by_value,
+        reason = "tests may stop"
+    )
+)]
+
+mod access;
+mod api;
+mod call;
+mod etag;
+mod json;
+mod log;
 mod message;
+mod metrics;
+mod openapi;
+mod pages;
 mod problem;
+mod query;
+mod resource;
+mod route;
+mod routes;
+mod schema;
+mod trail;
 
+pub use api::Api;
+pub use log::{Log, LogFormat, LogSink};
 pub use message::{Request, Response, Service, Unreadable};
 pub use problem::{Problem, Status, status_of};

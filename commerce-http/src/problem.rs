@@ -1,8 +1,8 @@
-//! RFC 9457 problem documents, and the one table from error codes to statuses.
+//! RFC 9457 problem documents, and the tables from errors to statuses.
 
-use commerce_core::{Code, Error};
+use commerce_core::{Code, Currency, Error};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// What an error code means outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Status {
     pub title: &'static str,
 }
 
-/// The one table.
+/// The one table of what the library can say.
 #[must_use]
 pub const fn status_of(code: Code) -> Status {
     let (http, exit, title) = match code {
@@ -53,6 +53,35 @@ pub const fn status_of(code: Code) -> Status {
     Status { http, exit, title }
 }
 
+/// What is wrong with a request before any rule looks at it. Only HTTP has these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Malformed,
+    KeyMissing,
+    NoSuchPath,
+    MethodNotAllowed,
+    TooSlow,
+    BodyTooLarge,
+    NotJson,
+    HeadTooLarge,
+}
+
+impl Fault {
+    /// Status, code and title.
+    pub(crate) const fn table(self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Malformed => (400, "malformed_request", "The request cannot be read"),
+            Self::KeyMissing => (400, "idempotency_key_missing", "No usable idempotency key"),
+            Self::NoSuchPath => (404, "not_found", "Nothing is at this path"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "Not with this method"),
+            Self::TooSlow => (408, "request_timeout", "The request took too long"),
+            Self::BodyTooLarge => (413, "payload_too_large", "The body is too large"),
+            Self::NotJson => (415, "unsupported_media_type", "The body is not JSON"),
+            Self::HeadTooLarge => (431, "headers_too_large", "Path or headers are too large"),
+        }
+    }
+}
+
 /// An error as an RFC 9457 problem document.
 ///
 /// ```
@@ -75,10 +104,10 @@ pub struct Problem {
     /// What happened this time and what to do, for a person.
     pub detail: String,
     /// The kind of problem, for a program.
-    pub code: Code,
+    pub code: &'static str,
     /// The numbers to act on.
     #[serde(flatten)]
-    pub numbers: Value,
+    pub numbers: Map<String, Value>,
 }
 
 impl Problem {
@@ -87,21 +116,39 @@ impl Problem {
     pub fn new(error: &Error, detail: String) -> Self {
         let code = error.code();
         let status = status_of(code);
-        let mut numbers = Value::Object(serde_json::Map::new());
-        if let Error::Refused(refusal) = error {
-            numbers = serde_json::to_value(refusal).unwrap_or_default();
-        }
-        if let Some(numbers) = numbers.as_object_mut() {
+        let mut problem = Self::with(status.http, code.as_str(), status.title, detail);
+        if let Error::Refused(refusal) = error
+            && let Ok(Value::Object(mut numbers)) = serde_json::to_value(refusal)
+        {
             numbers.remove("code");
+            problem.numbers = numbers;
         }
-        Self {
-            r#type: format!("urn:commerce:problem:{code}"),
-            title: status.title,
-            status: status.http,
-            detail,
-            code,
-            numbers,
-        }
+        problem
+    }
+
+    /// The problem document of an error, with amounts as that currency writes them.
+    pub(crate) fn of(error: &Error, currency: Currency) -> Self {
+        let detail = if let Error::Refused(refusal) = error {
+            refusal.sentence(currency)
+        } else {
+            error.to_string()
+        };
+        Self::new(error, detail)
+    }
+
+    pub(crate) fn fault(fault: Fault, detail: impl Into<String>) -> Self {
+        let (status, code, title) = fault.table();
+        Self::with(status, code, title, detail.into())
+    }
+
+    pub(crate) fn with(
+        status: u16,
+        code: &'static str,
+        title: &'static str,
+        detail: String,
+    ) -> Self {
+        let r#type = format!("urn:commerce:problem:{code}");
+        Self { r#type, title, status, detail, code, numbers: Map::new() }
     }
 }
 

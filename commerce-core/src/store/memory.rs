@@ -9,8 +9,8 @@ use crate::store::{
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
     CustomerId, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, Order, OrderId,
-    OrderStatus, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow, StockMovement,
-    StockMovementId, StoreError, Timestamp, TokenHash,
+    OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
+    StockMovement, StockMovementId, StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -358,6 +358,11 @@ impl Snapshot for MemorySnapshot<'_> {
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         Ok(self.0.events.range(start..).take(limit).map(|(_, event)| event.clone()).collect())
+    }
+
+    fn outbox(&self) -> Result<Outbox, StoreError> {
+        let waiting = u64::try_from(self.0.events.len()).unwrap_or(u64::MAX);
+        Ok(Outbox { waiting, oldest: self.0.events.values().next().map(|event| event.created_at) })
     }
 
     fn best_sellers(

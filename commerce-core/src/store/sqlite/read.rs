@@ -7,8 +7,8 @@ use super::{access, sales, scan};
 use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
     Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, EventId, EventRow,
-    LedgerEntry, LedgerEntryId, Order, OrderId, OwnedCoupon, Product, ProductId, Role, SessionRow,
-    StoreError, Timestamp, TokenHash,
+    LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product, ProductId, Role,
+    SessionRow, StoreError, Timestamp, TokenHash,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -192,6 +192,14 @@ impl Snapshot for SqliteSnapshot {
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         from(&self.0, "events", EVENT, start.get(), limit, rows::event)
+    }
+
+    fn outbox(&self) -> Result<Outbox, StoreError> {
+        // Numbers have no gaps, so that the newest one is the count.
+        let newest = one(&self.0, "SELECT max(id) FROM events", [], |row| row.get(0))?.flatten();
+        let waiting = newest.map_or(0, |newest: i64| u64::try_from(newest).unwrap_or(0));
+        let oldest = self.events(EventId::new(1), 1)?.first().map(|event| event.created_at);
+        Ok(Outbox { waiting, oldest })
     }
 
     fn best_sellers(

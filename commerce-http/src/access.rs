@@ -1,0 +1,89 @@
+//! Who may do what: the one place that says so. A handler is called only with what was found here.
+
+use crate::api::Stop;
+use crate::call::Refused;
+use crate::message::Request;
+use crate::problem::Fault;
+use crate::route::{Access, Route};
+use commerce_core::{Caller, CustomerId, Order, OrderId, Refusal, Role, Shop};
+use matchit::Params;
+
+/// Who was let in, to whose data.
+pub(crate) struct Admitted<'r> {
+    pub(crate) token: Option<&'r str>,
+    pub(crate) caller: Option<Caller>,
+    /// Whose data it is about: the customer of the path, or the caller.
+    pub(crate) customer: CustomerId,
+    /// The order it is about.
+    pub(crate) order: Option<Order>,
+}
+
+/// Lets a request in, or says why not.
+pub(crate) fn admit<'r>(
+    shop: &Shop,
+    route: &Route,
+    request: &'r Request,
+    path: &Params<'_, '_>,
+) -> Result<Admitted<'r>, Stop> {
+    if route.access == Access::Public {
+        let customer = CustomerId::new(0);
+        return Ok(Admitted { token: None, caller: None, customer, order: None });
+    }
+    let token = bearer(request).ok_or(Refusal::Unauthenticated)?;
+    let caller = shop.caller(token)?;
+    let mut admitted = Admitted {
+        token: Some(token),
+        caller: Some(caller),
+        customer: caller.customer_id,
+        order: None,
+    };
+    match route.access {
+        Access::Public | Access::Caller => {}
+        Access::Admin if caller.role == Role::Admin => {}
+        Access::Admin => return Err(Refusal::Forbidden.into()),
+        Access::Customer => admitted.customer = customer(caller, path)?,
+        Access::Order => admitted.order = Some(order(shop, caller, path)?),
+    }
+    Ok(admitted)
+}
+
+/// The customer of the path, when the caller may act for them.
+fn customer(caller: Caller, path: &Params<'_, '_>) -> Result<CustomerId, Stop> {
+    let text = path.get("customer_id").unwrap_or_default();
+    if text == "me" {
+        return Ok(caller.customer_id);
+    }
+    let customer = number(text).map(CustomerId::new);
+    let customer = customer.ok_or_else(|| {
+        Stop::fault(Fault::NoSuchPath, "a customer is named by a number, or by me")
+    })?;
+    if caller.may_act_for(customer) { Ok(customer) } else { Err(Refusal::Forbidden.into()) }
+}
+
+/// The order of the path. Whose it is not learns no more than if there were none.
+fn order(shop: &Shop, caller: Caller, path: &Params<'_, '_>) -> Result<Order, Stop> {
+    let id = path.get("order_id").and_then(number).map(OrderId::new);
+    let order_id =
+        id.ok_or_else(|| Stop::fault(Fault::NoSuchPath, "an order is named by a number"))?;
+    let order = shop.order(order_id).map_err(Refused::from)?;
+    let theirs = caller.may_act_for(order.customer_id);
+    theirs.then_some(order).ok_or_else(|| Refusal::OrderNotFound { order_id }.into())
+}
+
+/// The ids of a path but the customer's; `None` when one is no number.
+pub(crate) fn ids<'k>(path: &Params<'k, '_>) -> Option<Vec<(&'k str, i64)>> {
+    let others = path.iter().filter(|(name, _)| *name != "customer_id");
+    others.map(|(name, text)| number(text).map(|id| (name, id))).collect()
+}
+
+/// An id as it is written: digits, and no zero in front.
+fn number(text: &str) -> Option<i64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+/// The token of a request.
+fn bearer(request: &Request) -> Option<&str> {
+    let (scheme, token) = request.header("Authorization")?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
+}

@@ -1,0 +1,299 @@
+//! The service: from a request to a response, by way of the route table. No socket in sight.
+//!
+//! Whatever the way of a request, it passes here: its route is found, who calls is asked and whether they
+//! may, key, query and body are read, and only then the handler sees it. Then it is counted and logged.
+
+use crate::access;
+use crate::call::{self, Call, REPLAYED, Refused, Reply};
+use crate::log::{Entry, Log};
+use crate::message::{Request, Response, Service, Unreadable};
+use crate::metrics::Metrics;
+use crate::openapi;
+use crate::pages::{PAGES, Page};
+use crate::problem::{Fault, Problem};
+use crate::query;
+use crate::route::{KeyRule, Method, Route};
+use crate::routes::ROUTES;
+use crate::schema;
+use crate::trail::{RequestIds, Trail};
+use crate::{etag, json};
+use commerce_core::{Caller, Error, Key, Refusal, Shop};
+use matchit::Router;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::time::Instant;
+
+/// The HTTP service of a shop.
+pub struct Api {
+    pub(crate) shop: Shop,
+    pub(crate) metrics: Metrics,
+    /// The OpenAPI document.
+    pub(crate) document: Vec<u8>,
+    places: Router<Place>,
+    log: Log,
+    ids: RequestIds,
+}
+
+/// What is at a path.
+enum Place {
+    /// Routes, one a method.
+    Routes(Vec<&'static Route>),
+    /// A page for people.
+    Page(&'static Page),
+}
+
+/// How a request ended, for the log and the figures.
+#[derive(Default)]
+struct Ended {
+    route: Option<&'static Route>,
+    caller: Option<Caller>,
+    code: Option<&'static str>,
+}
+
+/// Why a request was turned down.
+pub(crate) enum Stop {
+    /// An error of the library.
+    Refused(Refused),
+    /// Something that only HTTP knows.
+    Problem(Box<Problem>),
+    /// The path has other methods than that.
+    Method(String),
+}
+
+impl<E: Into<Refused>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl Stop {
+    pub(crate) fn fault(fault: Fault, detail: impl Into<String>) -> Self {
+        Self::Problem(Box::new(Problem::fault(fault, detail)))
+    }
+}
+
+impl Api {
+    /// The service of that shop.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no random numbers, or the route table contradicts itself.
+    pub fn new(shop: Shop, log: Log) -> Result<Self, String> {
+        let mut places = Router::new();
+        for page in PAGES {
+            places.insert(page.path, Place::Page(page)).map_err(|error| error.to_string())?;
+        }
+        let mut first: Vec<&str> = Vec::new();
+        for route in ROUTES {
+            if !first.contains(&route.path) {
+                first.push(route.path);
+                let routes = ROUTES.iter().filter(|other| other.path == route.path).collect();
+                let inserted = places.insert(route.path, Place::Routes(routes));
+                inserted.map_err(|error| format!("{}: {error}", route.path))?;
+            }
+        }
+        let document = openapi::document(ROUTES).to_string().into_bytes();
+        let (metrics, ids) = (Metrics::new(ROUTES), RequestIds::new()?);
+        Ok(Self { shop, metrics, document, places, log, ids })
+    }
+
+    /// The shop.
+    #[must_use]
+    pub fn shop(&self) -> &Shop {
+        &self.shop
+    }
+
+    fn handle(&self, request: &Request, trail: &Trail, ended: &mut Ended) -> Result<Reply, Stop> {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let nothing_there = || Stop::fault(Fault::NoSuchPath, "nothing is here: see /docs");
+        let found = self.places.at(path).map_err(|_| nothing_there())?;
+        let method = if request.method == "HEAD" { "GET" } else { &request.method };
+        let route = match found.value {
+            Place::Page(page) if method == "GET" => return Ok(page.reply()),
+            Place::Page(_) => return other_method(method, &[Method::Get]),
+            Place::Routes(routes) => {
+                let Some(route) = routes.iter().find(|route| route.method.name() == method) else {
+                    let methods: Vec<_> = routes.iter().map(|route| route.method).collect();
+                    return other_method(method, &methods);
+                };
+                route
+            }
+        };
+        ended.route = Some(route);
+        let path = access::ids(&found.params).ok_or_else(nothing_there);
+        let admitted = access::admit(&self.shop, route, request, &found.params)?;
+        ended.caller = admitted.caller;
+        let call = Call {
+            api: self,
+            path: path?,
+            query: query::read(route, query)?,
+            key: key(route, request)?,
+            body: body(route, request)?,
+            trace: trail.trace.clone(),
+            token: admitted.token,
+            caller: admitted.caller,
+            customer: admitted.customer,
+            order: admitted.order,
+        };
+        let reply = (route.handler)(&call)?;
+        Ok(if route.tagged { etag::tag(reply, request) } else { reply })
+    }
+
+    /// The answer that says why a request was turned down.
+    fn say_no(&self, stop: Stop, trail: &Trail, ended: &mut Ended) -> Reply {
+        let mut headers: Vec<(&'static str, Cow<'static, str>)> = Vec::new();
+        let mut problem = match stop {
+            Stop::Refused(Refused { error, replayed }) => {
+                if replayed {
+                    headers.push((REPLAYED, "true".into()));
+                }
+                if let Error::Refused(Refusal::TooManyRequests { retry_after }) = &error {
+                    headers.push(("Retry-After", retry_after.to_string().into()));
+                }
+                Problem::of(&error, self.shop.currency())
+            }
+            Stop::Problem(problem) => *problem,
+            Stop::Method(allowed) => {
+                let detail = format!("this path takes {allowed}");
+                headers.push(("Allow", allowed.into()));
+                Problem::fault(Fault::MethodNotAllowed, detail)
+            }
+        };
+        if problem.status == 401 {
+            headers.push(("WWW-Authenticate", "Bearer".into()));
+        }
+        if problem.status == 503 {
+            headers.push(("Retry-After", "1".into()));
+        }
+        ended.code = Some(problem.code);
+        problem.numbers.insert("request_id".to_owned(), trail.id.clone().into());
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        headers.push(("Content-Type", "application/problem+json".into()));
+        Reply { status: problem.status, headers, body: Cow::Owned(body) }
+    }
+
+    fn finish(
+        &self,
+        request: &Request,
+        trail: Trail,
+        begun: Instant,
+        ended: &Ended,
+        reply: Reply,
+    ) -> Response {
+        let took = begun.elapsed();
+        let operation = ended.route.map_or("none", |route| route.operation);
+        self.metrics.count(operation, reply.status, took, ended.code);
+        self.log.write(&Entry {
+            at: self.shop.now(),
+            request: &trail.id,
+            method: &request.method,
+            path: request.target.split('?').next().unwrap_or_default(),
+            operation,
+            status: reply.status,
+            code: ended.code,
+            took,
+            customer: ended.caller.map(|caller| caller.customer_id),
+            trace: trail.trace.as_deref(),
+        });
+        // What is answered is somebody's own, or true now and not later.
+        let mut reply = reply.with("X-Content-Type-Options", "nosniff");
+        if !reply.headers.iter().any(|(name, _)| *name == "Cache-Control") {
+            reply = reply.with(
+                "Cache-Control",
+                if ended.route.is_some_and(|route| route.tagged) { "no-cache" } else { "no-store" },
+            );
+        }
+        reply.with("X-Request-Id", trail.id).into_response()
+    }
+}
+
+/// Answers `OPTIONS`, and turns down what the path does not take.
+fn other_method(method: &str, methods: &[Method]) -> Result<Reply, Stop> {
+    let mut names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
+    if names.contains(&"GET") {
+        names.push("HEAD");
+    }
+    names.push("OPTIONS");
+    let allowed = names.join(", ");
+    match method {
+        "OPTIONS" => Ok(Reply::nothing().with("Allow", allowed)),
+        _ => Err(Stop::Method(allowed)),
+    }
+}
+
+fn key(route: &Route, request: &Request) -> Result<Option<Key>, Stop> {
+    let sent = request.header("Idempotency-Key").filter(|_| route.key != KeyRule::None);
+    match (sent, route.key) {
+        (Some(text), _) => {
+            Ok(Some(call::key(text).map_err(|problem| Stop::Problem(Box::new(problem)))?))
+        }
+        (None, KeyRule::Required) => Err(Stop::fault(
+            Fault::KeyMissing,
+            "the header Idempotency-Key is missing: choose a key for each thing that is to happen once, \
+             and send it again when you try again",
+        )),
+        (None, KeyRule::Optional | KeyRule::None) => Ok(None),
+    }
+}
+
+fn body(route: &Route, request: &Request) -> Result<Value, Stop> {
+    let wanted = schema::named(route.body.unwrap_or("Nothing"));
+    let optional = wanted.get("required").is_none() && wanted.get("oneOf").is_none();
+    if request.body.is_empty() && optional {
+        return Ok(Value::Object(serde_json::Map::new()));
+    }
+    if request.body.is_empty() {
+        return Err(Stop::fault(Fault::Malformed, "the body is missing: send a JSON object"));
+    }
+    let media = request.header("Content-Type").unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case("application/json") {
+        let detail = "send the body as JSON, with Content-Type: application/json";
+        return Err(Stop::fault(Fault::NotJson, detail));
+    }
+    let body = json::parse(&request.body).map_err(|said| Stop::fault(Fault::Malformed, said))?;
+    let wrong = schema::wrong(wanted, &body);
+    if wrong.is_empty() {
+        return Ok(body);
+    }
+    Err(Refusal::InvalidRequest { errors: wrong }.into())
+}
+
+impl Service for Api {
+    fn answer(&self, request: &Request) -> Response {
+        let begun = Instant::now();
+        let trail = Trail::of(request, &self.ids);
+        let mut ended = Ended::default();
+        let reply = match self.handle(request, &trail, &mut ended) {
+            Ok(reply) => reply,
+            Err(stop) => self.say_no(stop, &trail, &mut ended),
+        };
+        self.finish(request, trail, begun, &ended, reply)
+    }
+
+    fn turn_down(&self, why: Unreadable, method: &str, target: &str) -> Response {
+        let stop = match why {
+            Unreadable::Malformed => Stop::fault(
+                Fault::Malformed,
+                "the length of the body is told in a way that is not understood: send one Content-Length",
+            ),
+            Unreadable::TooSlow => {
+                Stop::fault(Fault::TooSlow, "the body did not come in time: send it again")
+            }
+            Unreadable::BodyTooLarge => {
+                Stop::fault(Fault::BodyTooLarge, "the body is too large: send less")
+            }
+            Unreadable::HeadTooLarge => {
+                Stop::fault(Fault::HeadTooLarge, "path and headers are too large: send less")
+            }
+            Unreadable::Overloaded => Error::from(commerce_core::StoreError::Busy).into(),
+        };
+        let begun = Instant::now();
+        let (method, target) = (method.to_owned(), target.to_owned());
+        let request = Request { method, target, ..Request::default() };
+        let trail = Trail::of(&request, &self.ids);
+        let mut ended = Ended::default();
+        let reply = self.say_no(stop, &trail, &mut ended);
+        self.finish(&request, trail, begun, &ended, reply)
+    }
+}

@@ -1,0 +1,134 @@
+//! One line for each request, for people and machines that read logs. No token, key, body or query ever
+//! comes into one.
+
+use commerce_core::{CustomerId, Timestamp};
+use serde_json::json;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `name=value` pairs.
+    #[default]
+    Logfmt,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Where lines go.
+pub type LogSink = Box<dyn Fn(&str) + Send + Sync>;
+
+/// The log.
+pub struct Log {
+    format: LogFormat,
+    sink: LogSink,
+}
+
+/// What is told of a request.
+pub(crate) struct Entry<'a> {
+    pub(crate) at: Timestamp,
+    pub(crate) request: &'a str,
+    pub(crate) method: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) operation: &'a str,
+    pub(crate) status: u16,
+    pub(crate) code: Option<&'a str>,
+    pub(crate) took: Duration,
+    pub(crate) customer: Option<CustomerId>,
+    pub(crate) trace: Option<&'a str>,
+}
+
+impl Log {
+    /// A log of that format, whose lines the sink is given without their ends.
+    #[must_use]
+    pub fn new(format: LogFormat, sink: LogSink) -> Self {
+        Self { format, sink }
+    }
+
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        let line = match self.format {
+            LogFormat::Logfmt => entry.logfmt(),
+            LogFormat::Json => entry.json(),
+        };
+        (self.sink)(&line);
+    }
+}
+
+impl Entry<'_> {
+    fn micros(&self) -> u64 {
+        u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn logfmt(&self) -> String {
+        let Self { at, request, method, path, operation, status, .. } = self;
+        let mut line = format!(
+            "ts={at} request={request} method={} path={} operation={operation} status={status} micros={}",
+            plain(method),
+            plain(path),
+            self.micros()
+        );
+        // A string takes everything that is written to it.
+        if let Some(code) = self.code {
+            let _ = write!(line, " code={code}");
+        }
+        if let Some(customer) = self.customer {
+            let _ = write!(line, " customer={customer}");
+        }
+        if let Some(trace) = self.trace {
+            let _ = write!(line, " trace={trace}");
+        }
+        line
+    }
+
+    fn json(&self) -> String {
+        json!({
+            "ts": self.at,
+            "request": self.request,
+            "method": self.method,
+            "path": self.path,
+            "operation": self.operation,
+            "status": self.status,
+            "micros": self.micros(),
+            "code": self.code,
+            "customer": self.customer,
+            "trace": self.trace,
+        })
+        .to_string()
+    }
+}
+
+/// A value as it is, or quoted when it could be taken for more than one.
+fn plain(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
+    if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("{text:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_the_client_sends() {
+        let entry = Entry {
+            at: Timestamp::from_unix(0),
+            request: "r-1",
+            method: "GET",
+            path: "/a\nstatus=200 \"b\"",
+            operation: "none",
+            status: 404,
+            code: Some("not_found"),
+            took: Duration::from_micros(1_500),
+            customer: Some(CustomerId::new(7)),
+            trace: None,
+        };
+        assert_eq!(
+            entry.logfmt(),
+            "ts=1970-01-01T00:00:00Z request=r-1 method=GET path=\"/a\\nstatus=200 \\\"b\\\"\" \
+             operation=none status=404 micros=1500 code=not_found customer=7"
+        );
+        let json: serde_json::Value = serde_json::from_str(&entry.json()).unwrap();
+        assert_eq!((&json["path"], &json["trace"]), (&entry.path.into(), &().into()));
+        assert_eq!(entry.json().lines().count(), 1);
+    }
+}

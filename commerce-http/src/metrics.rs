@@ -1,0 +1,153 @@
+//! Figures in the text format of Prometheus. Labels are operations, statuses and codes, of which there
+//! are few; never an id.
+
+use crate::route::Route;
+use commerce_core::{Distribution, Error, Histogram, Shop};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// What has been counted since the process began.
+pub(crate) struct Metrics {
+    /// By operation. Requests that found none are counted under `none`.
+    operations: BTreeMap<&'static str, Operation>,
+    /// By code.
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+#[derive(Default)]
+struct Operation {
+    micros: Histogram,
+    statuses: Mutex<BTreeMap<u16, u64>>,
+}
+
+impl Metrics {
+    pub(crate) fn new(routes: &[Route]) -> Self {
+        let names = routes.iter().map(|route| route.operation).chain(["none"]);
+        let operations = names.map(|name| (name, Operation::default())).collect();
+        Self { operations, refusals: Mutex::default() }
+    }
+
+    pub(crate) fn count(
+        &self,
+        operation: &str,
+        status: u16,
+        took: Duration,
+        code: Option<&'static str>,
+    ) {
+        if let Some(operation) = self.operations.get(operation) {
+            operation.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+            increase(&operation.statuses, status);
+        }
+        if let Some(code) = code {
+            increase(&self.refusals, code);
+        }
+    }
+
+    /// Everything, as it is now.
+    pub(crate) fn show(&self, shop: &Shop) -> Result<String, Error> {
+        let mut text = String::new();
+        head(&mut text, "commerce_http_requests_total", "counter", "Requests answered.");
+        for (name, operation) in &self.operations {
+            for (status, count) in &*lock(&operation.statuses) {
+                let labels = format!("operation=\"{name}\",status=\"{status}\"");
+                line(&mut text, "commerce_http_requests_total", &labels, *count);
+            }
+        }
+        let name = "commerce_http_request_seconds";
+        head(&mut text, name, "histogram", "How long requests took.");
+        for (operation, counted) in &self.operations {
+            let seen = counted.micros.distribution();
+            if seen.count() > 0 {
+                histogram(&mut text, name, &format!("operation=\"{operation}\""), &seen, times());
+            }
+        }
+        head(&mut text, "commerce_refusals_total", "counter", "Requests turned down, by code.");
+        for (code, count) in &*lock(&self.refusals) {
+            line(&mut text, "commerce_refusals_total", &format!("code=\"{code}\""), *count);
+        }
+        engine(&mut text, shop);
+        outbox(&mut text, shop)?;
+        Ok(text)
+    }
+}
+
+fn engine(text: &mut String, shop: &Shop) {
+    let stats = shop.stats();
+    head(text, "commerce_commands_total", "counter", "Commands answered by the engine.");
+    line(text, "commerce_commands_total", "", stats.commands);
+    let name = "commerce_batch_commands";
+    head(text, name, "histogram", "How many commands shared a commit.");
+    histogram(text, name, "", &stats.batches, (1..=1 << 10, |size| size.to_string()));
+    let name = "commerce_commit_seconds";
+    head(text, name, "histogram", "How long commits took: saving, and waiting for the disk.");
+    histogram(text, name, "", &stats.commit_micros, times());
+}
+
+fn outbox(text: &mut String, shop: &Shop) -> Result<(), Error> {
+    let outbox = shop.outbox()?;
+    head(text, "commerce_outbox_events", "gauge", "Events that wait to be delivered.");
+    line(text, "commerce_outbox_events", "", outbox.waiting);
+    let name = "commerce_outbox_oldest_seconds";
+    head(text, name, "gauge", "The age of the oldest of them.");
+    let age = outbox.oldest.map_or(0, |at| shop.now().unix().saturating_sub(at.unix()).max(0));
+    line(text, name, "", u64::try_from(age).unwrap_or(0));
+    Ok(())
+}
+
+/// Which buckets are shown, and how their bounds are written.
+type Scale = (RangeInclusive<u64>, fn(u64) -> String);
+
+/// From 64 microseconds to 16 seconds.
+fn times() -> Scale {
+    (1 << 6..=1 << 24, seconds)
+}
+
+fn increase<K: Ord>(counts: &Mutex<BTreeMap<K, u64>>, key: K) {
+    let mut counts = lock(counts);
+    let count = counts.entry(key).or_default();
+    *count = count.saturating_add(1);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Microseconds as seconds, exactly.
+fn seconds(micros: u64) -> String {
+    let (whole, rest) = (micros.checked_div(1_000_000), micros.checked_rem(1_000_000));
+    format!("{}.{:06}", whole.unwrap_or(0), rest.unwrap_or(0))
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    // A string takes everything that is written to it.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+    let labels = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
+    let _ = writeln!(text, "{name}{labels} {value}");
+}
+
+fn histogram(
+    text: &mut String,
+    name: &str,
+    labels: &str,
+    seen: &Distribution,
+    (shown, unit): Scale,
+) {
+    let comma = if labels.is_empty() { "" } else { "," };
+    let mut below = 0_u64;
+    for (most, count) in seen.buckets() {
+        below = below.saturating_add(count);
+        if shown.contains(&most) {
+            let labels = format!("{labels}{comma}le=\"{}\"", unit(most));
+            line(text, &format!("{name}_bucket"), &labels, below);
+        }
+    }
+    line(text, &format!("{name}_bucket"), &format!("{labels}{comma}le=\"+Inf\""), seen.count());
+    line(text, &format!("{name}_sum"), labels, unit(seen.sum));
+    line(text, &format!("{name}_count"), labels, seen.count());
+}

@@ -1,0 +1,46 @@
+//! The query of a request: every parameter known to the route, once, and of the form it asks for.
+
+use crate::api::Stop;
+use crate::route::{Parameter, Route};
+use crate::schema;
+use commerce_core::{Invalid, Refusal};
+use serde_json::Value;
+
+/// Reads the query.
+pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, Stop> {
+    let mut read: Vec<(String, String)> = Vec::new();
+    let mut errors = Vec::new();
+    for (name, text) in form_urlencoded::parse(query.as_bytes()) {
+        let pointer = format!("/{name}");
+        let twice = read.iter().any(|(known, _)| *known == name);
+        match route.query.iter().find(|parameter| parameter.name == name) {
+            None => errors.push(Invalid { detail: format!("{name:?} is not known here"), pointer }),
+            Some(_) if twice => {
+                errors.push(Invalid { detail: format!("{name} comes twice"), pointer });
+            }
+            Some(parameter) => {
+                let wrong = schema::wrong(&parameter.form(), &value(parameter, &text));
+                errors.extend(wrong.into_iter().map(|error| Invalid {
+                    detail: error.detail.replace("the body", &name),
+                    pointer: pointer.clone(),
+                }));
+                read.push((name.into_owned(), text.into_owned()));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(read) } else { Err(Refusal::InvalidRequest { errors }.into()) }
+}
+
+/// What the text stands for: a number where one is wanted, and it is written as one.
+fn value(parameter: &Parameter, text: &str) -> Value {
+    let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
+    let wanted = parameter.form()["type"] == "integer";
+    number.filter(|_| wanted).map_or_else(|| text.into(), Value::from)
+}
+
+impl Parameter {
+    /// Its JSON Schema.
+    pub(crate) fn form(&self) -> Value {
+        serde_json::from_str(self.schema).unwrap_or(Value::Bool(false))
+    }
+}

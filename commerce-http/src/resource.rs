@@ -1,0 +1,11 @@
+//! What each call does: one file for each kind of thing that calls are about.
+
+pub(crate) mod best_sellers;
+pub(crate) mod carts;
+pub(crate) mod coupons;
+pub(crate) mod customers;
+pub(crate) mod operations;
+pub(crate) mod orders;
+pub(crate) mod products;
+pub(crate) mod sessions;
+pub(crate) mod wallet;

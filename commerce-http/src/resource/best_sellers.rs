@@ -1,0 +1,7 @@
+//! Best sellers.
+
+use crate::call::{Answered, Call, Reply};
+
+pub(crate) fn rank(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().best_sellers(&call.best_sellers()?)?))
+}

@@ -1,0 +1,57 @@
+//! Coupon campaigns, and the coupons claimed from them.
+
+use crate::call::{Answered, Call, Reply};
+use commerce_core::{AddCoupon, ClaimCoupon, CustomerId, Discount, Money, Refusal, Timestamp};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct NewCoupon {
+    name: String,
+    discount: Discount,
+    min_order_amount: Option<Money>,
+    quantity: i64,
+    valid_from: Option<Timestamp>,
+    valid_until: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct NewClaim {
+    customer_id: Option<CustomerId>,
+}
+
+pub(crate) fn list(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().coupons(&call.page()?)?))
+}
+
+pub(crate) fn show(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().coupon(call.id("coupon_id"))?))
+}
+
+pub(crate) fn owned(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().owned_coupons(call.customer, &call.page()?)?))
+}
+
+pub(crate) fn add(call: &Call<'_>) -> Answered {
+    let new: NewCoupon = call.read()?;
+    let request = AddCoupon {
+        name: new.name,
+        discount: new.discount,
+        min_order_amount: new.min_order_amount,
+        quantity: new.quantity,
+        valid_from: new.valid_from,
+        valid_until: new.valid_until,
+    };
+    call.run(request, |coupon| Reply::created(coupon, format!("/v1/coupons/{}", coupon.id)))
+}
+
+pub(crate) fn claim(call: &Call<'_>) -> Answered {
+    let NewClaim { customer_id } = call.read()?;
+    let customer_id = customer_id.unwrap_or(call.customer);
+    if !call.caller.is_some_and(|caller| caller.may_act_for(customer_id)) {
+        return Err(Refusal::Forbidden.into());
+    }
+    let coupon_id = call.id("coupon_id");
+    call.run(ClaimCoupon { coupon_id, customer_id }, |owned| {
+        Reply::created(owned, format!("/v1/customers/{customer_id}/coupons"))
+    })
+}

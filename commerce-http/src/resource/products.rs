@@ -1,0 +1,52 @@
+//! Products and their stock.
+
+use crate::call::{Answered, Call, Reply};
+use commerce_core::{AddProduct, AdjustStock, Money, ProductStatus, UpdateProduct};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct NewProduct {
+    name: String,
+    price: Money,
+    stock: i64,
+}
+
+#[derive(Deserialize)]
+struct ProductChange {
+    name: Option<String>,
+    price: Option<Money>,
+    status: Option<ProductStatus>,
+}
+
+#[derive(Deserialize)]
+struct StockChange {
+    delta: i64,
+    reason: String,
+}
+
+pub(crate) fn list(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().products(&call.page()?)?))
+}
+
+pub(crate) fn show(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().product(call.id("product_id"))?))
+}
+
+pub(crate) fn add(call: &Call<'_>) -> Answered {
+    let NewProduct { name, price, stock } = call.read()?;
+    call.run(AddProduct::new(name, price, stock), |product| {
+        Reply::created(product, format!("/v1/products/{}", product.id))
+    })
+}
+
+pub(crate) fn change(call: &Call<'_>) -> Answered {
+    let ProductChange { name, price, status } = call.read()?;
+    let product_id = call.id("product_id");
+    call.run(UpdateProduct { product_id, name, price, status }, Reply::ok)
+}
+
+pub(crate) fn adjust_stock(call: &Call<'_>) -> Answered {
+    let StockChange { delta, reason } = call.read()?;
+    let product_id = call.id("product_id");
+    call.run(AdjustStock { product_id, delta, reason }, Reply::ok)
+}

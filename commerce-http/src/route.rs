@@ -1,0 +1,188 @@
+//! A route: one call of the API, with all there is to know about it. The router, the check of who may
+//! do what, and the OpenAPI document are all drawn from it.
+
+use crate::call::{Answered, Call};
+use commerce_core::Code;
+
+/// A method that routes have. `HEAD` and `OPTIONS` follow from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody.
+    Public,
+    /// Whoever has a token.
+    Caller,
+    /// The customer of the path, and admins.
+    Customer,
+    /// The customer whose order it is, and admins. To others there is no such order.
+    Order,
+    /// Admins.
+    Admin,
+}
+
+/// Whether the call carries an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyRule {
+    /// It is of no use.
+    None,
+    /// It is honoured.
+    Optional,
+    /// Money, stock or coupons move: without a key it is refused.
+    Required,
+}
+
+/// A parameter of the query.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    /// Its JSON Schema.
+    pub(crate) schema: &'static str,
+    pub(crate) description: &'static str,
+}
+
+/// One call of the API.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) operation: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) access: Access,
+    pub(crate) key: KeyRule,
+    pub(crate) query: &'static [Parameter],
+    /// The schema of the body.
+    pub(crate) body: Option<&'static str>,
+    /// The status when all goes well, and the schema of what is answered: an item of a list when `list`.
+    pub(crate) status: u16,
+    pub(crate) answer: Option<&'static str>,
+    pub(crate) list: bool,
+    /// Of another type than JSON.
+    pub(crate) media: &'static str,
+    /// Whether answers have an `ETag`.
+    pub(crate) tagged: bool,
+    /// What rules may say, beyond what follows from access, key and body.
+    pub(crate) codes: &'static [Code],
+    pub(crate) handler: fn(&Call<'_>) -> Answered,
+}
+
+impl Route {
+    /// A route that anybody may call, without a body, answered with that.
+    pub(crate) const fn new(
+        method: Method,
+        path: &'static str,
+        operation: &'static str,
+        summary: &'static str,
+        handler: fn(&Call<'_>) -> Answered,
+    ) -> Self {
+        Self {
+            method,
+            path,
+            operation,
+            summary,
+            access: Access::Public,
+            key: KeyRule::None,
+            query: &[],
+            body: None,
+            status: 200,
+            answer: None,
+            list: false,
+            media: "application/json",
+            tagged: false,
+            codes: &[],
+            handler,
+        }
+    }
+
+    pub(crate) const fn by(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    pub(crate) const fn key(self, key: KeyRule) -> Self {
+        Self { key, ..self }
+    }
+
+    pub(crate) const fn query(self, query: &'static [Parameter]) -> Self {
+        Self { query, ..self }
+    }
+
+    pub(crate) const fn takes(self, body: &'static str) -> Self {
+        Self { body: Some(body), ..self }
+    }
+
+    pub(crate) const fn gives(self, status: u16, answer: &'static str) -> Self {
+        Self { status, answer: Some(answer), ..self }
+    }
+
+    pub(crate) const fn lists(self, item: &'static str) -> Self {
+        Self { answer: Some(item), list: true, query: PAGE, ..self }
+    }
+
+    pub(crate) const fn gives_nothing(self) -> Self {
+        Self { status: 204, ..self }
+    }
+
+    pub(crate) const fn media(self, media: &'static str) -> Self {
+        Self { media, ..self }
+    }
+
+    pub(crate) const fn tagged(self) -> Self {
+        Self { tagged: true, ..self }
+    }
+
+    pub(crate) const fn says(self, codes: &'static [Code]) -> Self {
+        Self { codes, ..self }
+    }
+}
+
+const PAGE: &[Parameter] = &[
+    Parameter {
+        name: "limit",
+        schema: r#"{"type":"integer","minimum":1,"maximum":100,"default":20}"#,
+        description: "How many items.",
+    },
+    Parameter {
+        name: "cursor",
+        schema: r#"{"type":"string","pattern":"^[1-9][0-9]{0,17}$"}"#,
+        description: "Where to go on: the next_cursor of the page before.",
+    },
+];
+
+/// What best sellers may be asked with.
+pub(crate) const BEST_SELLERS: &[Parameter] = &[
+    Parameter {
+        name: "days",
+        schema: r#"{"type":"integer","minimum":1,"maximum":366,"default":3}"#,
+        description: "How many days of 24 hours the window is long.",
+    },
+    Parameter {
+        name: "limit",
+        schema: r#"{"type":"integer","minimum":1,"maximum":100,"default":5}"#,
+        description: "How many ranks.",
+    },
+    Parameter {
+        name: "at",
+        schema: r##"{"$ref":"#/components/schemas/Instant"}"##,
+        description: "When the window ends, that second included; now when absent.",
+    },
+];

@@ -1,0 +1,218 @@
+//! The schemas of requests and answers: what the document shows is what requests are held against.
+//!
+//! Of JSON Schema, what `schemas.json` uses to say the form of things. What a text holds, and what
+//! values go together, is for the rules to judge.
+
+use commerce_core::{Invalid, Timestamp};
+use serde_json::{Map, Value};
+use std::sync::LazyLock;
+
+/// Every schema, by name.
+static SCHEMAS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("openapi/schemas.json")).unwrap_or_default()
+});
+
+/// What a reference to a schema begins with.
+pub(crate) const REFERENCE: &str = "#/components/schemas/";
+
+/// Every schema, by name, as the document shows them.
+pub(crate) fn all() -> &'static Map<String, Value> {
+    &SCHEMAS
+}
+
+/// The schema of that name; one that fits nothing when there is none.
+pub(crate) fn named(name: &str) -> &'static Value {
+    SCHEMAS.get(name).unwrap_or(&Value::Bool(false))
+}
+
+/// Everything that keeps a value from having that form.
+pub(crate) fn wrong(schema: &Value, value: &Value) -> Vec<Invalid> {
+    let mut wrong = Vec::new();
+    check(schema, value, "", &mut wrong);
+    wrong
+}
+
+fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix(REFERENCE)) {
+        return check(named(name), value, at, wrong);
+    }
+    if let Some(branches) = schema["oneOf"].as_array() {
+        return check_branches(branches, value, at, wrong);
+    }
+    if let Some(detail) = kind(schema, value).or_else(|| range(schema, value)) {
+        let name = at.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("the body");
+        return wrong.push(Invalid { detail: format!("{name} {detail}"), pointer: at.to_owned() });
+    }
+    match value {
+        Value::Object(members) => check_members(schema, members, at, wrong),
+        Value::Array(items) => {
+            for (place, item) in items.iter().enumerate() {
+                check(&schema["items"], item, &format!("{at}/{place}"), wrong);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Tells what is wrong with the branch that was most likely meant.
+fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
+    let tries = branches.iter().map(|branch| {
+        let mut tried = Vec::new();
+        check(branch, value, at, &mut tried);
+        tried
+    });
+    wrong.extend(tries.min_by_key(Vec::len).unwrap_or_default());
+}
+
+fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: &mut Vec<Invalid>) {
+    let known = &schema["properties"];
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !members.contains_key(name) {
+            let detail = format!("{name} is missing");
+            wrong.push(Invalid { detail, pointer: format!("{at}/{name}") });
+        }
+    }
+    for (name, member) in members {
+        let pointer = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        match known.get(name) {
+            Some(schema) => check(schema, member, &pointer, wrong),
+            None if schema["additionalProperties"] == false => {
+                let detail = format!("{name:?} is not known here");
+                wrong.push(Invalid { detail, pointer });
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether it is of another kind than wanted.
+fn kind(schema: &Value, value: &Value) -> Option<String> {
+    if let Some(allowed) = schema["enum"].as_array() {
+        let names: Vec<String> = allowed.iter().map(Value::to_string).collect();
+        return (!allowed.contains(value)).then(|| format!("must be one of {}", names.join(", ")));
+    }
+    if let Some(only) = schema.get("const") {
+        return (only != value).then(|| format!("must be {only}"));
+    }
+    let one = std::slice::from_ref(&schema["type"]);
+    let wanted = schema["type"].as_array().map_or(one, Vec::as_slice);
+    let wanted: Vec<&str> = wanted.iter().filter_map(Value::as_str).collect();
+    let fits = wanted.iter().any(|kind| is_a(kind, value));
+    (!fits && !wanted.is_empty()).then(|| format!("must be {}", wanted.join(" or ")))
+}
+
+fn is_a(kind: &str, value: &Value) -> bool {
+    match kind {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "boolean" => value.is_boolean(),
+        "null" => value.is_null(),
+        _ => false,
+    }
+}
+
+/// Whether it is of the kind that is wanted, but too much, too little, or not that.
+fn range(schema: &Value, value: &Value) -> Option<String> {
+    let length = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    let (size, verb, least, most, unit) = match value {
+        // What does not fit 64 bits is beyond every maximum.
+        Value::Number(number) => {
+            (number.as_i64().unwrap_or(i64::MAX), "be", "minimum", "maximum", "")
+        }
+        Value::String(text) if schema["format"] == "date-time" => {
+            return text.parse::<Timestamp>().err().map(|error| format!("is no instant: {error}"));
+        }
+        Value::String(text) => {
+            (length(text.chars().count()), "have", "minLength", "maxLength", " characters")
+        }
+        Value::Array(items) => (length(items.len()), "have", "minItems", "maxItems", " items"),
+        Value::Object(members) => {
+            (length(members.len()), "have", "minProperties", "maxProperties", " members")
+        }
+        Value::Null | Value::Bool(_) => return None,
+    };
+    if schema["not"].get("const") == Some(value) {
+        return Some(format!("must not be {value}"));
+    }
+    let bound = |name: &str| schema[name].as_i64();
+    let less = bound(least).filter(|least| size < *least).map(|least| (least, "least"));
+    let more = bound(most).filter(|most| size > *most).map(|most| (most, "most"));
+    less.or(more).map(|(bound, end)| format!("must {verb} {bound}{unit} at {end}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commerce_core::limits;
+    use rstest::rstest;
+    use serde_json::json;
+
+    fn said(name: &str, value: &Value) -> Vec<String> {
+        let wrong = wrong(named(name), value);
+        wrong.into_iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect()
+    }
+
+    #[rstest]
+    #[case::fine("NewCharge", json!({"amount": 5}), &[])]
+    #[case::no_object("NewCharge", json!([]), &[": the body must be object"])]
+    #[case::missing("NewCharge", json!({}), &["/amount: amount is missing"])]
+    #[case::text("NewCharge", json!({"amount": "5"}), &["/amount: amount must be integer"])]
+    #[case::fraction("NewCharge", json!({"amount": 5.0}), &["/amount: amount must be integer"])]
+    #[case::nothing("NewCharge", json!({"amount": 0}), &["/amount: amount must be 1 at least"])]
+    #[case::huge("NewCharge", json!({"amount": u64::MAX}), &["/amount: amount must be 1000000000000 at most"])]
+    #[case::unknown("NewCharge", json!({"amount": 5, "a/b": 1}), &["/a~1b: \"a/b\" is not known here"])]
+    #[case::all_at_once("NewProduct", json!({"name": 1, "stock": -1}),
+        &["/price: price is missing", "/name: name must be string", "/stock: stock must be 0 at least"])]
+    #[case::inside("NewOrder", json!({"items": [{"product_id": 1, "quantity": 0}]}),
+        &["/items/0/quantity: quantity must be 1 at least"])]
+    #[case::the_branch_that_was_meant("NewOrder", json!({"cart": true, "payment": "never"}),
+        &["/payment: payment must be one of \"now\", \"later\""])]
+    #[case::neither("NewOrder", json!({}), &["/items: items is missing"])]
+    #[case::not_that("StockChange", json!({"delta": 0, "reason": "a"}), &["/delta: delta must not be 0"])]
+    #[case::null("NewCoupon", json!({"name": "a", "quantity": 1, "valid_until": null,
+        "discount": {"type": "fixed", "amount": 1}}), &[])]
+    #[case::no_instant("NewCoupon", json!({"name": "a", "quantity": 1, "valid_until": "noon",
+        "discount": {"type": "percent", "percent": 5}}),
+        &["/valid_until: valid_until is no instant: an instant is written as RFC 3339, like \
+           2026-01-31T12:00:00Z, from 1970 to 9999"])]
+    fn forms(#[case] name: &str, #[case] value: Value, #[case] expected: &[&str]) {
+        assert_eq!(said(name, &value), expected);
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_every_example_fits() {
+        for (name, schema) in all() {
+            let text = schema.to_string();
+            for reference in text.split(REFERENCE).skip(1) {
+                let target = reference.split('"').next().unwrap();
+                assert!(all().contains_key(target), "{name} refers to {target}");
+            }
+            if let Some(example) = schema.get("example") {
+                assert_eq!(said(name, example), [""; 0], "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn limits_are_those_of_the_library() {
+        let most = |name: &str, at: &str| named(name).pointer(at).and_then(Value::as_i64);
+        let amount = Some(limits::MAX_AMOUNT.minor());
+        assert_eq!(most("Amount", "/maximum"), amount);
+        assert_eq!(most("NewCoupon", "/properties/min_order_amount/maximum"), amount);
+        let stock = Some(limits::MAX_STOCK);
+        assert_eq!(most("NewProduct", "/properties/stock/maximum"), stock);
+        assert_eq!(most("StockChange", "/properties/delta/maximum"), stock);
+        assert_eq!(most("Quantity", "/properties/quantity/maximum"), stock);
+        assert_eq!(most("NewCoupon", "/properties/quantity/maximum"), Some(limits::MAX_COUPONS));
+        let length = |length: usize| i64::try_from(length).ok();
+        assert_eq!(most("Text", "/maxLength"), length(limits::MAX_TEXT));
+        assert_eq!(most("Password", "/minLength"), length(limits::MIN_PASSWORD));
+        assert_eq!(most("Password", "/maxLength"), length(limits::MAX_PASSWORD));
+        assert_eq!(
+            most("NewOrder", "/oneOf/0/properties/items/maxItems"),
+            length(limits::MAX_ORDER_LINES)
+        );
+    }
+}
