@@ -3,6 +3,7 @@
 
 mod message;
 mod problem;
+pub mod transport;
 
 pub use message::{Request, Response, Service, Unreadable};
 pub use problem::{Problem, Status, status_of};
