@@ -37,7 +37,10 @@ pub(super) struct Guard {
     /// Servers that died, with the thread that still answers their connections, and until when.
     old: Vec<(Arc<tiny_http::Server>, JoinHandle<()>, Instant)>,
     built: Instant,
+    /// Descriptors at the last look.
     open: u64,
+    /// Knocks that are due.
+    owed: u64,
     tick: u32,
 }
 
@@ -55,6 +58,7 @@ impl Guard {
             built: Instant::now(),
             threads: Vec::new(),
             old: Vec::new(),
+            owed: 0,
             tick: 0,
             accepting,
             shared,
@@ -118,7 +122,10 @@ impl Guard {
         self.open = open;
         self.tick = self.tick.wrapping_add(1);
         let calm = u64::from(self.tick.is_multiple_of(CALM_TICKS));
-        for _ in 0..came.max(calm).min(MOST_KNOCKS) {
+        self.owed = self.owed.saturating_add(came).max(calm);
+        let knocks = self.owed.min(MOST_KNOCKS);
+        self.owed = self.owed.saturating_sub(knocks);
+        for _ in 0..knocks {
             let _ = self.door.knock();
         }
         open.saturating_add(open / 8) >= descriptors::limit()
