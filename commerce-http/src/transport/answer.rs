@@ -9,6 +9,9 @@ const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+/// Up to here a body is sent in one write with its head.
+const SMALL: usize = 16 * 1024;
+
 /// What of the request shapes the bytes of its answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manner {
@@ -20,12 +23,17 @@ pub(super) struct Manner {
     pub(super) old: bool,
 }
 
-/// The answer as bytes.
-pub(super) fn render(response: &Response, manner: Manner, date: &str) -> Vec<u8> {
+/// The answer as bytes: the first ones, and the body when it was too large to be copied to them.
+pub(super) fn render<'a>(
+    response: &'a Response,
+    manner: Manner,
+    date: &str,
+) -> (Vec<u8>, &'a [u8]) {
     let status = response.status;
     let bare = status < 200 || status == 204 || status == 304;
-    let room = response.body.len().saturating_add(256);
-    let mut bytes = Vec::with_capacity(room);
+    let body: &[u8] = if bare || manner.head { &[] } else { &response.body };
+    let (small, large) = if body.len() <= SMALL { (body, &[][..]) } else { (&[][..], body) };
+    let mut bytes = Vec::with_capacity(small.len().saturating_add(256));
     let reason = tiny_http::StatusCode(status).default_reason_phrase();
     // Writing to memory does not fail.
     let _ = write!(bytes, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\n");
@@ -41,10 +49,8 @@ pub(super) fn render(response: &Response, manner: Manner, date: &str) -> Vec<u8>
         bytes.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     bytes.extend_from_slice(b"\r\n");
-    if !bare && !manner.head {
-        bytes.extend_from_slice(&response.body);
-    }
-    bytes
+    bytes.extend_from_slice(small);
+    (bytes, large)
 }
 
 /// A header line. What could end the line, or is no ASCII, becomes a question mark.
@@ -102,7 +108,7 @@ mod tests {
     fn rendered(status: u16, headers: &[(&'static str, &'static str)], manner: Manner) -> String {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).into())).collect();
         let response = Response { status, headers, body: b"{}"[..].into() };
-        String::from_utf8(render(&response, manner, "now")).unwrap()
+        String::from_utf8(render(&response, manner, "now").0).unwrap()
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::head::Head;
 use super::shared::Shared;
 use crate::Unreadable;
 use std::io::Read;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -126,9 +126,6 @@ fn handle(shared: &Shared, job: Job) {
     let response = shared.ask(&head.request);
     let closes = shared.leaving.load(Ordering::Acquire);
     shared.answer(raw, &pass, &response, closes);
-    if closes {
-        shared.hang_up(peer, Shutdown::Both);
-    }
 }
 
 /// Reads the whole body: so many bytes, or chunks up to their end.

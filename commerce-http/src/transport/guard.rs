@@ -22,7 +22,9 @@ const MOST_KNOCKS: u64 = 64;
 /// How often connections are listed.
 const ROUND: Duration = Duration::from_millis(500);
 /// A new server is built at most this often.
-const BETWEEN_SERVERS: Duration = Duration::from_millis(250);
+const BETWEEN_SERVERS: Duration = Duration::from_millis(100);
+/// How long clients that do not read are given less time after some had to be cut off.
+const STRAIN: Duration = Duration::from_secs(1);
 /// How long a dead server's connections may still ask.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -90,11 +92,14 @@ impl Guard {
     /// Watches until a stop is asked for.
     pub(super) fn watch(mut self, stop: &Stop) -> io::Result<()> {
         let most = reaper::most_connections(&self.shared);
-        let (mut round, mut stuck) = (Instant::now(), 0);
+        let (mut round, mut stuck, mut strained) = (Instant::now(), 0, None::<Instant>);
         while !stop.wait(TICK) && stuck <= self.shared.settings.max_stuck {
             let now = Instant::now();
             reaper::end_late_bodies(&self.shared, now);
-            reaper::end_stalled_answers(&self.shared, now);
+            let hurried = strained.is_some_and(|at| now.saturating_duration_since(at) < STRAIN);
+            if reaper::end_stalled_answers(&self.shared, now, hurried) {
+                strained = Some(now);
+            }
             let crowded = self.knock();
             let dead =
                 self.inode.is_some() && descriptors::socket_inode(self.accepting) != self.inode;

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// What the system keeps of answers that were not read yet, for each connection: usual answers fit, so
+/// that nobody waits for a client that does not read. Memory is used only as needed.
+const UNREAD_ANSWERS: usize = 256 * 1024;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +65,9 @@ impl Door {
             Listen::Tcp(address) => bind_tcp(*address)?,
             Listen::Unix(path) => bind_unix(path)?,
         };
-        // Accepted sockets inherit it. A deadline for reading would end `accept` as well.
+        // Accepted sockets inherit both. A deadline for reading would end `accept` as well.
         socket.set_write_timeout(Some(write_deadline))?;
+        socket.set_send_buffer_size(UNREAD_ANSWERS)?;
         socket.listen(BACKLOG)?;
         let at = match listen {
             Listen::Tcp(asked) => Listen::Tcp(socket.local_addr()?.as_socket().unwrap_or(*asked)),

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// A connection that was shut is gone at once, unless its thread is held for good.
 const GONE_BY: Duration = Duration::from_secs(3);
+/// By what the patience with clients that do not read is divided while there are many of them.
+const HURRY: u32 = 8;
 /// Descriptors that are left to everything but connections.
 const OTHERS: u64 = 64;
 
@@ -82,16 +84,18 @@ pub(super) fn end_late_bodies(shared: &Shared, now: Instant) {
     }
 }
 
-/// When half of the workers wait for clients that do not read, those clients are cut off.
-pub(super) fn end_stalled_answers(shared: &Shared, now: Instant) {
-    let waits =
-        |since: Instant| now.saturating_duration_since(since) > shared.settings.write_patience;
+/// When half of the workers wait for clients that do not read, those clients are cut off. Whether it came
+/// to that: then the next ones are given less time, `hurried`.
+pub(super) fn end_stalled_answers(shared: &Shared, now: Instant, hurried: bool) -> bool {
+    let patience = shared.settings.write_patience;
+    let patience = patience.checked_div(if hurried { HURRY } else { 1 }).unwrap_or(patience);
+    let waits = |since: Instant| now.saturating_duration_since(since) > patience;
     let stalled =
         shared.posts.iter().filter_map(|post| post.get().filter(|(_, since)| waits(*since)));
     let stalled: Vec<_> = stalled.map(|(peer, _)| peer).collect();
-    if stalled.len().saturating_mul(2) >= shared.posts.len() {
-        for peer in stalled {
-            shared.hang_up(Some(peer), Shutdown::Both);
-        }
+    let strained = stalled.len().saturating_mul(2) >= shared.posts.len();
+    for peer in stalled.into_iter().filter(|_| strained) {
+        shared.hang_up(Some(peer), Shutdown::Both);
     }
+    strained
 }

@@ -95,10 +95,13 @@ impl Shared {
         response: &Response,
         closes: bool,
     ) {
-        let bytes = self.render(&raw, response, closes);
+        let (first, rest) = self.render(&raw, response, closes);
         let mut writer = raw.into_writer();
-        if writer.write_all(&bytes).and_then(|()| writer.flush()).is_err() {
-            // Part of it may have been sent: nothing can follow on this connection.
+        let written = writer.write_all(&first).and_then(|()| writer.write_all(rest));
+        let sent = written.and_then(|()| writer.flush());
+        if closes || sent.is_err() {
+            // Before the writer is let go, so that nothing follows: `tiny_http` may have taken the rest
+            // of a body for a request by now. After an error part of the answer may have been sent.
             self.hang_up(pass.peer, Shutdown::Both);
         }
     }
@@ -108,7 +111,7 @@ impl Shared {
         let response = self.turn_down(why, raw.method().as_str(), raw.url());
         let closes = why != Unreadable::Overloaded || head::unread(&raw);
         if !droppable(&raw) {
-            let bytes = self.render(&raw, &response, true);
+            let (bytes, _) = self.render(&raw, &response, true);
             self.abandon(raw, pass, &bytes);
             return;
         }
@@ -116,9 +119,6 @@ impl Shared {
             self.hang_up(pass.peer, Shutdown::Read);
         }
         self.answer(raw, pass, &response, closes);
-        if closes {
-            self.hang_up(pass.peer, Shutdown::Both);
-        }
     }
 
     /// Serves nothing more of this connection, and shuts it.
@@ -142,7 +142,12 @@ impl Shared {
         }
     }
 
-    fn render(&self, raw: &tiny_http::Request, response: &Response, closes: bool) -> Vec<u8> {
+    fn render<'a>(
+        &self,
+        raw: &tiny_http::Request,
+        response: &'a Response,
+        closes: bool,
+    ) -> (Vec<u8>, &'a [u8]) {
         let manner = Manner {
             head: *raw.method() == tiny_http::Method::Head,
             closes: closes || head::is_last(raw),

@@ -79,7 +79,4 @@ fn answer_small(
     let closes = shared.leaving.load(Ordering::Acquire);
     post.set(pass.peer);
     shared.answer(raw, pass, &response, closes);
-    if closes {
-        shared.hang_up(pass.peer, Shutdown::Both);
-    }
 }

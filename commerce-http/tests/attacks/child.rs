@@ -10,7 +10,7 @@ use std::time::Duration;
 const LISTEN: &str = "ATTACKS_LISTEN";
 const SETTINGS: &str = "ATTACKS_SETTINGS";
 /// More than any socket takes in without a reader.
-const BIG: usize = 16 * 1024 * 1024;
+static BIG: [u8; 8 * 1024 * 1024] = [0; 8 * 1024 * 1024];
 
 struct Double;
 
@@ -21,7 +21,7 @@ fn response(status: u16, body: Vec<u8>) -> Response {
 impl Service for Double {
     fn answer(&self, request: &Request) -> Response {
         match request.target.as_str() {
-            "/big" => response(200, vec![b'x'; BIG]),
+            "/big" => Response { status: 200, headers: Vec::new(), body: BIG[..].into() },
             "/length" => response(200, request.body.len().to_string().into_bytes()),
             "/nothing" => response(204, Vec::new()),
             "/panic" => panic!("as asked"),
@@ -82,21 +82,21 @@ fn serve() {
 }
 
 /// The child, seen from outside.
-pub struct Child {
+pub(crate) struct Child {
     process: Process,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl Child {
     /// A server on a free port, with such settings (milliseconds or numbers).
-    pub fn start(settings: &str) -> Self {
+    pub(crate) fn start(settings: &str) -> Self {
         Self::start_at("127.0.0.1:0", settings, None)
     }
 
     /// The same, with so few descriptors.
-    pub fn start_at(listen: &str, settings: &str, descriptors: Option<u32>) -> Self {
+    pub(crate) fn start_at(listen: &str, settings: &str, descriptors: Option<u32>) -> Self {
         let limit = descriptors.map_or_else(String::new, |most| format!("ulimit -n {most}; "));
         let mut process = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" child::serve --exact --ignored --nocapture")])
@@ -114,7 +114,7 @@ impl Child {
         let said = child.hear("listening ");
         let (address, can_shut) = said.split_once(' ').unwrap();
         assert_eq!(can_shut, "true", "these tests need a system that allows pidfd_getfd");
-        child.address = address.to_owned();
+        address.clone_into(&mut child.address);
         child
     }
 
@@ -130,7 +130,7 @@ impl Child {
     }
 
     /// The most memory it ever had, in MiB.
-    pub fn peak(&self) -> u64 {
+    pub(crate) fn peak(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
@@ -138,23 +138,23 @@ impl Child {
     }
 
     /// How many descriptors it has open.
-    pub fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
     }
 
     /// What `run` returned, once it has.
-    pub fn end(&mut self) -> String {
+    pub(crate) fn end(&mut self) -> String {
         self.hear("ended ")
     }
 
     /// Asks it to stop, and hears how `run` ended.
-    pub fn stop(mut self) -> String {
+    pub(crate) fn stop(mut self) -> String {
         self.input.take();
         self.end()
     }
 
     /// Asks it to stop, without waiting.
-    pub fn ask_to_stop(&mut self) {
+    pub(crate) fn ask_to_stop(&mut self) {
         self.input.take().unwrap().flush().unwrap();
     }
 }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn connect(address: &str) -> TcpStream {
+pub(crate) fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -18,14 +18,14 @@ pub fn connect(address: &str) -> TcpStream {
 }
 
 /// Sends bytes and reads all there is until the server closes.
-pub fn last_words(address: &str, bytes: &[u8]) -> String {
+pub(crate) fn last_words(address: &str, bytes: &[u8]) -> String {
     let mut stream = connect(address);
     let _ = stream.write_all(bytes);
     to_end(&mut stream)
 }
 
 /// All that comes until the server closes. A reset is an end as well.
-pub fn to_end(stream: &mut TcpStream) -> String {
+pub(crate) fn to_end(stream: &mut TcpStream) -> String {
     let (mut all, mut part) = (Vec::new(), [0; 4096]);
     loop {
         match stream.read(&mut part) {
@@ -41,13 +41,13 @@ pub fn to_end(stream: &mut TcpStream) -> String {
 }
 
 /// One request and its answer on a connection that stays.
-pub fn ask(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<String> {
+pub(crate) fn ask(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<String> {
     stream.write_all(request)?;
     read_answer(stream)
 }
 
 /// Reads one answer with a `Content-Length`.
-pub fn read_answer(stream: &mut TcpStream) -> std::io::Result<String> {
+pub(crate) fn read_answer(stream: &mut TcpStream) -> std::io::Result<String> {
     let (mut all, mut byte) = (Vec::new(), [0]);
     while !all.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte)?;
@@ -61,19 +61,19 @@ pub fn read_answer(stream: &mut TcpStream) -> std::io::Result<String> {
 }
 
 /// The statuses of all answers in what a server said.
-pub fn statuses(said: &str) -> Vec<u16> {
+pub(crate) fn statuses(said: &str) -> Vec<u16> {
     let answers = said.split("HTTP/1.").skip(1);
     answers.map(|answer| answer[2..5].parse().unwrap()).collect()
 }
 
 /// Asks again and again, each time on a new connection, and keeps the longest wait.
-pub struct Honest {
+pub(crate) struct Honest {
     over: Arc<AtomicBool>,
     thread: JoinHandle<(usize, Duration)>,
 }
 
 impl Honest {
-    pub fn begin(address: &str) -> Self {
+    pub(crate) fn begin(address: &str) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (address, ends) = (address.to_owned(), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
@@ -89,7 +89,7 @@ impl Honest {
     }
 
     /// It was answered within a second each time.
-    pub fn was_served(self) {
+    pub(crate) fn was_served(self) {
         self.over.store(true, Ordering::Relaxed);
         let (asked, worst) = self.thread.join().unwrap();
         println!("honest: {asked} answers, the slowest after {worst:?}");
@@ -98,7 +98,7 @@ impl Honest {
 }
 
 /// How long one honest request takes, from connecting to its answer.
-pub fn once(address: &str) -> Duration {
+pub(crate) fn once(address: &str) -> Duration {
     let began = Instant::now();
     let answer = ask(&mut connect(address), GET).expect("an honest client is answered");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -106,7 +106,7 @@ pub fn once(address: &str) -> Duration {
 }
 
 /// Tries until it holds.
-pub fn until(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < time, "not in time: {what}");
