@@ -5,12 +5,16 @@ use commerce_http::{Request, Response, Service, Unreadable};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const LISTEN: &str = "ATTACKS_LISTEN";
 const SETTINGS: &str = "ATTACKS_SETTINGS";
 /// More than any socket takes in without a reader.
 static BIG: [u8; 8 * 1024 * 1024] = [0; 8 * 1024 * 1024];
+
+/// Requests that were hidden in others and served all the same.
+static HIDDEN: AtomicUsize = AtomicUsize::new(0);
 
 struct Double;
 
@@ -23,6 +27,11 @@ impl Service for Double {
         match request.target.as_str() {
             "/big" => Response { status: 200, headers: Vec::new(), body: BIG[..].into() },
             "/length" => response(200, request.body.len().to_string().into_bytes()),
+            "/hidden" => {
+                HIDDEN.fetch_add(1, Ordering::SeqCst);
+                response(200, Vec::new())
+            }
+            "/count" => response(200, HIDDEN.load(Ordering::SeqCst).to_string().into_bytes()),
             "/nothing" => response(204, Vec::new()),
             "/panic" => panic!("as asked"),
             "/wait" => {

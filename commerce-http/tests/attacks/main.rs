@@ -160,7 +160,7 @@ fn stalled_bodies_end_at_their_deadline_and_stop_nobody() {
 fn odd_framing_is_refused_and_nothing_after_it_is_heard() {
     let server = Child::start("");
     let honest = Honest::begin(&server.address);
-    let hidden = "GET /length HTTP/1.1\r\nHost: a\r\n\r\n";
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
     for headers in [
         "Content-Length: 5\r\nContent-Length: 6",
         "Content-Length: 5\r\nContent-Length: 5",
@@ -194,6 +194,11 @@ fn odd_framing_is_refused_and_nothing_after_it_is_heard() {
         &post("Transfer-Encoding: chunked", &format!("zz\r\n{hidden}")),
     );
     assert_eq!(statuses(&said), [400], "broken chunks: {said}");
+    let said = last_words(&server.address, &post("Content-Length: 70000", hidden));
+    assert_eq!(statuses(&said), [413], "{said}");
+    let count = b"GET /count HTTP/1.1\r\nHost: a\r\n\r\n";
+    let count = ask(&mut connect(&server.address), count).unwrap();
+    assert!(count.ends_with("\r\n\r\n0"), "a hidden request was served: {count}");
     honest.was_served();
 }
 
@@ -282,7 +287,7 @@ fn clients_that_never_read_are_cut_off() {
 
 #[test]
 fn a_client_that_asks_ahead_without_reading_is_cut_off() {
-    let server = Child::start("");
+    let server = Child::start("patience=60000"); // so that only the number of requests ends it
     let honest = Honest::begin(&server.address);
     let ahead = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
     let mut streams: Vec<TcpStream> = (0..4).map(|_| connect(&server.address)).collect();
