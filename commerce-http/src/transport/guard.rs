@@ -3,7 +3,7 @@
 
 use super::listen::Door;
 use super::shared::Shared;
-use super::worker::{self, Post};
+use super::worker::{self, Line, Post};
 use super::{Settings, Stop, bodies, descriptors, reaper};
 use crate::Service;
 use std::io;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// How often the guard looks. A connection that `tiny_http` forgot waits so long for the next knock.
 const TICK: Duration = Duration::from_millis(20);
 /// Without new connections one knock in so many ticks: against those that were miscounted.
-const CALM_TICKS: u32 = 10;
+const CALM_TICKS: u32 = 50;
 /// The most knocks in one tick.
 const MOST_KNOCKS: u64 = 64;
 /// How often connections are listed.
@@ -37,7 +37,7 @@ pub(super) struct Guard {
     accepting: RawFd,
     threads: Vec<JoinHandle<()>>,
     /// Servers that died, with the thread that still answers their connections, and until when.
-    old: Vec<(Arc<tiny_http::Server>, JoinHandle<()>, Instant)>,
+    old: Vec<(Arc<Line>, JoinHandle<()>, Instant)>,
     built: Instant,
     /// Descriptors at the last look.
     open: u64,
@@ -157,10 +157,10 @@ impl Guard {
 
     /// Ends the threads of old servers whose time is over.
     fn retire(&mut self, now: Instant) {
-        for (server, _, _) in self.old.extract_if(.., |(_, _, until)| *until <= now) {
-            server.unblock();
+        for (line, _, _) in self.old.extract_if(.., |(_, _, until)| *until <= now) {
+            line.server.unblock();
             // Dropped, it would remove the unix socket of the server that took its place.
-            std::mem::forget(server);
+            std::mem::forget(line);
         }
     }
 
@@ -188,22 +188,22 @@ impl Guard {
     fn finish(&self) {
         self.shared.finished.store(true, Ordering::Release);
         self.shared.bodies.finish();
-        self.wake(&self.shared.server());
-        for (server, _, _) in &self.old {
-            server.unblock();
+        self.wake(&self.shared.line());
+        for (line, _, _) in &self.old {
+            line.server.unblock();
         }
     }
 
     /// Wakes every worker that waits for that server; each call wakes one.
-    fn wake(&self, server: &tiny_http::Server) {
+    fn wake(&self, line: &Line) {
         for _ in &self.shared.posts {
-            server.unblock();
+            line.server.unblock();
         }
     }
 }
 
-fn build(door: &Door) -> io::Result<(Arc<tiny_http::Server>, RawFd)> {
+fn build(door: &Door) -> io::Result<(Arc<Line>, RawFd)> {
     let (listener, number) = door.copy()?;
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-    Ok((Arc::new(server), number))
+    Ok((Arc::new(Line::of(server)), number))
 }

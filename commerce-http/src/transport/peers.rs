@@ -84,7 +84,7 @@ impl Peers {
     pub(super) fn forget(&self, now: Instant, there: impl Fn(SocketAddr) -> bool) {
         for part in &self.parts {
             lock(part).retain(|address, peer| {
-                let young = now.saturating_duration_since(peer.last) < YOUNG && !peer.closing;
+                let young = now.saturating_duration_since(peer.last) < YOUNG;
                 peer.in_flight > 0 || young || there(*address)
             });
         }

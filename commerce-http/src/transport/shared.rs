@@ -4,7 +4,7 @@ use super::answer::{self, Manner};
 use super::bodies::Bodies;
 use super::peers::{Pass, Peers};
 use super::sockets::Sockets;
-use super::worker::Post;
+use super::worker::{Line, Post};
 use super::{Settings, head};
 use crate::{Request, Response, Service, Unreadable};
 use commerce_core::{Clock, SystemClock};
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     /// One for each worker.
     pub(super) posts: Vec<Post>,
     /// The server that accepts now; another takes its place when it dies.
-    pub(super) current: RwLock<Arc<tiny_http::Server>>,
+    pub(super) current: RwLock<Arc<Line>>,
     /// Workers end when they are woken.
     pub(super) finished: AtomicBool,
     /// Connections close after the answer under way.
@@ -40,7 +40,7 @@ impl Shared {
     pub(super) fn new(
         settings: Settings,
         service: Arc<dyn Service>,
-        server: Arc<tiny_http::Server>,
+        line: Arc<Line>,
         port: Option<u16>,
     ) -> Self {
         // More than the workers can hold would never be seen in flight.
@@ -50,7 +50,7 @@ impl Shared {
             peers: Peers::new(most),
             bodies: Bodies::new(settings.max_slow_bodies),
             posts: (0..settings.workers.max(1)).map(|_| Post::default()).collect(),
-            current: RwLock::new(server),
+            current: RwLock::new(line),
             finished: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             sockets: port.and_then(Sockets::of_port).map(Mutex::new),
@@ -64,7 +64,7 @@ impl Shared {
         Some(self.sockets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn server(&self) -> Arc<tiny_http::Server> {
+    pub(super) fn line(&self) -> Arc<Line> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 

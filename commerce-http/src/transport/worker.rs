@@ -5,6 +5,7 @@ use super::head::{self, Head};
 use super::peers::{Entry, Pass};
 use super::shared::{self, Shared};
 use crate::Unreadable;
+use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -29,30 +30,62 @@ impl Post {
 /// Works until the server has finished.
 pub(super) fn work(shared: &Shared, post: &Post) {
     while !shared.finished.load(Ordering::Acquire) {
-        serve(shared, post, &shared.server());
+        serve(shared, post, &shared.line());
+    }
+}
+
+/// A server, and whose turn it is to take a request from it.
+pub(super) struct Line {
+    pub(super) server: tiny_http::Server,
+    turn: Mutex<()>,
+}
+
+impl Line {
+    pub(super) fn of(server: tiny_http::Server) -> Self {
+        Self { server, turn: Mutex::new(()) }
     }
 }
 
 /// Serves what comes to that server, until this thread is woken or the server has failed.
-pub(super) fn serve(shared: &Shared, post: &Post, server: &tiny_http::Server) {
-    while let Ok(raw) = server.recv() {
-        // tiny_http panics in some places; a worker outlives it.
-        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw)));
+pub(super) fn serve(shared: &Shared, post: &Post, line: &Line) {
+    while let Ok((raw, entry, verdict)) = take(shared, line) {
+        // `tiny_http` panics in some places; a worker outlives it.
+        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw, entry, verdict)));
         post.set(None);
     }
 }
 
-fn handle(shared: &Shared, post: &Post, raw: tiny_http::Request) {
-    let peer = raw.remote_addr().copied();
-    let pass = match shared.peers.enter(peer) {
+type Taken<'a> = (tiny_http::Request, Entry<'a>, Result<Head, Unreadable>);
+
+/// Takes the next request and judges its head. Heads are judged one after another, in the order in which
+/// they came: nothing that follows a bad one on its connection is let in by another worker.
+fn take<'a>(shared: &'a Shared, line: &Line) -> io::Result<Taken<'a>> {
+    let _turn = line.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    let raw = line.server.recv()?;
+    let entry = shared.peers.enter(raw.remote_addr().copied());
+    let verdict = head::read(&raw, &shared.settings);
+    if let (Err(_), Some(peer)) = (&verdict, raw.remote_addr()) {
+        shared.peers.close(*peer);
+    }
+    Ok((raw, entry, verdict))
+}
+
+fn handle(
+    shared: &Shared,
+    post: &Post,
+    raw: tiny_http::Request,
+    entry: Entry<'_>,
+    verdict: Result<Head, Unreadable>,
+) {
+    let pass = match entry {
         Entry::Welcome(pass) => pass,
         Entry::TooMany => {
-            shared.hang_up(peer, Shutdown::Both);
+            shared.hang_up(raw.remote_addr().copied(), Shutdown::Both);
             return shared::discard(raw);
         }
         Entry::Closing => return shared::discard(raw),
     };
-    match head::read(&raw, &shared.settings) {
+    match verdict {
         Err(why) => shared.refuse(raw, &pass, why),
         Ok(head) if head::unread(&raw) => {
             let peer = pass.hand_over();
