@@ -42,6 +42,7 @@ mod route;
 mod routes;
 mod schema;
 mod trail;
+pub mod transport;
 
 pub use api::Api;
 pub use log::{Log, LogFormat, LogSink};

@@ -1,0 +1,48 @@
+//! Answers every request with the same 150 bytes, to measure the transport: `hello [bare] ADDRESS`.
+//! With `bare`, `tiny_http` alone answers, as a baseline.
+
+use commerce_http::transport::{Server, Settings, Stop};
+use commerce_http::{Request, Response, Service, Unreadable};
+use std::error::Error;
+use std::io::Write;
+use std::sync::Arc;
+use std::thread;
+
+const BODY: [u8; 150] = [b'x'; 150];
+
+struct Hello;
+
+impl Service for Hello {
+    fn answer(&self, _: &Request) -> Response {
+        Response { status: 200, headers: Vec::new(), body: BODY[..].into() }
+    }
+
+    fn turn_down(&self, _: Unreadable, _: &str, _: &str) -> Response {
+        Response { status: 400, headers: Vec::new(), body: BODY[..].into() }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let address = words.pop().unwrap_or_else(|| "127.0.0.1:8080".into());
+    if words.first().is_some_and(|word| word == "bare") {
+        return bare(&address);
+    }
+    let server = Server::bind(&address.parse()?, Settings::default())?;
+    writeln!(std::io::stdout(), "{}", server.address())?;
+    Ok(server.run(Arc::new(Hello), &Stop::new())?)
+}
+
+fn bare(address: &str) -> Result<(), Box<dyn Error>> {
+    let server = tiny_http::Server::http(address).map_err(|error| error.to_string())?;
+    thread::scope(|scope| {
+        for _ in 0..Settings::default().workers {
+            scope.spawn(|| {
+                for request in server.incoming_requests() {
+                    let _ = request.respond(tiny_http::Response::from_data(BODY));
+                }
+            });
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Keeps a server alive: looks after `tiny_http` many times a second, replaces it when it has died, and ends
+//! it in order.
+
+use super::listen::Door;
+use super::shared::Shared;
+use super::worker::{self, Line, Post};
+use super::{Settings, Stop, bodies, descriptors, reaper};
+use crate::Service;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How often the guard looks. A connection that `tiny_http` forgot waits so long for the next knock.
+const TICK: Duration = Duration::from_millis(20);
+/// Without new connections one knock in so many ticks: against those that were miscounted.
+const CALM_TICKS: u32 = 50;
+/// The most knocks in one tick.
+const MOST_KNOCKS: u64 = 64;
+/// How often connections are listed.
+const ROUND: Duration = Duration::from_millis(500);
+/// A new server is built at most this often.
+const BETWEEN_SERVERS: Duration = Duration::from_millis(100);
+/// How long clients that do not read are given less time after some had to be cut off.
+const STRAIN: Duration = Duration::from_secs(1);
+/// How long a dead server's connections may still ask.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+pub(super) struct Guard {
+    shared: Arc<Shared>,
+    door: Door,
+    inode: Option<u64>,
+    /// The listening descriptor that `tiny_http`'s accepting thread closes when it ends, for whatever
+    /// reason.
+    accepting: RawFd,
+    threads: Vec<JoinHandle<()>>,
+    /// Servers that died, with the thread that still answers their connections, and until when.
+    old: Vec<(Arc<Line>, JoinHandle<()>, Instant)>,
+    built: Instant,
+    /// Descriptors at the last look.
+    open: u64,
+    /// Knocks that are due.
+    owed: u64,
+    tick: u32,
+}
+
+impl Guard {
+    pub(super) fn start(
+        door: Door,
+        settings: Settings,
+        service: Arc<dyn Service>,
+    ) -> io::Result<Self> {
+        let (server, accepting) = build(&door)?;
+        let shared = Arc::new(Shared::new(settings, service, server, door.port()));
+        let mut guard = Self {
+            inode: descriptors::socket_inode(door.number()),
+            open: descriptors::count(),
+            built: Instant::now(),
+            threads: Vec::new(),
+            old: Vec::new(),
+            owed: 0,
+            tick: 0,
+            accepting,
+            shared,
+            door,
+        };
+        match guard.hire() {
+            Ok(()) => Ok(guard),
+            Err(error) => {
+                guard.finish();
+                Err(error)
+            }
+        }
+    }
+
+    fn hire(&mut self) -> io::Result<()> {
+        for number in 0..self.shared.posts.len() {
+            let shared = Arc::clone(&self.shared);
+            let work = move || worker::work(&shared, &shared.posts[number]);
+            self.threads.push(Builder::new().name(format!("answer-{number}")).spawn(work)?);
+        }
+        for number in 0..self.shared.settings.max_slow_bodies {
+            let shared = Arc::clone(&self.shared);
+            let read = move || bodies::read(&shared);
+            self.threads.push(Builder::new().name(format!("body-{number}")).spawn(read)?);
+        }
+        Ok(())
+    }
+
+    /// Watches until a stop is asked for.
+    pub(super) fn watch(mut self, stop: &Stop) -> io::Result<()> {
+        let most = reaper::most_connections(&self.shared);
+        let (mut round, mut stuck, mut strained) = (Instant::now(), 0, None::<Instant>);
+        while !stop.wait(TICK) && stuck <= self.shared.settings.max_stuck {
+            let now = Instant::now();
+            reaper::end_late_bodies(&self.shared, now);
+            let hurried = strained.is_some_and(|at| now.saturating_duration_since(at) < STRAIN);
+            if reaper::end_stalled_answers(&self.shared, now, hurried) {
+                strained = Some(now);
+            }
+            let crowded = self.knock();
+            let dead =
+                self.inode.is_some() && descriptors::socket_inode(self.accepting) != self.inode;
+            if crowded || dead || now.saturating_duration_since(round) >= ROUND {
+                (round, stuck) = (now, reaper::reap(&self.shared, now, most));
+                self.shared.tell_time();
+            }
+            if dead && now.saturating_duration_since(self.built) >= BETWEEN_SERVERS {
+                self.rebuild(now);
+            }
+            self.retire(now);
+        }
+        self.wind_down();
+        if stuck <= self.shared.settings.max_stuck {
+            return Ok(());
+        }
+        Err(io::Error::other("too many connections can be closed only by a new start"))
+    }
+
+    /// `tiny_http` leaves connections of a burst without a thread until another one comes. So another one
+    /// comes, for each that came. Whether descriptors run out.
+    fn knock(&mut self) -> bool {
+        let open = descriptors::count();
+        let came = open.saturating_sub(self.open).div_ceil(2);
+        self.open = open;
+        self.tick = self.tick.wrapping_add(1);
+        let calm = u64::from(self.tick.is_multiple_of(CALM_TICKS));
+        self.owed = self.owed.saturating_add(came).max(calm);
+        let knocks = self.owed.min(MOST_KNOCKS);
+        self.owed = self.owed.saturating_sub(knocks);
+        for _ in 0..knocks {
+            let _ = self.door.knock();
+        }
+        open.saturating_add(open / 8) >= descriptors::limit()
+    }
+
+    /// Replaces a server that accepts no more. The old one's connections are told good-bye, and what they
+    /// asked is answered.
+    fn rebuild(&mut self, now: Instant) {
+        let Ok((server, accepting)) = build(&self.door) else { return };
+        (self.accepting, self.built) = (accepting, now);
+        let old = {
+            let mut current = self.shared.current.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, server)
+        };
+        reaper::dismiss(&self.shared);
+        let (shared, source) = (Arc::clone(&self.shared), Arc::clone(&old));
+        let drain = move || worker::serve(&shared, &Post::default(), &source);
+        if let (Ok(thread), Some(until)) = (Builder::new().spawn(drain), now.checked_add(FAREWELL))
+        {
+            self.old.push((Arc::clone(&old), thread, until));
+        }
+        self.wake(&old);
+    }
+
+    /// Ends the threads of old servers whose time is over.
+    fn retire(&mut self, now: Instant) {
+        for (line, _, _) in self.old.extract_if(.., |(_, _, until)| *until <= now) {
+            line.server.unblock();
+            // Dropped, it would remove the unix socket of the server that took its place.
+            std::mem::forget(line);
+        }
+    }
+
+    /// Lets what runs finish, within the grace time, and ends all threads.
+    fn wind_down(&mut self) {
+        let until = Instant::now().checked_add(self.shared.settings.grace);
+        let in_time = || until.is_some_and(|until| Instant::now() < until);
+        self.shared.leaving.store(true, Ordering::Release);
+        self.door.close();
+        reaper::dismiss(&self.shared);
+        while self.shared.peers.in_flight() > 0 && in_time() {
+            reaper::end_late_bodies(&self.shared, Instant::now());
+            std::thread::sleep(TICK);
+        }
+        self.finish();
+        while self.threads.iter().any(|thread| !thread.is_finished()) && in_time() {
+            std::thread::sleep(TICK);
+        }
+        reaper::evict(&self.shared);
+        for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
+            let _ = thread.join();
+        }
+    }
+
+    fn finish(&self) {
+        self.shared.finished.store(true, Ordering::Release);
+        self.shared.bodies.finish();
+        self.wake(&self.shared.line());
+        for (line, _, _) in &self.old {
+            line.server.unblock();
+        }
+    }
+
+    /// Wakes every worker that waits for that server; each call wakes one.
+    fn wake(&self, line: &Line) {
+        for _ in &self.shared.posts {
+            line.server.unblock();
+        }
+    }
+}
+
+fn build(door: &Door) -> io::Result<(Arc<Line>, RawFd)> {
+    let (listener, number) = door.copy()?;
+    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    Ok((Arc::new(Line::of(server)), number))
+}

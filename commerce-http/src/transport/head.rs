@@ -1,0 +1,187 @@
+//! Reads the head of a request, and refuses every framing that two readers could take differently.
+//!
+//! `tiny_http` takes the first of several lengths, signs, and both framings at once. A proxy in front may
+//! take another view, and a request could then be hidden in the body of one before it.
+
+use super::Settings;
+use crate::{Request, Unreadable};
+use tiny_http::HTTPVersion;
+
+/// Up to here `tiny_http` has read a body before it hands the request out.
+const READ_AHEAD: usize = 1024;
+/// The longest method that is known (`UPDATEREDIRECTREF`) has 17 letters.
+const METHOD_LENGTH: usize = 20;
+
+/// A head that was understood.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// The request, still without its body.
+    pub(super) request: Request,
+    /// The length of the body; none when it comes in chunks.
+    pub(super) length: Option<usize>,
+}
+
+/// Reads and checks the head.
+pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head, Unreadable> {
+    let request = Request {
+        method: raw.method().as_str().to_owned(),
+        target: raw.url().to_owned(),
+        headers: raw.headers().iter().map(pair).collect(),
+        body: Vec::new(),
+    };
+    if too_large(&request, settings) {
+        return Err(Unreadable::HeadTooLarge);
+    }
+    if !well_formed(&request) {
+        return Err(Unreadable::Malformed);
+    }
+    let length = framing(&request, *raw.http_version() == HTTPVersion(1, 1))?;
+    if upgrades(raw) && length != Some(0) {
+        // tiny_http would hand out the bare stream instead of the body.
+        return Err(Unreadable::Malformed);
+    }
+    if length.is_some_and(|length| length > settings.max_body) {
+        return Err(Unreadable::BodyTooLarge);
+    }
+    Ok(Head { request, length })
+}
+
+/// Whether bytes of the body are still on the connection, so that it must be closed if they stay there.
+pub(super) fn unread(raw: &tiny_http::Request) -> bool {
+    let has = |name: &'static str| raw.headers().iter().any(|header| header.field.equiv(name));
+    has("Transfer-Encoding")
+        || raw
+            .body_length()
+            .is_some_and(|length| length > READ_AHEAD || (length > 0 && has("Expect")))
+}
+
+/// Whether `tiny_http` closes the connection after this request. These are its own rules.
+pub(super) fn is_last(raw: &tiny_http::Request) -> bool {
+    match connection(raw) {
+        Some(value) if contains(value, "close") || contains(value, "upgrade") => true,
+        Some(value) if contains(value, "keep-alive") => false,
+        _ => *raw.http_version() == HTTPVersion(1, 0),
+    }
+}
+
+/// Whether the client wants another protocol, which we never do.
+pub(super) fn upgrades(raw: &tiny_http::Request) -> bool {
+    connection(raw).is_some_and(|value| contains(value, "upgrade"))
+}
+
+fn connection(raw: &tiny_http::Request) -> Option<&str> {
+    let mut headers = raw.headers().iter();
+    Some(headers.find(|header| header.field.equiv("Connection"))?.value.as_str())
+}
+
+fn contains(value: &str, word: &str) -> bool {
+    value.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+fn pair(header: &tiny_http::Header) -> (String, String) {
+    (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned())
+}
+
+fn too_large(request: &Request, settings: &Settings) -> bool {
+    let sizes = request.headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+    request.target.len() > settings.max_target
+        || request.headers.len() > settings.max_headers
+        || sizes.fold(0, usize::saturating_add) > settings.max_header_bytes
+}
+
+fn well_formed(request: &Request) -> bool {
+    let method = request.method.len() <= METHOD_LENGTH && is_token(&request.method);
+    let target = (request.target.starts_with('/') || request.target == "*")
+        && request.target.bytes().all(|byte| byte.is_ascii_graphic());
+    // A line feed alone does not end a line for tiny_http, but for others it may.
+    let headers = request.headers.iter().all(|(name, value)| {
+        is_token(name) && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+    });
+    method && target && headers && sent(request, "Host").count() <= 1
+}
+
+/// The length of the body; none when it is chunked.
+fn framing(request: &Request, chunks: bool) -> Result<Option<usize>, Unreadable> {
+    let mut lengths = sent(request, "Content-Length");
+    let mut encodings = sent(request, "Transfer-Encoding");
+    match (lengths.next(), lengths.next(), encodings.next(), encodings.next()) {
+        (None, None, None, None) => Ok(Some(0)),
+        (Some(length), None, None, None) => digits(length).map(Some),
+        (None, None, Some(encoding), None)
+            if chunks && encoding.eq_ignore_ascii_case("chunked") =>
+        {
+            Ok(None)
+        }
+        _ => Err(Unreadable::Malformed),
+    }
+}
+
+/// A length is digits and nothing else. One that no machine could hold is too large.
+fn digits(text: &str) -> Result<usize, Unreadable> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Unreadable::Malformed);
+    }
+    text.parse().map_err(|_| Unreadable::BodyTooLarge)
+}
+
+fn sent<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let found = request.headers.iter().filter(move |(sent, _)| sent.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
+}
+
+fn is_token(text: &str) -> bool {
+    let is = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{framing, well_formed};
+    use crate::{Request, Unreadable};
+
+    fn request(headers: &[(&str, &str)]) -> Request {
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Request { method: "POST".into(), target: "/".into(), headers, body: Vec::new() }
+    }
+
+    #[test]
+    fn only_one_framing_is_understood() {
+        let (length, encoding) = ("Content-Length", "transfer-encoding");
+        let malformed = Err(Unreadable::Malformed);
+        for (headers, expected) in [
+            (&[][..], Ok(Some(0))),
+            (&[(length, "12")], Ok(Some(12))),
+            (&[("content-length", "0")], Ok(Some(0))),
+            (&[(encoding, "Chunked")], Ok(None)),
+            (&[(length, "99999999999999999999999")], Err(Unreadable::BodyTooLarge)),
+            (&[(length, "5"), (encoding, "chunked")], malformed),
+            (&[(length, "5"), ("content-length", "5")], malformed),
+            (&[(length, "5, 5")], malformed),
+            (&[(length, "+5")], malformed),
+            (&[(length, "-5")], malformed),
+            (&[(length, "0x5")], malformed),
+            (&[(length, "")], malformed),
+            (&[(encoding, "gzip, chunked")], malformed),
+            (&[(encoding, "identity")], malformed),
+            (&[(encoding, "chunked"), (encoding, "chunked")], malformed),
+            (&[(encoding, "")], malformed),
+        ] {
+            assert_eq!(framing(&request(headers), true), expected, "{headers:?}");
+        }
+        assert_eq!(framing(&request(&[(encoding, "chunked")]), false), malformed, "HTTP/1.0");
+    }
+
+    #[test]
+    fn lines_that_hide_others_are_not_well_formed() {
+        assert!(well_formed(&request(&[("Host", "a"), ("X-Note", "a\tb")])));
+        assert!(!well_formed(&request(&[("Host", "a"), ("host", "b")])));
+        assert!(!well_formed(&request(&[("X", "a\nContent-Length: 5")])));
+        assert!(!well_formed(&request(&[("X", "a\0")])));
+        assert!(!well_formed(&request(&[("X\u{b}", "a")])));
+        assert!(!well_formed(&request(&[("", "a")])));
+        for target in ["", "a", "/\u{1}", "http://a/"] {
+            assert!(!well_formed(&Request { target: target.into(), ..request(&[]) }), "{target}");
+        }
+    }
+}

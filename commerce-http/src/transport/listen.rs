@@ -1,0 +1,180 @@
+//! Where a server listens, and the listening socket with the options that accepted ones inherit.
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// What the system keeps of answers that were not read yet, for each connection: usual answers fit, so
+/// that nobody waits for a client that does not read. Memory is used only as needed.
+const UNREAD_ANSWERS: usize = 256 * 1024;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// An address and port; port 0 for any that is free.
+    Tcp(SocketAddr),
+    /// A unix socket at that path, for a proxy on the same machine.
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = io::Error;
+
+    /// `127.0.0.1:8080`, `[::1]:8080`, `8080` (on the loopback only), or `unix:/run/shop.sock`.
+    fn from_str(text: &str) -> io::Result<Self> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        if let Ok(port) = text.parse::<u16>() {
+            return Ok(Self::Tcp((Ipv4Addr::LOCALHOST, port).into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            let help = "an address to listen at is written 127.0.0.1:8080, 8080 or unix:PATH";
+            io::Error::new(io::ErrorKind::InvalidInput, help)
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The listening socket. `tiny_http` is given copies of it, so that it outlives a server that died.
+#[derive(Debug)]
+pub(super) struct Door {
+    socket: Socket,
+    at: Listen,
+}
+
+impl Door {
+    pub(super) fn open(listen: &Listen, write_deadline: Duration) -> io::Result<Self> {
+        let socket = match listen {
+            Listen::Tcp(address) => bind_tcp(*address)?,
+            Listen::Unix(path) => bind_unix(path)?,
+        };
+        // Accepted sockets inherit both. A deadline for reading would end `accept` as well.
+        socket.set_write_timeout(Some(write_deadline))?;
+        socket.set_send_buffer_size(UNREAD_ANSWERS)?;
+        socket.listen(BACKLOG)?;
+        let at = match listen {
+            Listen::Tcp(asked) => Listen::Tcp(socket.local_addr()?.as_socket().unwrap_or(*asked)),
+            Listen::Unix(path) => Listen::Unix(path.clone()),
+        };
+        Ok(Self { socket, at })
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.at.to_string()
+    }
+
+    /// The port, when it is one.
+    pub(super) fn port(&self) -> Option<u16> {
+        match &self.at {
+            Listen::Tcp(address) => Some(address.port()),
+            Listen::Unix(_) => None,
+        }
+    }
+
+    /// A copy for `tiny_http`, and its number, by which one sees whether it is still open.
+    pub(super) fn copy(&self) -> io::Result<(tiny_http::Listener, RawFd)> {
+        let copy = self.socket.try_clone()?;
+        let number = copy.as_raw_fd();
+        let listener = match self.at {
+            Listen::Tcp(_) => tiny_http::Listener::Tcp(TcpListener::from(OwnedFd::from(copy))),
+            Listen::Unix(_) => tiny_http::Listener::Unix(UnixListener::from(OwnedFd::from(copy))),
+        };
+        Ok((listener, number))
+    }
+
+    /// The number of the socket itself.
+    pub(super) fn number(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// Connects to itself and hangs up, without waiting.
+    pub(super) fn knock(&self) -> io::Result<()> {
+        let (domain, address) = match &self.at {
+            Listen::Tcp(at) => (Domain::for_address(*at), SockAddr::from(reachable(*at))),
+            Listen::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
+        };
+        let socket = Socket::new(domain, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        // What becomes of it does not matter: a connection under way is enough.
+        let _ = socket.connect(&address);
+        Ok(())
+    }
+
+    /// Takes no further connection; `accept` ends in every copy.
+    pub(super) fn close(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+        if let Listen::Unix(path) = &self.at {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    // Inherited as well. Without it an answer of two packets waits 40 ms for an acknowledgement.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// Binds a path; one that a dead process left behind is replaced.
+fn bind_unix(path: &Path) -> io::Result<Socket> {
+    let bind = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        Ok(socket)
+    };
+    bind().or_else(|error: io::Error| {
+        let left =
+            UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+        if error.kind() != io::ErrorKind::AddrInUse || !left {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        bind()
+    })
+}
+
+/// An address by which this machine reaches a socket bound to `bound`.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Listen;
+
+    #[test]
+    fn an_address_is_read_as_it_is_written() {
+        for text in ["127.0.0.1:8080", "[::1]:80", "unix:/run/shop.sock"] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+        }
+        assert_eq!("8080".parse::<Listen>().unwrap().to_string(), "127.0.0.1:8080");
+        for text in ["", "unix:", "shop.sock", "70000", "localhost:80"] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Closes connections that only cost: silent, dripping, idle, too many, or not reading their answers.
+
+use super::descriptors;
+use super::shared::Shared;
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// A connection that was shut is gone at once, unless its thread is held for good.
+const GONE_BY: Duration = Duration::from_secs(3);
+/// By what the patience with clients that do not read is divided while there are many of them.
+const HURRY: u32 = 8;
+/// Descriptors that are left to everything but connections.
+const OTHERS: u64 = 64;
+
+/// How many connections there may be: two descriptors each.
+pub(super) fn most_connections(shared: &Shared) -> usize {
+    let limit = descriptors::limit();
+    let left = limit.saturating_sub(OTHERS.min(limit / 2)) / 2;
+    usize::try_from(left).unwrap_or(usize::MAX).min(shared.settings.max_connections)
+}
+
+/// Looks at every connection, and shuts those whose time is over. How many are stuck.
+pub(super) fn reap(shared: &Shared, now: Instant, most: usize) -> usize {
+    let Some(mut sockets) = shared.sockets() else { return 0 };
+    sockets.scan(now);
+    let (mut stuck, mut over, mut quiet) = (0_usize, Vec::new(), Vec::new());
+    let mut all = 0_usize;
+    for (peer, seen) in sockets.connections() {
+        let known = shared.peers.get(peer);
+        all = all.saturating_add(1);
+        if known.is_some_and(|known| known.in_flight > 0) {
+            continue;
+        }
+        let (since, patience) = match known.filter(|known| !known.closing) {
+            Some(known) => (known.last, shared.settings.idle_deadline),
+            None => (seen.first, shared.settings.head_deadline),
+        };
+        match seen.shut {
+            Some(at) if now.saturating_duration_since(at) > GONE_BY => {
+                stuck = stuck.saturating_add(1);
+            }
+            Some(_) => {}
+            None if now.saturating_duration_since(since) > patience => over.push(peer),
+            None => quiet.push((known.is_some(), since, peer)),
+        }
+    }
+    quiet.sort_unstable();
+    let excess = all.saturating_sub(most).saturating_sub(over.len());
+    over.extend(quiet.into_iter().take(excess).map(|(_, _, peer)| peer));
+    for peer in over {
+        sockets.shut(peer, Shutdown::Both);
+    }
+    sockets.put_by();
+    shared.peers.forget(now, |peer| sockets.has(peer));
+    stuck
+}
+
+/// Shuts every connection with nothing in flight, for reading: what was said before is still heard.
+pub(super) fn dismiss(shared: &Shared) {
+    let Some(mut sockets) = shared.sockets() else { return };
+    sockets.scan(Instant::now());
+    let busy = |peer| shared.peers.get(peer).is_some_and(|peer| peer.in_flight > 0);
+    let all = sockets.connections().map(|(peer, _)| peer);
+    let idle: Vec<SocketAddr> = all.filter(|peer| !busy(*peer)).collect();
+    for peer in idle {
+        sockets.shut(peer, Shutdown::Read);
+    }
+}
+
+/// Shuts every connection.
+pub(super) fn evict(shared: &Shared) {
+    let Some(mut sockets) = shared.sockets() else { return };
+    sockets.scan(Instant::now());
+    let all: Vec<SocketAddr> = sockets.connections().map(|(peer, _)| peer).collect();
+    for peer in all {
+        sockets.shut(peer, Shutdown::Both);
+    }
+}
+
+/// Ends bodies whose deadline is over: their reader then finds the end.
+pub(super) fn end_late_bodies(shared: &Shared, now: Instant) {
+    for peer in shared.bodies.overdue(now) {
+        shared.hang_up(Some(peer), Shutdown::Read);
+    }
+}
+
+/// When half of the workers wait for clients that do not read, those clients are cut off. Whether it came
+/// to that: then the next ones are given less time, `hurried`.
+pub(super) fn end_stalled_answers(shared: &Shared, now: Instant, hurried: bool) -> bool {
+    let patience = shared.settings.write_patience;
+    let patience = patience.checked_div(if hurried { HURRY } else { 1 }).unwrap_or(patience);
+    let waits = |since: Instant| now.saturating_duration_since(since) > patience;
+    let stalled =
+        shared.posts.iter().filter_map(|post| post.get().filter(|(_, since)| waits(*since)));
+    let stalled: Vec<_> = stalled.map(|(peer, _)| peer).collect();
+    let strained = stalled.len().saturating_mul(2) >= shared.posts.len();
+    for peer in stalled.into_iter().filter(|_| strained) {
+        shared.hang_up(Some(peer), Shutdown::Both);
+    }
+    strained
+}

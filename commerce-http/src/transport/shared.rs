@@ -1,0 +1,174 @@
+//! What all threads of a server share.
+
+use super::answer::{self, Manner};
+use super::bodies::Bodies;
+use super::peers::{Pass, Peers};
+use super::sockets::Sockets;
+use super::worker::{Line, Post};
+use super::{Settings, head};
+use crate::{Request, Response, Service, Unreadable};
+use commerce_core::{Clock, SystemClock};
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tiny_http::HTTPVersion;
+
+/// A reader of an unread body that is dropped allocates the length that was announced, and the process
+/// ends when that fails. So much can be allocated everywhere, and is given back at once.
+const DROPPABLE: usize = 64 * 1024 * 1024;
+
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) service: Arc<dyn Service>,
+    pub(super) peers: Peers,
+    pub(super) bodies: Bodies,
+    /// One for each worker.
+    pub(super) posts: Vec<Post>,
+    /// The server that accepts now; another takes its place when it dies.
+    pub(super) current: RwLock<Arc<Line>>,
+    /// Workers end when they are woken.
+    pub(super) finished: AtomicBool,
+    /// Connections close after the answer under way.
+    pub(super) leaving: AtomicBool,
+    sockets: Option<Mutex<Sockets>>,
+    date: RwLock<Arc<str>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        settings: Settings,
+        service: Arc<dyn Service>,
+        line: Arc<Line>,
+        port: Option<u16>,
+    ) -> Self {
+        // More than the workers can hold would never be seen in flight.
+        let most = settings.max_in_flight_per_peer.min(settings.workers / 2).max(1);
+        Self {
+            service,
+            peers: Peers::new(most),
+            bodies: Bodies::new(settings.max_slow_bodies),
+            posts: (0..settings.workers.max(1)).map(|_| Post::default()).collect(),
+            current: RwLock::new(line),
+            finished: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            sockets: port.and_then(Sockets::of_port).map(Mutex::new),
+            date: RwLock::new(answer::http_date(SystemClock.now()).into()),
+            settings,
+        }
+    }
+
+    /// The connections, where they can be told apart and shut.
+    pub(super) fn sockets(&self) -> Option<MutexGuard<'_, Sockets>> {
+        Some(self.sockets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Brings the date of answers up to now.
+    pub(super) fn tell_time(&self) {
+        let date = answer::http_date(SystemClock.now());
+        *self.date.write().unwrap_or_else(PoisonError::into_inner) = date.into();
+    }
+
+    /// What the service answers. A panic in it is answered as if too much were in flight: it may pass.
+    pub(super) fn ask(&self, request: &Request) -> Response {
+        catch_unwind(AssertUnwindSafe(|| self.service.answer(request))).unwrap_or_else(|_| {
+            self.turn_down(Unreadable::Overloaded, &request.method, &request.target)
+        })
+    }
+
+    fn turn_down(&self, why: Unreadable, method: &str, target: &str) -> Response {
+        let answer = || self.service.turn_down(why, method, target);
+        let empty = |_| Response { status: 503, headers: Vec::new(), body: Vec::new().into() };
+        catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(empty)
+    }
+
+    /// Sends an answer. The body must have been read, or its connection be shut for reading.
+    pub(super) fn answer(
+        &self,
+        raw: tiny_http::Request,
+        pass: &Pass<'_>,
+        response: &Response,
+        closes: bool,
+    ) {
+        let (first, rest) = self.render(&raw, response, closes);
+        let mut writer = raw.into_writer();
+        let written = writer.write_all(&first).and_then(|()| writer.write_all(rest));
+        let sent = written.and_then(|()| writer.flush());
+        if closes || sent.is_err() {
+            // Before the writer is let go, so that nothing follows: `tiny_http` may have taken the rest
+            // of a body for a request by now. After an error part of the answer may have been sent.
+            self.hang_up(pass.peer, Shutdown::Both);
+        }
+    }
+
+    /// Turns a request down. A body that was not read stays so, and the connection is closed.
+    pub(super) fn refuse(&self, raw: tiny_http::Request, pass: &Pass<'_>, why: Unreadable) {
+        let response = self.turn_down(why, raw.method().as_str(), raw.url());
+        let closes = why != Unreadable::Overloaded || head::unread(&raw);
+        if !droppable(&raw) {
+            let (bytes, _) = self.render(&raw, &response, true);
+            self.abandon(raw, pass, &bytes);
+            return;
+        }
+        if closes {
+            self.hang_up(pass.peer, Shutdown::Read);
+        }
+        self.answer(raw, pass, &response, closes);
+    }
+
+    /// Serves nothing more of this connection, and shuts it.
+    pub(super) fn hang_up(&self, peer: Option<SocketAddr>, how: Shutdown) {
+        let Some(peer) = peer else { return };
+        self.peers.close(peer);
+        if let Some(mut sockets) = self.sockets() {
+            sockets.shut(peer, how);
+        }
+    }
+
+    /// Answers past `tiny_http` and never drops the request, which could end the process. What stays
+    /// behind (a thread that waits, two descriptors) is counted by the reaper as stuck.
+    fn abandon(&self, raw: tiny_http::Request, pass: &Pass<'_>, bytes: &[u8]) {
+        std::mem::forget(raw);
+        let Some(peer) = pass.peer else { return };
+        self.peers.close(peer);
+        let alone = self.peers.get(peer).is_some_and(|peer| peer.in_flight <= 1);
+        if let Some(mut sockets) = self.sockets() {
+            sockets.say_last(peer, if alone { bytes } else { &[] });
+        }
+    }
+
+    fn render<'a>(
+        &self,
+        raw: &tiny_http::Request,
+        response: &'a Response,
+        closes: bool,
+    ) -> (Vec<u8>, &'a [u8]) {
+        let manner = Manner {
+            head: *raw.method() == tiny_http::Method::Head,
+            closes: closes || head::is_last(raw),
+            old: *raw.http_version() == HTTPVersion(1, 0),
+        };
+        let date = Arc::clone(&self.date.read().unwrap_or_else(PoisonError::into_inner));
+        answer::render(response, manner, &date)
+    }
+}
+
+/// Lets go of a request without an answer; its connection has been shut.
+pub(super) fn discard(raw: tiny_http::Request) {
+    if droppable(&raw) {
+        // A request that is dropped whole would wait for its turn to answer 500.
+        drop(raw.into_writer());
+    } else {
+        std::mem::forget(raw);
+    }
+}
+
+/// Whether a request may be dropped with its body unread.
+fn droppable(raw: &tiny_http::Request) -> bool {
+    raw.body_length().is_none_or(|length| length <= DROPPABLE) || head::upgrades(raw)
+}
