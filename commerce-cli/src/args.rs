@@ -5,8 +5,8 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{
-    audit, backup, balance, bench, cart, charge, coupon, customer, events, import, init, manual,
-    order, orders, product, seed, top,
+    admin, audit, backup, balance, bench, cart, charge, coupon, customer, events, import, init,
+    manual, order, orders, product, seed, serve, top,
 };
 use clap::{Parser, Subcommand};
 
@@ -83,6 +83,8 @@ enum WithShop {
     Top(top::Top),
     #[command(subcommand)]
     Events(events::Events),
+    #[command(subcommand)]
+    Admin(admin::Admin),
     /// Proves the store consistent, or says row by row what is not.
     ///
     /// When something is not, the exit status is 3.
@@ -96,6 +98,7 @@ enum WithoutShop {
     Init(init::Init),
     Backup(backup::Backup),
     Bench(bench::Bench),
+    Serve(serve::Serve),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -121,6 +124,7 @@ impl WithoutShop {
             Self::Init(command) => command.run(&Database::at(url)?, output),
             Self::Backup(command) => command.run(&Database::at(url)?, output),
             Self::Bench(command) => return command.run(&Database::at(url)?, output),
+            Self::Serve(command) => return command.run(&Database::at(url)?, output),
             Self::Completions(command) => command.run(output),
             Self::Man(command) => command.run(output),
         }?;
@@ -138,6 +142,7 @@ impl WithShop {
                 | Self::Customer(customer::Customer::Add { .. })
                 | Self::Product(product::Product::Add { .. })
                 | Self::Coupon(coupon::Coupon::Add(_))
+                | Self::Admin(_)
         );
         if creating { Access::Creating } else { Access::Existing }
     }
@@ -160,6 +165,7 @@ impl WithShop {
             Self::Orders(command) => command.run(desk),
             Self::Top(command) => command.run(desk),
             Self::Events(command) => command.run(desk),
+            Self::Admin(command) => command.run(desk),
         }?;
         Ok(Ending::Done)
     }

@@ -1,7 +1,9 @@
 //! `commerce customer`: adding customers and looking at them.
 
+use crate::admin::welcome;
 use crate::desk::Desk;
 use crate::failure::Failure;
+use crate::secret::PasswordArg;
 use crate::table::{Rows, facts, or_dash};
 use crate::values::{self, KeyArg, PageArgs};
 use commerce_core::{AddCustomer, CustomerId, Role};
@@ -15,6 +17,16 @@ pub(crate) enum Customer {
         name: String,
         #[command(flatten)]
         key: KeyArg,
+    },
+    /// Lets a customer log in over HTTP. What they had is no longer good, and their sessions end.
+    Login {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
+        /// The name to log in with.
+        login: String,
+        #[command(flatten)]
+        password: PasswordArg,
     },
     /// Lists the customers by id.
     List {
@@ -35,6 +47,12 @@ impl Customer {
             Self::Add { name, key } => {
                 let customer = desk.call(AddCustomer::new(name), &key)?;
                 desk.output.give(&customer, |c| format!("customer {} is {}", c.id, c.name))
+            }
+            Self::Login { id, login, password } => {
+                let password = password.get()?;
+                let role = desk.shop.customer(id)?.role;
+                let given = desk.shop.give_login(id, &login, &password.text, role)?;
+                welcome(desk, given, password)
             }
             Self::List { page } => desk.list(&page, |page| desk.shop.customers(page), customers),
             Self::Show { id } => desk.output.give(&desk.shop.customer(id)?, customer),

@@ -3,6 +3,7 @@
 //! `main` parses, runs, and is the one place that decides the exit status: 0 done, 1 the service
 //! failed, 2 wrong usage, 3 refused by a rule or found unsound, 130 stopped by Ctrl-C.
 
+mod admin;
 mod args;
 mod audit;
 mod backup;
@@ -27,7 +28,9 @@ mod pipeline;
 mod product;
 mod progress;
 mod random;
+mod secret;
 mod seed;
+mod serve;
 mod table;
 mod top;
 mod values;

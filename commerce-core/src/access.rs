@@ -108,6 +108,12 @@ impl Shop {
         Ok(Session { token, customer_id, expires_at })
     }
 
+    /// Who logs in by that name. Refused as `invalid_credentials` when nobody does.
+    pub fn customer_of(&self, login: &str) -> Result<Customer, Error> {
+        let known = self.store().snapshot()?.credentials(login)?;
+        self.customer(known.ok_or(Refusal::InvalidCredentials)?.customer_id)
+    }
+
     /// Ends the session of a token. Ended already, it stays so.
     pub fn log_out(&self, token: &str) -> Result<(), Error> {
         self.call(CloseSession { token: hash_of(token) }).run()

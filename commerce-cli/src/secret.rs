@@ -1,0 +1,64 @@
+//! Passwords at the command line: read from a file or standard input, or made up; never an argument,
+//! which everybody on the machine can see.
+
+use crate::failure::Failure;
+use std::fs::File;
+use std::io::{BufRead, BufReader, stdin};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// The longest line that is looked at.
+const MAX_LINE: u64 = 4_096;
+
+/// Where a password comes from.
+#[derive(clap::Args, Debug)]
+pub(crate) struct PasswordArg {
+    /// A file whose first line is the password; - is standard input. Without it one is made up and shown.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// A password, and whether the person has yet to be told it.
+pub(crate) struct Password {
+    pub(crate) text: String,
+    pub(crate) made_up: bool,
+}
+
+impl PasswordArg {
+    /// One is to be made up.
+    pub(crate) fn none() -> Self {
+        Self { password_file: None }
+    }
+
+    pub(crate) fn get(&self) -> Result<Password, Failure> {
+        match &self.password_file {
+            // 122 random bits.
+            None => Ok(Password { text: Uuid::new_v4().simple().to_string(), made_up: true }),
+            Some(path) => Ok(Password { text: read(path)?, made_up: false }),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    if path == Path::new("-") {
+        return first_line(stdin().lock(), path);
+    }
+    let told = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+    let file = File::open(path).map_err(told)?;
+    let metadata = file.metadata().map_err(told)?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+        let path = path.display();
+        return Err(Failure::usage(format!(
+            "others can read {path}: run `chmod 600 {path}` first"
+        )));
+    }
+    first_line(BufReader::new(file), path)
+}
+
+fn first_line(reader: impl BufRead, path: &Path) -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = reader.take(MAX_LINE).read_line(&mut line);
+    read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,91 @@
+//! `commerce serve`: the HTTP server.
+
+use crate::args::Ending;
+use crate::database::{Access, Database};
+use crate::failure::Failure;
+use crate::output::Output;
+use commerce_core::Shop;
+use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
+use commerce_http::transport::{Listen, Server, Settings, Stop};
+use commerce_http::{Api, Log};
+use options::Options;
+use std::io::{Write, stderr};
+use std::sync::Arc;
+use std::time::Duration;
+
+mod demo;
+mod options;
+
+/// How long a call waits for its turn before its client is answered `busy`.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves the shop over HTTP, until SIGTERM or Ctrl-C.
+///
+/// Each setting may also stand in the environment, or in the file of --config, as `name = "value"` lines
+/// of TOML named after the flags; a flag goes before the environment, and that before the file.
+///
+/// It listens on this machine only unless told otherwise. An open port wants a proxy in front:
+/// `docs/deployment.md` has a configuration of nginx.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    options: Options,
+    /// Puts some products into the store, and prints a customer's token and calls to try.
+    #[arg(long)]
+    demo: bool,
+}
+
+impl Serve {
+    pub(crate) fn run(self, database: &Database, output: Output) -> Result<Ending, Failure> {
+        let options = self.options.resolved()?;
+        let hold = options.hold.unwrap_or(HOLD_SECONDS).min(MAX_HOLD_SECONDS);
+        let builder = Shop::builder().patience(PATIENCE).hold_seconds(hold);
+        let shop = builder.open(database.open(Access::Creating)?);
+
+        let grace = options.grace.map_or(Settings::default().grace, Duration::from_secs);
+        let listen = options.listen.unwrap_or(Listen::Tcp(([127, 0, 0, 1], 8080).into()));
+        let settings = Settings { grace, ..Settings::default() };
+        let server = Server::bind(&listen, settings)
+            .map_err(|error| Failure::storage(format!("cannot listen at {listen}: {error}")))?;
+        let end = Stop::new();
+        let ask = end.clone();
+        ctrlc::set_handler(move || ask.ask())
+            .map_err(|error| Failure::storage(format!("cannot watch for signals: {error}")))?;
+
+        let base = Base::of(&server);
+        output.note(format_args!("serving {database} at {}: see {}", base.0, base.url("/docs")));
+        if !server.can_shut() {
+            output.note("this system does not let slow clients be cut off: put a proxy in front");
+        }
+        if self.demo {
+            output.note(demo::open(&shop, &base)?);
+        }
+        let log = Log::new(options.log.unwrap_or_default().into(), Box::new(line));
+        let api = Api::new(shop, log).map_err(Failure::storage)?;
+        let ended = server.run(Arc::new(api), &end);
+        ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;
+        Ok(Ending::Done)
+    }
+}
+
+/// One line of the log. When nobody reads it any more, serving goes on.
+fn line(text: &str) {
+    let _ = stderr().lock().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Where calls go, as a client names it.
+struct Base(String);
+
+impl Base {
+    fn of(server: &Server) -> Self {
+        Self(server.address())
+    }
+
+    /// The arguments that curl wants.
+    fn url(&self, path: &str) -> String {
+        match self.0.strip_prefix("unix:") {
+            Some(socket) => format!("--unix-socket {socket} http://localhost{path}"),
+            None => format!("http://{}{path}", self.0),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `serve --demo`: a small shop to try calls on.
+
+use super::Base;
+use crate::failure::Failure;
+use commerce_core::limits::SESSION_SECONDS;
+use commerce_core::{AddCoupon, AddCustomer, AddProduct, Discount, Key, Money, Shop};
+use uuid::Uuid;
+
+const PRODUCTS: [(&str, i64, i64); 5] = [
+    ("Green tea, 100 g", 4_500, 100),
+    ("Bowl, small", 900, 200),
+    ("Honey from the hill", 12_000, 30),
+    ("Linen towel", 7_800, 50),
+    ("Rice cake", 1_500, 500),
+];
+
+/// Puts the products in, unless they are there from an earlier time, and tells what can be tried.
+pub(super) fn open(shop: &Shop, base: &Base) -> Result<String, Failure> {
+    for (name, price, stock) in PRODUCTS {
+        let product = AddProduct::new(name, Money::from_minor(price), stock);
+        shop.call(product).key(&key(&format!("demo:product:{name}"))?).run()?;
+    }
+    let coupon = AddCoupon {
+        name: "Welcome".to_owned(),
+        discount: Discount::Percent { percent: 10, max_amount: None },
+        min_order_amount: None,
+        quantity: 100,
+        valid_from: None,
+        valid_until: None,
+    };
+    shop.call(coupon).key(&key("demo:coupon")?).run()?;
+    let customer = shop.call(AddCustomer::new("Demo")).key(&key("demo:customer")?).run()?;
+    let token = shop.open_session(customer.id, SESSION_SECONDS)?.token;
+    // Keys of their own for each start, so that the lines do something each time they are pasted anew.
+    let once = Uuid::now_v7().simple().to_string();
+    let post = |path: &str, key: &str, body: &str| {
+        format!(
+            "curl -X POST {} -H 'Authorization: Bearer {token}' -H 'Idempotency-Key: {key}-{once}' \
+             -H 'Content-Type: application/json' -d '{body}'",
+            base.url(path)
+        )
+    };
+    Ok(format!(
+        "the token of customer {}: {token}\n\n{}\n\n{}\n\n{}\n",
+        customer.id,
+        post("/v1/customers/me/charges", "charge", r#"{"amount":20000}"#),
+        post("/v1/customers/me/orders", "order", r#"{"items":[{"product_id":1,"quantity":2}]}"#),
+        format_args!("curl {}", base.url("/v1/bestsellers")),
+    ))
+}
+
+fn key(text: &str) -> Result<Key, Failure> {
+    let plain: String = text.chars().filter(char::is_ascii_graphic).collect();
+    Key::new(&plain).ok_or_else(|| Failure::storage("cannot make up a key"))
+}

@@ -1,0 +1,80 @@
+//! The settings of `serve`, from flags, the environment and a file.
+
+use crate::failure::Failure;
+use commerce_http::LogFormat;
+use commerce_http::transport::Listen;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+const HEADING: &str = "Settings";
+
+/// Each setting as far as it was given.
+#[derive(clap::Args, Debug)]
+pub(super) struct Options {
+    /// Where to listen: 127.0.0.1:8080 unless told otherwise, a port of this machine, or unix:PATH.
+    #[arg(long, value_name = "ADDR", env = "COMMERCE_LISTEN", help_heading = HEADING)]
+    pub(super) listen: Option<Listen>,
+    /// How log lines are written, one a request, to stderr; logfmt unless told otherwise.
+    #[arg(long, value_name = "FORMAT", env = "COMMERCE_LOG", help_heading = HEADING)]
+    pub(super) log: Option<Format>,
+    /// How many seconds running requests may take to finish after SIGTERM; 10 unless told otherwise.
+    #[arg(long, value_name = "SECONDS", env = "COMMERCE_GRACE", help_heading = HEADING)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub(super) grace: Option<u64>,
+    /// How many seconds an unpaid order holds its stock; 900 unless told otherwise.
+    #[arg(long, value_name = "SECONDS", env = "COMMERCE_HOLD", help_heading = HEADING)]
+    #[arg(value_parser = clap::value_parser!(i64).range(1..=604_800))]
+    pub(super) hold: Option<i64>,
+    /// A file with settings.
+    #[arg(long, value_name = "FILE", env = "COMMERCE_CONFIG", help_heading = HEADING)]
+    config: Option<PathBuf>,
+}
+
+/// How log lines are written.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Format {
+    #[default]
+    Logfmt,
+    Json,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Logfmt => Self::Logfmt,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// What a file may say.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InFile {
+    listen: Option<String>,
+    log: Option<Format>,
+    grace: Option<u64>,
+    hold: Option<i64>,
+}
+
+impl Options {
+    /// With what the file adds.
+    pub(super) fn resolved(mut self) -> Result<Self, Failure> {
+        let Some(path) = &self.config else { return Ok(self) };
+        let file =
+            read(path).map_err(|said| Failure::usage(format!("{}: {said}", path.display())))?;
+        let listen = file.listen.map(|text| text.parse::<Listen>()).transpose();
+        let listen = listen.map_err(|error| Failure::usage(error.to_string()))?;
+        self.listen = self.listen.or(listen);
+        self.log = self.log.or(file.log);
+        self.grace = self.grace.or(file.grace);
+        self.hold = self.hold.or(file.hold);
+        Ok(self)
+    }
+}
+
+fn read(path: &Path) -> Result<InFile, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    toml::from_str(&text).map_err(|error| error.to_string().trim().replace('\n', " "))
+}
