@@ -14,7 +14,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How often the guard looks. A connection that `tiny_http` forgot waits so long for the next knock.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(25);
 /// Without new connections one knock in so many ticks: against those that were miscounted.
 const CALM_TICKS: u32 = 50;
 /// The most knocks in one tick.
