@@ -297,3 +297,6 @@ impl Service for Api {
         self.finish(&request, trail, begun, &ended, reply)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,9 +59,20 @@ fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<I
     let tries = branches.iter().map(|branch| {
         let mut tried = Vec::new();
         check(branch, value, at, &mut tried);
-        tried
+        (foreign(branch, value), tried)
     });
-    wrong.extend(tries.min_by_key(Vec::len).unwrap_or_default());
+    let meant = tries.min_by_key(|(foreign, tried)| (*foreign, tried.len()));
+    wrong.extend(meant.map(|(_, tried)| tried).unwrap_or_default());
+}
+
+/// How many of the members that tell the branches apart are missing, or say that another is meant.
+fn foreign(branch: &Value, value: &Value) -> usize {
+    let required = branch["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let speaks_against = |name: &&str| {
+        let wanted = branch["properties"][name].get("const");
+        value.get(name).is_none_or(|member| wanted.is_some_and(|wanted| wanted != member))
+    };
+    required.filter(speaks_against).count()
 }
 
 fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: &mut Vec<Invalid>) {

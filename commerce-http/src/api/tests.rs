@@ -1,0 +1,512 @@
+//! The service as its clients know it, without sockets.
+
+use super::*;
+use crate::log::LogFormat;
+use crate::route::Access;
+use commerce_core::{
+    AddCoupon, AddCustomer, AddProduct, ClaimCoupon, Currency, CustomerId, Discount, ManualClock,
+    MemoryStore, Money, NewLogin, PasswordHash, PayWhen, PlaceOrder, Role, Timestamp,
+};
+use rstest::rstest;
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+
+/// Kim is customer 1 with money, Lee is 2, an admin is 3. Product 1 is tea, coupon 1 takes something
+/// off; Kim has claimed one and has order 1 to pay.
+struct World {
+    api: Api,
+    clock: Arc<ManualClock>,
+    lines: Arc<Mutex<Vec<String>>>,
+    kim: String,
+    lee: String,
+    admin: String,
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text).unwrap()
+}
+
+fn world() -> World {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(MemoryStore::new(Currency::KRW));
+    let balance = Money::from_minor(100_000);
+    let kim = shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap().id;
+    let lee = shop.call(AddCustomer::new("Lee")).run().unwrap().id;
+    let password = PasswordHash::new("$argon2id$...");
+    let login = Some(NewLogin { login: "admin".to_owned(), password, role: Role::Admin });
+    let admin = shop.call(AddCustomer { login, ..AddCustomer::new("Admin") }).run().unwrap().id;
+    let tea = shop.call(AddProduct::new("Tea", Money::from_minor(4_500), 10)).run().unwrap().id;
+    let coupon = AddCoupon {
+        name: "Spring".to_owned(),
+        discount: Discount::Fixed { amount: Money::from_minor(500) },
+        min_order_amount: None,
+        quantity: 5,
+        valid_from: None,
+        valid_until: None,
+    };
+    let coupon_id = shop.call(coupon).run().unwrap().id;
+    shop.call(ClaimCoupon { coupon_id, customer_id: kim }).key(&key("claim")).run().unwrap();
+    let order = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 1)]) };
+    shop.place_order(order, &key("order")).unwrap();
+    let token = |customer| shop.open_session(customer, 600).unwrap().token;
+    let (kim, lee, admin) = (token(kim), token(lee), token(admin));
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    let sink = Arc::clone(&lines);
+    let log = Log::new(
+        LogFormat::Logfmt,
+        Box::new(move |line| sink.lock().unwrap().push(line.to_owned())),
+    );
+    World { api: Api::new(shop, log).unwrap(), clock, lines, kim, lee, admin }
+}
+
+/// An answer, easy to look at.
+#[derive(Debug)]
+struct Seen {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Value,
+}
+
+impl Seen {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+}
+
+impl World {
+    fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Seen {
+        let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let request = Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: headers.collect(),
+            body: body.to_owned(),
+        };
+        let response = self.api.answer(&request);
+        let body = serde_json::from_slice(&response.body).unwrap_or_default();
+        let headers = response.headers.into_iter().map(|(name, value)| (name, value.into_owned()));
+        Seen { status: response.status, headers: headers.collect(), body }
+    }
+
+    /// A call with a token, a key of its own and a JSON body, as far as they are given.
+    fn call(&self, method: &str, target: &str, token: &str, key: &str, body: &Value) -> Seen {
+        let bearer = format!("Bearer {token}");
+        let mut headers = vec![("Content-Type", "application/json")];
+        if !token.is_empty() {
+            headers.push(("Authorization", bearer.as_str()));
+        }
+        if !key.is_empty() {
+            headers.push(("Idempotency-Key", key));
+        }
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.ask(method, target, &headers, body.as_bytes())
+    }
+
+    fn get(&self, target: &str) -> Seen {
+        self.call("GET", target, &self.kim, "", &Value::Null)
+    }
+
+    fn post(&self, target: &str, key: &str, body: &Value) -> Seen {
+        self.call("POST", target, &self.kim, key, body)
+    }
+}
+
+/// What a route is called with, about Kim.
+fn example(route: &Route) -> (String, Value) {
+    let path = ["customer_id", "product_id", "coupon_id", "order_id"]
+        .iter()
+        .fold(route.path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), "1"));
+    let body = route.body.map_or(Value::Null, |name| schema::named(name)["example"].clone());
+    (path, body)
+}
+
+/// The one test that walks the whole table: whoever forgets a check in a new route meets it.
+#[test]
+fn every_route_lets_in_only_who_may() {
+    for route in ROUTES {
+        let world = world();
+        let (path, body) = example(route);
+        let status = |token: &str| {
+            let seen = world.call(route.method.name(), &path, token, "walk", &body);
+            (seen.status, seen.code().to_owned())
+        };
+        let operation = route.operation;
+        if route.access == Access::Public {
+            let closed = ["unauthenticated", "forbidden"];
+            assert!(!closed.contains(&status("").1.as_str()), "{operation}");
+            continue;
+        }
+        for token in ["", "cs_0123456789", "x y"] {
+            assert_eq!(status(token), (401, "unauthenticated".to_owned()), "{operation}");
+        }
+        let lees = status(&world.lee);
+        match route.access {
+            Access::Customer | Access::Admin => {
+                assert_eq!(lees, (403, "forbidden".to_owned()), "{operation}");
+            }
+            Access::Order => assert_eq!(lees, (404, "order_not_found".to_owned()), "{operation}"),
+            Access::Caller | Access::Public => {}
+        }
+        if route.access == Access::Admin {
+            assert_eq!(status(&world.kim), (403, "forbidden".to_owned()), "{operation}");
+        } else {
+            assert!(![401, 403].contains(&status(&world.kim).0), "{operation}");
+        }
+    }
+}
+
+#[test]
+fn every_route_answers_an_admin_as_its_document_says() {
+    for route in ROUTES {
+        let world = world();
+        let (path, body) = example(route);
+        if ["logIn", "register"].contains(&route.operation) {
+            continue;
+        }
+        if route.path.contains("/cart/items/") && route.method == Method::Delete {
+            let body = json!({ "quantity": 1 });
+            assert_eq!(world.call("PUT", &path, &world.admin, "", &body).status, 200);
+        }
+        let seen = world.call(route.method.name(), &path, &world.admin, "once", &body);
+        assert_eq!(seen.status, route.status, "{}: {seen:?}", route.operation);
+        assert_eq!(seen.header("Location").is_some(), seen.status == 201, "{}", route.operation);
+        let Some(answer) = route.answer else { continue };
+        let items = if route.list {
+            seen.body["items"].as_array().cloned().unwrap()
+        } else {
+            vec![seen.body]
+        };
+        for item in items {
+            let wrong = schema::wrong(schema::named(answer), &item);
+            assert!(wrong.is_empty(), "{}: {wrong:?} in {item}", route.operation);
+        }
+    }
+}
+
+#[test]
+fn the_document_names_every_call_and_every_code_once() {
+    let document: Value = serde_json::from_slice(&world().api.document).unwrap();
+    let operations: Vec<&Value> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values())
+        .collect();
+    assert_eq!(operations.len(), ROUTES.len());
+    let mut names: Vec<&str> =
+        operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), ROUTES.len());
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for reference in document.to_string().split(schema::REFERENCE).skip(1) {
+        assert!(schemas.contains_key(reference.split('"').next().unwrap()), "{reference:.40}");
+    }
+}
+
+#[rstest]
+#[case::no_path("GET", "/v1/nothing", "", 404, "not_found")]
+#[case::a_slash_too_many("GET", "/v1/products/", "", 404, "not_found")]
+#[case::no_number("GET", "/v1/products/tea", "", 404, "not_found")]
+#[case::leading_zero("GET", "/v1/products/01", "", 404, "not_found")]
+#[case::beyond_numbers("GET", "/v1/products/99999999999999999999", "", 404, "not_found")]
+#[case::no_such_product("GET", "/v1/products/9", "", 404, "product_not_found")]
+#[case::no_method("PATCH", "/v1/bestsellers", "", 405, "method_not_allowed")]
+#[case::method_of_no_kind("BREW", "/v1/products", "", 405, "method_not_allowed")]
+#[case::parameter_unknown("GET", "/v1/products?color=red", "", 422, "invalid_request")]
+#[case::parameter_twice("GET", "/v1/products?limit=1&limit=2", "", 422, "invalid_request")]
+#[case::limit_too_large("GET", "/v1/products?limit=101", "", 422, "invalid_request")]
+#[case::limit_no_number("GET", "/v1/products?limit=ten", "", 422, "invalid_request")]
+#[case::cursor_made_up("GET", "/v1/products?cursor=abc", "", 422, "invalid_request")]
+#[case::no_instant("GET", "/v1/bestsellers?at=noon", "", 422, "invalid_request")]
+#[case::no_days("GET", "/v1/bestsellers?days=0", "", 422, "invalid_request")]
+#[case::no_body("POST", "/v1/customers/me/charges", "", 400, "malformed_request")]
+#[case::no_json("POST", "/v1/customers/me/charges", "amount=5", 400, "malformed_request")]
+#[case::twice(
+    "POST",
+    "/v1/customers/me/charges",
+    r#"{"amount":1,"amount":2}"#,
+    400,
+    "malformed_request"
+)]
+#[case::nan("POST", "/v1/customers/me/charges", r#"{"amount":NaN}"#, 400, "malformed_request")]
+#[case::list("POST", "/v1/customers/me/charges", "[1]", 422, "invalid_request")]
+#[case::text("POST", "/v1/customers/me/charges", r#"{"amount":"1"}"#, 422, "invalid_request")]
+#[case::fraction("POST", "/v1/customers/me/charges", r#"{"amount":1.5}"#, 422, "invalid_request")]
+#[case::beyond_2_to_53(
+    "POST",
+    "/v1/customers/me/charges",
+    r#"{"amount":9007199254740993}"#,
+    422,
+    "invalid_request"
+)]
+#[case::beyond_i64(
+    "POST",
+    "/v1/customers/me/charges",
+    r#"{"amount":9223372036854775808}"#,
+    422,
+    "invalid_request"
+)]
+#[case::unknown(
+    "POST",
+    "/v1/customers/me/charges",
+    r#"{"amount":1,"currency":"KRW"}"#,
+    422,
+    "invalid_request"
+)]
+#[case::body_for_nothing("POST", "/v1/orders/1/payment", r#"{"now":true}"#, 422, "invalid_request")]
+#[case::nothing_ordered(
+    "POST",
+    "/v1/customers/me/orders",
+    r#"{"items":[]}"#,
+    422,
+    "invalid_request"
+)]
+#[case::both(
+    "POST",
+    "/v1/customers/me/orders",
+    r#"{"items":[{"product_id":1,"quantity":1}],"cart":true}"#,
+    422,
+    "invalid_request"
+)]
+#[case::empty_cart("POST", "/v1/customers/me/orders", r#"{"cart":true}"#, 409, "cart_empty")]
+#[case::too_dear(
+    "POST",
+    "/v1/customers/me/debits",
+    r#"{"amount":100001}"#,
+    409,
+    "insufficient_balance"
+)]
+#[case::too_many(
+    "POST",
+    "/v1/customers/me/orders",
+    r#"{"items":[{"product_id":1,"quantity":11}]}"#,
+    409,
+    "insufficient_stock"
+)]
+fn what_makes_no_sense_is_told(
+    #[case] method: &str,
+    #[case] target: &str,
+    #[case] body: &str,
+    #[case] status: u16,
+    #[case] code: &str,
+) {
+    let world = world();
+    let bearer = format!("Bearer {}", world.kim);
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json; charset=utf-8"),
+        ("Idempotency-Key", "k"),
+    ];
+    let seen = world.ask(method, target, &headers, body.as_bytes());
+    assert_eq!((seen.status, seen.code()), (status, code), "{seen:?}");
+    assert_eq!(seen.header("Content-Type"), Some("application/problem+json"));
+    assert_eq!(seen.body["status"], status);
+    assert_eq!(seen.body["request_id"].as_str(), seen.header("X-Request-Id"));
+    assert_eq!(seen.header("Allow").is_some(), status == 405);
+    if code == "invalid_request" {
+        assert!(seen.body["errors"][0]["pointer"].is_string(), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_body_is_json_or_is_not_looked_at() {
+    let world = world();
+    let bearer = format!("Bearer {}", world.kim);
+    for media in ["text/plain", "application/x-www-form-urlencoded", ""] {
+        let headers =
+            [("Authorization", bearer.as_str()), ("Content-Type", media), ("Idempotency-Key", "k")];
+        let seen = world.ask("POST", "/v1/customers/me/charges", &headers, br#"{"amount":5}"#);
+        assert_eq!((seen.status, seen.code()), (415, "unsupported_media_type"));
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_with_where() {
+    let body = json!({ "items": [{ "product_id": 1, "quantity": 0 }, { "product_id": "x" }] });
+    let seen = world().post("/v1/customers/me/orders", "k", &body);
+    let pointers: Vec<&str> = seen.body["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(pointers, ["/items/0/quantity", "/items/1/quantity", "/items/1/product_id"]);
+}
+
+#[test]
+fn money_moves_once_for_each_key() {
+    let world = world();
+    let charges = "/v1/customers/me/charges";
+    let body = json!({ "amount": 500 });
+    let missing = world.post(charges, "", &body);
+    assert_eq!((missing.status, missing.code()), (400, "idempotency_key_missing"));
+    let unfit = world.post(charges, "two words", &body);
+    assert_eq!((unfit.status, unfit.code()), (400, "idempotency_key_missing"));
+
+    let first = world.post(charges, "a", &body);
+    assert_eq!((first.status, first.header(REPLAYED)), (201, None));
+    // Structured headers write strings in quotes: the same key.
+    let again = world.post(charges, "\"a\"", &body);
+    assert_eq!((again.status, again.header(REPLAYED)), (201, Some("true")));
+    assert_eq!(again.body, first.body);
+    let other = world.post(charges, "a", &json!({ "amount": 600 }));
+    assert_eq!((other.status, other.code()), (422, "idempotency_key_reused"));
+
+    let order = json!({ "items": [{ "product_id": 1, "quantity": 99 }] });
+    let refused = world.post("/v1/customers/me/orders", "b", &order);
+    assert_eq!(refused.body["shortages"][0]["available"], 9);
+    let again = world.post("/v1/customers/me/orders", "b", &order);
+    assert_eq!((again.status, again.header(REPLAYED)), (409, Some("true")));
+    assert_eq!(world.get("/v1/customers/me/balance").body["balance"], 100_500);
+}
+
+#[test]
+fn who_has_the_answer_is_not_sent_it_again() {
+    let world = world();
+    let tag = world.get("/v1/products/1").header("ETag").unwrap().to_owned();
+    let ask = |known: &str| world.ask("GET", "/v1/products/1", &[("If-None-Match", known)], b"");
+    for known in [tag.as_str(), "*", &format!("\"other\", W/{tag}")] {
+        let seen = ask(known);
+        assert_eq!(
+            (seen.status, &seen.body, seen.header("ETag")),
+            (304, &Value::Null, Some(tag.as_str()))
+        );
+    }
+    world.post("/v1/orders/1/cancellation", "k", &Value::Null);
+    assert_eq!(ask(&tag).body["stock"], 10, "the stock has changed");
+}
+
+#[test]
+fn a_path_tells_what_it_takes() {
+    let world = world();
+    let seen = world.ask("OPTIONS", "/v1/products/1", &[], b"");
+    assert_eq!((seen.status, seen.header("Allow")), (204, Some("GET, PATCH, HEAD, OPTIONS")));
+    let head = world.ask("HEAD", "/v1/products/1", &[], b"");
+    assert_eq!((head.status, head.header("Content-Type")), (200, Some("application/json")));
+    assert_eq!(world.ask("HEAD", "/v1/sessions", &[], b"").status, 405);
+}
+
+#[test]
+fn a_request_keeps_its_name_and_its_trace() {
+    let world = world();
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let bearer = format!("Bearer {}", world.kim);
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Idempotency-Key", "a"),
+        ("X-Request-Id", "till-7"),
+        ("traceparent", trace),
+    ];
+    let seen = world.ask("POST", "/v1/orders/1/payment", &headers, b"");
+    assert_eq!((seen.status, seen.header("X-Request-Id")), (200, Some("till-7")));
+    let events = world.api.shop.events(&commerce_core::PageRequest::default()).unwrap();
+    assert_eq!(events.items[0].trace.as_deref(), Some(trace));
+    let line = world.lines.lock().unwrap().last().unwrap().clone();
+    for part in ["request=till-7", "operation=payOrder", "status=200", "customer=1", trace] {
+        assert!(line.contains(part), "{line}");
+    }
+    let forged = world.ask("GET", "/healthz", &[("X-Request-Id", "a\r\nb")], b"");
+    assert_ne!(forged.header("X-Request-Id"), Some("a\r\nb"));
+}
+
+#[test]
+fn no_secret_comes_into_a_line() {
+    let world = world();
+    let new = json!({ "login": "park", "password": "correct horse", "name": "Park" });
+    assert_eq!(world.call("POST", "/v1/customers", "", "", &new).status, 201);
+    let login = json!({ "login": "park", "password": "correct horse" });
+    let session = world.call("POST", "/v1/sessions", "", "", &login);
+    let token = session.body["token"].as_str().unwrap().to_owned();
+    world.call(
+        "POST",
+        "/v1/customers/me/charges?token=hidden",
+        &token,
+        "secret-key",
+        &json!({ "amount": 5 }),
+    );
+    world.call("DELETE", "/v1/sessions/current", &token, "", &Value::Null);
+    let gone = world.call("GET", "/v1/customers/me", &token, "", &Value::Null);
+    assert_eq!((gone.status, gone.header("WWW-Authenticate")), (401, Some("Bearer")));
+    let lines = world.lines.lock().unwrap().join("\n");
+    for secret in ["correct horse", token.as_str(), "secret-key", "hidden"] {
+        assert!(!lines.contains(secret), "{lines}");
+    }
+}
+
+#[test]
+fn an_admin_claims_for_others_and_a_customer_does_not() {
+    let world = world();
+    let claim = |token: &str, key: &str, customer: i64| {
+        let body = json!({ "customer_id": customer });
+        world.call("POST", "/v1/coupons/1/claims", token, key, &body)
+    };
+    assert_eq!(claim(&world.kim, "a", 2).code(), "forbidden");
+    let claimed = claim(&world.admin, "b", 2);
+    assert_eq!((claimed.status, &claimed.body["customer_id"]), (201, &json!(2)));
+    assert_eq!(claim(&world.lee, "c", 2).code(), "coupon_already_claimed");
+}
+
+#[test]
+fn a_session_ends_when_its_time_is_over() {
+    let world = world();
+    assert_eq!(world.get("/v1/customers/me").body["id"], 1);
+    world.clock.set(Timestamp::from_unix(1_800_000_600));
+    assert_eq!(world.get("/v1/customers/me").code(), "unauthenticated");
+}
+
+#[test]
+fn figures_have_no_ids() {
+    let world = world();
+    world.get("/v1/products/1");
+    world.get("/v1/products/77");
+    let request = Request { method: "GET".into(), target: "/metrics".into(), ..Request::default() };
+    let text = String::from_utf8(world.api.answer(&request).body.into_owned()).unwrap();
+    for line in [
+        "commerce_http_requests_total{operation=\"getProduct\",status=\"200\"} 1",
+        "commerce_http_requests_total{operation=\"getProduct\",status=\"404\"} 1",
+        "commerce_http_request_seconds_count{operation=\"getProduct\"} 2",
+        "commerce_refusals_total{code=\"product_not_found\"} 1",
+        "commerce_batch_commands_bucket{le=\"1\"}",
+        "commerce_outbox_events 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(!text.contains("products/"), "{text}");
+}
+
+#[test]
+fn what_the_transport_turns_down_is_a_problem_as_well() {
+    let world = world();
+    for (why, status) in [
+        (Unreadable::Malformed, 400),
+        (Unreadable::TooSlow, 408),
+        (Unreadable::BodyTooLarge, 413),
+        (Unreadable::HeadTooLarge, 431),
+        (Unreadable::Overloaded, 503),
+    ] {
+        let response = world.api.turn_down(why, "POST", "/v1/customers");
+        assert_eq!(response.status, status);
+        let retry = response.headers.iter().any(|(name, _)| *name == "Retry-After");
+        assert_eq!(retry, status == 503);
+    }
+}
+
+/// A customer's token for a customer who is no more than a number in a path.
+#[test]
+fn an_admin_is_told_who_does_not_exist() {
+    let world = world();
+    let unknown = CustomerId::new(99);
+    let seen = world.call(
+        "GET",
+        &format!("/v1/customers/{unknown}/balance"),
+        &world.admin,
+        "",
+        &Value::Null,
+    );
+    assert_eq!((seen.status, seen.code()), (404, "customer_not_found"));
+}
