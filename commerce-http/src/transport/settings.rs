@@ -44,7 +44,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            workers: 16,
+            workers: 64,
             max_body: 64 * 1024,
             max_target: 2 * 1024,
             max_header_bytes: 8 * 1024,
