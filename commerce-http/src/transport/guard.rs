@@ -158,7 +158,7 @@ impl Guard {
     /// Ends the threads of old servers whose time is over.
     fn retire(&mut self, now: Instant) {
         for (line, _, _) in self.old.extract_if(.., |(_, _, until)| *until <= now) {
-            line.server.unblock();
+            end(&line);
             // Dropped, it would remove the unix socket of the server that took its place.
             std::mem::forget(line);
         }
@@ -190,7 +190,7 @@ impl Guard {
         self.shared.bodies.finish();
         self.wake(&self.shared.line());
         for (line, _, _) in &self.old {
-            line.server.unblock();
+            end(line);
         }
     }
 
@@ -200,6 +200,12 @@ impl Guard {
             line.server.unblock();
         }
     }
+}
+
+/// Wakes the one thread of an old server. Twice, since a look for more requests may take one call.
+fn end(line: &Line) {
+    line.server.unblock();
+    line.server.unblock();
 }
 
 fn build(door: &Door) -> io::Result<(Arc<Line>, RawFd)> {

@@ -27,8 +27,10 @@ pub(super) struct Peers {
 }
 
 /// Whether a request is let in.
-pub(super) enum Entry<'a> {
-    Welcome(Pass<'a>),
+#[derive(Clone, Copy)]
+pub(super) enum Entry {
+    /// It is, and to be answered with [`Peers::resume`].
+    Welcome(Option<SocketAddr>),
     /// Too much is in flight: this is the request at which its connection is cut.
     TooMany,
     /// The connection is being closed already.
@@ -43,7 +45,7 @@ impl Peers {
     }
 
     /// A request has come. Through a unix socket nobody is told apart, and all are let in.
-    pub(super) fn enter(&self, peer: Option<SocketAddr>) -> Entry<'_> {
+    pub(super) fn enter(&self, peer: Option<SocketAddr>) -> Entry {
         if let Some(address) = peer {
             let mut part = self.part(address);
             let entry = part.entry(address).or_insert_with(Peer::new);
@@ -58,7 +60,7 @@ impl Peers {
             entry.last = Instant::now();
         }
         self.all.fetch_add(1, Ordering::AcqRel);
-        Entry::Welcome(Pass { peers: self, peer })
+        Entry::Welcome(peer)
     }
 
     /// The pass of a request that went in before, on another thread.

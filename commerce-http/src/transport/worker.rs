@@ -5,11 +5,12 @@ use super::head::{self, Head};
 use super::peers::{Entry, Pass};
 use super::shared::{self, Shared};
 use crate::Unreadable;
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Whom a worker is answering, and since when: the guard looks for those that do not read.
@@ -34,51 +35,112 @@ pub(super) fn work(shared: &Shared, post: &Post) {
     }
 }
 
-/// A server, and whose turn it is to take a request from it.
+/// A server, and what came of it that no worker has taken yet.
 pub(super) struct Line {
     pub(super) server: tiny_http::Server,
-    turn: Mutex<()>,
+    hall: Mutex<Hall>,
+    came: Condvar,
+}
+
+/// Where requests wait for workers, and workers for requests. One worker at a time stands at the door.
+#[derive(Default)]
+struct Hall {
+    waiting: VecDeque<Taken>,
+    door_is_kept: bool,
 }
 
 impl Line {
     pub(super) fn of(server: tiny_http::Server) -> Self {
-        Self { server, turn: Mutex::new(()) }
+        Self { server, hall: Mutex::default(), came: Condvar::new() }
+    }
+
+    fn hall(&self) -> MutexGuard<'_, Hall> {
+        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Serves what comes to that server, until this thread is woken or the server has failed.
 pub(super) fn serve(shared: &Shared, post: &Post, line: &Line) {
-    while let Ok((raw, entry, verdict)) = take(shared, line) {
+    while let Ok(Taken { raw, entry, verdict }) = take(shared, line) {
         // `tiny_http` panics in some places; a worker outlives it.
         let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw, entry, verdict)));
         post.set(None);
     }
 }
 
-type Taken<'a> = (tiny_http::Request, Entry<'a>, Result<Head, Unreadable>);
+/// A request whose head has been judged.
+struct Taken {
+    raw: tiny_http::Request,
+    entry: Entry,
+    verdict: Result<Head, Unreadable>,
+}
 
-/// Takes the next request and judges its head. Heads are judged one after another, in the order in which
-/// they came: nothing that follows a bad one on its connection is let in by another worker.
-fn take<'a>(shared: &'a Shared, line: &Line) -> io::Result<Taken<'a>> {
-    let _turn = line.turn.lock().unwrap_or_else(PoisonError::into_inner);
-    let raw = line.server.recv()?;
+/// Takes the next request. Whoever finds none goes to the door, or waits while another is there.
+fn take(shared: &Shared, line: &Line) -> io::Result<Taken> {
+    let mut hall = line.hall();
+    loop {
+        if let Some(taken) = hall.waiting.pop_front() {
+            return Ok(taken);
+        }
+        if !hall.door_is_kept {
+            break;
+        }
+        hall = line.came.wait(hall).unwrap_or_else(PoisonError::into_inner);
+    }
+    hall.door_is_kept = true;
+    drop(hall);
+    let door = Door(line);
+    keep_door(shared, &door)
+}
+
+/// The right to stand at the door; given back when dropped.
+struct Door<'a>(&'a Line);
+
+impl Drop for Door<'_> {
+    fn drop(&mut self) {
+        self.0.hall().door_is_kept = false;
+        self.0.came.notify_one();
+    }
+}
+
+/// Waits for requests, takes the first and lets the others that have come into the hall. Heads are judged
+/// here, one after another, in the order in which they came: nothing that follows a bad one on its
+/// connection is let in by another worker.
+fn keep_door(shared: &Shared, door: &Door<'_>) -> io::Result<Taken> {
+    let line = door.0;
+    let first = line.server.recv().map(|raw| judge(shared, raw));
+    let mut more = VecDeque::new();
+    // To hand over the door for each of them would have every one wait for another thread to wake up.
+    while first.is_ok()
+        && more.len() < shared.posts.len()
+        && let Ok(Some(raw)) = line.server.try_recv()
+    {
+        more.push_back(judge(shared, raw));
+    }
+    let wanted = more.len();
+    line.hall().waiting.append(&mut more);
+    (0..wanted).for_each(|_| line.came.notify_one());
+    first
+}
+
+fn judge(shared: &Shared, raw: tiny_http::Request) -> Taken {
     let entry = shared.peers.enter(raw.remote_addr().copied());
     let verdict = head::read(&raw, &shared.settings);
     if let (Err(_), Some(peer)) = (&verdict, raw.remote_addr()) {
         shared.peers.close(*peer);
     }
-    Ok((raw, entry, verdict))
+    Taken { raw, entry, verdict }
 }
 
 fn handle(
     shared: &Shared,
     post: &Post,
     raw: tiny_http::Request,
-    entry: Entry<'_>,
+    entry: Entry,
     verdict: Result<Head, Unreadable>,
 ) {
     let pass = match entry {
-        Entry::Welcome(pass) => pass,
+        Entry::Welcome(peer) => shared.peers.resume(peer),
         Entry::TooMany => {
             shared.hang_up(raw.remote_addr().copied(), Shutdown::Both);
             return shared::discard(raw);
