@@ -7,7 +7,6 @@ use crate::Unreadable;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -123,9 +122,7 @@ fn handle(shared: &Shared, job: Job) {
     if let Some(why) = refused {
         return shared.refuse(raw, &pass, why);
     }
-    let response = shared.ask(&head.request);
-    let closes = shared.leaving.load(Ordering::Acquire);
-    shared.answer(raw, &pass, &response, closes);
+    shared.serve(raw, &head.request, &pass, None);
 }
 
 /// Reads the whole body: so many bytes, or chunks up to their end.

@@ -3,7 +3,7 @@
 
 use super::listen::Door;
 use super::shared::Shared;
-use super::worker::{self, Line, Post};
+use super::worker::{self, Post};
 use super::{Settings, Stop, bodies, descriptors, reaper};
 use crate::Service;
 use std::io;
@@ -37,7 +37,7 @@ pub(super) struct Guard {
     accepting: RawFd,
     threads: Vec<JoinHandle<()>>,
     /// Servers that died, with the thread that still answers their connections, and until when.
-    old: Vec<(Arc<Line>, JoinHandle<()>, Instant)>,
+    old: Vec<(Arc<tiny_http::Server>, JoinHandle<()>, Instant)>,
     built: Instant,
     /// Descriptors at the last look.
     open: u64,
@@ -157,10 +157,10 @@ impl Guard {
 
     /// Ends the threads of old servers whose time is over.
     fn retire(&mut self, now: Instant) {
-        for (line, _, _) in self.old.extract_if(.., |(_, _, until)| *until <= now) {
-            end(&line);
+        for (server, _, _) in self.old.extract_if(.., |(_, _, until)| *until <= now) {
+            server.unblock();
             // Dropped, it would remove the unix socket of the server that took its place.
-            std::mem::forget(line);
+            std::mem::forget(server);
         }
     }
 
@@ -188,28 +188,22 @@ impl Guard {
     fn finish(&self) {
         self.shared.finished.store(true, Ordering::Release);
         self.shared.bodies.finish();
-        self.wake(&self.shared.line());
-        for (line, _, _) in &self.old {
-            end(line);
+        self.wake(&self.shared.server());
+        for (server, _, _) in &self.old {
+            server.unblock();
         }
     }
 
     /// Wakes every worker that waits for that server; each call wakes one.
-    fn wake(&self, line: &Line) {
+    fn wake(&self, server: &tiny_http::Server) {
         for _ in &self.shared.posts {
-            line.server.unblock();
+            server.unblock();
         }
     }
 }
 
-/// Wakes the one thread of an old server. Twice, since a look for more requests may take one call.
-fn end(line: &Line) {
-    line.server.unblock();
-    line.server.unblock();
-}
-
-fn build(door: &Door) -> io::Result<(Arc<Line>, RawFd)> {
+fn build(door: &Door) -> io::Result<(Arc<tiny_http::Server>, RawFd)> {
     let (listener, number) = door.copy()?;
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-    Ok((Arc::new(Line::of(server)), number))
+    Ok((Arc::new(server), number))
 }

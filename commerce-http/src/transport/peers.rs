@@ -27,10 +27,8 @@ pub(super) struct Peers {
 }
 
 /// Whether a request is let in.
-#[derive(Clone, Copy)]
-pub(super) enum Entry {
-    /// It is, and to be answered with [`Peers::resume`].
-    Welcome(Option<SocketAddr>),
+pub(super) enum Entry<'a> {
+    Welcome(Pass<'a>),
     /// Too much is in flight: this is the request at which its connection is cut.
     TooMany,
     /// The connection is being closed already.
@@ -45,7 +43,7 @@ impl Peers {
     }
 
     /// A request has come. Through a unix socket nobody is told apart, and all are let in.
-    pub(super) fn enter(&self, peer: Option<SocketAddr>) -> Entry {
+    pub(super) fn enter(&self, peer: Option<SocketAddr>) -> Entry<'_> {
         if let Some(address) = peer {
             let mut part = self.part(address);
             let entry = part.entry(address).or_insert_with(Peer::new);
@@ -60,7 +58,7 @@ impl Peers {
             entry.last = Instant::now();
         }
         self.all.fetch_add(1, Ordering::AcqRel);
-        Entry::Welcome(peer)
+        Entry::Welcome(Pass { peers: self, peer })
     }
 
     /// The pass of a request that went in before, on another thread.
@@ -71,6 +69,11 @@ impl Peers {
     /// From now on nothing that comes from it is served.
     pub(super) fn close(&self, address: SocketAddr) {
         self.part(address).entry(address).or_insert_with(Peer::new).closing = true;
+    }
+
+    /// Whether nothing that comes from it is served any more.
+    pub(super) fn is_closing(&self, address: SocketAddr) -> bool {
+        self.get(address).is_some_and(|peer| peer.closing)
     }
 
     pub(super) fn get(&self, address: SocketAddr) -> Option<Peer> {

@@ -4,14 +4,14 @@ use super::answer::{self, Manner};
 use super::bodies::Bodies;
 use super::peers::{Pass, Peers};
 use super::sockets::Sockets;
-use super::worker::{Line, Post};
+use super::worker::Post;
 use super::{Settings, head};
 use crate::{Request, Response, Service, Unreadable};
 use commerce_core::{Clock, SystemClock};
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tiny_http::HTTPVersion;
 
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     /// One for each worker.
     pub(super) posts: Vec<Post>,
     /// The server that accepts now; another takes its place when it dies.
-    pub(super) current: RwLock<Arc<Line>>,
+    pub(super) current: RwLock<Arc<tiny_http::Server>>,
     /// Workers end when they are woken.
     pub(super) finished: AtomicBool,
     /// Connections close after the answer under way.
@@ -40,7 +40,7 @@ impl Shared {
     pub(super) fn new(
         settings: Settings,
         service: Arc<dyn Service>,
-        line: Arc<Line>,
+        server: Arc<tiny_http::Server>,
         port: Option<u16>,
     ) -> Self {
         // More than the workers can hold would never be seen in flight.
@@ -50,7 +50,7 @@ impl Shared {
             peers: Peers::new(most),
             bodies: Bodies::new(settings.max_slow_bodies),
             posts: (0..settings.workers.max(1)).map(|_| Post::default()).collect(),
-            current: RwLock::new(line),
+            current: RwLock::new(server),
             finished: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             sockets: port.and_then(Sockets::of_port).map(Mutex::new),
@@ -64,7 +64,7 @@ impl Shared {
         Some(self.sockets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn line(&self) -> Arc<Line> {
+    pub(super) fn server(&self) -> Arc<tiny_http::Server> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -87,16 +87,43 @@ impl Shared {
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(empty)
     }
 
-    /// Sends an answer. The body must have been read, or its connection be shut for reading.
-    pub(super) fn answer(
+    /// Has the service answer a request whose body was read, when its turn has come on its connection, and
+    /// sends the answer.
+    ///
+    /// Its turn comes when every request before it has been answered. Only then is it known whether one
+    /// of those was turned down and what follows it is not to be served.
+    pub(super) fn serve(
         &self,
         raw: tiny_http::Request,
+        request: &Request,
+        pass: &Pass<'_>,
+        post: Option<&Post>,
+    ) {
+        let manner = manner(&raw);
+        let mut writer = raw.into_writer();
+        // To write nothing waits for the turn to write.
+        let turn = writer.write(&[]);
+        if turn.is_err() || pass.peer.is_some_and(|peer| self.peers.is_closing(peer)) {
+            return;
+        }
+        let response = self.ask(request);
+        let closes = self.leaving.load(Ordering::Acquire);
+        if let Some(post) = post {
+            post.set(pass.peer);
+        }
+        self.send(writer, manner, pass, &response, closes);
+    }
+
+    /// Sends an answer.
+    fn send(
+        &self,
+        mut writer: Box<dyn Write + Send>,
+        manner: Manner,
         pass: &Pass<'_>,
         response: &Response,
         closes: bool,
     ) {
-        let (first, rest) = self.render(&raw, response, closes);
-        let mut writer = raw.into_writer();
+        let (first, rest) = self.render(manner, response, closes);
         let written = writer.write_all(&first).and_then(|()| writer.write_all(rest));
         let sent = written.and_then(|()| writer.flush());
         if closes || sent.is_err() {
@@ -111,14 +138,16 @@ impl Shared {
         let response = self.turn_down(why, raw.method().as_str(), raw.url());
         let closes = why != Unreadable::Overloaded || head::unread(&raw);
         if !droppable(&raw) {
-            let (bytes, _) = self.render(&raw, &response, true);
+            let (bytes, _) = self.render(manner(&raw), &response, true);
             self.abandon(raw, pass, &bytes);
             return;
         }
         if closes {
             self.hang_up(pass.peer, Shutdown::Read);
         }
-        self.answer(raw, pass, &response, closes);
+        // A body that was not read has its connection shut for reading by now.
+        let manner = manner(&raw);
+        self.send(raw.into_writer(), manner, pass, &response, closes);
     }
 
     /// Serves nothing more of this connection, and shuts it.
@@ -144,17 +173,21 @@ impl Shared {
 
     fn render<'a>(
         &self,
-        raw: &tiny_http::Request,
+        manner: Manner,
         response: &'a Response,
         closes: bool,
     ) -> (Vec<u8>, &'a [u8]) {
-        let manner = Manner {
-            head: *raw.method() == tiny_http::Method::Head,
-            closes: closes || head::is_last(raw),
-            old: *raw.http_version() == HTTPVersion(1, 0),
-        };
+        let manner = Manner { closes: closes || manner.closes, ..manner };
         let date = Arc::clone(&self.date.read().unwrap_or_else(PoisonError::into_inner));
         answer::render(response, manner, &date)
+    }
+}
+
+fn manner(raw: &tiny_http::Request) -> Manner {
+    Manner {
+        head: *raw.method() == tiny_http::Method::Head,
+        closes: head::is_last(raw),
+        old: *raw.http_version() == HTTPVersion(1, 0),
     }
 }
 
