@@ -197,16 +197,13 @@ fn nothing_went_wrong(browser: &mut Browser, origin: &str) {
     assert!(own > 10, "{own} requests were seen");
 }
 
-/// Writes what is seen to the file that `COMMERCE_PICTURE` names.
+/// Writes the open call with its answer to the file that `COMMERCE_PICTURE` names.
 fn keep_picture(browser: &mut Browser) {
     let Some(path) = std::env::var_os("COMMERCE_PICTURE") else { return };
-    browser.eval("document.querySelector('.opblock.is-open').scrollIntoView()");
-    let mut decoder = Command::new("base64")
-        .arg("-d")
-        .stdin(Stdio::piped())
-        .stdout(File::create(path).unwrap())
-        .spawn()
-        .unwrap();
-    decoder.stdin.take().unwrap().write_all(browser.picture().as_bytes()).unwrap();
+    let file = File::create(path).unwrap();
+    let picture = browser.picture(".opblock.is-open", ".live-responses-table .highlight-code");
+    let mut decoder =
+        Command::new("base64").arg("-d").stdin(Stdio::piped()).stdout(file).spawn().unwrap();
+    decoder.stdin.take().unwrap().write_all(picture.as_bytes()).unwrap();
     assert!(decoder.wait().unwrap().success());
 }

@@ -1,4 +1,4 @@
-//! A browser of its own, driven over a pipe with the Chrome DevTools Protocol: what the tests need of it,
+//! A browser of its own, driven over a pipe with the Chrome `DevTools` Protocol: what the tests need of it,
 //! and no more. A pipe needs no port, and a browser whose pipe closes ends by itself.
 
 use serde_json::{Value, json};
@@ -100,7 +100,8 @@ impl Browser {
     /// Has the browser do something, and waits until it has.
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.sent += 1;
-        let mut message = json!({ "id": self.sent, "method": method, "params": params });
+        let mut message = json!({ "id": self.sent, "method": method });
+        message["params"] = params;
         if let Some(session) = &self.session {
             message["sessionId"] = session.as_str().into();
         }
@@ -127,10 +128,12 @@ impl Browser {
     /// Text that a person sees in there, once it is there.
     pub(crate) fn text(&mut self, selector: &str) -> String {
         let look = format!("document.querySelector({})?.innerText", json!(selector));
-        until(selector, || self.eval(&look).as_str().map(str::to_owned))
+        until(selector, || {
+            self.eval(&look).as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+        })
     }
 
-    /// Scrolls there and presses the mouse, once it stands still and nothing covers it.
+    /// Scrolls there and presses the mouse, once it all but stands still and nothing covers it.
     pub(crate) fn click(&mut self, selector: &str) {
         let look = format!(
             "(() => {{
@@ -138,7 +141,8 @@ impl Browser {
                 if (!found || found.disabled) return null;
                 found.scrollIntoView({{ block: 'center', behavior: 'instant' }});
                 const box = found.getBoundingClientRect();
-                const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+                const x = Math.round(box.x + box.width / 2);
+                const y = Math.round(box.y + box.height / 2);
                 return found.contains(document.elementFromPoint(x, y)) ? [x, y] : null;
             }})()",
             json!(selector)
@@ -146,7 +150,9 @@ impl Browser {
         let mut before = Value::Null;
         let place = until(&format!("{selector} to click on"), || {
             let place = self.eval(&look);
-            let still = !place.is_null() && place == before;
+            let near =
+                |axis: usize| Some(place[axis].as_i64()?.abs_diff(before[axis].as_i64()?) < 3);
+            let still = near(0) == Some(true) && near(1) == Some(true);
             before = place.clone();
             still.then_some(place)
         });
@@ -168,10 +174,20 @@ impl Browser {
         until(&format!("{selector} to be filled"), || (self.eval(&look) == text).then_some(()));
     }
 
-    /// What is seen right now, as PNG in base64.
-    pub(crate) fn picture(&mut self) -> String {
-        let taken = self.call("Page.captureScreenshot", json!({ "format": "png" }));
-        taken["data"].as_str().unwrap().to_owned()
+    /// The page from where the first begins to where the second ends, as PNG in base64.
+    pub(crate) fn picture(&mut self, first: &str, last: &str) -> String {
+        let look = format!(
+            "(() => {{
+                const [first, last] = [{}, {}].map((it) => document.querySelector(it).getBoundingClientRect());
+                const height = last.bottom - first.top + 16;
+                return {{ x: 0, y: first.top + scrollY - 8, width: innerWidth, height, scale: 1 }};
+            }})()",
+            json!(first),
+            json!(last)
+        );
+        let clip = self.eval(&look);
+        let params = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+        self.call("Page.captureScreenshot", params)["data"].as_str().unwrap().to_owned()
     }
 }
 
