@@ -69,11 +69,15 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Opens it.
+    /// One that is open already.
+    fn opened(browser: &'a mut Browser, tag: &str, operation: &str) -> Self {
+        Self { browser, at: format!("#operations-{tag}-{operation}") }
+    }
+
     fn open(browser: &'a mut Browser, tag: &str, operation: &str) -> Self {
-        let at = format!("#operations-{tag}-{operation}");
-        browser.click(&format!("{at} .opblock-summary-control"));
-        Self { browser, at }
+        let call = Self::opened(browser, tag, operation);
+        call.browser.click(&call.within(".opblock-summary-control"));
+        call
     }
 
     fn within(&self, selector: &str) -> String {
@@ -123,11 +127,13 @@ fn a_newcomer_buys_tea() {
     let server = Server::start();
     let mut browser = Browser::start(1280, 900);
     browser.call("Page.navigate", json!({ "url": format!("{}/", server.origin) }));
-    until("the page", || (browser.eval("location.pathname") == "/docs").then_some(()));
+    until("the page to open", || (browser.eval("location.pathname") == "/docs").then_some(()));
     assert_eq!(browser.text("h1"), "commerce");
 
     let newcomer = json!({ "login": "lee", "password": "battery staple", "name": "Lee" });
-    let mut call = Call::open(&mut browser, "customers", "register").body(&newcomer);
+    browser.text("#operations-customers-register");
+    browser.click("header a"); // the first thing the page says to do
+    let mut call = Call::opened(&mut browser, "customers", "register").body(&newcomer);
     let shown = call.execute();
     assert_eq!((&*shown.status, &shown.body["name"]), ("201", &json!("Lee")));
     let customer = shown.body["id"].clone();
@@ -139,6 +145,7 @@ fn a_newcomer_buys_tea() {
     assert_eq!((&*shown.status, &shown.body["customer_id"]), ("201", &customer));
     assert!(!shown.curl.contains("Idempotency-Key"), "a key for a call that takes none");
     call.close();
+    browser.text(".auth-wrapper .authorize.locked");
     let told = browser.text("#caller");
     assert_eq!(told, format!("Customer {customer} is logged in: calls carry the token."));
 
@@ -169,7 +176,13 @@ fn a_newcomer_buys_tea() {
     assert_eq!((&*shown.status, &best["rank"], &best["product_id"]), ("200", &json!(1), &json!(1)));
     assert_eq!((&best["units_sold"], &best["stock"]), (&json!(2), &json!(98)));
 
-    keep_picture(&mut browser);
+    keep_picture(call.browser);
+    call.close();
+
+    let call = Call::open(&mut browser, "sessions", "logOut");
+    call.browser.click(&call.within(".execute"));
+    browser.text(".auth-wrapper .authorize.unlocked");
+    assert_eq!(browser.text("#caller"), "Logged out: calls carry no token.");
     nothing_went_wrong(&mut browser, &server.origin);
 }
 

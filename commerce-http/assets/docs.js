@@ -41,11 +41,13 @@ function draw(spec) {
             }
             if (path === "/v1/sessions/current" && response.status === 204) {
                 ui.authActions.logout(["bearer"]);
-                caller.textContent = "Nobody is logged in.";
+                caller.textContent = "Logged out: calls carry no token.";
             }
             return response;
         },
     });
+    // Swagger UI opens the call that the address names when the page is loaded, but not when a link is followed.
+    addEventListener("hashchange", () => ui.layoutActions.parseDeepLinkHash(location.hash));
 }
 
 // The calls that take a key. Swagger UI would not send them while a required field is empty, so the
