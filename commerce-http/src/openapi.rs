@@ -38,6 +38,7 @@ pub(crate) fn document(routes: &[Route]) -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "servers": [{ "url": "/" }],
+        "tags": tags(routes),
         "paths": paths,
         "components": {
             "schemas": schemas(),
@@ -50,6 +51,17 @@ pub(crate) fn document(routes: &[Route]) -> Value {
             },
         },
     })
+}
+
+/// What there are calls about, in the order of the routes; `paths` cannot keep it.
+fn tags(routes: &[Route]) -> Vec<Value> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in routes.iter().map(|route| tag(route.path)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(|name| json!({ "name": name })).collect()
 }
 
 /// The schemas, and a list of each kind that is listed.
@@ -110,10 +122,13 @@ fn parameters(route: &Route) -> Vec<Value> {
                 "customer_id" => json!({ "type": "string", "pattern": "^(me|[1-9][0-9]{0,14})$" }),
                 _ => reference("Id"),
             };
-            let description = (name == "customer_id").then_some("A customer's id, or `me`.");
+            let (description, example) = match name {
+                "customer_id" => ("A customer's id, or `me`.", json!("me")),
+                _ => ("Its id.", json!(1)),
+            };
             parameters.push(json!({
                 "name": name, "in": "path", "required": true, "schema": schema,
-                "description": description.unwrap_or("Its id."),
+                "description": description, "example": example,
             }));
         }
     }

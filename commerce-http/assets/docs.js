@@ -1,0 +1,79 @@
+// The page /docs. Swagger UI draws the calls; what is here makes the first ones of a newcomer succeed.
+"use strict";
+
+const KEY = "Idempotency-Key";
+const calls = document.getElementById("calls");
+const caller = document.getElementById("caller");
+
+fetch("/openapi.json")
+    .then((answer) => answer.json())
+    .then(draw)
+    .catch((error) => {
+        calls.textContent = `/openapi.json cannot be shown: ${error.message}`;
+        throw error;
+    });
+
+function draw(spec) {
+    const keyed = callsWithKey(spec);
+    const ui = SwaggerUIBundle({
+        spec,
+        domNode: calls,
+        deepLinking: true,
+        defaultModelsExpandDepth: 0,
+        displayRequestDuration: true,
+        persistAuthorization: false,
+        tryItOutEnabled: true,
+        validatorUrl: null, // It would be asked at another host.
+        requestInterceptor(request) {
+            const path = pathOf(request);
+            const wanted = keyed.some((call) => call.method === request.method && call.path.test(path));
+            if (wanted && !request.headers[KEY]) {
+                request.headers[KEY] = freshKey();
+            }
+            return request;
+        },
+        responseInterceptor(response) {
+            const path = pathOf(response);
+            if (path === "/v1/sessions" && response.status === 201) {
+                const session = JSON.parse(response.text);
+                ui.preauthorizeApiKey("bearer", session.token);
+                caller.textContent = `Customer ${session.customer_id} is logged in: calls carry the token.`;
+            }
+            if (path === "/v1/sessions/current" && response.status === 204) {
+                ui.authActions.logout(["bearer"]);
+                caller.textContent = "Logged out: calls carry no token.";
+            }
+            return response;
+        },
+    });
+    // Swagger UI opens the call that the address names when the page is loaded, but not when a link is followed.
+    addEventListener("hashchange", () => ui.layoutActions.parseDeepLinkHash(location.hash));
+}
+
+// The calls that take a key. Swagger UI would not send them while a required field is empty, so the
+// field is shown as one that may be.
+function callsWithKey(spec) {
+    const found = [];
+    for (const [path, operations] of Object.entries(spec.paths)) {
+        for (const [method, operation] of Object.entries(operations)) {
+            const key = operation.parameters.find((parameter) => parameter.name === KEY);
+            if (key) {
+                key.required = false;
+                key.description += " Left empty, this page sends a new one with each call.";
+                const pattern = path.replaceAll(/\{\w+\}/g, "[^/]+");
+                found.push({ method: method.toUpperCase(), path: new RegExp(`^${pattern}$`) });
+            }
+        }
+    }
+    return found;
+}
+
+function pathOf({ url }) {
+    return new URL(url, location.href).pathname;
+}
+
+// 128 random bits. crypto.randomUUID is not there when the page comes over plain HTTP from another machine.
+function freshKey() {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
