@@ -1,0 +1,1 @@
+//! `docs/api.md` is true: its session runs as written.
