@@ -33,7 +33,12 @@ impl Ask {
     }
 
     pub(crate) fn body(self, body: &Value) -> Self {
-        Self { body: Some(body.to_string()), ..self }.with("Content-Type", "application/json")
+        self.text_body(&body.to_string())
+    }
+
+    /// With a body as it is written.
+    pub(crate) fn text_body(self, body: &str) -> Self {
+        Self { body: Some(body.to_owned()), ..self }.with("Content-Type", "application/json")
     }
 
     pub(crate) fn key(self, key: impl Into<String>) -> Self {
