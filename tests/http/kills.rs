@@ -10,7 +10,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-const KILLS: u64 = 20;
+const KILLS: u64 = 30;
 const CLIENTS: i64 = 6;
 const BALANCE: i64 = 1_000_000;
 const STOCK: i64 = 1_000_000;

@@ -5,6 +5,8 @@ use crate::place::Place;
 use crate::server::{Server, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -54,6 +56,20 @@ fn sigterm_under_load_finishes_what_runs_and_takes_nothing_new() {
         }
     }
     place.audit();
+}
+
+#[test]
+fn a_client_that_stalls_does_not_hold_the_end_up() {
+    let place = Place::with_products(&[]);
+    let server = Server::with(&place, &["--grace", "1"]);
+    let mut stalled = TcpStream::connect(&server.address).unwrap();
+    let head = "POST /v1/sessions HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n";
+    stalled.write_all(head.as_bytes()).unwrap();
+    let idle = &mut server.client();
+    assert_eq!(idle.ask(&Ask::get("/healthz")).status, 200);
+    let asked = Instant::now();
+    server.stop();
+    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
 }
 
 #[test]
