@@ -100,8 +100,9 @@ fn the_examples_of_the_guide_are_what_is_answered() {
     }
     let commands: Vec<_> =
         told.iter().map(|(line, _)| format!("{line}\necho\necho '{END}'\n")).collect();
-    let (base, admin) = (format!("http://{}", server.address), place.admin_token());
-    let environment = [("BASE", base.as_str()), ("TOKEN", &token), ("ADMIN", &admin)];
+    let base = format!("http://{}", server.address);
+    let environment =
+        [("BASE", base.as_str()), ("TOKEN", &token), ("JSON", "Content-Type: application/json")];
     let said = script(&place, &commands.concat(), &environment);
     let mut said = said.split(|line| line == END);
     for (command, told) in told {
