@@ -1,0 +1,26 @@
+//! The server as its clients know it: real processes on a store in a folder of its own, spoken to over
+//! sockets, ended by signals.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
+
+#[path = "http/client.rs"]
+mod client;
+#[path = "http/contention.rs"]
+mod contention;
+#[path = "http/demo.rs"]
+mod demo;
+#[path = "http/guide.rs"]
+mod guide;
+#[path = "http/kills.rs"]
+mod kills;
+#[path = "http/place.rs"]
+mod place;
+#[path = "http/server.rs"]
+mod server;
+#[path = "http/sessions.rs"]
+mod sessions;
+#[path = "http/settings.rs"]
+mod settings;
+#[path = "http/stopping.rs"]
+mod stopping;
