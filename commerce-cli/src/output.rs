@@ -34,6 +34,11 @@ impl Output {
         write(&document.map_err(|error| Failure::storage(format!("cannot write JSON: {error}")))?)
     }
 
+    /// Gives what only programs ask for: people have been told it in notes.
+    pub(crate) fn give_programs<T: Serialize>(self, body: &T) -> Result<(), Failure> {
+        if self.json { self.give(body, |_| String::new()) } else { Ok(()) }
+    }
+
     /// Tells a person something beside the answer. Programs have it in the answer.
     pub(crate) fn note(self, line: impl Display) {
         if !self.json {

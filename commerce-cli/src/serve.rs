@@ -7,9 +7,13 @@ use crate::output::Output;
 use commerce_core::Shop;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
 use commerce_http::transport::{Listen, Server, Settings, Stop};
-use commerce_http::{Api, Log};
+use commerce_http::{Api, Log, LogSink};
+use demo::Demo;
 use options::Options;
+use serde::Serialize;
+use std::fs::File;
 use std::io::{Write, stderr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,10 +61,16 @@ impl Serve {
         if !server.can_shut() {
             output.note("this system does not let slow clients be cut off: put a proxy in front");
         }
-        if self.demo {
-            output.note(demo::open(&shop, &base)?);
+        let demo = self.demo.then(|| demo::open(&shop, &base)).transpose()?;
+        if let Some(demo) = &demo {
+            output.note(&demo.lines);
         }
-        let log = Log::new(options.log.unwrap_or_default().into(), Box::new(line));
+        output.give_programs(&Serving {
+            database: database.to_string(),
+            address: base.0.clone(),
+            demo,
+        })?;
+        let log = Log::new(options.log.unwrap_or_default().into(), sink()?);
         let api = Api::new(shop, log).map_err(Failure::storage)?;
         let ended = server.run(Arc::new(api), &end);
         ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;
@@ -68,9 +78,25 @@ impl Serve {
     }
 }
 
-/// One line of the log. When nobody reads it any more, serving goes on.
-fn line(text: &str) {
-    let _ = stderr().lock().write_all(format!("{text}\n").as_bytes());
+/// Where the lines of the log go: to standard error, each in one write of its own, so that requests do not
+/// wait for each other. When nobody reads it any more, serving goes on.
+fn sink() -> Result<LogSink, Failure> {
+    let copy = stderr().as_fd().try_clone_to_owned();
+    let copy = copy.map_err(|error| Failure::storage(format!("cannot write a log: {error}")))?;
+    let file = File::from(copy);
+    Ok(Box::new(move |line| {
+        let _ = (&file).write_all(format!("{line}\n").as_bytes());
+    }))
+}
+
+/// What a program is told once calls are taken.
+#[derive(Serialize)]
+struct Serving {
+    database: String,
+    /// As `--listen` takes it, with the real port.
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demo: Option<Demo>,
 }
 
 /// Where calls go, as a client names it.

@@ -337,7 +337,7 @@ impl Shop {
 
     /// Finds out whether the store can be read.
     pub fn ready(&self) -> Result<(), Error> {
-        self.store.snapshot()?;
+        self.store.snapshot()?.product(ProductId::new(0))?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub trait Store: Send + Sync {
     /// Whatever is wrong with the store.
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError>;
 
-    /// A view of the store as it is now, which later commits do not change.
+    /// A view of the store as it is when it is first read from, which later commits do not change.
     ///
     /// # Errors
     ///

@@ -84,6 +84,10 @@ fn number(text: &str) -> Option<i64> {
 
 /// The token of a request.
 fn bearer(request: &Request) -> Option<&str> {
-    let (scheme, token) = request.header("Authorization")?.split_once(' ')?;
+    let mut sent = request.values("Authorization");
+    let (scheme, token) = sent.next()?.split_once(' ')?;
+    if sent.next().is_some() {
+        return None;
+    }
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }

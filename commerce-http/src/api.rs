@@ -222,7 +222,15 @@ fn other_method(method: &str, methods: &[Method]) -> Result<Reply, Stop> {
 }
 
 fn key(route: &Route, request: &Request) -> Result<Option<Key>, Stop> {
-    let sent = request.header("Idempotency-Key").filter(|_| route.key != KeyRule::None);
+    if route.key == KeyRule::None {
+        return Ok(None);
+    }
+    let mut keys = request.values("Idempotency-Key");
+    let sent = keys.next();
+    if keys.next().is_some() {
+        let detail = "Idempotency-Key comes twice: send one";
+        return Err(Stop::fault(Fault::KeyMissing, detail));
+    }
     match (sent, route.key) {
         (Some(text), _) => {
             Ok(Some(call::key(text).map_err(|problem| Stop::Problem(Box::new(problem)))?))

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 /// Adds the tag, and leaves the body away when the client has it.
 pub(crate) fn tag(mut reply: Reply, request: &Request) -> Reply {
     let digest = Sha256::digest(&reply.body);
-    let half = digest.iter().take(16).fold(String::new(), |tag, byte| format!("{tag}{byte:02x}"));
-    let tag = format!("\"{half}\"");
+    let half = digest.iter().take(16).fold(0_u128, |half, byte| half << 8 | u128::from(*byte));
+    let tag = format!("\"{half:032x}\"");
     if request.header("If-None-Match").is_some_and(|known| names(known, &tag)) {
         reply.status = 304;
         reply.body = Cow::Borrowed(&[]);

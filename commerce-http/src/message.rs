@@ -19,8 +19,13 @@ impl Request {
     /// The value of a header, when it was sent; the first when it was sent more than once.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(sent, _)| sent.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
+        self.values(name).next()
+    }
+
+    /// Every value of a header.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
+        let sent = self.headers.iter().filter(move |(sent, _)| sent.eq_ignore_ascii_case(name));
+        sent.map(|(_, value)| value.as_str())
     }
 }
 

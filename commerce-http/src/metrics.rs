@@ -1,12 +1,13 @@
 //! Figures in the text format of Prometheus. Labels are operations, statuses and codes, of which there
 //! are few; never an id.
 
+use crate::problem::{Fault, status_of};
 use crate::route::Route;
-use commerce_core::{Distribution, Error, Histogram, Shop};
+use commerce_core::{Code, Distribution, Error, Histogram, Shop};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What has been counted since the process began.
@@ -14,20 +15,32 @@ pub(crate) struct Metrics {
     /// By operation. Requests that found none are counted under `none`.
     operations: BTreeMap<&'static str, Operation>,
     /// By code.
-    refusals: Mutex<BTreeMap<&'static str, u64>>,
+    refusals: BTreeMap<&'static str, AtomicU64>,
 }
 
-#[derive(Default)]
+/// How one operation was answered. Every status it can have is there from the beginning, so that counting
+/// waits for nobody.
 struct Operation {
     micros: Histogram,
-    statuses: Mutex<BTreeMap<u16, u64>>,
+    statuses: BTreeMap<u16, AtomicU64>,
 }
 
 impl Metrics {
     pub(crate) fn new(routes: &[Route]) -> Self {
         let names = routes.iter().map(|route| route.operation).chain(["none"]);
-        let operations = names.map(|name| (name, Operation::default())).collect();
-        Self { operations, refusals: Mutex::default() }
+        let problems = || {
+            let codes = Code::ALL.map(|code| (status_of(code).http, code.as_str()));
+            codes.into_iter().chain(Fault::ALL.map(|fault| (fault.table().0, fault.table().1)))
+        };
+        let statuses = || {
+            let good = [200, 201, 204, 302, 304].into_iter();
+            good.chain(problems().map(|(status, _)| status))
+                .map(|status| (status, none()))
+                .collect()
+        };
+        let operation = || Operation { micros: Histogram::default(), statuses: statuses() };
+        let operations = names.map(|name| (name, operation())).collect();
+        Self { operations, refusals: problems().map(|(_, code)| (code, none())).collect() }
     }
 
     pub(crate) fn count(
@@ -39,10 +52,10 @@ impl Metrics {
     ) {
         if let Some(operation) = self.operations.get(operation) {
             operation.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-            increase(&operation.statuses, status);
+            increase(&operation.statuses, &status);
         }
         if let Some(code) = code {
-            increase(&self.refusals, code);
+            increase(&self.refusals, &code);
         }
     }
 
@@ -51,9 +64,9 @@ impl Metrics {
         let mut text = String::new();
         head(&mut text, "commerce_http_requests_total", "counter", "Requests answered.");
         for (name, operation) in &self.operations {
-            for (status, count) in &*lock(&operation.statuses) {
+            for (status, count) in counted(&operation.statuses) {
                 let labels = format!("operation=\"{name}\",status=\"{status}\"");
-                line(&mut text, "commerce_http_requests_total", &labels, *count);
+                line(&mut text, "commerce_http_requests_total", &labels, count);
             }
         }
         let name = "commerce_http_request_seconds";
@@ -65,8 +78,8 @@ impl Metrics {
             }
         }
         head(&mut text, "commerce_refusals_total", "counter", "Requests turned down, by code.");
-        for (code, count) in &*lock(&self.refusals) {
-            line(&mut text, "commerce_refusals_total", &format!("code=\"{code}\""), *count);
+        for (code, count) in counted(&self.refusals) {
+            line(&mut text, "commerce_refusals_total", &format!("code=\"{code}\""), count);
         }
         engine(&mut text, shop);
         outbox(&mut text, shop)?;
@@ -105,14 +118,20 @@ fn times() -> Scale {
     (1 << 6..=1 << 24, seconds)
 }
 
-fn increase<K: Ord>(counts: &Mutex<BTreeMap<K, u64>>, key: K) {
-    let mut counts = lock(counts);
-    let count = counts.entry(key).or_default();
-    *count = count.saturating_add(1);
+fn none() -> AtomicU64 {
+    AtomicU64::new(0)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn increase<K: Ord>(counts: &BTreeMap<K, AtomicU64>, key: &K) {
+    if let Some(count) = counts.get(key) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What was counted at all.
+fn counted<K: Copy>(counts: &BTreeMap<K, AtomicU64>) -> impl Iterator<Item = (K, u64)> {
+    let counts = counts.iter().map(|(key, count)| (*key, count.load(Ordering::Relaxed)));
+    counts.filter(|(_, count)| *count > 0)
 }
 
 /// Microseconds as seconds, exactly.

@@ -67,6 +67,18 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Every fault there is.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::KeyMissing,
+        Self::NoSuchPath,
+        Self::MethodNotAllowed,
+        Self::TooSlow,
+        Self::BodyTooLarge,
+        Self::NotJson,
+        Self::HeadTooLarge,
+    ];
+
     /// Status, code and title.
     pub(crate) const fn table(self) -> (u16, &'static str, &'static str) {
         match self {

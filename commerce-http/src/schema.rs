@@ -109,7 +109,8 @@ fn kind(schema: &Value, value: &Value) -> Option<String> {
     let wanted = schema["type"].as_array().map_or(one, Vec::as_slice);
     let wanted: Vec<&str> = wanted.iter().filter_map(Value::as_str).collect();
     let fits = wanted.iter().any(|kind| is_a(kind, value));
-    (!fits && !wanted.is_empty()).then(|| format!("must be {}", wanted.join(" or ")))
+    let named: Vec<&str> = wanted.iter().map(|kind| in_words(kind)).collect();
+    (!fits && !wanted.is_empty()).then(|| format!("must be {}", named.join(" or ")))
 }
 
 fn is_a(kind: &str, value: &Value) -> bool {
@@ -121,6 +122,17 @@ fn is_a(kind: &str, value: &Value) -> bool {
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         _ => false,
+    }
+}
+
+fn in_words(kind: &str) -> &str {
+    match kind {
+        "object" => "an object",
+        "array" => "a list",
+        "string" => "a text",
+        "integer" => "a whole number",
+        "boolean" => "true or false",
+        kind => kind,
     }
 }
 
@@ -150,7 +162,9 @@ fn range(schema: &Value, value: &Value) -> Option<String> {
     let bound = |name: &str| schema[name].as_i64();
     let less = bound(least).filter(|least| size < *least).map(|least| (least, "least"));
     let more = bound(most).filter(|most| size > *most).map(|most| (most, "most"));
-    less.or(more).map(|(bound, end)| format!("must {verb} {bound}{unit} at {end}"))
+    let (bound, end) = less.or(more)?;
+    let unit = if bound == 1 { unit.trim_end_matches('s') } else { unit };
+    Some(format!("must {verb} at {end} {bound}{unit}"))
 }
 
 #[cfg(test)]
@@ -167,19 +181,19 @@ mod tests {
 
     #[rstest]
     #[case::fine("NewCharge", json!({"amount": 5}), &[])]
-    #[case::no_object("NewCharge", json!([]), &[": the body must be object"])]
+    #[case::no_object("NewCharge", json!([]), &[": the body must be an object"])]
     #[case::missing("NewCharge", json!({}), &["/amount: amount is missing"])]
-    #[case::text("NewCharge", json!({"amount": "5"}), &["/amount: amount must be integer"])]
-    #[case::fraction("NewCharge", json!({"amount": 5.0}), &["/amount: amount must be integer"])]
-    #[case::nothing("NewCharge", json!({"amount": 0}), &["/amount: amount must be 1 at least"])]
-    #[case::huge("NewCharge", json!({"amount": u64::MAX}), &["/amount: amount must be 1000000000000 at most"])]
+    #[case::text("NewCharge", json!({"amount": "5"}), &["/amount: amount must be a whole number"])]
+    #[case::fraction("NewCharge", json!({"amount": 5.0}), &["/amount: amount must be a whole number"])]
+    #[case::nothing("NewCharge", json!({"amount": 0}), &["/amount: amount must be at least 1"])]
+    #[case::huge("NewCharge", json!({"amount": u64::MAX}), &["/amount: amount must be at most 1000000000000"])]
     #[case::unknown("NewCharge", json!({"amount": 5, "a/b": 1}), &["/a~1b: \"a/b\" is not known here"])]
     #[case::all_at_once("NewProduct", json!({"name": 1, "stock": -1}),
-        &["/price: price is missing", "/name: name must be string", "/stock: stock must be 0 at least"])]
+        &["/price: price is missing", "/name: name must be a text", "/stock: stock must be at least 0"])]
     #[case::inside("NewOrder", json!({"items": [{"product_id": 1, "quantity": 0}]}),
-        &["/items/0/quantity: quantity must be 1 at least"])]
+        &["/items/0/quantity: quantity must be at least 1"])]
     #[case::the_branch_that_was_meant("NewOrder", json!({"cart": true, "payment": "never"}),
-        &["/payment: payment must be one of \"now\", \"later\""])]
+        &["/payment: payment must be one of \"now\", \"later\", null"])]
     #[case::neither("NewOrder", json!({}), &["/items: items is missing"])]
     #[case::not_that("StockChange", json!({"delta": 0, "reason": "a"}), &["/delta: delta must not be 0"])]
     #[case::null("NewCoupon", json!({"name": "a", "quantity": 1, "valid_until": null,

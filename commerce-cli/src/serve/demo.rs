@@ -3,7 +3,8 @@
 use super::Base;
 use crate::failure::Failure;
 use commerce_core::limits::SESSION_SECONDS;
-use commerce_core::{AddCoupon, AddCustomer, AddProduct, Discount, Key, Money, Shop};
+use commerce_core::{AddCoupon, AddCustomer, AddProduct, CustomerId, Discount, Key, Money, Shop};
+use serde::Serialize;
 use uuid::Uuid;
 
 const PRODUCTS: [(&str, i64, i64); 5] = [
@@ -14,8 +15,18 @@ const PRODUCTS: [(&str, i64, i64); 5] = [
     ("Rice cake", 1_500, 500),
 ];
 
+/// What can be tried.
+#[derive(Serialize)]
+pub(super) struct Demo {
+    customer_id: CustomerId,
+    token: String,
+    /// The same for a person, with calls to paste.
+    #[serde(skip)]
+    pub(super) lines: String,
+}
+
 /// Puts the products in, unless they are there from an earlier time, and tells what can be tried.
-pub(super) fn open(shop: &Shop, base: &Base) -> Result<String, Failure> {
+pub(super) fn open(shop: &Shop, base: &Base) -> Result<Demo, Failure> {
     for (name, price, stock) in PRODUCTS {
         let product = AddProduct::new(name, Money::from_minor(price), stock);
         shop.call(product).key(&key(&format!("demo:product:{name}"))?).run()?;
@@ -40,13 +51,14 @@ pub(super) fn open(shop: &Shop, base: &Base) -> Result<String, Failure> {
             base.url(path)
         )
     };
-    Ok(format!(
+    let lines = format!(
         "the token of customer {}: {token}\n\n{}\n\n{}\n\n{}\n",
         customer.id,
         post("/v1/customers/me/charges", "charge", r#"{"amount":20000}"#),
         post("/v1/customers/me/orders", "order", r#"{"items":[{"product_id":1,"quantity":2}]}"#),
         format_args!("curl {}", base.url("/v1/bestsellers")),
-    ))
+    );
+    Ok(Demo { customer_id: customer.id, token, lines })
 }
 
 fn key(text: &str) -> Result<Key, Failure> {

@@ -348,6 +348,16 @@ fn money_moves_once_for_each_key() {
     let unfit = world.post(charges, "two words", &body);
     assert_eq!((unfit.status, unfit.code()), (400, "idempotency_key_missing"));
 
+    let bearer = format!("Bearer {}", world.kim);
+    let twice = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", "a"),
+        ("Idempotency-Key", "b"),
+    ];
+    let twice = world.ask("POST", charges, &twice, br#"{"amount":500}"#);
+    assert_eq!((twice.status, twice.code()), (400, "idempotency_key_missing"));
+
     let first = world.post(charges, "a", &body);
     assert_eq!((first.status, first.header(REPLAYED)), (201, None));
     // Structured headers write strings in quotes: the same key.

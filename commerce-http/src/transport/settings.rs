@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Limits of a [`Server`](super::Server). The defaults suit a small machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Threads that answer: 16. More than processors, since an answer often waits for a commit.
+    /// Threads that answer: 32. More than processors, since an answer often waits for a commit.
     pub workers: usize,
     /// The largest body: 64 KiB. A longer one is answered 413 and its connection closed.
     pub max_body: usize,
@@ -44,7 +44,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            workers: 64,
+            workers: 32,
             max_body: 64 * 1024,
             max_target: 2 * 1024,
             max_header_bytes: 8 * 1024,
