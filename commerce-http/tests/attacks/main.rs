@@ -47,7 +47,9 @@ fn a_thousand_connections_that_say_nothing_are_closed() {
     }
     honest.was_served();
     assert!(server.peak() < MEMORY, "{} MiB", server.peak());
-    until("threads and descriptors are free", Duration::from_secs(15), || server.descriptors() < 60);
+    until("threads and descriptors are free", Duration::from_secs(15), || {
+        server.descriptors() < 60
+    });
 }
 
 #[test]
