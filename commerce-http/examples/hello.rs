@@ -1,4 +1,4 @@
-//! Answers every request with the same 150 bytes, to measure the transport: `hello [bare] ADDRESS`.
+//! Answers every request with the same bytes, to measure the transport: `hello [bare] ADDRESS`.
 //! With `bare`, `tiny_http` alone answers, as a baseline.
 
 use commerce_http::transport::{Server, Settings, Stop};
@@ -8,7 +8,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 
-const BODY: [u8; 150] = [b'x'; 150];
+/// As many bytes as a product has.
+const BODY: [u8; 76] = [b'x'; 76];
 
 struct Hello;
 
@@ -35,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn bare(address: &str) -> Result<(), Box<dyn Error>> {
     let server = tiny_http::Server::http(address).map_err(|error| error.to_string())?;
+    writeln!(std::io::stdout(), "{}", server.server_addr())?;
     thread::scope(|scope| {
         for _ in 0..Settings::default().workers {
             scope.spawn(|| {

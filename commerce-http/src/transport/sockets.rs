@@ -66,7 +66,8 @@ impl Sockets {
             let Some(inode) = descriptors::socket_inode(number) else { continue };
             let known = self.seen.remove(&inode);
             let found = known.or_else(|| still.get(&inode).cloned());
-            let mut found = found.unwrap_or_else(|| self.meet(number, inode, now));
+            // One that could not be copied, for want of descriptors, is met anew the next time.
+            let Some(mut found) = found.or_else(|| self.meet(number, inode, now)) else { continue };
             found.number = number;
             if let Some(peer) = found.peer {
                 by_peer.insert(peer, inode);
@@ -78,12 +79,11 @@ impl Sockets {
         Ok(())
     }
 
-    fn meet(&self, number: RawFd, inode: u64, now: Instant) -> Seen {
-        let peer = self.duplicator.socket(number, inode).ok().and_then(|socket| {
-            let ours = socket.local_addr().is_ok_and(|address| address.port() == self.port);
-            socket.peer_addr().ok().filter(|_| ours)
-        });
-        Seen { number, peer, first: now, shut: None }
+    fn meet(&self, number: RawFd, inode: u64, now: Instant) -> Option<Seen> {
+        let socket = self.duplicator.socket(number, inode).ok()?;
+        let ours = socket.local_addr().is_ok_and(|address| address.port() == self.port);
+        let peer = socket.peer_addr().ok().filter(|_| ours);
+        Some(Seen { number, peer, first: now, shut: None })
     }
 
     /// All connections of clients.
