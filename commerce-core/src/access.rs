@@ -63,7 +63,7 @@ impl Shop {
             );
             return Err(Refusal::invalid("/password", detail).into());
         }
-        let password = self.passwords().hash(password)?;
+        let password = self.passwords().turn()?.hash(password)?;
         Ok(NewLogin { login: login.to_owned(), password, role })
     }
 
@@ -75,17 +75,21 @@ impl Shop {
     ///
     /// Refused as `invalid_credentials`, `too_many_requests`.
     pub fn log_in(&self, login: &str, password: &str) -> Result<Session, Error> {
+        let turn = self.passwords().turn()?;
         // Counted before it is known whether it fails, or many tries at once would count as one.
         self.call(TryLogin { login: login.to_owned() }).run()?;
         let known = self.store().snapshot()?.credentials(login)?;
-        let hash = known.as_ref().map(|known| &known.password);
-        let matches = self.passwords().matches(password, hash)?;
-        match known.filter(|_| matches) {
-            Some(known) => {
-                self.begin_session(known.customer_id, Some(login.to_owned()), SESSION_SECONDS)
-            }
-            None => Err(Refusal::InvalidCredentials.into()),
+        let matches = turn.matches(password, known.as_ref().map(|known| &known.password))?;
+        drop(turn);
+        let known = known.filter(|_| matches).ok_or(Refusal::InvalidCredentials)?;
+        let session =
+            self.begin_session(known.customer_id, Some(login.to_owned()), SESSION_SECONDS)?;
+        // A new password ends all sessions that the old one opened; not this one, if it came in between.
+        if self.store().snapshot()?.credentials(login)?.as_ref() != Some(&known) {
+            self.log_out(&session.token)?;
+            return Err(Refusal::InvalidCredentials.into());
         }
+        Ok(session)
     }
 
     /// Opens a session of so many seconds without a password: for whoever holds the store itself.

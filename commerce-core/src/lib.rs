@@ -67,7 +67,7 @@ pub use id::{
     StockMovementId,
 };
 pub use model::access::{
-    Caller, Credentials, LoginAttempts, PasswordHash, Session, SessionRow, TokenHash,
+    Caller, Credentials, LoginAttempts, LoginHash, PasswordHash, Session, SessionRow, TokenHash,
 };
 pub use model::cart::{Cart, CartItem, CartLines};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};

@@ -72,8 +72,13 @@ pub const SESSION_SECONDS: i64 = 24 * 60 * 60;
 /// The longest a session may last that is opened without a password: a year.
 pub const MAX_SESSION_SECONDS: i64 = 366 * 24 * 60 * 60;
 
-/// How many logins may fail before the next one has to wait: what people who mistype need.
+/// How many logins may fail, beyond the first, before the next one has to wait: what people who mistype
+/// need.
 pub const FREE_LOGIN_FAILURES: i64 = 5;
+
+/// For how many seconds failed logins are remembered: longer than any wait. Names that were guessed cannot
+/// pile up: to hash passwords takes too long.
+pub const LOGIN_MEMORY: i64 = 60 * 60;
 
 /// The longest a login has to wait after failures: long enough to make guessing hopeless (a hundred
 /// tries a day), short enough that nobody is shut out by somebody else for good.

@@ -5,8 +5,8 @@
 use crate::command::{Answer, Context};
 use crate::state::{Needs, State};
 use crate::{
-    Account, ChargeId, CouponId, CustomerId, EntryKind, LedgerEntry, Money, Order, OrderId,
-    OwnedCouponId, Product, ProductId, Refusal, Timestamp,
+    Account, ChargeId, CouponId, CustomerId, EntryKind, LedgerEntry, LoginHash, Money, Order,
+    OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
 };
 
 mod add_coupon;
@@ -98,9 +98,9 @@ impl Needs {
         }
     }
 
-    pub(crate) fn attempts(&mut self, state: &State, slot: u16) {
-        if !state.attempts.is_loaded(slot) {
-            self.attempts.insert(slot);
+    pub(crate) fn attempts(&mut self, state: &State, login: LoginHash) {
+        if !state.attempts.is_loaded(login) {
+            self.attempts.insert(login);
         }
     }
 

@@ -6,9 +6,9 @@
 use crate::command::KeyRecord;
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, CustomerId,
-    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, Order, OrderId, OwnedCoupon,
-    OwnedCouponId, Product, ProductId, SessionRow, StockMovement, StockMovementId, Timestamp,
-    TokenHash,
+    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, LoginHash, Order, OrderId,
+    OwnedCoupon, OwnedCouponId, Product, ProductId, SessionRow, StockMovement, StockMovementId,
+    Timestamp, TokenHash,
 };
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -38,8 +38,8 @@ pub struct Needs {
     pub due_orders: Option<Timestamp>,
     /// Who has a login.
     pub logins: BTreeSet<String>,
-    /// Counts of logins tried in vain, by slot.
-    pub attempts: BTreeSet<u16>,
+    /// Counts of logins tried in vain.
+    pub attempts: BTreeSet<LoginHash>,
     /// The next free ids of every kind.
     pub ids: bool,
 }
@@ -218,7 +218,7 @@ pub struct State {
     /// Who has a login, as far as it was looked for.
     logins: HashMap<String, Option<CustomerId>>,
     /// Counts of logins tried in vain.
-    pub attempts: Rows<u16, LoginAttempts>,
+    pub attempts: Rows<LoginHash, LoginAttempts>,
     /// New logins and passwords.
     pub credentials: Vec<Credentials>,
     /// Changes of sessions.

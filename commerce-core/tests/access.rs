@@ -113,3 +113,19 @@ fn no_secret_is_shown_or_kept() {
         assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
     }
 }
+
+/// Whoever logs in while the password changes holds nothing that the old one opened.
+#[test]
+fn no_session_of_an_old_password_survives_its_change() {
+    let Place { shops: [here, there], .. } = &place(true);
+    let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let attempts: Vec<_> =
+            (0..6).map(|_| scope.spawn(|| there.log_in("kim", PASSWORD))).collect();
+        here.give_login(kim.id, "kim", "another horse", Role::Customer).unwrap();
+        attempts.into_iter().map(|attempt| attempt.join().unwrap()).collect()
+    });
+    for session in opened.into_iter().flatten() {
+        assert_eq!(code(here.caller(&session.token)), Some(Code::Unauthenticated));
+    }
+}

@@ -129,7 +129,7 @@ impl Api {
             query: query::read(route, query)?,
             key: key(route, request)?,
             body: body(route, request)?,
-            trace: trail.trace.clone(),
+            trace: Some(trail.trace.as_ref().unwrap_or(&trail.id).clone()),
             token: admitted.token,
             caller: admitted.caller,
             customer: admitted.customer,
@@ -283,7 +283,8 @@ impl Service for Api {
         let stop = match why {
             Unreadable::Malformed => Stop::fault(
                 Fault::Malformed,
-                "the length of the body is told in a way that is not understood: send one Content-Length",
+                "the request is not HTTP/1.1 as it is taken here: send a path, one Host, and one \
+                 Content-Length",
             ),
             Unreadable::TooSlow => {
                 Stop::fault(Fault::TooSlow, "the body did not come in time: send it again")

@@ -22,7 +22,7 @@ pub(crate) struct Call<'a> {
     /// The body, of the form that the route asks for.
     pub(crate) body: Value,
     pub(crate) key: Option<Key>,
-    /// The W3C `traceparent` of the request.
+    /// The W3C `traceparent` of the request, or what the log calls it when it brought none: events keep it.
     pub(crate) trace: Option<String>,
     /// The token that came with the request.
     pub(crate) token: Option<&'a str>,

@@ -31,29 +31,8 @@ struct Line {
 }
 
 impl Passwords {
-    /// What to keep of a password.
-    pub(crate) fn hash(&self, password: &str) -> Result<PasswordHash, Error> {
-        // The crate's defaults are what OWASP asks for at least: 19 MiB, two passes, one lane.
-        let hash = self.in_turn(|| Argon2::default().hash_password(password.as_bytes()))?;
-        let hash: phc::PasswordHash = hash.map_err(failed)?;
-        Ok(PasswordHash::new(hash.to_string()))
-    }
-
-    /// Whether it is the password that was hashed. Takes as long when there is no hash.
-    pub(crate) fn matches(
-        &self,
-        password: &str,
-        hash: Option<&PasswordHash>,
-    ) -> Result<bool, Error> {
-        let kept = hash.map_or(NOBODYS, PasswordHash::as_str);
-        let kept = phc::PasswordHash::new(kept).map_err(failed)?;
-        let verify = || Argon2::default().verify_password(password.as_bytes(), &kept);
-        let verified = self.in_turn(verify)?;
-        Ok(verified.is_ok() && hash.is_some())
-    }
-
-    /// Does the work when it is its turn, or refuses when the line is too long.
-    fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Result<T, Refusal> {
+    /// A turn to hash one password, when it comes; refused when the line is too long.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>, Refusal> {
         let mut line = self.line();
         if line.waiting >= MAX_WAITING {
             return Err(Refusal::TooManyRequests { retry_after: 1 });
@@ -65,10 +44,7 @@ impl Passwords {
         line.waiting = line.waiting.saturating_sub(1);
         line.hashing = line.hashing.saturating_add(1);
         drop(line);
-        let turn = Turn(self);
-        let done = work();
-        drop(turn);
-        Ok(done)
+        Ok(Turn(self))
     }
 
     fn line(&self) -> std::sync::MutexGuard<'_, Line> {
@@ -76,8 +52,32 @@ impl Passwords {
     }
 }
 
-/// Gives the turn on, however the work ends.
-struct Turn<'a>(&'a Passwords);
+/// The right to hash a password; given on when dropped.
+pub(crate) struct Turn<'a>(&'a Passwords);
+
+impl Turn<'_> {
+    /// What to keep of a password.
+    #[expect(clippy::unused_self, reason = "who has no turn must not")]
+    pub(crate) fn hash(&self, password: &str) -> Result<PasswordHash, Error> {
+        // The crate's defaults are what OWASP asks for at least: 19 MiB, two passes, one lane.
+        let hash = Argon2::default().hash_password(password.as_bytes());
+        let hash: phc::PasswordHash = hash.map_err(failed)?;
+        Ok(PasswordHash::new(hash.to_string()))
+    }
+
+    /// Whether it is the password that was hashed. Takes as long when there is no hash.
+    #[expect(clippy::unused_self, reason = "who has no turn must not")]
+    pub(crate) fn matches(
+        &self,
+        password: &str,
+        hash: Option<&PasswordHash>,
+    ) -> Result<bool, Error> {
+        let kept = hash.map_or(NOBODYS, PasswordHash::as_str);
+        let kept = phc::PasswordHash::new(kept).map_err(failed)?;
+        let verified = Argon2::default().verify_password(password.as_bytes(), &kept);
+        Ok(verified.is_ok() && hash.is_some())
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
@@ -100,12 +100,13 @@ mod tests {
     #[test]
     fn a_hash_knows_its_password_and_no_other() {
         let passwords = Passwords::default();
-        let hash = passwords.hash("correct horse").unwrap();
+        let turn = passwords.turn().unwrap();
+        let hash = turn.hash("correct horse").unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_str());
-        assert_ne!(hash, passwords.hash("correct horse").unwrap(), "each has a salt of its own");
-        assert!(passwords.matches("correct horse", Some(&hash)).unwrap());
-        assert!(!passwords.matches("wrong horse", Some(&hash)).unwrap());
-        assert!(!passwords.matches("correct horse", None).unwrap());
+        assert_ne!(hash, turn.hash("correct horse").unwrap(), "each has a salt of its own");
+        assert!(turn.matches("correct horse", Some(&hash)).unwrap());
+        assert!(!turn.matches("wrong horse", Some(&hash)).unwrap());
+        assert!(!turn.matches("correct horse", None).unwrap());
         assert_eq!(format!("{hash:?}"), "PasswordHash(..)");
     }
 
@@ -116,23 +117,23 @@ mod tests {
         let gate = Mutex::new(());
         let shut = gate.lock().unwrap();
         let work = || {
+            let _turn = passwords.turn().unwrap();
             most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             drop(gate.lock().unwrap());
             inside.fetch_sub(1, Ordering::SeqCst);
         };
         std::thread::scope(|scope| {
             let callers = AT_A_TIME + MAX_WAITING;
-            let waiting: Vec<_> =
-                (0..callers).map(|_| scope.spawn(|| passwords.in_turn(work))).collect();
+            let waiting: Vec<_> = (0..callers).map(|_| scope.spawn(work)).collect();
             while passwords.line().waiting < MAX_WAITING || passwords.line().hashing < AT_A_TIME {
                 std::thread::yield_now();
             }
-            let refused = passwords.in_turn(|| ()).unwrap_err();
+            let refused = passwords.turn().err().unwrap();
             assert_eq!(refused, Refusal::TooManyRequests { retry_after: 1 });
             drop(shut);
-            assert!(waiting.into_iter().all(|caller| caller.join().unwrap().is_ok()));
+            assert!(waiting.into_iter().all(|caller| caller.join().is_ok()));
         });
         assert_eq!(most.into_inner(), AT_A_TIME);
-        assert!(passwords.in_turn(|| ()).is_ok());
+        assert!(passwords.turn().is_ok());
     }
 }

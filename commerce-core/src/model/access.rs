@@ -109,12 +109,30 @@ impl Caller {
     }
 }
 
-/// Logins that were tried in vain of late, counted in a slot that several names may share: so that
-/// the count is there for names nobody has, and there are never more counts than slots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// SHA-256 of a name to log in with: of names that nobody has as well, and of any length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LoginHash([u8; 32]);
+
+impl LoginHash {
+    /// The hash with those bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to keep.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Tries to log in by a name that were in vain of late, whether anybody has that name or not. Those that
+/// are long ago are forgotten, so that guessed names do not fill the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginAttempts {
-    /// Which slot.
-    pub slot: u16,
+    /// The name.
+    pub login: LoginHash,
     /// How many since the last success.
     pub failures: i64,
     /// When the last one was.

@@ -24,7 +24,8 @@ pub struct EventRow {
     pub kind: EventKind,
     /// To which order.
     pub order_id: OrderId,
-    /// The trace of the request that caused it (W3C `traceparent`).
+    /// The trace of the request that caused it (W3C `traceparent`, or what the
+    /// log calls the request).
     pub trace: Option<String>,
     /// When.
     pub created_at: Timestamp,

@@ -4,7 +4,7 @@ use super::{Needs, Rule};
 use crate::command::{Answer, Context};
 use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT};
 use crate::state::{SessionChange, State};
-use crate::{CustomerId, LoginAttempts, Refusal, SessionRow, Timestamp, TokenHash};
+use crate::{CustomerId, LoginAttempts, LoginHash, Refusal, SessionRow, Timestamp, TokenHash};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -42,7 +42,7 @@ impl Rule for OpenSession {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
         if let Some(login) = &self.login {
-            needs.attempts(state, slot_of(login));
+            needs.attempts(state, hash_of(login));
         }
     }
 
@@ -50,8 +50,10 @@ impl Rule for OpenSession {
         state.account(self.customer_id)?;
 
         if let Some(login) = &self.login {
-            let slot = slot_of(login);
-            state.attempts.insert(slot, LoginAttempts { slot, ..LoginAttempts::default() });
+            let hash = hash_of(login);
+            state
+                .attempts
+                .insert(hash, LoginAttempts { login: hash, failures: 0, last_at: context.now });
         }
         let Self { customer_id, token, expires_at, .. } = *self;
         let row = SessionRow { token, customer_id, created_at: context.now, expires_at };
@@ -72,21 +74,24 @@ impl Rule for CloseSession {
 
 impl Rule for TryLogin {
     fn needs(&self, state: &State, needs: &mut Needs) {
-        needs.attempts(state, slot_of(&self.login));
+        needs.attempts(state, hash_of(&self.login));
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
-        let slot = slot_of(&self.login);
-        let before = state.attempts.get(slot).copied().unwrap_or_default();
+        let hash = hash_of(&self.login);
+        let (failures, last_at) = state
+            .attempts
+            .get(hash)
+            .map_or((0, context.now), |before| (before.failures, before.last_at));
         // A clock that was set back must shut nobody out for longer than the wait itself.
-        let since = context.now.unix().saturating_sub(before.last_at.unix()).max(0);
-        let wait = wait_after(before.failures).saturating_sub(since);
+        let since = context.now.unix().saturating_sub(last_at.unix()).max(0);
+        let wait = wait_after(failures).saturating_sub(since);
         if wait > 0 {
             return Err(Refusal::TooManyRequests { retry_after: wait });
         }
 
-        let failures = before.failures.saturating_add(1);
-        state.attempts.insert(slot, LoginAttempts { slot, failures, last_at: context.now });
+        let failures = failures.saturating_add(1);
+        state.attempts.insert(hash, LoginAttempts { login: hash, failures, last_at: context.now });
         Ok(Answer::Done(()))
     }
 }
@@ -97,10 +102,8 @@ fn wait_after(failures: i64) -> i64 {
     (1..waits.min(32)).fold(waits.clamp(0, 1), |wait, _| wait.saturating_mul(2)).min(MAX_LOGIN_WAIT)
 }
 
-/// Which slot the tries of a login are counted in.
-fn slot_of(login: &str) -> u16 {
-    let hash = Sha256::digest(login.as_bytes());
-    u16::from_be_bytes([hash[0], hash[1]])
+fn hash_of(login: &str) -> LoginHash {
+    LoginHash::new(Sha256::digest(login.as_bytes()).into())
 }
 
 #[cfg(test)]
@@ -124,7 +127,7 @@ mod tests {
 
     fn world() -> World {
         let mut world = World::default().with_customer(1, 0);
-        world.state.attempts.loaded(slot_of("kim"), None);
+        world.state.attempts.loaded(hash_of("kim"), None);
         world
     }
 

@@ -1,16 +1,16 @@
 //! The store in memory: as plain as can be, the reference that the others are held against.
 
 use crate::command::KeyRecord;
-use crate::limits::EXPIRY_BATCH;
+use crate::limits::{EXPIRY_BATCH, LOGIN_MEMORY};
 use crate::state::{Needs, NextIds, SessionChange, State};
 use crate::store::{
     LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,
 };
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
-    CustomerId, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, Order, OrderId,
-    OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
-    StockMovement, StockMovementId, StoreError, Timestamp, TokenHash,
+    CustomerId, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, LoginHash,
+    Order, OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role,
+    SessionRow, StockMovement, StockMovementId, StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -49,7 +49,7 @@ struct Tables {
     credentials: BTreeMap<CustomerId, Credentials>,
     sessions: BTreeMap<TokenHash, SessionRow>,
     session_changes: Vec<SessionChange>,
-    attempts: BTreeMap<u16, LoginAttempts>,
+    attempts: BTreeMap<LoginHash, LoginAttempts>,
 }
 
 impl MemoryStore {
@@ -125,8 +125,8 @@ impl Transaction for MemoryTransaction<'_> {
             let owner = tables.credentials.values().find(|known| known.login == *login);
             state.login_loaded(login.clone(), owner.map(|known| known.customer_id));
         }
-        for slot in &needs.attempts {
-            state.attempts.loaded(*slot, tables.attempts.get(slot).copied());
+        for login in &needs.attempts {
+            state.attempts.loaded(*login, tables.attempts.get(login).copied());
         }
         if let Some(now) = needs.due_orders {
             state.due_orders = Some(tables.load_due_orders(now, state));
@@ -174,7 +174,7 @@ impl Transaction for MemoryTransaction<'_> {
         changes.credentials.extend(credentials.map(|row| (row.customer_id, row.clone())));
         changes.session_changes.clone_from(&state.sessions);
         let attempts = state.attempts.changed();
-        changes.attempts.extend(attempts.into_iter().map(|(row, _)| (row.slot, *row)));
+        changes.attempts.extend(attempts.into_iter().map(|(row, _)| (row.login, *row)));
         self.changes = Some(changes);
         Ok(())
     }
@@ -220,7 +220,11 @@ impl Tables {
             SessionChange::ClosedAll(customer) => {
                 self.sessions.retain(|_, row| row.customer_id != customer);
             }
-            SessionChange::Ended(now) => self.sessions.retain(|_, row| now < row.expires_at),
+            SessionChange::Ended(now) => {
+                self.sessions.retain(|_, row| now < row.expires_at);
+                let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
+                self.attempts.retain(|_, row| row.last_at >= long_ago);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::head::Head;
 use super::shared::Shared;
+use super::worker::Post;
 use crate::Unreadable;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -105,14 +106,15 @@ impl Bodies {
 }
 
 /// Reads bodies, and has them answered, until the server has finished.
-pub(super) fn read(shared: &Shared) {
+pub(super) fn read(shared: &Shared, post: &Post) {
     while let Some(job) = shared.bodies.take() {
-        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, job)));
+        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, job)));
+        post.set(None);
         shared.bodies.done();
     }
 }
 
-fn handle(shared: &Shared, job: Job) {
+fn handle(shared: &Shared, post: &Post, job: Job) {
     let Job { mut raw, mut head, peer } = job;
     let pass = shared.peers.resume(peer);
     shared.bodies.begin(peer, Instant::now().checked_add(shared.settings.body_deadline));
@@ -122,7 +124,7 @@ fn handle(shared: &Shared, job: Job) {
     if let Some(why) = refused {
         return shared.refuse(raw, &pass, why);
     }
-    shared.serve(raw, &head.request, &pass, None);
+    shared.serve(raw, &head.request, &pass, post);
 }
 
 /// Reads the whole body: so many bytes, or chunks up to their end.

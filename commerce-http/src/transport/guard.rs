@@ -76,14 +76,15 @@ impl Guard {
     }
 
     fn hire(&mut self) -> io::Result<()> {
-        for number in 0..self.shared.posts.len() {
+        let workers = self.shared.settings.workers;
+        for number in 0..workers {
             let shared = Arc::clone(&self.shared);
             let work = move || worker::work(&shared, &shared.posts[number]);
             self.threads.push(Builder::new().name(format!("answer-{number}")).spawn(work)?);
         }
         for number in 0..self.shared.settings.max_slow_bodies {
             let shared = Arc::clone(&self.shared);
-            let read = move || bodies::read(&shared);
+            let read = move || bodies::read(&shared, &shared.posts[workers.saturating_add(number)]);
             self.threads.push(Builder::new().name(format!("body-{number}")).spawn(read)?);
         }
         Ok(())
@@ -196,7 +197,7 @@ impl Guard {
 
     /// Wakes every worker that waits for that server; each call wakes one.
     fn wake(&self, server: &tiny_http::Server) {
-        for _ in &self.shared.posts {
+        for _ in 0..self.shared.settings.workers {
             server.unblock();
         }
     }

@@ -12,6 +12,9 @@ const READ_AHEAD: usize = 1024;
 /// The longest method that is known (`UPDATEREDIRECTREF`) has 17 letters.
 const METHOD_LENGTH: usize = 20;
 
+/// What is told of a method or target that was not taken, in bytes; heads are ASCII.
+const TOLD: usize = 256;
+
 /// A head that was understood.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -23,15 +26,15 @@ pub(super) struct Head {
 
 /// Reads and checks the head.
 pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head, Unreadable> {
+    if too_large(raw, settings) {
+        return Err(Unreadable::HeadTooLarge);
+    }
     let request = Request {
         method: raw.method().as_str().to_owned(),
         target: raw.url().to_owned(),
         headers: raw.headers().iter().map(pair).collect(),
         body: Vec::new(),
     };
-    if too_large(&request, settings) {
-        return Err(Unreadable::HeadTooLarge);
-    }
     if !well_formed(&request) {
         return Err(Unreadable::Malformed);
     }
@@ -82,11 +85,19 @@ fn pair(header: &tiny_http::Header) -> (String, String) {
     (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned())
 }
 
-fn too_large(request: &Request, settings: &Settings) -> bool {
-    let sizes = request.headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
-    request.target.len() > settings.max_target
-        || request.headers.len() > settings.max_headers
-        || sizes.fold(0, usize::saturating_add) > settings.max_header_bytes
+/// Whether it is too large, asked before anything of it is copied.
+fn too_large(raw: &tiny_http::Request, settings: &Settings) -> bool {
+    let size = |header: &tiny_http::Header| {
+        header.field.as_str().len().saturating_add(header.value.as_str().len())
+    };
+    raw.url().len() > settings.max_target
+        || raw.headers().len() > settings.max_headers
+        || raw.headers().iter().map(size).fold(0, usize::saturating_add) > settings.max_header_bytes
+}
+
+/// As much of a method or target as is told of a request that was turned down.
+pub(super) fn beginning(text: &str) -> &str {
+    text.get(..TOLD).unwrap_or(text)
 }
 
 fn well_formed(request: &Request) -> bool {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -143,8 +144,11 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
         Ok(socket)
     };
     bind().or_else(|error: io::Error| {
-        let left =
-            UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
+        // To connect to a plain file is refused as well: only a socket is ever taken away.
+        let socket = std::fs::symlink_metadata(path).is_ok_and(|at| at.file_type().is_socket());
+        let left = socket
+            && UnixStream::connect(path)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
         if error.kind() != io::ErrorKind::AddrInUse || !left {
             return Err(error);
         }
@@ -166,6 +170,17 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::Listen;
+
+    #[test]
+    fn a_file_is_not_taken_for_a_socket_left_behind() {
+        let folder = std::env::temp_dir().join(format!("commerce-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("shop.db");
+        std::fs::write(&path, "a store").unwrap();
+        assert!(super::bind_unix(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a store");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn an_address_is_read_as_it_is_written() {

@@ -50,7 +50,9 @@ impl Peers {
             if entry.closing {
                 return Entry::Closing;
             }
-            if entry.in_flight >= self.most {
+            // One more than that may be seen of a client that keeps to it: an answer is read before it is
+            // counted as given.
+            if entry.in_flight > self.most {
                 entry.closing = true;
                 return Entry::TooMany;
             }

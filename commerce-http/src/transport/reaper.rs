@@ -84,18 +84,27 @@ pub(super) fn end_late_bodies(shared: &Shared, now: Instant) {
     }
 }
 
-/// When half of the workers wait for clients that do not read, those clients are cut off. Whether it came
-/// to that: then the next ones are given less time, `hurried`.
+/// When half of the workers are held by clients that do not read, those clients are cut off, and any that
+/// takes very long. A client holds as many as it has requests in flight: the later ones wait for their
+/// turn. Whether it came to that: then the next ones are given less time, `hurried`.
 pub(super) fn end_stalled_answers(shared: &Shared, now: Instant, hurried: bool) -> bool {
     let patience = shared.settings.write_patience;
     let patience = patience.checked_div(if hurried { HURRY } else { 1 }).unwrap_or(patience);
     let waits = |since: Instant| now.saturating_duration_since(since) > patience;
     let stalled =
         shared.posts.iter().filter_map(|post| post.get().filter(|(_, since)| waits(*since)));
-    let stalled: Vec<_> = stalled.map(|(peer, _)| peer).collect();
-    let strained = stalled.len().saturating_mul(2) >= shared.posts.len();
-    for peer in stalled.into_iter().filter(|_| strained) {
-        shared.hang_up(Some(peer), Shutdown::Both);
+    let mut stalled: Vec<_> = stalled.collect();
+    stalled.sort_unstable();
+    stalled.dedup_by_key(|(peer, _)| *peer);
+    let held = stalled.iter().fold(0_usize, |held, (peer, _)| {
+        held.saturating_add(shared.peers.get(*peer).map_or(1, |peer| peer.in_flight.max(1)))
+    });
+    let strained = held.saturating_mul(2) >= shared.settings.workers;
+    let most = shared.settings.write_deadline;
+    for (peer, since) in stalled {
+        if strained || now.saturating_duration_since(since) > most {
+            shared.hang_up(Some(peer), Shutdown::Both);
+        }
     }
     strained
 }

@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) service: Arc<dyn Service>,
     pub(super) peers: Peers,
     pub(super) bodies: Bodies,
-    /// One for each worker.
+    /// One for each worker, then one for each thread that reads bodies.
     pub(super) posts: Vec<Post>,
     /// The server that accepts now; another takes its place when it dies.
     pub(super) current: RwLock<Arc<tiny_http::Server>>,
@@ -49,7 +49,9 @@ impl Shared {
             service,
             peers: Peers::new(most),
             bodies: Bodies::new(settings.max_slow_bodies),
-            posts: (0..settings.workers.max(1)).map(|_| Post::default()).collect(),
+            posts: (0..settings.workers.saturating_add(settings.max_slow_bodies))
+                .map(|_| Post::default())
+                .collect(),
             current: RwLock::new(server),
             finished: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
@@ -97,7 +99,7 @@ impl Shared {
         raw: tiny_http::Request,
         request: &Request,
         pass: &Pass<'_>,
-        post: Option<&Post>,
+        post: &Post,
     ) {
         let manner = manner(&raw);
         let mut writer = raw.into_writer();
@@ -108,10 +110,9 @@ impl Shared {
         }
         let response = self.ask(request);
         let closes = self.leaving.load(Ordering::Acquire);
-        if let Some(post) = post {
-            post.set(pass.peer);
-        }
+        post.set(pass.peer);
         self.send(writer, manner, pass, &response, closes);
+        post.set(None);
     }
 
     /// Sends an answer.
@@ -135,7 +136,8 @@ impl Shared {
 
     /// Turns a request down. A body that was not read stays so, and the connection is closed.
     pub(super) fn refuse(&self, raw: tiny_http::Request, pass: &Pass<'_>, why: Unreadable) {
-        let response = self.turn_down(why, raw.method().as_str(), raw.url());
+        let (method, target) = (raw.method().as_str(), raw.url());
+        let response = self.turn_down(why, head::beginning(method), head::beginning(target));
         let closes = why != Unreadable::Overloaded || head::unread(&raw);
         if !droppable(&raw) {
             let (bytes, _) = self.render(manner(&raw), &response, true);

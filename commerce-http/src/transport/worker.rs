@@ -50,7 +50,14 @@ fn handle(shared: &Shared, post: &Post, raw: tiny_http::Request) {
             shared.hang_up(peer, Shutdown::Both);
             return shared::discard(raw);
         }
-        Entry::Closing => return shared::discard(raw),
+        Entry::Closing => {
+            // With nothing in flight it is a new connection of an old address: better cut than unheard.
+            if peer.and_then(|peer| shared.peers.get(peer)).is_some_and(|peer| peer.in_flight == 0)
+            {
+                shared.hang_up(peer, Shutdown::Both);
+            }
+            return shared::discard(raw);
+        }
     };
     match head::read(&raw, &shared.settings) {
         Err(why) => shared.refuse(raw, &pass, why),
@@ -75,5 +82,5 @@ fn answer_small(
     if head.length != Some(0) && raw.as_reader().read_to_end(&mut head.request.body).is_err() {
         return shared.refuse(raw, pass, Unreadable::Malformed);
     }
-    shared.serve(raw, &head.request, pass, Some(post));
+    shared.serve(raw, &head.request, pass, post);
 }

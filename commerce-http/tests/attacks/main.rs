@@ -287,6 +287,20 @@ fn clients_that_never_read_are_cut_off() {
     assert!(server.peak() < MEMORY, "{} MiB", server.peak());
 }
 
+/// Each keeps to the requests it may have in flight; all of them together hold every worker.
+#[test]
+fn clients_that_never_read_what_they_asked_ahead_are_cut_off() {
+    let server = Child::start("");
+    let honest = Honest::begin(&server.address);
+    let ahead = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n".repeat(8);
+    let mut deaf: Vec<TcpStream> = (0..6).map(|_| connect(&server.address)).collect();
+    for stream in &mut deaf {
+        stream.write_all(&ahead).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(1_500)); // for the honest client to meet them
+    honest.was_served();
+}
+
 #[test]
 fn a_client_that_asks_ahead_without_reading_is_cut_off() {
     let server = Child::start("patience=60000"); // so that only the number of requests ends it

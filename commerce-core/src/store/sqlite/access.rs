@@ -1,5 +1,6 @@
 //! Credentials, sessions and failed logins: loading, saving, reading.
 
+use crate::limits::LOGIN_MEMORY;
 use crate::state::{Needs, SessionChange, State};
 use crate::{Credentials, LoginAttempts, PasswordHash, Role, SessionRow, StoreError, TokenHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,12 +11,13 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
         let owner = db.prepare_cached(sql)?.query_row([login], |row| row.get(0)).optional()?;
         state.login_loaded(login.clone(), owner);
     }
-    for &slot in &needs.attempts {
-        let sql = "SELECT failures, last_at FROM login_attempts WHERE slot = ?1";
-        let read =
-            |row: &Row<'_>| Ok(LoginAttempts { slot, failures: row.get(0)?, last_at: row.get(1)? });
-        let attempts = db.prepare_cached(sql)?.query_row([slot], read).optional()?;
-        state.attempts.loaded(slot, attempts);
+    for &login in &needs.attempts {
+        let sql = "SELECT failures, last_at FROM login_attempts WHERE login = ?1";
+        let read = |row: &Row<'_>| {
+            Ok(LoginAttempts { login, failures: row.get(0)?, last_at: row.get(1)? })
+        };
+        let attempts = db.prepare_cached(sql)?.query_row([login.as_bytes()], read).optional()?;
+        state.attempts.loaded(login, attempts);
     }
     Ok(())
 }
@@ -26,8 +28,12 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     }
     for (row, _) in state.attempts.changed() {
         let sql =
-            "INSERT OR REPLACE INTO login_attempts (slot, failures, last_at) VALUES (?1, ?2, ?3)";
-        db.prepare_cached(sql)?.execute(params![row.slot, row.failures, row.last_at])?;
+            "INSERT OR REPLACE INTO login_attempts (login, failures, last_at) VALUES (?1, ?2, ?3)";
+        db.prepare_cached(sql)?.execute(params![
+            row.login.as_bytes(),
+            row.failures,
+            row.last_at
+        ])?;
     }
     state.sessions.iter().try_for_each(|change| change_sessions(db, change))
 }
@@ -64,6 +70,9 @@ fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreE
             db.prepare_cached("DELETE FROM sessions WHERE customer_id = ?1")?.execute([customer])?
         }
         SessionChange::Ended(now) => {
+            let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
+            db.prepare_cached("DELETE FROM login_attempts WHERE last_at < ?1")?
+                .execute([long_ago])?;
             db.prepare_cached("DELETE FROM sessions WHERE expires_at <= ?1")?.execute([now])?
         }
     };

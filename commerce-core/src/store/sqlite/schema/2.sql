@@ -15,9 +15,11 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_end ON sessions (expires_at);
 CREATE INDEX sessions_by_customer ON sessions (customer_id);
 
--- Logins tried in vain, in slots that several names may share, so that there are never more.
+-- Logins tried in vain of late, by the SHA-256 of the name, whether anybody has it or not.
 CREATE TABLE login_attempts (
-    slot INTEGER PRIMARY KEY CHECK (slot BETWEEN 0 AND 65535),
+    login BLOB PRIMARY KEY CHECK (length(login) = 32),
     failures INTEGER NOT NULL CHECK (failures >= 0),
     last_at INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX login_attempts_by_age ON login_attempts (last_at);
