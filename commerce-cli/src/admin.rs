@@ -57,7 +57,7 @@ impl Admin {
             }
             Self::Token { login, days } => {
                 let customer = match login {
-                    Some(login) => desk.shop.customer_of(&login)?.id,
+                    Some(login) => named(desk, &login)?,
                     None => first_admin(desk)?,
                 };
                 let seconds = i64::from(days).saturating_mul(DAY).min(MAX_SESSION_SECONDS);
@@ -85,9 +85,32 @@ fn first_admin(desk: &Desk) -> Result<CustomerId, Failure> {
     let password = PasswordArg::none().get()?;
     match desk.shop.register("Admin", FIRST, &password.text, Role::Admin) {
         Ok(customer) => Ok(customer.id),
-        Err(error) if error.code() == Code::LoginTaken => Ok(desk.shop.customer_of(FIRST)?.id),
+        Err(error) if error.code() == Code::LoginTaken => {
+            let known = desk.shop.customer_of(FIRST)?;
+            if known.role == Role::Admin {
+                return Ok(known.id);
+            }
+            // Anybody may register by that name.
+            Err(Failure::usage(format!(
+                "the login {FIRST} is customer {}'s, who is no admin: run `commerce admin create LOGIN`, \
+                 then `commerce admin token LOGIN`",
+                known.id
+            )))
+        }
         Err(error) => Err(error.into()),
     }
+}
+
+fn named(desk: &Desk, login: &str) -> Result<CustomerId, Failure> {
+    desk.shop.customer_of(login).map(|customer| customer.id).map_err(|error| {
+        let unknown = error.code() == Code::InvalidCredentials;
+        let failure = Failure::from(error);
+        if unknown {
+            failure.saying(format!("nobody has the login {login}: check it"))
+        } else {
+            failure
+        }
+    })
 }
 
 fn token(session: &Session) -> String {

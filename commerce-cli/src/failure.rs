@@ -31,9 +31,13 @@ impl Failure {
     /// Something that the service needs does not work.
     pub(crate) fn storage(sentence: impl Into<String>) -> Self {
         let sentence = sentence.into();
-        let mut failure = Self::from(StoreError::Unavailable(sentence.clone()));
-        failure.0.sentence = Some(sentence);
-        failure
+        Self::from(StoreError::Unavailable(sentence.clone())).saying(sentence)
+    }
+
+    /// Said in other words than the error's own.
+    pub(crate) fn saying(mut self, sentence: impl Into<String>) -> Self {
+        self.0.sentence = Some(sentence.into());
+        self
     }
 
     /// With amounts written as that currency writes them.

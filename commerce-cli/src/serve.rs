@@ -3,21 +3,21 @@
 use crate::args::Ending;
 use crate::database::{Access, Database};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::Output;
 use commerce_core::Shop;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
 use commerce_http::transport::{Listen, Server, Settings, Stop};
-use commerce_http::{Api, Log, LogSink};
+use commerce_http::{Api, Log};
 use demo::Demo;
+use lines::Lines;
 use options::Options;
 use serde::Serialize;
-use std::fs::File;
-use std::io::{Write, stderr};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 mod demo;
+mod lines;
 mod options;
 
 /// How long a call waits for its turn before its client is answered `busy`.
@@ -53,8 +53,14 @@ impl Serve {
             .map_err(|error| Failure::storage(format!("cannot listen at {listen}: {error}")))?;
         let end = Stop::new();
         let ask = end.clone();
-        ctrlc::set_handler(move || ask.ask())
-            .map_err(|error| Failure::storage(format!("cannot watch for signals: {error}")))?;
+        // A second one ends at once what the first one asked to finish.
+        ctrlc::set_handler(move || {
+            if ask.asked() {
+                std::process::exit(i32::from(interrupt::EXIT_STATUS));
+            }
+            ask.ask();
+        })
+        .map_err(|error| Failure::storage(format!("cannot watch for signals: {error}")))?;
 
         let base = Base::of(&server);
         output.note(format_args!("serving {database} at {}: see {}", base.0, base.url("/docs")));
@@ -70,23 +76,14 @@ impl Serve {
             address: base.0.clone(),
             demo,
         })?;
-        let log = Log::new(options.log.unwrap_or_default().into(), sink()?);
+        let lines = Lines::start()?;
+        let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api = Api::new(shop, log).map_err(Failure::storage)?;
         let ended = server.run(Arc::new(api), &end);
+        lines.end();
         ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;
         Ok(Ending::Done)
     }
-}
-
-/// Where the lines of the log go: to standard error, each in one write of its own, so that requests do not
-/// wait for each other. When nobody reads it any more, serving goes on.
-fn sink() -> Result<LogSink, Failure> {
-    let copy = stderr().as_fd().try_clone_to_owned();
-    let copy = copy.map_err(|error| Failure::storage(format!("cannot write a log: {error}")))?;
-    let file = File::from(copy);
-    Ok(Box::new(move |line| {
-        let _ = (&file).write_all(format!("{line}\n").as_bytes());
-    }))
 }
 
 /// What a program is told once calls are taken.

@@ -48,6 +48,8 @@ struct Ended {
     route: Option<&'static Route>,
     caller: Option<Caller>,
     code: Option<&'static str>,
+    /// Why the store failed.
+    detail: Option<String>,
 }
 
 /// Why a request was turned down.
@@ -150,6 +152,9 @@ impl Api {
                 if let Error::Refused(Refusal::TooManyRequests { retry_after }) = &error {
                     headers.push(("Retry-After", retry_after.to_string().into()));
                 }
+                if let Error::Store(failure) = &error {
+                    ended.detail = Some(failure.to_string());
+                }
                 Problem::of(&error, self.shop.currency())
             }
             Stop::Problem(problem) => *problem,
@@ -191,6 +196,7 @@ impl Api {
             operation,
             status: reply.status,
             code: ended.code,
+            detail: ended.detail.as_deref(),
             took,
             customer: ended.caller.map(|caller| caller.customer_id),
             trace: trail.trace.as_deref(),

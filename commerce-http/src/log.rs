@@ -34,6 +34,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) operation: &'a str,
     pub(crate) status: u16,
     pub(crate) code: Option<&'a str>,
+    /// What is not told to the client.
+    pub(crate) detail: Option<&'a str>,
     pub(crate) took: Duration,
     pub(crate) customer: Option<CustomerId>,
     pub(crate) trace: Option<&'a str>,
@@ -72,6 +74,9 @@ impl Entry<'_> {
         if let Some(code) = self.code {
             let _ = write!(line, " code={code}");
         }
+        if let Some(detail) = self.detail {
+            let _ = write!(line, " detail={detail:?}");
+        }
         if let Some(customer) = self.customer {
             let _ = write!(line, " customer={customer}");
         }
@@ -91,6 +96,7 @@ impl Entry<'_> {
             "status": self.status,
             "micros": self.micros(),
             "code": self.code,
+            "detail": self.detail,
             "customer": self.customer,
             "trace": self.trace,
         })
@@ -118,6 +124,7 @@ mod tests {
             operation: "none",
             status: 404,
             code: Some("not_found"),
+            detail: None,
             took: Duration::from_micros(1_500),
             customer: Some(CustomerId::new(7)),
             trace: None,

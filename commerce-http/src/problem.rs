@@ -1,6 +1,6 @@
 //! RFC 9457 problem documents, and the tables from errors to statuses.
 
-use commerce_core::{Code, Currency, Error};
+use commerce_core::{Code, Currency, Error, StoreError};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -140,10 +140,11 @@ impl Problem {
 
     /// The problem document of an error, with amounts as that currency writes them.
     pub(crate) fn of(error: &Error, currency: Currency) -> Self {
-        let detail = if let Error::Refused(refusal) = error {
-            refusal.sentence(currency)
-        } else {
-            error.to_string()
+        let detail = match error {
+            Error::Refused(refusal) => refusal.sentence(currency),
+            Error::Store(StoreError::Busy | StoreError::Unknown(_)) => error.to_string(),
+            // Why is for the operator, who has it in the log: it may name files and servers.
+            Error::Store(_) | _ => "the store cannot be used: try again in a while".to_owned(),
         };
         Self::new(error, detail)
     }
@@ -167,7 +168,6 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use commerce_core::StoreError;
 
     #[test]
     fn every_code_has_a_sound_status() {

@@ -1,12 +1,19 @@
 //! The settings of `serve`, from flags, the environment and a file.
 
 use crate::failure::Failure;
+use commerce_core::limits::MAX_HOLD_SECONDS;
 use commerce_http::LogFormat;
 use commerce_http::transport::Listen;
 use serde::Deserialize;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 const HEADING: &str = "Settings";
+
+/// Up to an hour.
+const GRACE: RangeInclusive<u64> = 0..=3_600;
+const HOLD: RangeInclusive<i64> = 1..=MAX_HOLD_SECONDS;
 
 /// Each setting as far as it was given.
 #[derive(clap::Args, Debug)]
@@ -19,11 +26,11 @@ pub(super) struct Options {
     pub(super) log: Option<Format>,
     /// How many seconds running requests may take to finish after SIGTERM; 10 unless told otherwise.
     #[arg(long, value_name = "SECONDS", env = "COMMERCE_GRACE", help_heading = HEADING)]
-    #[arg(value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    #[arg(value_parser = clap::value_parser!(u64).range(GRACE))]
     pub(super) grace: Option<u64>,
     /// How many seconds an unpaid order holds its stock; 900 unless told otherwise.
     #[arg(long, value_name = "SECONDS", env = "COMMERCE_HOLD", help_heading = HEADING)]
-    #[arg(value_parser = clap::value_parser!(i64).range(1..=604_800))]
+    #[arg(value_parser = clap::value_parser!(i64).range(HOLD))]
     pub(super) hold: Option<i64>,
     /// A file with settings.
     #[arg(long, value_name = "FILE", env = "COMMERCE_CONFIG", help_heading = HEADING)]
@@ -62,15 +69,30 @@ impl Options {
     /// With what the file adds.
     pub(super) fn resolved(mut self) -> Result<Self, Failure> {
         let Some(path) = &self.config else { return Ok(self) };
-        let file =
-            read(path).map_err(|said| Failure::usage(format!("{}: {said}", path.display())))?;
+        let wrong = |said: String| Failure::usage(format!("{}: {said}", path.display()));
+        let file = read(path).map_err(wrong)?;
         let listen = file.listen.map(|text| text.parse::<Listen>()).transpose();
-        let listen = listen.map_err(|error| Failure::usage(error.to_string()))?;
+        let listen = listen.map_err(|error| wrong(error.to_string()))?;
+        inside("grace", file.grace, &GRACE).map_err(wrong)?;
+        inside("hold", file.hold, &HOLD).map_err(wrong)?;
         self.listen = self.listen.or(listen);
         self.log = self.log.or(file.log);
         self.grace = self.grace.or(file.grace);
         self.hold = self.hold.or(file.hold);
         Ok(self)
+    }
+}
+
+fn inside<N: PartialOrd + Display>(
+    name: &str,
+    value: Option<N>,
+    range: &RangeInclusive<N>,
+) -> Result<(), String> {
+    match value {
+        Some(value) if !range.contains(&value) => {
+            Err(format!("{name} is {value} and must be from {} to {}", range.start(), range.end()))
+        }
+        _ => Ok(()),
     }
 }
 

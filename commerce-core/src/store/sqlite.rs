@@ -9,7 +9,7 @@ use crate::{Currency, StoreError};
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod access;
 mod apply;
@@ -29,6 +29,9 @@ pub use backup::BackupProgress;
 
 /// How long opening a store that is to be made or migrated waits for its turn.
 const OPEN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two tries to open it meanwhile.
+const OPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// A store in one SQLite file, durable and shared by any number of processes of one machine.
 ///
@@ -79,7 +82,7 @@ impl SqliteStore {
             // file to WAL is a write as well, and SQLite does not wait for its turn there.
             Ok(None) | Err(StoreError::Busy) => {
                 let _ticket = tickets.get_within(OPEN_PATIENCE)?;
-                let writer = opener.open(Role::Writer)?;
+                let writer = open_in_time(&opener)?;
                 let currency = schema::migrate(&writer, wanted.unwrap_or(Currency::KRW))?;
                 (writer, currency)
             }
@@ -111,6 +114,20 @@ impl SqliteStore {
         progress: &mut dyn FnMut(BackupProgress),
     ) -> Result<(), StoreError> {
         backup::backup(&self.opener, to, progress)
+    }
+}
+
+/// Opens the connection that makes or migrates a store. Processes that only look at the file keep it from
+/// being turned to WAL for moments, and SQLite does not wait for them.
+fn open_in_time(opener: &Opener) -> Result<Connection, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match opener.open(Role::Writer) {
+            Err(StoreError::Busy) if begun.elapsed() < OPEN_PATIENCE => {
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -68,7 +68,7 @@ impl Opener {
 
     /// Looks whether the file is ours, before anything is done to it or beside it.
     pub(super) fn recognise(&self) -> Result<(), StoreError> {
-        match schema::identify(&self.bare()?) {
+        match schema::identify_now(&self.bare()?) {
             // Another process is making it ours right now.
             Ok(_) | Err(StoreError::Busy) => Ok(()),
             Err(error) => Err(error),

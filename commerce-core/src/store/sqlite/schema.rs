@@ -29,7 +29,7 @@ pub(super) fn migrate(connection: &Connection, currency: Currency) -> Result<Cur
 
 /// The connection back with the store's currency, when the file is of [`VERSION`] already.
 pub(super) fn ready(connection: Connection) -> Result<Option<(Connection, Currency)>, StoreError> {
-    if identify(&connection)? < VERSION {
+    if identify_now(&connection)? < VERSION {
         return Ok(None);
     }
     let currency = currency_of(&connection)?;
@@ -59,8 +59,16 @@ fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
         .ok_or_else(|| StoreError::Unsound(format!("its currency {code} is not one of ISO 4217")))
 }
 
-/// The version of a file that is ours or empty.
-pub(super) fn identify(connection: &Connection) -> Result<i64, StoreError> {
+/// The version of a file that is ours or empty, as it is at one instant: another process may be making it.
+pub(super) fn identify_now(connection: &Connection) -> Result<i64, StoreError> {
+    connection.execute_batch("BEGIN")?;
+    let found = identify(connection);
+    connection.execute_batch("ROLLBACK")?;
+    found
+}
+
+/// As [`identify_now`], within a transaction.
+fn identify(connection: &Connection) -> Result<i64, StoreError> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;

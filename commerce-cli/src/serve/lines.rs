@@ -1,0 +1,95 @@
+//! The lines of the log on their way to standard error: gathered, and written by a thread of its own, so
+//! that no request waits for whoever reads them. When nobody reads, lines are dropped and counted.
+
+use crate::failure::Failure;
+use commerce_http::LogSink;
+use std::io::{Write, stderr};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long lines are gathered for.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How much waits to be written at most.
+const MOST: usize = 1024 * 1024;
+/// How long the last lines may take to be written at the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(super) struct Lines {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    over: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    text: String,
+    dropped: u64,
+    over: bool,
+}
+
+impl Lines {
+    pub(super) fn start() -> Result<Self, Failure> {
+        let shared: Arc<Shared> = Arc::default();
+        let writer = Arc::clone(&shared);
+        let thread = Builder::new().name("log".to_owned()).spawn(move || writer.write());
+        let thread =
+            thread.map_err(|error| Failure::storage(format!("cannot start the log: {error}")))?;
+        Ok(Self { shared, thread })
+    }
+
+    /// What takes the lines in.
+    pub(super) fn sink(&self) -> LogSink {
+        let shared = Arc::clone(&self.shared);
+        Box::new(move |line| {
+            let mut waiting = shared.waiting();
+            if waiting.text.len().saturating_add(line.len()) < MOST {
+                waiting.text.push_str(line);
+                waiting.text.push('\n');
+            } else {
+                waiting.dropped = waiting.dropped.saturating_add(1);
+            }
+        })
+    }
+
+    /// Writes what is left, unless nobody reads it.
+    pub(super) fn end(self) {
+        self.shared.waiting().over = true;
+        self.shared.over.notify_one();
+        let begun = Instant::now();
+        while !self.thread.is_finished() && begun.elapsed() < FAREWELL {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Shared {
+    fn write(&self) {
+        loop {
+            let waiting = self.waiting();
+            let waited = self.over.wait_timeout_while(waiting, PAUSE, |waiting| !waiting.over);
+            let mut waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let (mut text, dropped) = (std::mem::take(&mut waiting.text), waiting.dropped);
+            waiting.dropped = 0;
+            let over = waiting.over;
+            drop(waiting);
+            if dropped > 0 {
+                text = format!("{text}msg=\"lines were dropped\" lines={dropped}\n");
+            }
+            // When standard error is gone, serving goes on.
+            let _ = stderr().lock().write_all(text.as_bytes());
+            if over {
+                return;
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
