@@ -126,7 +126,7 @@ fn open_in_time(opener: &Opener) -> Result<Connection, StoreError> {
             Err(StoreError::Busy) if begun.elapsed() < OPEN_PATIENCE => {
                 std::thread::sleep(OPEN_PAUSE);
             }
-            opened => return opened,
+            result => return result,
         }
     }
 }
