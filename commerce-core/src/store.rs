@@ -10,6 +10,8 @@ use crate::{
 use std::sync::Arc;
 
 pub(crate) mod memory;
+mod rows;
+mod sales;
 pub(crate) mod sqlite;
 
 /// Where everything is kept.
