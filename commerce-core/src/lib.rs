@@ -88,6 +88,8 @@ pub use rule::{
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
 pub use state::{Change, Needs, NextIds, Rows, Sale, SessionChange, State};
 pub use store::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use store::postgres::PostgresStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{
     LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,

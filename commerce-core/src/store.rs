@@ -10,6 +10,8 @@ use crate::{
 use std::sync::Arc;
 
 pub(crate) mod memory;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 mod rows;
 mod sales;
 pub(crate) mod sqlite;
