@@ -10,8 +10,8 @@ use commerce_core::{
     CartEdit, Charge, ChargeBalance, ClaimCoupon, CloseSession, CouponId, Currency, CustomerId,
     DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, MemoryStore, Money, NewLogin,
     OpenSession, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PlaceOrder,
-    PostgresStore, ProductId, Record, Request, Role, Shop, SqliteStore, Store, Table, Ticket, Timestamp,
-    TokenHash, TryLogin, UpdateProduct,
+    PostgresStore, ProductId, Record, Request, Role, Shop, SqliteStore, Store, Table, Ticket,
+    Timestamp, TokenHash, TryLogin, UpdateProduct,
 };
 use common::{Gate, NOW, assert_clean, cluster};
 use proptest::prelude::*;

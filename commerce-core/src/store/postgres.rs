@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 mod access;
 mod apply;
+mod aside;
 mod connection;
 mod error;
 mod load;
@@ -76,16 +77,16 @@ impl PostgresStore {
         Self::open_with(url, Some(currency))
     }
 
-    /// Whether there is a store in the database at that URL.
+    /// Opens the store at that URL, and brings it up to date; `None` when the database has none.
     ///
     /// # Errors
     ///
     /// As [`PostgresStore::open`].
-    pub fn exists(url: &str) -> Result<bool, StoreError> {
+    pub fn find(url: &str) -> Result<Option<Self>, StoreError> {
         let opener = Opener::new(Place::at(url)?);
         let mut connection = patiently(|| opener.open(Role::Writer))?;
         let found = schema::look(&mut connection).map_err(|failure| failure.error)?;
-        Ok(found != Found::Nothing)
+        if found == Found::Nothing { Ok(None) } else { Self::opened_by(opener, None).map(Some) }
     }
 
     /// The server and the database that a URL names, without user and password.
@@ -98,7 +99,10 @@ impl PostgresStore {
     }
 
     fn open_with(url: &str, wanted: Option<Currency>) -> Result<Self, StoreError> {
-        let opener = Opener::new(Place::at(url)?);
+        Self::opened_by(Opener::new(Place::at(url)?), wanted)
+    }
+
+    fn opened_by(opener: Opener, wanted: Option<Currency>) -> Result<Self, StoreError> {
         let (writer, currency) = patiently(|| {
             let mut connection = opener.open(Role::Writer)?;
             if let Found::Ready(currency) = schema::look(&mut connection)? {

@@ -3,8 +3,8 @@
 
 use crate::command::{KeyRecord, Recorded};
 use crate::{
-    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, Discount, EntryKind, EventKind,
-    EventRow, Key, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon,
+    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, Discount, EntryKind,
+    EventKind, EventRow, Key, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon,
     OwnedCouponStatus, PasswordHash, Product, ProductStatus, Role, SessionRow, StockMovement,
     Timestamp, TokenHash,
 };

@@ -280,7 +280,11 @@ impl Ranking {
 }
 
 /// Shows every count of a row to the audit.
-pub(crate) fn show(id: i64, counts: &[u8], visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+pub(crate) fn show(
+    id: i64,
+    counts: &[u8],
+    visit: &mut dyn FnMut(Record),
+) -> Result<(), StoreError> {
     let unsound = || StoreError::Unsound(format!("sales row {id} is of no level"));
     let level = LEVELS.into_iter().rev().find(|level| level.row(0) <= id).ok_or_else(unsound)?;
     for count in Decoder::new(counts) {

@@ -66,8 +66,7 @@ impl Cluster {
         fs::write(&file, text + &settings).unwrap();
         let (keeper, alive) = keep(&programs, &folder);
         let databases = AtomicUsize::new(0);
-        let cluster =
-            Self { folder, port, programs, databases, _keeper: keeper, _alive: alive };
+        let cluster = Self { folder, port, programs, databases, _keeper: keeper, _alive: alive };
         cluster.control(&["start", "-w", "-t", "60", "-l"], &["log"]);
         cluster
     }
@@ -150,7 +149,8 @@ fn as_server(program: &Path) -> Command {
 
 /// The shell that stops the cluster and removes its folder once this process has ended.
 fn keep(programs: &Path, folder: &Path) -> (Child, ChildStdin) {
-    let script = r#"trap '' INT TERM; cat > /dev/null; "$0" -D "$1/data" stop -m immediate; rm -rf "$1""#;
+    let script =
+        r#"trap '' INT TERM; cat > /dev/null; "$0" -D "$1/data" stop -m immediate; rm -rf "$1""#;
     let mut shell = as_server(Path::new("/bin/sh"));
     shell.args(["-c", script]).arg(programs.join("pg_ctl")).arg(folder);
     shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -7,8 +7,8 @@ pub mod cluster;
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Coupon, Currency, Customer, Discount, Key, ManualClock,
-    MemoryStore, Money, PostgresStore, Product, Shop, Snapshot, SqliteStore, Store, StoreError, Timestamp,
-    Transaction,
+    MemoryStore, Money, PostgresStore, Product, Shop, Snapshot, SqliteStore, Store, StoreError,
+    Timestamp, Transaction,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

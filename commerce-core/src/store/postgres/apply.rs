@@ -281,7 +281,8 @@ fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
     if rows.is_empty() {
         return;
     }
-    let sql = "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id,
+    let sql =
+        "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id,
                                    note, created_at, previous)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[],
                                     $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],

@@ -111,9 +111,8 @@ impl Connection {
             tokio::spawn(async { drop(connection.await) });
             Ok(client)
         };
-        let connected = runtime.block_on(async {
-            tokio::time::timeout(role.patience(), connecting).await
-        });
+        let connected =
+            runtime.block_on(async { tokio::time::timeout(role.patience(), connecting).await });
         let client = connected.map_err(|_| Failure::silent())?.map_err(|e| Failure::of(&e))?;
         let (statements, patience) = (HashMap::new(), role.patience());
         let mut connection = Self { client, statements, patience, lost: false, runtime };
@@ -158,9 +157,9 @@ impl Connection {
         let running = self.runtime.block_on(async {
             tokio::time::timeout(self.patience, self.client.batch_execute(sql)).await
         });
-        let ran = running.map_err(|_| Failure::silent()).and_then(|ran| {
-            ran.map_err(|error| Failure::of(&error))
-        });
+        let ran = running
+            .map_err(|_| Failure::silent())
+            .and_then(|ran| ran.map_err(|error| Failure::of(&error)));
         if let Err(failure) = &ran {
             self.lost |= failure.lost;
         }
@@ -189,9 +188,11 @@ async fn answers(
     steps: &[Step<'_>],
 ) -> Result<Vec<Vec<Row>>, Failure> {
     let answers = in_order(steps.iter().map(|step| answer(client, statements, step))).await;
-    answers.into_iter().enumerate().map(|(place, answer)| {
-        answer.map_err(|failure| failure.at(place))
-    }).collect()
+    answers
+        .into_iter()
+        .enumerate()
+        .map(|(place, answer)| answer.map_err(|failure| failure.at(place)))
+        .collect()
 }
 
 async fn answer(

@@ -235,9 +235,8 @@ fn next_ids() -> Step<'static> {
 }
 
 fn read_ids(row: &Row) -> Result<NextIds, StoreError> {
-    let next = |column| {
-        get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1))
-    };
+    let next =
+        |column| get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1));
     Ok(NextIds {
         customer: next(0)?,
         product: next(1)?,

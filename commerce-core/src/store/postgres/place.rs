@@ -105,7 +105,10 @@ mod tests {
     #[case::plain("postgres://shop:secret@db.example/shop", SslMode::Prefer)]
     #[case::none("postgres://shop:secret@db/shop?sslmode=disable", SslMode::Disable)]
     #[case::encrypted("postgres://shop:secret@db/shop?sslmode=require", SslMode::Require)]
-    #[case::proven("postgresql://shop:secret@a:1,b:2/shop?sslmode=verify-full&target_session_attrs=read-write", SslMode::Require)]
+    #[case::proven(
+        "postgresql://shop:secret@a:1,b:2/shop?sslmode=verify-full&target_session_attrs=read-write",
+        SslMode::Require
+    )]
     #[case::socket("postgres:///shop?host=/tmp&user=shop&password=secret", SslMode::Prefer)]
     fn places_keep_their_secret(#[case] url: &str, #[case] mode: SslMode) {
         let place = Place::at(url).unwrap();

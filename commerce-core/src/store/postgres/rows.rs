@@ -1,10 +1,10 @@
 //! Rows of this driver, read by `store::rows`.
 
+use crate::store::rows::{Columns, get, line};
 pub(super) use crate::store::rows::{
     account, charge, coupon, credentials, customer, event, ledger_entry, movement, order,
     owned_coupon, product,
 };
-use crate::store::rows::{Columns, get, line};
 use crate::{OrderId, OrderLine, StoreError};
 use tokio_postgres::Row;
 

@@ -39,7 +39,8 @@ pub(super) fn scan(
         }),
         Table::Carts => {
             each("SELECT customer_id, product_id, quantity FROM cart_lines ORDER BY 1, 2", |row| {
-                let (customer_id, product_id, quantity) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+                let (customer_id, product_id, quantity) =
+                    (get(row, 0)?, get(row, 1)?, get(row, 2)?);
                 Ok(Record::CartLine { customer_id, product_id, quantity })
             })
         }
@@ -65,9 +66,11 @@ pub(super) fn scan(
                 Ok(Record::Key { key, owner, record })
             })
         }
-        Table::Sales => super::scan::each(connection, "SELECT id, counts FROM sales ORDER BY id", |row| {
-            sales::show(get(row, 0)?, bytes(row, 1)?, visit)
-        }),
+        Table::Sales => {
+            super::scan::each(connection, "SELECT id, counts FROM sales ORDER BY id", |row| {
+                sales::show(get(row, 0)?, bytes(row, 1)?, visit)
+            })
+        }
         Table::Credentials => {
             let sql = format!(
                 "SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id ORDER BY 1"

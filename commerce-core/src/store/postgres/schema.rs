@@ -48,9 +48,8 @@ pub(super) fn look(connection: &mut Connection) -> Result<Found, Failure> {
             return Err(Failure::unsound(text.to_owned()));
         }
     }
-    let rows = connection.ask(&[Step::new(
-        "SELECT schema_version, currency FROM store WHERE id = 1",
-    )])?;
+    let rows =
+        connection.ask(&[Step::new("SELECT schema_version, currency FROM store WHERE id = 1")])?;
     let version = number(&rows);
     if version < VERSION {
         return Ok(if version == 0 { Found::Nothing } else { Found::Older });

@@ -8,9 +8,9 @@ pub(super) use crate::store::rows::{
     OWNED_COUPON, PRODUCT, get, paid_and_refunded, session,
 };
 use crate::{
-    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, EntryKind, EventKind, EventRow,
-    LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon, Product, ProductStatus, Role,
-    StockMovement, Timestamp,
+    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, EntryKind, EventKind,
+    EventRow, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon, Product,
+    ProductStatus, Role, StockMovement, Timestamp,
 };
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Result, Row};

@@ -50,7 +50,8 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
             let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
                        ORDER BY 1, 2";
             each(db, sql, visit, |row| {
-                let (key, owner, record) = (rows::get(row, 0)?, row.get(1)?, rows::key_record(row, 2)?);
+                let (key, owner, record) =
+                    (rows::get(row, 0)?, row.get(1)?, rows::key_record(row, 2)?);
                 Ok(Record::Key { key, owner, record })
             })
         }
