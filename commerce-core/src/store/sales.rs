@@ -127,7 +127,7 @@ pub(crate) fn changed(
             buckets.insert(row, counts);
             written.insert(row);
         }
-        if let Some(until) = now_closed.iter_mut().nth(closing.place) {
+        if let Some(until) = now_closed.get_mut(closing.place) {
             *until = closing.until;
         }
     }

@@ -35,7 +35,9 @@ pub(super) fn load<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
                     LoginAttempts { slot, failures: get(row, 1)?, last_at: get(row, 2)? };
                 state.attempts.loaded(slot, Some(attempts));
             }
-            needs.attempts.iter().for_each(|slot| state.attempts.loaded(*slot, None));
+            for slot in &needs.attempts {
+                state.attempts.loaded(*slot, None);
+            }
             Ok(())
         });
     }

@@ -23,7 +23,7 @@ pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
     orders(state, &mut steps);
     charges(state, &mut steps);
     ledger(state, &mut steps);
-    events(state, &mut steps)?;
+    events(state, &mut steps);
     carts(state, &mut steps);
     keys(state, &mut steps)?;
     access::apply(state, &mut steps);
@@ -302,28 +302,39 @@ fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
     );
 }
 
-fn events(state: &State, steps: &mut Vec<Step<'static>>) -> Result<(), StoreError> {
+/// An event comes from an order that is in hand, which knows its customer; where orders are not, as in a
+/// copy, the order's row is asked.
+fn events(state: &State, steps: &mut Vec<Step<'static>>) {
     let rows = &state.events;
     if rows.is_empty() {
-        return Ok(());
+        return;
     }
-    // An event comes from an order that is in hand.
-    let unknown = || StoreError::Guard("an event of an order that was not loaded".to_owned());
+    let in_hand = rows.iter().all(|row| state.orders.is_loaded(row.order_id));
     let customer = |order| state.orders.get(order).map(|order| order.customer_id.get());
-    let customers: Option<Vec<i64>> = rows.iter().map(|row| customer(row.order_id)).collect();
-    let sql = "INSERT INTO events (id, kind, order_id, customer_id, trace, created_at)
-               SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[],
-                                    $5::text[], $6::bigint[])";
-    steps.push(
-        Step::new(sql)
-            .with(column!(rows, row => row.id.get()))
-            .with(column!(rows, row => row.kind.word()))
-            .with(column!(rows, row => row.order_id.get()))
-            .with(customers.ok_or_else(unknown)?)
-            .with(column!(rows, row => row.trace.clone()))
-            .with(column!(rows, row => row.created_at.unix())),
-    );
-    Ok(())
+    let customers: Option<Vec<i64>> =
+        if in_hand { rows.iter().map(|row| customer(row.order_id)).collect() } else { None };
+    let values = "unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[]";
+    let named = "AS new (id, kind, order_id, trace, created_at";
+    let from = if customers.is_some() {
+        format!("new.customer_id FROM {values}, $6::bigint[]) {named}, customer_id)")
+    } else {
+        format!("orders.customer_id FROM {values}) {named}) JOIN orders ON orders.id = order_id")
+    };
+    let step = Step::new(format!(
+        "INSERT INTO events (id, kind, order_id, trace, created_at, customer_id)
+         SELECT new.id, new.kind, new.order_id, new.trace, new.created_at, {from}"
+    ));
+    let step = step
+        .with(column!(rows, row => row.id.get()))
+        .with(column!(rows, row => row.kind.word()))
+        .with(column!(rows, row => row.order_id.get()))
+        .with(column!(rows, row => row.trace.clone()))
+        .with(column!(rows, row => row.created_at.unix()))
+        .changing(rows.len());
+    steps.push(match customers {
+        Some(customers) => step.with(customers),
+        None => step,
+    });
 }
 
 fn carts(state: &State, steps: &mut Vec<Step<'static>>) {

@@ -205,7 +205,7 @@ async fn answer(
     }
     let Some(statement) = statements.get(&*step.sql) else { return Err(Failure::silent()) };
     let parameters: Vec<&(dyn ToSql + Sync)> =
-        step.parameters.iter().map(|parameter| &**parameter as _).collect();
+        step.parameters.iter().map(|parameter| -> &(dyn ToSql + Sync) { &**parameter }).collect();
     let failed = |error: Error| Failure::of(&error);
     let Some(wanted) = step.changes else {
         return client.query(statement, &parameters).await.map_err(failed);

@@ -108,7 +108,9 @@ fn found<K: Copy + Ord + Hash, V>(
         let value = read(&row)?;
         into.loaded(key(&value), Some(value));
     }
-    wanted.iter().for_each(|key| into.loaded(*key, None));
+    for key in wanted {
+        into.loaded(*key, None);
+    }
     Ok(())
 }
 
@@ -149,7 +151,9 @@ fn claims<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
             state.claims.loaded((owned.coupon_id, owned.customer_id), Some(owned.id));
             state.owned_coupons.loaded(owned.id, Some(owned));
         }
-        needs.claims.iter().for_each(|claim| state.claims.loaded(*claim, None));
+        for claim in &needs.claims {
+            state.claims.loaded(*claim, None);
+        }
         Ok(())
     });
 }
@@ -201,7 +205,9 @@ fn due_orders(questions: &mut Questions<'_>, now: Timestamp) {
     questions.add(Step::new(sql).with(now.unix()).with(limit), |rows, state| {
         let due: Vec<Order> = rows.iter().map(rows::order).collect::<Result<_, _>>()?;
         state.due_orders = Some(due.iter().map(|order| order.id).collect());
-        due.into_iter().for_each(|order| state.orders.loaded(order.id, Some(order)));
+        for order in due {
+            state.orders.loaded(order.id, Some(order));
+        }
         Ok(())
     });
 }

@@ -80,7 +80,7 @@ fn without_tls(url: &str) -> Result<(String, Trust), StoreError> {
             _ => rest.push(part),
         }
     }
-    let roots = roots.filter(|path| *path != PathBuf::from("system"));
+    let roots = roots.filter(|path| path.as_os_str() != "system");
     let trust = match mode {
         Some("disable") => Trust::NoTls,
         None | Some("allow" | "prefer") => Trust::Anyone(SslMode::Prefer),

@@ -42,12 +42,12 @@ fn select_ranges(ranges: Vec<std::ops::Range<i64>>) -> Step<'static> {
     Step::new(sql).with(from).with(to)
 }
 
-/// What writes these sales, given the rows that were read.
+/// What writes these sales, given the rows that were read, and how far sales are closed then.
 pub(super) fn count(
     closed: Closed,
     sold: &[Sale],
     read: &[Vec<Row>],
-) -> Result<Vec<Step<'static>>, StoreError> {
+) -> Result<(Vec<Step<'static>>, Closed), StoreError> {
     let mut buckets = Buckets::new();
     for row in read.iter().flatten() {
         let id = row.try_get(0).map_err(|error| unread(&error))?;
@@ -68,11 +68,13 @@ pub(super) fn count(
         let ids: Vec<i64> = gone.into_iter().map(|(id, _)| id).collect();
         steps.push(Step::new("DELETE FROM sales WHERE id = ANY($1::bigint[])").with(ids));
     }
+    let mut now_closed = closed;
     if let Some([minutes, hours, days]) = changed.closed {
+        now_closed = sales::closed([minutes, hours, days]);
         let sql = "UPDATE sales_closed SET minutes = $1, hours = $2, days = $3 WHERE id = 1";
         steps.push(Step::new(sql).with(minutes).with(hours).with(days).changing(1));
     }
-    Ok(steps)
+    Ok((steps, now_closed))
 }
 
 /// The products that sold most in `(after, until]`: most units first, ties by id.

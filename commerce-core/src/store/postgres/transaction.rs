@@ -94,8 +94,9 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
-        if self.closed.is_none() {
-            self.ask(Vec::new())?;
+        let before = std::mem::take(&mut self.pending);
+        if self.closed.is_none() || !before.is_empty() {
+            self.ask(before)?;
         }
         let mut steps = apply::apply(state)?;
         let Some(closed) = self.closed.filter(|_| !state.sales.is_empty()) else {
@@ -106,7 +107,9 @@ impl Transaction for PostgresTransaction<'_> {
         steps.extend(sales::select_touched(closed, &state.sales));
         let rows = self.ask(steps)?;
         let read = rows.get(writes..).unwrap_or_default();
-        self.pending = sales::count(closed, &state.sales, read)?;
+        let (pending, closed) = sales::count(closed, &state.sales, read)?;
+        self.pending = pending;
+        self.closed = Some(closed);
         Ok(())
     }
 

@@ -96,5 +96,6 @@ pub(super) fn best_sellers(
 
 /// Every count of every bucket, for the audit.
 pub(super) fn scan(db: &Connection, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-    each(db, &[0..i64::MAX], |id, counts| sales::show(id, counts, visit))
+    let all = Range { start: 0, end: i64::MAX };
+    each(db, &[all], |id, counts| sales::show(id, counts, visit))
 }
