@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser, Debug)]
 #[command(name = "commerce", version, max_term_width = 100, after_help = EXIT_STATUS)]
 pub(crate) struct Cli {
-    /// The store: a path, sqlite:PATH, or postgres://USER@HOST/DATABASE. A password is better kept in
+    /// The store: a path, sqlite:PATH, or the URL of a PostgreSQL server. A password is better kept in
     /// the environment, where other users do not see it.
     #[arg(
         long,

@@ -67,8 +67,17 @@ impl Cluster {
         let (keeper, alive) = keep(&programs, &folder);
         let databases = AtomicUsize::new(0);
         let cluster = Self { folder, port, programs, databases, _keeper: keeper, _alive: alive };
-        cluster.control(&["start", "-w", "-t", "60", "-l"], &["log"]);
+        cluster.begin();
         cluster
+    }
+
+    /// Starts the server, for the first time or after [`Cluster::stop`].
+    pub fn begin(&self) {
+        self.control(&["start", "-w", "-t", "60", "-l"], &["log"]);
+    }
+
+    pub fn stop(&self) {
+        self.control(&["stop", "-w", "-m", "fast"], &[]);
     }
 
     /// A new and empty database.
