@@ -113,6 +113,20 @@ impl Cluster {
         }
     }
 
+    /// A program that came with the server.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// Where the cluster and its socket are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// As after a crash: nobody is waited for, and nothing is tidied up.
     pub fn restart(&self) {
         self.control(&["restart", "-w", "-m", "immediate", "-l"], &["log"]);

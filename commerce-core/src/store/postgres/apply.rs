@@ -63,7 +63,7 @@ fn accounts(state: &State, steps: &mut Vec<Step<'static>>) {
                                         last_order = new.last_order
                    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
                         AS new (id, balance, last_entry, last_order)
-                   WHERE customers.id = new.id";
+                   WHERE customers.id = new.id AND customers.id = ANY($1)";
         let step = Step::new(sql).with(column!(old, row => row.customer.id.get()));
         steps.push(money(step, &old));
     }
@@ -89,7 +89,8 @@ fn products(state: &State, steps: &mut Vec<Step<'static>>) {
         let sql = format!(
             "UPDATE products SET name = new.name, price = new.price, stock = new.stock,
                                  status = new.status
-             FROM {values} AS new (id, name, price, stock, status) WHERE products.id = new.id"
+             FROM {values} AS new (id, name, price, stock, status)
+             WHERE products.id = new.id AND products.id = ANY($1)"
         );
         steps.push(with(sql, &old));
     }
@@ -119,7 +120,7 @@ fn coupons(state: &State, steps: &mut Vec<Step<'static>>) {
     if !old.is_empty() {
         let sql = "UPDATE coupons SET issued = new.issued
                    FROM unnest($1::bigint[], $2::bigint[]) AS new (id, issued)
-                   WHERE coupons.id = new.id";
+                   WHERE coupons.id = new.id AND coupons.id = ANY($1)";
         steps.push(
             Step::new(sql)
                 .with(column!(old, row => row.id.get()))
@@ -182,7 +183,8 @@ fn orders(state: &State, steps: &mut Vec<Step<'static>>) {
         let sql = "UPDATE owned_coupons SET order_id = new.order_id
                    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
                         AS new (id, customer_id, order_id)
-                   WHERE owned_coupons.id = new.id AND owned_coupons.customer_id = new.customer_id";
+                   WHERE owned_coupons.id = new.id AND owned_coupons.customer_id = new.customer_id
+                     AND owned_coupons.id = ANY($1)";
         steps.push(
             Step::new(sql)
                 .with(column!(handed, row => row.id.get()))
@@ -246,7 +248,8 @@ fn update_orders(rows: &[&Order]) -> Step<'static> {
                FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[],
                            $6::bigint[], $7::bigint[])
                     AS new (id, customer_id, status, paid, refunded, paid_at, cancelled_at)
-               WHERE orders.id = new.id AND orders.customer_id = new.customer_id";
+               WHERE orders.id = new.id AND orders.customer_id = new.customer_id
+                     AND orders.id = ANY($1)";
     Step::new(sql)
         .with(column!(rows, row => row.id.get()))
         .with(column!(rows, row => row.customer_id.get()))
@@ -318,7 +321,10 @@ fn events(state: &State, steps: &mut Vec<Step<'static>>) {
     let from = if customers.is_some() {
         format!("new.customer_id FROM {values}, $6::bigint[]) {named}, customer_id)")
     } else {
-        format!("orders.customer_id FROM {values}) {named}) JOIN orders ON orders.id = order_id")
+        format!(
+            "orders.customer_id FROM {values}) {named}) JOIN orders ON orders.id = order_id
+             WHERE orders.id = ANY($3)"
+        )
     };
     let step = Step::new(format!(
         "INSERT INTO events (id, kind, order_id, trace, created_at, customer_id)

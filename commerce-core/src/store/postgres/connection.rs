@@ -27,11 +27,11 @@ impl Role {
     /// Every setting that correctness or a bound on waiting rests on. Those that a relative of PostgreSQL
     /// does not know are left out.
     fn settings(self) -> [(&'static str, &'static str); 10] {
-        let (statement, idle) = match self {
+        let (statement, idle, nested) = match self {
             // A writer that stops in its transaction keeps everybody waiting.
-            Self::Writer => ("5s", "5s"),
+            Self::Writer => ("5s", "5s", "off"),
             // An audit reads for long, and thinks between its reads.
-            Self::Reader => ("30s", "60s"),
+            Self::Reader => ("30s", "60s", "on"),
         };
         [
             ("statement_timeout", statement),
@@ -39,10 +39,12 @@ impl Role {
             ("lock_timeout", "2s"),
             ("synchronous_commit", "on"),
             // Every statement finds its rows by key, whatever the server has counted so far: a plan made
-            // while a table was small would read all of it once it is big.
+            // while a table was small would read all of it once it is big. For the same reason a set that
+            // is joined to a table stands in the table's own condition too, or before a LATERAL with an
+            // OFFSET, which is not turned around.
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
-            ("enable_hashjoin", "off"),
+            ("enable_nestloop", nested),
             ("enable_mergejoin", "off"),
             ("enable_bitmapscan", "off"),
             ("jit", "off"),

@@ -141,9 +141,10 @@ fn claims<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
     let (coupons, customers): (Vec<i64>, Vec<i64>) =
         needs.claims.iter().map(|(coupon, customer)| (coupon.get(), customer.get())).unzip();
     let sql = format!(
-        "SELECT {OWNED_COUPON} FROM owned_coupons
-         JOIN unnest($1::bigint[], $2::bigint[]) AS wanted (coupon_id, customer_id)
-         USING (coupon_id, customer_id)"
+        "SELECT {OWNED_COUPON} FROM unnest($1::bigint[], $2::bigint[]) AS wanted (coupon, customer)
+         CROSS JOIN LATERAL (
+             SELECT * FROM owned_coupons WHERE coupon_id = coupon AND customer_id = customer OFFSET 0
+         ) AS owned"
     );
     questions.add(Step::new(sql).with(coupons).with(customers), |rows, state| {
         for row in &rows {
@@ -164,8 +165,11 @@ fn keys<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
     }
     let (keys, owners): (Vec<&str>, Vec<i64>) =
         needs.keys.iter().map(|(key, owner)| (key.as_str(), owner.get())).unzip();
-    let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
-               JOIN unnest($1::text[], $2::bigint[]) AS wanted (key, owner) USING (key, owner)";
+    let sql = "SELECT known.* FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
+               CROSS JOIN LATERAL (
+                   SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
+                   WHERE key = wanted.key AND owner = wanted.owner OFFSET 0
+               ) AS known";
     questions.add(Step::new(sql).with(keys).with(owners), |rows, state| {
         for row in &rows {
             let (key, owner): (Key, CustomerId) = (get(row, 0)?, get(row, 1)?);

@@ -37,8 +37,10 @@ pub(super) fn select_touched(closed: Closed, sold: &[Sale]) -> Vec<Step<'static>
 fn select_ranges(ranges: Vec<std::ops::Range<i64>>) -> Step<'static> {
     let (from, to): (Vec<i64>, Vec<i64>) =
         ranges.into_iter().map(|range| (range.start, range.end)).unzip();
-    let sql = "SELECT id, counts FROM unnest($1::bigint[], $2::bigint[]) AS wanted (first, until)
-               JOIN sales ON id >= first AND id < until";
+    let sql = "SELECT found.* FROM unnest($1::bigint[], $2::bigint[]) AS wanted (first, until)
+               CROSS JOIN LATERAL (
+                   SELECT id, counts FROM sales WHERE id >= first AND id < until OFFSET 0
+               ) AS found";
     Step::new(sql).with(from).with(to)
 }
 
