@@ -5,8 +5,8 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::{
-    admin, audit, backup, balance, bench, cart, charge, coupon, customer, events, import, init,
-    manual, order, orders, product, seed, serve, top,
+    admin, audit, backup, balance, bench, cart, charge, copy, coupon, customer, events, import,
+    init, manual, order, orders, product, seed, serve, top,
 };
 use clap::{Parser, Subcommand};
 
@@ -17,7 +17,8 @@ use clap::{Parser, Subcommand};
 #[derive(Parser, Debug)]
 #[command(name = "commerce", version, max_term_width = 100, after_help = EXIT_STATUS)]
 pub(crate) struct Cli {
-    /// The store: a path, or sqlite:PATH.
+    /// The store: a path, sqlite:PATH, or the URL of a PostgreSQL server. A password is better kept in
+    /// the environment, where other users do not see it.
     #[arg(
         long,
         global = true,
@@ -97,6 +98,7 @@ enum WithoutShop {
     #[command(display_order = 0)]
     Init(init::Init),
     Backup(backup::Backup),
+    Copy(copy::Copy),
     Bench(bench::Bench),
     Serve(serve::Serve),
     Completions(manual::Completions),
@@ -123,6 +125,7 @@ impl WithoutShop {
         match self {
             Self::Init(command) => command.run(&Database::at(url)?, output),
             Self::Backup(command) => command.run(&Database::at(url)?, output),
+            Self::Copy(command) => return command.run(output),
             Self::Bench(command) => return command.run(&Database::at(url)?, output),
             Self::Serve(command) => return command.run(&Database::at(url)?, output),
             Self::Completions(command) => command.run(output),

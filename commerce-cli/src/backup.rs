@@ -4,6 +4,7 @@ use crate::database::{Access, Database};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress;
+use commerce_core::SqliteStore;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -23,7 +24,18 @@ struct Copied {
 impl Backup {
     pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), Failure> {
         let file = self.file.display();
-        let store = database.open(Access::Existing)?;
+        let path = match database {
+            Database::File(path) => path,
+            Database::Server { .. } => {
+                return Err(Failure::usage(format!(
+                    "a database on a server is copied by PostgreSQL's own program, while it is in \
+                     use: pg_dump --format=custom --file={file} and the same URL; pg_restore brings \
+                     it back"
+                )));
+            }
+        };
+        database.open(Access::Existing).map(drop)?;
+        let store = SqliteStore::open(path)?;
         if self.file.symlink_metadata().is_ok() {
             return Err(Failure::usage(format!("{file} exists already: name a new file")));
         }

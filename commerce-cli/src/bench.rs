@@ -12,13 +12,13 @@ use crate::table::facts;
 use clap::value_parser;
 use clients::{Latencies, Load};
 use commerce_core::limits::{MAX_AMOUNT, MAX_ORDER_LINES, MAX_STOCK};
-use commerce_core::{AddCustomer, AddProduct, Money, Request, Shop, SqliteStore, Stats};
+use commerce_core::{AddCustomer, AddProduct, Money, Request, Shop, Stats};
 use serde::Serialize;
-use std::path::Path;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use throw_away::ThrowAway;
 
 mod clients;
+mod throw_away;
 
 /// The fewest customers: orders of one customer share a balance, which real shops see little of.
 const CUSTOMERS: u32 = 1_000;
@@ -29,7 +29,7 @@ const BALANCE: Money = MAX_AMOUNT;
 
 /// Measures how many orders this machine places in a second.
 ///
-/// Clients place orders on a throw-away store beside the database, one order at a time each, and wait
+/// Clients place orders on a throw-away store beside the database (on a server: in a schema of its own), one order at a time each, and wait
 /// until it is on disk. The store is audited at the end, and removed. A line of an order is one unit
 /// of a product; its products are all different.
 #[derive(clap::Args, Debug)]
@@ -79,12 +79,12 @@ impl Bench {
             )));
         }
         interrupt::watch()?;
-        let folder = temporary_folder(database)?;
-        let shop = Shop::open(SqliteStore::open(&folder.path().join("bench.db"))?);
+        let (store, throw_away) = ThrowAway::make(database)?;
+        let shop = Shop::open(store);
         let measured = self.measure(&shop);
-        // The files are closed before their folder is removed, which happens on errors too.
+        // The store is closed before it is removed, which happens on errors too.
         drop(shop);
-        drop(folder);
+        drop(throw_away);
         let measured = measured?;
         output.give(&measured, text)?;
         if interrupt::requested() {
@@ -164,15 +164,6 @@ fn fill<R: Request + Clone>(
         }
     }
     pipeline.finish().1.map_or(Ok(()), Err)
-}
-
-/// A folder on the disk of the database, which removes itself.
-fn temporary_folder(database: &Database) -> Result<TempDir, Failure> {
-    let parent = database.path().parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    tempfile::Builder::new().prefix("commerce-bench-").tempdir_in(parent).map_err(|error| {
-        Failure::storage(format!("cannot make a folder in {}: {error}", parent.display()))
-    })
 }
 
 fn lines(text: &str) -> Result<u32, String> {

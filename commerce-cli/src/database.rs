@@ -1,14 +1,25 @@
 //! Where the store is, as people write it: a path, `sqlite:PATH`, or the URL of a database server.
 
 use crate::failure::Failure;
-use commerce_core::SqliteStore;
+use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The place of a store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Database(PathBuf);
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Database {
+    /// A file of SQLite.
+    File(PathBuf),
+    /// A database on a PostgreSQL server.
+    Server {
+        /// As it was given: it may hold a password.
+        url: String,
+        /// What may be shown of it.
+        shown: String,
+    },
+}
 
 /// What a command does about a store that is not there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,30 +37,58 @@ impl Database {
         url.parse().map_err(|sentence: String| Failure::usage(sentence))
     }
 
-    /// The file that the store is kept in.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Whether there is something at that place.
-    pub(crate) fn exists(&self) -> bool {
-        self.0.exists()
-    }
-
     /// Opens the store, and migrates it where it is of an older version.
-    pub(crate) fn open(&self, access: Access) -> Result<SqliteStore, Failure> {
-        if access == Access::Existing && !self.exists() {
-            return Err(Failure::storage(format!(
+    pub(crate) fn open(&self, access: Access) -> Result<Arc<dyn Store>, Failure> {
+        match (access, self.find()?) {
+            (_, Some(store)) => Ok(store),
+            (Access::Creating, None) => self.create(Currency::KRW),
+            (Access::Existing, None) => Err(Failure::storage(format!(
                 "there is no store at {self}: run `commerce init` first, or name another --database"
-            )));
+            ))),
         }
-        Ok(SqliteStore::open(&self.0)?)
+    }
+
+    /// Opens the store where there is one.
+    pub(crate) fn find(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+        match self {
+            Self::File(path) if path.exists() => Ok(Some(Arc::new(SqliteStore::open(path)?))),
+            Self::File(_) => Ok(None),
+            Self::Server { url, .. } => {
+                Ok(PostgresStore::find(url)?.map(|store| -> Arc<dyn Store> { Arc::new(store) }))
+            }
+        }
+    }
+
+    /// Opens the store, and makes it with that currency when there is none.
+    pub(crate) fn create(&self, currency: Currency) -> Result<Arc<dyn Store>, Failure> {
+        Ok(match self {
+            Self::File(path) => Arc::new(SqliteStore::create(path, currency)?),
+            Self::Server { url, .. } => Arc::new(PostgresStore::create(url, currency)?),
+        })
+    }
+
+    /// The version of the schema that this program writes there.
+    pub(crate) fn schema_version(&self) -> i64 {
+        match self {
+            Self::File(_) => SqliteStore::SCHEMA_VERSION,
+            Self::Server { .. } => PostgresStore::SCHEMA_VERSION,
+        }
     }
 }
 
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server { shown, .. } => shown.fmt(f),
+        }
+    }
+}
+
+/// Leaves the password out.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Database").field(&self.to_string()).finish()
     }
 }
 
@@ -64,9 +103,10 @@ impl FromStr for Database {
             _ => (url.split_once("://").map(|(scheme, _)| scheme), url),
         };
         match scheme {
-            Some("postgres" | "postgresql") => {
-                Err("this build has no PostgreSQL store: give the path of a file".to_owned())
-            }
+            Some("postgres" | "postgresql") => match PostgresStore::place_of(url) {
+                Ok(shown) => Ok(Self::Server { url: url.to_owned(), shown }),
+                Err(error) => Err(error.to_string()),
+            },
             Some(scheme) => Err(format!(
                 "there is no {scheme} store: give a path, sqlite:PATH or postgres://..."
             )),
@@ -74,7 +114,7 @@ impl FromStr for Database {
             None if rest.starts_with(":memory:") => {
                 Err("a store in memory would be gone at once: give the path of a file".to_owned())
             }
-            None => Ok(Self(rest.into())),
+            None => Ok(Self::File(rest.into())),
         }
     }
 }
@@ -93,11 +133,24 @@ mod tests {
     #[case("sqlite:", None)]
     #[case("", None)]
     #[case(":memory:", None)]
-    #[case("postgres://shop:secret@db/shop", None)]
     #[case("mysql://db/shop", None)]
     fn places(#[case] url: &str, #[case] path: Option<&str>) {
+        let expected = path.map(|path| Database::File(path.into()));
+        assert_eq!(url.parse::<Database>().ok(), expected);
+    }
+
+    #[rstest]
+    #[case("postgres://shop:secret@db/shop", Some("postgres://db:5432/shop"))]
+    #[case(
+        "postgresql://shop:secret@a,b:7/shop?target_session_attrs=read-write",
+        Some("postgres://a:7,b:7/shop")
+    )]
+    #[case("postgres://shop:secret@db:secret/shop", None)]
+    fn servers_are_shown_without_secrets(#[case] url: &str, #[case] shown: Option<&str>) {
         let database = url.parse::<Database>();
-        assert_eq!(database.as_ref().ok().map(Database::path), path.map(Path::new));
-        assert!(!database.is_err_and(|sentence| sentence.contains("secret")));
+        assert_eq!(database.as_ref().ok().map(ToString::to_string).as_deref(), shown);
+        let said =
+            database.map_or_else(|sentence| sentence, |server| format!("{server} {server:?}"));
+        assert!(!said.contains("secret"), "{said}");
     }
 }

@@ -1,10 +1,10 @@
 //! `commerce init`: creates the store, or brings one of an older version up to date.
 
-use crate::database::{Access, Database};
+use crate::database::Database;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::values;
-use commerce_core::{Currency, SqliteStore, Store};
+use commerce_core::Currency;
 use serde::Serialize;
 
 /// Creates the store, or brings one of an older version up to date.
@@ -25,9 +25,9 @@ struct Initialised {
 
 impl Init {
     pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), Failure> {
-        let store = match self.currency {
-            Some(currency) if !database.exists() => SqliteStore::create(database.path(), currency)?,
-            _ => database.open(Access::Creating)?,
+        let store = match database.find()? {
+            Some(store) => store,
+            None => database.create(self.currency.unwrap_or(Currency::KRW))?,
         };
         let currency = store.currency();
         if let Some(wanted) = self.currency.filter(|wanted| *wanted != currency) {
@@ -35,7 +35,7 @@ impl Init {
                 "{database} is kept in {currency} for good: name another --database for {wanted}"
             )));
         }
-        let schema_version = SqliteStore::SCHEMA_VERSION;
+        let schema_version = database.schema_version();
         let body = Initialised { database: database.to_string(), currency, schema_version };
         output.give(&body, |_| {
             format!("{database} is ready: amounts in {currency}, schema version {schema_version}")

@@ -11,6 +11,7 @@ mod balance;
 mod bench;
 mod cart;
 mod charge;
+mod copy;
 mod coupon;
 mod customer;
 mod database;

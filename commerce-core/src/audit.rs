@@ -141,10 +141,10 @@ fn pass(
                 check.see(&record, problems);
             }
         });
-        checked.insert(name(table), rows);
+        checked.insert(table.name(), rows);
         match end {
             Err(StoreError::Unsound(detail)) => {
-                problems.add("integrity", format!("table {}", name(table)), detail);
+                problems.add("integrity", format!("table {}", table.name()), detail);
                 return Ok(false);
             }
             end => end?,
@@ -154,23 +154,4 @@ fn pass(
         check.finish(problems);
     }
     Ok(true)
-}
-
-fn name(table: Table) -> &'static str {
-    match table {
-        Table::Accounts => "customers",
-        Table::Products => "products",
-        Table::StockMovements => "stock_movements",
-        Table::Carts => "carts",
-        Table::Coupons => "coupons",
-        Table::OwnedCoupons => "owned_coupons",
-        Table::Orders => "orders",
-        Table::Charges => "charges",
-        Table::Ledger => "ledger",
-        Table::Events => "events",
-        Table::Keys => "keys",
-        Table::Sales => "sales",
-        Table::Credentials => "credentials",
-        Table::Sessions => "sessions",
-    }
 }

@@ -43,6 +43,7 @@ mod access;
 mod audit;
 mod clock;
 mod command;
+mod copy;
 mod engine;
 mod error;
 mod histogram;
@@ -59,6 +60,7 @@ mod store;
 pub use audit::{AuditReport, Problem};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
 pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
+pub use copy::copy;
 pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
 pub use histogram::{Distribution, Histogram};
@@ -88,6 +90,8 @@ pub use rule::{
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
 pub use state::{Change, Needs, NextIds, Rows, Sale, SessionChange, State};
 pub use store::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use store::postgres::PostgresStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{
     LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,

@@ -112,6 +112,12 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         row.as_mut()
     }
 
+    /// The row to be completed by the store that loads it; to the rules nothing has happened to it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn fill(&mut self, key: K) -> Option<&mut V> {
+        self.0.get_mut(&key).and_then(|(row, _)| row.as_mut())
+    }
+
     /// Adds a row.
     pub fn insert(&mut self, key: K, row: V) {
         self.0.insert(key, (Some(row), Change::Inserted));

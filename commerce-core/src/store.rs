@@ -10,6 +10,10 @@ use crate::{
 use std::sync::Arc;
 
 pub(crate) mod memory;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+mod rows;
+mod sales;
 pub(crate) mod sqlite;
 
 /// Where everything is kept.
@@ -200,6 +204,27 @@ impl Table {
         Self::Credentials,
         Self::Sessions,
     ];
+
+    /// What it is called in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Accounts => "customers",
+            Self::Products => "products",
+            Self::StockMovements => "stock_movements",
+            Self::Carts => "carts",
+            Self::Coupons => "coupons",
+            Self::OwnedCoupons => "owned_coupons",
+            Self::Orders => "orders",
+            Self::Charges => "charges",
+            Self::Ledger => "ledger",
+            Self::Events => "events",
+            Self::Keys => "keys",
+            Self::Sales => "sales",
+            Self::Credentials => "credentials",
+            Self::Sessions => "sessions",
+        }
+    }
 }
 
 /// One row of a table, as it is kept.

@@ -4,9 +4,10 @@ mod common;
 
 use commerce_core::limits::{FREE_LOGIN_FAILURES, SESSION_SECONDS};
 use commerce_core::{
-    AddCustomer, Code, Currency, CustomerId, Error, ManualClock, MemoryStore, Role, Shop,
-    SqliteStore, Store, Timestamp,
+    AddCustomer, Code, Currency, CustomerId, Error, ManualClock, MemoryStore, PostgresStore, Role,
+    Shop, SqliteStore, Store, Timestamp,
 };
+use common::{On, cluster};
 use rstest::rstest;
 use std::sync::Arc;
 
@@ -20,15 +21,19 @@ struct Place {
 
 #[allow(clippy::unwrap_used, reason = "a test")]
 /// Two shops on one store, as two processes would have them.
-fn place(sqlite: bool) -> Place {
+fn place(on: On) -> Place {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
     let open = |store: Arc<dyn Store>| Shop::builder().clock(Arc::clone(&clock)).open(store);
     let file = folder.path().join("shop.db");
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(Currency::KRW));
-    let store = || {
-        let file: Arc<dyn Store> = Arc::new(SqliteStore::open(&file).unwrap());
-        if sqlite { file } else { Arc::clone(&memory) }
+    let database = matches!(on, On::Postgres).then(|| cluster::shared().database());
+    let store = || -> Arc<dyn Store> {
+        match &database {
+            Some(url) => Arc::new(PostgresStore::open(url).unwrap()),
+            None if matches!(on, On::Memory) => Arc::clone(&memory),
+            None => Arc::new(SqliteStore::open(&file).unwrap()),
+        }
     };
     let shops = [open(store()), open(store())];
     Place { shops, clock, _folder: folder }
@@ -39,8 +44,10 @@ fn code<T>(result: Result<T, Error>) -> Option<Code> {
 }
 
 #[rstest]
-fn a_session_is_known_everywhere_until_it_ends(#[values(true, false)] sqlite: bool) {
-    let Place { shops: [here, there], clock, .. } = &place(sqlite);
+fn a_session_is_known_everywhere_until_it_ends(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let Place { shops: [here, there], clock, .. } = &place(on);
     let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     let session = there.log_in("kim", PASSWORD).unwrap();
     assert_eq!(session.customer_id, kim.id);
@@ -57,8 +64,10 @@ fn a_session_is_known_everywhere_until_it_ends(#[values(true, false)] sqlite: bo
 }
 
 #[rstest]
-fn a_new_password_ends_what_the_old_one_opened(#[values(true, false)] sqlite: bool) {
-    let Place { shops: [here, there], .. } = &place(sqlite);
+fn a_new_password_ends_what_the_old_one_opened(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let Place { shops: [here, there], .. } = &place(on);
     let kim = here.call(AddCustomer::new("Kim")).run().unwrap();
     here.give_login(kim.id, "kim", PASSWORD, Role::Admin).unwrap();
     let session = there.log_in("kim", PASSWORD).unwrap();
@@ -73,10 +82,10 @@ fn a_new_password_ends_what_the_old_one_opened(#[values(true, false)] sqlite: bo
 /// The same for a name that somebody has and for one that nobody has.
 #[rstest]
 fn guessing_becomes_slow_at_every_shop(
-    #[values(true, false)] sqlite: bool,
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values("kim", "nobody")] login: &str,
 ) {
-    let Place { shops: [here, there], clock, .. } = &place(sqlite);
+    let Place { shops: [here, there], clock, .. } = &place(on);
     here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     for _ in 0..=FREE_LOGIN_FAILURES {
         assert_eq!(code(here.log_in(login, "a wrong guess")), Some(Code::InvalidCredentials));
@@ -93,7 +102,7 @@ fn guessing_becomes_slow_at_every_shop(
 #[case::no_login("", PASSWORD, Code::InvalidRequest)]
 #[case::taken("lee", PASSWORD, Code::LoginTaken)]
 fn who_cannot_log_in_is_not_added(#[case] login: &str, #[case] password: &str, #[case] said: Code) {
-    let Place { shops: [shop, _], .. } = &place(true);
+    let Place { shops: [shop, _], .. } = &place(On::Sqlite);
     shop.register("Lee", "lee", PASSWORD, Role::Customer).unwrap();
     assert_eq!(code(shop.register("Kim", login, password, Role::Customer)), Some(said));
     assert_eq!(shop.customers(&commerce_core::PageRequest::default()).unwrap().items.len(), 1);
@@ -115,9 +124,11 @@ fn no_secret_is_shown_or_kept() {
 }
 
 /// Whoever logs in while the password changes holds nothing that the old one opened.
-#[test]
-fn no_session_of_an_old_password_survives_its_change() {
-    let Place { shops: [here, there], .. } = &place(true);
+#[rstest]
+fn no_session_of_an_old_password_survives_its_change(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let Place { shops: [here, there], .. } = &place(on);
     let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     let opened: Vec<_> = std::thread::scope(|scope| {
         let attempts: Vec<_> =

@@ -46,7 +46,9 @@ fn together<T: Send>(times: usize, ask: impl Fn(usize) -> T + Sync) -> Vec<T> {
 }
 
 #[rstest]
-fn fifty_units_asked_for_four_hundred_times(#[values(On::Memory, On::Sqlite)] on: On) {
+fn fifty_units_asked_for_four_hundred_times(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let (customer, product) = (world.customer(1_000_000).id, world.product(10, 50).id);
     let answers = asked(400, |number| {
@@ -61,7 +63,9 @@ fn fifty_units_asked_for_four_hundred_times(#[values(On::Memory, On::Sqlite)] on
 }
 
 #[rstest]
-fn a_hundred_coupons_asked_for_by_a_thousand(#[values(On::Memory, On::Sqlite)] on: On) {
+fn a_hundred_coupons_asked_for_by_a_thousand(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let coupon = world.coupon(100, 5).id;
     let customers: Vec<_> = (0..1_000).map(|_| world.customer(0).id).collect();
@@ -77,7 +81,9 @@ fn a_hundred_coupons_asked_for_by_a_thousand(#[values(On::Memory, On::Sqlite)] o
 }
 
 #[rstest]
-fn a_balance_good_for_ten_asked_for_two_hundred_times(#[values(On::Memory, On::Sqlite)] on: On) {
+fn a_balance_good_for_ten_asked_for_two_hundred_times(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 1_000).id);
     let answers = asked(200, |number| {
@@ -94,7 +100,9 @@ fn a_balance_good_for_ten_asked_for_two_hundred_times(#[values(On::Memory, On::S
 }
 
 #[rstest]
-fn charges_and_payments_on_one_balance_lose_nothing(#[values(On::Memory, On::Sqlite)] on: On) {
+fn charges_and_payments_on_one_balance_lose_nothing(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let (customer, product) = (world.customer(100_000).id, world.product(7, 10_000).id);
     let answers = asked(400, |number| {
@@ -112,7 +120,9 @@ fn charges_and_payments_on_one_balance_lose_nothing(#[values(On::Memory, On::Sql
 }
 
 #[rstest]
-fn one_key_from_sixteen_threads_has_one_effect(#[values(On::Memory, On::Sqlite)] on: On) {
+fn one_key_from_sixteen_threads_has_one_effect(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let (customer, product) = (world.customer(100_000).id, world.product(7, 10_000).id);
     for turn in 0..20 {
@@ -127,7 +137,9 @@ fn one_key_from_sixteen_threads_has_one_effect(#[values(On::Memory, On::Sqlite)]
 }
 
 #[rstest]
-fn paying_and_cancelling_one_order_at_once_happens_once(#[values(On::Memory, On::Sqlite)] on: On) {
+fn paying_and_cancelling_one_order_at_once_happens_once(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let (customer, product) = (world.customer(1_000).id, world.product(10, 100).id);
     for turn in 0..20 {
@@ -153,7 +165,7 @@ fn paying_and_cancelling_one_order_at_once_happens_once(#[values(On::Memory, On:
 /// to light after a greater one.
 #[rstest]
 fn a_follower_of_events_sees_each_once_while_orders_come_in(
-    #[values(On::Memory, On::Sqlite)] on: On,
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
     let (customer, product) = (world.customer(100_000).id, world.product(7, 10_000).id);

@@ -15,17 +15,15 @@ use common::{Gate, NOW, On, World, assert_clean, key};
 use rstest::rstest;
 use std::sync::Arc;
 
-fn world() -> World {
-    World::new(On::Sqlite)
-}
-
 fn code<T: std::fmt::Debug>(result: Result<T, commerce_core::Error>) -> Code {
     result.unwrap_err().code()
 }
 
-#[test]
-fn a_request_that_repeats_a_product_does_not_oversell_it() {
-    let world = world();
+#[rstest]
+fn a_request_that_repeats_a_product_does_not_oversell_it(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(1_000).id, world.product(10, 5).id);
     let order = PlaceOrder::new(customer, [(product, 3), (product, 3)]);
     assert_eq!(code(world.shop.place_order(order, &key("a"))), Code::InsufficientStock);
@@ -33,9 +31,11 @@ fn a_request_that_repeats_a_product_does_not_oversell_it() {
     world.assert_clean();
 }
 
-#[test]
-fn what_is_paid_has_an_order_and_what_is_refused_has_none() {
-    let world = world();
+#[rstest]
+fn what_is_paid_has_an_order_and_what_is_refused_has_none(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(25).id, world.product(10, 5).id);
     world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
     let refused = world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("b"));
@@ -46,9 +46,11 @@ fn what_is_paid_has_an_order_and_what_is_refused_has_none() {
     world.assert_clean();
 }
 
-#[test]
-fn a_retry_neither_charges_nor_pays_nor_refunds_twice() {
-    let world = world();
+#[rstest]
+fn a_retry_neither_charges_nor_pays_nor_refunds_twice(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(0).id, world.product(10, 5).id);
     let mut balances = Vec::new();
     for _ in 0..2 {
@@ -69,9 +71,11 @@ fn a_retry_neither_charges_nor_pays_nor_refunds_twice() {
     world.assert_clean();
 }
 
-#[test]
-fn a_repeated_call_is_answered_as_the_first_time_even_after_the_order_has_moved_on() {
-    let world = world();
+#[rstest]
+fn a_repeated_call_is_answered_as_the_first_time_even_after_the_order_has_moved_on(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let order = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 2)]) };
     let placed = world.shop.place_order(order.clone(), &key("order")).unwrap();
@@ -84,9 +88,11 @@ fn a_repeated_call_is_answered_as_the_first_time_even_after_the_order_has_moved_
     world.assert_clean();
 }
 
-#[test]
-fn a_refusal_is_remembered_too_and_another_request_with_the_key_is_refused() {
-    let world = world();
+#[rstest]
+fn a_refusal_is_remembered_too_and_another_request_with_the_key_is_refused(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let customer = world.customer(0).id;
     let debit = |amount| world.shop.debit(customer, Money::from_minor(amount), &key("debit"));
     assert_eq!(code(debit(50)), Code::InsufficientBalance);
@@ -97,9 +103,11 @@ fn a_refusal_is_remembered_too_and_another_request_with_the_key_is_refused() {
     world.assert_clean();
 }
 
-#[test]
-fn the_same_key_of_another_customer_is_another_key() {
-    let world = world();
+#[rstest]
+fn the_same_key_of_another_customer_is_another_key(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     for customer in [world.customer(0).id, world.customer(0).id] {
         let charge = world.shop.charge(customer, Money::from_minor(7), &key("k")).unwrap();
         assert_eq!((charge.customer_id, charge.balance.minor()), (customer, 7));
@@ -107,9 +115,11 @@ fn the_same_key_of_another_customer_is_another_key() {
     world.assert_clean();
 }
 
-#[test]
-fn a_cancelled_order_restocks_once_and_gives_its_coupon_back() {
-    let world = world();
+#[rstest]
+fn a_cancelled_order_restocks_once_and_gives_its_coupon_back(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let coupon = world.coupon(1, 3);
     let owned = world.shop.claim_coupon(coupon.id, customer, &key("claim")).unwrap();
@@ -127,9 +137,11 @@ fn a_cancelled_order_restocks_once_and_gives_its_coupon_back() {
     world.assert_clean();
 }
 
-#[test]
-fn a_coupon_that_is_over_stays_with_nobody_when_its_order_is_cancelled() {
-    let world = world();
+#[rstest]
+fn a_coupon_that_is_over_stays_with_nobody_when_its_order_is_cancelled(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let owned = world.shop.claim_coupon(world.coupon(1, 3).id, customer, &key("claim")).unwrap();
     let order =
@@ -142,9 +154,11 @@ fn a_coupon_that_is_over_stays_with_nobody_when_its_order_is_cancelled() {
     world.assert_clean();
 }
 
-#[test]
-fn an_unpaid_order_that_expires_restocks_once_and_gives_its_coupon_back() {
-    let world = world();
+#[rstest]
+fn an_unpaid_order_that_expires_restocks_once_and_gives_its_coupon_back(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let owned = world.shop.claim_coupon(world.coupon(1, 3).id, customer, &key("claim")).unwrap();
     let order = PlaceOrder {
@@ -164,9 +178,11 @@ fn an_unpaid_order_that_expires_restocks_once_and_gives_its_coupon_back() {
     world.assert_clean();
 }
 
-#[test]
-fn a_coupon_is_claimed_once_a_customer_and_only_between_its_dates() {
-    let world = world();
+#[rstest]
+fn a_coupon_is_claimed_once_a_customer_and_only_between_its_dates(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let coupon = world.coupon(2, 3).id;
     let (first, second, third) = (world.customer(0).id, world.customer(0).id, world.customer(0).id);
     let claim_at = |seconds: i64, customer| {
@@ -191,8 +207,12 @@ fn a_coupon_is_claimed_once_a_customer_and_only_between_its_dates() {
 )]
 #[case::all_of_it(Discount::Percent { percent: 100, max_amount: None }, 29)]
 #[case::more_than_the_order(Discount::Fixed { amount: Money::from_minor(1_000) }, 29)]
-fn a_discount_and_what_is_paid_and_refunded_add_up(#[case] discount: Discount, #[case] off: i64) {
-    let world = world();
+fn a_discount_and_what_is_paid_and_refunded_add_up(
+    #[case] discount: Discount,
+    #[case] off: i64,
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let customer = world.customer(100).id;
     let items: Vec<_> = [3, 7, 19].map(|price| (world.product(price, 5).id, 1)).to_vec();
     let coupon = AddCoupon {
@@ -216,9 +236,11 @@ fn a_discount_and_what_is_paid_and_refunded_add_up(#[case] discount: Discount, #
     world.assert_clean();
 }
 
-#[test]
-fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale() {
-    let world = world();
+#[rstest]
+fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let customer = world.customer(1_000).id;
     let (plenty, short) = (world.product(10, 50).id, world.product(10, 1).id);
     let order = PlaceOrder::new(customer, [(plenty, 5), (short, 2)]);
@@ -229,9 +251,11 @@ fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale() {
     world.assert_clean();
 }
 
-#[test]
-fn cart_lines_survive_an_order_that_is_refused_and_one_of_other_products() {
-    let world = world();
+#[rstest]
+fn cart_lines_survive_an_order_that_is_refused_and_one_of_other_products(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let customer = world.customer(25).id;
     let (cheap, dear) = (world.product(10, 50).id, world.product(100, 50).id);
     let edit = |edit| world.shop.call(EditCart { customer_id: customer, edit }).run().unwrap();
@@ -244,9 +268,9 @@ fn cart_lines_survive_an_order_that_is_refused_and_one_of_other_products() {
     world.assert_clean();
 }
 
-#[test]
-fn a_negative_quantity_raises_no_stock() {
-    let world = world();
+#[rstest]
+fn a_negative_quantity_raises_no_stock(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let order = PlaceOrder::new(customer, [(product, -5)]);
     assert_eq!(code(world.shop.place_order(order, &key("a"))), Code::InvalidRequest);
@@ -259,9 +283,11 @@ fn a_negative_quantity_raises_no_stock() {
     world.assert_clean();
 }
 
-#[test]
-fn the_price_is_the_shops_of_today_and_is_taken_off_the_balance() {
-    let world = world();
+#[rstest]
+fn the_price_is_the_shops_of_today_and_is_taken_off_the_balance(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let edit = CartEdit::Set(product, 2);
     world.shop.call(EditCart { customer_id: customer, edit }).run().unwrap();
@@ -274,9 +300,11 @@ fn the_price_is_the_shops_of_today_and_is_taken_off_the_balance() {
     world.assert_clean();
 }
 
-#[test]
-fn todays_sales_are_in_the_ranking_in_order_and_ties_go_by_id() {
-    let world = world();
+#[rstest]
+fn todays_sales_are_in_the_ranking_in_order_and_ties_go_by_id(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let customer = world.customer(10_000).id;
     let ids: Vec<_> = (0..4).map(|_| world.product(10, 50).id).collect();
     let order = PlaceOrder::new(customer, [(ids[3], 2), (ids[0], 1), (ids[2], 7), (ids[1], 2)]);
@@ -287,9 +315,11 @@ fn todays_sales_are_in_the_ranking_in_order_and_ties_go_by_id() {
     world.assert_clean();
 }
 
-#[test]
-fn the_window_is_exact_to_the_second_at_both_edges() {
-    let world = world();
+#[rstest]
+fn the_window_is_exact_to_the_second_at_both_edges(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(10_000).id, world.product(10, 50).id);
     world.shop.place_order(PlaceOrder::new(customer, [(product, 1)]), &key("a")).unwrap();
     let sold = |seconds| {
@@ -303,9 +333,11 @@ fn the_window_is_exact_to_the_second_at_both_edges() {
     world.assert_clean();
 }
 
-#[test]
-fn a_cancelled_order_leaves_the_ranking_of_the_day_it_was_paid_even_weeks_later() {
-    let world = world();
+#[rstest]
+fn a_cancelled_order_leaves_the_ranking_of_the_day_it_was_paid_even_weeks_later(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(10_000).id, world.product(10, 50).id);
     let order =
         world.shop.place_order(PlaceOrder::new(customer, [(product, 4)]), &key("a")).unwrap();
@@ -317,9 +349,11 @@ fn a_cancelled_order_leaves_the_ranking_of_the_day_it_was_paid_even_weeks_later(
     world.assert_clean();
 }
 
-#[test]
-fn an_order_keeps_its_prices_when_the_product_changes() {
-    let world = world();
+#[rstest]
+fn an_order_keeps_its_prices_when_the_product_changes(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let order =
         world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
@@ -335,9 +369,11 @@ fn an_order_keeps_its_prices_when_the_product_changes() {
     world.assert_clean();
 }
 
-#[test]
-fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was() {
-    let world = world();
+#[rstest]
+fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let order =
         world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
@@ -358,9 +394,11 @@ fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was() {
     world.assert_clean();
 }
 
-#[test]
-fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are() {
-    let world = world();
+#[rstest]
+fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (customer, product) = (world.customer(1_000_000).id, world.product(10, 2_500).id);
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 1)]) };
     let hold =
@@ -420,7 +458,9 @@ fn a_pile_of_overdue_orders_is_released_behind_the_sweep() {
 }
 
 #[rstest]
-fn the_sweep_of_a_pile_begins_with_the_longest_overdue(#[values(On::Memory, On::Sqlite)] on: On) {
+fn the_sweep_of_a_pile_begins_with_the_longest_overdue(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let (customer, product) = (world.customer(0).id, world.product(10, 1_500).id);
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 1)]) };
@@ -435,9 +475,11 @@ fn the_sweep_of_a_pile_begins_with_the_longest_overdue(#[values(On::Memory, On::
     world.assert_clean();
 }
 
-#[test]
-fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor() {
-    let world = world();
+#[rstest]
+fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
     let (mine, other, product) =
         (world.customer(1_000).id, world.customer(1_000).id, world.product(1, 500).id);
     for turn in 0..50 {
@@ -471,9 +513,9 @@ fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor() {
 }
 
 /// Whatever is added is added once, however often it is asked for with its key.
-#[test]
-fn what_is_added_with_a_key_is_added_once() {
-    let world = world();
+#[rstest]
+fn what_is_added_with_a_key_is_added_once(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let world = World::new(on);
     let balance = Money::from_minor(1_000);
     let add = || AddCustomer { balance, ..AddCustomer::new("Kim") };
     let kim = world.shop.call(add()).key(&key("a")).run().unwrap();

@@ -1,5 +1,5 @@
 //! Generated histories of every command, edge values among them, have the same answers and leave the
-//! same rows on the memory store, one at a time, and on the SQLite store, in batches of any size.
+//! same rows on the memory store, one at a time, and on the others, in batches of any size.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
 
@@ -10,10 +10,10 @@ use commerce_core::{
     CartEdit, Charge, ChargeBalance, ClaimCoupon, CloseSession, CouponId, Currency, CustomerId,
     DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, MemoryStore, Money, NewLogin,
     OpenSession, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PlaceOrder,
-    ProductId, Record, Request, Role, Shop, SqliteStore, Store, Table, Ticket, Timestamp,
-    TokenHash, TryLogin, UpdateProduct,
+    PostgresStore, ProductId, Record, Request, Role, Shop, SqliteStore, Store, Table, Ticket,
+    Timestamp, TokenHash, TryLogin, UpdateProduct,
 };
-use common::{Gate, NOW, assert_clean};
+use common::{Gate, NOW, assert_clean, cluster};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::sync::Arc;
@@ -282,31 +282,50 @@ fn rankings(shop: &Shop) -> Vec<String> {
     instants.map(|seconds| format!("{:?}", shop.best_sellers(&ask(seconds)).unwrap())).to_vec()
 }
 
+/// The history on the memory store and on another: the same answers, the same rows, the same rankings.
+fn agree<S: Store + 'static>(
+    history: Vec<Step>,
+    batch: usize,
+    store: S,
+) -> Result<(), TestCaseError> {
+    let steps: Vec<Step> = beginning().into_iter().chain(history).collect();
+    let memory = Gate::new(MemoryStore::new(Currency::KRW));
+    let gate = Gate::new(store);
+    let reference = Shop::open(Arc::clone(&memory));
+    let tested = Shop::open(Arc::clone(&gate));
+
+    let expected = run(&reference, &memory, &steps, 1);
+    let answers = run(&tested, &gate, &steps, batch);
+    for ((step, expected), answer) in steps.iter().zip(expected).zip(answers) {
+        prop_assert_eq!(expected, answer, "{:?}", step);
+    }
+    let (expected, found) = (rows(&*memory), rows(&*gate));
+    for (expected, found) in expected.iter().zip(&found) {
+        prop_assert_eq!(expected, found);
+    }
+    prop_assert_eq!(expected.len(), found.len());
+    prop_assert_eq!(rankings(&reference), rankings(&tested));
+    assert_clean(&reference);
+    assert_clean(&tested);
+    Ok(())
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(96))]
 
     #[test]
-    fn stores_agree(history in prop::collection::vec(step(), 1..120), batch in 2_usize..40) {
-        let steps: Vec<Step> = beginning().into_iter().chain(history).collect();
-        let memory = Gate::new(MemoryStore::new(Currency::KRW));
+    fn sqlite_agrees(history in prop::collection::vec(step(), 1..120), batch in 2_usize..40) {
         let folder = tempfile::tempdir().unwrap();
-        let sqlite = Gate::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
-        let reference = Shop::open(Arc::clone(&memory));
-        let tested = Shop::open(Arc::clone(&sqlite));
+        agree(history, batch, SqliteStore::open(&folder.path().join("shop.db")).unwrap())?;
+    }
 
-        let expected = run(&reference, &memory, &steps, 1);
-        let answers = run(&tested, &sqlite, &steps, batch);
-        for ((step, expected), answer) in steps.iter().zip(expected).zip(answers) {
-            prop_assert_eq!(expected, answer, "{:?}", step);
-        }
-        let (expected, found) = (rows(&*memory), rows(&*sqlite));
-        for (expected, found) in expected.iter().zip(&found) {
-            prop_assert_eq!(expected, found);
-        }
-        prop_assert_eq!(expected.len(), found.len());
-        prop_assert_eq!(rankings(&reference), rankings(&tested));
-        assert_clean(&reference);
-        assert_clean(&tested);
+    #[test]
+    fn postgres_agrees(history in prop::collection::vec(step(), 1..120), batch in 2_usize..40) {
+        agree(history, batch, PostgresStore::open(&cluster::shared().database()).unwrap())?;
     }
 }
 

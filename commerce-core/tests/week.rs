@@ -155,7 +155,9 @@ fn sold(world: &World) -> (usize, usize, i64, i64) {
 }
 
 #[rstest]
-fn the_week_ends_at_zero_and_its_best_sellers_are_known(#[values(On::Memory, On::Sqlite)] on: On) {
+fn the_week_ends_at_zero_and_its_best_sellers_are_known(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let world = World::new(on);
     let totals: Totals = json("totals.json");
     assert_eq!(import(&world), 0);

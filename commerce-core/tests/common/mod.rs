@@ -3,10 +3,12 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each suite uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+pub mod cluster;
+
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Coupon, Currency, Customer, Discount, Key, ManualClock,
-    MemoryStore, Money, Product, Shop, Snapshot, SqliteStore, Store, StoreError, Timestamp,
-    Transaction,
+    MemoryStore, Money, PostgresStore, Product, Shop, Snapshot, SqliteStore, Store, StoreError,
+    Timestamp, Transaction,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -20,6 +22,7 @@ pub const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 pub enum On {
     Memory,
     Sqlite,
+    Postgres,
 }
 
 /// A shop whose clock stands where the test puts it.
@@ -37,6 +40,9 @@ impl World {
         let shop = match on {
             On::Memory => builder.open(MemoryStore::new(Currency::KRW)),
             On::Sqlite => builder.open(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
+            On::Postgres => {
+                builder.open(PostgresStore::open(&cluster::shared().database()).unwrap())
+            }
         };
         Self { shop, clock, folder }
     }

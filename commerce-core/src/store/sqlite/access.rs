@@ -1,8 +1,9 @@
 //! Credentials, sessions and failed logins: loading, saving, reading.
 
+use super::rows::{self, CREDENTIALS};
 use crate::limits::LOGIN_MEMORY;
 use crate::state::{Needs, SessionChange, State};
-use crate::{Credentials, LoginAttempts, PasswordHash, Role, SessionRow, StoreError, TokenHash};
+use crate::{Credentials, LoginAttempts, Role, SessionRow, StoreError, TokenHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
@@ -79,17 +80,14 @@ fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreE
     Ok(())
 }
 
-pub(super) const CREDENTIALS: &str =
-    "SELECT id, login, password FROM customers JOIN credentials ON customer_id = id";
-
-pub(super) fn credentials(db: &Connection, login: &str) -> Result<Option<Credentials>, StoreError> {
-    let sql = format!("{CREDENTIALS} WHERE login = ?1");
-    Ok(db.prepare_cached(&sql)?.query_row([login], credentials_row).optional()?)
+/// Customers who can log in, with [`CREDENTIALS`].
+pub(super) fn credentials_from() -> String {
+    format!("SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id")
 }
 
-pub(super) fn credentials_row(row: &Row<'_>) -> rusqlite::Result<Credentials> {
-    let password = PasswordHash::new(row.get::<_, String>(2)?);
-    Ok(Credentials { customer_id: row.get(0)?, login: row.get(1)?, password })
+pub(super) fn credentials(db: &Connection, login: &str) -> Result<Option<Credentials>, StoreError> {
+    let sql = format!("{} WHERE login = ?1", credentials_from());
+    Ok(db.prepare_cached(&sql)?.query_row([login], rows::credentials).optional()?)
 }
 
 pub(super) fn session(
@@ -98,11 +96,6 @@ pub(super) fn session(
 ) -> Result<Option<(SessionRow, Role)>, StoreError> {
     let sql = "SELECT customer_id, s.created_at, expires_at, role
                FROM sessions s JOIN customers ON id = customer_id WHERE token = ?1";
-    let read = |row: &Row<'_>| Ok((session_row(row, token)?, row.get(3)?));
+    let read = |row: &Row<'_>| Ok((rows::session(row, token)?, rows::get(row, 3)?));
     Ok(db.prepare_cached(sql)?.query_row([token.as_bytes()], read).optional()?)
-}
-
-pub(super) fn session_row(row: &Row<'_>, token: TokenHash) -> rusqlite::Result<SessionRow> {
-    let (customer_id, created_at, expires_at) = (row.get(0)?, row.get(1)?, row.get(2)?);
-    Ok(SessionRow { token, customer_id, created_at, expires_at })
 }

@@ -1,8 +1,9 @@
 //! Saving what a batch has changed, kind by kind, those that others refer to first.
 
+use super::rows::paid_and_refunded;
 use super::{access, sales};
 use crate::state::{Change, State};
-use crate::{Coupon, Discount, Money, Order, OrderStatus, StoreError};
+use crate::{Coupon, Discount, Order, StoreError};
 use rusqlite::{CachedStatement, Connection, params};
 
 /// The place of a line in its order, within the key of `order_lines`.
@@ -205,12 +206,6 @@ fn orders(db: &Connection, state: &State) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-fn paid_and_refunded(order: &Order) -> (Money, Money) {
-    let paid = order.paid_at.map_or(Money::ZERO, |_| order.total);
-    let refunded = if order.status == OrderStatus::Cancelled { paid } else { Money::ZERO };
-    (paid, refunded)
 }
 
 fn insert_lines(insert: &mut CachedStatement<'_>, order: &Order) -> Result<(), StoreError> {

@@ -50,21 +50,22 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
             let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
                        ORDER BY 1, 2";
             each(db, sql, visit, |row| {
-                let (key, owner, record) = (row.get(0)?, row.get(1)?, rows::key_record(row, 2)?);
+                let (key, owner, record) =
+                    (rows::get(row, 0)?, row.get(1)?, rows::key_record(row, 2)?);
                 Ok(Record::Key { key, owner, record })
             })
         }
         Table::Sales => sales::scan(db, visit),
         Table::Credentials => {
-            let sql = format!("{} ORDER BY 1", access::CREDENTIALS);
-            each(db, &sql, visit, |row| access::credentials_row(row).map(Record::Credentials))
+            let sql = format!("{} ORDER BY 1", access::credentials_from());
+            each(db, &sql, visit, |row| rows::credentials(row).map(Record::Credentials))
         }
         Table::Sessions => {
             let sql =
                 "SELECT customer_id, created_at, expires_at, token FROM sessions ORDER BY token";
             each(db, sql, visit, |row| {
                 let token = TokenHash::new(row.get(3)?);
-                access::session_row(row, token).map(Record::Session)
+                rows::session(row, token).map(Record::Session)
             })
         }
     }

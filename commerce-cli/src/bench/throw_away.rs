@@ -1,0 +1,53 @@
+//! The store that `bench` works on: of the same kind and in the same place as the database, and gone
+//! afterwards.
+
+use crate::database::Database;
+use crate::failure::Failure;
+use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// What is left to be removed; dropped, it is.
+pub(super) enum ThrowAway {
+    /// A folder on the disk of the database, which removes itself.
+    Folder { _folder: TempDir },
+    /// A schema in the database.
+    Schema { url: String, name: String },
+}
+
+impl ThrowAway {
+    pub(super) fn make(database: &Database) -> Result<(Arc<dyn Store>, Self), Failure> {
+        match database {
+            Database::File(path) => {
+                let folder = beside(path)?;
+                let store = SqliteStore::open(&folder.path().join("bench.db"))?;
+                Ok((Arc::new(store), Self::Folder { _folder: folder }))
+            }
+            Database::Server { url, .. } => {
+                let name = format!("commerce_bench_{}", Uuid::new_v4().simple());
+                let made = Self::Schema { url: url.clone(), name: name.clone() };
+                let store = PostgresStore::create_aside(url, &name, Currency::KRW)?;
+                Ok((Arc::new(store), made))
+            }
+        }
+    }
+}
+
+impl Drop for ThrowAway {
+    fn drop(&mut self) {
+        if let Self::Schema { url, name } = self {
+            // A server that is gone keeps it; its name says what it is.
+            let _ = PostgresStore::remove_aside(url, name);
+        }
+    }
+}
+
+fn beside(path: &Path) -> Result<TempDir, Failure> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    tempfile::Builder::new().prefix("commerce-bench-").tempdir_in(parent).map_err(|error| {
+        Failure::storage(format!("cannot make a folder in {}: {error}", parent.display()))
+    })
+}

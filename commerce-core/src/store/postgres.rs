@@ -1,0 +1,216 @@
+//! The store on a PostgreSQL server: any number of processes on any number of machines.
+//!
+//! The driver is `tokio-postgres`, which `postgres` stands on: that one says one statement at a time, and
+//! a batch would cost ten round trips instead of three. Nothing of it is seen from outside, and nothing here
+//! may be called from inside a runtime of tokio.
+
+use crate::store::postgres::connection::{Connection, Role};
+use crate::store::postgres::error::Failure;
+use crate::store::postgres::place::Place;
+use crate::store::postgres::pool::{Opener, Pool};
+use crate::store::postgres::read::PostgresSnapshot;
+use crate::store::postgres::schema::Found;
+use crate::store::postgres::transaction::{PostgresTransaction, Turn};
+use crate::store::{Snapshot, Store, Transaction};
+use crate::{Currency, StoreError};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+mod access;
+mod apply;
+mod aside;
+mod connection;
+mod error;
+mod load;
+mod place;
+mod pool;
+mod read;
+mod rows;
+mod sales;
+mod scan;
+mod schema;
+mod tls;
+mod transaction;
+
+/// How long opening a store waits for a server that starts, and for others who migrate it.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a read looks for a connection that works, after a restart of the server.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The shortest and the longest pause before a server that is not there is asked again, in milliseconds.
+const PAUSE: (u64, u64) = (10, 60);
+
+/// A store in a database of a PostgreSQL server, shared by any number of processes on any number of
+/// machines.
+#[derive(Debug)]
+pub struct PostgresStore {
+    currency: Currency,
+    /// The connection that writes, while no transaction has it; opened anew after it was lost.
+    writer: Mutex<Option<Connection>>,
+    opener: Opener,
+    readers: Pool,
+}
+
+impl PostgresStore {
+    /// The version of the schema that this program writes.
+    pub const SCHEMA_VERSION: i64 = schema::VERSION;
+
+    /// Opens the store at that URL (`postgres://user:password@host/database`); creates it, with
+    /// [`Currency::KRW`], in a database that has none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unsound`] when the database has tables of another program, or of a newer version;
+    /// [`StoreError::Unavailable`] when the server cannot be reached. No error holds the password.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        Self::open_with(url, None)
+    }
+
+    /// Opens the store at that URL; creates it, with that currency, in a database that has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`], and [`StoreError::Unsound`] when the store has another currency.
+    pub fn create(url: &str, currency: Currency) -> Result<Self, StoreError> {
+        Self::open_with(url, Some(currency))
+    }
+
+    /// Opens the store at that URL, and brings it up to date; `None` when the database has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`].
+    pub fn find(url: &str) -> Result<Option<Self>, StoreError> {
+        let opener = Opener::new(Place::at(url)?);
+        let mut connection = patiently(|| opener.open(Role::Writer))?;
+        let found = schema::look(&mut connection).map_err(|failure| failure.error)?;
+        if found == Found::Nothing { Ok(None) } else { Self::opened_by(opener, None).map(Some) }
+    }
+
+    /// The server and the database that a URL names, without user and password.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when it is no URL of a PostgreSQL server.
+    pub fn place_of(url: &str) -> Result<String, StoreError> {
+        Place::at(url).map(|place| place.to_string())
+    }
+
+    fn open_with(url: &str, wanted: Option<Currency>) -> Result<Self, StoreError> {
+        Self::opened_by(Opener::new(Place::at(url)?), wanted)
+    }
+
+    fn opened_by(opener: Opener, wanted: Option<Currency>) -> Result<Self, StoreError> {
+        let (writer, currency) = patiently(|| {
+            let mut connection = opener.open(Role::Writer)?;
+            if let Found::Ready(currency) = schema::look(&mut connection)? {
+                return Ok((connection, currency));
+            }
+            schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW))?;
+            match schema::look(&mut connection)? {
+                Found::Ready(currency) => Ok((connection, currency)),
+                Found::Nothing | Found::Older => Err(Failure::silent()),
+            }
+        })?;
+        if wanted.is_some_and(|wanted| wanted != currency) {
+            let text = format!("its currency is {currency} and cannot be changed");
+            return Err(StoreError::Unsound(text));
+        }
+        let readers = opener.pool()?;
+        Ok(Self { currency, writer: Mutex::new(Some(writer)), opener, readers })
+    }
+
+    fn connected(
+        &self,
+        slot: &mut MutexGuard<'_, Option<Connection>>,
+    ) -> Result<Connection, StoreError> {
+        match slot.take().filter(|connection| !connection.is_lost()) {
+            Some(connection) => Ok(connection),
+            None => self.opener.open(Role::Writer).map_err(Failure::before_commit),
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl Store for PostgresStore {
+    fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = self
+            .connected(&mut slot)
+            .and_then(|connection| PostgresTransaction::begin(connection, slot));
+        if matches!(begun, Err(StoreError::Busy)) {
+            // Many instances that have lost one server must not knock together.
+            pause();
+        }
+        Ok(Box::new(begun?))
+    }
+
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        let mut slot = match self.writer.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        match self.connected(&mut slot) {
+            Ok(connection) => {
+                let later = PostgresTransaction::later(connection, slot, Turn::NowOrNever);
+                Ok(Some(Box::new(later)))
+            }
+            Err(StoreError::Busy) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A connection that a restart of the server has cut is found out by the first thing said on it: then
+    /// another is tried.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        let deadline = Instant::now().checked_add(READ_PATIENCE);
+        loop {
+            let connection = self.readers.get().map_err(|_| self.opener.why_none())?;
+            match PostgresSnapshot::begin(connection) {
+                Ok(snapshot) => return Ok(Box::new(snapshot)),
+                Err(failure) if failure.lost && deadline.is_some_and(|at| Instant::now() < at) => {}
+                Err(failure) => return Err(failure.before_commit()),
+            }
+        }
+    }
+}
+
+/// Tries again while the server starts, or others make the same tables right now.
+fn patiently<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Result<T, StoreError> {
+    let deadline = Instant::now().checked_add(OPEN_PATIENCE);
+    loop {
+        match work() {
+            Ok(done) => return Ok(done),
+            Err(failure) => {
+                // Two who make one table at once meet in the server's own catalogue, as a guard.
+                let passing = matches!(failure.error, StoreError::Busy | StoreError::Guard(_));
+                if !passing || deadline.is_none_or(|at| Instant::now() >= at) {
+                    return Err(failure.error);
+                }
+                pause();
+            }
+        }
+    }
+}
+
+/// Waits for a moment, which is another one at every instance.
+fn pause() {
+    let (shortest, longest) = PAUSE;
+    let mut random = [0; 1];
+    // Without random numbers everybody waits the longest.
+    let part = getrandom::fill(&mut random).map_or(255, |()| u64::from(random[0]));
+    let more = longest.saturating_sub(shortest).saturating_mul(part).wrapping_shr(8);
+    std::thread::sleep(Duration::from_millis(shortest.saturating_add(more)));
+}

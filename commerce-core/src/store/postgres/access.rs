@@ -1,0 +1,108 @@
+//! Credentials, sessions and failed logins: loading, saving.
+
+use super::connection::Step;
+use super::load::Questions;
+use crate::limits::LOGIN_MEMORY;
+use crate::state::{Needs, SessionChange, State};
+use crate::store::rows::{Word, get};
+use crate::{CustomerId, LoginAttempts, LoginHash, Role, StoreError};
+use std::collections::HashMap;
+
+pub(super) fn load<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    if !needs.logins.is_empty() {
+        let logins: Vec<&str> = needs.logins.iter().map(String::as_str).collect();
+        let sql = "SELECT login, id FROM customers WHERE login = ANY($1::text[])";
+        questions.add(Step::new(sql).with(logins), |rows, state| {
+            let mut owners: HashMap<String, CustomerId> = HashMap::new();
+            for row in &rows {
+                owners.insert(get(row, 0)?, get(row, 1)?);
+            }
+            for login in &needs.logins {
+                state.login_loaded(login.clone(), owners.get(login).copied());
+            }
+            Ok(())
+        });
+    }
+    if !needs.attempts.is_empty() {
+        let logins: Vec<Vec<u8>> =
+            needs.attempts.iter().map(|login| login.as_bytes().to_vec()).collect();
+        let sql = "SELECT login, failures, last_at FROM login_attempts
+                   WHERE login = ANY($1::bytea[])";
+        questions.add(Step::new(sql).with(logins), |rows, state| {
+            for row in &rows {
+                let hash = row.try_get::<_, &[u8]>(0).unwrap_or_default();
+                let hash = <[u8; 32]>::try_from(hash).map(LoginHash::new);
+                let cut = |_| StoreError::Unsound("a login's hash is cut short".to_owned());
+                let login = hash.map_err(cut)?;
+                let attempts =
+                    LoginAttempts { login, failures: get(row, 1)?, last_at: get(row, 2)? };
+                state.attempts.loaded(login, Some(attempts));
+            }
+            for login in &needs.attempts {
+                state.attempts.loaded(*login, None);
+            }
+            Ok(())
+        });
+    }
+}
+
+pub(super) fn apply(state: &State, steps: &mut Vec<Step<'static>>) {
+    // In the order they were given, so that a login that changed hands within the batch meets no other.
+    for row in &state.credentials {
+        let id = row.customer_id;
+        let role = state.accounts.get(id).map_or(Role::Customer, |account| account.customer.role);
+        let sql = "UPDATE customers SET login = $2, role = $3 WHERE id = $1";
+        let update = Step::new(sql).with(id.get()).with(row.login.clone()).with(role.word());
+        steps.push(update.changing(1));
+        let sql = "INSERT INTO credentials (customer_id, password) VALUES ($1, $2)
+                   ON CONFLICT (customer_id) DO UPDATE SET password = excluded.password";
+        let password = row.password.as_str().to_owned();
+        steps.push(Step::new(sql).with(id.get()).with(password).changing(1));
+    }
+    attempts(state, steps);
+    steps.extend(state.sessions.iter().map(change_of_session));
+}
+
+fn attempts(state: &State, steps: &mut Vec<Step<'static>>) {
+    let changed = state.attempts.changed();
+    if changed.is_empty() {
+        return;
+    }
+    let logins: Vec<Vec<u8>> =
+        changed.iter().map(|(row, _)| row.login.as_bytes().to_vec()).collect();
+    let failures: Vec<i64> = changed.iter().map(|(row, _)| row.failures).collect();
+    let last: Vec<i64> = changed.iter().map(|(row, _)| row.last_at.unix()).collect();
+    let sql = "INSERT INTO login_attempts (login, failures, last_at)
+               SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[])
+               ON CONFLICT (login) DO UPDATE
+               SET failures = excluded.failures, last_at = excluded.last_at";
+    steps.push(Step::new(sql).with(logins).with(failures).with(last));
+}
+
+fn change_of_session(change: &SessionChange) -> Step<'static> {
+    match change {
+        SessionChange::Opened(row) => {
+            let sql = "INSERT INTO sessions (token, customer_id, created_at, expires_at)
+                       VALUES ($1, $2, $3, $4)
+                       ON CONFLICT (token) DO UPDATE SET customer_id = excluded.customer_id,
+                           created_at = excluded.created_at, expires_at = excluded.expires_at";
+            Step::new(sql)
+                .with(row.token.as_bytes().to_vec())
+                .with(row.customer_id.get())
+                .with(row.created_at.unix())
+                .with(row.expires_at.unix())
+        }
+        SessionChange::Closed(token) => {
+            Step::new("DELETE FROM sessions WHERE token = $1").with(token.as_bytes().to_vec())
+        }
+        SessionChange::ClosedAll(customer) => {
+            Step::new("DELETE FROM sessions WHERE customer_id = $1").with(customer.get())
+        }
+        SessionChange::Ended(now) => {
+            let sql = "WITH forgotten AS (DELETE FROM login_attempts WHERE last_at < $2)
+                       DELETE FROM sessions WHERE expires_at <= $1";
+            let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
+            Step::new(sql).with(now.unix()).with(long_ago.unix())
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Saving what a batch has changed: each kind as a set, those that others refer to first.
+
+use super::access;
+use super::connection::Step;
+use crate::state::{Change, State};
+use crate::store::rows::{Word, paid_and_refunded};
+use crate::{Account, Coupon, Discount, Money, Order, OwnedCoupon, Product, StoreError};
+
+/// A column of new values, one for each row.
+macro_rules! column {
+    ($rows:expr, $row:pat => $value:expr) => {
+        $rows.iter().map(|$row| $value).collect::<Vec<_>>()
+    };
+}
+
+/// The statements that save a state; nothing is said yet.
+pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
+    let mut steps = Vec::new();
+    accounts(state, &mut steps);
+    products(state, &mut steps);
+    stock_movements(state, &mut steps);
+    coupons(state, &mut steps);
+    orders(state, &mut steps);
+    charges(state, &mut steps);
+    ledger(state, &mut steps);
+    events(state, &mut steps);
+    carts(state, &mut steps);
+    keys(state, &mut steps)?;
+    access::apply(state, &mut steps);
+    Ok(steps)
+}
+
+/// New rows and changed ones; nothing of a kind that has none.
+fn split<'a, V>(changed: Vec<(&'a V, Change)>) -> (Vec<&'a V>, Vec<&'a V>) {
+    let (new, old): (Vec<_>, Vec<_>) =
+        changed.into_iter().partition(|(_, change)| *change == Change::Inserted);
+    let bare = |rows: Vec<(&'a V, Change)>| rows.into_iter().map(|(row, _)| row).collect();
+    (bare(new), bare(old))
+}
+
+fn accounts(state: &State, steps: &mut Vec<Step<'static>>) {
+    let (new, old): (Vec<&Account>, Vec<&Account>) = split(state.accounts.changed());
+    let money = |step: Step<'static>, rows: &[&Account]| {
+        step.with(column!(rows, row => row.balance.minor()))
+            .with(column!(rows, row => row.last_entry.map(crate::LedgerEntryId::get)))
+            .with(column!(rows, row => row.last_order.map(crate::OrderId::get)))
+            .changing(rows.len())
+    };
+    if !new.is_empty() {
+        let sql = "INSERT INTO customers
+                   (id, name, role, created_at, balance, last_entry, last_order)
+                   SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[],
+                                        $5::bigint[], $6::bigint[], $7::bigint[])";
+        let step = Step::new(sql)
+            .with(column!(new, row => row.customer.id.get()))
+            .with(column!(new, row => row.customer.name.clone()))
+            .with(column!(new, row => row.customer.role.word()))
+            .with(column!(new, row => row.customer.created_at.unix()));
+        steps.push(money(step, &new));
+    }
+    if !old.is_empty() {
+        let sql = "UPDATE customers SET balance = new.balance, last_entry = new.last_entry,
+                                        last_order = new.last_order
+                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+                        AS new (id, balance, last_entry, last_order)
+                   WHERE customers.id = new.id AND customers.id = ANY($1)";
+        let step = Step::new(sql).with(column!(old, row => row.customer.id.get()));
+        steps.push(money(step, &old));
+    }
+}
+
+fn products(state: &State, steps: &mut Vec<Step<'static>>) {
+    let (new, old): (Vec<&Product>, Vec<&Product>) = split(state.products.changed());
+    let values = "unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])";
+    let with = |sql: String, rows: &[&Product]| {
+        Step::new(sql)
+            .with(column!(rows, row => row.id.get()))
+            .with(column!(rows, row => row.name.clone()))
+            .with(column!(rows, row => row.price.minor()))
+            .with(column!(rows, row => row.stock))
+            .with(column!(rows, row => row.status.word()))
+            .changing(rows.len())
+    };
+    if !new.is_empty() {
+        let sql = "INSERT INTO products (id, name, price, stock, status) SELECT * FROM";
+        steps.push(with(format!("{sql} {values}"), &new));
+    }
+    if !old.is_empty() {
+        let sql = format!(
+            "UPDATE products SET name = new.name, price = new.price, stock = new.stock,
+                                 status = new.status
+             FROM {values} AS new (id, name, price, stock, status)
+             WHERE products.id = new.id AND products.id = ANY($1)"
+        );
+        steps.push(with(sql, &old));
+    }
+}
+
+fn stock_movements(state: &State, steps: &mut Vec<Step<'static>>) {
+    let rows = &state.stock_movements;
+    if rows.is_empty() {
+        return;
+    }
+    let sql = "INSERT INTO stock_movements (id, product_id, delta, reason, created_at)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[],
+                                    $5::bigint[])";
+    steps.push(
+        Step::new(sql)
+            .with(column!(rows, row => row.id.get()))
+            .with(column!(rows, row => row.product_id.get()))
+            .with(column!(rows, row => row.delta))
+            .with(column!(rows, row => row.reason.clone()))
+            .with(column!(rows, row => row.created_at.unix())),
+    );
+}
+
+fn coupons(state: &State, steps: &mut Vec<Step<'static>>) {
+    let (new, old): (Vec<&Coupon>, Vec<&Coupon>) = split(state.coupons.changed());
+    steps.extend(new.into_iter().map(insert_coupon));
+    if !old.is_empty() {
+        let sql = "UPDATE coupons SET issued = new.issued
+                   FROM unnest($1::bigint[], $2::bigint[]) AS new (id, issued)
+                   WHERE coupons.id = new.id AND coupons.id = ANY($1)";
+        steps.push(
+            Step::new(sql)
+                .with(column!(old, row => row.id.get()))
+                .with(column!(old, row => row.issued))
+                .changing(old.len()),
+        );
+    }
+}
+
+fn insert_coupon(coupon: &Coupon) -> Step<'static> {
+    let (amount, percent, max_amount) = match coupon.discount {
+        Discount::Fixed { amount } => (Some(amount), None, None),
+        Discount::Percent { percent, max_amount } => (None, Some(percent), max_amount),
+    };
+    let sql = "INSERT INTO coupons (id, name, amount, percent, max_amount, min_order_amount,
+                                    quantity, issued, valid_from, valid_until)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    Step::new(sql)
+        .with(coupon.id.get())
+        .with(coupon.name.clone())
+        .with(amount.map(Money::minor))
+        .with(percent)
+        .with(max_amount.map(Money::minor))
+        .with(coupon.min_order_amount.map(Money::minor))
+        .with(coupon.quantity)
+        .with(coupon.issued)
+        .with(coupon.valid_from.unix())
+        .with(coupon.valid_until.map(crate::Timestamp::unix))
+}
+
+/// Orders name the coupons they use and coupons the orders that use them: new coupons come first and
+/// without their order, then orders, then what uses which coupon.
+fn orders(state: &State, steps: &mut Vec<Step<'static>>) {
+    let (claimed, handed): (Vec<&OwnedCoupon>, Vec<&OwnedCoupon>) =
+        split(state.owned_coupons.changed());
+    if !claimed.is_empty() {
+        let sql = "INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, claimed_at)
+                   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
+                                        $5::bigint[])";
+        steps.push(
+            Step::new(sql)
+                .with(column!(claimed, row => row.id.get()))
+                .with(column!(claimed, row => row.coupon_id.get()))
+                .with(column!(claimed, row => row.customer_id.get()))
+                .with(column!(claimed, row => row.rank))
+                .with(column!(claimed, row => row.claimed_at.unix())),
+        );
+    }
+    let (new, old): (Vec<&Order>, Vec<&Order>) = split(state.orders.changed());
+    if !new.is_empty() {
+        steps.push(insert_orders(&new));
+        steps.push(insert_lines(&new));
+    }
+    if !old.is_empty() {
+        steps.push(update_orders(&old));
+    }
+    let used = claimed.into_iter().filter(|owned| owned.order_id.is_some());
+    let handed: Vec<&OwnedCoupon> = handed.into_iter().chain(used).collect();
+    if !handed.is_empty() {
+        let sql = "UPDATE owned_coupons SET order_id = new.order_id
+                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+                        AS new (id, customer_id, order_id)
+                   WHERE owned_coupons.id = new.id AND owned_coupons.customer_id = new.customer_id
+                     AND owned_coupons.id = ANY($1)";
+        steps.push(
+            Step::new(sql)
+                .with(column!(handed, row => row.id.get()))
+                .with(column!(handed, row => row.customer_id.get()))
+                .with(column!(handed, row => row.order_id.map(crate::OrderId::get)))
+                .changing(handed.len()),
+        );
+    }
+}
+
+fn insert_orders(rows: &[&Order]) -> Step<'static> {
+    let sql = "INSERT INTO orders (id, customer_id, reference, status, subtotal, discount, total,
+                                   paid, refunded, owned_coupon_id, created_at, expires_at, paid_at,
+                                   cancelled_at, previous)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
+                                    $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+                                    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+                                    $13::bigint[], $14::bigint[], $15::bigint[])";
+    Step::new(sql)
+        .with(column!(rows, row => row.id.get()))
+        .with(column!(rows, row => row.customer_id.get()))
+        .with(column!(rows, row => row.reference.clone()))
+        .with(column!(rows, row => row.status.word()))
+        .with(column!(rows, row => row.subtotal.minor()))
+        .with(column!(rows, row => row.discount.minor()))
+        .with(column!(rows, row => row.total.minor()))
+        .with(column!(rows, row => paid_and_refunded(row).0.minor()))
+        .with(column!(rows, row => paid_and_refunded(row).1.minor()))
+        .with(column!(rows, row => row.owned_coupon_id.map(crate::OwnedCouponId::get)))
+        .with(column!(rows, row => row.created_at.unix()))
+        .with(column!(rows, row => row.expires_at.map(crate::Timestamp::unix)))
+        .with(column!(rows, row => row.paid_at.map(crate::Timestamp::unix)))
+        .with(column!(rows, row => row.cancelled_at.map(crate::Timestamp::unix)))
+        .with(column!(rows, row => row.previous.map(crate::OrderId::get)))
+        .changing(rows.len())
+}
+
+fn insert_lines(orders: &[&Order]) -> Step<'static> {
+    let lines: Vec<_> = orders
+        .iter()
+        .flat_map(|order| (0_i64..).zip(&order.lines).map(|(place, line)| (*order, place, line)))
+        .collect();
+    let sql = "INSERT INTO order_lines (order_id, position, customer_id, product_id, name,
+                                        unit_price, quantity)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
+                                    $5::text[], $6::bigint[], $7::bigint[])";
+    Step::new(sql)
+        .with(column!(lines, (order, ..) => order.id.get()))
+        .with(column!(lines, (_, place, _) => *place))
+        .with(column!(lines, (order, ..) => order.customer_id.get()))
+        .with(column!(lines, (.., line) => line.product_id.get()))
+        .with(column!(lines, (.., line) => line.name.clone()))
+        .with(column!(lines, (.., line) => line.unit_price.minor()))
+        .with(column!(lines, (.., line) => line.quantity))
+        .changing(lines.len())
+}
+
+fn update_orders(rows: &[&Order]) -> Step<'static> {
+    let sql = "UPDATE orders SET status = new.status, paid = new.paid, refunded = new.refunded,
+                                 paid_at = new.paid_at, cancelled_at = new.cancelled_at
+               FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[],
+                           $6::bigint[], $7::bigint[])
+                    AS new (id, customer_id, status, paid, refunded, paid_at, cancelled_at)
+               WHERE orders.id = new.id AND orders.customer_id = new.customer_id
+                     AND orders.id = ANY($1)";
+    Step::new(sql)
+        .with(column!(rows, row => row.id.get()))
+        .with(column!(rows, row => row.customer_id.get()))
+        .with(column!(rows, row => row.status.word()))
+        .with(column!(rows, row => paid_and_refunded(row).0.minor()))
+        .with(column!(rows, row => paid_and_refunded(row).1.minor()))
+        .with(column!(rows, row => row.paid_at.map(crate::Timestamp::unix)))
+        .with(column!(rows, row => row.cancelled_at.map(crate::Timestamp::unix)))
+        .changing(rows.len())
+}
+
+fn charges(state: &State, steps: &mut Vec<Step<'static>>) {
+    let rows = &state.charges;
+    if rows.is_empty() {
+        return;
+    }
+    let sql = "INSERT INTO charges (id, customer_id, amount, status, created_at)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[],
+                                    $5::bigint[])";
+    steps.push(
+        Step::new(sql)
+            .with(column!(rows, row => row.id.get()))
+            .with(column!(rows, row => row.customer_id.get()))
+            .with(column!(rows, row => row.amount.minor()))
+            .with(column!(rows, row => row.status.word()))
+            .with(column!(rows, row => row.created_at.unix())),
+    );
+}
+
+fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
+    let rows = &state.ledger;
+    if rows.is_empty() {
+        return;
+    }
+    let sql =
+        "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id,
+                                   note, created_at, previous)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[],
+                                    $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+                                    $9::bigint[], $10::bigint[])";
+    steps.push(
+        Step::new(sql)
+            .with(column!(rows, row => row.id.get()))
+            .with(column!(rows, row => row.customer_id.get()))
+            .with(column!(rows, row => row.kind.word()))
+            .with(column!(rows, row => row.amount.minor()))
+            .with(column!(rows, row => row.balance_after.minor()))
+            .with(column!(rows, row => row.order_id.map(crate::OrderId::get)))
+            .with(column!(rows, row => row.charge_id.map(crate::ChargeId::get)))
+            .with(column!(rows, row => row.note.clone()))
+            .with(column!(rows, row => row.created_at.unix()))
+            .with(column!(rows, row => row.previous.map(crate::LedgerEntryId::get))),
+    );
+}
+
+/// An event comes from an order that is in hand, which knows its customer; where orders are not, as in a
+/// copy, the order's row is asked.
+fn events(state: &State, steps: &mut Vec<Step<'static>>) {
+    let rows = &state.events;
+    if rows.is_empty() {
+        return;
+    }
+    let in_hand = rows.iter().all(|row| state.orders.is_loaded(row.order_id));
+    let customer = |order| state.orders.get(order).map(|order| order.customer_id.get());
+    let customers: Option<Vec<i64>> =
+        if in_hand { rows.iter().map(|row| customer(row.order_id)).collect() } else { None };
+    let values = "unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[]";
+    let named = "AS new (id, kind, order_id, trace, created_at";
+    let from = if customers.is_some() {
+        format!("new.customer_id FROM {values}, $6::bigint[]) {named}, customer_id)")
+    } else {
+        format!(
+            "orders.customer_id FROM {values}) {named}) JOIN orders ON orders.id = order_id
+             WHERE orders.id = ANY($3)"
+        )
+    };
+    let step = Step::new(format!(
+        "INSERT INTO events (id, kind, order_id, trace, created_at, customer_id)
+         SELECT new.id, new.kind, new.order_id, new.trace, new.created_at, {from}"
+    ));
+    let step = step
+        .with(column!(rows, row => row.id.get()))
+        .with(column!(rows, row => row.kind.word()))
+        .with(column!(rows, row => row.order_id.get()))
+        .with(column!(rows, row => row.trace.clone()))
+        .with(column!(rows, row => row.created_at.unix()))
+        .changing(rows.len());
+    steps.push(match customers {
+        Some(customers) => step.with(customers),
+        None => step,
+    });
+}
+
+fn carts(state: &State, steps: &mut Vec<Step<'static>>) {
+    let changed = state.carts.changed();
+    if changed.is_empty() {
+        return;
+    }
+    let customers = column!(changed, ((customer, _), _) => customer.get());
+    let sql = "DELETE FROM cart_lines WHERE customer_id = ANY($1::bigint[])";
+    steps.push(Step::new(sql).with(customers));
+    let lines: Vec<_> = changed
+        .iter()
+        .flat_map(|((customer, lines), _)| lines.iter().map(move |line| (customer, line)))
+        .collect();
+    if lines.is_empty() {
+        return;
+    }
+    let sql = "INSERT INTO cart_lines (customer_id, product_id, quantity)
+               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])";
+    steps.push(
+        Step::new(sql)
+            .with(column!(lines, (customer, _) => customer.get()))
+            .with(column!(lines, (_, (product, _)) => product.get()))
+            .with(column!(lines, (_, (_, quantity)) => **quantity)),
+    );
+}
+
+fn keys(state: &State, steps: &mut Vec<Step<'static>>) -> Result<(), StoreError> {
+    let rows = state.new_keys();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let answers = rows.iter().map(|(.., record)| serde_json::to_string(&record.answer));
+    let answers: Result<Vec<String>, _> = answers.collect();
+    let sql = "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at)
+               SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[],
+                                    $5::bigint[])";
+    steps.push(
+        Step::new(sql)
+            .with(column!(rows, (key, ..) => key.as_str().to_owned()))
+            .with(column!(rows, (_, owner, _) => owner.get()))
+            .with(column!(rows, (.., record) => record.fingerprint))
+            .with(answers.map_err(|error| StoreError::Unsound(error.to_string()))?)
+            .with(column!(rows, (.., record) => record.created_at.unix())),
+    );
+    Ok(())
+}

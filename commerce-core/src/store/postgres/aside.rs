@@ -1,0 +1,46 @@
+//! A store beside the one of a database, in a schema of its own: to be measured and thrown away.
+
+use super::PostgresStore;
+use super::connection::Role;
+use super::place::Place;
+use super::pool::Opener;
+use crate::{Currency, StoreError};
+
+impl PostgresStore {
+    /// A new and empty store on the server of that URL, in a new schema of the database. It stays until
+    /// [`PostgresStore::remove_aside`] removes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`], and when the schema is there already or may not be made.
+    pub fn create_aside(url: &str, schema: &str, currency: Currency) -> Result<Self, StoreError> {
+        let mut place = run(url, &format!("CREATE SCHEMA {}", quoted(schema)))?;
+        let before = place.config.get_options().unwrap_or_default();
+        let options = format!("{before} -c search_path={}", quoted(schema));
+        place.config.options(options.trim_start());
+        Self::opened_by(Opener::new(place), Some(currency))
+    }
+
+    /// Removes a schema and all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`], and when it is in use.
+    pub fn remove_aside(url: &str, schema: &str) -> Result<(), StoreError> {
+        run(url, &format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(schema))).map(drop)
+    }
+}
+
+fn run(url: &str, sql: &str) -> Result<Place, StoreError> {
+    let place = Place::at(url)?;
+    let opener = Opener::new(place.clone());
+    let ran = opener.open(Role::Reader).and_then(|mut connection| connection.run(sql));
+    ran.map(|()| place).map_err(|failure| failure.error)
+}
+
+/// The name as an identifier: of anything but small letters, digits and `_` nothing stays.
+fn quoted(name: &str) -> String {
+    let plain =
+        |letter: &char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || *letter == '_';
+    format!("\"{}\"", name.chars().filter(plain).collect::<String>())
+}

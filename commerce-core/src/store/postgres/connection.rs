@@ -1,0 +1,241 @@
+//! One connection: what is said on it, in as few round trips as can be, and what came of it.
+//!
+//! Statements are prepared once for each connection and sent one after the other without waiting between
+//! them, so that a load of ten tables costs one trip to the server and back. The driver waits on a runtime
+//! of the connection's own, which runs only while something is asked.
+
+use super::error::Failure;
+use super::place::Place;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Writer,
+    Reader,
+}
+
+impl Role {
+    /// Every setting that correctness or a bound on waiting rests on. Those that a relative of PostgreSQL
+    /// does not know are left out.
+    fn settings(self) -> [(&'static str, &'static str); 10] {
+        let (statement, idle, nested) = match self {
+            // A writer that stops in its transaction keeps everybody waiting.
+            Self::Writer => ("5s", "5s", "off"),
+            // An audit reads for long, and thinks between its reads.
+            Self::Reader => ("30s", "60s", "on"),
+        };
+        [
+            ("statement_timeout", statement),
+            ("idle_in_transaction_session_timeout", idle),
+            ("lock_timeout", "2s"),
+            ("synchronous_commit", "on"),
+            // Every statement finds its rows by key, whatever the server has counted so far: a plan made
+            // while a table was small would read all of it once it is big. For the same reason a set that
+            // is joined to a table stands in the table's own condition too, or before a LATERAL with an
+            // OFFSET, which is not turned around.
+            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_seqscan", "off"),
+            ("enable_nestloop", nested),
+            ("enable_mergejoin", "off"),
+            ("enable_bitmapscan", "off"),
+            ("jit", "off"),
+        ]
+    }
+
+    /// How long an answer is waited for, whatever the server says of timeouts: it may be gone.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Writer => Duration::from_secs(10),
+            Self::Reader => Duration::from_secs(40),
+        }
+    }
+}
+
+/// A statement with its parameters.
+pub(super) struct Step<'a> {
+    sql: Cow<'static, str>,
+    parameters: Vec<Box<dyn ToSql + Sync + 'a>>,
+    /// How many rows it must change.
+    changes: Option<usize>,
+    /// It is said a few times only, and not kept.
+    unprepared: bool,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
+        Self { sql: sql.into(), parameters: Vec::new(), changes: None, unprepared: false }
+    }
+
+    pub(super) fn with(mut self, parameter: impl ToSql + Sync + 'a) -> Self {
+        self.parameters.push(Box::new(parameter));
+        self
+    }
+
+    /// It means something else each time, as what reads from a cursor does.
+    pub(super) fn unprepared(mut self) -> Self {
+        self.unprepared = true;
+        self
+    }
+
+    /// A guard: it must change so many rows, no more and no less.
+    pub(super) fn changing(mut self, rows: usize) -> Self {
+        self.changes = Some(rows);
+        self
+    }
+}
+
+pub(super) struct Connection {
+    client: Client,
+    statements: HashMap<String, Statement>,
+    patience: Duration,
+    /// Something was lost on the way: nobody knows what the server still has to say.
+    lost: bool,
+    // Dropped last: the driver's task lives in it.
+    runtime: Runtime,
+}
+
+impl Connection {
+    pub(super) fn open(place: &Place, role: Role) -> Result<Self, Failure> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::local(&error))?;
+        let connecting = async {
+            let (client, connection) = place.config.connect(place.tls.clone()).await?;
+            // What ends it is told to whoever asks something next.
+            tokio::spawn(async { drop(connection.await) });
+            Ok(client)
+        };
+        let connected =
+            runtime.block_on(async { tokio::time::timeout(role.patience(), connecting).await });
+        let client = connected.map_err(|_| Failure::silent())?.map_err(|e| Failure::of(&e))?;
+        let (statements, patience) = (HashMap::new(), role.patience());
+        let mut connection = Self { client, statements, patience, lost: false, runtime };
+        let (names, values): (Vec<_>, Vec<_>) = role.settings().into_iter().unzip();
+        // A commit that does not wait for the disk is none; one that waits for standbys may stay so.
+        let set = "SELECT set_config(known.name, wanted.value, false)
+                   FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
+                   JOIN pg_settings AS known ON known.name = wanted.name
+                   WHERE known.name <> 'synchronous_commit' OR known.setting = 'off'";
+        connection.ask(&[Step::new(set).with(names).with(values)])?;
+        Ok(connection)
+    }
+
+    /// Whether it is of no use any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost || self.client.is_closed()
+    }
+
+    /// Lets nobody use it again.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// Says all of these in one go, and gives the rows that each answered. The first that failed is told.
+    pub(super) fn ask(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, Failure> {
+        let Self { client, statements, runtime, .. } = self;
+        let asking = async {
+            prepare(client, statements, steps).await?;
+            answers(client, statements, steps).await
+        };
+        let patience = self.patience;
+        let answered = runtime.block_on(async { tokio::time::timeout(patience, asking).await });
+        let answered = answered.unwrap_or_else(|_| Err(Failure::silent()));
+        if let Err(failure) = &answered {
+            self.lost |= failure.lost;
+        }
+        answered
+    }
+
+    /// Runs statements that have no parameters, of which none is kept.
+    pub(super) fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        let running = self.runtime.block_on(async {
+            tokio::time::timeout(self.patience, self.client.batch_execute(sql)).await
+        });
+        let ran = running
+            .map_err(|_| Failure::silent())
+            .and_then(|ran| ran.map_err(|error| Failure::of(&error)));
+        if let Err(failure) = &ran {
+            self.lost |= failure.lost;
+        }
+        ran
+    }
+}
+
+async fn prepare(
+    client: &Client,
+    statements: &mut HashMap<String, Statement>,
+    steps: &[Step<'_>],
+) -> Result<(), Failure> {
+    let kept = steps.iter().filter(|step| !step.unprepared).map(|step| &*step.sql);
+    let missing = kept.filter(|sql| !statements.contains_key(*sql));
+    let missing: Vec<&str> = missing.collect();
+    let prepared = in_order(missing.iter().map(|sql| client.prepare(sql))).await;
+    for (sql, statement) in missing.into_iter().zip(prepared) {
+        statements.insert(sql.to_owned(), statement.map_err(|error| Failure::of(&error))?);
+    }
+    Ok(())
+}
+
+async fn answers(
+    client: &Client,
+    statements: &HashMap<String, Statement>,
+    steps: &[Step<'_>],
+) -> Result<Vec<Vec<Row>>, Failure> {
+    let answers = in_order(steps.iter().map(|step| answer(client, statements, step))).await;
+    answers
+        .into_iter()
+        .enumerate()
+        .map(|(place, answer)| answer.map_err(|failure| failure.at(place)))
+        .collect()
+}
+
+async fn answer(
+    client: &Client,
+    statements: &HashMap<String, Statement>,
+    step: &Step<'_>,
+) -> Result<Vec<Row>, Failure> {
+    if step.unprepared {
+        return client.query(&*step.sql, &[]).await.map_err(|error| Failure::of(&error));
+    }
+    let Some(statement) = statements.get(&*step.sql) else { return Err(Failure::silent()) };
+    let parameters: Vec<&(dyn ToSql + Sync)> =
+        step.parameters.iter().map(|parameter| -> &(dyn ToSql + Sync) { &**parameter }).collect();
+    let failed = |error: Error| Failure::of(&error);
+    let Some(wanted) = step.changes else {
+        return client.query(statement, &parameters).await.map_err(failed);
+    };
+    let changed = client.execute(statement, &parameters).await.map_err(failed)?;
+    if usize::try_from(changed).is_ok_and(|changed| changed == wanted) {
+        return Ok(Vec::new());
+    }
+    Err(Failure::guard(format!("{wanted} rows were to change and {changed} did: {}", step.sql)))
+}
+
+/// Drives futures together, each for the first time in the order given: that is the order in which they
+/// are sent.
+async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut running: Vec<(Pin<Box<_>>, Option<T>)> =
+        futures.map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|context| {
+        let mut all = true;
+        for (future, output) in &mut running {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(ready) => *output = Some(ready),
+                    Poll::Pending => all = false,
+                }
+            }
+        }
+        if all { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, output)| output).collect()
+}

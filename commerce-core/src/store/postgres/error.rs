@@ -1,0 +1,144 @@
+//! What the server's codes mean to a caller. Messages are for people; only codes are looked at.
+
+use crate::StoreError;
+use std::error::Error as _;
+use tokio_postgres::Error;
+
+/// What went wrong, and whether the connection is of any use after it.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) error: StoreError,
+    /// The connection, or the server behind it, is gone.
+    pub(super) lost: bool,
+    /// The server itself refused a statement: it says so, and nothing after it in the transaction counts.
+    pub(super) refused: bool,
+    /// Which of the statements that were sent together.
+    pub(super) place: usize,
+}
+
+impl Failure {
+    /// No answer came, and none will be waited for.
+    pub(super) fn silent() -> Self {
+        Self::gone("the server does not answer".to_owned())
+    }
+
+    fn gone(text: String) -> Self {
+        Self { error: StoreError::Unavailable(text), lost: true, refused: false, place: 0 }
+    }
+
+    /// Something of this machine failed.
+    pub(super) fn local(error: &std::io::Error) -> Self {
+        Self::gone(error.to_string())
+    }
+
+    /// A guard of this store's own fired.
+    pub(super) fn guard(text: String) -> Self {
+        Self { error: StoreError::Guard(text), lost: false, refused: true, place: 0 }
+    }
+
+    pub(super) fn of(error: &Error) -> Self {
+        let Some(refusal) = error.as_db_error() else {
+            // The driver says "error connecting" and keeps the reason behind it.
+            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            return Self::gone(reason);
+        };
+        let code = refusal.code().code();
+        let text = format!("{} ({code})", refusal.message());
+        let lost = is_lost(code);
+        Self { error: meaning(code, text), lost, refused: true, place: 0 }
+    }
+
+    pub(super) fn at(self, place: usize) -> Self {
+        Self { place, ..self }
+    }
+
+    /// What it means before `COMMIT` was sent: nothing has happened, and who waits may wait on while the
+    /// server comes back.
+    pub(super) fn before_commit(self) -> StoreError {
+        if self.lost { StoreError::Busy } else { self.error }
+    }
+
+    /// What it means of a transaction whose `COMMIT` was the statement at `commit`.
+    pub(super) fn of_commit(self, commit: usize) -> StoreError {
+        let decided = matches!(self.error, StoreError::Guard(_) | StoreError::Busy) && !self.lost;
+        // A statement before it was refused: then the server has turned the commit into a rollback.
+        if self.refused && (decided || self.place < commit && !self.lost) {
+            return self.error;
+        }
+        StoreError::Unknown(self.error.to_string())
+    }
+}
+
+/// Whether the server ends the connection with that code, or is one that cannot be written to any more.
+fn is_lost(code: &str) -> bool {
+    // 25006: a standby that was a primary. 25P03: stood still in a transaction. 0A000: the tables have
+    // changed under a prepared statement, which a new connection prepares anew.
+    code.starts_with("08") || code.starts_with("57P") || ["25006", "25P03", "0A000"].contains(&code)
+}
+
+fn meaning(code: &str, text: String) -> StoreError {
+    match code {
+        // Serialization failure, deadlock, a lock or a statement that took too long, no connection left,
+        // shutting down or starting, a standby.
+        "40001" | "40P01" | "55P03" | "57014" | "53300" | "57P01" | "57P02" | "57P03" | "25006"
+        | "25P03" => StoreError::Busy,
+        "53100" => StoreError::Full(text),
+        "XX001" | "XX002" => StoreError::Unsound(text),
+        code if code.starts_with("23") || code.starts_with("22") => StoreError::Guard(text),
+        code if code.starts_with("08") => StoreError::Busy,
+        _ => StoreError::Unavailable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    fn name(error: &StoreError) -> &'static str {
+        match error {
+            StoreError::Busy => "busy",
+            StoreError::Full(_) => "full",
+            StoreError::Unavailable(_) => "unavailable",
+            StoreError::Unsound(_) => "unsound",
+            StoreError::Guard(_) => "guard",
+            StoreError::Unknown(_) => "unknown",
+        }
+    }
+
+    /// What each code becomes: before `COMMIT` was sent; said of a statement sent together with it; said of
+    /// `COMMIT` itself.
+    #[rstest]
+    #[case::serialization("40001", ["busy", "busy", "busy"])]
+    #[case::deadlock("40P01", ["busy", "busy", "busy"])]
+    #[case::lock_timeout("55P03", ["busy", "busy", "busy"])]
+    #[case::statement_timeout("57014", ["busy", "busy", "busy"])]
+    #[case::terminated("57P01", ["busy", "unknown", "unknown"])]
+    #[case::crashed("57P02", ["busy", "unknown", "unknown"])]
+    #[case::starting("57P03", ["busy", "unknown", "unknown"])]
+    #[case::connection("08006", ["busy", "unknown", "unknown"])]
+    #[case::standby("25006", ["busy", "unknown", "unknown"])]
+    #[case::stood_still("25P03", ["busy", "unknown", "unknown"])]
+    #[case::check("23514", ["guard", "guard", "guard"])]
+    #[case::foreign_key("23503", ["guard", "guard", "guard"])]
+    #[case::out_of_range("22003", ["guard", "guard", "guard"])]
+    #[case::disk_full("53100", ["full", "full", "unknown"])]
+    #[case::password("28P01", ["unavailable", "unavailable", "unknown"])]
+    #[case::damaged("XX001", ["unsound", "unsound", "unknown"])]
+    fn codes(#[case] code: &str, #[case] becomes: [&str; 3]) {
+        let failure = |place| Failure {
+            error: meaning(code, String::new()),
+            lost: is_lost(code),
+            refused: true,
+            place,
+        };
+        let found = [failure(0).before_commit(), failure(0).of_commit(1), failure(1).of_commit(1)];
+        assert_eq!(found.each_ref().map(name), becomes);
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_is_busy_before_and_unknown_after_commit() {
+        assert_eq!(name(&Failure::silent().before_commit()), "busy");
+        assert_eq!(name(&Failure::silent().of_commit(0)), "unknown");
+    }
+}

@@ -1,0 +1,261 @@
+//! Loading what a batch may touch: each kind as a set, all kinds in one round trip, and the lines of
+//! overdue orders, which are few, in a second one.
+
+use super::connection::Step;
+use super::{access, rows};
+use crate::limits::EXPIRY_BATCH;
+use crate::state::{Needs, NextIds, Rows, State};
+use crate::store::rows::{ACCOUNT, COUPON, ORDER, OWNED_COUPON, PRODUCT, get, key_record};
+use crate::{CartLines, CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use tokio_postgres::Row;
+
+/// Says statements in one go, and gives what each answered.
+pub(super) type Ask<'a> = &'a mut dyn FnMut(Vec<Step<'_>>) -> Result<Vec<Vec<Row>>, StoreError>;
+
+/// Puts what a statement answered into the state.
+type Take<'a> = Box<dyn FnOnce(Vec<Row>, &mut State) -> Result<(), StoreError> + 'a>;
+
+/// Statements, each with what is done with its answer.
+#[derive(Default)]
+pub(super) struct Questions<'a> {
+    steps: Vec<Step<'a>>,
+    takes: Vec<Take<'a>>,
+}
+
+impl<'a> Questions<'a> {
+    pub(super) fn add(
+        &mut self,
+        step: Step<'a>,
+        take: impl FnOnce(Vec<Row>, &mut State) -> Result<(), StoreError> + 'a,
+    ) {
+        self.steps.push(step);
+        self.takes.push(Box::new(take));
+    }
+
+    fn ask(self, ask: Ask<'_>, state: &mut State) -> Result<(), StoreError> {
+        let answers = ask(self.steps)?;
+        self.takes.into_iter().zip(answers).try_for_each(|(take, rows)| take(rows, state))
+    }
+}
+
+pub(super) fn load(ask: Ask<'_>, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    let mut questions = Questions::default();
+    by_ids(&mut questions, needs);
+    carts(&mut questions, needs);
+    claims(&mut questions, needs);
+    keys(&mut questions, needs);
+    access::load(&mut questions, needs);
+    orders(&mut questions, needs);
+    if let Some(now) = needs.due_orders {
+        due_orders(&mut questions, now);
+    }
+    if needs.ids {
+        questions.add(next_ids(), |rows, state| {
+            state.ids = rows.first().map(read_ids).transpose()?;
+            Ok(())
+        });
+    }
+    questions.ask(ask, state)?;
+    if needs.due_orders.is_some() {
+        lines_of_due_orders(ask, state)?;
+    }
+    Ok(())
+}
+
+fn by_ids<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    let ids = |ids: Vec<i64>, table: &str, columns: &str| {
+        let sql = format!("SELECT {columns} FROM {table} WHERE id = ANY($1::bigint[])");
+        Step::new(sql).with(ids)
+    };
+    if !needs.accounts.is_empty() {
+        let wanted = needs.accounts.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "customers", ACCOUNT), |rows, state| {
+            found(&needs.accounts, rows, &mut state.accounts, rows::account, |row| row.customer.id)
+        });
+    }
+    if !needs.products.is_empty() {
+        let wanted = needs.products.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "products", PRODUCT), |rows, state| {
+            found(&needs.products, rows, &mut state.products, rows::product, |row| row.id)
+        });
+    }
+    if !needs.coupons.is_empty() {
+        let wanted = needs.coupons.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "coupons", COUPON), |rows, state| {
+            found(&needs.coupons, rows, &mut state.coupons, rows::coupon, |row| row.id)
+        });
+    }
+    if !needs.owned_coupons.is_empty() {
+        let wanted = needs.owned_coupons.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "owned_coupons", OWNED_COUPON), |rows, state| {
+            let (wanted, into) = (&needs.owned_coupons, &mut state.owned_coupons);
+            found(wanted, rows, into, rows::owned_coupon, |row| row.id)
+        });
+    }
+}
+
+/// Takes in the rows that were found, and that there are none for the other keys.
+fn found<K: Copy + Ord + Hash, V>(
+    wanted: &BTreeSet<K>,
+    rows: Vec<Row>,
+    into: &mut Rows<K, V>,
+    read: fn(&Row) -> Result<V, StoreError>,
+    key: fn(&V) -> K,
+) -> Result<(), StoreError> {
+    for row in rows {
+        let value = read(&row)?;
+        into.loaded(key(&value), Some(value));
+    }
+    for key in wanted {
+        into.loaded(*key, None);
+    }
+    Ok(())
+}
+
+fn carts<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    if needs.carts.is_empty() {
+        return;
+    }
+    let customers: Vec<i64> = needs.carts.iter().map(|id| id.get()).collect();
+    let sql = "SELECT customer_id, product_id, quantity FROM cart_lines
+               WHERE customer_id = ANY($1::bigint[])";
+    questions.add(Step::new(sql).with(customers), |rows, state| {
+        let mut carts: HashMap<CustomerId, CartLines> = HashMap::new();
+        for row in &rows {
+            carts.entry(get(row, 0)?).or_default().insert(get(row, 1)?, get(row, 2)?);
+        }
+        for customer in &needs.carts {
+            let lines = carts.remove(customer).unwrap_or_default();
+            state.carts.loaded(*customer, Some((*customer, lines)));
+        }
+        Ok(())
+    });
+}
+
+fn claims<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    if needs.claims.is_empty() {
+        return;
+    }
+    let (coupons, customers): (Vec<i64>, Vec<i64>) =
+        needs.claims.iter().map(|(coupon, customer)| (coupon.get(), customer.get())).unzip();
+    let sql = format!(
+        "SELECT {OWNED_COUPON} FROM unnest($1::bigint[], $2::bigint[]) AS wanted (coupon, customer)
+         CROSS JOIN LATERAL (
+             SELECT * FROM owned_coupons WHERE coupon_id = coupon AND customer_id = customer OFFSET 0
+         ) AS owned"
+    );
+    questions.add(Step::new(sql).with(coupons).with(customers), |rows, state| {
+        for row in &rows {
+            let owned: OwnedCoupon = rows::owned_coupon(row)?;
+            state.claims.loaded((owned.coupon_id, owned.customer_id), Some(owned.id));
+            state.owned_coupons.loaded(owned.id, Some(owned));
+        }
+        for claim in &needs.claims {
+            state.claims.loaded(*claim, None);
+        }
+        Ok(())
+    });
+}
+
+fn keys<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    if needs.keys.is_empty() {
+        return;
+    }
+    let (keys, owners): (Vec<&str>, Vec<i64>) =
+        needs.keys.iter().map(|(key, owner)| (key.as_str(), owner.get())).unzip();
+    let sql = "SELECT known.* FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
+               CROSS JOIN LATERAL (
+                   SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
+                   WHERE key = wanted.key AND owner = wanted.owner OFFSET 0
+               ) AS known";
+    questions.add(Step::new(sql).with(keys).with(owners), |rows, state| {
+        for row in &rows {
+            let (key, owner): (Key, CustomerId) = (get(row, 0)?, get(row, 1)?);
+            state.key_loaded(key, owner, Some(key_record(row, 2)?));
+        }
+        for (key, owner) in &needs.keys {
+            state.key_loaded(key.clone(), *owner, None);
+        }
+        Ok(())
+    });
+}
+
+fn orders<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    if needs.orders.is_empty() {
+        return;
+    }
+    let ids: Vec<i64> = needs.orders.iter().map(|id| id.get()).collect();
+    let sql = format!("SELECT {ORDER} FROM orders WHERE id = ANY($1::bigint[])");
+    questions.add(Step::new(sql).with(ids.clone()), |rows, state| {
+        found(&needs.orders, rows, &mut state.orders, rows::order, |row| row.id)
+    });
+    questions.add(Step::new(rows::select_lines()).with(ids), |rows, state| {
+        rows::lines(&rows, |order, line| {
+            if let Some(order) = state.orders.fill(order) {
+                order.lines.push(line);
+            }
+        })
+    });
+}
+
+fn due_orders(questions: &mut Questions<'_>, now: Timestamp) {
+    let sql = format!(
+        "SELECT {ORDER} FROM orders WHERE status = 'pending' AND expires_at <= $1
+         ORDER BY expires_at, id LIMIT $2"
+    );
+    let limit = i64::try_from(EXPIRY_BATCH).unwrap_or(i64::MAX);
+    questions.add(Step::new(sql).with(now.unix()).with(limit), |rows, state| {
+        let due: Vec<Order> = rows.iter().map(rows::order).collect::<Result<_, _>>()?;
+        state.due_orders = Some(due.iter().map(|order| order.id).collect());
+        for order in due {
+            state.orders.loaded(order.id, Some(order));
+        }
+        Ok(())
+    });
+}
+
+/// Orders have a line at least: one without has just been loaded, and by its id only.
+fn lines_of_due_orders(ask: Ask<'_>, state: &mut State) -> Result<(), StoreError> {
+    let due = state.due_orders.iter().flatten().copied();
+    let bare = |id: &OrderId| state.orders.get(*id).is_some_and(|order| order.lines.is_empty());
+    let ids: Vec<i64> = due.filter(bare).map(OrderId::get).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let read = ask(vec![Step::new(rows::select_lines()).with(ids)])?;
+    rows::lines(read.first().map_or(&[], Vec::as_slice), |order, line| {
+        if let Some(order) = state.orders.fill(order) {
+            order.lines.push(line);
+        }
+    })
+}
+
+/// Ids go on from the greatest in use. Nothing is ever deleted, and nobody else writes meanwhile, so they
+/// are in the order of commits and have no gaps.
+fn next_ids() -> Step<'static> {
+    Step::new(
+        "SELECT (SELECT max(id) FROM customers), (SELECT max(id) FROM products),
+                (SELECT max(id) FROM coupons), (SELECT max(id) FROM owned_coupons),
+                (SELECT max(id) FROM orders), (SELECT max(id) FROM charges),
+                (SELECT max(id) FROM ledger), (SELECT max(id) FROM stock_movements),
+                (SELECT max(id) FROM events)",
+    )
+}
+
+fn read_ids(row: &Row) -> Result<NextIds, StoreError> {
+    let next =
+        |column| get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1));
+    Ok(NextIds {
+        customer: next(0)?,
+        product: next(1)?,
+        coupon: next(2)?,
+        owned_coupon: next(3)?,
+        order: next(4)?,
+        charge: next(5)?,
+        ledger_entry: next(6)?,
+        stock_movement: next(7)?,
+        event: next(8)?,
+    })
+}

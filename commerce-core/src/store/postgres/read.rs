@@ -1,0 +1,268 @@
+//! Reading: each list by its key, each history backwards along its own chain, in one round trip each.
+
+use super::connection::{Connection, Step};
+use super::error::Failure;
+use super::pool::Pooled;
+use super::{rows, sales, scan};
+use crate::store::rows::{
+    ACCOUNT, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
+};
+use crate::store::sales::levels;
+use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
+use crate::{
+    Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, EventId, EventRow,
+    LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product, ProductId, Role,
+    SessionRow, StoreError, Timestamp, TokenHash,
+};
+use std::cell::{RefCell, RefMut};
+use tokio_postgres::Row;
+
+/// A read transaction on a connection of the pool: repeatable, so that all it reads is of one instant.
+pub(super) struct PostgresSnapshot(RefCell<Pooled>);
+
+impl PostgresSnapshot {
+    pub(super) fn begin(mut connection: Pooled) -> Result<Self, Failure> {
+        // The view is that of the first read, not of BEGIN.
+        connection.ask(&[
+            Step::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            Step::new("SELECT id FROM store WHERE id = 1"),
+        ])?;
+        Ok(Self(RefCell::new(connection)))
+    }
+
+    fn connection(&self) -> Result<RefMut<'_, Pooled>, StoreError> {
+        let again = |_| StoreError::Unavailable("a snapshot is read by two at once".to_owned());
+        self.0.try_borrow_mut().map_err(again)
+    }
+
+    fn rows(&self, step: Step<'_>) -> Result<Vec<Row>, StoreError> {
+        let answers = self.connection()?.ask(&[step]).map_err(Failure::before_commit)?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    fn many<T>(
+        &self,
+        step: Step<'_>,
+        read: fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.rows(step)?.iter().map(read).collect()
+    }
+
+    fn one<T>(
+        &self,
+        step: Step<'_>,
+        read: fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.rows(step)?.first().map(read).transpose()
+    }
+
+    /// A row of a table by id.
+    fn by_id<T>(
+        &self,
+        (table, columns, id): (&str, &str, i64),
+        read: fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.one(Step::new(format!("SELECT {columns} FROM {table} WHERE id = $1")).with(id), read)
+    }
+
+    /// Rows of a table by id, from `start` on.
+    fn from<T>(
+        &self,
+        (table, columns, start): (&str, &str, i64),
+        limit: usize,
+        read: fn(&Row) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        let sql = format!("SELECT {columns} FROM {table} WHERE id >= $1 ORDER BY id LIMIT $2");
+        self.many(Step::new(sql).with(start).with(wanted(limit)), read)
+    }
+
+    /// Puts their lines into orders.
+    fn with_lines(&self, mut orders: Vec<Order>) -> Result<Vec<Order>, StoreError> {
+        if orders.is_empty() {
+            return Ok(orders);
+        }
+        let ids: Vec<i64> = orders.iter().map(|order| order.id.get()).collect();
+        let read = self.rows(Step::new(rows::select_lines()).with(ids))?;
+        rows::lines(&read, |id, line| {
+            if let Some(order) = orders.iter_mut().find(|order| order.id == id) {
+                order.lines.push(line);
+            }
+        })?;
+        Ok(orders)
+    }
+}
+
+impl Drop for PostgresSnapshot {
+    fn drop(&mut self) {
+        // A connection that cannot end its transaction is seen by the pool and closed.
+        let connection: &mut Connection = self.0.get_mut();
+        if !connection.is_lost() && connection.ask(&[Step::new("COMMIT")]).is_err() {
+            connection.lose();
+        }
+    }
+}
+
+fn wanted(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A chain of rows of one customer, from the newest back, as far as `counted` rows are fewer than wanted.
+/// A chain goes back; one that does not is damaged and would never end.
+fn chain(table: &str, columns: &str, counted: &str) -> String {
+    let of_table: Vec<String> =
+        columns.split(", ").map(|column| format!("older.{}", column.trim())).collect();
+    let of_table = of_table.join(", ");
+    format!(
+        "WITH RECURSIVE chain AS (
+             SELECT {columns}, {counted} AS so_far FROM {table} WHERE id = $1 AND customer_id = $2
+             UNION ALL
+             SELECT {of_table}, chain.so_far + older.counts
+             FROM chain JOIN LATERAL (
+                 SELECT *, {counted} AS counts FROM {table}
+                 WHERE id = chain.previous AND id < chain.id AND customer_id = $2 OFFSET 0
+             ) AS older ON chain.so_far < $3
+         )
+         SELECT {columns}, so_far FROM chain ORDER BY id DESC"
+    )
+}
+
+impl Snapshot for PostgresSnapshot {
+    fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
+        self.by_id(("customers", ACCOUNT, id.get()), rows::account)
+    }
+
+    fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
+        let sql = format!(
+            "SELECT {CREDENTIALS} FROM customers CROSS JOIN LATERAL (
+                 SELECT password FROM credentials WHERE customer_id = id OFFSET 0
+             ) AS proof WHERE login = $1"
+        );
+        self.one(Step::new(sql).with(login), rows::credentials)
+    }
+
+    fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
+        let sql = "SELECT s.customer_id, s.created_at, s.expires_at,
+                          (SELECT role FROM customers WHERE id = s.customer_id)
+                   FROM sessions s WHERE token = $1";
+        let rows = self.rows(Step::new(sql).with(token.as_bytes().as_slice()))?;
+        rows.first().map(|row| Ok((session(row, token)?, get(row, 3)?))).transpose()
+    }
+
+    fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
+        self.from(("customers", ACCOUNT, start.get()), limit, rows::customer)
+    }
+
+    fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError> {
+        self.by_id(("products", PRODUCT, id.get()), rows::product)
+    }
+
+    fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
+        let sql = format!(
+            "SELECT {PRODUCT} FROM products WHERE id >= $1 AND status = 'active' ORDER BY id LIMIT $2"
+        );
+        self.many(Step::new(sql).with(start.get()).with(wanted(limit)), rows::product)
+    }
+
+    fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
+        let sql = "SELECT product_id, quantity FROM cart_lines WHERE customer_id = $1";
+        let rows = self.rows(Step::new(sql).with(customer.get()))?;
+        rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
+    }
+
+    fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError> {
+        self.by_id(("coupons", COUPON, id.get()), rows::coupon)
+    }
+
+    fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError> {
+        self.from(("coupons", COUPON, start.get()), limit, rows::coupon)
+    }
+
+    fn owned_coupons(
+        &self,
+        customer: CustomerId,
+        start: CouponId,
+        limit: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError> {
+        let sql = format!(
+            "SELECT {OWNED_COUPON} FROM owned_coupons WHERE customer_id = $1 AND coupon_id >= $2
+             ORDER BY coupon_id LIMIT $3"
+        );
+        let step = Step::new(sql).with(customer.get()).with(start.get()).with(wanted(limit));
+        self.many(step, rows::owned_coupon)
+    }
+
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        let sql = format!("SELECT {ORDER} FROM orders WHERE id = $1");
+        let order = self.one(Step::new(sql).with(id.get()), rows::order)?;
+        Ok(self.with_lines(order.into_iter().collect())?.pop())
+    }
+
+    fn orders(
+        &self,
+        customer: CustomerId,
+        start: OrderId,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let step = Step::new(chain("orders", ORDER, "1::bigint"));
+        let step = step.with(start.get()).with(customer.get()).with(wanted(limit));
+        let mut orders = self.many(step, rows::order)?;
+        orders.truncate(limit);
+        self.with_lines(orders)
+    }
+
+    fn ledger(
+        &self,
+        customer: CustomerId,
+        start: LedgerEntryId,
+        limit: usize,
+        filter: LedgerFilter,
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        let counted = match filter {
+            LedgerFilter::All => "1::bigint",
+            LedgerFilter::Payments => {
+                "CASE WHEN kind IN ('payment', 'refund') THEN 1::bigint ELSE 0 END"
+            }
+        };
+        let step = Step::new(chain("ledger", LEDGER, counted));
+        let step = step.with(start.get()).with(customer.get()).with(wanted(limit));
+        let mut entries = self.many(step, rows::ledger_entry)?;
+        entries.retain(|entry| filter == LedgerFilter::All || entry.as_payment().is_some());
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= $1 LIMIT 1";
+        Ok(!self.rows(Step::new(sql).with(now.unix()))?.is_empty())
+    }
+
+    fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        self.from(("events", EVENT, start.get()), limit, rows::event)
+    }
+
+    fn outbox(&self) -> Result<Outbox, StoreError> {
+        // Numbers have no gaps, so that the newest one is the count.
+        let newest: Option<Option<i64>> =
+            self.one(Step::new("SELECT max(id) FROM events"), |row| get(row, 0))?;
+        let waiting = newest.flatten().and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
+        let oldest = self.events(EventId::new(1), 1)?.first().map(|event| event.created_at);
+        Ok(Outbox { waiting, oldest })
+    }
+
+    fn best_sellers(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(ProductId, i64)>, StoreError> {
+        sales::best_sellers(&mut *self.connection()?, after, until, limit)
+    }
+
+    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        scan::scan(&mut *self.connection()?, table, visit)
+    }
+
+    fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
+        sales::closed(&self.rows(sales::select_closed())?).map(levels)
+    }
+}

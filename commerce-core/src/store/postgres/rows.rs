@@ -1,0 +1,46 @@
+//! Rows of this driver, read by `store::rows`.
+
+use crate::store::rows::{Columns, get, line};
+pub(super) use crate::store::rows::{
+    account, charge, coupon, credentials, customer, event, ledger_entry, movement, order,
+    owned_coupon, product,
+};
+use crate::{OrderId, OrderLine, StoreError};
+use tokio_postgres::Row;
+
+/// The columns of a line, and the order it is of.
+pub(super) const LINE: &str = "product_id, name, unit_price, quantity, order_id";
+
+impl Columns for Row {
+    type Error = StoreError;
+
+    fn integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        self.try_get(column).map_err(|error| self.wrong(column, error.to_string()))
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        self.try_get(column).map_err(|error| self.wrong(column, error.to_string()))
+    }
+
+    fn wrong(&self, _column: usize, why: String) -> StoreError {
+        StoreError::Unsound(why)
+    }
+}
+
+/// What reads the lines of some orders, each order's in its order.
+pub(super) fn select_lines() -> String {
+    format!(
+        "SELECT {LINE} FROM order_lines WHERE order_id = ANY($1::bigint[]) ORDER BY order_id, position"
+    )
+}
+
+/// Shows each line with its order.
+pub(super) fn lines(
+    rows: &[Row],
+    mut take: impl FnMut(OrderId, OrderLine),
+) -> Result<(), StoreError> {
+    for row in rows {
+        take(get(row, 4)?, line(row)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The schema, its version, and how an older one becomes a newer one, however many start at once.
+//!
+//! The table `store` comes first, and its one row is the lane of all who write: whoever migrates holds it,
+//! so that migrations of several instances take turns, and no order is placed meanwhile.
+
+use super::connection::{Connection, Step};
+use super::error::Failure;
+use crate::{Currency, StoreError};
+use tokio_postgres::Row;
+
+/// What leads from each version to the next, from an empty database on.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// The version after the last migration.
+pub(super) const VERSION: i64 = 1;
+const _: () = assert!(MIGRATIONS.len() == 1, "VERSION counts the migrations");
+
+/// What there is before the first version.
+const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    currency TEXT NOT NULL,
+    schema_version BIGINT NOT NULL
+) WITH (fillfactor = 10)";
+
+/// What is known of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// It has no store.
+    Nothing,
+    /// Its store is of an older version.
+    Older,
+    /// Its store is of [`VERSION`] and has that currency.
+    Ready(Currency),
+}
+
+/// Looks at the database, and changes nothing.
+pub(super) fn look(connection: &mut Connection) -> Result<Found, Failure> {
+    let there = connection.ask(&[Step::new(
+        "SELECT count(*) FROM information_schema.columns
+         WHERE table_schema = current_schema() AND table_name = 'store'
+           AND column_name IN ('id', 'currency', 'schema_version')",
+    )])?;
+    match number(&there) {
+        0 => return Ok(Found::Nothing),
+        3 => {}
+        _ => {
+            let text = "the database has a table `store` of another program";
+            return Err(Failure::unsound(text.to_owned()));
+        }
+    }
+    let rows =
+        connection.ask(&[Step::new("SELECT schema_version, currency FROM store WHERE id = 1")])?;
+    let version = number(&rows);
+    if version < VERSION {
+        return Ok(if version == 0 { Found::Nothing } else { Found::Older });
+    }
+    if version > VERSION {
+        return Err(Failure::unsound(format!(
+            "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
+        )));
+    }
+    let code = rows.iter().flatten().next().and_then(|row| row.try_get(1).ok()).unwrap_or_default();
+    let unknown = || Failure::unsound(format!("its currency {code} is not one of ISO 4217"));
+    Currency::from_code(code).map(Found::Ready).ok_or_else(unknown)
+}
+
+/// The number in the first column of the first row; 0 when there is none.
+fn number(rows: &[Vec<Row>]) -> i64 {
+    rows.iter().flatten().next().and_then(|row| row.try_get(0).ok()).unwrap_or(0)
+}
+
+/// Brings the database to [`VERSION`] in one transaction; `currency` is what a new store gets.
+pub(super) fn migrate(connection: &mut Connection, currency: Currency) -> Result<(), Failure> {
+    connection.run("BEGIN")?;
+    let done = bring_up(connection, currency).and_then(|()| {
+        connection.run("COMMIT").map_err(|failure| {
+            let error = failure.clone().of_commit(0);
+            Failure { error, ..failure }
+        })
+    });
+    if done.is_err() && !connection.is_lost() {
+        connection.run("ROLLBACK")?;
+    }
+    done
+}
+
+fn bring_up(connection: &mut Connection, currency: Currency) -> Result<(), Failure> {
+    connection.run(STORE)?;
+    // Whoever comes second waits here for the first, and finds its row.
+    let insert = Step::new(
+        "INSERT INTO store (id, currency, schema_version) VALUES (1, $1, 0) ON CONFLICT DO NOTHING",
+    );
+    connection.ask(&[insert.with(currency.code())])?;
+    connection.run("SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
+    let found = connection.ask(&[Step::new("SELECT schema_version FROM store WHERE id = 1")])?;
+    let found = usize::try_from(number(&found)).unwrap_or(usize::MAX);
+    for migration in MIGRATIONS.get(found..).unwrap_or_default() {
+        connection.run(migration)?;
+    }
+    if found < MIGRATIONS.len() {
+        let update = Step::new("UPDATE store SET schema_version = $1 WHERE id = 1");
+        connection.ask(&[update.with(VERSION).changing(1)])?;
+    }
+    Ok(())
+}
+
+impl Failure {
+    fn unsound(text: String) -> Self {
+        Self { error: StoreError::Unsound(text), lost: false, refused: true, place: 0 }
+    }
+}

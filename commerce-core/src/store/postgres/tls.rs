@@ -1,0 +1,107 @@
+//! TLS to the server: whom it has to prove itself to be, as the URL asks.
+
+use crate::StoreError;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// What the server has to prove.
+#[derive(Debug)]
+pub(super) enum Trust {
+    /// Nothing, and nothing is encrypted.
+    NoTls,
+    /// Nothing: what is said is encrypted, to whomever.
+    Anyone(SslMode),
+    /// That it is the host of the URL, to those who are trusted: by a file, or by this machine.
+    Roots(Option<PathBuf>),
+}
+
+impl Trust {
+    pub(super) fn mode(&self) -> SslMode {
+        match self {
+            Self::NoTls => SslMode::Disable,
+            Self::Anyone(mode) => *mode,
+            Self::Roots(_) => SslMode::Require,
+        }
+    }
+}
+
+pub(super) fn connector(trust: &Trust) -> Result<MakeRustlsConnect, StoreError> {
+    let says = |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("TLS: {error}"));
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| says(&error))?;
+    let config = match trust {
+        Trust::NoTls | Trust::Anyone(_) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unproven(provider)))
+            .with_no_client_auth(),
+        Trust::Roots(roots) => {
+            builder.with_root_certificates(trusted(roots.as_ref())?).with_no_client_auth()
+        }
+    };
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn trusted(file: Option<&PathBuf>) -> Result<RootCertStore, StoreError> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = file else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let says = |error: &dyn std::fmt::Display| {
+        StoreError::Unavailable(format!("the roots in {}: {error}", file.display()))
+    };
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| says(&error))? {
+        let certificate = certificate.map_err(|error| says(&error))?;
+        roots.add(certificate).map_err(|error| says(&error))?;
+    }
+    Ok(roots)
+}
+
+/// Takes whatever certificate the server shows: `sslmode=require` promises no more.
+#[derive(Debug)]
+struct Unproven(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unproven {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,303 @@
+//! From rows to what they stand for, for every store that keeps rows: the column lists, and the one
+//! reader of each. A driver shows its rows as [`Columns`].
+
+use crate::command::{KeyRecord, Recorded};
+use crate::{
+    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, Discount, EntryKind,
+    EventKind, EventRow, Key, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon,
+    OwnedCouponStatus, PasswordHash, Product, ProductStatus, Role, SessionRow, StockMovement,
+    Timestamp, TokenHash,
+};
+
+pub(crate) const ACCOUNT: &str =
+    "id, name, login, role, created_at, balance, last_entry, last_order";
+pub(crate) const PRODUCT: &str = "id, name, price, stock, status";
+pub(crate) const MOVEMENT: &str = "id, product_id, delta, reason, created_at";
+pub(crate) const COUPON: &str = "id, name, amount, percent, max_amount, min_order_amount, quantity, issued, \
+                                 valid_from, valid_until";
+pub(crate) const OWNED_COUPON: &str = "id, coupon_id, customer_id, rank, order_id, claimed_at";
+pub(crate) const ORDER: &str = "id, customer_id, reference, status, subtotal, discount, total, \
+                                owned_coupon_id, created_at, expires_at, paid_at, cancelled_at, previous";
+pub(crate) const CHARGE: &str = "id, customer_id, amount, status, created_at";
+pub(crate) const LEDGER: &str = "id, customer_id, kind, amount, balance_after, order_id, charge_id, note, \
+                                 created_at, previous";
+pub(crate) const EVENT: &str = "id, kind, order_id, trace, created_at";
+
+pub(crate) const CREDENTIALS: &str = "id, login, password";
+
+/// A row as its driver gives it: every column is a number, a text or nothing.
+pub(crate) trait Columns {
+    /// How the driver says that a column is not what it should be.
+    type Error;
+    /// The number in a column.
+    fn integer(&self, column: usize) -> Result<Option<i64>, Self::Error>;
+    /// The text in a column.
+    fn text(&self, column: usize) -> Result<Option<&str>, Self::Error>;
+    /// Says that a column holds what it cannot.
+    fn wrong(&self, column: usize, why: String) -> Self::Error;
+}
+
+/// What can stand in a column.
+pub(crate) trait Column: Sized {
+    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error>;
+}
+
+/// What stands in a column that must hold something.
+pub(crate) fn get<T: Column, R: Columns>(row: &R, column: usize) -> Result<T, R::Error> {
+    T::read(row, column)?
+        .ok_or_else(|| row.wrong(column, format!("column {column} of a row is empty")))
+}
+
+impl<T: Column> Column for Option<T> {
+    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        T::read(row, column).map(Some)
+    }
+}
+
+impl Column for String {
+    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        Ok(row.text(column)?.map(str::to_owned))
+    }
+}
+
+impl Column for Key {
+    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        let Some(text) = row.text(column)? else { return Ok(None) };
+        let wrong = || row.wrong(column, "a key is none that a caller may choose".to_owned());
+        Self::new(text).map(Some).ok_or_else(wrong)
+    }
+}
+
+impl Column for Recorded {
+    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        let Some(text) = row.text(column)? else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|error| row.wrong(column, error.to_string()))
+    }
+}
+
+macro_rules! integers {
+    ($($type:ty, $from:expr;)+) => {$(
+        impl Column for $type {
+            fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+                Ok(row.integer(column)?.map($from))
+            }
+        }
+    )+};
+}
+
+integers! {
+    i64, std::convert::identity;
+    Money, Money::from_minor;
+    Timestamp, Timestamp::from_unix;
+    crate::CustomerId, Self::new;
+    crate::ProductId, Self::new;
+    crate::CouponId, Self::new;
+    crate::OwnedCouponId, Self::new;
+    crate::OrderId, Self::new;
+    crate::ChargeId, Self::new;
+    crate::LedgerEntryId, Self::new;
+    crate::StockMovementId, Self::new;
+    crate::EventId, Self::new;
+}
+
+/// One of a few, kept as a word.
+pub(crate) trait Word {
+    /// The word.
+    fn word(self) -> &'static str;
+}
+
+macro_rules! words {
+    ($($type:ty { $($variant:ident = $word:literal,)+ })+) => {$(
+        impl Word for $type {
+            fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl Column for $type {
+            fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+                match row.text(column)? {
+                    None => Ok(None),
+                    $(Some($word) => Ok(Some(Self::$variant)),)+
+                    Some(other) => Err(row.wrong(column, format!("a row has the word {other:?}"))),
+                }
+            }
+        }
+    )+};
+}
+
+words! {
+    Role { Customer = "customer", Admin = "admin", }
+    ProductStatus { Active = "active", Archived = "archived", }
+    OrderStatus { Pending = "pending", Paid = "paid", Cancelled = "cancelled", Expired = "expired", }
+    ChargeStatus { Succeeded = "succeeded", }
+    EntryKind { Charge = "charge", Debit = "debit", Payment = "payment", Refund = "refund", }
+    EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
+}
+
+pub(crate) fn account<R: Columns>(row: &R) -> Result<Account, R::Error> {
+    Ok(Account {
+        customer: customer(row)?,
+        balance: get(row, 5)?,
+        last_entry: get(row, 6)?,
+        last_order: get(row, 7)?,
+    })
+}
+
+/// The columns of [`ACCOUNT`] that say who somebody is.
+pub(crate) fn customer<R: Columns>(row: &R) -> Result<Customer, R::Error> {
+    Ok(Customer {
+        id: get(row, 0)?,
+        name: get(row, 1)?,
+        login: get(row, 2)?,
+        role: get(row, 3)?,
+        created_at: get(row, 4)?,
+    })
+}
+
+pub(crate) fn product<R: Columns>(row: &R) -> Result<Product, R::Error> {
+    Ok(Product {
+        id: get(row, 0)?,
+        name: get(row, 1)?,
+        price: get(row, 2)?,
+        stock: get(row, 3)?,
+        status: get(row, 4)?,
+    })
+}
+
+pub(crate) fn movement<R: Columns>(row: &R) -> Result<StockMovement, R::Error> {
+    Ok(StockMovement {
+        id: get(row, 0)?,
+        product_id: get(row, 1)?,
+        delta: get(row, 2)?,
+        reason: get(row, 3)?,
+        created_at: get(row, 4)?,
+    })
+}
+
+pub(crate) fn coupon<R: Columns>(row: &R) -> Result<Coupon, R::Error> {
+    let discount = match get(row, 2)? {
+        Some(amount) => Discount::Fixed { amount },
+        None => Discount::Percent { percent: get(row, 3)?, max_amount: get(row, 4)? },
+    };
+    Ok(Coupon {
+        id: get(row, 0)?,
+        name: get(row, 1)?,
+        discount,
+        min_order_amount: get(row, 5)?,
+        quantity: get(row, 6)?,
+        issued: get(row, 7)?,
+        valid_from: get(row, 8)?,
+        valid_until: get(row, 9)?,
+    })
+}
+
+/// A claimed coupon; whether its campaign is over is for who asks to tell.
+pub(crate) fn owned_coupon<R: Columns>(row: &R) -> Result<OwnedCoupon, R::Error> {
+    let order_id: Option<crate::OrderId> = get(row, 4)?;
+    let status = order_id.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
+    Ok(OwnedCoupon {
+        id: get(row, 0)?,
+        coupon_id: get(row, 1)?,
+        customer_id: get(row, 2)?,
+        rank: get(row, 3)?,
+        status,
+        order_id,
+        claimed_at: get(row, 5)?,
+    })
+}
+
+/// An order without its lines.
+pub(crate) fn order<R: Columns>(row: &R) -> Result<Order, R::Error> {
+    Ok(Order {
+        id: get(row, 0)?,
+        customer_id: get(row, 1)?,
+        reference: get(row, 2)?,
+        status: get(row, 3)?,
+        lines: Vec::new(),
+        subtotal: get(row, 4)?,
+        discount: get(row, 5)?,
+        total: get(row, 6)?,
+        owned_coupon_id: get(row, 7)?,
+        created_at: get(row, 8)?,
+        expires_at: get(row, 9)?,
+        paid_at: get(row, 10)?,
+        cancelled_at: get(row, 11)?,
+        previous: get(row, 12)?,
+    })
+}
+
+pub(crate) fn line<R: Columns>(row: &R) -> Result<OrderLine, R::Error> {
+    let (unit_price, quantity): (Money, i64) = (get(row, 2)?, get(row, 3)?);
+    Ok(OrderLine {
+        product_id: get(row, 0)?,
+        name: get(row, 1)?,
+        unit_price,
+        quantity,
+        amount: unit_price.checked_mul(quantity).unwrap_or(Money::from_minor(i64::MAX)),
+    })
+}
+
+pub(crate) fn charge<R: Columns>(row: &R) -> Result<ChargeRow, R::Error> {
+    Ok(ChargeRow {
+        id: get(row, 0)?,
+        customer_id: get(row, 1)?,
+        amount: get(row, 2)?,
+        status: get(row, 3)?,
+        created_at: get(row, 4)?,
+    })
+}
+
+pub(crate) fn ledger_entry<R: Columns>(row: &R) -> Result<LedgerEntry, R::Error> {
+    Ok(LedgerEntry {
+        id: get(row, 0)?,
+        customer_id: get(row, 1)?,
+        kind: get(row, 2)?,
+        amount: get(row, 3)?,
+        balance_after: get(row, 4)?,
+        order_id: get(row, 5)?,
+        charge_id: get(row, 6)?,
+        note: get(row, 7)?,
+        created_at: get(row, 8)?,
+        previous: get(row, 9)?,
+    })
+}
+
+pub(crate) fn event<R: Columns>(row: &R) -> Result<EventRow, R::Error> {
+    Ok(EventRow {
+        id: get(row, 0)?,
+        kind: get(row, 1)?,
+        order_id: get(row, 2)?,
+        trace: get(row, 3)?,
+        created_at: get(row, 4)?,
+    })
+}
+
+/// The columns `fingerprint, answer, created_at`, which begin at `first`.
+pub(crate) fn key_record<R: Columns>(row: &R, first: usize) -> Result<KeyRecord, R::Error> {
+    Ok(KeyRecord {
+        fingerprint: get(row, first)?,
+        answer: get(row, first.saturating_add(1))?,
+        created_at: get(row, first.saturating_add(2))?,
+    })
+}
+
+pub(crate) fn credentials<R: Columns>(row: &R) -> Result<Credentials, R::Error> {
+    let password = PasswordHash::new(get::<String, R>(row, 2)?);
+    Ok(Credentials { customer_id: get(row, 0)?, login: get(row, 1)?, password })
+}
+
+/// The columns `customer_id, created_at, expires_at` of the session of a token.
+pub(crate) fn session<R: Columns>(row: &R, token: TokenHash) -> Result<SessionRow, R::Error> {
+    let (customer_id, created_at, expires_at) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+    Ok(SessionRow { token, customer_id, created_at, expires_at })
+}
+
+/// What `paid` and `refunded` of an order's row hold: a second account of what its status says.
+pub(crate) fn paid_and_refunded(order: &Order) -> (Money, Money) {
+    let paid = order.paid_at.map_or(Money::ZERO, |_| order.total);
+    let refunded = if order.status == OrderStatus::Cancelled { paid } else { Money::ZERO };
+    (paid, refunded)
+}

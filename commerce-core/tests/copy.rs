@@ -1,0 +1,159 @@
+//! A store copied to another kind and back is the same store, and goes on as if nothing had happened.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
+
+mod common;
+
+use commerce_core::{
+    AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, PayWhen,
+    PlaceOrder, PostgresStore, Record, Role, Shop, SqliteStore, Store, StoreError, Table, copy,
+};
+use common::{NOW, assert_clean, cluster, key};
+use rstest::rstest;
+use std::path::Path;
+use std::sync::Arc;
+
+fn shop(store: &Arc<dyn Store>) -> Shop {
+    Shop::builder()
+        .clock(commerce_core::ManualClock::new(NOW.plus_seconds(90_000)))
+        .open(Arc::clone(store))
+}
+
+/// Something of everything.
+fn fill(store: &Arc<dyn Store>) {
+    let shop = shop(store);
+    let kim = shop.register("Kim", "kim", "correct horse", Role::Admin).unwrap().id;
+    let request = AddCustomer { balance: Money::from_minor(900), ..AddCustomer::new("Lee") };
+    let lee = shop.call(request).run().unwrap().id;
+    shop.charge(kim, Money::from_minor(100_000), &key("charge")).unwrap();
+    shop.debit(kim, Money::from_minor(40), &key("debit")).unwrap();
+    let add = |price| commerce_core::AddProduct::new("Tea", Money::from_minor(price), 5_000);
+    let products: Vec<_> = (1..=30).map(|price| shop.call(add(price)).run().unwrap().id).collect();
+    shop.adjust_stock(products[0], -3, "broken", &key("broken")).unwrap();
+    let coupon = commerce_core::AddCoupon {
+        name: "Spring".to_owned(),
+        discount: commerce_core::Discount::Percent { percent: 10, max_amount: None },
+        min_order_amount: None,
+        quantity: 9,
+        valid_from: None,
+        valid_until: None,
+    };
+    let coupon = shop.call(coupon).run().unwrap().id;
+    let owned = shop.claim_coupon(coupon, kim, &key("claim")).unwrap().id;
+    shop.claim_coupon(coupon, lee, &key("claim")).unwrap();
+    let order =
+        PlaceOrder { owned_coupon_id: Some(owned), ..PlaceOrder::new(kim, [(products[4], 3)]) };
+    shop.place_order(order, &key("coupon")).unwrap();
+    for number in 0_usize..70 {
+        let at = NOW.plus_seconds(i64::try_from(number).unwrap() * 1_301);
+        let order =
+            PlaceOrder::new(kim, [(products[number % 30], 2), (products[29 - number % 29], 1)]);
+        let placed = shop.call_at(order, at).key(&key(&format!("order-{number}"))).run().unwrap();
+        if number % 9 == 0 {
+            shop.cancel_order(placed.id, &key(&format!("cancel-{number}"))).unwrap();
+        }
+    }
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(lee, [(products[0], 1)]) };
+    shop.place_order(later, &key("later")).unwrap();
+    for product in &products {
+        let edit = CartEdit::Set(*product, 2);
+        shop.call(EditCart { customer_id: lee, edit }).run().unwrap();
+    }
+    shop.log_in("kim", "correct horse").unwrap();
+    assert_clean(&shop);
+}
+
+/// Every row but those of sales, which are added up to another point.
+fn rows(store: &dyn Store) -> Vec<Record> {
+    let snapshot = store.snapshot().unwrap();
+    let mut rows = Vec::new();
+    for table in Table::ALL.into_iter().filter(|table| *table != Table::Sales) {
+        snapshot.scan(table, &mut |row| rows.push(row)).unwrap();
+    }
+    rows
+}
+
+fn ranking(shop: &Shop, days: i64) -> String {
+    let at = Some(NOW.plus_seconds(91_000));
+    format!("{:?}", shop.best_sellers(&BestSellersRequest { days, at, limit: 20 }).unwrap())
+}
+
+fn sqlite(folder: &Path, name: &str) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(&folder.join(name)).unwrap())
+}
+
+fn postgres() -> Arc<dyn Store> {
+    Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap())
+}
+
+#[rstest]
+fn a_store_copied_there_and_back_is_the_same(#[values(true, false)] from_file: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name| sqlite(folder.path(), name);
+    let [first, second, third] = if from_file {
+        [file("a.db"), postgres(), file("b.db")]
+    } else {
+        [postgres(), file("a.db"), postgres()]
+    };
+    fill(&first);
+    let mut written = 0;
+    copy(&*first, &*second, &mut |rows| written = rows).unwrap();
+    assert!(written > 300, "{written}");
+    copy(&*second, &*third, &mut |_| ()).unwrap();
+    let shops = [&first, &second, &third].map(shop);
+    for (store, copied) in [(&second, &shops[1]), (&third, &shops[2])] {
+        assert_eq!(rows(&**store), rows(&*first));
+        for days in [1, 2, 30] {
+            assert_eq!(ranking(copied, days), ranking(&shops[0], days));
+        }
+        assert_clean(copied);
+    }
+    // It goes on with the next ids, knows the keys, and lets in who could log in.
+    let orders = shops.each_ref().map(|shop| {
+        let order = PlaceOrder::new(1.into(), [(7.into(), 1)]);
+        let placed = shop.place_order(order, &key("one-more")).unwrap();
+        assert!(shop.log_in("kim", "correct horse").is_ok());
+        assert_clean(shop);
+        placed
+    });
+    assert!(orders.iter().all(|order| *order == orders[0]));
+}
+
+#[test]
+fn what_is_not_empty_or_of_another_currency_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
+    fill(&from);
+    shop(&to).call(AddCustomer::new("Choi")).run().unwrap();
+    let before = rows(&*to);
+    assert!(matches!(copy(&*from, &*to, &mut |_| ()), Err(StoreError::Unsound(_))));
+    assert_eq!(rows(&*to), before);
+    let dollars = MemoryStore::new(Currency::from_code("USD").unwrap());
+    assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Unsound(_))));
+}
+
+/// A cart is written whole, even where a chunk of rows would end within it.
+#[test]
+fn big_carts_are_copied_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
+    let shop = shop(&from);
+    for _ in 0..90 {
+        shop.call(commerce_core::AddProduct::new("Tea", Money::from_minor(1), 9)).run().unwrap();
+    }
+    let tickets: Vec<_> = (1..=30_i64)
+        .flat_map(|customer| {
+            shop.call(AddCustomer::new("Kim")).run().unwrap();
+            (1..=90_i64).map(move |product| (customer, product))
+        })
+        .map(|(customer, product)| {
+            let edit = CartEdit::Set(product.into(), 2);
+            shop.call(EditCart { customer_id: customer.into(), edit }).submit()
+        })
+        .collect();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    copy(&*from, &*to, &mut |_| ()).unwrap();
+    assert_eq!(rows(&*to), rows(&*from));
+}
