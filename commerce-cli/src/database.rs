@@ -143,7 +143,7 @@ mod tests {
     #[case("postgres://shop:secret@db/shop", Some("postgres://db:5432/shop"))]
     #[case(
         "postgresql://shop:secret@a,b:7/shop?target_session_attrs=read-write",
-        Some("postgres://a:7,b:7/shop")
+        Some("postgres://a:5432,b:7/shop")
     )]
     #[case("postgres://shop:secret@db:secret/shop", None)]
     fn servers_are_shown_without_secrets(#[case] url: &str, #[case] shown: Option<&str>) {

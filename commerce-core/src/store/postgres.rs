@@ -14,6 +14,7 @@ use crate::store::postgres::transaction::{PostgresTransaction, Turn};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{Currency, StoreError};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub struct PostgresStore {
     currency: Currency,
     /// The connection that writes, while no transaction has it; opened anew after it was lost.
     writer: Mutex<Option<Connection>>,
+    /// Whether other instances were met in the lane of late.
+    shared: AtomicBool,
     opener: Opener,
     readers: Pool,
 }
@@ -119,7 +122,13 @@ impl PostgresStore {
             return Err(StoreError::Unsound(text));
         }
         let readers = opener.pool()?;
-        Ok(Self { currency, writer: Mutex::new(Some(writer)), opener, readers })
+        Ok(Self {
+            currency,
+            writer: Mutex::new(Some(writer)),
+            shared: AtomicBool::new(false),
+            opener,
+            readers,
+        })
     }
 
     fn connected(
@@ -148,7 +157,7 @@ impl Store for PostgresStore {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = self
             .connected(&mut slot)
-            .and_then(|connection| PostgresTransaction::begin(connection, slot));
+            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.shared));
         if matches!(begun, Err(StoreError::Busy)) {
             // Many instances that have lost one server must not knock together.
             pause();
@@ -164,7 +173,8 @@ impl Store for PostgresStore {
         };
         match self.connected(&mut slot) {
             Ok(connection) => {
-                let later = PostgresTransaction::later(connection, slot, Turn::NowOrNever);
+                let later =
+                    PostgresTransaction::later(connection, slot, Turn::NowOrNever, &self.shared);
                 Ok(Some(Box::new(later)))
             }
             Err(StoreError::Busy) => Ok(None),

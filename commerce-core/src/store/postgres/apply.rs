@@ -3,8 +3,8 @@
 use super::access;
 use super::connection::Step;
 use crate::state::{Change, State};
-use crate::store::rows::{Word, paid_and_refunded};
-use crate::{Account, Coupon, Discount, Money, Order, OwnedCoupon, Product, StoreError};
+use crate::store::rows::Word;
+use crate::{Account, Coupon, Discount, Money, Product, StoreError};
 
 /// A column of new values, one for each row.
 macro_rules! column {
@@ -13,6 +13,8 @@ macro_rules! column {
     };
 }
 
+mod orders;
+
 /// The statements that save a state; nothing is said yet.
 pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
     let mut steps = Vec::new();
@@ -20,7 +22,7 @@ pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
     products(state, &mut steps);
     stock_movements(state, &mut steps);
     coupons(state, &mut steps);
-    orders(state, &mut steps);
+    orders::save(state, &mut steps);
     charges(state, &mut steps);
     ledger(state, &mut steps);
     events(state, &mut steps);
@@ -149,116 +151,6 @@ fn insert_coupon(coupon: &Coupon) -> Step<'static> {
         .with(coupon.issued)
         .with(coupon.valid_from.unix())
         .with(coupon.valid_until.map(crate::Timestamp::unix))
-}
-
-/// Orders name the coupons they use and coupons the orders that use them: new coupons come first and
-/// without their order, then orders, then what uses which coupon.
-fn orders(state: &State, steps: &mut Vec<Step<'static>>) {
-    let (claimed, handed): (Vec<&OwnedCoupon>, Vec<&OwnedCoupon>) =
-        split(state.owned_coupons.changed());
-    if !claimed.is_empty() {
-        let sql = "INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, claimed_at)
-                   SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
-                                        $5::bigint[])";
-        steps.push(
-            Step::new(sql)
-                .with(column!(claimed, row => row.id.get()))
-                .with(column!(claimed, row => row.coupon_id.get()))
-                .with(column!(claimed, row => row.customer_id.get()))
-                .with(column!(claimed, row => row.rank))
-                .with(column!(claimed, row => row.claimed_at.unix())),
-        );
-    }
-    let (new, old): (Vec<&Order>, Vec<&Order>) = split(state.orders.changed());
-    if !new.is_empty() {
-        steps.push(insert_orders(&new));
-        steps.push(insert_lines(&new));
-    }
-    if !old.is_empty() {
-        steps.push(update_orders(&old));
-    }
-    let used = claimed.into_iter().filter(|owned| owned.order_id.is_some());
-    let handed: Vec<&OwnedCoupon> = handed.into_iter().chain(used).collect();
-    if !handed.is_empty() {
-        let sql = "UPDATE owned_coupons SET order_id = new.order_id
-                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
-                        AS new (id, customer_id, order_id)
-                   WHERE owned_coupons.id = new.id AND owned_coupons.customer_id = new.customer_id
-                     AND owned_coupons.id = ANY($1)";
-        steps.push(
-            Step::new(sql)
-                .with(column!(handed, row => row.id.get()))
-                .with(column!(handed, row => row.customer_id.get()))
-                .with(column!(handed, row => row.order_id.map(crate::OrderId::get)))
-                .changing(handed.len()),
-        );
-    }
-}
-
-fn insert_orders(rows: &[&Order]) -> Step<'static> {
-    let sql = "INSERT INTO orders (id, customer_id, reference, status, subtotal, discount, total,
-                                   paid, refunded, owned_coupon_id, created_at, expires_at, paid_at,
-                                   cancelled_at, previous)
-               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
-                                    $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-                                    $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-                                    $13::bigint[], $14::bigint[], $15::bigint[])";
-    Step::new(sql)
-        .with(column!(rows, row => row.id.get()))
-        .with(column!(rows, row => row.customer_id.get()))
-        .with(column!(rows, row => row.reference.clone()))
-        .with(column!(rows, row => row.status.word()))
-        .with(column!(rows, row => row.subtotal.minor()))
-        .with(column!(rows, row => row.discount.minor()))
-        .with(column!(rows, row => row.total.minor()))
-        .with(column!(rows, row => paid_and_refunded(row).0.minor()))
-        .with(column!(rows, row => paid_and_refunded(row).1.minor()))
-        .with(column!(rows, row => row.owned_coupon_id.map(crate::OwnedCouponId::get)))
-        .with(column!(rows, row => row.created_at.unix()))
-        .with(column!(rows, row => row.expires_at.map(crate::Timestamp::unix)))
-        .with(column!(rows, row => row.paid_at.map(crate::Timestamp::unix)))
-        .with(column!(rows, row => row.cancelled_at.map(crate::Timestamp::unix)))
-        .with(column!(rows, row => row.previous.map(crate::OrderId::get)))
-        .changing(rows.len())
-}
-
-fn insert_lines(orders: &[&Order]) -> Step<'static> {
-    let lines: Vec<_> = orders
-        .iter()
-        .flat_map(|order| (0_i64..).zip(&order.lines).map(|(place, line)| (*order, place, line)))
-        .collect();
-    let sql = "INSERT INTO order_lines (order_id, position, customer_id, product_id, name,
-                                        unit_price, quantity)
-               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
-                                    $5::text[], $6::bigint[], $7::bigint[])";
-    Step::new(sql)
-        .with(column!(lines, (order, ..) => order.id.get()))
-        .with(column!(lines, (_, place, _) => *place))
-        .with(column!(lines, (order, ..) => order.customer_id.get()))
-        .with(column!(lines, (.., line) => line.product_id.get()))
-        .with(column!(lines, (.., line) => line.name.clone()))
-        .with(column!(lines, (.., line) => line.unit_price.minor()))
-        .with(column!(lines, (.., line) => line.quantity))
-        .changing(lines.len())
-}
-
-fn update_orders(rows: &[&Order]) -> Step<'static> {
-    let sql = "UPDATE orders SET status = new.status, paid = new.paid, refunded = new.refunded,
-                                 paid_at = new.paid_at, cancelled_at = new.cancelled_at
-               FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[],
-                           $6::bigint[], $7::bigint[])
-                    AS new (id, customer_id, status, paid, refunded, paid_at, cancelled_at)
-               WHERE orders.id = new.id AND orders.customer_id = new.customer_id
-                     AND orders.id = ANY($1)";
-    Step::new(sql)
-        .with(column!(rows, row => row.id.get()))
-        .with(column!(rows, row => row.customer_id.get()))
-        .with(column!(rows, row => row.status.word()))
-        .with(column!(rows, row => paid_and_refunded(row).0.minor()))
-        .with(column!(rows, row => paid_and_refunded(row).1.minor()))
-        .with(column!(rows, row => row.paid_at.map(crate::Timestamp::unix)))
-        .with(column!(rows, row => row.cancelled_at.map(crate::Timestamp::unix)))
-        .changing(rows.len())
 }
 
 fn charges(state: &State, steps: &mut Vec<Step<'static>>) {

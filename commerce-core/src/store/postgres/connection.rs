@@ -26,7 +26,7 @@ pub(super) enum Role {
 impl Role {
     /// Every setting that correctness or a bound on waiting rests on. Those that a relative of PostgreSQL
     /// does not know are left out.
-    fn settings(self) -> [(&'static str, &'static str); 10] {
+    fn settings(self) -> [(&'static str, &'static str); 11] {
         let (statement, idle, nested) = match self {
             // A writer that stops in its transaction keeps everybody waiting.
             Self::Writer => ("5s", "5s", "off"),
@@ -44,6 +44,7 @@ impl Role {
             // OFFSET, which is not turned around.
             ("plan_cache_mode", "force_generic_plan"),
             ("enable_seqscan", "off"),
+            ("enable_sort", "off"),
             ("enable_nestloop", nested),
             ("enable_mergejoin", "off"),
             ("enable_bitmapscan", "off"),

@@ -235,13 +235,21 @@ fn lines_of_due_orders(ask: Ask<'_>, state: &mut State) -> Result<(), StoreError
 /// Ids go on from the greatest in use. Nothing is ever deleted, and nobody else writes meanwhile, so they
 /// are in the order of commits and have no gaps.
 fn next_ids() -> Step<'static> {
-    Step::new(
-        "SELECT (SELECT max(id) FROM customers), (SELECT max(id) FROM products),
-                (SELECT max(id) FROM coupons), (SELECT max(id) FROM owned_coupons),
-                (SELECT max(id) FROM orders), (SELECT max(id) FROM charges),
-                (SELECT max(id) FROM ledger), (SELECT max(id) FROM stock_movements),
-                (SELECT max(id) FROM events)",
-    )
+    // Not max(id), which is read from end to end once it was planned while the table was empty.
+    let newest = |table| format!("(SELECT id FROM {table} ORDER BY id DESC LIMIT 1)");
+    let newest = [
+        "customers",
+        "products",
+        "coupons",
+        "owned_coupons",
+        "orders",
+        "charges",
+        "ledger",
+        "stock_movements",
+        "events",
+    ]
+    .map(newest);
+    Step::new(format!("SELECT {}", newest.join(", ")))
 }
 
 fn read_ids(row: &Row) -> Result<NextIds, StoreError> {

@@ -242,9 +242,9 @@ impl Snapshot for PostgresSnapshot {
 
     fn outbox(&self) -> Result<Outbox, StoreError> {
         // Numbers have no gaps, so that the newest one is the count.
-        let newest: Option<Option<i64>> =
-            self.one(Step::new("SELECT max(id) FROM events"), |row| get(row, 0))?;
-        let waiting = newest.flatten().and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
+        let newest = Step::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
+        let newest: Option<i64> = self.one(newest, |row| get(row, 0))?;
+        let waiting = newest.and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
         let oldest = self.events(EventId::new(1), 1)?.first().map(|event| event.created_at);
         Ok(Outbox { waiting, oldest })
     }

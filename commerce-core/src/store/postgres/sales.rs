@@ -86,12 +86,13 @@ pub(super) fn best_sellers(
     until: Timestamp,
     limit: usize,
 ) -> Result<Vec<(ProductId, i64)>, StoreError> {
-    let newest = Step::new("SELECT max(id) FROM sales WHERE id < $1");
+    let newest = Step::new("SELECT id FROM sales WHERE id < $1 ORDER BY id DESC LIMIT 1");
     let newest = newest.with(sales::seconds_rows().end);
     let rows = connection.ask(&[select_closed(), newest]).map_err(Failure::before_commit)?;
     let closed = closed(rows.first().map(Vec::as_slice).unwrap_or_default())?;
-    let newest = rows.get(1).and_then(|rows| rows.first()).and_then(|row| row.try_get(0).ok());
-    let ranges = sales::window(after, until, newest.flatten(), closed);
+    let newest = rows.get(1).and_then(|rows| rows.first());
+    let newest = newest.map(|row| row.try_get(0).map_err(|error| unread(&error))).transpose()?;
+    let ranges = sales::window(after, until, newest, closed);
     let read = connection.ask(&[select_ranges(ranges)]).map_err(Failure::before_commit)?;
     let mut ranking = Ranking::default();
     for row in read.iter().flatten() {

@@ -11,12 +11,17 @@ use crate::state::{Needs, State};
 use crate::store::Transaction;
 use crate::store::sales::Closed;
 use std::sync::MutexGuard;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
 /// What is said before anything else; the row of [`LANE`] must come back.
 const BEGINNING: usize = 3;
 const LANE: usize = 1;
 const CLOSED: usize = 2;
+
+/// Who waited less than this for the lane had it to themselves.
+const NO_WAIT: Duration = Duration::from_millis(3);
 
 /// Whether to wait while others write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub(super) struct PostgresTransaction<'a> {
     connection: Option<Connection>,
     slot: MutexGuard<'a, Option<Connection>>,
     turn: Turn,
+    /// Whether others were met in the lane of late.
+    shared: &'a AtomicBool,
     /// How far sales are closed, known once it is our turn.
     closed: Option<Closed>,
     /// What is said together with `COMMIT`.
@@ -37,13 +44,20 @@ pub(super) struct PostgresTransaction<'a> {
 }
 
 impl<'a> PostgresTransaction<'a> {
-    /// Begins, and waits for our turn.
+    /// Begins, and waits for our turn. Where nobody else was met of late, the lane is taken with the first
+    /// load instead.
     pub(super) fn begin(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
+        shared: &'a AtomicBool,
     ) -> Result<Self, StoreError> {
-        let mut begun = Self::later(connection, slot, Turn::Wait);
+        if !shared.load(Ordering::Relaxed) {
+            return Ok(Self::later(connection, slot, Turn::NowOrNever, shared));
+        }
+        let asked = Instant::now();
+        let mut begun = Self::later(connection, slot, Turn::Wait, shared);
         begun.ask(Vec::new())?;
+        shared.store(asked.elapsed() >= NO_WAIT, Ordering::Relaxed);
         Ok(begun)
     }
 
@@ -53,8 +67,9 @@ impl<'a> PostgresTransaction<'a> {
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
         turn: Turn,
+        shared: &'a AtomicBool,
     ) -> Self {
-        Self { connection: Some(connection), slot, turn, closed: None, pending: Vec::new() }
+        Self { connection: Some(connection), slot, turn, shared, closed: None, pending: Vec::new() }
     }
 
     /// The connection, as long as the transaction on it is still of use.
@@ -79,6 +94,7 @@ impl<'a> PostgresTransaction<'a> {
         let mut rows = self.open()?.ask(&all).map_err(Failure::before_commit)?;
         if !begun {
             if rows.get(LANE).is_none_or(Vec::is_empty) {
+                self.shared.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy);
             }
             self.closed = Some(sales::closed(rows.get(CLOSED).map_or(&[], Vec::as_slice))?);
