@@ -9,7 +9,6 @@ use crate::{
     TokenHash,
 };
 pub(crate) use password::Passwords;
-use sha2::{Digest, Sha256};
 
 mod password;
 
@@ -107,8 +106,8 @@ impl Shop {
     ) -> Result<Session, Error> {
         let token = random_token()?;
         let expires_at = self.now().plus_seconds(seconds);
-        let token_hash = hash_of(&token);
-        self.call(OpenSession { customer_id, login, token: token_hash, expires_at }).run()?;
+        let opened = OpenSession { customer_id, login, token: TokenHash::of(&token), expires_at };
+        self.call(opened).run()?;
         Ok(Session { token, customer_id, expires_at })
     }
 
@@ -120,12 +119,12 @@ impl Shop {
 
     /// Ends the session of a token. Ended already, it stays so.
     pub fn log_out(&self, token: &str) -> Result<(), Error> {
-        self.call(CloseSession { token: hash_of(token) }).run()
+        self.call(CloseSession { token: TokenHash::of(token) }).run()
     }
 
     /// Whose token it is. Refused as `unauthenticated` when it is nobody's, or no longer good.
     pub fn caller(&self, token: &str) -> Result<Caller, Error> {
-        let session = self.store().snapshot()?.session(hash_of(token))?;
+        let session = self.store().snapshot()?.session(TokenHash::of(token))?;
         let good = session.filter(|(session, _)| self.now() < session.expires_at);
         let caller = good.map(|(session, role)| Caller { customer_id: session.customer_id, role });
         caller.ok_or_else(|| Refusal::Unauthenticated.into())
@@ -137,8 +136,4 @@ fn random_token() -> Result<String, StoreError> {
     let drawn = getrandom::fill(&mut bytes);
     drawn.map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
     Ok(bytes.iter().fold(TOKEN_PREFIX.to_owned(), |token, byte| format!("{token}{byte:02x}")))
-}
-
-fn hash_of(token: &str) -> TokenHash {
-    TokenHash::new(Sha256::digest(token.as_bytes()).into())
 }

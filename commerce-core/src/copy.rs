@@ -3,7 +3,7 @@
 //! The source is read from one snapshot, table by table, and written a thousand rows at a time through what
 //! saves batches of commands too. So a store of one's own can be copied without more ado.
 
-use crate::state::{Needs, Sale, SessionChange, State};
+use crate::state::{Needs, NextIds, Sale, SessionChange, State};
 use crate::store::{Record, Snapshot, Store, Table, Transaction};
 use crate::{Account, Customer, CustomerId, Key, Money, Role, StoreError};
 use std::collections::{BTreeMap, HashMap};
@@ -82,19 +82,7 @@ impl<'a> Writer<'a> {
         let mut transaction = to.begin()?;
         let mut state = State::new(to.currency());
         transaction.load(&Needs { ids: true, ..Needs::default() }, &mut state)?;
-        let first = state.ids.unwrap_or_default();
-        let ids = [
-            first.customer,
-            first.product,
-            first.coupon,
-            first.owned_coupon,
-            first.order,
-            first.charge,
-            first.ledger_entry,
-            first.stock_movement,
-            first.event,
-        ];
-        if ids.iter().any(|id| *id != 1) {
+        if state.ids != Some(NextIds::FIRST) {
             let text = "there are rows in it already: only a new store can be copied into";
             return Err(StoreError::Unsound(text.to_owned()));
         }

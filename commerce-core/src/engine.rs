@@ -52,7 +52,6 @@ struct Shared {
     work: Condvar,
     /// Told when there is room in the queue, or the last batch has ended.
     room: Condvar,
-    commits: AtomicU64,
     commands: AtomicU64,
     batches: Histogram,
     commit_micros: Histogram,
@@ -155,11 +154,13 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        let shared = &self.writer.shared;
+        let batches = shared.batches.distribution();
         Stats {
-            commits: self.writer.shared.commits.load(Ordering::Relaxed),
-            commands: self.writer.shared.commands.load(Ordering::Relaxed),
-            batches: self.writer.shared.batches.distribution(),
-            commit_micros: self.writer.shared.commit_micros.distribution(),
+            commits: batches.count(),
+            commands: shared.commands.load(Ordering::Relaxed),
+            batches,
+            commit_micros: shared.commit_micros.distribution(),
         }
     }
 }
@@ -402,7 +403,6 @@ impl Writer {
         transaction.commit()?;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.commit_micros.add(micros);
-        self.shared.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

@@ -142,7 +142,7 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
 }
 
 /// The next free id of every kind.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each field is the next id of what it names")]
 pub struct NextIds {
     pub customer: i64,
@@ -154,6 +154,21 @@ pub struct NextIds {
     pub ledger_entry: i64,
     pub stock_movement: i64,
     pub event: i64,
+}
+
+impl NextIds {
+    /// Those of a new store.
+    pub const FIRST: Self = Self {
+        customer: 1,
+        product: 1,
+        coupon: 1,
+        owned_coupon: 1,
+        order: 1,
+        charge: 1,
+        ledger_entry: 1,
+        stock_movement: 1,
+        event: 1,
+    };
 }
 
 fn take(next: &mut i64) -> i64 {

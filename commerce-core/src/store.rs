@@ -10,6 +10,7 @@ use crate::{
 use std::sync::Arc;
 
 pub(crate) mod memory;
+pub(crate) mod pool;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;
 mod rows;

@@ -2,6 +2,7 @@
 
 use crate::{CustomerId, Role, Timestamp};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// What is kept of a password: an Argon2id hash in PHC form, which says itself how it was made.
@@ -40,22 +41,39 @@ pub struct Credentials {
     pub password: PasswordHash,
 }
 
-/// SHA-256 of a token. A token is random through and through, so no slower hash is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenHash([u8; 32]);
+macro_rules! hashes {
+    ($($(#[$doc:meta])* $name:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
 
-impl TokenHash {
-    /// The hash with those bytes.
-    #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
+        impl $name {
+            /// The hash with those bytes.
+            #[must_use]
+            pub const fn new(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
 
-    /// The bytes to keep.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
+            /// The hash of that text.
+            #[must_use]
+            pub fn of(text: &str) -> Self {
+                Self(Sha256::digest(text.as_bytes()).into())
+            }
+
+            /// The bytes to keep.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+    )+};
+}
+
+hashes! {
+    /// SHA-256 of a token. A token is random through and through, so no slower hash is needed.
+    TokenHash;
+    /// SHA-256 of a name to log in with: of names that nobody has as well, and of any length.
+    LoginHash;
 }
 
 /// A session as stores keep it.
@@ -106,24 +124,6 @@ impl Caller {
     #[must_use]
     pub fn may_act_for(self, customer: CustomerId) -> bool {
         self.customer_id == customer || self.role == Role::Admin
-    }
-}
-
-/// SHA-256 of a name to log in with: of names that nobody has as well, and of any length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LoginHash([u8; 32]);
-
-impl LoginHash {
-    /// The hash with those bytes.
-    #[must_use]
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes to keep.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 }
 

@@ -6,7 +6,6 @@ use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT};
 use crate::state::{SessionChange, State};
 use crate::{CustomerId, LoginAttempts, LoginHash, Refusal, SessionRow, Timestamp, TokenHash};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// Opens a session for a customer who has proven to be one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,7 +41,7 @@ impl Rule for OpenSession {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
         if let Some(login) = &self.login {
-            needs.attempts(state, hash_of(login));
+            needs.attempts(state, LoginHash::of(login));
         }
     }
 
@@ -50,7 +49,7 @@ impl Rule for OpenSession {
         state.account(self.customer_id)?;
 
         if let Some(login) = &self.login {
-            let hash = hash_of(login);
+            let hash = LoginHash::of(login);
             state
                 .attempts
                 .insert(hash, LoginAttempts { login: hash, failures: 0, last_at: context.now });
@@ -74,11 +73,11 @@ impl Rule for CloseSession {
 
 impl Rule for TryLogin {
     fn needs(&self, state: &State, needs: &mut Needs) {
-        needs.attempts(state, hash_of(&self.login));
+        needs.attempts(state, LoginHash::of(&self.login));
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
-        let hash = hash_of(&self.login);
+        let hash = LoginHash::of(&self.login);
         let (failures, last_at) = state
             .attempts
             .get(hash)
@@ -102,10 +101,6 @@ fn wait_after(failures: i64) -> i64 {
     (1..waits.min(32)).fold(waits.clamp(0, 1), |wait, _| wait.saturating_mul(2)).min(MAX_LOGIN_WAIT)
 }
 
-fn hash_of(login: &str) -> LoginHash {
-    LoginHash::new(Sha256::digest(login.as_bytes()).into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,7 +122,7 @@ mod tests {
 
     fn world() -> World {
         let mut world = World::default().with_customer(1, 0);
-        world.state.attempts.loaded(hash_of("kim"), None);
+        world.state.attempts.loaded(LoginHash::of("kim"), None);
         world
     }
 

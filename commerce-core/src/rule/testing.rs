@@ -20,17 +20,7 @@ pub(crate) struct World {
 impl Default for World {
     fn default() -> Self {
         let mut state = State::new(Currency::KRW);
-        state.ids = Some(NextIds {
-            customer: 1,
-            product: 1,
-            coupon: 1,
-            owned_coupon: 1,
-            order: 1,
-            charge: 1,
-            ledger_entry: 1,
-            stock_movement: 1,
-            event: 1,
-        });
+        state.ids = Some(NextIds::FIRST);
         state.due_orders = Some(Vec::new());
         for id in 0..100 {
             state.orders.loaded(OrderId::new(id), None);

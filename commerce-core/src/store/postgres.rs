@@ -4,10 +4,11 @@
 //! a batch would cost ten round trips instead of three. Nothing of it is seen from outside, and nothing here
 //! may be called from inside a runtime of tokio.
 
+use crate::store::pool::pool;
 use crate::store::postgres::connection::{Connection, Role};
 use crate::store::postgres::error::Failure;
+use crate::store::postgres::opener::{Opener, POOL_TIMEOUT, Pool};
 use crate::store::postgres::place::Place;
-use crate::store::postgres::pool::{Opener, Pool};
 use crate::store::postgres::read::PostgresSnapshot;
 use crate::store::postgres::schema::Found;
 use crate::store::postgres::transaction::{PostgresTransaction, Turn};
@@ -24,8 +25,8 @@ mod aside;
 mod connection;
 mod error;
 mod load;
+mod opener;
 mod place;
-mod pool;
 mod read;
 mod rows;
 mod sales;
@@ -121,7 +122,7 @@ impl PostgresStore {
             let text = format!("its currency is {currency} and cannot be changed");
             return Err(StoreError::Unsound(text));
         }
-        let readers = opener.pool()?;
+        let readers = pool(opener.clone(), POOL_TIMEOUT)?;
         Ok(Self {
             currency,
             writer: Mutex::new(Some(writer)),
@@ -187,7 +188,7 @@ impl Store for PostgresStore {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         let deadline = Instant::now().checked_add(READ_PATIENCE);
         loop {
-            let connection = self.readers.get().map_err(|_| self.opener.why_none())?;
+            let connection = self.readers.get().map_err(|_| self.opener.last_failure.why())?;
             match PostgresSnapshot::begin(connection) {
                 Ok(snapshot) => return Ok(Box::new(snapshot)),
                 Err(failure) if failure.lost && deadline.is_some_and(|at| Instant::now() < at) => {}

@@ -2,6 +2,7 @@
 //! reader of each. A driver shows its rows as [`Columns`].
 
 use crate::command::{KeyRecord, Recorded};
+use crate::state::NextIds;
 use crate::{
     Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, Discount, EntryKind,
     EventKind, EventRow, Key, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon,
@@ -24,6 +25,19 @@ pub(crate) const LEDGER: &str = "id, customer_id, kind, amount, balance_after, o
 pub(crate) const EVENT: &str = "id, kind, order_id, trace, created_at";
 
 pub(crate) const CREDENTIALS: &str = "id, login, password";
+
+/// The tables whose rows are numbered, in the order of [`next_ids`].
+pub(crate) const NUMBERED: [&str; 9] = [
+    "customers",
+    "products",
+    "coupons",
+    "owned_coupons",
+    "orders",
+    "charges",
+    "ledger",
+    "stock_movements",
+    "events",
+];
 
 /// A row as its driver gives it: every column is a number, a text or nothing.
 pub(crate) trait Columns {
@@ -287,6 +301,24 @@ pub(crate) fn key_record<R: Columns>(row: &R, first: usize) -> Result<KeyRecord,
 pub(crate) fn credentials<R: Columns>(row: &R) -> Result<Credentials, R::Error> {
     let password = PasswordHash::new(get::<String, R>(row, 2)?);
     Ok(Credentials { customer_id: get(row, 0)?, login: get(row, 1)?, password })
+}
+
+/// The ids after the greatest of each of [`NUMBERED`]. Nothing is ever deleted, and nobody else writes
+/// meanwhile, so ids are in the order of commits and have no gaps.
+pub(crate) fn next_ids<R: Columns>(row: &R) -> Result<NextIds, R::Error> {
+    let next =
+        |column| get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1));
+    Ok(NextIds {
+        customer: next(0)?,
+        product: next(1)?,
+        coupon: next(2)?,
+        owned_coupon: next(3)?,
+        order: next(4)?,
+        charge: next(5)?,
+        ledger_entry: next(6)?,
+        stock_movement: next(7)?,
+        event: next(8)?,
+    })
 }
 
 /// The columns `customer_id, created_at, expires_at` of the session of a token.

@@ -1,5 +1,6 @@
 //! The store in one SQLite file: the default, for any number of processes on one machine.
 
+use crate::store::pool::pool;
 use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Pool, Role};
 use crate::store::sqlite::read::SqliteSnapshot;
 use crate::store::sqlite::ticket::{Ticket, TicketOffice};
@@ -92,7 +93,7 @@ impl SqliteStore {
             let text = format!("its currency is {currency} and cannot be changed");
             return Err(StoreError::Unsound(text));
         }
-        let readers = connection::pool(opener.clone())?;
+        let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
         Ok(Self { path, currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
     }
 
@@ -155,7 +156,7 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        let connection = self.readers.get().map_err(|_| self.opener.why_none())?;
+        let connection = self.readers.get().map_err(|_| self.opener.last_failure.why())?;
         Ok(Box::new(SqliteSnapshot::begin(connection)?))
     }
 }

@@ -2,8 +2,8 @@
 
 use super::PostgresStore;
 use super::connection::Role;
+use super::opener::Opener;
 use super::place::Place;
-use super::pool::Opener;
 use crate::{Currency, StoreError};
 
 impl PostgresStore {

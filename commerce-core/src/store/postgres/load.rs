@@ -4,8 +4,10 @@
 use super::connection::Step;
 use super::{access, rows};
 use crate::limits::EXPIRY_BATCH;
-use crate::state::{Needs, NextIds, Rows, State};
-use crate::store::rows::{ACCOUNT, COUPON, ORDER, OWNED_COUPON, PRODUCT, get, key_record};
+use crate::state::{Needs, Rows, State};
+use crate::store::rows::{
+    ACCOUNT, COUPON, NUMBERED, ORDER, OWNED_COUPON, PRODUCT, get, key_record, next_ids,
+};
 use crate::{CartLines, CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -52,8 +54,8 @@ pub(super) fn load(ask: Ask<'_>, needs: &Needs, state: &mut State) -> Result<(),
         due_orders(&mut questions, now);
     }
     if needs.ids {
-        questions.add(next_ids(), |rows, state| {
-            state.ids = rows.first().map(read_ids).transpose()?;
+        questions.add(newest_ids(), |rows, state| {
+            state.ids = rows.first().map(next_ids).transpose()?;
             Ok(())
         });
     }
@@ -232,38 +234,9 @@ fn lines_of_due_orders(ask: Ask<'_>, state: &mut State) -> Result<(), StoreError
     })
 }
 
-/// Ids go on from the greatest in use. Nothing is ever deleted, and nobody else writes meanwhile, so they
-/// are in the order of commits and have no gaps.
-fn next_ids() -> Step<'static> {
+/// The greatest id of each kind in use.
+fn newest_ids() -> Step<'static> {
     // Not max(id), which is read from end to end once it was planned while the table was empty.
     let newest = |table| format!("(SELECT id FROM {table} ORDER BY id DESC LIMIT 1)");
-    let newest = [
-        "customers",
-        "products",
-        "coupons",
-        "owned_coupons",
-        "orders",
-        "charges",
-        "ledger",
-        "stock_movements",
-        "events",
-    ]
-    .map(newest);
-    Step::new(format!("SELECT {}", newest.join(", ")))
-}
-
-fn read_ids(row: &Row) -> Result<NextIds, StoreError> {
-    let next =
-        |column| get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1));
-    Ok(NextIds {
-        customer: next(0)?,
-        product: next(1)?,
-        coupon: next(2)?,
-        owned_coupon: next(3)?,
-        order: next(4)?,
-        charge: next(5)?,
-        ledger_entry: next(6)?,
-        stock_movement: next(7)?,
-        event: next(8)?,
-    })
+    Step::new(format!("SELECT {}", NUMBERED.map(newest).join(", ")))
 }

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Step};
 use super::error::Failure;
-use super::pool::Pooled;
+use super::opener::Pooled;
 use super::{rows, sales, scan};
 use crate::store::rows::{
     ACCOUNT, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,

@@ -2,23 +2,20 @@
 
 use super::schema;
 use crate::StoreError;
+use crate::store::pool::LastFailure;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long SQLite waits for others who hold the file without a ticket, like a database shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a read waits for a connection of the pool.
-const POOL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Connections for reading: more than cores gain nothing, fewer would make reads wait for slow ones.
-const MAX_READERS: u32 = 8;
+pub(super) const POOL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// 4,096 pages of 4 KiB: the log is copied back in strides of 16 MiB, which costs fewer syncs a
 /// commit than SQLite's own 4 MiB.
@@ -50,13 +47,12 @@ pub(super) enum Role {
 #[derive(Clone, Debug)]
 pub(super) struct Opener {
     path: PathBuf,
-    /// Why the pool could not open the last one: it says itself only that it waited in vain.
-    last_failure: Arc<Mutex<Option<StoreError>>>,
+    pub(super) last_failure: LastFailure,
 }
 
 impl Opener {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), last_failure: Arc::default() }
+        Self { path: path.to_owned(), last_failure: LastFailure::default() }
     }
 
     fn bare(&self) -> Result<Connection, StoreError> {
@@ -73,12 +69,6 @@ impl Opener {
             Ok(_) | Err(StoreError::Busy) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Why no connection could be opened of late, or that all are in use.
-    pub(super) fn why_none(&self) -> StoreError {
-        let mut last = self.last_failure.lock().unwrap_or_else(PoisonError::into_inner);
-        last.take().unwrap_or(StoreError::Busy)
     }
 
     pub(super) fn open(&self, role: Role) -> Result<Connection, StoreError> {
@@ -116,10 +106,7 @@ impl r2d2::ManageConnection for Opener {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        let opened = self.open(Role::Reader);
-        *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) =
-            opened.as_ref().err().cloned();
-        opened
+        self.last_failure.note(self.open(Role::Reader))
     }
 
     fn is_valid(&self, _connection: &mut Connection) -> Result<(), StoreError> {
@@ -129,17 +116,6 @@ impl r2d2::ManageConnection for Opener {
     fn has_broken(&self, connection: &mut Connection) -> bool {
         !connection.is_autocommit()
     }
-}
-
-/// The pool of reading connections. None is opened before it is wanted.
-pub(super) fn pool(opener: Opener) -> Result<Pool, StoreError> {
-    let pool = r2d2::Pool::builder()
-        .max_size(MAX_READERS)
-        .min_idle(Some(0))
-        .connection_timeout(POOL_TIMEOUT)
-        .test_on_check_out(false)
-        .build(opener);
-    pool.map_err(|error| StoreError::Unavailable(error.to_string()))
 }
 
 fn ensure(connection: &Connection, set: &str, name: &str, wanted: &str) -> Result<(), StoreError> {

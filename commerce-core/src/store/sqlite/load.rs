@@ -5,10 +5,18 @@ use super::{access, read};
 use crate::StoreError;
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, NextIds, Rows, State};
+use crate::store::rows::{NUMBERED, next_ids as next_ids_after};
 use crate::{CartLines, OrderId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::BTreeSet;
 use std::hash::Hash;
+use std::sync::LazyLock;
+
+/// The greatest id of each kind in use; asked for in every transaction.
+static NEWEST_IDS: LazyLock<String> = LazyLock::new(|| {
+    let newest = NUMBERED.map(|table| format!("(SELECT max(id) FROM {table})"));
+    format!("SELECT {}", newest.join(", "))
+});
 
 pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     by_id(db, "customers", ACCOUNT, &needs.accounts, &mut state.accounts, rows::account)?;
@@ -112,30 +120,7 @@ fn load_due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result
     Ok(())
 }
 
-/// Ids go on from the greatest in use. Nothing is ever deleted, and nobody else writes meanwhile, so
-/// they are in the order of commits and have no gaps.
 fn next_ids(db: &Connection) -> Result<NextIds, StoreError> {
-    let mut select = db.prepare_cached(
-        "SELECT (SELECT max(id) FROM customers), (SELECT max(id) FROM products),
-                (SELECT max(id) FROM coupons), (SELECT max(id) FROM owned_coupons),
-                (SELECT max(id) FROM orders), (SELECT max(id) FROM charges),
-                (SELECT max(id) FROM ledger), (SELECT max(id) FROM stock_movements),
-                (SELECT max(id) FROM events)",
-    )?;
-    let ids = select.query_row([], |row| {
-        let next =
-            |column| row.get(column).map(|id: Option<i64>| id.unwrap_or(0).saturating_add(1));
-        Ok(NextIds {
-            customer: next(0)?,
-            product: next(1)?,
-            coupon: next(2)?,
-            owned_coupon: next(3)?,
-            order: next(4)?,
-            charge: next(5)?,
-            ledger_entry: next(6)?,
-            stock_movement: next(7)?,
-            event: next(8)?,
-        })
-    });
-    ids.map_err(StoreError::from)
+    let mut select = db.prepare_cached(&NEWEST_IDS)?;
+    Ok(select.query_row([], |row| next_ids_after(row))?)
 }
