@@ -3,6 +3,8 @@
 //! `tiny_http` keeps its connections to itself. Their numbers stand in `/proc/self/fd`, and Linux gives a
 //! copy of a descriptor by its number, safely, through `pidfd_getfd`, of one's own process as well.
 
+use rustix::fs::Dir;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::net::TcpStream;
@@ -54,18 +56,40 @@ pub(super) fn socket_inode(number: RawFd) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Numbers of all open descriptors.
-pub(super) fn numbers() -> io::Result<impl Iterator<Item = RawFd>> {
-    let entries = std::fs::read_dir(OWN)?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+/// Lists the descriptors of this process. The directory they stand in is kept open, so that this works
+/// when they are used up.
+#[derive(Debug)]
+pub(super) struct Listing(Dir);
+
+impl Listing {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self(Dir::new(File::open(OWN)?)?))
+    }
+
+    /// Numbers of all open descriptors.
+    pub(super) fn numbers(&mut self) -> Vec<RawFd> {
+        self.0.rewind();
+        let entries = std::iter::from_fn(|| self.0.read());
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok()).collect()
+    }
 }
 
-/// How many descriptors are open. Newer kernels say so without listing them.
+/// How many descriptors are open. Newer kernels say so without listing them; where they cannot be listed
+/// they are used up.
 pub(super) fn count() -> u64 {
     match std::fs::metadata(OWN).map_or(0, |meta| meta.len()) {
-        0 => numbers().map_or(0, |all| u64::try_from(all.count()).unwrap_or(u64::MAX)),
+        0 => Listing::new().map_or_else(
+            |_| limit(),
+            |mut all| u64::try_from(all.numbers().len()).unwrap_or(u64::MAX),
+        ),
         known => known,
     }
+}
+
+/// Whether that is why something failed.
+pub(super) fn are_used_up(error: &io::Error) -> bool {
+    let number = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE].iter().any(|used_up| Some(used_up.raw_os_error()) == number)
 }
 
 /// How many descriptors may be open.

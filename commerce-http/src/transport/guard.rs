@@ -36,8 +36,8 @@ pub(super) struct Guard {
     /// reason.
     accepting: RawFd,
     threads: Vec<JoinHandle<()>>,
-    /// Servers that died, with the thread that still answers their connections, and until when.
-    old: Vec<(Arc<tiny_http::Server>, JoinHandle<()>, Instant)>,
+    /// Servers that died, and until when their connections may still ask.
+    old: Vec<(Arc<tiny_http::Server>, Instant)>,
     built: Instant,
     /// Descriptors at the last look.
     open: u64,
@@ -137,29 +137,29 @@ impl Guard {
         open.saturating_add(open / 8) >= descriptors::limit()
     }
 
-    /// Replaces a server that accepts no more. The old one's connections are told good-bye, and what they
-    /// asked is answered.
+    /// Replaces a server that accepts no more. Its connections are told good-bye, and what they asked is
+    /// answered. That comes first: the new server takes all descriptors it can get.
     fn rebuild(&mut self, now: Instant) {
+        reaper::dismiss(&self.shared);
         let Ok((server, accepting)) = build(&self.door) else { return };
         (self.accepting, self.built) = (accepting, now);
         let old = {
             let mut current = self.shared.current.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *current, server)
         };
-        reaper::dismiss(&self.shared);
         let (shared, source) = (Arc::clone(&self.shared), Arc::clone(&old));
-        let drain = move || worker::serve(&shared, &Post::default(), &source);
-        if let (Ok(thread), Some(until)) = (Builder::new().spawn(drain), now.checked_add(FAREWELL))
-        {
-            self.old.push((Arc::clone(&old), thread, until));
-        }
+        let until = now.checked_add(FAREWELL).unwrap_or(now);
+        let goes_on = move || !shared.is_finished() && Instant::now() < until;
+        let shared = Arc::clone(&self.shared);
+        let drain = move || worker::serve(&shared, &Post::default(), &source, goes_on);
+        let _ = Builder::new().spawn(drain);
         self.wake(&old);
+        self.old.push((old, until));
     }
 
-    /// Ends the threads of old servers whose time is over.
+    /// Lets go of old servers whose time is over.
     fn retire(&mut self, now: Instant) {
-        for (server, _, _) in self.old.extract_if(.., |(_, _, until)| *until <= now) {
-            server.unblock();
+        for (server, _) in self.old.extract_if(.., |(_, until)| *until <= now) {
             // Dropped, it would remove the unix socket of the server that took its place.
             std::mem::forget(server);
         }
@@ -190,12 +190,9 @@ impl Guard {
         self.shared.finished.store(true, Ordering::Release);
         self.shared.bodies.finish();
         self.wake(&self.shared.server());
-        for (server, _, _) in &self.old {
-            server.unblock();
-        }
     }
 
-    /// Wakes every worker that waits for that server; each call wakes one.
+    /// Wakes every worker that waits for that server; each call wakes one thread.
     fn wake(&self, server: &tiny_http::Server) {
         for _ in 0..self.shared.settings.workers {
             server.unblock();

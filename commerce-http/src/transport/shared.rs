@@ -70,6 +70,10 @@ impl Shared {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
     /// Brings the date of answers up to now.
     pub(super) fn tell_time(&self) {
         let date = answer::http_date(SystemClock.now());

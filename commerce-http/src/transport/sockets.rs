@@ -1,13 +1,13 @@
 //! The connections that `tiny_http` holds: which there are, and shutting one by its client's address.
 
-use super::descriptors::{self, Duplicator};
+use super::descriptors::{self, Duplicator, Listing};
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Instant;
 
-/// Descriptors put by, so that connections can be listed and shut when all others are used up.
+/// Descriptors put by, so that connections can be met and shut when all others are used up.
 const SPARE: usize = 4;
 
 /// A socket as it was first seen.
@@ -24,6 +24,7 @@ pub(super) struct Seen {
 #[derive(Debug)]
 pub(super) struct Sockets {
     duplicator: Duplicator,
+    listing: Listing,
     port: u16,
     /// By inode, which no two open sockets share.
     seen: HashMap<u64, Seen>,
@@ -35,18 +36,11 @@ impl Sockets {
     /// None where connections cannot be shut.
     pub(super) fn of_port(port: u16) -> Option<Self> {
         let duplicator = Duplicator::new().filter(Duplicator::works)?;
+        let listing = Listing::new().ok()?;
         let (seen, by_peer) = (HashMap::new(), HashMap::new());
-        let mut sockets = Self { duplicator, port, seen, by_peer, spare: Vec::new() };
+        let mut sockets = Self { duplicator, listing, port, seen, by_peer, spare: Vec::new() };
         sockets.put_by();
         Some(sockets)
-    }
-
-    /// Looks which connections there are.
-    pub(super) fn scan(&mut self, now: Instant) {
-        if self.look(now).is_err() {
-            self.spare.clear();
-            let _ = self.look(now);
-        }
     }
 
     /// Takes descriptors for later, when there are any.
@@ -59,10 +53,11 @@ impl Sockets {
         }
     }
 
-    fn look(&mut self, now: Instant) -> io::Result<()> {
+    /// Looks which connections there are.
+    pub(super) fn scan(&mut self, now: Instant) {
         let mut still = HashMap::with_capacity(self.seen.len());
         let mut by_peer = HashMap::with_capacity(self.by_peer.len());
-        for number in descriptors::numbers()? {
+        for number in self.listing.numbers() {
             let Some(inode) = descriptors::socket_inode(number) else { continue };
             let known = self.seen.remove(&inode);
             let found = known.or_else(|| still.get(&inode).cloned());
@@ -76,14 +71,23 @@ impl Sockets {
         }
         self.seen = still;
         self.by_peer = by_peer;
-        Ok(())
     }
 
-    fn meet(&self, number: RawFd, inode: u64, now: Instant) -> Option<Seen> {
-        let socket = self.duplicator.socket(number, inode).ok()?;
+    fn meet(&mut self, number: RawFd, inode: u64, now: Instant) -> Option<Seen> {
+        let socket = self.copy(number, inode)?;
         let ours = socket.local_addr().is_ok_and(|address| address.port() == self.port);
         let peer = socket.peer_addr().ok().filter(|_| ours);
         Some(Seen { number, peer, first: now, shut: None })
+    }
+
+    /// A copy of a socket, if need be at the cost of what was put by.
+    fn copy(&mut self, number: RawFd, inode: u64) -> Option<TcpStream> {
+        loop {
+            match self.duplicator.socket(number, inode) {
+                Err(error) if descriptors::are_used_up(&error) => drop(self.spare.pop()?),
+                copy => return copy.ok(),
+            }
+        }
     }
 
     /// All connections of clients.
@@ -121,9 +125,9 @@ impl Sockets {
         })
     }
 
-    fn known(&self, peer: SocketAddr) -> Option<TcpStream> {
-        let inode = self.by_peer.get(&peer)?;
-        let number = self.seen.get(inode)?.number;
-        self.duplicator.socket(number, *inode).ok()
+    fn known(&mut self, peer: SocketAddr) -> Option<TcpStream> {
+        let inode = *self.by_peer.get(&peer)?;
+        let number = self.seen.get(&inode)?.number;
+        self.copy(number, inode)
     }
 }

@@ -7,9 +7,11 @@ use super::shared::{self, Shared};
 use crate::Unreadable;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often a worker with nothing to do looks whether its server is still the one to work for.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Whom a worker is answering, and since when: the guard looks for those that do not read.
 #[derive(Debug, Default)]
@@ -26,19 +28,33 @@ impl Post {
     }
 }
 
-/// Works until the server has finished.
+/// Works until all is finished, for the server that accepts.
 pub(super) fn work(shared: &Shared, post: &Post) {
-    while !shared.finished.load(Ordering::Acquire) {
-        serve(shared, post, &shared.server());
+    while !shared.is_finished() {
+        let server = shared.server();
+        let goes_on = || !shared.is_finished() && Arc::ptr_eq(&server, &shared.server());
+        serve(shared, post, &server, goes_on);
     }
 }
 
-/// Serves what comes to that server, until this thread is woken or the server has failed.
-pub(super) fn serve(shared: &Shared, post: &Post, server: &tiny_http::Server) {
-    while let Ok(raw) = server.recv() {
-        // `tiny_http` panics in some places; a worker outlives it.
-        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw)));
-        post.set(None);
+/// Serves what comes to that server for as long as that is wanted. Whoever unblocks the server has one of
+/// its threads look whether it is; nobody can tell which, so that all look from time to time.
+pub(super) fn serve(
+    shared: &Shared,
+    post: &Post,
+    server: &tiny_http::Server,
+    goes_on: impl Fn() -> bool,
+) {
+    loop {
+        match server.recv_timeout(LOOK) {
+            Ok(Some(raw)) => {
+                // `tiny_http` panics in some places; a worker outlives it.
+                let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw)));
+                post.set(None);
+            }
+            Ok(None) | Err(_) if !goes_on() => return,
+            Ok(None) | Err(_) => {}
+        }
     }
 }
 
