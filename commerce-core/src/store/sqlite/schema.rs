@@ -7,16 +7,18 @@ use rusqlite::Connection;
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// What leads from each version to the next, from an empty file on.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 2;
-const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 3;
+const _: () = assert!(MIGRATIONS.len() == 3, "VERSION counts the migrations");
 
 /// Brings the file to [`VERSION`] in one transaction, and answers the store's currency; `currency` is
 /// what a new store gets.
 pub(super) fn migrate(connection: &Connection, currency: Currency) -> Result<Currency, StoreError> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
+    // A table that others refer to can only be replaced while nobody watches; `bring_up` looks after it.
+    connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
     let done = bring_up(connection, currency).and_then(|found| {
         connection.execute_batch("COMMIT").map_err(super::error::of_commit)?;
         Ok(found)
@@ -24,6 +26,7 @@ pub(super) fn migrate(connection: &Connection, currency: Currency) -> Result<Cur
     if done.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
+    connection.execute_batch("PRAGMA foreign_keys = ON")?;
     done
 }
 
@@ -46,6 +49,10 @@ fn bring_up(connection: &Connection, currency: Currency) -> Result<Currency, Sto
         connection.execute("INSERT INTO store (id, currency) VALUES (1, ?1)", [currency.code()])?;
     }
     if found < VERSION {
+        if connection.prepare("PRAGMA foreign_key_check")?.exists([])? {
+            let text = "rows refer to rows that are not there: mend them with the version before";
+            return Err(StoreError::Unsound(text.to_owned()));
+        }
         connection.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;

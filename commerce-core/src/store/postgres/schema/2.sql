@@ -1,0 +1,35 @@
+-- What the relay has come to: events before next_event have been delivered, but for those in `deliveries`.
+ALTER TABLE store ADD COLUMN next_event BIGINT NOT NULL DEFAULT 1 CHECK (next_event >= 1);
+
+-- Events on their way: being sent until due_at (the end of the lease of whoever holds the token), waiting
+-- for their next try at due_at, or parked. A delivered event has no row.
+CREATE TABLE deliveries (
+    event_id BIGINT PRIMARY KEY,
+    order_id BIGINT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('sending', 'waiting', 'parked')),
+    attempts BIGINT NOT NULL CHECK (attempts >= 0),
+    due_at BIGINT NOT NULL,
+    token BIGINT,
+    error TEXT,
+    CHECK ((token IS NOT NULL) = (status = 'sending'))
+);
+
+CREATE INDEX deliveries_by_due ON deliveries (due_at, event_id) WHERE status <> 'parked';
+CREATE INDEX deliveries_by_order ON deliveries (order_id);
+
+-- Charges that a payment gateway was asked for. The reference is what the gateway knows a charge by.
+ALTER TABLE charges
+    DROP CONSTRAINT charges_status_check,
+    ADD COLUMN gateway TEXT,
+    ADD COLUMN reference TEXT,
+    ADD COLUMN payment_method TEXT,
+    ADD COLUMN failure TEXT,
+    ADD COLUMN settled_at BIGINT,
+    ADD CHECK (status IN ('pending', 'succeeded', 'failed')),
+    ADD CHECK ((gateway IS NULL) = (reference IS NULL)),
+    ADD CHECK (status = 'succeeded' OR gateway IS NOT NULL),
+    ADD CHECK ((status = 'failed') = (failure IS NOT NULL)),
+    ADD CHECK ((settled_at IS NOT NULL) = (gateway IS NOT NULL AND status <> 'pending'));
+
+CREATE INDEX charges_by_reference ON charges (reference) WHERE reference IS NOT NULL;
+CREATE INDEX charges_pending ON charges (customer_id, id) WHERE status = 'pending';

@@ -1,0 +1,44 @@
+-- What the relay has come to: events before next_event have been delivered, but for those in `deliveries`.
+ALTER TABLE store ADD COLUMN next_event INTEGER NOT NULL DEFAULT 1 CHECK (next_event >= 1);
+
+-- Events on their way: being sent until due_at (the end of the lease of whoever holds the token), waiting
+-- for their next try at due_at, or parked. A delivered event has no row.
+CREATE TABLE deliveries (
+    event_id INTEGER PRIMARY KEY REFERENCES events,
+    order_id INTEGER NOT NULL REFERENCES orders,
+    status TEXT NOT NULL CHECK (status IN ('sending', 'waiting', 'parked')),
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    due_at INTEGER NOT NULL,
+    token INTEGER,
+    error TEXT,
+    CHECK ((token IS NOT NULL) = (status = 'sending'))
+) STRICT;
+
+CREATE INDEX deliveries_by_due ON deliveries (due_at, event_id) WHERE status <> 'parked';
+CREATE INDEX deliveries_by_order ON deliveries (order_id);
+CREATE INDEX deliveries_parked ON deliveries (event_id) WHERE status = 'parked';
+
+-- Charges that a payment gateway was asked for. The reference is what the gateway knows a charge by.
+CREATE TABLE new_charges (
+    id INTEGER PRIMARY KEY,
+    customer_id INTEGER NOT NULL REFERENCES customers,
+    amount INTEGER NOT NULL CHECK (amount >= 1),
+    status TEXT NOT NULL CHECK (status IN ('pending', 'succeeded', 'failed')),
+    created_at INTEGER NOT NULL,
+    gateway TEXT,
+    reference TEXT UNIQUE,
+    payment_method TEXT,
+    failure TEXT,
+    settled_at INTEGER,
+    CHECK ((gateway IS NULL) = (reference IS NULL)),
+    CHECK (status = 'succeeded' OR gateway IS NOT NULL),
+    CHECK ((status = 'failed') = (failure IS NOT NULL)),
+    CHECK ((settled_at IS NOT NULL) = (gateway IS NOT NULL AND status <> 'pending'))
+) STRICT;
+
+INSERT INTO new_charges (id, customer_id, amount, status, created_at)
+SELECT id, customer_id, amount, status, created_at FROM charges;
+DROP TABLE charges;
+ALTER TABLE new_charges RENAME TO charges;
+
+CREATE INDEX charges_pending ON charges (customer_id, id) WHERE status = 'pending';
