@@ -66,7 +66,7 @@ fn problems(world: &World) -> Vec<String> {
 )]
 #[case::charge_gone("DELETE FROM charges WHERE id = 3", "wallet: ledger entry 3")]
 #[case::charge_without_entry(
-    "INSERT INTO charges VALUES (99, 1, 5, 'succeeded', 1)",
+    "INSERT INTO charges (id, customer_id, amount, status, created_at) VALUES (99, 1, 5, 'succeeded', 1)",
     "wallet: charge 99"
 )]
 #[case::charge_of_another_amount(
