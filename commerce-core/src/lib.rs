@@ -44,8 +44,10 @@ mod audit;
 mod clock;
 mod command;
 mod copy;
+mod destination;
 mod engine;
 mod error;
+mod gateway;
 mod histogram;
 mod id;
 pub mod limits;
@@ -61,8 +63,10 @@ pub use audit::{AuditReport, Problem};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
 pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
 pub use copy::copy;
+pub use destination::{Delivery, Destination};
 pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
+pub use gateway::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway};
 pub use histogram::{Distribution, Histogram};
 pub use id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,

@@ -1,6 +1,7 @@
 //! Every limit of the service, each with the reason for its number.
 
 use crate::Money;
+use std::time::Duration;
 
 /// The most money one charge or debit may move: a million million minor units. Ten thousand million
 /// dollars is far above any shop's till, and a thousand such amounts still fit [`MAX_BALANCE`].
@@ -83,3 +84,7 @@ pub const LOGIN_MEMORY: i64 = 60 * 60;
 /// The longest a login has to wait after failures: long enough to make guessing hopeless (a hundred
 /// tries a day), short enough that nobody is shut out by somebody else for good.
 pub const MAX_LOGIN_WAIT: i64 = 15 * 60;
+
+/// The longest a delivery of events may take. A relay's claim on events lasts twice as long, so that what
+/// is still under way is not sent by another.
+pub const MAX_DELIVERY: Duration = Duration::from_secs(30);
