@@ -285,7 +285,7 @@ impl Service for Api {
         self.finish(request, trail, begun, &ended, reply)
     }
 
-    fn turn_down(&self, why: Unreadable, method: &str, target: &str) -> Response {
+    fn turn_down(&self, why: Unreadable, request: &Request) -> Response {
         let stop = match why {
             Unreadable::Malformed => Stop::fault(
                 Fault::Malformed,
@@ -304,12 +304,10 @@ impl Service for Api {
             Unreadable::Overloaded => Error::from(commerce_core::StoreError::Busy).into(),
         };
         let begun = Instant::now();
-        let (method, target) = (method.to_owned(), target.to_owned());
-        let request = Request { method, target, ..Request::default() };
-        let trail = Trail::of(&request, &self.ids);
+        let trail = Trail::of(request, &self.ids);
         let mut ended = Ended::default();
         let reply = self.say_no(stop, &trail, &mut ended);
-        self.finish(&request, trail, begun, &ended, reply)
+        self.finish(request, trail, begun, &ended, reply)
     }
 }
 

@@ -499,10 +499,14 @@ fn what_the_transport_turns_down_is_a_problem_as_well() {
         (Unreadable::HeadTooLarge, 431),
         (Unreadable::Overloaded, 503),
     ] {
-        let response = world.api.turn_down(why, "POST", "/v1/customers");
+        let headers = vec![("x-request-id".to_owned(), "mine".to_owned())];
+        let target = "/v1/customers".to_owned();
+        let request = Request { method: "POST".into(), target, headers, body: Vec::new() };
+        let response = world.api.turn_down(why, &request);
+        let header = |name| response.headers.iter().find(|(sent, _)| *sent == name);
         assert_eq!(response.status, status);
-        let retry = response.headers.iter().any(|(name, _)| *name == "Retry-After");
-        assert_eq!(retry, status == 503);
+        assert_eq!(header("Retry-After").is_some(), status == 503);
+        assert_eq!(header("X-Request-Id").unwrap().1, "mine");
     }
 }
 

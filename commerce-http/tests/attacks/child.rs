@@ -46,7 +46,7 @@ impl Service for Double {
         }
     }
 
-    fn turn_down(&self, why: Unreadable, _: &str, _: &str) -> Response {
+    fn turn_down(&self, why: Unreadable, _: &Request) -> Response {
         let status = match why {
             Unreadable::Malformed => 400,
             Unreadable::TooSlow => 408,
