@@ -110,8 +110,7 @@ impl Call<'_> {
     /// The body as what the handler makes of it.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         // It has the form already; what is left are values that no schema can rule out.
-        serde_json::from_value(self.body.clone())
-            .map_err(|error| Refusal::invalid("", error.to_string()).into())
+        T::deserialize(&self.body).map_err(|error| Refusal::invalid("", error.to_string()).into())
     }
 
     fn parameter<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {

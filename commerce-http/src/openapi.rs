@@ -135,7 +135,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     for parameter in route.query {
         parameters.push(json!({
             "name": parameter.name, "in": "query", "required": false,
-            "schema": parameter.form(), "description": parameter.description,
+            "schema": reference(parameter.schema), "description": parameter.description,
         }));
     }
     if route.key != KeyRule::None {

@@ -56,7 +56,7 @@ pub(crate) enum KeyRule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
-    /// Its JSON Schema.
+    /// The name of its schema.
     pub(crate) schema: &'static str,
     pub(crate) description: &'static str,
 }
@@ -156,14 +156,10 @@ impl Route {
 }
 
 const PAGE: &[Parameter] = &[
-    Parameter {
-        name: "limit",
-        schema: r#"{"type":"integer","minimum":1,"maximum":100,"default":20}"#,
-        description: "How many items.",
-    },
+    Parameter { name: "limit", schema: "PageLimit", description: "How many items." },
     Parameter {
         name: "cursor",
-        schema: r#"{"type":"string","pattern":"^[1-9][0-9]{0,17}$"}"#,
+        schema: "Cursor",
         description: "Where to go on: the next_cursor of the page before.",
     },
 ];
@@ -172,17 +168,13 @@ const PAGE: &[Parameter] = &[
 pub(crate) const BEST_SELLERS: &[Parameter] = &[
     Parameter {
         name: "days",
-        schema: r#"{"type":"integer","minimum":1,"maximum":366,"default":3}"#,
+        schema: "WindowDays",
         description: "How many days of 24 hours the window is long.",
     },
-    Parameter {
-        name: "limit",
-        schema: r#"{"type":"integer","minimum":1,"maximum":100,"default":5}"#,
-        description: "How many ranks.",
-    },
+    Parameter { name: "limit", schema: "Ranks", description: "How many ranks." },
     Parameter {
         name: "at",
-        schema: r##"{"$ref":"#/components/schemas/Instant"}"##,
+        schema: "Instant",
         description: "When the window ends, that second included; now when absent.",
     },
 ];
