@@ -58,6 +58,17 @@ impl Form {
         serde_json::to_vec(&self.envelope(event, &data))
     }
 
+    /// The events as an array of JSON.
+    pub(crate) fn array(&self, events: &[Event]) -> serde_json::Result<Vec<u8>> {
+        let mut array = vec![b'['];
+        for (place, event) in events.iter().enumerate() {
+            array.extend((place > 0).then_some(b','));
+            array.extend(self.json(event)?);
+        }
+        array.push(b']');
+        Ok(array)
+    }
+
     /// The events as lines of JSON.
     pub(crate) fn lines(&self, events: &[Event]) -> serde_json::Result<Vec<u8>> {
         let mut lines = Vec::new();
@@ -97,3 +108,6 @@ fn is_traceparent(text: &str) -> bool {
         && some(trace)
         && some(parent)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,10 @@
 use crate::OutboundError;
 use crate::cloud_event::Form;
 use crate::file::FileDestination;
+use crate::http;
+use crate::signature::Secret;
 use crate::stdout::StdoutDestination;
+use crate::webhook::{self, WebhookDestination};
 use commerce_core::{Currency, Destination};
 use std::fmt;
 
@@ -75,7 +78,15 @@ pub fn destination(
             Some(("file", path)) if !path.is_empty() => {
                 Ok(Box::new(FileDestination::new(path.into(), form)))
             }
-            _ => Err(OutboundError::UnknownDestination),
+            _ => {
+                let uri = http::address(to)?;
+                let secret = options.secret.as_deref().map(Secret::standard).transpose()?;
+                let (batch, allow_private) = (options.batch, options.allow_private);
+                let limits = webhook::LIMITS;
+                let webhook =
+                    WebhookDestination::new(uri, form, secret, batch, allow_private, limits)?;
+                Ok(Box::new(webhook))
+            }
         },
     }
 }

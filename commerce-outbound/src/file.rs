@@ -115,3 +115,6 @@ fn read_from(file: &mut File, start: u64, end: u64) -> io::Result<Vec<u8>> {
     file.take(end.saturating_sub(start)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

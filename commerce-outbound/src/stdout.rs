@@ -42,3 +42,37 @@ fn write(out: &mut impl Write, lines: &[u8]) -> Delivery {
         Err(error) => Delivery::Failed { error: error.to_string(), retry_after: None },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_as_they_are() {
+        let mut out = Vec::new();
+        assert_eq!(write(&mut out, b"{}\n"), Delivery::Done);
+        assert_eq!(out, b"{}\n");
+    }
+
+    #[rstest]
+    #[case(ErrorKind::BrokenPipe, true)]
+    #[case(ErrorKind::StorageFull, false)]
+    fn only_a_reader_who_left_is_the_end(#[case] kind: ErrorKind, #[case] is_gone: bool) {
+        let delivery = write(&mut Broken(kind), b"{}\n");
+        assert_eq!(matches!(delivery, Delivery::Gone { .. }), is_gone);
+        assert_eq!(matches!(delivery, Delivery::Failed { .. }), !is_gone);
+    }
+}
