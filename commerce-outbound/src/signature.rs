@@ -127,10 +127,17 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    fn stripe_signs(secret: &str, stamp: &str, body: &[u8]) -> String {
-        let hmac = Secret::stripe(secret).unwrap().0.chain_update(stamp).chain_update(".");
-        let bytes = hmac.chain_update(body).finalize().into_bytes();
-        bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    impl Secret {
+        /// The header that Stripe would send.
+        pub(crate) fn sign_as_stripe(&self, at: Timestamp, body: &[u8]) -> String {
+            format!("t={0},v1={1}", at.unix(), self.hex(&at.unix().to_string(), body))
+        }
+
+        fn hex(&self, stamp: &str, body: &[u8]) -> String {
+            let hmac = self.0.clone().chain_update(stamp).chain_update(".").chain_update(body);
+            let bytes = hmac.finalize().into_bytes();
+            bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+        }
     }
 
     /// Made with Python's hmac, so that a mistake is not made twice.
@@ -160,18 +167,17 @@ mod tests {
     #[case::time_is_no_number("t=now,v1={right_word}", false)]
     #[case::empty("", false)]
     fn only_a_right_and_recent_signature_is_believed(#[case] header: &str, #[case] good: bool) {
-        let (secret, body) = ("whsec_0123456789abcdef", b"{}".as_slice());
+        let (secret, body) = (Secret::stripe("whsec_0123456789abcdef").unwrap(), b"{}");
         let at = |offset: i64| (NOW + offset).to_string();
         let stamps = [("now", at(0)), ("early", at(-300)), ("old", at(-301)), ("late", at(301))];
         let mut text = header.replace("{wrong}", &"0".repeat(64));
-        text = text.replace("{right}", &stripe_signs(secret, &at(0), body));
-        text = text.replace("{right_word}", &stripe_signs(secret, "now", body));
+        text = text.replace("{right}", &secret.hex(&at(0), body));
+        text = text.replace("{right_word}", &secret.hex("now", body));
         for (name, stamp) in stamps {
-            text = text.replace(&format!("{{right_{name}}}"), &stripe_signs(secret, &stamp, body));
+            text = text.replace(&format!("{{right_{name}}}"), &secret.hex(&stamp, body));
             text = text.replace(&format!("{{{name}}}"), &stamp);
         }
-        let checked = Secret::stripe(secret).unwrap();
-        let checked = checked.check_stripe(&text, body, Timestamp::from_unix(NOW));
+        let checked = secret.check_stripe(&text, body, Timestamp::from_unix(NOW));
         assert_eq!(checked.is_ok(), good, "{text}: {checked:?}");
     }
 }

@@ -268,3 +268,6 @@ fn unknown(status: u16, body: &[u8]) -> Collected {
     let said = Problem::read(body).map_or_else(|| plain(body), |problem| problem.for_operator());
     Collected::Unknown { why: plain(format!("status {status}: {said}").as_bytes()) }
 }
+
+#[cfg(test)]
+mod tests;
