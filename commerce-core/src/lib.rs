@@ -41,6 +41,7 @@
 
 mod access;
 mod audit;
+mod charges;
 mod clock;
 mod command;
 mod copy;
@@ -54,18 +55,21 @@ pub mod limits;
 mod model;
 mod money;
 mod query;
+mod random;
 mod rule;
 mod shop;
 mod state;
 mod store;
 
 pub use audit::{AuditReport, Problem};
+pub use charges::{NewCharge, NoticeError, Noticed, Settled};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
 pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
 pub use copy::copy;
 pub use destination::{Delivery, Destination};
 pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
+pub use gateway::simulated::SimulatedGateway;
 pub use gateway::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway};
 pub use histogram::{Distribution, Histogram};
 pub use id::{
@@ -81,15 +85,16 @@ pub use model::event::{Event, EventKind, EventRow, Outbox};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus, StockMovement};
 pub use model::wallet::{
-    Account, Balance, Charge, ChargeRow, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry,
-    Payment, PaymentKind, Role,
+    Account, Balance, Charge, ChargeRow, ChargeSource, ChargeStatus, Customer, Debit, EntryKind,
+    LedgerEntry, Payment, PaymentKind, Role,
 };
 pub use money::{Currency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
 pub use rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, CartEdit, ChargeBalance,
     ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, NewLogin,
-    OpenSession, OrderItems, PayOrder, PayWhen, PlaceOrder, TryLogin, UpdateProduct,
+    OpenCharge, OpenSession, OrderItems, PayOrder, PayWhen, PlaceOrder, SettleCharge, Settlement,
+    TryLogin, UpdateProduct,
 };
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
 pub use state::{Change, Needs, NextIds, Rows, Sale, SessionChange, State};

@@ -5,14 +5,14 @@ use super::error::Failure;
 use super::opener::Pooled;
 use super::{rows, sales, scan};
 use crate::store::rows::{
-    ACCOUNT, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
+    ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
 };
 use crate::store::sales::levels;
 use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
-    Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, EventId, EventRow,
-    LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product, ProductId, Role,
-    SessionRow, StoreError, Timestamp, TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
+    EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product,
+    ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use std::cell::{RefCell, RefMut};
 use tokio_postgres::Row;
@@ -229,6 +229,28 @@ impl Snapshot for PostgresSnapshot {
         entries.retain(|entry| filter == LedgerFilter::All || entry.as_payment().is_some());
         entries.truncate(limit);
         Ok(entries)
+    }
+
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        self.by_id(("charges", CHARGE, id.get()), rows::charge)
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = $1");
+        self.one(Step::new(sql).with(reference.to_owned()), rows::charge)
+    }
+
+    fn pending_charges(
+        &self,
+        (customer, id): (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= ($1, $2)
+             ORDER BY customer_id, id LIMIT $3"
+        );
+        let step = Step::new(sql).with(customer.get()).with(id.get()).with(wanted(limit));
+        self.many(step, rows::charge)
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
