@@ -36,6 +36,8 @@ mod error;
 mod file;
 mod http;
 #[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod receiver;
 mod signature;
 mod stdout;

@@ -89,7 +89,7 @@ impl Stripe {
         Self::within(options, LIMITS)
     }
 
-    fn within(options: StripeOptions, limits: Limits) -> Result<Self, OutboundError> {
+    pub(crate) fn within(options: StripeOptions, limits: Limits) -> Result<Self, OutboundError> {
         let named = options.url.is_some();
         let url = options.url.unwrap_or_else(|| "https://api.stripe.com".to_owned());
         let uri = http::address(&url)?;
