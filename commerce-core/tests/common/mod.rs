@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod failing;
+pub mod insist;
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Coupon, Currency, Customer, Discount, Key, ManualClock,

@@ -6,11 +6,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long to try one server before the next one of the URL.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to try one server before the next one of the URL, until it can be asked something.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// From when a peer that says nothing is asked whether it is still there, and for how long it may leave
 /// what was sent unconfirmed.
@@ -45,6 +45,72 @@ impl Place {
             config.application_name("commerce");
         }
         Ok(Self { config, tls: tls::connector(&trust)? })
+    }
+
+    /// Each server of the URL by itself, in the order in which they are to be tried. The driver would try
+    /// them all in one call, and wait for ever at a first one that takes connections and says nothing.
+    pub(super) fn servers(&self) -> Vec<Config> {
+        let count = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
+        let mut servers: Vec<_> = (0..count).map(|place| self.server(place)).collect();
+        let mut random = [0; 1];
+        if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random
+            && getrandom::fill(&mut random).is_ok()
+        {
+            servers.rotate_left(usize::from(random[0]).checked_rem(count).unwrap_or(0));
+        }
+        servers
+    }
+
+    fn server(&self, place: usize) -> Config {
+        let all = &self.config;
+        let mut one = Config::new();
+        match all.get_hosts().get(place) {
+            Some(Host::Tcp(name)) => drop(one.host(name)),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => drop(one.host_path(path)),
+            None => {}
+        }
+        if let Some(address) = all.get_hostaddrs().get(place) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = all.get_ports().get(place).or(all.get_ports().first()) {
+            one.port(*port);
+        }
+        if let Some(user) = all.get_user() {
+            one.user(user);
+        }
+        if let Some(password) = all.get_password() {
+            one.password(password);
+        }
+        if let Some(name) = all.get_dbname() {
+            one.dbname(name);
+        }
+        if let Some(options) = all.get_options() {
+            one.options(options);
+        }
+        if let Some(name) = all.get_application_name() {
+            one.application_name(name);
+        }
+        if let Some(time) = all.get_connect_timeout() {
+            one.connect_timeout(*time);
+        }
+        if let Some(time) = all.get_tcp_user_timeout() {
+            one.tcp_user_timeout(*time);
+        }
+        if let Some(interval) = all.get_keepalives_interval() {
+            one.keepalives_interval(interval);
+        }
+        if let Some(retries) = all.get_keepalives_retries() {
+            one.keepalives_retries(retries);
+        }
+        one.ssl_mode(all.get_ssl_mode())
+            .ssl_negotiation(all.get_ssl_negotiation())
+            .keepalives(all.get_keepalives())
+            .keepalives_idle(all.get_keepalives_idle())
+            .target_session_attrs(all.get_target_session_attrs())
+            .channel_binding(all.get_channel_binding())
+            .load_balance_hosts(all.get_load_balance_hosts());
+        one
     }
 }
 
@@ -115,6 +181,18 @@ mod tests {
         assert_eq!(place.config.get_ssl_mode(), mode);
         assert_eq!(place.config.get_password(), Some(&b"secret"[..]));
         assert!(!format!("{place} {place:?}").contains("secret"));
+    }
+
+    /// Nothing that a URL can say is lost when its servers are told apart.
+    #[test]
+    fn each_server_of_a_url_is_asked_by_itself_with_all_that_the_url_says() {
+        let rest = "shop?options=-c%20x%3Dy&application_name=till&sslmode=require&sslnegotiation=direct\
+                    &connect_timeout=7&tcp_user_timeout=8&keepalives=1&keepalives_retries=9\
+                    &target_session_attrs=read-write&channel_binding=require&load_balance_hosts=disable";
+        let of =
+            |hosts: &str| Place::at(&format!("postgres://shop:secret@{hosts}/{rest}")).unwrap();
+        assert_eq!(of("a:1,b:2").servers(), [of("a:1").config, of("b:2").config]);
+        assert_eq!(of("%2Ftmp:3,b:3").servers(), [of("%2Ftmp:3").config, of("b:3").config]);
     }
 
     #[rstest]

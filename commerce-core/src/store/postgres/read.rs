@@ -15,7 +15,12 @@ use crate::{
     ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use std::cell::{RefCell, RefMut};
+use std::time::Duration;
 use tokio_postgres::Row;
+
+/// How long a server may take to begin. One that does not answer this is gone, and another connection finds
+/// the one that has taken its place.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A read transaction on a connection of the pool: repeatable, so that all it reads is of one instant.
 pub(super) struct PostgresSnapshot(RefCell<Pooled>);
@@ -23,10 +28,11 @@ pub(super) struct PostgresSnapshot(RefCell<Pooled>);
 impl PostgresSnapshot {
     pub(super) fn begin(mut connection: Pooled) -> Result<Self, Failure> {
         // The view is that of the first read, not of BEGIN.
-        connection.ask(&[
+        let steps = [
             Step::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             Step::new("SELECT id FROM store WHERE id = 1"),
-        ])?;
+        ];
+        connection.ask_within(BEGIN_PATIENCE, &steps)?;
         Ok(Self(RefCell::new(connection)))
     }
 
