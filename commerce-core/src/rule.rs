@@ -5,8 +5,8 @@
 use crate::command::{Answer, Context};
 use crate::state::{Needs, State};
 use crate::{
-    Account, ChargeId, CouponId, CustomerId, EntryKind, LedgerEntry, LoginHash, Money, Order,
-    OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
+    Account, ChargeId, CouponId, CustomerId, EntryKind, EventId, LedgerEntry, LoginHash, Money,
+    Order, OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
 };
 
 mod add_coupon;
@@ -22,6 +22,9 @@ pub(crate) mod expire_orders;
 mod give_login;
 mod pay_order;
 mod place_order;
+mod relay_events;
+mod replay_events;
+mod retry_events;
 mod sessions;
 mod settle;
 #[cfg(test)]
@@ -42,6 +45,9 @@ pub use expire_orders::ExpireOrders;
 pub use give_login::{GiveLogin, NewLogin};
 pub use pay_order::PayOrder;
 pub use place_order::{OrderItems, PayWhen, PlaceOrder};
+pub use relay_events::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
+pub use replay_events::ReplayEvents;
+pub use retry_events::RetryEvents;
 pub use sessions::{CloseSession, OpenSession, TryLogin};
 pub use update_product::UpdateProduct;
 
@@ -110,6 +116,19 @@ impl Needs {
             self.owned_coupons.insert(id);
         } else if let Some(owned) = state.owned_coupons.get(id) {
             self.coupon(state, owned.coupon_id);
+        }
+    }
+
+    pub(crate) fn event(&mut self, state: &State, id: EventId) {
+        if !state.known_events.is_loaded(id) {
+            self.events.insert(id);
+        }
+    }
+
+    /// All deliveries of an order.
+    pub(crate) fn deliveries(&mut self, state: &State, order: OrderId) {
+        if !state.deliveries.is_order_loaded(order) {
+            self.deliveries.insert(order);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Loading what a batch may touch: each kind by its own prepared statement.
 
-use super::rows::{self, ACCOUNT, COUPON, OWNED_COUPON, PRODUCT};
-use super::{access, read};
+use super::rows::{self, ACCOUNT, COUPON, EVENT, OWNED_COUPON, PRODUCT};
+use super::{access, deliveries, read};
 use crate::StoreError;
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, NextIds, Rows, State};
@@ -30,6 +30,8 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
         &mut state.owned_coupons,
         rows::owned_coupon,
     )?;
+    by_id(db, "events", EVENT, &needs.events, &mut state.known_events, rows::event)?;
+    deliveries::load(db, needs, &mut state.deliveries)?;
     load_carts(db, needs, state)?;
     load_claims(db, needs, state)?;
     load_keys(db, needs, state)?;
