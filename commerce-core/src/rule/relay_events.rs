@@ -125,7 +125,8 @@ impl RelayEvents {
     /// Writes an outcome down, and counts what was parked by it.
     fn settle(&self, state: &mut State, outcome: &DeliveryOutcome, now: Timestamp) -> u64 {
         let deliveries = &mut state.deliveries;
-        let mine = |row: &&DeliveryRow| row.token == Some(self.token);
+        let mine =
+            |row: &&DeliveryRow| row.token == Some(self.token) && row.order_id == outcome.order_id;
         let Some(mut row) = deliveries.get(outcome.event_id).filter(mine).cloned() else {
             return 0;
         };
