@@ -2,9 +2,10 @@
 
 use crate::limits::MAX_TEXT;
 use crate::rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, ClaimCoupon,
-    CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenCharge, OpenSession,
-    PayOrder, PlaceOrder, Rule, SettleCharge, TryLogin, UpdateProduct, expire_orders,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
+    ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenCharge,
+    OpenSession, PayOrder, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, Rule, SettleCharge,
+    TryLogin, UpdateProduct, expire_orders,
 };
 use crate::state::{Needs, State};
 use crate::{
@@ -66,6 +67,8 @@ pub(crate) enum Answer {
     Order(Order),
     Expired(Vec<OrderId>),
     Done(()),
+    Claim(Claim),
+    Count(u64),
 }
 
 /// A typed request: what is asked, and the type of its answer. Implemented by the request types of
@@ -132,6 +135,9 @@ actions! {
     TryLogin => Done(());
     OpenSession => Done(());
     CloseSession => Done(());
+    RelayEvents => Claim(Claim);
+    RetryEvents => Count(u64);
+    ReplayEvents => Count(u64);
 }
 
 macro_rules! replies {
@@ -159,6 +165,8 @@ replies! {
     Order => Order;
     Expired => Vec<OrderId>;
     Done => ();
+    Claim => Claim;
+    Count => u64;
 }
 
 /// One thing asked of a store, with all it needs to be decided.
@@ -214,6 +222,9 @@ impl Command {
     fn needs(&self, state: &State, needs: &mut Needs) {
         let rule = self.action.rule();
         rule.needs(state, needs);
+        if let Some(wanted) = &mut needs.wanted {
+            wanted.now = wanted.now.max(self.now);
+        }
         let (Some(key), Some(owner)) = (&self.key, rule.owner(state)) else { return };
         if owner != SHOP {
             needs.account(state, owner);
@@ -348,7 +359,7 @@ fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
         Ok(Answer::Customer(customer)) => Some(Recorded::Customer(customer.clone())),
         Ok(Answer::Cart(cart)) => Some(Recorded::Cart(cart.clone())),
         Err(Refusal::InvalidRequest { .. } | Refusal::TooManyRequests { .. })
-        | Ok(Answer::Expired(_) | Answer::Done(())) => None,
+        | Ok(Answer::Expired(_) | Answer::Done(()) | Answer::Claim(_) | Answer::Count(_)) => None,
         Err(refusal) => Some(Recorded::Refused(refusal.clone())),
     }
 }

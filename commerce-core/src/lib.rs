@@ -56,6 +56,7 @@ mod model;
 mod money;
 mod query;
 mod random;
+mod relay;
 mod rule;
 mod shop;
 mod state;
@@ -81,7 +82,8 @@ pub use model::access::{
 };
 pub use model::cart::{Cart, CartItem, CartLines};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
-pub use model::event::{Event, EventKind, EventRow, Outbox};
+pub use model::delivery::{DeliveryRow, DeliveryStatus, Outbox, Progress, TrackedEvent};
+pub use model::event::{Event, EventKind, EventRow};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus, StockMovement};
 pub use model::wallet::{
@@ -90,18 +92,21 @@ pub use model::wallet::{
 };
 pub use money::{Currency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
+pub use relay::{Relay, RelayError, RelayStop, Relayed};
 pub use rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, CartEdit, ChargeBalance,
-    ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, NewLogin,
-    OpenCharge, OpenSession, OrderItems, PayOrder, PayWhen, PlaceOrder, SettleCharge, Settlement,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, CartEdit, ChargeBalance, Claim,
+    ClaimCoupon, ClaimedEvent, CloseSession, DebitBalance, DeliveryEnding, DeliveryOutcome,
+    EditCart, ExpireOrders, GiveLogin, NewLogin, OpenCharge, OpenSession, OrderItems, PayOrder,
+    PayWhen, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, SettleCharge, Settlement,
     TryLogin, UpdateProduct,
 };
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
-pub use state::{Change, Needs, NextIds, Rows, Sale, SessionChange, State};
+pub use state::{Change, Deliveries, Needs, NextIds, Rows, Sale, SessionChange, State, Wanted};
 pub use store::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use store::postgres::PostgresStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{
-    LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,
+    DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table,
+    Transaction,
 };

@@ -5,8 +5,8 @@
 use crate::command::{Answer, Context};
 use crate::state::{Needs, State};
 use crate::{
-    Account, ChargeId, ChargeRow, CouponId, CustomerId, EntryKind, LedgerEntry, LoginHash, Money,
-    Order, OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
+    Account, ChargeId, ChargeRow, CouponId, CustomerId, EntryKind, EventId, LedgerEntry, LoginHash,
+    Money, Order, OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
 };
 
 mod add_coupon;
@@ -23,6 +23,9 @@ mod give_login;
 mod open_charge;
 mod pay_order;
 mod place_order;
+mod relay_events;
+mod replay_events;
+mod retry_events;
 mod sessions;
 mod settle;
 mod settle_charge;
@@ -45,6 +48,9 @@ pub use give_login::{GiveLogin, NewLogin};
 pub use open_charge::OpenCharge;
 pub use pay_order::PayOrder;
 pub use place_order::{OrderItems, PayWhen, PlaceOrder};
+pub use relay_events::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
+pub use replay_events::ReplayEvents;
+pub use retry_events::RetryEvents;
 pub use sessions::{CloseSession, OpenSession, TryLogin};
 pub use settle_charge::{SettleCharge, Settlement};
 pub use update_product::UpdateProduct;
@@ -114,6 +120,19 @@ impl Needs {
             self.owned_coupons.insert(id);
         } else if let Some(owned) = state.owned_coupons.get(id) {
             self.coupon(state, owned.coupon_id);
+        }
+    }
+
+    pub(crate) fn event(&mut self, state: &State, id: EventId) {
+        if !state.known_events.is_loaded(id) {
+            self.events.insert(id);
+        }
+    }
+
+    /// All deliveries of an order.
+    pub(crate) fn deliveries(&mut self, state: &State, order: OrderId) {
+        if !state.deliveries.is_order_loaded(order) {
+            self.deliveries.insert(order);
         }
     }
 

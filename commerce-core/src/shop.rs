@@ -4,19 +4,24 @@ use crate::access::Passwords;
 use crate::audit::{AuditReport, audit};
 use crate::charges::NewCharge;
 use crate::command::{Action, Command, Decision, Reply, Request};
+use crate::engine::Wakeups;
 use crate::engine::{Engine, Pending, Stats};
 use crate::gateway::PaymentGateway;
-use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_HOLD_SECONDS};
+use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_CLAIM, MAX_HOLD_SECONDS};
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
+use crate::relay::Counts;
 use crate::rule::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder, PlaceOrder,
+    ReplayEvents, RetryEvents,
 };
-use crate::store::{LedgerFilter, Snapshot, Store};
+use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, Store};
 use crate::{
     Account, Balance, Cart, Charge, Clock, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
-    Error, Event, EventId, Key, LedgerEntry, LedgerEntryId, Money, Order, OrderId, Outbox,
-    OwnedCoupon, Payment, Product, ProductId, Refusal, StoreError, SystemClock, Timestamp,
+    DeliveryRow, Error, Event, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Money, Order,
+    OrderId, Outbox, OwnedCoupon, Payment, Product, ProductId, Progress, Refusal, StoreError,
+    SystemClock, Timestamp, TrackedEvent,
 };
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +43,7 @@ pub struct Shop {
     patience: Duration,
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
+    relayed: Counts,
 }
 
 /// How a [`Shop`] is to be opened.
@@ -93,7 +99,8 @@ impl ShopBuilder {
         let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
         let Self { clock, patience, gateway, .. } = self;
-        Shop { store, engine, clock, patience, passwords, gateway }
+        let relayed = Counts::default();
+        Shop { store, engine, clock, patience, passwords, gateway, relayed }
     }
 }
 
@@ -283,6 +290,30 @@ impl Shop {
         self.call(CancelOrder { order_id: order }).key(key).run()
     }
 
+    /// Lets parked events be sent again: these, or all of them. With an event go the other parked ones of
+    /// its order. Counts them; events that are not parked are passed by.
+    pub fn retry_events(&self, events: Option<Vec<EventId>>) -> Result<u64, Error> {
+        let all = events.is_none();
+        let request = RetryEvents { events };
+        let mut retried = 0_u64;
+        loop {
+            let count = self.call(request.clone()).run()?;
+            retried = retried.saturating_add(count);
+            // Parked meanwhile, they would be retried for ever.
+            if !all || count < u64::try_from(MAX_CLAIM).unwrap_or(u64::MAX) {
+                return Ok(retried);
+            }
+        }
+    }
+
+    /// Lets all events from one on be sent again, and counts those of them that had been sent, or taken up
+    /// to be sent.
+    ///
+    /// Refused as `invalid_request`.
+    pub fn replay_events(&self, from: EventId) -> Result<u64, Error> {
+        self.call(ReplayEvents { from }).run()
+    }
+
     /// Releases every order that was not paid in time, and names those it released itself: other calls
     /// release what they find overdue as well.
     pub fn expire_orders(&self) -> Result<Vec<OrderId>, Error> {
@@ -357,6 +388,21 @@ impl Shop {
     pub fn ready(&self) -> Result<(), Error> {
         self.store.snapshot()?.product(ProductId::new(0))?;
         Ok(())
+    }
+
+    /// What wakes who waits for events.
+    pub(crate) fn wakeups(&self) -> &Wakeups {
+        self.engine.wakeups()
+    }
+
+    /// What the relays of this shop have done so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.relayed
+    }
+
+    /// Whether there is an event that may be sent now.
+    pub fn has_due_events(&self) -> Result<bool, Error> {
+        Ok(self.store.snapshot()?.has_due_events(self.now())?)
     }
 
     /// How many events wait to be delivered, and since when.
@@ -490,6 +536,27 @@ impl Shop {
         Ok(Page::of(rows, page, |event| event.id.get()))
     }
 
+    /// The outbox, oldest event first, with how far the delivery of each has come.
+    pub fn tracked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let events = snapshot.events(start, page.rows())?;
+        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::All)?;
+        tracked(&*snapshot, page, events, deliveries)
+    }
+
+    /// Events that were given up, oldest first.
+    pub fn parked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::Parked)?;
+        let mut events = Vec::new();
+        for delivery in &deliveries {
+            events.extend(snapshot.events(delivery.event_id, 1)?);
+        }
+        tracked(&*snapshot, page, events, deliveries)
+    }
+
     /// The products that sold most in the days before an instant, that instant included.
     pub fn best_sellers(&self, request: &BestSellersRequest) -> Result<BestSellers, Error> {
         let to = request.at.unwrap_or_else(|| self.now());
@@ -515,6 +582,25 @@ impl Shop {
     pub fn audit(&self) -> Result<AuditReport, Error> {
         Ok(audit(&*self.store.snapshot()?)?)
     }
+}
+
+/// Events with their orders and with what is known of their deliveries.
+fn tracked(
+    snapshot: &dyn Snapshot,
+    page: &PageRequest,
+    events: Vec<EventRow>,
+    deliveries: Vec<DeliveryRow>,
+) -> Result<Page<TrackedEvent>, Error> {
+    let next = snapshot.next_event()?;
+    let mut deliveries: BTreeMap<_, _> =
+        deliveries.into_iter().map(|row| (row.event_id, row)).collect();
+    let mut rows = Vec::new();
+    for event in events {
+        let delivery = Progress::of(event.id, deliveries.remove(&event.id), next);
+        let order = snapshot.order(event.order_id)?;
+        rows.extend(order.map(|order| TrackedEvent { event: event.with(&order), delivery }));
+    }
+    Ok(Page::of(rows, page, |row| row.event.id.get()))
 }
 
 pub(crate) fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {

@@ -14,6 +14,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
+mod deliveries;
+
+pub use deliveries::{Deliveries, Wanted};
+
 /// The rows that commands may touch and that are not loaded yet.
 #[derive(Debug, Default)]
 pub struct Needs {
@@ -46,6 +50,17 @@ pub struct Needs {
     pub attempts: BTreeSet<LoginHash>,
     /// The next free ids of every kind.
     pub ids: bool,
+    /// Events by id.
+    pub events: BTreeSet<EventId>,
+    /// Deliveries by order, all of each.
+    pub deliveries: BTreeSet<OrderId>,
+    /// Events to be sent: for [`Deliveries::due_loaded`], [`Deliveries::fresh_loaded`] and
+    /// [`Deliveries::next_loaded`].
+    pub wanted: Option<Wanted>,
+    /// At most so many parked deliveries, by event: for [`Deliveries::parked_loaded`].
+    pub parked: Option<usize>,
+    /// The first event that nobody has taken up: for [`Deliveries::next_loaded`].
+    pub next_event: bool,
 }
 
 impl Needs {
@@ -66,6 +81,11 @@ impl Needs {
             && self.logins.is_empty()
             && self.attempts.is_empty()
             && !self.ids
+            && self.events.is_empty()
+            && self.deliveries.is_empty()
+            && self.wanted.is_none()
+            && self.parked.is_none()
+            && !self.next_event
     }
 }
 
@@ -247,6 +267,10 @@ pub struct State {
     pub stock_movements: Vec<StockMovement>,
     /// New events.
     pub events: Vec<EventRow>,
+    /// Events that were there before.
+    pub known_events: Rows<EventId, EventRow>,
+    /// How far events have been delivered.
+    pub deliveries: Deliveries,
     /// New sales.
     pub sales: Vec<Sale>,
     /// Who has a login, as far as it was looked for.
@@ -280,6 +304,8 @@ impl State {
             pending_charges: BTreeSet::new(),
             stock_movements: Vec::new(),
             events: Vec::new(),
+            known_events: Rows::default(),
+            deliveries: Deliveries::default(),
             sales: Vec::new(),
             logins: HashMap::new(),
             attempts: Rows::default(),
@@ -300,6 +326,7 @@ impl State {
             || self.orders.has_changed()
             || self.charges.has_changed()
             || self.attempts.has_changed()
+            || self.deliveries.has_changed()
             || !self.sessions.is_empty()
             || self.keys.values().any(|(_, change)| *change != Change::None)
     }

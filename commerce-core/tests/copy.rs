@@ -4,10 +4,11 @@
 
 mod common;
 
+use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, OpenCharge,
-    PayWhen, PlaceOrder, PostgresStore, Record, Role, SettleCharge, Settlement, Shop, SqliteStore,
-    Store, StoreError, Table, copy,
+    AddCustomer, BestSellersRequest, CartEdit, Currency, DeliveryEnding, DeliveryOutcome, EditCart,
+    MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore, Record, RelayEvents, Role,
+    SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
 };
 use common::{NOW, assert_clean, cluster, key};
 use rstest::rstest;
@@ -79,7 +80,37 @@ fn fill(store: &Arc<dyn Store>) {
         shop.call(EditCart { customer_id: lee, edit }).run().unwrap();
     }
     shop.log_in("kim", "correct horse").unwrap();
+    // Of what was taken up, one has arrived, one is parked and one is to be tried again.
+    let ask = |outcomes, want| RelayEvents { token: 7, outcomes, want, jitter: 0 };
+    let claim = shop.call(ask(vec![], 3)).run().unwrap();
+    let endings = [
+        DeliveryEnding::Delivered,
+        DeliveryEnding::Rejected { error: "400".to_owned() },
+        DeliveryEnding::Failed { error: "503".to_owned(), retry_after: None },
+    ];
+    let outcomes = claim.events.iter().zip(endings).map(|(claimed, ending)| DeliveryOutcome {
+        event_id: claimed.event.id,
+        order_id: claimed.event.order_id,
+        ending,
+    });
+    shop.call(ask(outcomes.collect(), 0)).run().unwrap();
     assert_clean(&shop);
+}
+
+/// What is being sent while a store is copied is to be sent by whoever relays the copy.
+#[test]
+fn what_is_being_sent_waits_in_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
+    fill(&from);
+    let ask = RelayEvents { token: 7, outcomes: vec![], want: 1, jitter: 0 };
+    let claim = shop(&from).call(ask.clone()).run().unwrap();
+    copy(&*from, &*to, &mut |_| ()).unwrap();
+    let later = NOW.plus_seconds(90_000 + DELIVERY_LEASE);
+    let more = RelayEvents { want: 2, ..ask };
+    let claimed = shop(&to).call_at(more, later).run().unwrap();
+    assert!(claimed.events.contains(&claim.events[0]), "{claimed:#?}");
+    assert_clean(&shop(&to));
 }
 
 /// Every row but those of sales, which are added up to another point.

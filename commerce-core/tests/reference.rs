@@ -266,6 +266,10 @@ fn submitted<'a>(shop: &'a Shop, step: &Step) -> Box<dyn FnOnce() -> String + 'a
         Box::new(move || format!("{:?}", ticket.outcome()))
     }
     match step.action.clone() {
+        // What there is to take up depends on what is committed already; `deliveries.rs` has their histories.
+        Action::RelayEvents(request) => go(shop, request, step),
+        Action::RetryEvents(request) => go(shop, request, step),
+        Action::ReplayEvents(request) => go(shop, request, step),
         Action::AddCustomer(request) => go(shop, request, step),
         Action::AddProduct(request) => go(shop, request, step),
         Action::UpdateProduct(request) => go(shop, request, step),

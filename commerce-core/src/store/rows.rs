@@ -4,10 +4,10 @@
 use crate::command::{KeyRecord, Recorded};
 use crate::state::NextIds;
 use crate::{
-    Account, ChargeRow, ChargeSource, ChargeStatus, Coupon, Credentials, Customer, Discount,
-    EntryKind, EventKind, EventRow, Key, LedgerEntry, Money, Order, OrderLine, OrderStatus,
-    OwnedCoupon, OwnedCouponStatus, PasswordHash, Product, ProductStatus, Role, SessionRow,
-    StockMovement, Timestamp, TokenHash,
+    Account, ChargeRow, ChargeSource, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow,
+    DeliveryStatus, Discount, EntryKind, EventKind, EventRow, Key, LedgerEntry, Money, Order,
+    OrderLine, OrderStatus, OwnedCoupon, OwnedCouponStatus, PasswordHash, Product, ProductStatus,
+    Role, SessionRow, StockMovement, Timestamp, TokenHash,
 };
 
 pub(crate) const ACCOUNT: &str =
@@ -24,6 +24,7 @@ pub(crate) const CHARGE: &str = "id, customer_id, amount, status, created_at, ga
 pub(crate) const LEDGER: &str = "id, customer_id, kind, amount, balance_after, order_id, charge_id, note, \
                                  created_at, previous";
 pub(crate) const EVENT: &str = "id, kind, order_id, trace, created_at";
+pub(crate) const DELIVERY: &str = "event_id, order_id, status, attempts, due_at, token, error";
 
 pub(crate) const CREDENTIALS: &str = "id, login, password";
 
@@ -149,6 +150,7 @@ words! {
     OrderStatus { Pending = "pending", Paid = "paid", Cancelled = "cancelled", Expired = "expired", }
     ChargeStatus { Pending = "pending", Succeeded = "succeeded", Failed = "failed", }
     EntryKind { Charge = "charge", Debit = "debit", Payment = "payment", Refund = "refund", }
+    DeliveryStatus { Sending = "sending", Waiting = "waiting", Parked = "parked", }
     EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
 }
 
@@ -298,6 +300,18 @@ pub(crate) fn event<R: Columns>(row: &R) -> Result<EventRow, R::Error> {
         order_id: get(row, 2)?,
         trace: get(row, 3)?,
         created_at: get(row, 4)?,
+    })
+}
+
+pub(crate) fn delivery<R: Columns>(row: &R) -> Result<DeliveryRow, R::Error> {
+    Ok(DeliveryRow {
+        event_id: get(row, 0)?,
+        order_id: get(row, 1)?,
+        status: get(row, 2)?,
+        attempts: get(row, 3)?,
+        due_at: get(row, 4)?,
+        token: get(row, 5)?,
+        error: get(row, 6)?,
     })
 }
 

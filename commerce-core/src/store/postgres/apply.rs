@@ -1,7 +1,7 @@
 //! Saving what a batch has changed: each kind as a set, those that others refer to first.
 
-use super::access;
 use super::connection::Step;
+use super::{access, deliveries};
 use crate::state::{Change, State};
 use crate::store::rows::Word;
 use crate::{Account, ChargeRow, ChargeSource, Coupon, Discount, Money, Product, StoreError};
@@ -26,6 +26,7 @@ pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
     charges(state, &mut steps);
     ledger(state, &mut steps);
     events(state, &mut steps);
+    deliveries::apply(&state.deliveries, &mut steps);
     carts(state, &mut steps);
     keys(state, &mut steps)?;
     access::apply(state, &mut steps);

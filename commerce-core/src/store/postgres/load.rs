@@ -2,11 +2,12 @@
 //! overdue orders, which are few, in a second one.
 
 use super::connection::Step;
-use super::{access, rows};
+use super::{access, deliveries, rows};
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, Rows, State};
 use crate::store::rows::{
-    ACCOUNT, CHARGE, COUPON, NUMBERED, ORDER, OWNED_COUPON, PRODUCT, get, key_record, next_ids,
+    ACCOUNT, CHARGE, COUPON, EVENT, NUMBERED, ORDER, OWNED_COUPON, PRODUCT, get, key_record,
+    next_ids,
 };
 use crate::{CartLines, CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
 use std::collections::{BTreeSet, HashMap};
@@ -50,6 +51,7 @@ pub(super) fn load(ask: Ask<'_>, needs: &Needs, state: &mut State) -> Result<(),
     claims(&mut questions, needs);
     keys(&mut questions, needs);
     access::load(&mut questions, needs);
+    deliveries::load(&mut questions, needs);
     orders(&mut questions, needs);
     if let Some(now) = needs.due_orders {
         due_orders(&mut questions, now);
@@ -94,6 +96,12 @@ fn by_ids<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
         let wanted = needs.charges.iter().map(|id| id.get()).collect();
         questions.add(ids(wanted, "charges", CHARGE), |rows, state| {
             found(&needs.charges, rows, &mut state.charges, rows::charge, |row| row.id)
+        });
+    }
+    if !needs.events.is_empty() {
+        let wanted = needs.events.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "events", EVENT), |rows, state| {
+            found(&needs.events, rows, &mut state.known_events, rows::event, |row| row.id)
         });
     }
     if !needs.owned_coupons.is_empty() {

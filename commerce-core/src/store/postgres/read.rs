@@ -4,15 +4,18 @@ use super::connection::{Connection, Step};
 use super::error::Failure;
 use super::opener::Pooled;
 use super::{rows, sales, scan};
+use crate::store::deliveries::{
+    NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
+};
 use crate::store::rows::{
     ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
 };
 use crate::store::sales::levels;
-use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
+use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
-    EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product,
-    ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
+    DeliveryRow, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
+    OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
@@ -268,13 +271,28 @@ impl Snapshot for PostgresSnapshot {
         self.from(("events", EVENT, start.get()), limit, rows::event)
     }
 
+    fn next_event(&self) -> Result<EventId, StoreError> {
+        self.one(Step::new(NEXT_EVENT), |row| get(row, 0))?.ok_or_else(no_store)
+    }
+
+    fn deliveries(
+        &self,
+        start: EventId,
+        limit: usize,
+        filter: DeliveryFilter,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let step = Step::new(deliveries_from(filter, "$1", "$2"));
+        self.many(step.with(start.get()).with(wanted(limit)), rows::delivery)
+    }
+
+    fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(!self.rows(Step::new(has_due_events("$1")).with(now.unix()))?.is_empty())
+    }
+
     fn outbox(&self) -> Result<Outbox, StoreError> {
-        // Numbers have no gaps, so that the newest one is the count.
-        let newest = Step::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
-        let newest: Option<i64> = self.one(newest, |row| get(row, 0))?;
-        let waiting = newest.and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
-        let oldest = self.events(EventId::new(1), 1)?.first().map(|event| event.created_at);
-        Ok(Outbox { waiting, oldest })
+        let counts = self.one(Step::new(OUTBOX), outbox_counts)?.ok_or_else(no_store)?;
+        let oldest = self.events(counts.oldest(), 1)?.first().map(|event| event.created_at);
+        Ok(counts.outbox(oldest))
     }
 
     fn best_sellers(

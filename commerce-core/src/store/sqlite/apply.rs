@@ -1,7 +1,7 @@
 //! Saving what a batch has changed, kind by kind, those that others refer to first.
 
 use super::rows::paid_and_refunded;
-use super::{access, sales};
+use super::{access, deliveries, sales};
 use crate::state::{Change, State};
 use crate::{Coupon, Discount, Order, StoreError};
 use rusqlite::{CachedStatement, Connection, params};
@@ -20,6 +20,7 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     charges(db, state)?;
     ledger(db, state)?;
     events(db, state)?;
+    deliveries::apply(db, &state.deliveries)?;
     carts(db, state)?;
     keys(db, state)?;
     access::apply(db, state)?;

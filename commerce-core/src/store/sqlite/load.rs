@@ -1,7 +1,7 @@
 //! Loading what a batch may touch: each kind by its own prepared statement.
 
-use super::rows::{self, ACCOUNT, CHARGE, COUPON, OWNED_COUPON, PRODUCT};
-use super::{access, read};
+use super::rows::{self, ACCOUNT, CHARGE, COUPON, EVENT, OWNED_COUPON, PRODUCT};
+use super::{access, deliveries, read};
 use crate::StoreError;
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, NextIds, Rows, State};
@@ -32,6 +32,8 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     )?;
     by_id(db, "charges", CHARGE, &needs.charges, &mut state.charges, rows::charge)?;
     load_pending_charges(db, needs, state)?;
+    by_id(db, "events", EVENT, &needs.events, &mut state.known_events, rows::event)?;
+    deliveries::load(db, needs, &mut state.deliveries)?;
     load_carts(db, needs, state)?;
     load_claims(db, needs, state)?;
     load_keys(db, needs, state)?;
