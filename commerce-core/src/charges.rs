@@ -15,6 +15,7 @@ use crate::{
     PageRequest, Refusal, Shop, StoreError, Timestamp,
 };
 use serde::Serialize;
+use std::fmt;
 
 /// Random bytes of a reference: 128 bits, so that no two charges of any two stores have the same.
 const REFERENCE_BYTES: usize = 16;
@@ -291,6 +292,15 @@ enum Asked {
     Settled(Charge),
     /// The charge is pending still; why, for the operator.
     Pending(String),
+}
+
+/// As a sentence for a person.
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { succeeded, failed, pending, why } = self;
+        write!(f, "{succeeded} succeeded, {failed} failed, {pending} pending still")?;
+        why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
+    }
 }
 
 impl Settled {

@@ -105,6 +105,11 @@ impl Api {
         &self.shop
     }
 
+    /// Writes a line into the log about what is done beside requests.
+    pub fn note(&self, message: &str, detail: &str) {
+        self.log.note(self.shop.now(), message, detail);
+    }
+
     fn handle(&self, request: &Request, trail: &Trail, ended: &mut Ended) -> Result<Reply, Stop> {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let nothing_there = || Stop::fault(Fault::NoSuchPath, "nothing is here: see /docs");
