@@ -2,10 +2,12 @@
 
 Says on standard output at which port it listens. Each request has to be signed after Standard Webhooks, its
 events have to be CloudEvents and to fit the published schema, in which no field that is sent may be
-missing. Then it says which events came, and answers 204; else 400, with the reason.
+missing. Then it says which events came, and answers 204; else 400, with the reason. Given a file with a
+certificate and its key, it speaks TLS.
 """
 
 import json
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -67,5 +69,9 @@ webhook = Webhook(sys.argv[1])
 with open(sys.argv[2]) as file:
     schema = Draft202012Validator(strict(json.load(file)))
 server = HTTPServer(("127.0.0.1", 0), Consumer)
+if len(sys.argv) > 3:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[3])
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()
