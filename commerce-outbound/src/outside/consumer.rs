@@ -18,8 +18,8 @@ use ureq::tls::Certificate;
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn consumer(secret: &str, tls: &[&str]) -> Program {
-    let schema = root().join("docs/events.schema.json");
-    Program::start("consumer.py", &[&[secret, schema.to_str().unwrap()], tls].concat())
+    let docs = root().join("docs");
+    Program::start("consumer.py", &[&[secret, docs.to_str().unwrap()], tls].concat())
 }
 
 /// A file with a key and a certificate of that host, proven by itself.
