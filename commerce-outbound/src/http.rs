@@ -58,8 +58,18 @@ impl Client {
         allow_private: bool,
         limits: Limits,
     ) -> Result<Self, OutboundError> {
-        let resolve = Resolve::for_host(uri, allow_private)?;
         let roots = if uri.scheme_str() == Some("https") { trusted()? } else { Vec::new() };
+        Self::trusting(roots, uri, allow_private, limits)
+    }
+
+    /// For a party that has to prove itself to those.
+    pub(crate) fn trusting(
+        roots: Vec<Certificate<'static>>,
+        uri: &Uri,
+        allow_private: bool,
+        limits: Limits,
+    ) -> Result<Self, OutboundError> {
+        let resolve = Resolve::for_host(uri, allow_private)?;
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(roots)))
             .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
