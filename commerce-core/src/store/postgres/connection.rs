@@ -56,6 +56,11 @@ impl Role {
 /// How long an answer is waited for, whatever the server says of timeouts: it may be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What must not be off on a server that keeps what it acknowledges. Relatives that do not know these
+/// have nothing to say.
+const LOSES: &str = "SELECT name FROM pg_settings
+     WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
+
 /// A statement with its parameters.
 pub(super) struct Step<'a> {
     sql: Cow<'static, str>,
@@ -110,7 +115,16 @@ impl Connection {
                    FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
                    JOIN pg_settings AS known ON known.name = wanted.name
                    WHERE known.name <> 'synchronous_commit' OR known.setting = 'off'";
-        connection.ask(&[Step::new(set).with(names).with(values)])?;
+        let rows = connection.ask(&[Step::new(set).with(names).with(values), Step::new(LOSES)])?;
+        let losing = rows.get(1).map_or(&[][..], Vec::as_slice);
+        if role == Role::Writer && place.durable && !losing.is_empty() {
+            let names: Vec<&str> = losing.iter().filter_map(|row| row.try_get(0).ok()).collect();
+            return Err(Failure::unsound(format!(
+                "the server would lose orders with its power: {} is off. Turn it on, or say \
+                 durable=no in the URL where nothing is worth keeping",
+                names.join(", ")
+            )));
+        }
         Ok(connection)
     }
 

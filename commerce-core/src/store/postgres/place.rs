@@ -1,4 +1,5 @@
-//! Where the server is and how it is reached, from the URL: its settings, and what TLS is to prove.
+//! Where the server is and how it is reached, from the URL: its settings, what TLS is to prove, and whether
+//! the server has to keep what it acknowledges.
 
 use super::tls::{self, Trust};
 use crate::StoreError;
@@ -22,12 +23,14 @@ const UNCONFIRMED: Duration = Duration::from_secs(10);
 pub(super) struct Place {
     pub(super) config: Config,
     pub(super) tls: MakeRustlsConnect,
+    /// A server that loses what it acknowledged when its machine does is refused.
+    pub(super) durable: bool,
 }
 
 impl Place {
     /// The place that a URL names. What is told of a wrong one leaves its text out.
     pub(super) fn at(url: &str) -> Result<Self, StoreError> {
-        let (url, trust) = without_tls(url)?;
+        let Asked { url, trust, durable } = without_ours(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let reason = std::error::Error::source(&error).map(ToString::to_string);
             let reason = reason.unwrap_or_else(|| error.to_string());
@@ -44,7 +47,7 @@ impl Place {
         if config.get_application_name().is_none() {
             config.application_name("commerce");
         }
-        Ok(Self { config, tls: tls::connector(&trust)? })
+        Ok(Self { config, tls: tls::connector(&trust)?, durable })
     }
 
     /// Each server of the URL by itself, in the order in which they are to be tried. The driver would try
@@ -135,13 +138,21 @@ impl fmt::Debug for Place {
     }
 }
 
-/// The URL without what it says of TLS, of which the driver knows only a part, and what that was.
-fn without_tls(url: &str) -> Result<(String, Trust), StoreError> {
+/// A URL as the driver knows it, and what it said besides.
+struct Asked {
+    url: String,
+    trust: Trust,
+    durable: bool,
+}
+
+/// Takes out what the URL says of TLS, of which the driver knows only a part, and what is ours alone.
+fn without_ours(url: &str) -> Result<Asked, StoreError> {
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut mode, mut roots, mut rest) = (None, None, Vec::new());
+    let (mut mode, mut roots, mut durable, mut rest) = (None, None, "yes", Vec::new());
     for part in query.split('&').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some(("sslmode", value)) => mode = Some(value),
+            Some(("durable", value)) => durable = value,
             Some(("sslrootcert", value)) => roots = Some(PathBuf::from(value)),
             _ => rest.push(part),
         }
@@ -158,8 +169,14 @@ fn without_tls(url: &str) -> Result<(String, Trust), StoreError> {
             return Err(StoreError::Unavailable(text.to_owned()));
         }
     };
+    let durable = match durable {
+        "yes" => true,
+        "no" => false,
+        _ => return Err(StoreError::Unavailable("durable is yes or no".to_owned())),
+    };
     let rest = rest.join("&");
-    Ok((if rest.is_empty() { place.to_owned() } else { format!("{place}?{rest}") }, trust))
+    let url = if rest.is_empty() { place.to_owned() } else { format!("{place}?{rest}") };
+    Ok(Asked { url, trust, durable })
 }
 
 #[cfg(test)]
@@ -197,6 +214,7 @@ mod tests {
 
     #[rstest]
     #[case("postgres://shop:secret@db/shop?sslmode=secret")]
+    #[case("postgres://shop:secret@db/shop?durable=secret")]
     #[case("postgres://shop:secret@db:secret/shop")]
     #[case("postgres://shop:secret@db/shop?connect_timeout=secret")]
     #[case("postgres://shop:secret@db/shop?sslmode=verify-full&sslrootcert=/no/such/file")]
