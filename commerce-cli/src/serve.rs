@@ -15,10 +15,12 @@ use options::Options;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
+use telling::Telling;
 
 mod demo;
 mod lines;
 mod options;
+mod telling;
 
 /// How long a call waits for its turn before its client is answered `busy`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -78,8 +80,13 @@ impl Serve {
         })?;
         let lines = Lines::start()?;
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
-        let api = Api::new(shop, log).map_err(Failure::storage)?;
-        let ended = server.run(Arc::new(api), &end);
+        let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
+        let events = options.events.named();
+        let telling = events.map(|named| Telling::start(&api, named, output)).transpose()?;
+        let ended = server.run(api, &end);
+        if let Some(telling) = telling {
+            telling.end();
+        }
         lines.end();
         ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;
         Ok(Ending::Done)
