@@ -612,6 +612,8 @@ fn figures_have_no_ids() {
         "commerce_refusals_total{code=\"product_not_found\"} 1",
         "commerce_batch_commands_bucket{le=\"1\"}",
         "commerce_outbox_events 0",
+        "commerce_outbox_parked 0",
+        "commerce_deliveries_total{outcome=\"delivered\"} 0",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
