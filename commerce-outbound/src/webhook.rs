@@ -4,6 +4,7 @@ use crate::OutboundError;
 use crate::cloud_event::Form;
 use crate::http::{Answer, Client, Limits, plain};
 use crate::signature::Secret;
+use commerce_core::limits::MAX_DELIVERY;
 use commerce_core::{Clock, Delivery, Destination, Event, SystemClock};
 use std::time::Duration;
 use ureq::http::{Request, Uri, header};
@@ -14,7 +15,7 @@ const SINGLES_AT_ONCE: usize = 16;
 const BATCHES_AT_ONCE: usize = 4;
 
 /// A consumer answers when it has put the event by, not when it has worked on it. The whole stays well
-/// below the 30 s of [`MAX_DELIVERY`](commerce_core::limits::MAX_DELIVERY). Of the answer only the
+/// below [`MAX_DELIVERY`]. Of the answer only the
 /// beginning is read, for the operator.
 pub(crate) const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
@@ -23,6 +24,8 @@ pub(crate) const LIMITS: Limits = Limits {
     body_bytes: 4 * 1024,
     connections: SINGLES_AT_ONCE,
 };
+
+const _: () = assert!(LIMITS.whole.as_secs() < MAX_DELIVERY.as_secs());
 
 /// Someone who is sent events by POST.
 #[derive(Debug)]
