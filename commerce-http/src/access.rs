@@ -41,7 +41,10 @@ pub(crate) fn admit<'r>(
         Access::Public | Access::Caller => {}
         Access::Admin if caller.role == Role::Admin => {}
         Access::Admin => return Err(Refusal::Forbidden.into()),
-        Access::Customer => admitted.customer = customer(caller, path)?,
+        Access::Payer if !shop.has_gateway() && caller.role != Role::Admin => {
+            return Err(Refusal::Forbidden.into());
+        }
+        Access::Payer | Access::Customer => admitted.customer = customer(caller, path)?,
         Access::Order => admitted.order = Some(order(shop, caller, path)?),
     }
     Ok(admitted)

@@ -93,6 +93,14 @@ fn operation(route: &Route) -> Value {
     if route.access == Access::Admin {
         operation["description"] = "For admins.".into();
     }
+    if let Some(header) = route.proof {
+        operation["description"] =
+            format!("`{header}` proves who sent it; no token is asked for.").into();
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": { "application/json": { "schema": { "type": "object" } } },
+        });
+    }
     if let Some(body) = route.body {
         let required = schema::named(body).get("required").is_some()
             || schema::named(body).get("oneOf").is_some();
@@ -135,7 +143,13 @@ fn parameters(route: &Route) -> Vec<Value> {
     for parameter in route.query {
         parameters.push(json!({
             "name": parameter.name, "in": "query", "required": false,
-            "schema": parameter.form(), "description": parameter.description,
+            "schema": reference(parameter.schema), "description": parameter.description,
+        }));
+    }
+    if let Some(header) = route.proof {
+        parameters.push(json!({
+            "name": header, "in": "header", "required": true, "schema": { "type": "string" },
+            "description": "The signature of the body.",
         }));
     }
     if route.key != KeyRule::None {
@@ -153,6 +167,13 @@ fn parameters(route: &Route) -> Vec<Value> {
 fn responses(route: &Route) -> Value {
     let mut responses: BTreeMap<String, Value> = BTreeMap::new();
     responses.insert(route.status.to_string(), success(route));
+    if route.waits {
+        let mut waiting = success(route);
+        waiting["description"] =
+            "Nobody knows yet: look at `Location` later, or send the same again with the same key."
+                .into();
+        responses.insert("202".to_owned(), waiting);
+    }
     if route.tagged {
         responses.insert("304".to_owned(), json!({ "description": "It is as you have it." }));
     }
@@ -239,7 +260,7 @@ fn problems_of(route: &Route) -> Vec<Problem> {
         codes.push(Code::Unauthenticated);
     }
     let claims = route.operation == "claimCoupon";
-    if matches!(route.access, Access::Admin | Access::Customer) || claims {
+    if matches!(route.access, Access::Admin | Access::Customer | Access::Payer) || claims {
         codes.push(Code::Forbidden);
     }
     if route.path.contains('{') {

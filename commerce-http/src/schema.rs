@@ -60,13 +60,9 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
 
 /// Tells what is wrong with the branch that was most likely meant.
 fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
-    let tries = branches.iter().map(|branch| {
-        let mut tried = Vec::new();
-        check(branch, value, at, &mut tried);
-        (foreign(branch, value), tried)
-    });
-    let meant = tries.min_by_key(|(foreign, tried)| (*foreign, tried.len()));
-    wrong.extend(meant.map(|(_, tried)| tried).unwrap_or_default());
+    if let Some(meant) = branches.iter().min_by_key(|branch| foreign(branch, value)) {
+        check(meant, value, at, wrong);
+    }
 }
 
 /// How many of the members that tell the branches apart are missing, or say that another is meant.

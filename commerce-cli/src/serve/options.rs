@@ -1,6 +1,7 @@
 //! The settings of `serve`, from flags, the environment and a file.
 
 use crate::failure::Failure;
+use crate::gateway::{Gateway, GatewayArgs};
 use commerce_core::limits::MAX_HOLD_SECONDS;
 use commerce_http::LogFormat;
 use commerce_http::transport::Listen;
@@ -32,6 +33,9 @@ pub(super) struct Options {
     #[arg(long, value_name = "SECONDS", env = "COMMERCE_HOLD", help_heading = HEADING)]
     #[arg(value_parser = clap::value_parser!(i64).range(HOLD))]
     pub(super) hold: Option<i64>,
+    /// Who collects the money of charges; the simulated gateway unless told otherwise.
+    #[command(flatten)]
+    pub(super) gateway: GatewayArgs,
     /// A file with settings.
     #[arg(long, value_name = "FILE", env = "COMMERCE_CONFIG", help_heading = HEADING)]
     config: Option<PathBuf>,
@@ -57,12 +61,16 @@ impl From<Format> for LogFormat {
 
 /// What a file may say.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct InFile {
     listen: Option<String>,
     log: Option<Format>,
     grace: Option<u64>,
     hold: Option<i64>,
+    gateway: Option<Gateway>,
+    stripe_url: Option<String>,
+    stripe_key_file: Option<PathBuf>,
+    stripe_webhook_secret_file: Option<PathBuf>,
 }
 
 impl Options {
@@ -79,6 +87,12 @@ impl Options {
         self.log = self.log.or(file.log);
         self.grace = self.grace.or(file.grace);
         self.hold = self.hold.or(file.hold);
+        self.gateway = self.gateway.or(GatewayArgs {
+            gateway: file.gateway,
+            stripe_url: file.stripe_url,
+            stripe_key_file: file.stripe_key_file,
+            stripe_webhook_secret_file: file.stripe_webhook_secret_file,
+        });
         Ok(self)
     }
 }

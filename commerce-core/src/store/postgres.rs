@@ -23,6 +23,7 @@ mod access;
 mod apply;
 mod aside;
 mod connection;
+mod deliveries;
 mod error;
 mod load;
 mod opener;

@@ -4,17 +4,22 @@
 use super::connection::{Connection, Step};
 use super::error::Failure;
 use super::rows::{self, LINE};
+use crate::store::deliveries::NEXT_EVENT;
 use crate::store::rows::{
-    ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, MOVEMENT, ORDER, OWNED_COUPON, PRODUCT,
-    get, key_record, line, session,
+    ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, LEDGER, MOVEMENT, ORDER, OWNED_COUPON,
+    PRODUCT, get, key_record, line, session,
 };
 use crate::store::{Record, Table, sales};
 use crate::{OrderId, OrderLine, StoreError, TokenHash};
 use std::collections::VecDeque;
+use std::time::Duration;
 use tokio_postgres::Row;
 
 /// Rows fetched at a time: enough that round trips do not count, few enough to hold.
 const FETCHED: usize = 1_000;
+
+/// How long they may take, where none of them is in memory yet: longer than the server lets them.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 type Visit<'a> = &'a mut dyn FnMut(Record);
 
@@ -58,6 +63,12 @@ pub(super) fn scan(
             each(&by_id(LEDGER, "ledger"), |row| rows::ledger_entry(row).map(Record::LedgerEntry))
         }
         Table::Events => each(&by_id(EVENT, "events"), |row| rows::event(row).map(Record::Event)),
+        Table::Relay => each(NEXT_EVENT, |row| get(row, 0).map(Record::NextEvent)),
+        Table::Deliveries => {
+            each(&format!("SELECT {DELIVERY} FROM deliveries ORDER BY event_id"), |row| {
+                rows::delivery(row).map(Record::Delivery)
+            })
+        }
         Table::Keys => {
             let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
                        ORDER BY 1, 2";
@@ -114,7 +125,7 @@ impl Cursor {
     fn next(&mut self, connection: &mut Connection) -> Result<Option<Row>, StoreError> {
         if self.fetched.is_empty() && !self.ended {
             let fetch = Step::new(format!("FETCH {FETCHED} FROM {}", self.name)).unprepared();
-            let rows = connection.ask(&[fetch]).map_err(Failure::before_commit)?;
+            let rows = connection.ask_within(PATIENCE, &[fetch]).map_err(Failure::before_commit)?;
             self.fetched = rows.into_iter().flatten().collect();
             self.ended = self.fetched.len() < FETCHED;
         }
