@@ -50,17 +50,17 @@ impl WebhookDestination {
         Ok(Self { client, uri, form, secret, batch })
     }
 
-    /// The request for these events. Its id is the same on every try of the same events.
+    /// The request for these events: its id, its type and its body. The id is the same on every try of
+    /// the same events.
     fn request(&self, events: &[Event]) -> serde_json::Result<(String, &'static str, Vec<u8>)> {
-        if let ([event], 1) = (events, self.batch) {
-            let kind = "application/cloudevents+json; charset=utf-8";
-            return Ok((event.id.to_string(), kind, self.form.json(event)?));
-        }
-        let ids = (events.first().map(|event| event.id), events.last().map(|event| event.id));
-        let id = match ids {
-            (Some(first), Some(last)) => format!("{first}-{last}"),
-            _ => "none".to_owned(),
+        let id = match events {
+            [] => String::new(),
+            [event] => event.id.to_string(),
+            [first, .., last] => format!("{}-{}", first.id, last.id),
         };
+        if let ([event], 1) = (events, self.batch) {
+            return Ok((id, "application/cloudevents+json; charset=utf-8", self.form.json(event)?));
+        }
         let kind = "application/cloudevents-batch+json; charset=utf-8";
         Ok((id, kind, self.form.array(events)?))
     }
