@@ -47,6 +47,8 @@ const LIMITS: Limits = Limits {
     connections: 8,
 };
 
+const _: () = assert!(LIMITS.whole.as_secs() < 15 && LOOK_UP.as_secs() < 15);
+
 /// How Stripe is reached.
 #[derive(Clone)]
 pub struct StripeOptions {
