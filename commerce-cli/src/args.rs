@@ -105,7 +105,7 @@ enum WithoutShop {
     Backup(backup::Backup),
     Copy(copy::Copy),
     Bench(bench::Bench),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Completions(manual::Completions),
     Man(manual::Man),
 }
