@@ -12,6 +12,8 @@ mod client;
 mod contention;
 #[path = "http/demo.rs"]
 mod demo;
+#[path = "http/events.rs"]
+mod events;
 #[path = "http/guide.rs"]
 mod guide;
 #[path = "http/kills.rs"]

@@ -99,7 +99,8 @@ fn progress(delivery: &Progress) -> String {
         (0, Some(error)) => format!(": {error}"),
         (attempts, error) => {
             let error = error.as_deref().unwrap_or("failed");
-            format!(" after {attempts} tries: {error}")
+            let tries = if attempts == 1 { "try" } else { "tries" };
+            format!(" after {attempts} {tries}: {error}")
         }
     };
     match delivery {

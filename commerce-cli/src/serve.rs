@@ -57,6 +57,7 @@ impl Serve {
             builder = builder.gateway(gateway);
         }
         let shop = builder.open(database.open(Access::Creating)?);
+        let told = options.events.named().map(|named| named.open(shop.currency())).transpose()?;
 
         let grace = options.grace.map_or(Settings::default().grace, Duration::from_secs);
         let listen = options.listen.unwrap_or(Listen::Tcp(([127, 0, 0, 1], 8080).into()));
@@ -95,8 +96,7 @@ impl Serve {
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
         let settling = Settling::start(&api)?;
-        let events = options.events.named();
-        let telling = events.map(|named| Telling::start(&api, named, output)).transpose()?;
+        let telling = told.map(|to| Telling::start(&api, to, output)).transpose()?;
         let ended = server.run(api, &end);
         if let Some(telling) = telling {
             telling.end();

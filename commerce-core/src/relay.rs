@@ -21,7 +21,7 @@ mod gate;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long to leave a store alone that could not be asked.
-const STORE_PAUSE: Duration = Duration::from_millis(200);
+const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often in a row a store may fail before that ends what is to end anyway.
 const STORE_TRIES: u32 = 5;

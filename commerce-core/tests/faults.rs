@@ -5,13 +5,14 @@
 
 mod common;
 
+use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
-    AddCustomer, AddProduct, Code, Currency, CustomerId, Error, MemoryStore, Money, Needs,
-    PlaceOrder, ProductId, Shop, Snapshot, SqliteStore, State, Store, StoreError, Ticket,
-    Transaction,
+    AddCustomer, AddProduct, Code, Currency, CustomerId, Delivery, Destination, Error, Event,
+    ManualClock, MemoryStore, Money, Needs, PlaceOrder, ProductId, RelayStop, Shop, Snapshot,
+    SqliteStore, State, Store, StoreError, Ticket, Transaction,
 };
 use common::failing::{Failing, Fault};
-use common::{Gate, assert_clean, key};
+use common::{Gate, NOW, assert_clean, key};
 use rstest::rstest;
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex};
@@ -99,6 +100,70 @@ fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
 ) {
     let steps = (0..1_000).take_while(|step| survives(fault, *step)).count();
     assert!((4..20).contains(&steps), "a batch begins, loads, applies and commits: {steps} steps");
+}
+
+/// Keeps the ids of the events that have arrived.
+#[derive(Default)]
+struct Arrived(Mutex<Vec<i64>>);
+
+impl Destination for Arrived {
+    fn batch(&self) -> usize {
+        5
+    }
+
+    fn at_once(&self) -> usize {
+        1
+    }
+
+    fn deliver(&self, events: &[Event]) -> Delivery {
+        self.0.lock().unwrap().extend(events.iter().map(|event| event.id.get()));
+        Delivery::Done
+    }
+}
+
+/// The n-th step of a relay fails: every event arrives all the same, at the latest once its lease is over.
+fn relays(fault: Fault, step: i64) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
+    let store = Arc::new(Failing::new(store, fault));
+    let clock = Arc::new(ManualClock::new(NOW));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&store));
+    stock(&shop);
+    for ticket in submit_all(&shop) {
+        ticket.wait().unwrap();
+    }
+
+    let arrived = Arrived::default();
+    store.fail_at(step);
+    shop.relay(&arrived).once(&RelayStop::default()).unwrap();
+    let struck = store.heal();
+    assert_clean(&shop);
+    clock.set(NOW.plus_seconds(DELIVERY_LEASE));
+    shop.relay(&arrived).once(&RelayStop::default()).unwrap();
+    let mut ids = arrived.0.into_inner().unwrap();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids, (1..=ORDERS).collect::<Vec<_>>(), "step {step}");
+    assert_eq!(shop.outbox().unwrap().waiting, 0, "step {step}");
+    assert_clean(&shop);
+    struck
+}
+
+#[rstest]
+fn a_fault_at_any_step_of_a_relay_loses_no_event(
+    #[values(
+        Fault::Busy,
+        Fault::Full,
+        Fault::Unavailable,
+        Fault::Guard,
+        Fault::Panic,
+        Fault::DoneButUnknown,
+        Fault::NotDoneAndUnknown
+    )]
+    fault: Fault,
+) {
+    let steps = (0..1_000).take_while(|step| relays(fault, *step)).count();
+    assert!((10..40).contains(&steps), "a few claims of some steps each: {steps} steps");
 }
 
 /// A store in memory that refuses to save a change of one product, as a guard that fired.

@@ -164,7 +164,7 @@ fn shop(address: &RwLock<String>, token: &str, customer: i64, left: &AtomicUsize
 fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
     let place = Place::with_products(&[(PRICE, 1_000_000)]);
     place.add_customers(usize::try_from(CLIENTS).unwrap(), 1_000_000);
-    let token = place.admin_token();
+    let admin = place.admin_token();
     let receiver = Receiver::start();
     let flags = ["--events-to", &receiver.url, "--events-allow-private"];
     let relay = || -> Child {
@@ -177,7 +177,7 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
     let address = RwLock::new(server.address.clone());
     let left = AtomicUsize::new(ORDERS);
     let (server, mut beside) = thread::scope(|scope| {
-        let (address, token, left) = (&address, &token, &left);
+        let (address, token, left) = (&address, &admin, &left);
         let _enough = Enough(left);
         let clients: Vec<_> = (1..=CLIENTS)
             .map(|customer| scope.spawn(move || shop(address, token, customer, left)))
@@ -195,7 +195,9 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
                 address.write().unwrap().clone_from(&server.address);
             }
         }
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
         (server, beside)
     });
 

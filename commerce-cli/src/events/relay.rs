@@ -18,7 +18,7 @@ const SECRET: &str = "COMMERCE_EVENTS_SECRET";
 /// number of relays may work on one store. `serve` has one in it: see its --events-to.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Relay {
-    /// Where to: https://..., http://..., file:PATH for lines of JSON, or - for standard output.
+    /// Where to: https://..., http://..., `file:PATH` for lines of JSON, or - for standard output.
     #[arg(long, value_name = "URL")]
     to: String,
     /// A file whose first line is the secret that requests are signed with after Standard Webhooks,

@@ -47,42 +47,47 @@ pub(super) struct Options {
 /// Where events are told to while the server runs.
 #[derive(clap::Args, Debug)]
 pub(super) struct EventArgs {
-    /// Tells events, as `commerce events relay` does: https://..., http://..., file:PATH or -.
-    #[arg(long, value_name = "URL", env = "COMMERCE_EVENTS_TO", help_heading = HEADING)]
-    events_to: Option<String>,
+    /// Tells events, as `commerce events relay` does: https://..., http://..., `file:PATH` or -.
+    #[arg(long = "events-to", value_name = "URL", env = "COMMERCE_EVENTS_TO")]
+    #[arg(help_heading = HEADING)]
+    to: Option<String>,
     /// A file with the secret that these requests are signed with; else `COMMERCE_EVENTS_SECRET`.
-    #[arg(long, value_name = "FILE", env = "COMMERCE_EVENTS_SECRET_FILE", help_heading = HEADING)]
-    events_secret_file: Option<PathBuf>,
+    #[arg(long = "events-secret-file", value_name = "FILE", env = "COMMERCE_EVENTS_SECRET_FILE")]
+    #[arg(help_heading = HEADING)]
+    secret_file: Option<PathBuf>,
     /// The most events of one request; more than 1 sends arrays. 1 unless told otherwise.
-    #[arg(long, value_name = "N", env = "COMMERCE_EVENTS_BATCH", help_heading = HEADING)]
-    events_batch: Option<usize>,
+    #[arg(long = "events-batch", value_name = "N", env = "COMMERCE_EVENTS_BATCH")]
+    #[arg(help_heading = HEADING)]
+    batch: Option<usize>,
     /// Lets events be told to this machine, or into a private network.
-    #[arg(long, env = "COMMERCE_EVENTS_ALLOW_PRIVATE", help_heading = HEADING)]
-    events_allow_private: bool,
+    #[arg(long = "events-allow-private", env = "COMMERCE_EVENTS_ALLOW_PRIVATE")]
+    #[arg(help_heading = HEADING)]
+    allow_private: bool,
     /// What events say they come from; /commerce unless told otherwise.
-    #[arg(long, value_name = "URI", env = "COMMERCE_EVENTS_SOURCE", help_heading = HEADING)]
-    events_source: Option<String>,
+    #[arg(long = "events-source", value_name = "URI", env = "COMMERCE_EVENTS_SOURCE")]
+    #[arg(help_heading = HEADING)]
+    source: Option<String>,
 }
 
 impl EventArgs {
     /// The destination, if there is one.
     pub(super) fn named(self) -> Option<Named> {
         Some(Named {
-            to: self.events_to?,
-            secret_file: self.events_secret_file,
-            batch: self.events_batch,
-            allow_private: self.events_allow_private,
-            source: self.events_source,
+            to: self.to?,
+            secret_file: self.secret_file,
+            batch: self.batch,
+            allow_private: self.allow_private,
+            source: self.source,
         })
     }
 
     fn or(self, other: Self) -> Self {
         Self {
-            events_to: self.events_to.or(other.events_to),
-            events_secret_file: self.events_secret_file.or(other.events_secret_file),
-            events_batch: self.events_batch.or(other.events_batch),
-            events_allow_private: self.events_allow_private || other.events_allow_private,
-            events_source: self.events_source.or(other.events_source),
+            to: self.to.or(other.to),
+            secret_file: self.secret_file.or(other.secret_file),
+            batch: self.batch.or(other.batch),
+            allow_private: self.allow_private || other.allow_private,
+            source: self.source.or(other.source),
         }
     }
 }
@@ -146,11 +151,11 @@ impl Options {
             stripe_webhook_secret_file: file.stripe_webhook_secret_file,
         });
         self.events = self.events.or(EventArgs {
-            events_to: file.events_to,
-            events_secret_file: file.events_secret_file,
-            events_batch: file.events_batch,
-            events_allow_private: file.events_allow_private,
-            events_source: file.events_source,
+            to: file.events_to,
+            secret_file: file.events_secret_file,
+            batch: file.events_batch,
+            allow_private: file.events_allow_private,
+            source: file.events_source,
         });
         Ok(self)
     }

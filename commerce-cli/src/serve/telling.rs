@@ -1,9 +1,8 @@
 //! The relay inside the server: tells events while requests are served, and ends with the server.
 
-use crate::events::relay::Named;
 use crate::failure::Failure;
 use crate::output::Output;
-use commerce_core::RelayStop;
+use commerce_core::{Destination, RelayStop};
 use commerce_http::Api;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -16,8 +15,11 @@ pub(super) struct Telling {
 impl Telling {
     /// Begins to tell events to that destination. A destination that wants no more ends the telling, and not
     /// the serving.
-    pub(super) fn start(api: &Arc<Api>, named: Named, output: Output) -> Result<Self, Failure> {
-        let destination = named.open(api.shop().currency())?;
+    pub(super) fn start(
+        api: &Arc<Api>,
+        destination: Box<dyn Destination>,
+        output: Output,
+    ) -> Result<Self, Failure> {
         let (api, stop) = (Arc::clone(api), RelayStop::default());
         let ask = stop.clone();
         let tell = move || {
