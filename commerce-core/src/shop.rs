@@ -2,7 +2,7 @@
 
 use crate::access::Passwords;
 use crate::audit::{AuditReport, audit};
-use crate::charges::NewCharge;
+use crate::charges::{GatewayCalls, NewCharge};
 use crate::command::{Action, Command, Decision, Reply, Request};
 use crate::engine::{Engine, Pending, Stats};
 use crate::gateway::PaymentGateway;
@@ -38,6 +38,7 @@ pub struct Shop {
     patience: Duration,
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
+    gateway_calls: GatewayCalls,
 }
 
 /// How a [`Shop`] is to be opened.
@@ -93,7 +94,8 @@ impl ShopBuilder {
         let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
         let Self { clock, patience, gateway, .. } = self;
-        Shop { store, engine, clock, patience, passwords, gateway }
+        let gateway_calls = GatewayCalls::default();
+        Shop { store, engine, clock, patience, passwords, gateway, gateway_calls }
     }
 }
 
@@ -329,6 +331,10 @@ impl Shop {
 
     pub(crate) fn gateway(&self) -> Option<&dyn PaymentGateway> {
         self.gateway.as_deref()
+    }
+
+    pub(crate) fn gateway_calls(&self) -> &GatewayCalls {
+        &self.gateway_calls
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {
