@@ -6,7 +6,7 @@
 //! answer is no more than a reason to ask again.
 
 use crate::gateway::{BadNotice, CollectRequest, Collected, PaymentGateway};
-use crate::limits::MAX_PAGE;
+use crate::limits::{MAX_GATEWAY_CALLS, MAX_PAGE};
 use crate::random;
 use crate::rule::{ChargeBalance, OpenCharge, SettleCharge, Settlement};
 use crate::shop::account;
@@ -16,6 +16,7 @@ use crate::{
 };
 use serde::Serialize;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Random bytes of a reference: 128 bits, so that no two charges of any two stores have the same.
 const REFERENCE_BYTES: usize = 16;
@@ -90,7 +91,8 @@ impl Shop {
 
     /// Puts money onto a balance: at once where there is no gateway, else once the gateway has collected it.
     ///
-    /// When the gateway gives no answer the charge is answered as pending. The same call with the same key
+    /// When the gateway gives no answer, or [`MAX_GATEWAY_CALLS`] wait for it already, the charge is answered
+    /// as pending. The same call with the same key
     /// asks the gateway again, and so does [`Shop::settle_charges`]; nothing is collected twice.
     ///
     /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`, `charge_declined`, and
@@ -144,8 +146,12 @@ impl Shop {
         id: ChargeId,
         is_asked_again: bool,
     ) -> Result<Charge, Error> {
+        let turn = self.gateway_calls().turn();
         let unknown = Refusal::ChargeNotFound { charge_id: id };
         let row = self.store().snapshot()?.charge(id)?.ok_or(unknown)?;
+        if turn.is_none() {
+            return self.shown(&row);
+        }
         let now = if is_asked_again { self.now() } else { row.created_at };
         match self.collect(gateway, &row, now)? {
             Asked::Settled(Charge { id, failure: Some(reason), .. }) => {
@@ -280,6 +286,28 @@ impl Shop {
             Collected::Unknown { .. } => return Ok(Noticed::Nothing),
         };
         Ok(Noticed::Charge(self.settle(row.id, settlement)?))
+    }
+}
+
+/// How many callers wait for the gateway.
+#[derive(Default)]
+pub(crate) struct GatewayCalls(AtomicUsize);
+
+/// The right to ask the gateway; given back when dropped.
+struct Turn<'a>(&'a GatewayCalls);
+
+impl GatewayCalls {
+    /// A turn to ask, unless as many wait already as may.
+    fn turn(&self) -> Option<Turn<'_>> {
+        let waiting = self.0.fetch_add(1, Ordering::SeqCst);
+        let turn = Turn(self);
+        (waiting < MAX_GATEWAY_CALLS).then_some(turn)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

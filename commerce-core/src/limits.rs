@@ -89,6 +89,10 @@ pub const MAX_LOGIN_WAIT: i64 = 15 * 60;
 /// them once it is back, so this is how often somebody may be charged who tried again with new keys.
 pub const MAX_PENDING_CHARGES: usize = 10;
 
+/// The most callers that wait for a payment gateway at a time: half the threads of a server, so that one which
+/// hangs leaves the other half to all else. A charge beyond it stays pending, to be asked for later.
+pub const MAX_GATEWAY_CALLS: usize = 16;
+
 /// How many seconds a new charge is left to whoever asked for it before others ask its gateway as well: longer
 /// than a gateway takes to answer.
 pub const SETTLE_AFTER_SECONDS: i64 = 60;

@@ -2,7 +2,7 @@
 
 use crate::access::Passwords;
 use crate::audit::{AuditReport, audit};
-use crate::charges::NewCharge;
+use crate::charges::{GatewayCalls, NewCharge};
 use crate::command::{Action, Command, Decision, Reply, Request};
 use crate::engine::Wakeups;
 use crate::engine::{Engine, Pending, Stats};
@@ -44,6 +44,7 @@ pub struct Shop {
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
     relayed: Counts,
+    gateway_calls: GatewayCalls,
 }
 
 /// How a [`Shop`] is to be opened.
@@ -99,8 +100,8 @@ impl ShopBuilder {
         let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
         let Self { clock, patience, gateway, .. } = self;
-        let relayed = Counts::default();
-        Shop { store, engine, clock, patience, passwords, gateway, relayed }
+        let (relayed, gateway_calls) = (Counts::default(), GatewayCalls::default());
+        Shop { store, engine, clock, patience, passwords, gateway, gateway_calls, relayed }
     }
 }
 
@@ -360,6 +361,10 @@ impl Shop {
 
     pub(crate) fn gateway(&self) -> Option<&dyn PaymentGateway> {
         self.gateway.as_deref()
+    }
+
+    pub(crate) fn gateway_calls(&self) -> &GatewayCalls {
+        &self.gateway_calls
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {

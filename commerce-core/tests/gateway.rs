@@ -5,7 +5,7 @@
 
 mod common;
 
-use commerce_core::limits::MAX_BALANCE;
+use commerce_core::limits::{MAX_BALANCE, MAX_GATEWAY_CALLS};
 use commerce_core::{
     AddCustomer, BadNotice, Charge, ChargeStatus, Code, CollectRequest, Collected, Currency,
     CustomerId, Error, ManualClock, MemoryStore, Money, NewCharge, Notice, NoticeError, Noticed,
@@ -17,7 +17,7 @@ use common::{NOW, On, assert_clean, cluster, key};
 use rstest::rstest;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use tempfile::TempDir;
 
 /// What the gateway does when it is asked, once; then it pays.
@@ -514,6 +514,52 @@ fn a_gateway_that_is_down_lets_few_charges_of_one_customer_wait() {
     town.assert_even(&shop);
     charge(&shop, kim, 1, "more").result.unwrap();
     assert_eq!(balance(&shop, kim), 11);
+}
+
+/// A gateway that answers nobody until it is let go.
+#[derive(Default)]
+struct Hanging {
+    asked: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl PaymentGateway for Hanging {
+    fn name(&self) -> &'static str {
+        "hanging"
+    }
+
+    fn collect(&self, _request: &CollectRequest) -> Collected {
+        let mut asked = self.asked.lock().unwrap();
+        asked.0 += 1;
+        self.changed.notify_all();
+        drop(self.changed.wait_while(asked, |(_, answers)| !*answers).unwrap());
+        Collected::Paid
+    }
+}
+
+#[test]
+fn a_gateway_that_hangs_holds_so_many_callers_and_no_more() {
+    let hanging = Arc::new(Hanging::default());
+    let gateway = Arc::<Hanging>::clone(&hanging);
+    let shop = Shop::builder().gateway(gateway).open(MemoryStore::new(Currency::KRW));
+    let customers: Vec<_> = (0..=MAX_GATEWAY_CALLS).map(|_| customer(&shop)).collect();
+    let ask = |customer| charge(&shop, customer, 5, "a").result.unwrap().status;
+    std::thread::scope(|scope| {
+        let held: Vec<_> =
+            customers[1..].iter().map(|customer| scope.spawn(|| ask(*customer))).collect();
+        let asked = hanging.asked.lock().unwrap();
+        let all = |(asked, _): &mut (usize, bool)| *asked < MAX_GATEWAY_CALLS;
+        drop(hanging.changed.wait_while(asked, all).unwrap());
+        assert_eq!(ask(customers[0]), ChargeStatus::Pending, "answered at once");
+        hanging.asked.lock().unwrap().1 = true;
+        hanging.changed.notify_all();
+        for caller in held {
+            assert_eq!(caller.join().unwrap(), ChargeStatus::Succeeded);
+        }
+    });
+    assert_eq!(sweep(&shop), Settled { succeeded: 1, ..Settled::default() });
+    assert_eq!(ask(customers[0]), ChargeStatus::Succeeded);
+    assert_clean(&shop);
 }
 
 #[rstest]
