@@ -98,7 +98,8 @@ fn a_party_that_takes_its_time_holds_nobody_up(
 fn a_body_that_drips_is_not_waited_for() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n".to_vec();
     let receiver = Receiver::new(Behaviour::Drips(head));
-    let limits = Limits { whole: Duration::from_secs(24 * 60 * 60), ..SHORT };
+    let day = Duration::from_secs(24 * 60 * 60);
+    let limits = Limits { whole: day, body_bytes: 9_000_000, ..SHORT };
     assert_eq!(within(limits, &receiver.url(), 1).deliver(&[event(1, 1)]), Delivery::Done);
 }
 
