@@ -106,6 +106,45 @@ fn a_day_in_the_shop() {
 }
 
 #[test]
+fn events_are_told_given_up_and_told_again() {
+    let place = Place::stocked();
+    place.json("order 1 1:2");
+    place.json("orders cancel 1");
+    let deliveries = || {
+        let page = place.json("events list");
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["delivery"]["status"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(deliveries(), ["waiting", "waiting"]);
+    // A file where there is no folder: it fails, and the event waits for its next try.
+    let failed = place.json("events relay --to file:none/events --once");
+    assert_eq!((&failed["delivered"], &failed["failed"]), (&0.into(), &1.into()));
+    assert_eq!(place.json("events list")["items"][0]["delivery"]["attempts"], 1);
+    assert!(place.run("events list").out.contains("waiting until "));
+
+    assert_eq!(place.json("events replay --from 1")["events"], 2);
+    assert_eq!(place.json("events relay --to file:events.ndjson --once")["delivered"], 2);
+    assert_eq!(deliveries(), ["delivered", "delivered"]);
+    let lines = fs::read_to_string(place.0.path().join("events.ndjson")).unwrap();
+    let told: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&told[0]["type"], &told[1]["type"]),
+        (&"order.paid".into(), &"order.cancelled".into())
+    );
+
+    assert_eq!(place.run("events replay --from 2").out.trim(), "1 event is to be sent again");
+    let said = place.run("events relay --to - --once");
+    assert_eq!((said.status, said.out.lines().count()), (0, 1), "{}", said.err);
+    assert!(said.err.contains("delivered 1"), "{}", said.err);
+    assert_eq!(place.run("events retry").out.trim(), "there is nothing to send again");
+    assert_eq!(place.json("events list --parked")["items"], Value::Array(Vec::new()));
+    assert_eq!(place.run("events relay --to https://127.0.0.1/ --once").status, 2);
+    assert_eq!(place.json("audit")["ok"], true);
+}
+
+#[test]
 fn a_cart_a_coupon_and_an_order_paid_later() {
     let place = Place::stocked();
     place.json("cart set 1 1 3");

@@ -18,6 +18,8 @@ mod guide;
 mod kills;
 #[path = "http/place.rs"]
 mod place;
+#[path = "http/relay.rs"]
+mod relay;
 #[path = "http/server.rs"]
 mod server;
 #[path = "http/sessions.rs"]

@@ -105,7 +105,7 @@ enum WithoutShop {
     Backup(backup::Backup),
     Copy(copy::Copy),
     Bench(bench::Bench),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -171,6 +171,7 @@ impl WithShop {
             Self::Seed(command) => return command.run(desk),
             Self::Import(command) => return command.run(desk),
             Self::Audit => return audit::run(desk),
+            Self::Events(command) => return command.run(desk),
             Self::Customer(command) => command.run(desk),
             Self::Charge(command) => command.run(desk),
             Self::Charges(command) => command.run(desk),
@@ -184,7 +185,6 @@ impl WithShop {
             Self::Order(command) => command.run(desk),
             Self::Orders(command) => command.run(desk),
             Self::Top(command) => command.run(desk),
-            Self::Events(command) => command.run(desk),
             Self::Admin(command) => command.run(desk),
         }?;
         Ok(Ending::Done)

@@ -17,11 +17,13 @@ use serde::Serialize;
 use settling::Settling;
 use std::sync::Arc;
 use std::time::Duration;
+use telling::Telling;
 
 mod demo;
 mod lines;
 mod options;
 mod settling;
+mod telling;
 
 /// How long a call waits for its turn before its client is answered `busy`.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,7 +95,12 @@ impl Serve {
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
         let settling = Settling::start(&api)?;
+        let events = options.events.named();
+        let telling = events.map(|named| Telling::start(&api, named, output)).transpose()?;
         let ended = server.run(api, &end);
+        if let Some(telling) = telling {
+            telling.end();
+        }
         settling.end();
         lines.end();
         ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;

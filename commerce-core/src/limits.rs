@@ -99,6 +99,7 @@ pub const MAX_DELIVERY: Duration = Duration::from_secs(30);
 
 /// How many seconds a relay may take to deliver what it has taken up: twice [`MAX_DELIVERY`].
 pub const DELIVERY_LEASE: i64 = 60;
+const _: () = assert!(DELIVERY_LEASE.unsigned_abs() == MAX_DELIVERY.as_secs().saturating_mul(2));
 
 /// The most events that are taken up, or sent again, by one commit: beyond that a bigger batch gains nothing.
 pub const MAX_CLAIM: usize = 1_000;

@@ -228,10 +228,14 @@ impl Worker<'_> {
             let Some(pass) = run.gate.enter(LOOK) else { continue };
             let seen = wakeups.seen();
             let want = pass.want(run.relay.destination.batch().max(1));
+            let begun = Instant::now();
             let claim = match self.ask(want) {
                 Ok(claim) => claim,
                 Err(error) => {
                     drop(pass);
+                    if store_failures == 0 {
+                        run.tell(&format!("the store cannot be asked: {error}"));
+                    }
                     store_failures = store_failures.saturating_add(1);
                     if run.once && store_failures >= STORE_TRIES {
                         run.end(End::Store(error));
@@ -244,7 +248,7 @@ impl Worker<'_> {
             if !claim.events.is_empty() {
                 // Whoever has nothing to do may help.
                 wakeups.tell(usize::from(claim.more));
-                self.deliver(claim.events, &pass);
+                self.deliver(claim.events, begun, &pass);
                 drop(pass);
                 if run.gate.failures() > 0 {
                     // The next wish may be long in coming. What cannot be written down now, is then.
@@ -270,12 +274,9 @@ impl Worker<'_> {
         let jitter = i64::from(spread()).rem_euclid(MAX_RETRY_JITTER.saturating_add(1));
         let request = RelayEvents { token: self.token, outcomes, want, jitter };
         let asked = self.run.relay.shop.call(request).run();
-        match &asked {
-            Ok(claim) => {
-                self.outcomes.clear();
-                self.run.count(|counts| add(&counts.parked, claim.parked));
-            }
-            Err(error) => self.run.tell(&format!("the store cannot be asked: {error}")),
+        if let Ok(claim) = &asked {
+            self.outcomes.clear();
+            self.run.count(|counts| add(&counts.parked, claim.parked));
         }
         asked
     }
@@ -291,9 +292,9 @@ impl Worker<'_> {
     }
 
     /// Delivers what was taken up: events that are new together, others each by itself, since one of them
-    /// may be why it failed. What is not begun in time is given back, and so is what is left after a failure.
-    fn deliver(&mut self, claimed: Vec<ClaimedEvent>, pass: &Pass<'_>) {
-        let begun = Instant::now();
+    /// may be why it failed. What is not begun in the first half of the lease, which began with the wish, is
+    /// given back, and so is what is left after a failure.
+    fn deliver(&mut self, claimed: Vec<ClaimedEvent>, begun: Instant, pass: &Pass<'_>) {
         let (new, again): (Vec<_>, Vec<_>) =
             claimed.into_iter().partition(|claimed| claimed.attempts == 0);
         let new: Vec<Event> = new.into_iter().map(|claimed| claimed.event).collect();

@@ -11,7 +11,10 @@ use commerce_core::{
     Progress, RelayEvents,
 };
 use common::{NOW, On, World, key};
+use proptest::prelude::*;
+use proptest::sample::select;
 use rstest::rstest;
+use std::collections::BTreeMap;
 
 /// A shop with so many paid orders, whose events have the numbers of the orders.
 fn paid(on: On, orders: i64) -> World {
@@ -338,4 +341,123 @@ fn many_at_once_never_take_up_the_same(#[values(On::Memory, On::Sqlite, On::Post
     assert_eq!(sorted, (1..=200).collect::<Vec<_>>());
     assert_eq!(outbox(&world), (0, 0));
     world.assert_clean();
+}
+
+/// What may happen to a shop and its events.
+#[derive(Clone, Debug)]
+enum Step {
+    Pay,
+    Cancel(i64),
+    Ask { token: i64, want: usize },
+    Settle { token: i64, ending: DeliveryEnding },
+    Retry(Option<Vec<i64>>),
+    Replay(i64),
+    Wait(i64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let token = || 1_i64..4;
+    let ending = select(vec![
+        DeliveryEnding::Delivered,
+        DeliveryEnding::Delivered,
+        failed(),
+        rejected(),
+        DeliveryEnding::GivenBack,
+    ]);
+    prop_oneof![
+        3 => Just(Step::Pay),
+        3 => (1_i64..12).prop_map(Step::Cancel),
+        6 => (token(), 0_usize..5).prop_map(|(token, want)| Step::Ask { token, want }),
+        6 => (token(), ending).prop_map(|(token, ending)| Step::Settle { token, ending }),
+        1 => prop::option::of(prop::collection::vec(1_i64..20, 0..4)).prop_map(Step::Retry),
+        1 => (1_i64..20).prop_map(Step::Replay),
+        3 => select(vec![1, 5, DELIVERY_LEASE, 400, 40_000]).prop_map(Step::Wait),
+    ]
+}
+
+/// Goes through a history, and writes down all that was answered.
+fn history(on: On, steps: &[Step]) -> Vec<String> {
+    let world = paid(on, 3);
+    let mut held: BTreeMap<i64, Claim> = BTreeMap::new();
+    let mut answers = Vec::new();
+    for (number, step) in steps.iter().enumerate() {
+        let key = key(&format!("step-{number}"));
+        let shop = &world.shop;
+        let answer = match step.clone() {
+            Step::Pay => {
+                let order = PlaceOrder::new(1.into(), [(1.into(), 1)]);
+                format!("{:?}", shop.place_order(order, &key))
+            }
+            Step::Cancel(order) => format!("{:?}", shop.cancel_order(order.into(), &key)),
+            Step::Ask { token, want } => {
+                let claim = ask(&world, token, vec![], want);
+                one_of_an_order_at_a_time(&world, &claim);
+                let answer = format!("{claim:?}");
+                held.insert(token, claim);
+                answer
+            }
+            Step::Settle { token, ending } => {
+                let claim = held.remove(&token);
+                format!("{:?}", claim.map(|claim| settle(&world, token, &claim, &ending)))
+            }
+            Step::Retry(events) => {
+                let events = events.map(|ids| ids.into_iter().map(Into::into).collect());
+                format!("{:?}", shop.retry_events(events))
+            }
+            Step::Replay(from) => format!("{:?}", shop.replay_events(from.into())),
+            Step::Wait(seconds) => {
+                world.clock.set(shop.now().plus_seconds(seconds));
+                String::new()
+            }
+        };
+        answers.push(answer);
+        answers.push(format!("{:?} {:?}", progress(&world), shop.outbox()));
+    }
+    world.assert_clean();
+    answers
+}
+
+/// What comes before an event in its order has arrived, and what comes after it is not on its way.
+fn one_of_an_order_at_a_time(world: &World, claim: &Claim) {
+    let all = world.shop.tracked_events(&PageRequest::first(100)).unwrap().items;
+    for claimed in &claim.events {
+        for other in all.iter().filter(|other| other.event.order_id == claimed.event.order_id) {
+            let fine = match other.event.id.cmp(&claimed.event.id) {
+                std::cmp::Ordering::Less => other.delivery == Progress::Delivered,
+                std::cmp::Ordering::Equal => true,
+                std::cmp::Ordering::Greater => !matches!(other.delivery, Progress::Sending { .. }),
+            };
+            assert!(fine, "{claimed:?} was given, and there is {other:?}");
+        }
+    }
+}
+
+fn agree(steps: &[Step], on: On) -> Result<(), TestCaseError> {
+    let expected = history(On::Memory, steps);
+    for (place, (expected, found)) in expected.iter().zip(history(on, steps)).enumerate() {
+        prop_assert_eq!(expected, &found, "at {:?}", &steps[place / 2]);
+    }
+    Ok(())
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(48))]
+
+    #[test]
+    fn sqlite_agrees_on_any_history(steps in prop::collection::vec(step(), 1..60)) {
+        agree(&steps, On::Sqlite)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(16))]
+
+    #[test]
+    fn postgres_agrees_on_any_history(steps in prop::collection::vec(step(), 1..60)) {
+        agree(&steps, On::Postgres)?;
+    }
 }

@@ -128,18 +128,22 @@ impl Api {
         };
         ended.route = Some(route);
         let path = access::ids(&found.params).ok_or_else(nothing_there);
-        let admitted = access::admit(&self.shop, route, request, &found.params)?;
+        let mut admitted = access::admit(&self.shop, route, request, &found.params)?;
         ended.caller = admitted.caller;
+        let path = path?;
+        let query = query::read(route, query)?;
+        let key = key(route, request)?;
+        let body = body(route, request)?;
+        access::name(&mut admitted, route, &body)?;
         let call = Call {
             api: self,
             request,
-            path: path?,
-            query: query::read(route, query)?,
-            key: key(route, request)?,
-            body: body(route, request)?,
+            path,
+            query,
+            key,
+            body,
             trace: Some(trail.trace.as_ref().unwrap_or(&trail.id).clone()),
             token: admitted.token,
-            caller: admitted.caller,
             customer: admitted.customer,
             order: admitted.order,
         };
@@ -262,8 +266,7 @@ fn body(route: &Route, request: &Request) -> Result<Value, Stop> {
         return Ok(Value::Null);
     }
     let wanted = schema::named(route.body.unwrap_or("Nothing"));
-    let optional = wanted.get("required").is_none() && wanted.get("oneOf").is_none();
-    if request.body.is_empty() && optional {
+    if request.body.is_empty() && schema::may_be_left_out(wanted) {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     if request.body.is_empty() {

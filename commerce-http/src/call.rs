@@ -4,8 +4,8 @@ use crate::api::{Api, Stop};
 use crate::message::{self, Response};
 use crate::problem::{Fault, Problem};
 use commerce_core::{
-    BestSellersRequest, Caller, CustomerId, Error, Key, Order, Outcome, PageRequest, Refusal,
-    Request, Shop, Timestamp,
+    BestSellersRequest, CustomerId, Error, Key, Order, Outcome, PageRequest, Refusal, Request,
+    Shop, Timestamp,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,8 +28,6 @@ pub(crate) struct Call<'a> {
     pub(crate) trace: Option<String>,
     /// The token that came with the request.
     pub(crate) token: Option<&'a str>,
-    /// Whose token it is.
-    pub(crate) caller: Option<Caller>,
     /// Whose data the request is about.
     pub(crate) customer: CustomerId,
     /// The order the request is about, when it is about one.

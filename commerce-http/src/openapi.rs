@@ -102,8 +102,7 @@ fn operation(route: &Route) -> Value {
         });
     }
     if let Some(body) = route.body {
-        let required = schema::named(body).get("required").is_some()
-            || schema::named(body).get("oneOf").is_some();
+        let required = !schema::may_be_left_out(schema::named(body));
         operation["requestBody"] = json!({
             "required": required,
             "content": { "application/json": { "schema": reference(body) } },
@@ -259,8 +258,7 @@ fn problems_of(route: &Route) -> Vec<Problem> {
     if route.access != Access::Public {
         codes.push(Code::Unauthenticated);
     }
-    let claims = route.operation == "claimCoupon";
-    if matches!(route.access, Access::Admin | Access::Customer | Access::Payer) || claims {
+    if !matches!(route.access, Access::Public | Access::Caller | Access::Order) {
         codes.push(Code::Forbidden);
     }
     if route.path.contains('{') {

@@ -37,6 +37,8 @@ pub(crate) enum Access {
     Customer,
     /// The customer of the path where a gateway collects what they put onto their balance, and admins.
     Payer,
+    /// Whoever has a token, for themselves; the body of an admin may name another customer.
+    Named,
     /// The customer whose order it is, and admins. To others there is no such order.
     Order,
     /// Admins.

@@ -4,7 +4,7 @@ use crate::resource::{
     best_sellers, carts, coupons, customers, operations, orders, products, sessions, wallet,
     webhooks,
 };
-use crate::route::Access::{Admin, Caller, Customer, Order, Payer};
+use crate::route::Access::{Admin, Caller, Customer, Named, Order, Payer};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
 use crate::route::{BEST_SELLERS, Route};
@@ -73,7 +73,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/coupons/{coupon_id}", "getCoupon", "Show a coupon campaign", coupons::show)
         .gives(200, "Coupon").tagged().says(&[CouponNotFound]),
     Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon: first come, first served", coupons::claim)
-        .by(Caller).key(Required).takes("NewClaim").gives(201, "OwnedCoupon")
+        .by(Named).key(Required).takes("NewClaim").gives(201, "OwnedCoupon")
         .says(&[CustomerNotFound, CouponNotFound, CouponAlreadyClaimed, CouponNotStarted, CouponExpired, CouponSoldOut]),
     Route::new(Get, "/v1/customers/{customer_id}/coupons", "listOwnedCoupons", "List the coupons a customer has claimed", coupons::owned)
         .by(Customer).lists("OwnedCoupon").says(&[CustomerNotFound]),

@@ -28,6 +28,11 @@ pub(crate) fn named(name: &str) -> &'static Value {
     SCHEMAS.get(name).unwrap_or(&Value::Bool(false))
 }
 
+/// Whether a body of that form may be left out: it need say nothing.
+pub(crate) fn may_be_left_out(schema: &Value) -> bool {
+    schema.get("required").is_none() && schema.get("oneOf").is_none()
+}
+
 /// Everything that keeps a value from having that form.
 pub(crate) fn wrong(schema: &Value, value: &Value) -> Vec<Invalid> {
     let mut wrong = Vec::new();
