@@ -19,6 +19,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// that none is used in the moment it is closed.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
 
+/// How much is sent at a time, in bytes. Before each piece it is looked whether there is time left.
+const PIECE: usize = 8 * 1024;
+
 /// What a kind of party is given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -26,6 +29,9 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     /// How long the whole may take, from looking up the name to the last byte.
     pub(crate) whole: Duration,
+    /// How long a piece of a request may take to be sent. The client waits for it up to three times: a
+    /// system that could take part of a piece begins anew with the rest.
+    pub(crate) write: Duration,
     /// How long the body of an answer may take, once its head is there.
     pub(crate) body: Duration,
     /// How much is read of it.
@@ -84,6 +90,8 @@ impl Client {
             .timeout_connect(Some(limits.connect))
             .timeout_global(Some(limits.whole))
             .timeout_recv_body(Some(limits.body))
+            .output_buffer_size(PIECE)
+            .timeout_per_write(Some(limits.write))
             .max_response_header_size(16 * 1024)
             .max_idle_connections(limits.connections)
             .max_idle_connections_per_host(limits.connections)

@@ -20,12 +20,16 @@ const BATCHES_AT_ONCE: usize = 4;
 pub(crate) const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
     whole: Duration::from_secs(15),
+    write: Duration::from_secs(2),
     body: Duration::from_secs(2),
     body_bytes: 4 * 1024,
     connections: SINGLES_AT_ONCE,
 };
 
-const _: () = assert!(LIMITS.whole.as_secs() < MAX_DELIVERY.as_secs());
+const _: () = assert!(
+    LIMITS.whole.as_secs().saturating_add(LIMITS.write.as_secs().saturating_mul(3))
+        < MAX_DELIVERY.as_secs()
+);
 
 /// Someone who is sent events by POST.
 #[derive(Debug)]

@@ -50,6 +50,7 @@ impl Bank {
         let limits = Limits {
             connect: Duration::from_secs(4),
             whole: Duration::from_secs(4),
+            write: Duration::from_secs(2),
             body: Duration::from_millis(500),
             body_bytes: 1024 * 1024,
             connections: 4,

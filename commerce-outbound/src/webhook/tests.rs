@@ -86,16 +86,38 @@ fn an_answer_is_taken_at_its_word(
     Behaviour::Drips(b"HTTP/1.1 200 OK\r\nx: ".to_vec()),
     failed("no answer in time", None)
 )]
-#[case::drips_a_body(
-    Behaviour::Drips(b"HTTP/1.1 200 OK\r\ncontent-length: 9000\r\n\r\n".to_vec()),
-    Delivery::Done
-)]
 fn a_party_that_takes_its_time_holds_nobody_up(
     #[case] behaviour: Behaviour,
     #[case] delivery: Delivery,
 ) {
     let receiver = Receiver::new(behaviour);
     assert_eq!(within(SHORT, &receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
+}
+
+#[test]
+fn a_body_that_drips_is_not_waited_for() {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n".to_vec();
+    let receiver = Receiver::new(Behaviour::Drips(head));
+    let day = Duration::from_secs(24 * 60 * 60);
+    let limits = Limits { whole: day, body_bytes: 9_000_000, ..SHORT };
+    assert_eq!(within(limits, &receiver.url(), 1).deliver(&[event(1, 1)]), Delivery::Done);
+}
+
+#[test]
+fn a_party_that_does_not_listen_holds_nobody_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let more_than_buffers_take = vec![b' '; 16 * 1024 * 1024];
+    let limits = Limits { whole: Duration::from_secs(24 * 60 * 60), ..SHORT };
+    let answer = within(limits, &url, 1).send("1", "text/plain", &more_than_buffers_take);
+    assert_eq!(answer.unwrap_err(), "no answer in time");
+}
+
+#[test]
+fn of_a_long_answer_only_the_beginning_is_read() {
+    let receiver = Receiver::new(Behaviour::Says(answer("500 Oops", "", &"x".repeat(100_000))));
+    let answer = webhook(&receiver.url(), 1).send("1", "text/plain", b"{}").unwrap();
+    assert_eq!(answer.body, [b'x'; 4 * 1024]);
 }
 
 #[rstest]
