@@ -77,6 +77,24 @@ fn a_backup_is_left_to_the_server_and_a_bench_leaves_nothing_behind() {
 }
 
 #[test]
+fn only_a_cluster_of_several_machines_gets_a_store_that_is_spread() {
+    let refused = |database: &str, status: i32, told: &str| {
+        let output = run(database, "init --distribute");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        assert!(said.contains(told), "{said}");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    refused(&file.display().to_string(), 2, "PostgreSQL server");
+    assert!(!file.exists(), "nothing is left behind");
+    let url = database();
+    refused(&url, 1, "CREATE EXTENSION citus");
+    json(&url, "init");
+    refused(&url, 1, "a store already");
+}
+
+#[test]
 fn a_store_moves_to_a_server_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();

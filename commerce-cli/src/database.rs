@@ -67,6 +67,19 @@ impl Database {
         })
     }
 
+    /// Opens the store, and makes it over several machines when there is none.
+    pub(crate) fn distribute(&self, currency: Currency) -> Result<Arc<dyn Store>, Failure> {
+        match self {
+            Self::File(path) => Err(Failure::usage(format!(
+                "{} is a file of this machine: --distribute wants a database on a PostgreSQL server",
+                path.display()
+            ))),
+            Self::Server { url, .. } => {
+                Ok(Arc::new(PostgresStore::create_distributed(url, currency)?))
+            }
+        }
+    }
+
     /// The version of the schema that this program writes there.
     pub(crate) fn schema_version(&self) -> i64 {
         match self {

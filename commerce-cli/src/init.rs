@@ -14,6 +14,10 @@ pub(crate) struct Init {
     /// given; it can never be changed.
     #[arg(long, value_name = "CODE", value_parser = values::currency)]
     currency: Option<Currency>,
+    /// Spreads the tables of a new store over the machines of a Citus cluster: what is a customer's by
+    /// customer, what is a product's by product.
+    #[arg(long)]
+    distribute: bool,
 }
 
 #[derive(Serialize)]
@@ -26,7 +30,11 @@ struct Initialised {
 impl Init {
     pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), Failure> {
         let store = match database.find()? {
-            Some(store) => store,
+            Some(store) if !self.distribute => store,
+            Some(store) => database.distribute(store.currency())?,
+            None if self.distribute => {
+                database.distribute(self.currency.unwrap_or(Currency::KRW))?
+            }
             None => database.create(self.currency.unwrap_or(Currency::KRW))?,
         };
         let currency = store.currency();

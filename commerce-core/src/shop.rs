@@ -101,7 +101,7 @@ impl ShopBuilder {
         let passwords = Passwords::default();
         let Self { clock, patience, gateway, .. } = self;
         let (relayed, gateway_calls) = (Counts::default(), GatewayCalls::default());
-        Shop { store, engine, clock, patience, passwords, gateway, gateway_calls, relayed }
+        Shop { store, engine, clock, patience, passwords, gateway, relayed, gateway_calls }
     }
 }
 

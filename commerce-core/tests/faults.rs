@@ -8,11 +8,11 @@ mod common;
 use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
     AddCustomer, AddProduct, Code, Currency, CustomerId, Delivery, Destination, Error, Event,
-    ManualClock, MemoryStore, Money, Needs, PlaceOrder, ProductId, RelayStop, Shop, Snapshot,
-    SqliteStore, State, Store, StoreError, Ticket, Transaction,
+    ManualClock, MemoryStore, Money, Needs, PlaceOrder, PostgresStore, ProductId, RelayStop, Shop,
+    Snapshot, SqliteStore, State, Store, StoreError, Ticket, Transaction,
 };
 use common::failing::{Failing, Fault};
-use common::{Gate, NOW, assert_clean, key};
+use common::{Gate, NOW, On, assert_clean, cluster, key};
 use rstest::rstest;
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex};
@@ -45,9 +45,13 @@ fn stock_left(shop: &Shop) -> i64 {
 
 /// Twelve orders in one batch whose n-th step fails, then all again with the same keys. `false` when the
 /// batch has fewer steps.
-fn survives(fault: Fault, step: i64) -> bool {
+fn survives(on: On, fault: Fault, step: i64) -> bool {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
+    let store: Arc<dyn Store> = match on {
+        On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
+        On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
+        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+    };
     let gate = Gate::new(Failing::new(store, fault));
     let shop = Shop::open(Arc::clone(&gate));
     stock(&shop);
@@ -97,8 +101,9 @@ fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
         Fault::NotDoneAndUnknown
     )]
     fault: Fault,
+    #[values(On::Sqlite, On::Postgres)] on: On,
 ) {
-    let steps = (0..1_000).take_while(|step| survives(fault, *step)).count();
+    let steps = (0..1_000).take_while(|step| survives(on, fault, *step)).count();
     assert!((4..20).contains(&steps), "a batch begins, loads, applies and commits: {steps} steps");
 }
 
@@ -373,6 +378,29 @@ fn guards_of_the_file_fire(#[case] sql: &str) {
         Some(rusqlite::ErrorCode::ConstraintViolation),
         "{error}"
     );
+}
+
+/// As the file does, so does the server.
+#[rstest]
+#[case::balance("UPDATE customers SET balance = -1")]
+#[case::stock("UPDATE products SET stock = -1")]
+#[case::price("UPDATE products SET price = 0")]
+#[case::total("UPDATE orders SET total = total + 1")]
+#[case::refund("UPDATE orders SET refunded = paid + 1")]
+#[case::status("UPDATE orders SET status = 'lost'")]
+#[case::orphan("UPDATE orders SET customer_id = 77")]
+#[case::line_of_nothing(
+    "INSERT INTO order_lines (order_id, position, customer_id, product_id, name, unit_price, quantity)
+     VALUES (77, 0, 1, 1, 'a', 1, 1)"
+)]
+fn guards_of_the_server_fire(#[case] sql: &str) {
+    let url = cluster::shared().database();
+    let shop = Shop::open(PostgresStore::open(&url).unwrap());
+    stock(&shop);
+    assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
+    let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    let error = db.batch_execute(sql).unwrap_err();
+    assert!(error.code().unwrap().code().starts_with("23"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Several processes on one file: what they contend for is given out exactly, nobody starves, and a
+//! Several processes on one file, or on one server: what they contend for is given out exactly, nobody starves, and a
 //! process that is killed at any moment loses nothing it has acknowledged.
 //!
 //! The processes are this test program itself, started again with a role in its environment.
@@ -7,10 +7,14 @@
 #![allow(clippy::print_stderr, reason = "the longest wait is worth telling")]
 #![allow(clippy::disallowed_methods, reason = "roles come by the environment")]
 
+mod common;
+
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Code, Currency, CustomerId, Discount, Error, Key, Money,
-    Order, Outcome, PlaceOrder, ProductId, Shop, SqliteStore,
+    Order, Outcome, PlaceOrder, PostgresStore, ProductId, Shop, SqliteStore,
 };
+use common::{On, cluster};
+use rstest::rstest;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -19,13 +23,28 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 const ROLE: &str = "COMMERCE_TEST_ROLE";
 const FOLDER: &str = "COMMERCE_TEST_FOLDER";
+const URL: &str = "url";
 const NUMBER: &str = "COMMERCE_TEST_NUMBER";
 
+/// The shop of a folder, in a file of it or where another file of it says.
 fn open(folder: &Path) -> Shop {
-    Shop::open(SqliteStore::create(&folder.join("shop.db"), Currency::KRW).unwrap())
+    match fs::read_to_string(folder.join(URL)) {
+        Ok(url) => Shop::open(PostgresStore::open(&url).unwrap()),
+        Err(_) => Shop::open(SqliteStore::create(&folder.join("shop.db"), Currency::KRW).unwrap()),
+    }
+}
+
+/// A folder for a test, with the URL of a new database if it is to run on a server.
+fn place(on: On) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    if matches!(on, On::Postgres) {
+        fs::write(folder.path().join(URL), cluster::shared().database()).unwrap();
+    }
+    folder
 }
 
 fn key(text: &str) -> Key {
@@ -199,9 +218,11 @@ fn place_again(shop: &Shop, name: &str) -> Outcome<Order> {
     shop.call(order).key(&key(name)).outcome()
 }
 
-#[test]
-fn fifty_units_asked_for_by_eight_processes_are_sold_exactly() {
-    let folder = tempfile::tempdir().unwrap();
+#[rstest]
+fn fifty_units_asked_for_by_eight_processes_are_sold_exactly(
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let folder = place(on);
     let shop = stocked(folder.path());
     let seen = run("last-units", folder.path(), 8);
     assert_eq!((count(&seen, "done"), count(&seen, "insufficient_stock")), (50, 350));
@@ -209,9 +230,11 @@ fn fifty_units_asked_for_by_eight_processes_are_sold_exactly() {
     assert_clean(&shop);
 }
 
-#[test]
-fn a_hundred_coupons_asked_for_by_a_thousand_customers_in_eight_processes_are_given_out_exactly() {
-    let folder = tempfile::tempdir().unwrap();
+#[rstest]
+fn a_hundred_coupons_asked_for_by_a_thousand_customers_in_eight_processes_are_given_out_exactly(
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let folder = place(on);
     let shop = stocked(folder.path());
     let tickets: Vec<_> = (0..1_000).map(|_| shop.call(AddCustomer::new("Lee")).submit()).collect();
     for ticket in tickets {
@@ -232,9 +255,11 @@ fn a_hundred_coupons_asked_for_by_a_thousand_customers_in_eight_processes_are_gi
     assert_clean(&shop);
 }
 
-#[test]
-fn a_balance_good_for_ten_is_spent_ten_times_by_eight_processes() {
-    let folder = tempfile::tempdir().unwrap();
+#[rstest]
+fn a_balance_good_for_ten_is_spent_ten_times_by_eight_processes(
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let folder = place(on);
     let shop = stocked(folder.path());
     let request = AddCustomer { balance: Money::from_minor(100), ..AddCustomer::new("Park") };
     let customer = shop.call(request).run().unwrap();
@@ -244,9 +269,11 @@ fn a_balance_good_for_ten_is_spent_ten_times_by_eight_processes() {
     assert_clean(&shop);
 }
 
-#[test]
-fn the_same_keys_from_eight_processes_have_one_effect_and_one_answer() {
-    let folder = tempfile::tempdir().unwrap();
+#[rstest]
+fn the_same_keys_from_eight_processes_have_one_effect_and_one_answer(
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let folder = place(on);
     let shop = stocked(folder.path());
     let seen = run("same-keys", folder.path(), 8);
     let answers: BTreeSet<&String> = seen.iter().collect();
@@ -264,14 +291,16 @@ fn nobody_is_told_busy_while_sixteen_processes_write_for_a_minute() {
     assert_clean(&shop);
 }
 
-/// Kills a process under load 200 times at moments of no pattern. After each: the store opens, it is
+/// Kills a process under load 200 times, or on a server 40 times, at moments of no pattern. After each: the store opens, it is
 /// consistent, and all that was acknowledged is there. In the end every client tries again with its
 /// keys, the acknowledged and the one it was cut off from, and each order is there exactly once.
-#[test]
-fn what_was_acknowledged_survives_two_hundred_kills() {
+#[rstest]
+#[case::file(On::Sqlite, 10)]
+#[case::server(On::Postgres, 2)]
+fn what_was_acknowledged_survives_kills(#[case] on: On, #[case] rounds: usize) {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    for _ in 0..10 {
-        let folder = tempfile::tempdir().unwrap();
+    for _ in 0..rounds {
+        let folder = place(on);
         drop(stocked(folder.path()));
         let acknowledged = folder.path().join("acknowledged");
         for number in 0..20 {
@@ -315,7 +344,11 @@ fn what_was_acknowledged_survives_two_hundred_kills() {
 }
 
 fn doubled(folder: &Path) -> i64 {
-    let db = rusqlite::Connection::open(folder.join("shop.db")).unwrap();
     let sql = "SELECT count(*) - count(DISTINCT reference) FROM orders";
+    if let Ok(url) = fs::read_to_string(folder.join(URL)) {
+        let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
+        return admin.query_one(sql, &[]).unwrap().get(0);
+    }
+    let db = rusqlite::Connection::open(folder.join("shop.db")).unwrap();
     db.query_row(sql, [], |row| row.get(0)).unwrap()
 }

@@ -6,6 +6,7 @@
 
 use crate::store::pool::pool;
 use crate::store::postgres::connection::{Connection, Role};
+use crate::store::postgres::distribute::Layout;
 use crate::store::postgres::error::Failure;
 use crate::store::postgres::opener::{Opener, POOL_TIMEOUT, Pool};
 use crate::store::postgres::place::Place;
@@ -24,6 +25,7 @@ mod apply;
 mod aside;
 mod connection;
 mod deliveries;
+mod distribute;
 mod error;
 mod load;
 mod opener;
@@ -91,7 +93,11 @@ impl PostgresStore {
         let opener = Opener::new(Place::at(url)?);
         let mut connection = patiently(|| opener.open(Role::Writer))?;
         let found = schema::look(&mut connection).map_err(|failure| failure.error)?;
-        if found == Found::Nothing { Ok(None) } else { Self::opened_by(opener, None).map(Some) }
+        if found == Found::Nothing {
+            Ok(None)
+        } else {
+            Self::opened_by(opener, None, Layout::OneMachine).map(Some)
+        }
     }
 
     /// The server and the database that a URL names, without user and password.
@@ -104,16 +110,21 @@ impl PostgresStore {
     }
 
     fn open_with(url: &str, wanted: Option<Currency>) -> Result<Self, StoreError> {
-        Self::opened_by(Opener::new(Place::at(url)?), wanted)
+        Self::opened_by(Opener::new(Place::at(url)?), wanted, Layout::OneMachine)
     }
 
-    fn opened_by(opener: Opener, wanted: Option<Currency>) -> Result<Self, StoreError> {
+    /// Opens the store; `layout` is how a new one is kept.
+    fn opened_by(
+        opener: Opener,
+        wanted: Option<Currency>,
+        layout: Layout,
+    ) -> Result<Self, StoreError> {
         let (writer, currency) = patiently(|| {
             let mut connection = opener.open(Role::Writer)?;
             if let Found::Ready(currency) = schema::look(&mut connection)? {
                 return Ok((connection, currency));
             }
-            schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW))?;
+            schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW), layout)?;
             match schema::look(&mut connection)? {
                 Found::Ready(currency) => Ok((connection, currency)),
                 Found::Nothing | Found::Older => Err(Failure::silent()),

@@ -32,6 +32,8 @@ pub struct World {
     pub shop: Shop,
     pub clock: Arc<ManualClock>,
     pub folder: TempDir,
+    /// Where the store is, if it is on a server.
+    pub url: Option<String>,
 }
 
 impl World {
@@ -39,14 +41,13 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(NOW));
         let builder = Shop::builder().clock(Arc::clone(&clock));
+        let url = matches!(on, On::Postgres).then(|| cluster::shared().database());
         let shop = match on {
             On::Memory => builder.open(MemoryStore::new(Currency::KRW)),
             On::Sqlite => builder.open(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
-            On::Postgres => {
-                builder.open(PostgresStore::open(&cluster::shared().database()).unwrap())
-            }
+            On::Postgres => builder.open(PostgresStore::open(url.as_ref().unwrap()).unwrap()),
         };
-        Self { shop, clock, folder }
+        Self { shop, clock, folder, url }
     }
 
     pub fn customer(&self, balance: i64) -> Customer {

@@ -2,6 +2,7 @@
 
 use super::PostgresStore;
 use super::connection::Role;
+use super::distribute::Layout;
 use super::opener::Opener;
 use super::place::Place;
 use crate::{Currency, StoreError};
@@ -18,7 +19,7 @@ impl PostgresStore {
         let before = place.config.get_options().unwrap_or_default();
         let options = format!("{before} -c search_path={}", quoted(schema));
         place.config.options(options.trim_start());
-        Self::opened_by(Opener::new(place), Some(currency))
+        Self::opened_by(Opener::new(place), Some(currency), Layout::OneMachine)
     }
 
     /// Removes a schema and all that is in it.

@@ -4,6 +4,7 @@
 //! them, so that a load of ten tables costs one trip to the server and back. The driver waits on a runtime
 //! of the connection's own, which runs only while something is asked.
 
+use super::distribute;
 use super::error::Failure;
 use super::place::Place;
 use std::borrow::Cow;
@@ -99,6 +100,8 @@ pub(super) struct Connection {
     statements: HashMap<String, Statement>,
     /// Something was lost on the way: nobody knows what the server still has to say.
     lost: bool,
+    /// Whether the server may keep tables on several machines.
+    cluster: bool,
     // Dropped last: the driver's task lives in it.
     runtime: Runtime,
 }
@@ -108,14 +111,22 @@ impl Connection {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::local(&error))?;
         let client = runtime.block_on(reach(place))?;
-        let mut connection = Self { client, statements: HashMap::new(), lost: false, runtime };
+        let (statements, lost, cluster) = (HashMap::new(), false, false);
+        let mut connection = Self { client, statements, lost, cluster, runtime };
         let (names, values): (Vec<_>, Vec<_>) = role.settings().into_iter().unzip();
         // A commit that does not wait for the disk is none; one that waits for standbys may stay so.
         let set = "SELECT set_config(known.name, wanted.value, false)
                    FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
                    JOIN pg_settings AS known ON known.name = wanted.name
                    WHERE known.name <> 'synchronous_commit' OR known.setting = 'off'";
-        let rows = connection.ask(&[Step::new(set).with(names).with(values), Step::new(LOSES)])?;
+        let set = Step::new(set).with(names).with(values);
+        let asked = [set, Step::new(LOSES), Step::new(distribute::HAS_EXTENSION)];
+        let rows = connection.ask(&asked)?;
+        if rows.get(2).is_some_and(|rows| !rows.is_empty()) {
+            connection.cluster = true;
+            // Which machines hold the rows that are wanted is planned from their keys.
+            connection.run("SET plan_cache_mode = force_custom_plan")?;
+        }
         let losing = rows.get(1).map_or(&[][..], Vec::as_slice);
         if role == Role::Writer && place.durable && !losing.is_empty() {
             let names: Vec<&str> = losing.iter().filter_map(|row| row.try_get(0).ok()).collect();
@@ -131,6 +142,11 @@ impl Connection {
     /// Whether it is of no use any more.
     pub(super) fn is_lost(&self) -> bool {
         self.lost || self.client.is_closed()
+    }
+
+    /// Whether the server may keep tables on several machines.
+    pub(super) fn is_cluster(&self) -> bool {
+        self.cluster
     }
 
     /// Lets nobody use it again.
@@ -164,8 +180,13 @@ impl Connection {
 
     /// Runs statements that have no parameters, of which none is kept.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        self.run_within(PATIENCE, sql)
+    }
+
+    /// As [`Connection::run`], and waits so long for the end.
+    pub(super) fn run_within(&mut self, patience: Duration, sql: &str) -> Result<(), Failure> {
         let running = self.runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.client.batch_execute(sql)).await
+            tokio::time::timeout(patience, self.client.batch_execute(sql)).await
         });
         let ran = running
             .map_err(|_| Failure::silent())

@@ -178,9 +178,8 @@ fn claims<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
         needs.claims.iter().map(|(coupon, customer)| (coupon.get(), customer.get())).unzip();
     let sql = format!(
         "SELECT {OWNED_COUPON} FROM unnest($1::bigint[], $2::bigint[]) AS wanted (coupon, customer)
-         CROSS JOIN LATERAL (
-             SELECT * FROM owned_coupons WHERE coupon_id = coupon AND customer_id = customer OFFSET 0
-         ) AS owned"
+         JOIN owned_coupons ON coupon_id = coupon AND customer_id = customer
+         WHERE customer_id = ANY($2)"
     );
     questions.add(Step::new(sql).with(coupons).with(customers), |rows, state| {
         for row in &rows {
@@ -201,11 +200,11 @@ fn keys<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
     }
     let (keys, owners): (Vec<&str>, Vec<i64>) =
         needs.keys.iter().map(|(key, owner)| (key.as_str(), owner.get())).unzip();
-    let sql = "SELECT known.* FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
-               CROSS JOIN LATERAL (
-                   SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
-                   WHERE key = wanted.key AND owner = wanted.owner OFFSET 0
-               ) AS known";
+    let sql = "SELECT known.key, known.owner, fingerprint, answer, created_at
+               FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
+               JOIN idempotency_keys AS known
+                    ON known.key = wanted.key AND known.owner = wanted.owner
+               WHERE known.key = ANY($1)";
     questions.add(Step::new(sql).with(keys).with(owners), |rows, state| {
         for row in &rows {
             let (key, owner): (Key, CustomerId) = (get(row, 0)?, get(row, 1)?);

@@ -142,17 +142,15 @@ impl Snapshot for PostgresSnapshot {
 
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
         let sql = format!(
-            "SELECT {CREDENTIALS} FROM customers CROSS JOIN LATERAL (
-                 SELECT password FROM credentials WHERE customer_id = id OFFSET 0
-             ) AS proof WHERE login = $1"
+            "SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id WHERE login = $1"
         );
         self.one(Step::new(sql).with(login), rows::credentials)
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
-        let sql = "SELECT s.customer_id, s.created_at, s.expires_at,
-                          (SELECT role FROM customers WHERE id = s.customer_id)
-                   FROM sessions s WHERE token = $1";
+        let sql = "SELECT sessions.customer_id, sessions.created_at, sessions.expires_at, role
+                   FROM sessions JOIN customers ON customers.id = sessions.customer_id
+                   WHERE token = $1";
         let rows = self.rows(Step::new(sql).with(token.as_bytes().as_slice()))?;
         rows.first().map(|row| Ok((session(row, token)?, get(row, 3)?))).transpose()
     }

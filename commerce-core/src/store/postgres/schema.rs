@@ -4,6 +4,7 @@
 //! so that migrations of several instances take turns, and no order is placed meanwhile.
 
 use super::connection::{Connection, Step};
+use super::distribute::{self, Layout};
 use super::error::Failure;
 use crate::Currency;
 use tokio_postgres::Row;
@@ -14,6 +15,9 @@ const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schem
 /// The version after the last migration.
 pub(super) const VERSION: i64 = 2;
 const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
+
+/// What spreads the tables of a new store over several machines.
+pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
 
 /// What there is before the first version.
 const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
@@ -69,10 +73,14 @@ fn number(rows: &[Vec<Row>]) -> i64 {
     rows.iter().flatten().next().and_then(|row| row.try_get(0).ok()).unwrap_or(0)
 }
 
-/// Brings the database to [`VERSION`] in one transaction; `currency` is what a new store gets.
-pub(super) fn migrate(connection: &mut Connection, currency: Currency) -> Result<(), Failure> {
+/// Brings the database to [`VERSION`] in one transaction; a new store gets that currency and layout.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    currency: Currency,
+    layout: Layout,
+) -> Result<(), Failure> {
     connection.run("BEGIN")?;
-    let done = bring_up(connection, currency).and_then(|()| {
+    let done = bring_up(connection, currency, layout).and_then(|()| {
         connection.run("COMMIT").map_err(|failure| {
             let error = failure.clone().of_commit(0);
             Failure { error, ..failure }
@@ -84,7 +92,11 @@ pub(super) fn migrate(connection: &mut Connection, currency: Currency) -> Result
     done
 }
 
-fn bring_up(connection: &mut Connection, currency: Currency) -> Result<(), Failure> {
+fn bring_up(
+    connection: &mut Connection,
+    currency: Currency,
+    layout: Layout,
+) -> Result<(), Failure> {
     connection.run(STORE)?;
     // Whoever comes second waits here for the first, and finds its row.
     let insert = Step::new(
@@ -96,6 +108,9 @@ fn bring_up(connection: &mut Connection, currency: Currency) -> Result<(), Failu
     let found = usize::try_from(number(&found)).unwrap_or(usize::MAX);
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
         connection.run(migration)?;
+    }
+    if found == 0 && layout == Layout::Distributed {
+        distribute::distribute(connection)?;
     }
     if found < MIGRATIONS.len() {
         let update = Step::new("UPDATE store SET schema_version = $1 WHERE id = 1");

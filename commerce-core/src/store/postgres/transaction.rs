@@ -4,6 +4,7 @@
 //! all that has queued up, and takes a few round trips however much that is.
 
 use super::connection::{Connection, Step};
+use super::distribute::LANE_OF_ALL_MACHINES;
 use super::error::Failure;
 use super::{apply, load, sales};
 use crate::StoreError;
@@ -16,7 +17,6 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
 /// What is said before anything else; the row of [`LANE`] must come back.
-const BEGINNING: usize = 3;
 const LANE: usize = 1;
 const CLOSED: usize = 2;
 
@@ -89,7 +89,11 @@ impl<'a> PostgresTransaction<'a> {
         let mut all = Vec::new();
         if !begun {
             all.extend([Step::new("BEGIN"), Step::new(lane), sales::select_closed()]);
+            if self.open()?.is_cluster() {
+                all.push(Step::new(LANE_OF_ALL_MACHINES));
+            }
         }
+        let beginning = all.len();
         all.extend(steps);
         let mut rows = self.open()?.ask(&all).map_err(Failure::before_commit)?;
         if !begun {
@@ -98,7 +102,7 @@ impl<'a> PostgresTransaction<'a> {
                 return Err(StoreError::Busy);
             }
             self.closed = Some(sales::closed(rows.get(CLOSED).map_or(&[], Vec::as_slice))?);
-            rows.drain(..BEGINNING.min(rows.len()));
+            rows.drain(..beginning.min(rows.len()));
         }
         Ok(rows)
     }

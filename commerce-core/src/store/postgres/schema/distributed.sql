@@ -1,0 +1,92 @@
+-- Spreads the tables of a new store over the machines of a Citus cluster: what is a customer's by customer,
+-- what is a product's by product. Statements are apart by an empty line, and are said one by one in the
+-- transaction that has made the tables.
+--
+-- What all turns meet in stays on the coordinator, which is asked by every instance anyway: the lane, sales,
+-- deliveries, logins tried in vain, and sessions, which are found by their token only. Nothing is a
+-- reference table: one that is written after distributed tables were read side by side, as the number of
+-- coupons given out would be, is refused.
+
+SET LOCAL citus.multi_shard_modify_mode = 'sequential'
+
+-- Foreign keys come back below, once both sides are spread in the same way.
+DO $$ DECLARE one RECORD; BEGIN
+    FOR one IN SELECT conrelid::regclass AS place, conname FROM pg_constraint
+               WHERE contype = 'f' AND connamespace = current_schema()::regnamespace LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.place, one.conname);
+    END LOOP;
+END $$
+
+-- Unique within a machine is all that a machine can see to. That logins and ranks are unique is seen to by
+-- the lane, where one decides at a time, and found out by the audit.
+ALTER TABLE owned_coupons DROP CONSTRAINT owned_coupons_coupon_id_rank_key
+
+DROP INDEX customers_by_login
+
+CREATE INDEX customers_by_login ON customers (login) WHERE login IS NOT NULL
+
+SELECT create_distributed_table('customers', 'id', colocate_with => 'none')
+
+SELECT create_distributed_table('credentials', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('cart_lines', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('owned_coupons', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('orders', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('order_lines', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('charges', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('ledger', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('events', 'customer_id', colocate_with => 'customers')
+
+-- A key is looked for by itself more than by its owner, and nothing refers to it.
+SELECT create_distributed_table('idempotency_keys', 'key', colocate_with => 'none')
+
+SELECT create_distributed_table('products', 'id', colocate_with => 'none')
+
+SELECT create_distributed_table('stock_movements', 'product_id', colocate_with => 'products')
+
+SELECT create_distributed_table('coupons', 'id', colocate_with => 'none')
+
+ALTER TABLE credentials ADD CONSTRAINT credentials_customer_id_fkey
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+
+ALTER TABLE cart_lines ADD CONSTRAINT cart_lines_customer_id_fkey
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+
+ALTER TABLE owned_coupons ADD CONSTRAINT owned_coupons_customer_id_fkey
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+
+ALTER TABLE orders ADD CONSTRAINT orders_customer_id_fkey
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+
+ALTER TABLE orders ADD CONSTRAINT orders_owned_coupon_id_customer_id_fkey
+    FOREIGN KEY (owned_coupon_id, customer_id) REFERENCES owned_coupons (id, customer_id)
+
+ALTER TABLE owned_coupons ADD CONSTRAINT owned_coupons_order_id_customer_id_fkey
+    FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
+
+ALTER TABLE order_lines ADD CONSTRAINT order_lines_order_id_customer_id_fkey
+    FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
+
+ALTER TABLE charges ADD CONSTRAINT charges_customer_id_fkey
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+
+ALTER TABLE ledger ADD CONSTRAINT ledger_customer_id_fkey
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+
+ALTER TABLE ledger ADD CONSTRAINT ledger_order_id_customer_id_fkey
+    FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
+
+ALTER TABLE ledger ADD CONSTRAINT ledger_charge_id_customer_id_fkey
+    FOREIGN KEY (charge_id, customer_id) REFERENCES charges (id, customer_id)
+
+ALTER TABLE events ADD CONSTRAINT events_order_id_customer_id_fkey
+    FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
+
+ALTER TABLE stock_movements ADD CONSTRAINT stock_movements_product_id_fkey
+    FOREIGN KEY (product_id) REFERENCES products (id)
