@@ -234,7 +234,9 @@ fn relays(fault: Fault, step: i64) -> bool {
     let clock = Arc::new(ManualClock::new(NOW));
     let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&store));
     stock(&shop);
-    submit_all(&shop).into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+    for ticket in submit_all(&shop) {
+        ticket.wait().unwrap();
+    }
 
     let arrived = Arrived::default();
     store.left.store(step, Ordering::SeqCst);
