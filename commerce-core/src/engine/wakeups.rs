@@ -8,14 +8,21 @@ use std::time::Duration;
 /// Counts commits that made events due.
 #[derive(Debug, Default)]
 pub(crate) struct Wakeups {
-    count: Mutex<u64>,
+    state: Mutex<State>,
     told: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    count: u64,
+    /// How many wait: where nobody does, a commit has nobody to wake.
+    waiting: usize,
 }
 
 impl Wakeups {
     /// What [`Wakeups::wait`] has to be given: taken before looking for events.
     pub(crate) fn seen(&self) -> u64 {
-        *lock(&self.count)
+        lock(&self.state).count
     }
 
     /// So many events have become due: as many of those who wait are woken, at most.
@@ -23,21 +30,22 @@ impl Wakeups {
         if events == 0 {
             return;
         }
-        let mut count = lock(&self.count);
-        *count = count.wrapping_add(1);
-        drop(count);
-        if events >= crate::limits::MAX_BATCH {
-            return self.told.notify_all();
-        }
-        for _ in 0..events {
+        let mut state = lock(&self.state);
+        state.count = state.count.wrapping_add(1);
+        let woken = state.waiting.min(events);
+        drop(state);
+        for _ in 0..woken {
             self.told.notify_one();
         }
     }
 
     /// Waits until something has happened since `seen`. False when nothing has in that time.
     pub(crate) fn wait(&self, seen: u64, patience: Duration) -> bool {
-        let count = lock(&self.count);
-        let waited = self.told.wait_timeout_while(count, patience, |count| *count == seen);
-        *waited.unwrap_or_else(PoisonError::into_inner).0 != seen
+        let mut state = lock(&self.state);
+        state.waiting = state.waiting.saturating_add(1);
+        let waited = self.told.wait_timeout_while(state, patience, |state| state.count == seen);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.waiting = state.waiting.saturating_sub(1);
+        state.count != seen
     }
 }
