@@ -106,6 +106,45 @@ fn a_day_in_the_shop() {
 }
 
 #[test]
+fn events_are_told_given_up_and_told_again() {
+    let place = Place::stocked();
+    place.json("order 1 1:2");
+    place.json("orders cancel 1");
+    let deliveries = || {
+        let page = place.json("events list");
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["delivery"]["status"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(deliveries(), ["waiting", "waiting"]);
+    // A file where there is no folder: it fails, and the event waits for its next try.
+    let failed = place.json("events relay --to file:none/events --once");
+    assert_eq!((&failed["delivered"], &failed["failed"]), (&0.into(), &1.into()));
+    assert_eq!(place.json("events list")["items"][0]["delivery"]["attempts"], 1);
+    assert!(place.run("events list").out.contains("waiting until "));
+
+    assert_eq!(place.json("events replay --from 1")["events"], 2);
+    assert_eq!(place.json("events relay --to file:events.ndjson --once")["delivered"], 2);
+    assert_eq!(deliveries(), ["delivered", "delivered"]);
+    let lines = fs::read_to_string(place.0.path().join("events.ndjson")).unwrap();
+    let told: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        (&told[0]["type"], &told[1]["type"]),
+        (&"order.paid".into(), &"order.cancelled".into())
+    );
+
+    assert_eq!(place.run("events replay --from 2").out.trim(), "1 event is to be sent again");
+    let said = place.run("events relay --to - --once");
+    assert_eq!((said.status, said.out.lines().count()), (0, 1), "{}", said.err);
+    assert!(said.err.contains("delivered 1"), "{}", said.err);
+    assert_eq!(place.run("events retry").out.trim(), "there is nothing to send again");
+    assert_eq!(place.json("events list --parked")["items"], Value::Array(Vec::new()));
+    assert_eq!(place.run("events relay --to https://127.0.0.1/ --once").status, 2);
+    assert_eq!(place.json("audit")["ok"], true);
+}
+
+#[test]
 fn a_cart_a_coupon_and_an_order_paid_later() {
     let place = Place::stocked();
     place.json("cart set 1 1 3");
@@ -184,6 +223,33 @@ fn a_refusal_has_the_numbers_to_act_on() {
     assert_eq!(problem["shortages"], short);
     let said = place.run("order 1 1:9");
     assert!(said.err.contains("charge 12.50 USD more"), "{}", said.err);
+}
+
+#[test]
+fn a_charge_by_way_of_a_gateway_is_paid_declined_or_pending() {
+    let place = Place::stocked();
+    let charge = |line: &str| place.run(&format!("charge 1 {line} --gateway simulated"));
+    let paid = charge("500 --key a --payment-method card");
+    assert_eq!((paid.status, paid.out.contains("charged 5.00 USD")), (0, true), "{}", paid.out);
+    let declined = charge("402402 --key b");
+    assert_eq!((declined.status, declined.err.contains("was declined")), (3, true));
+    let pending = charge("408408 --key c");
+    assert_eq!((pending.status, pending.out.contains("--key c")), (0, true), "{}", pending.out);
+    assert!(place.run("charges pending").out.contains("4,084.08"));
+    assert_eq!(place.json("charges pending")["items"][0]["amount"], 408_408);
+    assert_eq!(place.json("balance 1")["balance"], 10_500);
+    let unnamed = place.run("charges settle");
+    assert_eq!((unnamed.status, unnamed.err.contains("--gateway")), (2, true), "{}", unnamed.err);
+    // The simulated gateway knows more a second later.
+    let mut settled = Value::Null;
+    while settled["succeeded"] != 1 {
+        settled = place.json("charges settle --gateway simulated");
+    }
+    assert_eq!(place.json("balance 1")["balance"], 418_908);
+    let again = place.json("charge 1 408408 --gateway simulated --key c");
+    assert_eq!((&again["status"], &again["balance"]), (&"succeeded".into(), &418_908.into()));
+    assert_eq!(place.run("charge 1 5 --payment-method card").status, 2, "nobody takes it there");
+    assert_eq!(place.run("audit").status, 0);
 }
 
 #[test]

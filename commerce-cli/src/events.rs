@@ -1,32 +1,81 @@
 //! `commerce events`: what the outside is told of orders.
 
+use crate::args::Ending;
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::table::Rows;
-use crate::values::PageArgs;
-use commerce_core::{Event, EventKind};
+use crate::values::{self, PageArgs};
+use commerce_core::{EventId, EventKind, Progress, TrackedEvent};
+use relay::Relay;
+use serde::Serialize;
 
-/// Shows what the outside is told of orders.
+pub(crate) mod relay;
+
+/// Shows what the outside is told of orders, and tells it.
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Events {
-    /// Lists the events, oldest first.
+    /// Lists the events, oldest first, and how far the delivery of each has come.
     List {
+        /// Only those that were given up, after ten tries or because the destination will not have them.
+        #[arg(long)]
+        parked: bool,
         #[command(flatten)]
         page: PageArgs,
     },
+    Relay(Relay),
+    /// Lets parked events be sent again: these, or all of them. With an event go the other parked ones of
+    /// its order.
+    Retry {
+        /// The events' ids.
+        #[arg(value_name = "ID", value_parser = values::id::<EventId>)]
+        events: Vec<EventId>,
+    },
+    /// Lets all events from one on be sent again, whatever became of them.
+    Replay {
+        /// The first event's id.
+        #[arg(long, value_name = "ID", value_parser = values::id::<EventId>)]
+        from: EventId,
+    },
+}
+
+#[derive(Serialize)]
+struct Returned {
+    events: u64,
 }
 
 impl Events {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let Self::List { page } = self;
-        desk.list(&page, |page| desk.shop.events(page), |rows| events(desk, rows))
+    pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
+        let shop = &desk.shop;
+        match self {
+            Self::List { parked: false, page } => {
+                desk.list(&page, |page| shop.tracked_events(page), |rows| events(desk, rows))
+            }
+            Self::List { parked: true, page } => {
+                desk.list(&page, |page| shop.parked_events(page), |rows| events(desk, rows))
+            }
+            Self::Relay(relay) => return relay.run(desk),
+            Self::Retry { events } => {
+                let wanted = Some(events).filter(|events| !events.is_empty());
+                returned(desk, shop.retry_events(wanted)?)
+            }
+            Self::Replay { from } => returned(desk, shop.replay_events(from)?),
+        }?;
+        Ok(Ending::Done)
     }
 }
 
-fn events(desk: &Desk, events: &[Event]) -> String {
-    let head = [">id", "when", "what", ">order", ">customer", &desk.head("total")];
-    Rows::new(head, "nothing has happened")
-        .each(events, |event| {
+fn returned(desk: &Desk, events: u64) -> Result<(), Failure> {
+    desk.output.give(&Returned { events }, |_| match events {
+        0 => "there is nothing to send again".to_owned(),
+        1 => "1 event is to be sent again".to_owned(),
+        events => format!("{events} events are to be sent again"),
+    })
+}
+
+fn events(desk: &Desk, events: &[TrackedEvent]) -> String {
+    let head = [">id", "when", "what", ">order", ">customer", &desk.head("total"), "delivery"];
+    Rows::new(head, "there are no events")
+        .each(events, |TrackedEvent { event, delivery }| {
             let what = match event.kind {
                 EventKind::OrderPaid => "order paid",
                 EventKind::OrderCancelled => "order cancelled",
@@ -38,7 +87,29 @@ fn events(desk: &Desk, events: &[Event]) -> String {
                 event.order_id.to_string(),
                 event.data.customer_id.to_string(),
                 desk.number(event.data.total),
+                progress(delivery),
             ]
         })
         .text()
+}
+
+fn progress(delivery: &Progress) -> String {
+    let tried = |attempts: i64, error: &Option<String>| match (attempts, error) {
+        (0, None) => String::new(),
+        (0, Some(error)) => format!(": {error}"),
+        (attempts, error) => {
+            let error = error.as_deref().unwrap_or("failed");
+            format!(" after {attempts} tries: {error}")
+        }
+    };
+    match delivery {
+        Progress::Delivered => "delivered".to_owned(),
+        Progress::Sending { until, .. } => format!("sending, until {until}"),
+        Progress::Waiting { attempts: 0, .. } => "waiting".to_owned(),
+        Progress::Waiting { attempts, due_at, error } => {
+            let from = due_at.map(|at| format!(" until {at}")).unwrap_or_default();
+            format!("waiting{from}{}", tried(*attempts, error))
+        }
+        Progress::Parked { attempts, error, .. } => format!("parked{}", tried(*attempts, error)),
+    }
 }

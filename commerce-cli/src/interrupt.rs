@@ -10,12 +10,18 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Takes Ctrl-C (and a request to terminate) as a wish to stop tidily from here on.
 pub(crate) fn watch() -> Result<(), Failure> {
-    ctrlc::set_handler(|| {
+    watch_and(|| {})
+}
+
+/// As [`watch`], with something to do the first time.
+pub(crate) fn watch_and(stop: impl Fn() + Send + 'static) -> Result<(), Failure> {
+    ctrlc::set_handler(move || {
         // Every change is a commit of its own, so stopping at once loses nothing. It is needed when
         // a read from a terminal or pipe never returns.
         if REQUESTED.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(EXIT_STATUS));
         }
+        stop();
     })
     .map_err(|error| Failure::storage(format!("cannot watch for Ctrl-C: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Passwords at the command line: read from a file or standard input, or made up; never an argument,
+//! Passwords and keys at the command line: read from a file or standard input, or made up; never an argument,
 //! which everybody on the machine can see.
 
 use crate::failure::Failure;
@@ -37,6 +37,15 @@ impl PasswordArg {
             None => Ok(Password { text: Uuid::new_v4().simple().to_string(), made_up: true }),
             Some(path) => Ok(Password { text: read(path)?, made_up: false }),
         }
+    }
+}
+
+/// A secret from a file, or else from the environment; `None` when it is in neither.
+#[expect(clippy::disallowed_methods, reason = "this is the command line")]
+pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<String>, Failure> {
+    match file {
+        Some(path) => read(path).map(Some),
+        None => Ok(std::env::var(variable).ok().filter(|text| !text.is_empty())),
     }
 }
 

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 mod by_id;
 mod carts;
 mod coupons;
+mod deliveries;
 mod events;
 mod keys;
 mod orders;
@@ -73,6 +74,7 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
         Box::new(orders::Orders::default()),
         Box::new(payments::Payments::default()),
         Box::new(events::Events::default()),
+        Box::new(deliveries::Deliveries::default()),
         Box::new(keys::Keys::default()),
         Box::new(sales::Sales::new(sales_levels)),
     ]

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 const CHUNK: usize = 1_000;
 
 /// The tables, those first that others refer to. Coupons come once more after the orders that use them.
-const ORDER: [Table; 15] = [
+const ORDER: [Table; 17] = [
     Table::Accounts,
     Table::Products,
     Table::StockMovements,
@@ -24,6 +24,8 @@ const ORDER: [Table; 15] = [
     Table::Charges,
     Table::Ledger,
     Table::Events,
+    Table::Relay,
+    Table::Deliveries,
     Table::Keys,
     Table::Sales,
     Table::Credentials,
@@ -165,9 +167,12 @@ impl<'a> Writer<'a> {
                 state.owned_coupons.insert(owned.id, owned);
             }
             Record::Order(order) => state.orders.insert(order.id, order),
-            Record::Charge(charge) => state.charges.push(charge),
+            Record::Charge(charge) => state.charges.insert(charge.id, charge),
             Record::LedgerEntry(entry) => state.ledger.push(entry),
             Record::Event(event) => state.events.push(event),
+            Record::NextEvent(next) => state.deliveries.move_to(next),
+            // Who sends it knows nothing of the copy, but may be sending it still.
+            Record::Delivery(row) => state.deliveries.keep(row.given_up()),
             Record::Key { key, owner, record } => {
                 let key: Key = key;
                 state.key_loaded(key.clone(), owner, None);

@@ -9,7 +9,8 @@ pub trait Destination: Send + Sync {
     /// The most events that one delivery takes, 1 or more.
     fn batch(&self) -> usize;
 
-    /// How many deliveries may be under way at once, 1 or more; with 1, all events arrive in their order.
+    /// How many deliveries may be under way at once, 1 or more. With 1, and one relay, all events arrive in
+    /// their order as long as none fails; those of one order do so in any case.
     fn at_once(&self) -> usize;
 
     /// Delivers these events: all, in that order, or as if none. The same event may come again after a

@@ -16,6 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+pub(crate) use wakeups::Wakeups;
+
+mod wakeups;
 
 /// The part of the last commit's time that is waited for callers to come back: a fourth costs little
 /// when they do not, and nearly doubles what a commit takes on when they do.
@@ -55,6 +58,7 @@ struct Shared {
     commands: AtomicU64,
     batches: Histogram,
     commit_micros: Histogram,
+    wakeups: Wakeups,
 }
 
 #[derive(Debug, Default)]
@@ -151,6 +155,11 @@ impl Engine {
         let pending =
             Pending { writer: Arc::clone(&self.writer), slot: Arc::clone(&slot), deadline };
         (Job { command, slot, alone: false }, pending)
+    }
+
+    /// What wakes who waits for events.
+    pub(crate) fn wakeups(&self) -> &Wakeups {
+        &self.writer.shared.wakeups
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -407,6 +416,8 @@ impl Writer {
         transaction.commit()?;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.commit_micros.add(micros);
+        let due = state.events.len().saturating_add(state.deliveries.released());
+        self.shared.wakeups.tell(due);
         Ok(())
     }
 

@@ -85,6 +85,42 @@ pub const LOGIN_MEMORY: i64 = 60 * 60;
 /// tries a day), short enough that nobody is shut out by somebody else for good.
 pub const MAX_LOGIN_WAIT: i64 = 15 * 60;
 
+/// The most charges of one customer that may wait for their gateway. A gateway that is down collects all of
+/// them once it is back, so this is how often somebody may be charged who tried again with new keys.
+pub const MAX_PENDING_CHARGES: usize = 10;
+
+/// How many seconds a new charge is left to whoever asked for it before others ask its gateway as well: longer
+/// than a gateway takes to answer.
+pub const SETTLE_AFTER_SECONDS: i64 = 60;
+
 /// The longest a delivery of events may take. A relay's claim on events lasts twice as long, so that what
 /// is still under way is not sent by another.
 pub const MAX_DELIVERY: Duration = Duration::from_secs(30);
+
+/// How many seconds a relay may take to deliver what it has taken up: twice [`MAX_DELIVERY`].
+pub const DELIVERY_LEASE: i64 = 60;
+const _: () = assert!(DELIVERY_LEASE.unsigned_abs() == MAX_DELIVERY.as_secs().saturating_mul(2));
+
+/// The most events that are taken up, or sent again, by one commit: beyond that a bigger batch gains nothing.
+pub const MAX_CLAIM: usize = 1_000;
+
+/// How many seconds after each failure an event is tried again; after one more it is parked. So there are
+/// ten tries over three days, which is a long weekend: often at first, when it was a hiccup, and late enough
+/// at the end for somebody to come to work and mend the other side. The steps are those of Standard Webhooks.
+pub const RETRY_DELAYS: [i64; 9] = [
+    5,
+    5 * 60,
+    30 * 60,
+    2 * 60 * 60,
+    5 * 60 * 60,
+    10 * 60 * 60,
+    14 * 60 * 60,
+    20 * 60 * 60,
+    24 * 60 * 60,
+];
+
+/// The most that a retry is put off at random, per mille of its delay: a tenth.
+pub const MAX_RETRY_JITTER: i64 = 100;
+
+/// The most seconds that a destination may put a retry off with `Retry-After`: as long as the longest delay.
+pub const MAX_RETRY_AFTER: i64 = 24 * 60 * 60;

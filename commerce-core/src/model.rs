@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod cart;
 pub(crate) mod coupon;
+pub(crate) mod delivery;
 pub(crate) mod event;
 pub(crate) mod order;
 pub(crate) mod product;

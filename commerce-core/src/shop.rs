@@ -2,20 +2,26 @@
 
 use crate::access::Passwords;
 use crate::audit::{AuditReport, audit};
+use crate::charges::NewCharge;
 use crate::command::{Action, Command, Decision, Reply, Request};
+use crate::engine::Wakeups;
 use crate::engine::{Engine, Pending, Stats};
-use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_HOLD_SECONDS};
+use crate::gateway::PaymentGateway;
+use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_CLAIM, MAX_HOLD_SECONDS};
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
+use crate::relay::Counts;
 use crate::rule::{
-    AdjustStock, CancelOrder, ChargeBalance, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder,
-    PlaceOrder,
+    AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder, PlaceOrder,
+    ReplayEvents, RetryEvents,
 };
-use crate::store::{LedgerFilter, Snapshot, Store};
+use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, Store};
 use crate::{
     Account, Balance, Cart, Charge, Clock, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
-    Error, Event, EventId, Key, LedgerEntry, LedgerEntryId, Money, Order, OrderId, Outbox,
-    OwnedCoupon, Payment, Product, ProductId, Refusal, StoreError, SystemClock, Timestamp,
+    DeliveryRow, Error, Event, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Money, Order,
+    OrderId, Outbox, OwnedCoupon, Payment, Product, ProductId, Progress, Refusal, StoreError,
+    SystemClock, Timestamp, TrackedEvent,
 };
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +42,8 @@ pub struct Shop {
     clock: Arc<dyn Clock>,
     patience: Duration,
     passwords: Passwords,
+    gateway: Option<Arc<dyn PaymentGateway>>,
+    relayed: Counts,
 }
 
 /// How a [`Shop`] is to be opened.
@@ -43,6 +51,7 @@ pub struct ShopBuilder {
     clock: Arc<dyn Clock>,
     patience: Duration,
     hold_seconds: i64,
+    gateway: Option<Arc<dyn PaymentGateway>>,
 }
 
 impl Default for ShopBuilder {
@@ -51,6 +60,7 @@ impl Default for ShopBuilder {
             clock: Arc::new(SystemClock),
             patience: Duration::from_secs(30),
             hold_seconds: HOLD_SECONDS,
+            gateway: None,
         }
     }
 }
@@ -76,12 +86,21 @@ impl ShopBuilder {
         Self { hold_seconds: seconds.clamp(1, MAX_HOLD_SECONDS), ..self }
     }
 
+    /// Where the money of charges comes from. Without one, a charge puts money onto a balance and asks
+    /// nobody.
+    #[must_use]
+    pub fn gateway(self, gateway: Arc<dyn PaymentGateway>) -> Self {
+        Self { gateway: Some(gateway), ..self }
+    }
+
     /// Opens the shop on a store.
     pub fn open(self, store: impl Store + 'static) -> Shop {
         let store: Arc<dyn Store> = Arc::new(store);
         let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
-        Shop { store, engine, clock: self.clock, patience: self.patience, passwords }
+        let Self { clock, patience, gateway, .. } = self;
+        let relayed = Counts::default();
+        Shop { store, engine, clock, patience, passwords, gateway, relayed }
     }
 }
 
@@ -203,11 +222,13 @@ impl Shop {
         Call { shop: self, command: Command::new(action, now), answer: PhantomData }
     }
 
-    /// Puts money onto a balance.
+    /// Puts money onto a balance, as [`Shop::charge_from`] does, from no payment method in particular.
     ///
-    /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`.
+    /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`, `too_many_requests`,
+    /// `charge_declined`.
     pub fn charge(&self, customer: CustomerId, amount: Money, key: &Key) -> Result<Charge, Error> {
-        self.call(ChargeBalance { customer_id: customer, amount }).key(key).run()
+        let charge = NewCharge { customer_id: customer, amount, payment_method: None };
+        self.charge_from(&charge, key).result
     }
 
     /// Uses money from a balance outside an order.
@@ -269,6 +290,30 @@ impl Shop {
         self.call(CancelOrder { order_id: order }).key(key).run()
     }
 
+    /// Lets parked events be sent again: these, or all of them. With an event go the other parked ones of
+    /// its order. Counts them; events that are not parked are passed by.
+    pub fn retry_events(&self, events: Option<Vec<EventId>>) -> Result<u64, Error> {
+        let all = events.is_none();
+        let request = RetryEvents { events };
+        let mut retried = 0_u64;
+        loop {
+            let count = self.call(request.clone()).run()?;
+            retried = retried.saturating_add(count);
+            // Parked meanwhile, they would be retried for ever.
+            if !all || count < u64::try_from(MAX_CLAIM).unwrap_or(u64::MAX) {
+                return Ok(retried);
+            }
+        }
+    }
+
+    /// Lets all events from one on be sent again, and counts those of them that had been sent, or taken up
+    /// to be sent.
+    ///
+    /// Refused as `invalid_request`.
+    pub fn replay_events(&self, from: EventId) -> Result<u64, Error> {
+        self.call(ReplayEvents { from }).run()
+    }
+
     /// Releases every order that was not paid in time, and names those it released itself: other calls
     /// release what they find overdue as well.
     pub fn expire_orders(&self) -> Result<Vec<OrderId>, Error> {
@@ -313,6 +358,10 @@ impl Shop {
         &*self.store
     }
 
+    pub(crate) fn gateway(&self) -> Option<&dyn PaymentGateway> {
+        self.gateway.as_deref()
+    }
+
     pub(crate) fn passwords(&self) -> &Passwords {
         &self.passwords
     }
@@ -339,6 +388,21 @@ impl Shop {
     pub fn ready(&self) -> Result<(), Error> {
         self.store.snapshot()?.product(ProductId::new(0))?;
         Ok(())
+    }
+
+    /// What wakes who waits for events.
+    pub(crate) fn wakeups(&self) -> &Wakeups {
+        self.engine.wakeups()
+    }
+
+    /// What the relays of this shop have done so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.relayed
+    }
+
+    /// Whether there is an event that may be sent now.
+    pub fn has_due_events(&self) -> Result<bool, Error> {
+        Ok(self.store.snapshot()?.has_due_events(self.now())?)
     }
 
     /// How many events wait to be delivered, and since when.
@@ -472,6 +536,27 @@ impl Shop {
         Ok(Page::of(rows, page, |event| event.id.get()))
     }
 
+    /// The outbox, oldest event first, with how far the delivery of each has come.
+    pub fn tracked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let events = snapshot.events(start, page.rows())?;
+        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::All)?;
+        tracked(&*snapshot, page, events, deliveries)
+    }
+
+    /// Events that were given up, oldest first.
+    pub fn parked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::Parked)?;
+        let mut events = Vec::new();
+        for delivery in &deliveries {
+            events.extend(snapshot.events(delivery.event_id, 1)?);
+        }
+        tracked(&*snapshot, page, events, deliveries)
+    }
+
     /// The products that sold most in the days before an instant, that instant included.
     pub fn best_sellers(&self, request: &BestSellersRequest) -> Result<BestSellers, Error> {
         let to = request.at.unwrap_or_else(|| self.now());
@@ -499,6 +584,25 @@ impl Shop {
     }
 }
 
-fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {
+/// Events with their orders and with what is known of their deliveries.
+fn tracked(
+    snapshot: &dyn Snapshot,
+    page: &PageRequest,
+    events: Vec<EventRow>,
+    deliveries: Vec<DeliveryRow>,
+) -> Result<Page<TrackedEvent>, Error> {
+    let next = snapshot.next_event()?;
+    let mut deliveries: BTreeMap<_, _> =
+        deliveries.into_iter().map(|row| (row.event_id, row)).collect();
+    let mut rows = Vec::new();
+    for event in events {
+        let delivery = Progress::of(event.id, deliveries.remove(&event.id), next);
+        let order = snapshot.order(event.order_id)?;
+        rows.extend(order.map(|order| TrackedEvent { event: event.with(&order), delivery }));
+    }
+    Ok(Page::of(rows, page, |row| row.event.id.get()))
+}
+
+pub(crate) fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {
     snapshot.account(id)?.ok_or_else(|| Refusal::CustomerNotFound { customer_id: id }.into())
 }

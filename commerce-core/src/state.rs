@@ -14,6 +14,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
+mod deliveries;
+
+pub use deliveries::{Deliveries, Wanted};
+
 /// The rows that commands may touch and that are not loaded yet.
 #[derive(Debug, Default)]
 pub struct Needs {
@@ -31,6 +35,10 @@ pub struct Needs {
     pub claims: BTreeSet<(CouponId, CustomerId)>,
     /// Orders with their lines.
     pub orders: BTreeSet<OrderId>,
+    /// Charges by id.
+    pub charges: BTreeSet<ChargeId>,
+    /// Customers whose pending charges are wanted, all of them.
+    pub pending_charges: BTreeSet<CustomerId>,
     /// Idempotency keys with their owners.
     pub keys: BTreeSet<(Key, CustomerId)>,
     /// Pending orders whose time is over at this instant, the longest overdue first and at most
@@ -42,6 +50,17 @@ pub struct Needs {
     pub attempts: BTreeSet<LoginHash>,
     /// The next free ids of every kind.
     pub ids: bool,
+    /// Events by id.
+    pub events: BTreeSet<EventId>,
+    /// Deliveries by order, all of each.
+    pub deliveries: BTreeSet<OrderId>,
+    /// Events to be sent: for [`Deliveries::due_loaded`], [`Deliveries::fresh_loaded`] and
+    /// [`Deliveries::next_loaded`].
+    pub wanted: Option<Wanted>,
+    /// At most so many parked deliveries, by event: for [`Deliveries::parked_loaded`].
+    pub parked: Option<usize>,
+    /// The first event that nobody has taken up: for [`Deliveries::next_loaded`].
+    pub next_event: bool,
 }
 
 impl Needs {
@@ -55,11 +74,18 @@ impl Needs {
             && self.owned_coupons.is_empty()
             && self.claims.is_empty()
             && self.orders.is_empty()
+            && self.charges.is_empty()
+            && self.pending_charges.is_empty()
             && self.keys.is_empty()
             && self.due_orders.is_none()
             && self.logins.is_empty()
             && self.attempts.is_empty()
             && !self.ids
+            && self.events.is_empty()
+            && self.deliveries.is_empty()
+            && self.wanted.is_none()
+            && self.parked.is_none()
+            && !self.next_event
     }
 }
 
@@ -134,6 +160,11 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
             .collect();
         changed.sort_unstable_by_key(|(key, ..)| *key);
         changed.into_iter().map(|(_, row, change)| (row, change)).collect()
+    }
+
+    /// The rows that exist, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values().filter_map(|(row, _)| row.as_ref())
     }
 
     fn has_changed(&self) -> bool {
@@ -228,12 +259,18 @@ pub struct State {
     keys: HashMap<(Key, CustomerId), (Option<KeyRecord>, Change)>,
     /// New ledger entries.
     pub ledger: Vec<LedgerEntry>,
-    /// New charges.
-    pub charges: Vec<ChargeRow>,
+    /// Charges.
+    pub charges: Rows<ChargeId, ChargeRow>,
+    /// The customers whose pending charges are all among `charges`.
+    pub pending_charges: BTreeSet<CustomerId>,
     /// New changes of stock.
     pub stock_movements: Vec<StockMovement>,
     /// New events.
     pub events: Vec<EventRow>,
+    /// Events that were there before.
+    pub known_events: Rows<EventId, EventRow>,
+    /// How far events have been delivered.
+    pub deliveries: Deliveries,
     /// New sales.
     pub sales: Vec<Sale>,
     /// Who has a login, as far as it was looked for.
@@ -263,9 +300,12 @@ impl State {
             ids: None,
             keys: HashMap::new(),
             ledger: Vec::new(),
-            charges: Vec::new(),
+            charges: Rows::default(),
+            pending_charges: BTreeSet::new(),
             stock_movements: Vec::new(),
             events: Vec::new(),
+            known_events: Rows::default(),
+            deliveries: Deliveries::default(),
             sales: Vec::new(),
             logins: HashMap::new(),
             attempts: Rows::default(),
@@ -277,14 +317,16 @@ impl State {
     /// Whether there is anything to save.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        // Ledger, charges, movements, events and sales never change alone: a row changes with them.
+        // Ledger, movements, events and sales never change alone: a row changes with them.
         self.accounts.has_changed()
             || self.products.has_changed()
             || self.carts.has_changed()
             || self.coupons.has_changed()
             || self.owned_coupons.has_changed()
             || self.orders.has_changed()
+            || self.charges.has_changed()
             || self.attempts.has_changed()
+            || self.deliveries.has_changed()
             || !self.sessions.is_empty()
             || self.keys.values().any(|(_, change)| *change != Change::None)
     }

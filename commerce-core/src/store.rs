@@ -3,12 +3,14 @@
 use crate::command::KeyRecord;
 use crate::state::{Needs, State};
 use crate::{
-    Account, CartLines, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer, CustomerId,
-    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon,
-    Product, ProductId, Role, SessionRow, StockMovement, StoreError, Timestamp, TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
+    CustomerId, DeliveryRow, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId,
+    Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StockMovement, StoreError,
+    Timestamp, TokenHash,
 };
 use std::sync::Arc;
 
+mod deliveries;
 pub(crate) mod memory;
 pub(crate) mod pool;
 #[cfg(feature = "postgres")]
@@ -135,10 +137,31 @@ pub trait Snapshot {
         limit: usize,
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError>;
+    /// One charge.
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError>;
+    /// The charge that a gateway knows by that reference.
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError>;
+    /// Charges whose gateway has not answered, by customer and id, from `start` on.
+    fn pending_charges(
+        &self,
+        start: (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError>;
     /// Whether an unpaid order is overdue at `now`.
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Events by number, from `start` on.
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError>;
+    /// The first event that no relay has taken up yet.
+    fn next_event(&self) -> Result<EventId, StoreError>;
+    /// Deliveries that are not over, by event, from `start` on.
+    fn deliveries(
+        &self,
+        start: EventId,
+        limit: usize,
+        filter: DeliveryFilter,
+    ) -> Result<Vec<DeliveryRow>, StoreError>;
+    /// Whether there is an event that may be sent at `now`.
+    fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// What waits to be delivered.
     fn outbox(&self) -> Result<Outbox, StoreError>;
     /// The products that sold most in `(after, until]`: most units first, ties by id.
@@ -167,6 +190,15 @@ pub enum LedgerFilter {
     Payments,
 }
 
+/// Which deliveries are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryFilter {
+    /// All of them.
+    All,
+    /// Those that were given up.
+    Parked,
+}
+
 /// A kind of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is named after the record it holds")]
@@ -181,6 +213,8 @@ pub enum Table {
     Charges,
     Ledger,
     Events,
+    Relay,
+    Deliveries,
     Keys,
     Sales,
     Credentials,
@@ -189,7 +223,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, those that others refer to first.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -200,6 +234,8 @@ impl Table {
         Self::Charges,
         Self::Ledger,
         Self::Events,
+        Self::Relay,
+        Self::Deliveries,
         Self::Keys,
         Self::Sales,
         Self::Credentials,
@@ -220,6 +256,8 @@ impl Table {
             Self::Charges => "charges",
             Self::Ledger => "ledger",
             Self::Events => "events",
+            Self::Relay => "relay",
+            Self::Deliveries => "deliveries",
             Self::Keys => "keys",
             Self::Sales => "sales",
             Self::Credentials => "credentials",
@@ -235,14 +273,25 @@ pub enum Record {
     Account(Account),
     Product(Product),
     StockMovement(StockMovement),
-    CartLine { customer_id: CustomerId, product_id: ProductId, quantity: i64 },
+    CartLine {
+        customer_id: CustomerId,
+        product_id: ProductId,
+        quantity: i64,
+    },
     Coupon(Coupon),
     OwnedCoupon(OwnedCoupon),
     Order(Order),
     Charge(ChargeRow),
     LedgerEntry(LedgerEntry),
     Event(EventRow),
-    Key { key: Key, owner: CustomerId, record: KeyRecord },
+    /// The first event that no relay has taken up yet; the one row of its table.
+    NextEvent(EventId),
+    Delivery(DeliveryRow),
+    Key {
+        key: Key,
+        owner: CustomerId,
+        record: KeyRecord,
+    },
     SalesCount(SalesCount),
     Credentials(Credentials),
     Session(SessionRow),

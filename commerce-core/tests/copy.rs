@@ -4,9 +4,11 @@
 
 mod common;
 
+use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, PayWhen,
-    PlaceOrder, PostgresStore, Record, Role, Shop, SqliteStore, Store, StoreError, Table, copy,
+    AddCustomer, BestSellersRequest, CartEdit, Currency, DeliveryEnding, DeliveryOutcome, EditCart,
+    MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore, Record, RelayEvents, Role,
+    SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
 };
 use common::{NOW, assert_clean, cluster, key};
 use rstest::rstest;
@@ -27,6 +29,24 @@ fn fill(store: &Arc<dyn Store>) {
     let lee = shop.call(request).run().unwrap().id;
     shop.charge(kim, Money::from_minor(100_000), &key("charge")).unwrap();
     shop.debit(kim, Money::from_minor(40), &key("debit")).unwrap();
+    for (number, settlement) in
+        [None, Some(Settlement::Paid), Some(Settlement::Declined("no".to_owned()))]
+            .into_iter()
+            .enumerate()
+    {
+        let charge = OpenCharge {
+            customer_id: kim,
+            amount: Money::from_minor(7),
+            payment_method: Some("card".to_owned()),
+            gateway: "double".to_owned(),
+            reference: format!("reference-{number}"),
+        };
+        let name = format!("charge-{number}");
+        let charge_id = shop.call(charge).key(&key(&name)).run().unwrap().id;
+        if let Some(settlement) = settlement {
+            shop.call(SettleCharge { charge_id, settlement }).run().unwrap();
+        }
+    }
     let add = |price| commerce_core::AddProduct::new("Tea", Money::from_minor(price), 5_000);
     let products: Vec<_> = (1..=30).map(|price| shop.call(add(price)).run().unwrap().id).collect();
     shop.adjust_stock(products[0], -3, "broken", &key("broken")).unwrap();
@@ -60,7 +80,37 @@ fn fill(store: &Arc<dyn Store>) {
         shop.call(EditCart { customer_id: lee, edit }).run().unwrap();
     }
     shop.log_in("kim", "correct horse").unwrap();
+    // Of what was taken up, one has arrived, one is parked and one is to be tried again.
+    let ask = |outcomes, want| RelayEvents { token: 7, outcomes, want, jitter: 0 };
+    let claim = shop.call(ask(vec![], 3)).run().unwrap();
+    let endings = [
+        DeliveryEnding::Delivered,
+        DeliveryEnding::Rejected { error: "400".to_owned() },
+        DeliveryEnding::Failed { error: "503".to_owned(), retry_after: None },
+    ];
+    let outcomes = claim.events.iter().zip(endings).map(|(claimed, ending)| DeliveryOutcome {
+        event_id: claimed.event.id,
+        order_id: claimed.event.order_id,
+        ending,
+    });
+    shop.call(ask(outcomes.collect(), 0)).run().unwrap();
     assert_clean(&shop);
+}
+
+/// What is being sent while a store is copied is to be sent by whoever relays the copy.
+#[test]
+fn what_is_being_sent_waits_in_the_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
+    fill(&from);
+    let ask = RelayEvents { token: 7, outcomes: vec![], want: 1, jitter: 0 };
+    let claim = shop(&from).call(ask.clone()).run().unwrap();
+    copy(&*from, &*to, &mut |_| ()).unwrap();
+    let later = NOW.plus_seconds(90_000 + DELIVERY_LEASE);
+    let more = RelayEvents { want: 2, ..ask };
+    let claimed = shop(&to).call_at(more, later).run().unwrap();
+    assert!(claimed.events.contains(&claim.events[0]), "{claimed:#?}");
+    assert_clean(&shop(&to));
 }
 
 /// Every row but those of sales, which are added up to another point.

@@ -5,7 +5,9 @@
 
 mod common;
 
-use commerce_core::{CartEdit, EditCart, Money, PayWhen, PlaceOrder};
+use commerce_core::{
+    CartEdit, DeliveryEnding, DeliveryOutcome, EditCart, Money, PayWhen, PlaceOrder, RelayEvents,
+};
 use common::{On, World, cluster, key};
 use rstest::rstest;
 use rusqlite::Connection;
@@ -31,8 +33,20 @@ fn history(on: On) -> World {
     shop.call(EditCart { customer_id: kim, edit }).run().unwrap();
     world.clock.set(common::NOW.plus_seconds(3 * 86_400));
     shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("order-4")).unwrap();
+    // The payment of order 2 is being sent, its cancellation waits behind it, as does the last payment.
+    let ask = |token, outcomes| RelayEvents { token, outcomes, want: 9, jitter: 0 };
+    let claim = shop.call(ask(7, vec![])).run().unwrap();
+    let outcomes = [(0, DeliveryEnding::Delivered), (2, failed())].map(|(place, ending)| {
+        let event = &claim.events[place].event;
+        DeliveryOutcome { event_id: event.id, order_id: event.order_id, ending }
+    });
+    shop.call(ask(7, outcomes.to_vec())).run().unwrap();
     world.assert_clean();
     world
+}
+
+fn failed() -> DeliveryEnding {
+    DeliveryEnding::Failed { error: "503".to_owned(), retry_after: None }
 }
 
 fn plant(world: &World, sql: &str) {
@@ -95,6 +109,22 @@ fn problems(world: &World) -> Vec<String> {
 #[case::charge_of_another_amount(
     "UPDATE charges SET amount = amount + 1 WHERE id = 3",
     "wallet: ledger entry 3"
+)]
+#[case::charge_of_another_balance(
+    "UPDATE charges SET balance_after = balance_after + 1 WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::charge_pending_but_entered(
+    "UPDATE charges SET status = 'pending', balance_after = NULL WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::charge_failed_but_entered(
+    "UPDATE charges SET status = 'failed', failure = 'no', balance_after = NULL WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::key_of_a_charge_that_is_none(
+    r#"UPDATE idempotency_keys SET answer = '{"opened_charge":77}' WHERE key = 'charge'"#,
+    "keys: key charge of customer 1"
 )]
 #[case::payment_gone(
     "DELETE FROM ledger WHERE kind = 'payment' AND order_id = 1",
@@ -164,6 +194,28 @@ fn problems(world: &World) -> Vec<String> {
 #[case::event_of_another_kind(
     "UPDATE events SET kind = 'order.cancelled' WHERE order_id = 1",
     "events: event 1"
+)]
+#[case::next_event("UPDATE store SET next_event = 99", "deliveries: relay")]
+#[case::delivery_of_nothing(
+    "INSERT INTO deliveries VALUES (77, 1, 'waiting', 0, 1, NULL, NULL)",
+    "deliveries: event 77"
+)]
+#[case::delivery_of_another_order(
+    "UPDATE deliveries SET order_id = 1 WHERE event_id = 4",
+    "deliveries: event 4"
+)]
+#[case::delivery_ahead_of_the_relay("UPDATE store SET next_event = 1", "deliveries: event 2")]
+#[case::delivery_of_nobody(
+    "UPDATE deliveries SET token = NULL WHERE event_id = 2",
+    "deliveries: event 2"
+)]
+#[case::delivery_that_does_not_wait(
+    "UPDATE deliveries SET due_at = 1 WHERE event_id = 3",
+    "deliveries: event 3"
+)]
+#[case::delivery_behind_a_parked_one(
+    "UPDATE deliveries SET status = 'parked', token = NULL WHERE event_id = 2",
+    "deliveries: event 3"
 )]
 #[case::key_of_nothing(
     r#"UPDATE idempotency_keys SET answer = '{"order":[77,"paid"]}' WHERE key = 'order-1'"#,

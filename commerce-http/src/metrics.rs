@@ -103,6 +103,16 @@ fn outbox(text: &mut String, shop: &Shop) -> Result<(), Error> {
     let outbox = shop.outbox()?;
     head(text, "commerce_outbox_events", "gauge", "Events that wait to be delivered.");
     line(text, "commerce_outbox_events", "", outbox.waiting);
+    head(text, "commerce_outbox_parked", "gauge", "Events that were given up.");
+    line(text, "commerce_outbox_parked", "", outbox.parked);
+    let name = "commerce_deliveries_total";
+    head(text, name, "counter", "Events that relays of this process have sent, by outcome.");
+    let relayed = shop.relayed();
+    for (outcome, count) in
+        [("delivered", relayed.delivered), ("failed", relayed.failed), ("parked", relayed.parked)]
+    {
+        line(text, name, &format!("outcome=\"{outcome}\""), count);
+    }
     let name = "commerce_outbox_oldest_seconds";
     head(text, name, "gauge", "The age of the oldest of them.");
     let age = outbox.oldest.map_or(0, |at| shop.now().unix().saturating_sub(at.unix()).max(0));

@@ -1,6 +1,8 @@
 //! The settings of `serve`, from flags, the environment and a file.
 
+use crate::events::relay::Named;
 use crate::failure::Failure;
+use crate::gateway::{Gateway, GatewayArgs};
 use commerce_core::limits::MAX_HOLD_SECONDS;
 use commerce_http::LogFormat;
 use commerce_http::transport::Listen;
@@ -32,9 +34,57 @@ pub(super) struct Options {
     #[arg(long, value_name = "SECONDS", env = "COMMERCE_HOLD", help_heading = HEADING)]
     #[arg(value_parser = clap::value_parser!(i64).range(HOLD))]
     pub(super) hold: Option<i64>,
+    /// Who collects the money of charges; the simulated gateway unless told otherwise.
+    #[command(flatten)]
+    pub(super) gateway: GatewayArgs,
+    #[command(flatten)]
+    pub(super) events: EventArgs,
     /// A file with settings.
     #[arg(long, value_name = "FILE", env = "COMMERCE_CONFIG", help_heading = HEADING)]
     config: Option<PathBuf>,
+}
+
+/// Where events are told to while the server runs.
+#[derive(clap::Args, Debug)]
+pub(super) struct EventArgs {
+    /// Tells events, as `commerce events relay` does: https://..., http://..., file:PATH or -.
+    #[arg(long, value_name = "URL", env = "COMMERCE_EVENTS_TO", help_heading = HEADING)]
+    events_to: Option<String>,
+    /// A file with the secret that these requests are signed with; else `COMMERCE_EVENTS_SECRET`.
+    #[arg(long, value_name = "FILE", env = "COMMERCE_EVENTS_SECRET_FILE", help_heading = HEADING)]
+    events_secret_file: Option<PathBuf>,
+    /// The most events of one request; more than 1 sends arrays. 1 unless told otherwise.
+    #[arg(long, value_name = "N", env = "COMMERCE_EVENTS_BATCH", help_heading = HEADING)]
+    events_batch: Option<usize>,
+    /// Lets events be told to this machine, or into a private network.
+    #[arg(long, env = "COMMERCE_EVENTS_ALLOW_PRIVATE", help_heading = HEADING)]
+    events_allow_private: bool,
+    /// What events say they come from; /commerce unless told otherwise.
+    #[arg(long, value_name = "URI", env = "COMMERCE_EVENTS_SOURCE", help_heading = HEADING)]
+    events_source: Option<String>,
+}
+
+impl EventArgs {
+    /// The destination, if there is one.
+    pub(super) fn named(self) -> Option<Named> {
+        Some(Named {
+            to: self.events_to?,
+            secret_file: self.events_secret_file,
+            batch: self.events_batch,
+            allow_private: self.events_allow_private,
+            source: self.events_source,
+        })
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            events_to: self.events_to.or(other.events_to),
+            events_secret_file: self.events_secret_file.or(other.events_secret_file),
+            events_batch: self.events_batch.or(other.events_batch),
+            events_allow_private: self.events_allow_private || other.events_allow_private,
+            events_source: self.events_source.or(other.events_source),
+        }
+    }
 }
 
 /// How log lines are written.
@@ -57,12 +107,22 @@ impl From<Format> for LogFormat {
 
 /// What a file may say.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct InFile {
     listen: Option<String>,
     log: Option<Format>,
     grace: Option<u64>,
     hold: Option<i64>,
+    gateway: Option<Gateway>,
+    stripe_url: Option<String>,
+    stripe_key_file: Option<PathBuf>,
+    stripe_webhook_secret_file: Option<PathBuf>,
+    events_to: Option<String>,
+    events_secret_file: Option<PathBuf>,
+    events_batch: Option<usize>,
+    #[serde(default)]
+    events_allow_private: bool,
+    events_source: Option<String>,
 }
 
 impl Options {
@@ -79,6 +139,19 @@ impl Options {
         self.log = self.log.or(file.log);
         self.grace = self.grace.or(file.grace);
         self.hold = self.hold.or(file.hold);
+        self.gateway = self.gateway.or(GatewayArgs {
+            gateway: file.gateway,
+            stripe_url: file.stripe_url,
+            stripe_key_file: file.stripe_key_file,
+            stripe_webhook_secret_file: file.stripe_webhook_secret_file,
+        });
+        self.events = self.events.or(EventArgs {
+            events_to: file.events_to,
+            events_secret_file: file.events_secret_file,
+            events_batch: file.events_batch,
+            events_allow_private: file.events_allow_private,
+            events_source: file.events_source,
+        });
         Ok(self)
     }
 }

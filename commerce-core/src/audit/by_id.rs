@@ -3,7 +3,9 @@
 //! Ids are given out one after the other, so a table is a few runs of ids without a gap, and the place
 //! of a row follows from its id.
 
-use crate::{ChargeId, CouponId, CustomerId, LedgerEntryId, OrderId, OwnedCouponId, ProductId};
+use crate::{
+    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+};
 use std::marker::PhantomData;
 
 /// An id as a number and back.
@@ -21,7 +23,7 @@ macro_rules! row_ids {
     )+};
 }
 
-row_ids! { ChargeId CouponId CustomerId LedgerEntryId OrderId OwnedCouponId ProductId }
+row_ids! { ChargeId CouponId CustomerId EventId LedgerEntryId OrderId OwnedCouponId ProductId }
 
 /// One fact a row.
 pub(super) struct ById<I, T> {

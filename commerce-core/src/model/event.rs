@@ -61,12 +61,3 @@ impl EventRow {
         Event { id, kind, order_id, trace, created_at, data }
     }
 }
-
-/// What waits to be delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outbox {
-    /// How many events.
-    pub waiting: u64,
-    /// When the oldest of them was written.
-    pub oldest: Option<Timestamp>,
-}

@@ -2,15 +2,17 @@
 
 use crate::command::KeyRecord;
 use crate::limits::{EXPIRY_BATCH, LOGIN_MEMORY};
-use crate::state::{Needs, NextIds, SessionChange, State};
+use crate::state::{Deliveries, Needs, NextIds, SessionChange, State, Wanted};
 use crate::store::{
-    LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,
+    DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table,
+    Transaction,
 };
 use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
-    CustomerId, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, LoginHash,
-    Order, OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role,
-    SessionRow, StockMovement, StockMovementId, StoreError, Timestamp, TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, ChargeStatus, Coupon, CouponId, Credentials, Currency,
+    Customer, CustomerId, DeliveryRow, DeliveryStatus, EventId, EventRow, Key, LedgerEntry,
+    LedgerEntryId, LoginAttempts, LoginHash, Order, OrderId, OrderStatus, Outbox, OwnedCoupon,
+    OwnedCouponId, Product, ProductId, Role, SessionRow, StockMovement, StockMovementId,
+    StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -44,6 +46,11 @@ struct Tables {
     charges: BTreeMap<ChargeId, ChargeRow>,
     ledger: BTreeMap<LedgerEntryId, LedgerEntry>,
     events: BTreeMap<EventId, EventRow>,
+    /// The first event that nobody has taken up; none is the first there is.
+    next_event: Option<EventId>,
+    deliveries: BTreeMap<EventId, DeliveryRow>,
+    delivered: Vec<EventId>,
+    replayed: Option<EventId>,
     keys: BTreeMap<(Key, CustomerId), KeyRecord>,
     sales: BTreeMap<(Timestamp, ProductId), i64>,
     credentials: BTreeMap<CustomerId, Credentials>,
@@ -117,6 +124,15 @@ impl Transaction for MemoryTransaction<'_> {
         for id in &needs.orders {
             state.orders.loaded(*id, tables.orders.get(id).cloned());
         }
+        for id in &needs.charges {
+            state.charges.loaded(*id, tables.charges.get(id).cloned());
+        }
+        for customer in &needs.pending_charges {
+            for row in tables.pending_charges().filter(|row| row.customer_id == *customer) {
+                state.charges.loaded(row.id, Some(row.clone()));
+            }
+            state.pending_charges.insert(*customer);
+        }
         for (key, owner) in &needs.keys {
             let record = tables.keys.get(&(key.clone(), *owner)).cloned();
             state.key_loaded(key.clone(), *owner, record);
@@ -128,6 +144,10 @@ impl Transaction for MemoryTransaction<'_> {
         for login in &needs.attempts {
             state.attempts.loaded(*login, tables.attempts.get(login).copied());
         }
+        for id in &needs.events {
+            state.known_events.loaded(*id, tables.events.get(id).cloned());
+        }
+        tables.load_deliveries(needs, &mut state.deliveries);
         if let Some(now) = needs.due_orders {
             state.due_orders = Some(tables.load_due_orders(now, state));
         }
@@ -163,9 +183,16 @@ impl Transaction for MemoryTransaction<'_> {
         changes
             .stock_movements
             .extend(state.stock_movements.iter().map(|row| (row.id, row.clone())));
-        changes.charges.extend(state.charges.iter().map(|row| (row.id, row.clone())));
+        for (charge, _) in state.charges.changed() {
+            changes.charges.insert(charge.id, charge.clone());
+        }
         changes.ledger.extend(state.ledger.iter().map(|row| (row.id, row.clone())));
         changes.events.extend(state.events.iter().map(|row| (row.id, row.clone())));
+        changes.replayed = state.deliveries.replayed();
+        changes.next_event = state.deliveries.moved();
+        changes.delivered = state.deliveries.removed();
+        let deliveries = state.deliveries.kept().into_iter();
+        changes.deliveries.extend(deliveries.map(|row| (row.event_id, row.clone())));
         for sale in &state.sales {
             let units = changes.sales.entry((sale.paid_at, sale.product_id)).or_default();
             *units = units.saturating_add(sale.units);
@@ -193,6 +220,12 @@ impl Transaction for MemoryTransaction<'_> {
         tables.charges.extend(changes.charges);
         tables.ledger.extend(changes.ledger);
         tables.events.extend(changes.events);
+        tables.next_event = changes.next_event.or(tables.next_event);
+        if let Some(first) = changes.replayed {
+            tables.deliveries.retain(|event, _| *event < first);
+        }
+        tables.deliveries.retain(|event, _| !changes.delivered.contains(event));
+        tables.deliveries.extend(changes.deliveries);
         tables.keys.extend(changes.keys);
         tables.credentials.extend(changes.credentials);
         tables.attempts.extend(changes.attempts);
@@ -225,6 +258,39 @@ impl Tables {
                 let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
                 self.attempts.retain(|_, row| row.last_at >= long_ago);
             }
+        }
+    }
+
+    fn pending_charges(&self) -> impl Iterator<Item = &ChargeRow> {
+        self.charges.values().filter(|row| row.status == ChargeStatus::Pending)
+    }
+
+    fn next_event(&self) -> EventId {
+        self.next_event.unwrap_or(EventId::new(1))
+    }
+
+    fn load_deliveries(&self, needs: &Needs, deliveries: &mut Deliveries) {
+        let rows = |wanted: &dyn Fn(&DeliveryRow) -> bool| -> Vec<DeliveryRow> {
+            self.deliveries.values().filter(|row| wanted(row)).cloned().collect()
+        };
+        for order in &needs.deliveries {
+            deliveries.order_loaded(*order, rows(&|row| row.order_id == *order));
+        }
+        if let Some(limit) = needs.parked {
+            let mut parked = rows(&|row| row.status == DeliveryStatus::Parked);
+            parked.truncate(limit);
+            deliveries.parked_loaded(parked);
+        }
+        if let Some(Wanted { now, limit }) = needs.wanted {
+            let mut due = rows(&|row| row.is_due_at(now));
+            due.sort_by_key(|row| (row.due_at, row.event_id));
+            due.truncate(limit);
+            let fresh = self.events.range(self.next_event()..).take(limit);
+            deliveries.due_loaded(due);
+            deliveries.fresh_loaded(fresh.map(|(_, event)| event.clone()).collect());
+        }
+        if needs.next_event || needs.wanted.is_some() {
+            deliveries.next_loaded(self.next_event());
         }
     }
 
@@ -356,6 +422,29 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(mine.filter(wanted).take(limit).cloned().collect())
     }
 
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        Ok(self.0.charges.get(&id).cloned())
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let known = |row: &&ChargeRow| {
+            row.source.as_ref().is_some_and(|source| source.reference == reference)
+        };
+        Ok(self.0.charges.values().find(known).cloned())
+    }
+
+    fn pending_charges(
+        &self,
+        start: (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let mut rows: Vec<_> = self.0.pending_charges().cloned().collect();
+        rows.sort_unstable_by_key(|row| (row.customer_id, row.id));
+        rows.retain(|row| (row.customer_id, row.id) >= start);
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
         Ok(self.0.orders.values().any(|order| order.is_due_at(now)))
     }
@@ -364,9 +453,43 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(self.0.events.range(start..).take(limit).map(|(_, event)| event.clone()).collect())
     }
 
+    fn next_event(&self) -> Result<EventId, StoreError> {
+        Ok(self.0.next_event())
+    }
+
+    fn deliveries(
+        &self,
+        start: EventId,
+        limit: usize,
+        filter: DeliveryFilter,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let rows = self.0.deliveries.range(start..).map(|(_, row)| row);
+        let wanted = |row: &&DeliveryRow| {
+            filter == DeliveryFilter::All || row.status == DeliveryStatus::Parked
+        };
+        Ok(rows.filter(wanted).take(limit).cloned().collect())
+    }
+
+    fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let tables = &*self.0;
+        let fresh = tables.events.range(tables.next_event()..).next();
+        Ok(fresh.is_some() || tables.deliveries.values().any(|row| row.is_due_at(now)))
+    }
+
     fn outbox(&self) -> Result<Outbox, StoreError> {
-        let waiting = u64::try_from(self.0.events.len()).unwrap_or(u64::MAX);
-        Ok(Outbox { waiting, oldest: self.0.events.values().next().map(|event| event.created_at) })
+        let tables = &*self.0;
+        let is_parked = |row: &&DeliveryRow| row.status == DeliveryStatus::Parked;
+        let parked = tables.deliveries.values().filter(is_parked).count();
+        let on_their_way = tables.deliveries.values().filter(|row| !is_parked(row));
+        let fresh = tables.events.range(tables.next_event()..);
+        let waiting = fresh.clone().count().saturating_add(on_their_way.clone().count());
+        let mut waits = on_their_way.map(|row| row.event_id).chain(fresh.map(|(id, _)| *id));
+        let oldest = waits.next().and_then(|id| tables.events.get(&id));
+        Ok(Outbox {
+            waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
+            oldest: oldest.map(|event| event.created_at),
+            parked: u64::try_from(parked).unwrap_or(u64::MAX),
+        })
     }
 
     fn best_sellers(
@@ -419,6 +542,10 @@ impl Snapshot for MemorySnapshot<'_> {
                 tables.ledger.values().cloned().map(Record::LedgerEntry).for_each(visit);
             }
             Table::Events => tables.events.values().cloned().map(Record::Event).for_each(visit),
+            Table::Relay => visit(Record::NextEvent(tables.next_event())),
+            Table::Deliveries => {
+                tables.deliveries.values().cloned().map(Record::Delivery).for_each(visit);
+            }
             Table::Keys => {
                 for ((key, owner), record) in &tables.keys {
                     visit(Record::Key { key: key.clone(), owner: *owner, record: record.clone() });

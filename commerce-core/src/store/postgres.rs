@@ -24,6 +24,7 @@ mod access;
 mod apply;
 mod aside;
 mod connection;
+mod deliveries;
 mod distribute;
 mod error;
 mod load;

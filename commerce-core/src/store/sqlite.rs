@@ -16,6 +16,7 @@ mod access;
 mod apply;
 mod backup;
 mod connection;
+mod deliveries;
 mod error;
 mod load;
 mod read;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 pub mod cluster;
+pub mod failing;
 pub mod insist;
 
 use commerce_core::{

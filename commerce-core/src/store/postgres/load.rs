@@ -2,11 +2,12 @@
 //! overdue orders, which are few, in a second one.
 
 use super::connection::Step;
-use super::{access, rows};
+use super::{access, deliveries, rows};
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, Rows, State};
 use crate::store::rows::{
-    ACCOUNT, COUPON, NUMBERED, ORDER, OWNED_COUPON, PRODUCT, get, key_record, next_ids,
+    ACCOUNT, CHARGE, COUPON, EVENT, NUMBERED, ORDER, OWNED_COUPON, PRODUCT, get, key_record,
+    next_ids,
 };
 use crate::{CartLines, CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
 use std::collections::{BTreeSet, HashMap};
@@ -45,10 +46,12 @@ impl<'a> Questions<'a> {
 pub(super) fn load(ask: Ask<'_>, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     let mut questions = Questions::default();
     by_ids(&mut questions, needs);
+    pending_charges(&mut questions, needs);
     carts(&mut questions, needs);
     claims(&mut questions, needs);
     keys(&mut questions, needs);
     access::load(&mut questions, needs);
+    deliveries::load(&mut questions, needs);
     orders(&mut questions, needs);
     if let Some(now) = needs.due_orders {
         due_orders(&mut questions, now);
@@ -89,6 +92,18 @@ fn by_ids<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
             found(&needs.coupons, rows, &mut state.coupons, rows::coupon, |row| row.id)
         });
     }
+    if !needs.charges.is_empty() {
+        let wanted = needs.charges.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "charges", CHARGE), |rows, state| {
+            found(&needs.charges, rows, &mut state.charges, rows::charge, |row| row.id)
+        });
+    }
+    if !needs.events.is_empty() {
+        let wanted = needs.events.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "events", EVENT), |rows, state| {
+            found(&needs.events, rows, &mut state.known_events, rows::event, |row| row.id)
+        });
+    }
     if !needs.owned_coupons.is_empty() {
         let wanted = needs.owned_coupons.iter().map(|id| id.get()).collect();
         questions.add(ids(wanted, "owned_coupons", OWNED_COUPON), |rows, state| {
@@ -114,6 +129,25 @@ fn found<K: Copy + Ord + Hash, V>(
         into.loaded(*key, None);
     }
     Ok(())
+}
+
+fn pending_charges<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    if needs.pending_charges.is_empty() {
+        return;
+    }
+    let customers: Vec<i64> = needs.pending_charges.iter().map(|id| id.get()).collect();
+    let sql = format!(
+        "SELECT {CHARGE} FROM charges
+         WHERE status = 'pending' AND customer_id = ANY($1::bigint[])"
+    );
+    questions.add(Step::new(sql).with(customers), |rows, state| {
+        for row in &rows {
+            let row = rows::charge(row)?;
+            state.charges.loaded(row.id, Some(row));
+        }
+        state.pending_charges.extend(&needs.pending_charges);
+        Ok(())
+    });
 }
 
 fn carts<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {

@@ -4,15 +4,18 @@ use super::connection::{Connection, Step};
 use super::error::Failure;
 use super::opener::Pooled;
 use super::{rows, sales, scan};
+use crate::store::deliveries::{
+    NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
+};
 use crate::store::rows::{
-    ACCOUNT, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
+    ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
 };
 use crate::store::sales::levels;
-use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
+use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
-    Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, EventId, EventRow,
-    LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product, ProductId, Role,
-    SessionRow, StoreError, Timestamp, TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
+    DeliveryRow, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
+    OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
@@ -235,6 +238,28 @@ impl Snapshot for PostgresSnapshot {
         Ok(entries)
     }
 
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        self.by_id(("charges", CHARGE, id.get()), rows::charge)
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = $1");
+        self.one(Step::new(sql).with(reference.to_owned()), rows::charge)
+    }
+
+    fn pending_charges(
+        &self,
+        (customer, id): (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= ($1, $2)
+             ORDER BY customer_id, id LIMIT $3"
+        );
+        let step = Step::new(sql).with(customer.get()).with(id.get()).with(wanted(limit));
+        self.many(step, rows::charge)
+    }
+
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= $1 LIMIT 1";
         Ok(!self.rows(Step::new(sql).with(now.unix()))?.is_empty())
@@ -244,13 +269,28 @@ impl Snapshot for PostgresSnapshot {
         self.from(("events", EVENT, start.get()), limit, rows::event)
     }
 
+    fn next_event(&self) -> Result<EventId, StoreError> {
+        self.one(Step::new(NEXT_EVENT), |row| get(row, 0))?.ok_or_else(no_store)
+    }
+
+    fn deliveries(
+        &self,
+        start: EventId,
+        limit: usize,
+        filter: DeliveryFilter,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let step = Step::new(deliveries_from(filter, "$1", "$2"));
+        self.many(step.with(start.get()).with(wanted(limit)), rows::delivery)
+    }
+
+    fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(!self.rows(Step::new(has_due_events("$1")).with(now.unix()))?.is_empty())
+    }
+
     fn outbox(&self) -> Result<Outbox, StoreError> {
-        // Numbers have no gaps, so that the newest one is the count.
-        let newest = Step::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
-        let newest: Option<i64> = self.one(newest, |row| get(row, 0))?;
-        let waiting = newest.and_then(|newest| u64::try_from(newest).ok()).unwrap_or(0);
-        let oldest = self.events(EventId::new(1), 1)?.first().map(|event| event.created_at);
-        Ok(Outbox { waiting, oldest })
+        let counts = self.one(Step::new(OUTBOX), outbox_counts)?.ok_or_else(no_store)?;
+        let oldest = self.events(counts.oldest(), 1)?.first().map(|event| event.created_at);
+        Ok(counts.outbox(oldest))
     }
 
     fn best_sellers(

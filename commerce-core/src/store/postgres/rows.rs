@@ -2,7 +2,7 @@
 
 use crate::store::rows::{Columns, get, line};
 pub(super) use crate::store::rows::{
-    account, charge, coupon, credentials, customer, event, ledger_entry, movement, order,
+    account, charge, coupon, credentials, customer, delivery, event, ledger_entry, movement, order,
     owned_coupon, product,
 };
 use crate::{OrderId, OrderLine, StoreError};

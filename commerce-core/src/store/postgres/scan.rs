@@ -4,9 +4,10 @@
 use super::connection::{Connection, Step};
 use super::error::Failure;
 use super::rows::{self, LINE};
+use crate::store::deliveries::NEXT_EVENT;
 use crate::store::rows::{
-    ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, MOVEMENT, ORDER, OWNED_COUPON, PRODUCT,
-    get, key_record, line, session,
+    ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, LEDGER, MOVEMENT, ORDER, OWNED_COUPON,
+    PRODUCT, get, key_record, line, session,
 };
 use crate::store::{Record, Table, sales};
 use crate::{OrderId, OrderLine, StoreError, TokenHash};
@@ -62,6 +63,12 @@ pub(super) fn scan(
             each(&by_id(LEDGER, "ledger"), |row| rows::ledger_entry(row).map(Record::LedgerEntry))
         }
         Table::Events => each(&by_id(EVENT, "events"), |row| rows::event(row).map(Record::Event)),
+        Table::Relay => each(NEXT_EVENT, |row| get(row, 0).map(Record::NextEvent)),
+        Table::Deliveries => {
+            each(&format!("SELECT {DELIVERY} FROM deliveries ORDER BY event_id"), |row| {
+                rows::delivery(row).map(Record::Delivery)
+            })
+        }
         Table::Keys => {
             let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
                        ORDER BY 1, 2";

@@ -2,13 +2,18 @@
 
 use super::apply::first_line;
 use super::connection::Pooled;
-use super::rows::{self, ACCOUNT, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT};
+use super::rows::{
+    self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT,
+};
 use super::{access, sales, scan};
-use crate::store::{LedgerFilter, Record, SalesLevel, Snapshot, Table};
+use crate::store::deliveries::{
+    NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
+};
+use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
-    Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, EventId, EventRow,
-    LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product, ProductId, Role,
-    SessionRow, StoreError, Timestamp, TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
+    DeliveryRow, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
+    OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -29,7 +34,7 @@ impl Drop for SqliteSnapshot {
     }
 }
 
-fn one<T>(
+pub(super) fn one<T>(
     db: &Connection,
     sql: &str,
     parameters: impl Params,
@@ -38,7 +43,7 @@ fn one<T>(
     Ok(db.prepare_cached(sql)?.query_row(parameters, read).optional()?)
 }
 
-fn many<T>(
+pub(super) fn many<T>(
     db: &Connection,
     sql: &str,
     parameters: impl Params,
@@ -62,7 +67,7 @@ fn from<T>(
     many(db, &sql, params![start, rows_wanted(limit)], read)
 }
 
-fn rows_wanted(limit: usize) -> i64 {
+pub(super) fn rows_wanted(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
@@ -183,6 +188,27 @@ impl Snapshot for SqliteSnapshot {
         Ok(entries)
     }
 
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        one(&self.0, &format!("SELECT {CHARGE} FROM charges WHERE id = ?1"), [id], rows::charge)
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = ?1");
+        one(&self.0, &sql, [reference], rows::charge)
+    }
+
+    fn pending_charges(
+        &self,
+        (customer, id): (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= (?1, ?2)
+             ORDER BY customer_id, id LIMIT ?3"
+        );
+        many(&self.0, &sql, params![customer, id, rows_wanted(limit)], rows::charge)
+    }
+
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= ?1 LIMIT 1";
         Ok(one(&self.0, sql, [now], |_| Ok(()))?.is_some())
@@ -192,12 +218,29 @@ impl Snapshot for SqliteSnapshot {
         from(&self.0, "events", EVENT, start.get(), limit, rows::event)
     }
 
+    fn next_event(&self) -> Result<EventId, StoreError> {
+        one(&self.0, NEXT_EVENT, [], |row| row.get(0))?.ok_or_else(no_store)
+    }
+
+    fn deliveries(
+        &self,
+        start: EventId,
+        limit: usize,
+        filter: DeliveryFilter,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let sql = deliveries_from(filter, "?1", "?2");
+        many(&self.0, &sql, params![start, rows_wanted(limit)], rows::delivery)
+    }
+
+    fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(one(&self.0, &has_due_events("?1"), [now], |_| Ok(()))?.is_some())
+    }
+
     fn outbox(&self) -> Result<Outbox, StoreError> {
-        // Numbers have no gaps, so that the newest one is the count.
-        let newest = one(&self.0, "SELECT max(id) FROM events", [], |row| row.get(0))?.flatten();
-        let waiting = newest.map_or(0, |newest: i64| u64::try_from(newest).unwrap_or(0));
-        let oldest = self.events(EventId::new(1), 1)?.first().map(|event| event.created_at);
-        Ok(Outbox { waiting, oldest })
+        let counts = one(&self.0, OUTBOX, [], |row| outbox_counts(row))?;
+        let counts = counts.ok_or_else(no_store)?;
+        let oldest = self.events(counts.oldest(), 1)?.first().map(|event| event.created_at);
+        Ok(counts.outbox(oldest))
     }
 
     fn best_sellers(

@@ -4,13 +4,13 @@
 use crate::command::KeyRecord;
 use crate::store::rows::Word;
 pub(super) use crate::store::rows::{
-    self as shared, ACCOUNT, CHARGE, COUPON, CREDENTIALS, Columns, EVENT, LEDGER, MOVEMENT, ORDER,
-    OWNED_COUPON, PRODUCT, get, paid_and_refunded, session,
+    self as shared, ACCOUNT, CHARGE, COUPON, CREDENTIALS, Columns, DELIVERY, EVENT, LEDGER,
+    MOVEMENT, ORDER, OWNED_COUPON, PRODUCT, get, paid_and_refunded, session,
 };
 use crate::{
-    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, EntryKind, EventKind,
-    EventRow, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon, Product,
-    ProductStatus, Role, StockMovement, Timestamp,
+    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow, DeliveryStatus,
+    EntryKind, EventKind, EventRow, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon,
+    Product, ProductStatus, Role, StockMovement, Timestamp,
 };
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Result, Row};
@@ -73,7 +73,7 @@ macro_rules! words {
     )+};
 }
 
-words! { Role ProductStatus OrderStatus ChargeStatus EntryKind EventKind }
+words! { Role ProductStatus OrderStatus ChargeStatus EntryKind EventKind DeliveryStatus }
 
 /// The shared readers for rows of this driver, of whatever statement.
 macro_rules! readers {
@@ -96,6 +96,7 @@ readers! {
     charge -> ChargeRow;
     ledger_entry -> LedgerEntry;
     event -> EventRow;
+    delivery -> DeliveryRow;
     credentials -> Credentials;
 }
 

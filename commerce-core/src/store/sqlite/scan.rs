@@ -2,9 +2,11 @@
 
 use super::apply::first_line;
 use super::rows::{
-    self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, MOVEMENT, ORDER, OWNED_COUPON, PRODUCT,
+    self, ACCOUNT, CHARGE, COUPON, DELIVERY, EVENT, LEDGER, LINE, MOVEMENT, ORDER, OWNED_COUPON,
+    PRODUCT,
 };
 use super::{access, sales};
+use crate::store::deliveries::NEXT_EVENT;
 use crate::store::{Record, Table};
 use crate::{Order, OrderId, StoreError, TokenHash};
 use rusqlite::{Connection, Row};
@@ -45,6 +47,11 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         }),
         Table::Events => {
             each(db, &by_id(EVENT, "events"), visit, |row| rows::event(row).map(Record::Event))
+        }
+        Table::Relay => each(db, NEXT_EVENT, visit, |row| row.get(0).map(Record::NextEvent)),
+        Table::Deliveries => {
+            let sql = format!("SELECT {DELIVERY} FROM deliveries ORDER BY event_id");
+            each(db, &sql, visit, |row| rows::delivery(row).map(Record::Delivery))
         }
         Table::Keys => {
             let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys

@@ -1,0 +1,100 @@
+//! `commerce events relay`: tells events to a destination, and how a destination is named here and in
+//! `serve`.
+
+use crate::args::Ending;
+use crate::desk::Desk;
+use crate::failure::Failure;
+use crate::{interrupt, secret};
+use commerce_core::{Currency, Destination, RelayError, RelayStop, Relayed};
+use commerce_outbound::{DestinationOptions, OutboundError};
+use std::path::PathBuf;
+
+/// Where the secret stands when no file is named.
+const SECRET: &str = "COMMERCE_EVENTS_SECRET";
+
+/// Tells events to a destination as they happen, until Ctrl-C.
+///
+/// Each event arrives at least once, with the same id every time, and those of an order in their order. Any
+/// number of relays may work on one store. `serve` has one in it: see its --events-to.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Relay {
+    /// Where to: https://..., http://..., file:PATH for lines of JSON, or - for standard output.
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// A file whose first line is the secret that requests are signed with after Standard Webhooks,
+    /// whsec_...; - is standard input. Else it is taken from `COMMERCE_EVENTS_SECRET`.
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// The most events of one request; more than 1 sends arrays. 1 unless told otherwise.
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Lets the destination be this machine, or in a private network.
+    #[arg(long)]
+    allow_private: bool,
+    /// What events say they come from; /commerce unless told otherwise.
+    #[arg(long, value_name = "URI")]
+    source: Option<String>,
+    /// Delivers what is due now, and ends.
+    #[arg(long)]
+    once: bool,
+}
+
+/// A destination as it was named.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    pub(crate) to: String,
+    pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) batch: Option<usize>,
+    pub(crate) allow_private: bool,
+    pub(crate) source: Option<String>,
+}
+
+impl Named {
+    pub(crate) fn open(self, currency: Currency) -> Result<Box<dyn Destination>, Failure> {
+        let usual = DestinationOptions::default();
+        let options = DestinationOptions {
+            secret: secret::from(self.secret_file.as_deref(), SECRET)?,
+            batch: self.batch.unwrap_or(usual.batch),
+            allow_private: self.allow_private,
+            source: self.source.unwrap_or(usual.source),
+            currency: Some(currency),
+        };
+        let failed = |error: OutboundError| Failure::usage(error.to_string());
+        commerce_outbound::destination(&self.to, options).map_err(failed)
+    }
+}
+
+impl Relay {
+    pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
+        let Self { to, secret_file, batch, allow_private, source, once } = self;
+        let writes_events_itself = to == "-";
+        let named = Named { to, secret_file, batch, allow_private, source };
+        let destination = named.open(desk.shop.currency())?;
+        let stop = RelayStop::default();
+        let ask = stop.clone();
+        interrupt::watch_and(move || ask.ask())?;
+
+        let relay = desk.shop.relay(&*destination).on_trouble(|trouble| desk.output.note(trouble));
+        let relayed = if once { relay.once(&stop) } else { relay.run(&stop) };
+        let relayed = relayed.map_err(failure)?;
+        if writes_events_itself {
+            desk.output.note(summary(&relayed));
+        } else {
+            desk.output.give(&relayed, summary)?;
+        }
+        // Without --once, to be stopped is the way to end.
+        Ok(if once && stop.asked() { Ending::Interrupted } else { Ending::Done })
+    }
+}
+
+fn failure(error: RelayError) -> Failure {
+    match error {
+        RelayError::Store(error) => error.into(),
+        gone @ RelayError::Gone { .. } => Failure::storage(gone.to_string()),
+    }
+}
+
+fn summary(relayed: &Relayed) -> String {
+    let Relayed { delivered, failed, parked } = relayed;
+    format!("delivered {delivered}, failed tries {failed}, parked {parked}")
+}

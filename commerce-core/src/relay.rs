@@ -1,0 +1,405 @@
+//! The relay: takes events up, delivers them with no transaction open, and writes down what became of them
+//! in the commit that takes up the next.
+//!
+//! Any number of relays may work on one store. Each event arrives at least once: who dies between sending and
+//! writing down leaves it to the next, who sends it again with the same id. Orders wait for none of it.
+
+use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
+use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
+use crate::{Delivery, Destination, Error, Event, Shop, StoreError};
+use gate::{Gate, Pass};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+mod gate;
+
+/// How often to look for what other processes have written, and for retries whose time has come: a worker
+/// may look as much later as another has looked before it, so that each is found within twice as long.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long to leave a store alone that could not be asked.
+const STORE_PAUSE: Duration = Duration::from_millis(200);
+
+/// How often in a row a store may fail before that ends what is to end anyway.
+const STORE_TRIES: u32 = 5;
+
+/// How often in a row a delivery may fail before [`Relay::once`] gives up.
+const ONCE_FAILURES: u32 = 5;
+
+/// Delivers the events of a shop to a destination; made by [`Shop::relay`].
+#[must_use = "a relay does nothing until it is run"]
+pub struct Relay<'a> {
+    shop: &'a Shop,
+    destination: &'a dyn Destination,
+    tell: Box<dyn Fn(&str) + Send + Sync + 'a>,
+}
+
+/// Asks relays to end. Clones ask for the same.
+#[derive(Clone, Debug, Default)]
+pub struct RelayStop(Arc<AtomicBool>);
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Relayed {
+    /// Events that have arrived.
+    pub delivered: u64,
+    /// Tries that have failed, counted by event.
+    pub failed: u64,
+    /// Events that were given up, with those behind them.
+    pub parked: u64,
+}
+
+/// Why a relay has ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RelayError {
+    /// The destination wants no more events.
+    #[error("the destination wants no more events: {error}")]
+    Gone {
+        /// What it said.
+        error: String,
+        /// What was done before.
+        relayed: Relayed,
+    },
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl Shop {
+    /// A relay of this shop's events to that destination.
+    pub fn relay<'a>(&'a self, destination: &'a dyn Destination) -> Relay<'a> {
+        Relay { shop: self, destination, tell: Box::new(|_| {}) }
+    }
+
+    /// What the relays of this shop have done since it was opened.
+    #[must_use]
+    pub fn relayed(&self) -> Relayed {
+        self.counts().now()
+    }
+}
+
+impl RelayStop {
+    /// Asks for the end: what is being sent is finished, at most for [`MAX_DELIVERY`], and no more is begun.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the end was asked for.
+    #[must_use]
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl<'a> Relay<'a> {
+    /// Has somebody told what goes wrong, in a line each, as it happens: deliveries that fail, and stores.
+    pub fn on_trouble(self, tell: impl Fn(&str) + Send + Sync + 'a) -> Self {
+        Self { tell: Box::new(tell), ..self }
+    }
+
+    /// Delivers events as they are written, until it is asked to stop.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError::Gone`]. A store that fails is asked again and again.
+    pub fn run(&self, stop: &RelayStop) -> Result<Relayed, RelayError> {
+        self.work(stop, false)
+    }
+
+    /// Delivers what is due now. It ends before that when one delivery after another fails.
+    ///
+    /// # Errors
+    ///
+    /// [`RelayError::Gone`], and [`RelayError::Store`] when the store fails again and again.
+    pub fn once(&self, stop: &RelayStop) -> Result<Relayed, RelayError> {
+        self.work(stop, true)
+    }
+
+    fn work(&self, stop: &RelayStop, once: bool) -> Result<Relayed, RelayError> {
+        let at_once = self.destination.at_once().max(1);
+        let tokens: Result<Vec<i64>, _> = (0..at_once).map(|_| token()).collect();
+        let tokens = tokens.map_err(Error::from)?;
+        let run = &Run {
+            relay: self,
+            stop,
+            once,
+            gate: Gate::default(),
+            looked: Mutex::new(Instant::now()),
+            end: Mutex::new(None),
+            counts: Counts::default(),
+        };
+        std::thread::scope(|scope| {
+            for token in tokens {
+                scope.spawn(move || Worker { run, token, outcomes: Vec::new() }.work());
+            }
+        });
+        let relayed = run.counts.now();
+        let end = lock(&run.end).take();
+        match end {
+            None => Ok(relayed),
+            Some(End::Gone(error)) => Err(RelayError::Gone { error, relayed }),
+            Some(End::Store(error)) => Err(RelayError::Store(error)),
+        }
+    }
+}
+
+/// What the workers of a run share.
+struct Run<'a> {
+    relay: &'a Relay<'a>,
+    stop: &'a RelayStop,
+    once: bool,
+    gate: Gate,
+    /// When somebody last looked for what other processes have written.
+    looked: Mutex<Instant>,
+    end: Mutex<Option<End>>,
+    counts: Counts,
+}
+
+/// Why a run ends by itself.
+enum End {
+    Gone(String),
+    Store(Error),
+}
+
+impl Run<'_> {
+    fn is_ending(&self) -> bool {
+        self.stop.asked() || lock(&self.end).is_some()
+    }
+
+    fn end(&self, why: End) {
+        lock(&self.end).get_or_insert(why);
+    }
+
+    fn tell(&self, trouble: &str) {
+        (self.relay.tell)(trouble);
+    }
+
+    fn count(&self, count: impl Fn(&Counts)) {
+        count(&self.counts);
+        count(self.relay.shop.counts());
+    }
+
+    /// Waits until something may be due that was not when `seen` was taken.
+    fn idle(&self, seen: u64) {
+        let wakeups = self.relay.shop.wakeups();
+        while !self.is_ending() && !wakeups.wait(seen, LOOK) && !self.finds_due() {}
+    }
+
+    /// Looks for events, unless somebody else has just done so.
+    fn finds_due(&self) -> bool {
+        let mut looked = lock(&self.looked);
+        if looked.elapsed() < LOOK {
+            return false;
+        }
+        *looked = Instant::now();
+        drop(looked);
+        // A store that fails is told of by who takes events up.
+        self.relay.shop.has_due_events().unwrap_or(true)
+    }
+
+    fn deliver(&self, events: &[Event]) -> Delivery {
+        let destination = self.relay.destination;
+        catch_unwind(AssertUnwindSafe(|| destination.deliver(events))).unwrap_or_else(|_| {
+            Delivery::Failed { error: "the destination panicked".to_owned(), retry_after: None }
+        })
+    }
+}
+
+/// One of those who deliver at the same time.
+struct Worker<'a> {
+    run: &'a Run<'a>,
+    token: i64,
+    /// What became of events and is not written down yet.
+    outcomes: Vec<DeliveryOutcome>,
+}
+
+impl Worker<'_> {
+    fn work(mut self) {
+        let run = self.run;
+        let wakeups = run.relay.shop.wakeups();
+        let mut store_failures = 0_u32;
+        while !run.is_ending() {
+            if run.once && run.gate.failures() >= ONCE_FAILURES {
+                break;
+            }
+            let Some(pass) = run.gate.enter(LOOK) else { continue };
+            let seen = wakeups.seen();
+            let want = pass.want(run.relay.destination.batch().max(1));
+            let begun = Instant::now();
+            let claim = match self.ask(want) {
+                Ok(claim) => claim,
+                Err(error) => {
+                    drop(pass);
+                    if store_failures == 0 {
+                        run.tell(&format!("the store cannot be asked: {error}"));
+                    }
+                    store_failures = store_failures.saturating_add(1);
+                    if run.once && store_failures >= STORE_TRIES {
+                        run.end(End::Store(error));
+                    }
+                    std::thread::sleep(STORE_PAUSE);
+                    continue;
+                }
+            };
+            store_failures = 0;
+            if !claim.events.is_empty() {
+                // Whoever has nothing to do may help.
+                wakeups.tell(usize::from(claim.more));
+                self.deliver(claim.events, begun, &pass);
+                drop(pass);
+                if run.gate.failures() > 0 {
+                    // The next wish may be long in coming. What cannot be written down now, is then.
+                    let _ = self.ask(0);
+                }
+            } else if !claim.more {
+                drop(pass);
+                if run.once {
+                    break;
+                }
+                run.idle(seen);
+            }
+        }
+        self.finish();
+    }
+
+    /// Writes down what there is to write down, and takes events up.
+    fn ask(&mut self, want: usize) -> Result<Claim, Error> {
+        let outcomes = self.outcomes.clone();
+        if outcomes.is_empty() && want == 0 {
+            return Ok(Claim { events: Vec::new(), more: false, parked: 0 });
+        }
+        let jitter = i64::from(spread()).rem_euclid(MAX_RETRY_JITTER.saturating_add(1));
+        let request = RelayEvents { token: self.token, outcomes, want, jitter };
+        let asked = self.run.relay.shop.call(request).run();
+        if let Ok(claim) = &asked {
+            self.outcomes.clear();
+            self.run.count(|counts| add(&counts.parked, claim.parked));
+        }
+        asked
+    }
+
+    /// What is not written down in the end is sent again once the lease is over.
+    fn finish(&mut self) {
+        for _ in 0..STORE_TRIES {
+            if self.ask(0).is_ok() {
+                return;
+            }
+            std::thread::sleep(STORE_PAUSE);
+        }
+    }
+
+    /// Delivers what was taken up: events that are new together, others each by itself, since one of them
+    /// may be why it failed. What is not begun in the first half of the lease, which began with the wish, is
+    /// given back, and so is what is left after a failure.
+    fn deliver(&mut self, claimed: Vec<ClaimedEvent>, begun: Instant, pass: &Pass<'_>) {
+        let (new, again): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|claimed| claimed.attempts == 0);
+        let new: Vec<Event> = new.into_iter().map(|claimed| claimed.event).collect();
+        let again = again.into_iter().map(|claimed| vec![claimed.event]);
+        let mut parts: VecDeque<Vec<Event>> =
+            Some(new).filter(|new| !new.is_empty()).into_iter().chain(again).collect();
+        let mut goes_on = true;
+        while let Some(part) = parts.pop_front() {
+            goes_on &= !self.run.is_ending() && begun.elapsed() < MAX_DELIVERY;
+            if !goes_on {
+                self.note(&part, &DeliveryEnding::GivenBack);
+                continue;
+            }
+            let delivery = self.run.deliver(&part);
+            if part.len() > 1 && matches!(delivery, Delivery::Rejected { .. }) {
+                parts.extend(part.into_iter().map(|event| vec![event]));
+            } else {
+                goes_on = self.take(&part, delivery, pass);
+            }
+        }
+    }
+
+    /// Takes in what became of events. Whether to go on with others.
+    fn take(&mut self, events: &[Event], delivery: Delivery, pass: &Pass<'_>) -> bool {
+        let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        let (ending, what) = match delivery {
+            Delivery::Done => {
+                pass.succeeded();
+                self.run.count(|counts| add(&counts.delivered, count));
+                self.note(events, &DeliveryEnding::Delivered);
+                return true;
+            }
+            Delivery::Failed { error, retry_after } => {
+                pass.failed(retry_after, spread());
+                let seconds = |after: Duration| i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+                let retry_after = retry_after.map(seconds);
+                (DeliveryEnding::Failed { error: error.clone(), retry_after }, error)
+            }
+            // It may be this event or all of them: a wrong address must not park them all at once.
+            Delivery::Rejected { error } => {
+                pass.failed(None, spread());
+                (DeliveryEnding::Rejected { error: error.clone() }, error)
+            }
+            Delivery::Gone { error } => {
+                self.run.end(End::Gone(error.clone()));
+                (DeliveryEnding::GivenBack, error)
+            }
+        };
+        self.run.count(|counts| add(&counts.failed, count));
+        let first = events.first().map_or(0, |event| event.id.get());
+        let others = match events.len() {
+            1 => String::new(),
+            many => format!(" and {} more", many.saturating_sub(1)),
+        };
+        self.run.tell(&format!("event {first}{others} did not arrive: {what}"));
+        self.note(events, &ending);
+        false
+    }
+
+    fn note(&mut self, events: &[Event], ending: &DeliveryEnding) {
+        self.outcomes.extend(events.iter().map(|event| DeliveryOutcome {
+            event_id: event.id,
+            order_id: event.order_id,
+            ending: ending.clone(),
+        }));
+    }
+}
+
+/// What relays have done.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    parked: AtomicU64,
+}
+
+impl Counts {
+    fn now(&self) -> Relayed {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Relayed {
+            delivered: read(&self.delivered),
+            failed: read(&self.failed),
+            parked: read(&self.parked),
+        }
+    }
+}
+
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A number at random, which tells a worker from all others.
+fn token() -> Result<i64, StoreError> {
+    let mut bytes = [0; 8];
+    let drawn = getrandom::fill(&mut bytes);
+    drawn.map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
+    Ok(i64::from_le_bytes(bytes))
+}
+
+/// A number at random that spreads things out; without random numbers nothing is.
+fn spread() -> u8 {
+    let mut byte = [0; 1];
+    getrandom::fill(&mut byte).map_or(0, |()| byte[0])
+}

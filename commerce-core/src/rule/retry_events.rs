@@ -1,0 +1,69 @@
+//! Sending parked events again.
+
+use super::{Needs, Rule};
+use crate::command::{Answer, Context};
+use crate::limits::MAX_CLAIM;
+use crate::state::State;
+use crate::{DeliveryRow, DeliveryStatus, EventId, OrderId, Refusal, Timestamp};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Lets parked events be tried again, as if they had never been. With an event go the other parked ones of
+/// its order, which would arrive before it or not at all. Answers how many there were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RetryEvents {
+    /// Which events; those that are not parked are passed by. `None` for the first [`MAX_CLAIM`] there are.
+    pub events: Option<Vec<EventId>>,
+}
+
+impl RetryEvents {
+    /// The orders they are of, as far as they are known.
+    fn orders(&self, state: &State) -> BTreeSet<OrderId> {
+        let parked = state.deliveries.parked().unwrap_or_default();
+        let parked = parked.iter().filter_map(|id| state.deliveries.get(*id));
+        let named = self.events.iter().flatten();
+        let named = named.filter(|id| state.known_events.is_loaded(**id));
+        let named = named.filter_map(|id| state.known_events.get(*id));
+        match self.events {
+            Some(_) => named.map(|event| event.order_id).collect(),
+            None => parked.map(|row| row.order_id).collect(),
+        }
+    }
+}
+
+impl Rule for RetryEvents {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        match &self.events {
+            Some(events) => events.iter().for_each(|id| needs.event(state, *id)),
+            None if state.deliveries.parked().is_none() => needs.parked = Some(MAX_CLAIM),
+            None => {}
+        }
+        for order in self.orders(state) {
+            needs.deliveries(state, order);
+        }
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+        let mut count = 0_u64;
+        for order in self.orders(state) {
+            let rows: Vec<_> = state.deliveries.of_order(order).cloned().collect();
+            let mut due_at = context.now;
+            for row in rows {
+                if row.status == DeliveryStatus::Parked {
+                    let released = usize::from(due_at < Timestamp::MAX);
+                    state.deliveries.count_released(released);
+                    let (status, error) = (DeliveryStatus::Waiting, None);
+                    let waiting = DeliveryRow { status, attempts: 0, due_at, error, ..row };
+                    state.deliveries.keep(waiting);
+                    count = count.saturating_add(1);
+                }
+                due_at = Timestamp::MAX;
+            }
+        }
+        Ok(Answer::Count(count))
+    }
+
+    fn weight(&self) -> usize {
+        self.events.as_ref().map_or(MAX_CLAIM, Vec::len).saturating_add(16)
+    }
+}

@@ -1,0 +1,71 @@
+//! Deliveries of events: what relays ask for, and what they have changed.
+
+use super::read::{many, one, rows_wanted};
+use super::rows::{self, DELIVERY, EVENT};
+use crate::StoreError;
+use crate::state::{Deliveries, Needs, Wanted};
+use crate::store::DeliveryFilter;
+use crate::store::deliveries::{NEXT_EVENT, deliveries_from, due, no_store};
+use rusqlite::{Connection, params};
+
+pub(super) fn load(
+    db: &Connection,
+    needs: &Needs,
+    deliveries: &mut Deliveries,
+) -> Result<(), StoreError> {
+    for order in &needs.deliveries {
+        let sql = format!("SELECT {DELIVERY} FROM deliveries WHERE order_id = ?1");
+        deliveries.order_loaded(*order, many(db, &sql, [order], rows::delivery)?);
+    }
+    if let Some(limit) = needs.parked {
+        let sql = deliveries_from(DeliveryFilter::Parked, "?1", "?2");
+        let rows = many(db, &sql, params![0, rows_wanted(limit)], rows::delivery)?;
+        deliveries.parked_loaded(rows);
+    }
+    if let Some(Wanted { now, limit }) = needs.wanted {
+        let sql = due("?1", "?2");
+        deliveries.due_loaded(many(db, &sql, params![now, rows_wanted(limit)], rows::delivery)?);
+        let sql = format!(
+            "SELECT {EVENT} FROM events WHERE id >= (SELECT next_event FROM store WHERE id = 1)
+             ORDER BY id LIMIT ?1"
+        );
+        deliveries.fresh_loaded(many(db, &sql, [rows_wanted(limit)], rows::event)?);
+    }
+    if needs.next_event || needs.wanted.is_some() {
+        let next = one(db, NEXT_EVENT, [], |row| row.get(0))?;
+        deliveries.next_loaded(next.ok_or_else(no_store)?);
+    }
+    Ok(())
+}
+
+pub(super) fn apply(db: &Connection, deliveries: &Deliveries) -> Result<(), StoreError> {
+    if !deliveries.has_changed() {
+        return Ok(());
+    }
+    if let Some(first) = deliveries.replayed() {
+        db.prepare_cached("DELETE FROM deliveries WHERE event_id >= ?1")?.execute([first])?;
+    }
+    if let Some(next) = deliveries.moved() {
+        db.prepare_cached("UPDATE store SET next_event = ?1 WHERE id = 1")?.execute([next])?;
+    }
+    let mut delete = db.prepare_cached("DELETE FROM deliveries WHERE event_id = ?1")?;
+    for event in deliveries.removed() {
+        delete.execute([event])?;
+    }
+    let mut keep = db.prepare_cached(
+        "INSERT OR REPLACE INTO deliveries (event_id, order_id, status, attempts, due_at, token, error)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for row in deliveries.kept() {
+        keep.execute(params![
+            row.event_id,
+            row.order_id,
+            row.status,
+            row.attempts,
+            row.due_at,
+            row.token,
+            row.error
+        ])?;
+    }
+    Ok(())
+}

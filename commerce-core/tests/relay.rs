@@ -1,0 +1,427 @@
+//! Relays with destinations that work, fail, hang and vanish: every paid order arrives at least once, each
+//! order's events in their order, and orders wait for none of it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
+
+mod common;
+
+use commerce_core::limits::DELIVERY_LEASE;
+use commerce_core::{
+    Delivery, Destination, Event, EventKind, OrderId, PageRequest, PlaceOrder, RelayError,
+    RelayEvents, RelayStop, Relayed, Shop,
+};
+use common::{NOW, On, World, key};
+use rstest::rstest;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+/// What a place does with events.
+type Answer = dyn Fn(&[Event]) -> Delivery + Send + Sync;
+
+/// A place in memory that keeps what has arrived.
+struct Place {
+    batch: usize,
+    at_once: usize,
+    answer: Box<Answer>,
+    asked: Mutex<Vec<Vec<i64>>>,
+    arrived: Mutex<Vec<Event>>,
+    changed: Condvar,
+}
+
+impl Place {
+    fn new(answer: impl Fn(&[Event]) -> Delivery + Send + Sync + 'static) -> Self {
+        Self {
+            batch: 1,
+            at_once: 4,
+            answer: Box::new(answer),
+            asked: Mutex::default(),
+            arrived: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn good() -> Self {
+        Self::new(|_| Delivery::Done)
+    }
+
+    /// Waits until so many events have arrived, however often each.
+    fn wait_for(&self, count: usize) {
+        self.wait_until(&self.arrived, |arrived| arrived.len() >= count);
+    }
+
+    fn wait_until<T>(&self, mutex: &Mutex<T>, done: impl Fn(&T) -> bool) {
+        let waiting = mutex.lock().unwrap();
+        let patience = Duration::from_secs(30);
+        let (_guard, waited) =
+            self.changed.wait_timeout_while(waiting, patience, |value| !done(value)).unwrap();
+        assert!(!waited.timed_out(), "it did not come");
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        self.arrived.lock().unwrap().iter().map(|event| event.id.get()).collect()
+    }
+
+    fn asked(&self) -> Vec<Vec<i64>> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Destination for Place {
+    fn batch(&self) -> usize {
+        self.batch
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
+    }
+
+    fn deliver(&self, events: &[Event]) -> Delivery {
+        let ids = events.iter().map(|event| event.id.get()).collect();
+        self.asked.lock().unwrap().push(ids);
+        self.changed.notify_all();
+        let answer = (self.answer)(events);
+        if answer == Delivery::Done {
+            self.arrived.lock().unwrap().extend_from_slice(events);
+        }
+        self.changed.notify_all();
+        answer
+    }
+}
+
+fn failed() -> Delivery {
+    Delivery::Failed { error: "503".to_owned(), retry_after: None }
+}
+
+fn rejected() -> Delivery {
+    Delivery::Rejected { error: "400".to_owned() }
+}
+
+fn names(events: &[Event], id: i64) -> bool {
+    events.iter().any(|event| event.id.get() == id)
+}
+
+fn world(on: On) -> World {
+    let world = World::new(on);
+    world.customer(100_000_000);
+    world.product(10, 1_000_000);
+    world
+}
+
+/// Places so many orders, whose events come next.
+fn pay(shop: &Shop, orders: i64, name: &str) {
+    for number in 0..orders {
+        let order = PlaceOrder::new(1.into(), [(1.into(), 1)]);
+        shop.place_order(order, &key(&format!("{name}-{number}"))).unwrap();
+    }
+}
+
+fn once(world: &World, place: &Place) -> Result<Relayed, RelayError> {
+    world.shop.relay(place).once(&RelayStop::default())
+}
+
+/// Runs a relay while something is done.
+fn while_relaying<T>(world: &World, place: &Place, work: impl FnOnce() -> T) -> (T, Relayed) {
+    let stop = RelayStop::default();
+    std::thread::scope(|scope| {
+        let relay = scope.spawn(|| world.shop.relay(place).run(&stop).unwrap());
+        let done = work();
+        stop.ask();
+        (done, relay.join().unwrap())
+    })
+}
+
+#[rstest]
+fn every_event_arrives_once_while_all_goes_well(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+    #[values(1, 20)] batch: usize,
+) {
+    let world = world(on);
+    let place = Place { batch, ..Place::good() };
+    let ((), relayed) = while_relaying(&world, &place, || {
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c", "d"] {
+                let shop = &world.shop;
+                scope.spawn(move || pay(shop, 50, name));
+            }
+        });
+        for order in 1..=20 {
+            world.shop.cancel_order(OrderId::new(order), &key(&format!("cancel-{order}"))).unwrap();
+        }
+        place.wait_for(220);
+    });
+    assert_eq!(relayed, Relayed { delivered: 220, failed: 0, parked: 0 });
+    assert_eq!(world.shop.relayed(), relayed);
+    let arrived: BTreeSet<i64> = place.ids().into_iter().collect();
+    assert_eq!(arrived, (1..=220).collect());
+    in_order(&place);
+    assert_eq!(world.shop.outbox().unwrap().waiting, 0);
+    world.assert_clean();
+}
+
+/// Of each order, the payment arrives before the cancellation.
+fn in_order(place: &Place) {
+    let mut paid = BTreeSet::new();
+    for event in &*place.arrived.lock().unwrap() {
+        match event.kind {
+            EventKind::OrderPaid => drop(paid.insert(event.order_id)),
+            EventKind::OrderCancelled => assert!(paid.contains(&event.order_id), "{event:?}"),
+        }
+    }
+}
+
+/// Woken and not polled: the median is far below the time between two looks.
+#[test]
+fn a_commit_is_followed_by_its_delivery_at_once() {
+    let world = world(On::Sqlite);
+    let place = Place { at_once: 8, ..Place::good() };
+    let mut took: Vec<Duration> = Vec::new();
+    while_relaying(&world, &place, || {
+        for number in 1..=20 {
+            pay(&world.shop, 1, &format!("order-{number}"));
+            let paid = Instant::now();
+            place.wait_for(number);
+            took.push(paid.elapsed());
+        }
+    });
+    took.sort_unstable();
+    assert!(took[10] < Duration::from_millis(125), "{took:?}");
+}
+
+/// Two shops on one file are to each other what two processes are.
+#[test]
+fn what_another_process_has_written_is_found() {
+    let world = world(On::Sqlite);
+    let file = world.folder.path().join("shop.db");
+    let other = Shop::builder()
+        .clock(std::sync::Arc::clone(&world.clock))
+        .open(commerce_core::SqliteStore::open(&file).unwrap());
+    let place = Place::good();
+    while_relaying(&world, &place, || {
+        pay(&other, 3, "order");
+        place.wait_for(3);
+    });
+    assert_eq!(place.ids().into_iter().collect::<BTreeSet<_>>(), (1..=3).collect());
+}
+
+#[rstest]
+fn several_relays_share_the_work_and_send_nothing_twice(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = world(on);
+    pay(&world.shop, 300, "order");
+    let place = Place { batch: 7, ..Place::good() };
+    let relayed: Vec<Relayed> = std::thread::scope(|scope| {
+        let relays: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| once(&world, &place).unwrap())).collect();
+        relays.into_iter().map(|relay| relay.join().unwrap()).collect()
+    });
+    assert_eq!(relayed.iter().map(|relayed| relayed.delivered).sum::<u64>(), 300);
+    let mut ids = place.ids();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=300).collect::<Vec<_>>());
+}
+
+#[rstest]
+fn one_poisoned_event_holds_up_no_other(
+    #[values(failed(), rejected())] answer: Delivery,
+    #[values(1, 10)] batch: usize,
+) {
+    let world = world(On::Memory);
+    pay(&world.shop, 30, "order");
+    let bad = answer.clone();
+    let place = Place {
+        batch,
+        ..Place::new(move |events| if names(events, 5) { bad.clone() } else { Delivery::Done })
+    };
+    // What shared a request that failed is tried again by itself.
+    for _ in 0..2 {
+        once(&world, &place).unwrap();
+        world.clock.set(world.shop.now().plus_seconds(5));
+    }
+    let arrived: BTreeSet<i64> = place.ids().into_iter().collect();
+    assert_eq!(arrived, (1..=30).filter(|id| *id != 5).collect());
+    let parked = u64::from(matches!(answer, Delivery::Rejected { .. }));
+    let outbox = world.shop.outbox().unwrap();
+    assert_eq!((outbox.waiting, outbox.parked), (1 - parked, parked));
+    world.assert_clean();
+}
+
+#[rstest]
+fn a_destination_that_is_down_costs_few_tries_and_all_arrives_once_it_is_back(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+    #[values(failed(), rejected())] answer: Delivery,
+) {
+    let world = world(on);
+    pay(&world.shop, 100, "order");
+    let down = Place { batch: 10, ..Place::new(move |_| answer.clone()) };
+    let relayed = once(&world, &down).unwrap();
+    assert_eq!(relayed.delivered, 0);
+    assert!(relayed.failed <= 4 * 10 + 4, "{relayed:?}");
+    assert!(relayed.parked <= 8, "{relayed:?}");
+    world.assert_clean();
+
+    let up = Place { batch: 10, ..Place::good() };
+    world.shop.retry_events(None).unwrap();
+    world.clock.set(NOW.plus_seconds(5));
+    assert_eq!(once(&world, &up).unwrap().delivered, 100);
+    assert_eq!(world.shop.outbox().unwrap().waiting, 0);
+    world.assert_clean();
+}
+
+/// It goes on by itself, with no need to be told.
+#[test]
+fn a_destination_that_comes_back_is_found() {
+    let world = world(On::Memory);
+    let failures = Mutex::new(3_i32);
+    let place = Place::new(move |_| {
+        let mut left = failures.lock().unwrap();
+        *left -= 1;
+        if *left >= 0 { failed() } else { Delivery::Done }
+    });
+    let ((), relayed) = while_relaying(&world, &place, || {
+        pay(&world.shop, 20, "order");
+        place.wait_for(17);
+        world.clock.set(NOW.plus_seconds(5));
+        place.wait_for(20);
+    });
+    assert_eq!(relayed, Relayed { delivered: 20, failed: 3, parked: 0 });
+}
+
+/// Who dies after sending and before writing down is stood in for once its lease is over: the same event,
+/// with the same number and content, comes again.
+#[rstest]
+fn what_was_sent_before_a_crash_is_sent_again(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = world(on);
+    pay(&world.shop, 3, "order");
+    let place = Place::good();
+    let dying = RelayEvents { token: 7, outcomes: vec![], want: 2, jitter: 0 };
+    for claimed in world.shop.call(dying).run().unwrap().events {
+        place.deliver(&[claimed.event]);
+    }
+    assert_eq!(once(&world, &place).unwrap().delivered, 1);
+    world.clock.set(NOW.plus_seconds(DELIVERY_LEASE));
+    assert_eq!(once(&world, &place).unwrap().delivered, 2);
+    let mut arrived: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
+    for event in &*place.arrived.lock().unwrap() {
+        arrived.entry(event.id.get()).or_default().push(event.clone());
+    }
+    assert_eq!(arrived.values().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    assert!(arrived.values().all(|same| same.iter().all(|event| *event == same[0])));
+}
+
+/// A place that answers nobody until it is told to.
+struct Hanging {
+    place: Place,
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Destination for Hanging {
+    fn batch(&self) -> usize {
+        1
+    }
+
+    fn at_once(&self) -> usize {
+        2
+    }
+
+    fn deliver(&self, events: &[Event]) -> Delivery {
+        let asked = self.place.deliver(events);
+        let open = self.open.lock().unwrap();
+        drop(self.opened.wait_while(open, |open| !*open).unwrap());
+        asked
+    }
+}
+
+#[rstest]
+fn orders_do_not_wait_for_a_destination_that_hangs(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = world(on);
+    let hanging = Hanging { place: Place::good(), open: Mutex::new(false), opened: Condvar::new() };
+    let stop = RelayStop::default();
+    std::thread::scope(|scope| {
+        let relay = scope.spawn(|| world.shop.relay(&hanging).run(&stop).unwrap());
+        pay(&world.shop, 2, "first");
+        hanging.place.wait_for(2);
+        pay(&world.shop, 50, "more");
+        assert_eq!(world.shop.outbox().unwrap().waiting, 52);
+        world.assert_clean();
+        stop.ask();
+        *hanging.open.lock().unwrap() = true;
+        hanging.opened.notify_all();
+        assert_eq!(relay.join().unwrap().delivered, 2, "what was under way is finished");
+    });
+    assert_eq!(world.shop.outbox().unwrap().waiting, 50);
+    assert_eq!(once(&world, &hanging.place).unwrap().delivered, 50);
+}
+
+#[rstest]
+#[case::alone(1)]
+#[case::in_a_batch(10)]
+fn who_wants_no_more_events_gets_none_and_loses_none(#[case] batch: usize) {
+    let world = world(On::Sqlite);
+    pay(&world.shop, 30, "order");
+    let gone = |events: &[Event]| {
+        let error = "410".to_owned();
+        if names(events, 15) { Delivery::Gone { error } } else { Delivery::Done }
+    };
+    let place = Place { batch, at_once: 1, ..Place::new(gone) };
+    let Err(RelayError::Gone { error, relayed }) =
+        world.shop.relay(&place).run(&RelayStop::default())
+    else {
+        panic!("it went on")
+    };
+    let before = if batch == 1 { 14 } else { 10 };
+    assert_eq!((error.as_str(), relayed.delivered), ("410", before));
+    assert_eq!(world.shop.outbox().unwrap().waiting, 30 - before);
+    assert_eq!(once(&world, &Place::good()).unwrap().delivered, 30 - before);
+    world.assert_clean();
+}
+
+#[test]
+fn a_destination_that_panics_has_failed() {
+    let world = world(On::Memory);
+    pay(&world.shop, 2, "order");
+    let place = Place::new(|events| {
+        assert!(!names(events, 1), "a defect, on purpose");
+        Delivery::Done
+    });
+    let troubles = Mutex::new(Vec::new());
+    let relay = world.shop.relay(&place);
+    let relay = relay.on_trouble(|trouble| troubles.lock().unwrap().push(trouble.to_owned()));
+    let relayed = relay.once(&RelayStop::default()).unwrap();
+    assert_eq!(relayed, Relayed { delivered: 1, failed: 1, parked: 0 });
+    drop(relay);
+    assert_eq!(
+        troubles.into_inner().unwrap(),
+        ["event 1 did not arrive: the destination panicked"]
+    );
+    let page = world.shop.tracked_events(&PageRequest::default()).unwrap();
+    let shown = serde_json::to_value(&page.items[0]).unwrap();
+    let expected = serde_json::json!({
+        "status": "waiting",
+        "attempts": 1,
+        "due_at": "2026-01-01T00:00:05Z",
+        "error": "the destination panicked",
+    });
+    assert_eq!(shown["delivery"], expected);
+}
+
+/// One that failed is tried by itself, so that those beside it are not held back with it again.
+#[test]
+fn what_has_failed_before_is_sent_by_itself() {
+    let world = world(On::Memory);
+    pay(&world.shop, 4, "order");
+    let down = Place { batch: 4, at_once: 1, ..Place::new(|_| failed()) };
+    once(&world, &down).unwrap();
+    assert_eq!(down.asked(), [[1, 2, 3, 4]], "and then nothing was due");
+    pay(&world.shop, 2, "more");
+    world.clock.set(NOW.plus_seconds(5));
+    let up = Place { batch: 9, at_once: 1, ..Place::good() };
+    once(&world, &up).unwrap();
+    assert_eq!(up.asked(), [vec![5, 6], vec![1], vec![2], vec![3], vec![4]]);
+}

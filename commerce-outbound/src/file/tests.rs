@@ -1,0 +1,131 @@
+//! That no line is lost, broken or written elsewhere, whatever happens to the file.
+
+use super::*;
+use crate::receiver::event;
+use rstest::rstest;
+use std::fs;
+
+fn form() -> Form {
+    Form { source: "/commerce".to_owned(), currency: None }
+}
+
+fn line(id: i64) -> Vec<u8> {
+    form().lines(&[event(id, 1)]).unwrap()
+}
+
+fn deliver(to: &FileDestination, ids: &[i64]) {
+    let events: Vec<Event> = ids.iter().map(|id| event(*id, 1)).collect();
+    assert_eq!(to.deliver(&events), Delivery::Done);
+}
+
+fn lines(path: &Path) -> Vec<u8> {
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn lines_are_appended_in_order_for_owner_and_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.ndjson");
+    let file = FileDestination::new(path.clone(), form());
+    deliver(&file, &[1, 2]);
+    deliver(&file, &[3]);
+    assert_eq!(lines(&path), [line(1), line(2), line(3)].concat());
+    assert_eq!(path.metadata().unwrap().mode() & 0o137, 0);
+}
+
+#[test]
+fn a_file_that_was_moved_or_removed_is_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("events"), folder.path().join("events.1"));
+    let file = FileDestination::new(path.clone(), form());
+    deliver(&file, &[1]);
+    fs::rename(&path, &moved).unwrap();
+    deliver(&file, &[2]);
+    assert_eq!((lines(&moved), lines(&path)), (line(1), line(2)));
+    fs::remove_file(&path).unwrap();
+    deliver(&file, &[3]);
+    assert_eq!(lines(&path), line(3));
+    fs::rename(&moved, &path).unwrap();
+    deliver(&file, &[4]);
+    assert_eq!(lines(&path), [line(1), line(4)].concat());
+}
+
+#[test]
+fn a_file_that_was_emptied_in_place_goes_on_from_its_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    let file = FileDestination::new(path.clone(), form());
+    deliver(&file, &[1]);
+    fs::write(&path, b"").unwrap();
+    deliver(&file, &[2]);
+    assert_eq!(lines(&path), line(2));
+}
+
+#[rstest]
+#[case::empty(Vec::new(), Vec::new())]
+#[case::whole(line(1), line(1))]
+#[case::half([line(1), line(2)[..40].to_vec()].concat(), line(1))]
+#[case::half_and_nothing_else(line(1)[..40].to_vec(), Vec::new())]
+#[case::one_byte([line(1), b"{".to_vec()].concat(), line(1))]
+#[case::all_but_the_end([line(1), line(2)[..line(2).len() - 1].to_vec()].concat(), line(1))]
+#[case::of_somebody_else(b"a note".to_vec(), b"a note\n".to_vec())]
+fn half_a_line_of_ours_is_cut_off_and_others_are_kept(
+    #[case] before: Vec<u8>,
+    #[case] kept: Vec<u8>,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    fs::write(&path, before).unwrap();
+    deliver(&FileDestination::new(path.clone(), form()), &[9]);
+    assert_eq!(lines(&path), [kept, line(9)].concat());
+}
+
+#[test]
+fn two_relays_may_share_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    thread::scope(|scope| {
+        for relay in 0..2 {
+            let path = &path;
+            scope.spawn(move || {
+                let file = FileDestination::new(path.clone(), form());
+                for id in 0..20 {
+                    deliver(&file, &[relay * 100 + id]);
+                }
+            });
+        }
+    });
+    let text = String::from_utf8(lines(&path)).unwrap();
+    let mut ids: Vec<i64> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|event| event["id"].as_str().unwrap().parse().unwrap())
+        .collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..20).chain(100..120).collect::<Vec<i64>>());
+}
+
+#[rstest]
+#[case("missing/events")]
+#[case("")]
+fn a_file_that_cannot_be_written_may_be_later(#[case] name: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = FileDestination::new(folder.path().join(name), form());
+    let delivery = file.deliver(&[event(1, 1)]);
+    assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+}
+
+#[test]
+fn a_file_that_somebody_keeps_locked_is_not_waited_for_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    let holder = File::create(&path).unwrap();
+    holder.lock().unwrap();
+    let mut file = FileDestination::new(path.clone(), form());
+    file.patience = Duration::from_millis(20);
+    let delivery = file.deliver(&[event(1, 1)]);
+    assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+    drop(holder);
+    deliver(&file, &[1]);
+    assert_eq!(lines(&path), line(1));
+}

@@ -1,0 +1,276 @@
+//! Stripe as a gateway: a `PaymentIntent` a charge, confirmed at once, while the payer is away.
+//!
+//! What must not happen is that money is taken twice, or taken and forgotten. Stripe answers a repeated
+//! `Idempotency-Key` as it did the first time, for at least 24 hours; so a charge is asked for again and
+//! again under one key while it is younger than that, and only looked up when it is older. Only an answer
+//! that Stripe alone can give, and that says that no money was taken, declines a charge. Everything else
+//! leaves it open, to be asked again.
+
+mod amount;
+mod intent;
+mod notice;
+
+use crate::OutboundError;
+use crate::http::{self, Answer, Client, Limits, plain};
+use crate::signature::Secret;
+use commerce_core::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway, Timestamp};
+use form_urlencoded::Serializer;
+use intent::{Intent, Problem};
+use serde::Deserialize;
+use std::fmt;
+use std::time::{Duration, Instant};
+use ureq::http::{Request, header};
+
+/// The version of Stripe's API that this speaks, whatever the account's own is.
+const VERSION: &str = "2024-06-20";
+
+/// When a charge is too old to be asked for anew, in seconds: an hour before Stripe may forget its key,
+/// for clocks that differ and requests that are late.
+const KEY_MEMORY: i64 = 23 * 60 * 60;
+
+/// When a charge that Stripe does not know cannot be on its way any more either.
+const NEVER_ARRIVED: i64 = 24 * 60 * 60;
+
+/// How much earlier than the charge Stripe's clock may say its intent was made.
+const CLOCK_SKEW: i64 = 10 * 60;
+
+/// How long looking up goes on through pages of a hundred: some ten thousand payments a day.
+const LOOK_UP: Duration = Duration::from_secs(14);
+
+/// Stripe asks the card's bank and waits for it, for a few seconds. Two such waits, which is the most
+/// there are in a row, stay below 30 s.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(5),
+    whole: Duration::from_secs(14),
+    write: Duration::from_secs(2),
+    body: Duration::from_secs(10),
+    body_bytes: 4 * 1024 * 1024, // a page of a hundred intents with all they may hold
+    connections: 8,
+};
+
+const _: () = assert!(LIMITS.whole.as_secs() < 15 && LOOK_UP.as_secs() < 15);
+
+/// How Stripe is reached.
+#[derive(Clone)]
+pub struct StripeOptions {
+    /// Where Stripe is, when it is not at `https://api.stripe.com`. A place that is named may be private.
+    pub url: Option<String>,
+    /// The secret key, `sk_...` or `rk_...`.
+    pub key: String,
+    /// The secret that notices are signed with, `whsec_...`. Without it no notice is believed.
+    pub webhook_secret: Option<String>,
+}
+
+impl fmt::Debug for StripeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StripeOptions").finish_non_exhaustive()
+    }
+}
+
+/// Stripe. The payment method of a charge is the id of a card's `PaymentMethod`, `pm_...`.
+pub struct Stripe {
+    client: Client,
+    /// Without a slash at its end.
+    url: String,
+    key: String,
+    webhook_secret: Option<Secret>,
+}
+
+impl fmt::Debug for Stripe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stripe").finish_non_exhaustive()
+    }
+}
+
+impl Stripe {
+    /// Stripe, as those options reach it. Nobody is connected to yet.
+    ///
+    /// # Errors
+    ///
+    /// [`OutboundError`] when the URL, the key or the secret cannot be used.
+    pub fn new(options: StripeOptions) -> Result<Self, OutboundError> {
+        Self::within(options, LIMITS)
+    }
+
+    pub(crate) fn within(options: StripeOptions, limits: Limits) -> Result<Self, OutboundError> {
+        let named = options.url.is_some();
+        let url = options.url.unwrap_or_else(|| "https://api.stripe.com".to_owned());
+        let uri = http::address(&url)?;
+        if uri.query().is_some() {
+            return Err(OutboundError::Url("Stripe's has no query"));
+        }
+        let key = options.key.trim();
+        if !key.starts_with("sk_") && !key.starts_with("rk_") {
+            return Err(OutboundError::GatewayKey("secret keys begin with sk_ or rk_"));
+        }
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(OutboundError::GatewayKey("it holds what no key holds"));
+        }
+        let secret = options.webhook_secret.as_deref();
+        Ok(Self {
+            client: Client::new(&uri, named, limits)?,
+            url: url.trim_end_matches('/').to_owned(),
+            key: key.to_owned(),
+            webhook_secret: secret.map(Secret::stripe).transpose()?,
+        })
+    }
+
+    /// Asks for the money, under the charge's own key.
+    fn create(&self, request: &CollectRequest, amount: i64) -> Result<Answer, String> {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("amount", &amount.to_string())
+            .append_pair("currency", &request.currency.code().to_ascii_lowercase())
+            .append_pair("payment_method", request.payment_method.as_deref().unwrap_or_default())
+            // Cards say at once what became of it; an account may have switched on what does not.
+            .append_pair("payment_method_types[]", "card")
+            .append_pair("confirm", "true")
+            .append_pair("off_session", "true")
+            .append_pair("metadata[charge]", &request.reference)
+            .append_pair("metadata[charge_id]", &request.charge_id.to_string())
+            .append_pair("metadata[customer_id]", &request.customer_id.to_string());
+        let form = form.finish();
+        let builder = Request::post(format!("{}/v1/payment_intents", self.url))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("idempotency-key", &request.reference);
+        self.send(builder, form.as_bytes())
+    }
+
+    fn get(&self, path: &str) -> Result<Answer, String> {
+        self.send(Request::get(format!("{}/v1/payment_intents{path}", self.url)), &[])
+    }
+
+    fn send(&self, request: ureq::http::request::Builder, body: &[u8]) -> Result<Answer, String> {
+        let request = request
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
+            .header("stripe-version", VERSION)
+            .body(body);
+        self.client.send(request.map_err(|error| error.to_string())?)
+    }
+
+    /// What an answer to [`Stripe::create`] means.
+    fn judge(&self, answer: &Answer, request: &CollectRequest, amount: i64) -> Collected {
+        if answer.status == 200 {
+            return match serde_json::from_slice::<Intent>(&answer.body) {
+                // A repeated key is answered as it was the first time, so what was under way then has to
+                // be asked for by its name.
+                Ok(intent) if intent.is_under_way() => self.ask(&intent.id, request, amount),
+                Ok(intent) => intent.judge(request, amount),
+                Err(_) => Collected::Unknown { why: "an answer that is no intent".to_owned() },
+            };
+        }
+        let problem = Problem::read(&answer.body);
+        match (answer.status, problem) {
+            (402, Some(problem)) => Collected::Declined { reason: problem.for_payer() },
+            (400 | 404, Some(problem)) if problem.is_invalid_request() => {
+                Collected::Declined { reason: problem.for_operator() }
+            }
+            (status, _) => unknown(status, &answer.body),
+        }
+    }
+
+    /// Asks for an intent by its id.
+    fn ask(&self, id: &str, request: &CollectRequest, amount: i64) -> Collected {
+        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Collected::Unknown { why: "an intent without an id".to_owned() };
+        }
+        match self.get(&format!("/{id}")) {
+            Ok(answer) => match serde_json::from_slice::<Intent>(&answer.body) {
+                Ok(intent) if answer.status == 200 => intent.judge(request, amount),
+                _ => unknown(answer.status, &answer.body),
+            },
+            Err(why) => Collected::Unknown { why },
+        }
+    }
+
+    /// Looks for the intent of a charge among all that were made since.
+    fn look_up(&self, request: &CollectRequest, amount: i64) -> Collected {
+        let started = Instant::now();
+        let from = request.created_at.plus_seconds(-CLOCK_SKEW).unix();
+        let to = request.created_at.plus_seconds(NEVER_ARRIVED).plus_seconds(CLOCK_SKEW).unix();
+        let first = format!("?limit=100&created[gte]={from}&created[lte]={to}");
+        let mut page = first.clone();
+        while started.elapsed() < LOOK_UP {
+            let answer = match self.get(&page) {
+                Ok(answer) if answer.status == 200 => answer,
+                Ok(answer) => return unknown(answer.status, &answer.body),
+                Err(why) => return Collected::Unknown { why },
+            };
+            let Ok(Intents { data, has_more }) = serde_json::from_slice(&answer.body) else {
+                return Collected::Unknown { why: "a list that is none".to_owned() };
+            };
+            if let Some(intent) = data.iter().find(|intent| intent.is_of(&request.reference)) {
+                return intent.judge(request, amount);
+            }
+            match data.last() {
+                Some(last) if has_more => page = format!("{first}&starting_after={}", last.id),
+                _ => return absent(request),
+            }
+        }
+        Collected::Unknown { why: "too many payments to look through".to_owned() }
+    }
+}
+
+impl PaymentGateway for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    fn collect(&self, request: &CollectRequest) -> Collected {
+        let amount = match amount::to_stripe(request.amount, request.currency) {
+            Ok(amount) => amount,
+            Err(reason) => return Collected::Declined { reason: reason.to_owned() },
+        };
+        if request.payment_method.as_deref().is_none_or(str::is_empty) {
+            return Collected::Declined { reason: "no payment method was named".to_owned() };
+        }
+        if age(request) >= KEY_MEMORY {
+            return self.look_up(request, amount);
+        }
+        match self.create(request, amount) {
+            Ok(answer) => self.judge(&answer, request, amount),
+            Err(why) => Collected::Unknown { why },
+        }
+    }
+
+    fn notice(
+        &self,
+        signature: Option<&str>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Notice>, BadNotice> {
+        let bad = |why: &str| BadNotice(why.to_owned());
+        let secret = self.webhook_secret.as_ref();
+        let secret = secret.ok_or_else(|| bad("there is no secret to check it with"))?;
+        let signature = signature.ok_or_else(|| bad("it is not signed"))?;
+        secret.check_stripe(signature, body, now).map_err(bad)?;
+        notice::read(body)
+    }
+}
+
+/// A page of intents, the newest first.
+#[derive(Deserialize)]
+struct Intents {
+    data: Vec<Intent>,
+    has_more: bool,
+}
+
+/// How old the charge is, in seconds.
+fn age(request: &CollectRequest) -> i64 {
+    request.now.unix().saturating_sub(request.created_at.unix())
+}
+
+/// What it means that Stripe has no intent for an old charge.
+fn absent(request: &CollectRequest) -> Collected {
+    if age(request) < NEVER_ARRIVED {
+        return Collected::Unknown { why: "Stripe has not heard of it yet".to_owned() };
+    }
+    Collected::Declined { reason: "the payment never reached the bank".to_owned() }
+}
+
+fn unknown(status: u16, body: &[u8]) -> Collected {
+    let said = Problem::read(body).map_or_else(|| plain(body), |problem| problem.for_operator());
+    Collected::Unknown { why: plain(format!("status {status}: {said}").as_bytes()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! What Stripe is asked, what each answer comes to, and whose notices are believed.
+
+use super::*;
+use crate::receiver::{Behaviour, Received, Receiver, answer};
+use commerce_core::{Currency, Money};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+/// Waits that a test can sit through, where nothing else ends it.
+const SHORT: Limits =
+    Limits { whole: Duration::from_millis(1_500), body: Duration::from_millis(300), ..LIMITS };
+
+const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+const SECRET: &str = "whsec_0123456789abcdef";
+const OPENED: i64 = 1_800_000_000;
+const HOUR: i64 = 60 * 60;
+
+fn stripe(receiver: &Receiver) -> Stripe {
+    within(LIMITS, receiver)
+}
+
+fn within(limits: Limits, receiver: &Receiver) -> Stripe {
+    let url = Some(format!("http://{}/", receiver.address));
+    let options =
+        StripeOptions { url, key: KEY.to_owned(), webhook_secret: Some(SECRET.to_owned()) };
+    Stripe::within(options, limits).unwrap()
+}
+
+/// 1,000 won, asked for that many seconds after the charge was opened.
+fn request(age: i64) -> CollectRequest {
+    CollectRequest {
+        reference: "shop-1/charge-5".to_owned(),
+        charge_id: 5.into(),
+        customer_id: 7.into(),
+        amount: Money::from_minor(1_000),
+        currency: Currency::KRW,
+        payment_method: Some("pm_card_visa".to_owned()),
+        created_at: Timestamp::from_unix(OPENED),
+        now: Timestamp::from_unix(OPENED + age),
+    }
+}
+
+fn intent(status: &str) -> Value {
+    json!({
+        "id": "pi_1", "object": "payment_intent", "status": status, "amount": 1000,
+        "amount_received": if status == "succeeded" { 1000 } else { 0 }, "currency": "krw",
+        "metadata": {"charge": "shop-1/charge-5"}, "last_payment_error": null,
+    })
+}
+
+/// The same with some fields otherwise.
+fn but(mut value: Value, fields: Value) -> Value {
+    for (name, field) in fields.as_object().unwrap() {
+        value[name] = field.clone();
+    }
+    value
+}
+
+fn error(kind: &str, message: &str) -> Value {
+    json!({"error": {"type": kind, "message": message}})
+}
+
+fn says(status: u16, body: &Value) -> Behaviour {
+    Behaviour::Says(answer(&format!("{status} Whatever"), "", &body.to_string()))
+}
+
+fn declined(reason: &str) -> Collected {
+    Collected::Declined { reason: reason.to_owned() }
+}
+
+/// Where nothing is expected, nobody may claim to know.
+fn assert_agrees(collected: &Collected, expected: Option<Collected>) {
+    match expected {
+        Some(expected) => assert_eq!(*collected, expected),
+        None => assert!(matches!(collected, Collected::Unknown { .. }), "{collected:?}"),
+    }
+}
+
+#[rstest]
+#[case::paid(200, intent("succeeded"), Some(Collected::Paid))]
+#[case::paid_less(200, but(intent("succeeded"), json!({"amount_received": 999})), None)]
+#[case::another_amount(200, but(intent("succeeded"), json!({"amount": 100_000})), None)]
+#[case::another_currency(200, but(intent("succeeded"), json!({"currency": "usd"})), None)]
+#[case::held_back(200, intent("requires_capture"), None)]
+#[case::a_status_to_come(200, intent("requires_something_new"), None)]
+#[case::asks_the_payer(
+    200,
+    intent("requires_action"),
+    Some(declined("the bank asks for the payer to confirm"))
+)]
+#[case::canceled(200, intent("canceled"), Some(declined("the payment was not approved")))]
+#[case::failed(
+    200,
+    but(intent("requires_payment_method"), json!({"last_payment_error": {"message": "Too little."}})),
+    Some(declined("Too little."))
+)]
+#[case::declined(
+    402,
+    error("card_error", "Your card was declined."),
+    Some(declined("Your card was declined."))
+)]
+#[case::declined_without_words(
+    402,
+    error("card_error", ""),
+    Some(declined("the payment was declined"))
+)]
+#[case::no_such_method(
+    404,
+    error("invalid_request_error", "No such PaymentMethod"),
+    Some(declined("invalid_request_error: No such PaymentMethod"))
+)]
+#[case::too_little(
+    400,
+    error("invalid_request_error", "Amount must be at least 50"),
+    Some(declined("invalid_request_error: Amount must be at least 50"))
+)]
+#[case::not_stripe(404, json!("<html>nothing here</html>"), None)]
+#[case::a_wall(402, json!("pay for the proxy"), None)]
+#[case::key_used_otherwise(400, error("idempotency_error", "Keys must match"), None)]
+#[case::our_key_is_wrong(401, error("invalid_request_error", "Invalid API Key"), None)]
+#[case::forbidden(403, error("invalid_request_error", "No permission"), None)]
+#[case::under_way(409, error("invalid_request_error", "in use"), None)]
+#[case::too_fast(429, error("invalid_request_error", "slow down"), None)]
+#[case::broken(500, error("api_error", "sorry"), None)]
+#[case::overloaded(503, json!(null), None)]
+#[case::moved(301, json!(null), None)]
+#[case::ok_of_somebody_else(200, json!({"ok": true}), None)]
+fn only_what_stripe_knows_is_known(
+    #[case] status: u16,
+    #[case] body: Value,
+    #[case] expected: Option<Collected>,
+) {
+    let receiver = Receiver::new(says(status, &body));
+    let collected = stripe(&receiver).collect(&request(0));
+    assert_agrees(&collected, expected);
+    assert!(!format!("{collected:?}").contains(KEY));
+}
+
+#[rstest]
+#[case(Behaviour::Hangs)]
+#[case(Behaviour::SaysAndCloses(Vec::new()))]
+#[case(Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"id\"".to_vec()))]
+#[case(Behaviour::Drips(b"HTTP/1.1 200 OK\r\ncontent-length: 90000\r\n\r\n{".to_vec()))]
+fn an_answer_that_never_came_leaves_it_open(#[case] behaviour: Behaviour) {
+    let receiver = Receiver::new(behaviour);
+    let collected = within(SHORT, &receiver).collect(&request(0));
+    assert!(matches!(collected, Collected::Unknown { .. }), "{collected:?}");
+}
+
+#[test]
+fn it_is_asked_for_all_it_needs_under_the_charges_key() {
+    let receiver = Receiver::new(says(200, &intent("succeeded")));
+    assert_eq!(stripe(&receiver).collect(&request(0)), Collected::Paid);
+    let asked = receiver.received.recv().unwrap();
+    assert_eq!(asked.head[0], "POST /v1/payment_intents HTTP/1.1");
+    assert_eq!(asked.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+    assert_eq!(asked.header("idempotency-key"), Some("shop-1/charge-5"));
+    assert_eq!(asked.header("stripe-version"), Some(VERSION));
+    assert_eq!(asked.header("content-type"), Some("application/x-www-form-urlencoded"));
+    let form: Vec<(String, String)> = form_urlencoded::parse(&asked.body).into_owned().collect();
+    let expected = [
+        ("amount", "1000"),
+        ("currency", "krw"),
+        ("payment_method", "pm_card_visa"),
+        ("payment_method_types[]", "card"),
+        ("confirm", "true"),
+        ("off_session", "true"),
+        ("metadata[charge]", "shop-1/charge-5"),
+        ("metadata[charge_id]", "5"),
+        ("metadata[customer_id]", "7"),
+    ];
+    assert_eq!(form, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[rstest]
+#[case::no_method(CollectRequest { payment_method: None, ..request(0) })]
+#[case::empty_method(CollectRequest { payment_method: Some(String::new()), ..request(0) })]
+#[case::no_money(CollectRequest { amount: Money::ZERO, ..request(0) })]
+#[case::no_such_part(CollectRequest {
+    amount: Money::from_minor(1_005),
+    currency: Currency::from_code("KWD").unwrap(),
+    ..request(0)
+})]
+fn what_cannot_be_asked_for_is_declined_without_asking(#[case] request: CollectRequest) {
+    let receiver = Receiver::new(says(200, &intent("succeeded")));
+    let collected = stripe(&receiver).collect(&request);
+    assert!(matches!(collected, Collected::Declined { .. }), "{collected:?}");
+    assert_eq!(receiver.received.try_iter().count(), 0);
+}
+
+/// A repeated key is told for ever that the bank has not answered yet.
+#[rstest]
+#[case("succeeded", Some(Collected::Paid))]
+#[case("canceled", Some(declined("the payment was not approved")))]
+#[case("processing", None)]
+fn what_was_under_way_is_asked_for_by_its_id(
+    #[case] later: &str,
+    #[case] expected: Option<Collected>,
+) {
+    let later = says(200, &intent(later));
+    let receiver = Receiver::with(move |asked: &Received| match asked.head[0].as_str() {
+        "GET /v1/payment_intents/pi_1 HTTP/1.1" => later.clone(),
+        _ => says(200, &intent("processing")),
+    });
+    let collected = stripe(&receiver).collect(&request(60));
+    assert_agrees(&collected, expected);
+}
+
+fn page(intents: &[Value], has_more: bool) -> Behaviour {
+    says(200, &json!({"object": "list", "data": intents, "has_more": has_more}))
+}
+
+fn other(id: &str) -> Value {
+    but(intent("succeeded"), json!({"id": id, "metadata": {"charge": "shop-1/charge-4"}}))
+}
+
+/// Two pages of intents: the first full of others, the second as given.
+#[rstest]
+#[case::paid(23 * HOUR, page(&[other("pi_3"), intent("succeeded")], false), Some(Collected::Paid))]
+#[case::declined(
+    30 * HOUR,
+    page(&[intent("requires_payment_method")], false),
+    Some(declined("the payment was not approved"))
+)]
+#[case::absent_but_maybe_on_its_way(23 * HOUR, page(&[other("pi_3")], false), None)]
+#[case::absent(24 * HOUR, page(&[], false), Some(declined("the payment never reached the bank")))]
+#[case::no_answer(24 * HOUR, says(500, &json!(null)), None)]
+#[case::no_list(24 * HOUR, says(200, &json!({})), None)]
+fn an_old_charge_is_looked_up_and_never_asked_for_again(
+    #[case] age: i64,
+    #[case] second: Behaviour,
+    #[case] expected: Option<Collected>,
+) {
+    let receiver = Receiver::with(move |asked: &Received| {
+        if asked.head[0].contains("starting_after=pi_2") {
+            return second.clone();
+        }
+        page(&[other("pi_1"), other("pi_2")], true)
+    });
+    let collected = stripe(&receiver).collect(&request(age));
+    assert_agrees(&collected, expected);
+    let asked: Vec<String> =
+        receiver.received.try_iter().map(|asked| asked.head[0].clone()).collect();
+    assert!(asked.iter().all(|line| line.starts_with("GET ")), "{asked:?}");
+    assert!(asked[0].contains("created[gte]=1799999400&created[lte]=1800087000"), "{asked:?}");
+    assert_eq!(asked.len(), 2);
+}
+
+fn told(kind: &str, object: &Value) -> Vec<u8> {
+    json!({"id": "evt_1", "type": kind, "data": {"object": object}}).to_string().into_bytes()
+}
+
+fn notice(body: &[u8]) -> Result<Option<Notice>, BadNotice> {
+    let receiver = Receiver::new(Behaviour::Hangs);
+    let now = Timestamp::from_unix(OPENED);
+    let header = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, body);
+    stripe(&receiver).notice(Some(&header), body, now)
+}
+
+#[test]
+fn a_notice_of_money_says_how_much() {
+    let about = but(intent("succeeded"), json!({"currency": "isk", "amount_received": 100_000}));
+    let expected = Notice {
+        reference: "shop-1/charge-5".to_owned(),
+        amount: Money::from_minor(1_000),
+        collected: Collected::Paid,
+    };
+    assert_eq!(notice(&told("payment_intent.succeeded", &about)), Ok(Some(expected)));
+}
+
+#[test]
+fn a_notice_of_failure_says_why() {
+    let failure = json!({"last_payment_error": {"type": "card_error", "message": "Expired."}});
+    let about = but(intent("requires_payment_method"), failure);
+    let expected = Notice {
+        reference: "shop-1/charge-5".to_owned(),
+        amount: Money::ZERO,
+        collected: Collected::Declined { reason: "Expired.".to_owned() },
+    };
+    assert_eq!(notice(&told("payment_intent.payment_failed", &about)), Ok(Some(expected)));
+}
+
+#[rstest]
+#[case::of_something_else(told("charge.refunded", &json!({"id": "ch_1"})))]
+#[case::under_way(told("payment_intent.processing", &intent("processing")))]
+#[case::not_ours(told("payment_intent.succeeded", &but(intent("succeeded"), json!({"metadata": {}}))))]
+fn other_notices_do_not_matter(#[case] body: Vec<u8>) {
+    assert_eq!(notice(&body), Ok(None));
+}
+
+#[rstest]
+#[case::no_json(b"hello".to_vec())]
+#[case::no_event(b"{}".to_vec())]
+#[case::no_intent(told("payment_intent.succeeded", &json!({"id": 5})))]
+#[case::no_currency(told("payment_intent.succeeded", &but(intent("succeeded"), json!({"currency": "x"}))))]
+#[case::no_amount_of_it(told(
+    "payment_intent.succeeded",
+    &but(intent("succeeded"), json!({"currency": "isk", "amount_received": 5})),
+))]
+fn a_notice_that_makes_no_sense_is_refused(#[case] body: Vec<u8>) {
+    assert!(notice(&body).is_err());
+}
+
+#[test]
+fn a_notice_is_believed_only_when_it_is_proven() {
+    let receiver = Receiver::new(Behaviour::Hangs);
+    let body = told("payment_intent.succeeded", &intent("succeeded"));
+    let now = Timestamp::from_unix(OPENED);
+    let other = Secret::stripe("whsec_of_somebody_else").unwrap().sign_as_stripe(now, &body);
+    assert!(stripe(&receiver).notice(None, &body, now).is_err());
+    assert!(stripe(&receiver).notice(Some(&other), &body, now).is_err());
+    let options = StripeOptions { url: None, key: KEY.to_owned(), webhook_secret: None };
+    let right = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, &body);
+    let without_secret = Stripe::within(
+        StripeOptions { url: Some("http://127.0.0.1:9".to_owned()), ..options },
+        SHORT,
+    );
+    assert!(without_secret.unwrap().notice(Some(&right), &body, now).is_err());
+}
+
+#[rstest]
+#[case("pk_test_public", "http://127.0.0.1:9", None)]
+#[case("", "http://127.0.0.1:9", None)]
+#[case("sk_two words", "http://127.0.0.1:9", None)]
+#[case(KEY, "ftp://127.0.0.1", None)]
+#[case(KEY, "http://user:hunter2@127.0.0.1", None)]
+#[case(KEY, "http://127.0.0.1/?a=b", None)]
+#[case(KEY, "http://127.0.0.1:9", Some("short"))]
+fn what_cannot_work_is_refused_without_repeating_it(
+    #[case] key: &str,
+    #[case] url: &str,
+    #[case] secret: Option<&str>,
+) {
+    let options = StripeOptions {
+        url: Some(url.to_owned()),
+        key: key.to_owned(),
+        webhook_secret: secret.map(str::to_owned),
+    };
+    assert_eq!(format!("{options:?}"), "StripeOptions { .. }");
+    let error = format!("{:?}", Stripe::new(options).unwrap_err());
+    assert!(!error.contains("hunter2") && !error.contains("4eC39") && !error.contains("short\""));
+}

@@ -1,0 +1,125 @@
+//! An address on the web as a destination.
+
+use crate::OutboundError;
+use crate::cloud_event::Form;
+use crate::http::{Answer, Client, Limits, plain};
+use crate::signature::Secret;
+use commerce_core::limits::MAX_DELIVERY;
+use commerce_core::{Clock, Delivery, Destination, Event, SystemClock};
+use std::time::Duration;
+use ureq::http::{Request, Uri, header};
+
+/// How many requests are under way at once, so that a consumer 25 ms away keeps up with hundreds of
+/// orders a second, one event a request. Arrays need fewer, and each holds much.
+const SINGLES_AT_ONCE: usize = 16;
+const BATCHES_AT_ONCE: usize = 4;
+
+/// A consumer answers when it has put the event by, not when it has worked on it. The whole stays well
+/// below [`MAX_DELIVERY`]. Of the answer only the
+/// beginning is read, for the operator.
+pub(crate) const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(5),
+    whole: Duration::from_secs(15),
+    write: Duration::from_secs(2),
+    body: Duration::from_secs(2),
+    body_bytes: 4 * 1024,
+    connections: SINGLES_AT_ONCE,
+};
+
+const _: () = assert!(
+    LIMITS.whole.as_secs().saturating_add(LIMITS.write.as_secs().saturating_mul(3))
+        < MAX_DELIVERY.as_secs()
+);
+
+/// Someone who is sent events by POST.
+#[derive(Debug)]
+pub(crate) struct WebhookDestination {
+    client: Client,
+    uri: Uri,
+    form: Form,
+    secret: Option<Secret>,
+    batch: usize,
+}
+
+impl WebhookDestination {
+    pub(crate) fn new(
+        uri: Uri,
+        form: Form,
+        secret: Option<Secret>,
+        batch: usize,
+        allow_private: bool,
+        limits: Limits,
+    ) -> Result<Self, OutboundError> {
+        let client = Client::new(&uri, allow_private, limits)?;
+        Ok(Self { client, uri, form, secret, batch })
+    }
+
+    /// The request for these events: its id, its type and its body. The id is the same on every try of
+    /// the same events.
+    fn request(&self, events: &[Event]) -> serde_json::Result<(String, &'static str, Vec<u8>)> {
+        let id = match events {
+            [] => String::new(),
+            [event] => event.id.to_string(),
+            [first, .., last] => format!("{}-{}", first.id, last.id),
+        };
+        if let ([event], 1) = (events, self.batch) {
+            return Ok((id, "application/cloudevents+json; charset=utf-8", self.form.json(event)?));
+        }
+        let kind = "application/cloudevents-batch+json; charset=utf-8";
+        Ok((id, kind, self.form.array(events)?))
+    }
+
+    fn send(&self, id: &str, kind: &str, body: &[u8]) -> Result<Answer, String> {
+        let now = SystemClock.now();
+        let mut request = Request::post(self.uri.clone())
+            .header(header::CONTENT_TYPE, kind)
+            .header("webhook-id", id)
+            .header("webhook-timestamp", now.unix().to_string());
+        if let Some(secret) = &self.secret {
+            request = request.header("webhook-signature", secret.sign(id, now, body));
+        }
+        self.client.send(request.body(body).map_err(|error| error.to_string())?)
+    }
+}
+
+impl Destination for WebhookDestination {
+    fn batch(&self) -> usize {
+        self.batch
+    }
+
+    fn at_once(&self) -> usize {
+        if self.batch == 1 { SINGLES_AT_ONCE } else { BATCHES_AT_ONCE }
+    }
+
+    fn deliver(&self, events: &[Event]) -> Delivery {
+        let (id, kind, body) = match self.request(events) {
+            Ok(request) => request,
+            Err(error) => return Delivery::Rejected { error: error.to_string() },
+        };
+        match self.send(&id, kind, &body) {
+            Ok(answer) => judge(&answer),
+            Err(error) => Delivery::Failed { error, retry_after: None },
+        }
+    }
+}
+
+/// What an answer means. A redirect is no refusal of the event but a destination that has moved: the
+/// operator has the days of all tries to name the new place.
+fn judge(answer: &Answer) -> Delivery {
+    let retry_after = answer.retry_after;
+    let said = plain(&answer.body);
+    let error = match said.as_str() {
+        "" => format!("status {}", answer.status),
+        said => format!("status {}: {said}", answer.status),
+    };
+    match answer.status {
+        200..=299 => Delivery::Done,
+        410 => Delivery::Gone { error },
+        408 | 425 | 429 => Delivery::Failed { error, retry_after },
+        400..=499 => Delivery::Rejected { error },
+        _ => Delivery::Failed { error, retry_after },
+    }
+}
+
+#[cfg(test)]
+mod tests;

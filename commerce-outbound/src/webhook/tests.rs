@@ -1,0 +1,224 @@
+//! What is sent, and what each answer comes to.
+
+use super::*;
+use crate::receiver::{Behaviour, Receiver, answer, event};
+use crate::{DestinationOptions, destination, http};
+use commerce_core::Timestamp;
+use rstest::rstest;
+use serde_json::Value;
+use std::net::TcpListener;
+
+/// Waits that a test can sit through, where nothing else ends it.
+const SHORT: Limits =
+    Limits { whole: Duration::from_millis(1_500), body: Duration::from_millis(200), ..LIMITS };
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn webhook(url: &str, batch: usize) -> WebhookDestination {
+    within(LIMITS, url, batch)
+}
+
+fn within(limits: Limits, url: &str, batch: usize) -> WebhookDestination {
+    let form = Form { source: "/commerce".to_owned(), currency: None };
+    let secret = Some(Secret::standard(SECRET).unwrap());
+    WebhookDestination::new(http::address(url).unwrap(), form, secret, batch, true, limits).unwrap()
+}
+
+fn failed(error: &str, seconds: Option<u64>) -> Delivery {
+    Delivery::Failed { error: error.to_owned(), retry_after: seconds.map(Duration::from_secs) }
+}
+
+fn rejected(error: &str) -> Delivery {
+    Delivery::Rejected { error: error.to_owned() }
+}
+
+#[rstest]
+#[case::ok("200 OK", "", "ok", Delivery::Done)]
+#[case::accepted("202 Accepted", "", "", Delivery::Done)]
+#[case::no_content("204 No Content", "", "", Delivery::Done)]
+#[case::long_ok("200 OK", "", &"x".repeat(100_000), Delivery::Done)]
+#[case::moved("301 Moved", "location: /elsewhere\r\n", "", failed("status 301", None))]
+#[case::found("302 Found", "location: http://10.0.0.1/\r\n", "", failed("status 302", None))]
+#[case::kept("308 Moved", "location: /elsewhere\r\n", "", failed("status 308", None))]
+#[case::bad("400 Bad Request", "", "no", rejected("status 400: no"))]
+#[case::unauthorized("401 Unauthorized", "", "", rejected("status 401"))]
+#[case::missing("404 Not Found", "", "", rejected("status 404"))]
+#[case::slow("408 Request Timeout", "", "", failed("status 408", None))]
+#[case::gone("410 Gone", "", "bye", Delivery::Gone { error: "status 410: bye".to_owned() })]
+#[case::early("425 Too Early", "", "", failed("status 425", None))]
+#[case::busy("429 Too Many", "retry-after: 7\r\n", "", failed("status 429", Some(7)))]
+#[case::past(
+    "429 No",
+    "retry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+    "",
+    failed("status 429", Some(0))
+)]
+#[case::far(
+    "503 No",
+    "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n",
+    "",
+    failed("status 503", Some(86_400))
+)]
+#[case::endless(
+    "503 No",
+    "retry-after: 99999999999999999999\r\n",
+    "",
+    failed("status 503", Some(86_400))
+)]
+#[case::nonsense("503 No", "retry-after: soon\r\n", "", failed("status 503", None))]
+#[case::negative("503 No", "retry-after: -1\r\n", "", failed("status 503", None))]
+#[case::broken("500 Oops", "", "a\u{1b}[31m\r\nb\0", failed("status 500: a [31m b", None))]
+#[case::wordy("500 Oops", "", &"x".repeat(5_000), failed(&format!("status 500: {}", "x".repeat(200)), None))]
+fn an_answer_is_taken_at_its_word(
+    #[case] status: &str,
+    #[case] headers: &str,
+    #[case] body: &str,
+    #[case] delivery: Delivery,
+) {
+    let receiver = Receiver::new(Behaviour::Says(answer(status, headers, body)));
+    assert_eq!(webhook(&receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
+    assert_eq!(receiver.received.try_iter().count(), 1, "asked once, and followed nowhere");
+}
+
+#[rstest]
+#[case::hangs(Behaviour::Hangs, failed("no answer in time", None))]
+#[case::drips_a_head(
+    Behaviour::Drips(b"HTTP/1.1 200 OK\r\nx: ".to_vec()),
+    failed("no answer in time", None)
+)]
+fn a_party_that_takes_its_time_holds_nobody_up(
+    #[case] behaviour: Behaviour,
+    #[case] delivery: Delivery,
+) {
+    let receiver = Receiver::new(behaviour);
+    assert_eq!(within(SHORT, &receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
+}
+
+#[test]
+fn a_body_that_drips_is_not_waited_for() {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n".to_vec();
+    let receiver = Receiver::new(Behaviour::Drips(head));
+    let day = Duration::from_secs(24 * 60 * 60);
+    let limits = Limits { whole: day, body_bytes: 9_000_000, ..SHORT };
+    assert_eq!(within(limits, &receiver.url(), 1).deliver(&[event(1, 1)]), Delivery::Done);
+}
+
+#[test]
+fn a_party_that_does_not_listen_holds_nobody_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let more_than_buffers_take = vec![b' '; 16 * 1024 * 1024];
+    let limits = Limits { whole: Duration::from_secs(24 * 60 * 60), ..SHORT };
+    let answer = within(limits, &url, 1).send("1", "text/plain", &more_than_buffers_take);
+    assert_eq!(answer.unwrap_err(), "no answer in time");
+}
+
+#[test]
+fn of_a_long_answer_only_the_beginning_is_read() {
+    let receiver = Receiver::new(Behaviour::Says(answer("500 Oops", "", &"x".repeat(100_000))));
+    let answer = webhook(&receiver.url(), 1).send("1", "text/plain", b"{}").unwrap();
+    assert_eq!(answer.body, [b'x'; 4 * 1024]);
+}
+
+#[rstest]
+#[case::closes(Behaviour::SaysAndCloses(Vec::new()), failed("io: Peer disconnected", None))]
+#[case::half_a_head(
+    Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
+    failed("io: Peer disconnected", None)
+)]
+#[case::breaks_off(
+    Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec()),
+    Delivery::Done
+)]
+#[case::without_length(
+    Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\n\r\nok".to_vec()),
+    Delivery::Done
+)]
+#[case::broken_chunks(
+    Behaviour::SaysAndCloses(
+        b"HTTP/1.1 500 Oops\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\nzz".to_vec()
+    ),
+    failed("status 500: no", None)
+)]
+fn the_head_of_an_answer_counts(#[case] behaviour: Behaviour, #[case] delivery: Delivery) {
+    let receiver = Receiver::new(behaviour);
+    assert_eq!(webhook(&receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
+}
+
+#[rstest]
+#[case::not_http(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec())]
+#[case::not_text(vec![0xff; 4_000])]
+#[case::two_lengths(
+    b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec()
+)]
+#[case::endless_head([b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 40_000]].concat())]
+fn what_is_no_answer_is_a_failure(#[case] bytes: Vec<u8>) {
+    let receiver = Receiver::new(Behaviour::SaysAndCloses(bytes));
+    let delivery = webhook(&receiver.url(), 1).deliver(&[event(1, 1)]);
+    assert!(
+        matches!(&delivery, Delivery::Failed { error, .. } if error.len() < 300),
+        "{delivery:?}"
+    );
+}
+
+#[test]
+fn nobody_there_is_a_failure() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let delivery = webhook(&format!("http://{address}/"), 1).deliver(&[event(1, 1)]);
+    assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+}
+
+#[test]
+fn one_event_is_sent_as_it_is_and_over_one_connection() {
+    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "ok")));
+    let webhook = webhook(&receiver.url(), 1);
+    for id in [41, 42] {
+        assert_eq!(webhook.deliver(&[event(id, 1)]), Delivery::Done);
+    }
+    let requests: Vec<_> = receiver.received.try_iter().collect();
+    assert_eq!(requests.iter().map(|request| request.connection).collect::<Vec<_>>(), [0, 0]);
+    let request = &requests[1];
+    assert_eq!(request.head[0], "POST /events HTTP/1.1");
+    assert_eq!(request.header("content-type"), Some("application/cloudevents+json; charset=utf-8"));
+    assert_eq!(request.header("webhook-id"), Some("42"));
+    let at = Timestamp::from_unix(request.header("webhook-timestamp").unwrap().parse().unwrap());
+    assert!(SystemClock.now().unix().abs_diff(at.unix()) < 60);
+    let signed = Secret::standard(SECRET).unwrap().sign("42", at, &request.body);
+    assert_eq!(request.header("webhook-signature"), Some(signed.as_str()));
+    assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap()["id"], "42");
+}
+
+#[test]
+fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
+    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "")));
+    let webhook = webhook(&receiver.url(), 10);
+    assert_eq!(webhook.deliver(&[event(7, 1), event(8, 1), event(9, 1)]), Delivery::Done);
+    assert_eq!(webhook.deliver(&[event(10, 1)]), Delivery::Done);
+    let requests: Vec<_> = receiver.received.try_iter().collect();
+    let kind = Some("application/cloudevents-batch+json; charset=utf-8");
+    assert!(requests.iter().all(|request| request.header("content-type") == kind));
+    let ids: Vec<_> = requests.iter().map(|request| request.header("webhook-id")).collect();
+    assert_eq!(ids, [Some("7-9"), Some("10")]);
+    let body: Value = serde_json::from_slice(&requests[0].body).unwrap();
+    let ids: Vec<&Value> = body.as_array().unwrap().iter().map(|event| &event["id"]).collect();
+    assert_eq!(ids, ["7", "8", "9"]);
+}
+
+/// Ways to write 127.0.0.1 that are no address until they are looked up.
+#[rstest]
+#[case("127.1")]
+#[case("2130706433")]
+#[case("0x7f.0.0.1")]
+#[case("0177.0.0.1")]
+fn a_name_that_leads_inside_is_not_connected_to(#[case] host: &str) {
+    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "")));
+    let url = format!("http://{host}:{}/", receiver.address.port());
+    let refused = destination(&url, DestinationOptions::default()).unwrap();
+    let delivery = refused.deliver(&[event(1, 1)]);
+    assert!(
+        matches!(&delivery, Delivery::Failed { error, .. } if error.contains("private")),
+        "{delivery:?}"
+    );
+    assert_eq!(receiver.received.try_iter().count(), 0);
+    assert_eq!(webhook(&url, 1).deliver(&[event(1, 1)]), Delivery::Done, "it does lead there");
+}

@@ -1,0 +1,15 @@
+"""localstripe, a double of Stripe that others wrote, on a port of this machine only, with nothing on disk.
+
+Says on standard output at which port it listens.
+"""
+
+import socket
+
+from aiohttp import web
+from localstripe.resources import store
+from localstripe.server import app
+
+type(store).dump_to_disk = lambda _: None
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+web.run_app(app, sock=listener, print=None)
