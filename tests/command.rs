@@ -226,6 +226,33 @@ fn a_refusal_has_the_numbers_to_act_on() {
 }
 
 #[test]
+fn a_charge_by_way_of_a_gateway_is_paid_declined_or_pending() {
+    let place = Place::stocked();
+    let charge = |line: &str| place.run(&format!("charge 1 {line} --gateway simulated"));
+    let paid = charge("500 --key a --payment-method card");
+    assert_eq!((paid.status, paid.out.contains("charged 5.00 USD")), (0, true), "{}", paid.out);
+    let declined = charge("402402 --key b");
+    assert_eq!((declined.status, declined.err.contains("was declined")), (3, true));
+    let pending = charge("408408 --key c");
+    assert_eq!((pending.status, pending.out.contains("--key c")), (0, true), "{}", pending.out);
+    assert!(place.run("charges pending").out.contains("4,084.08"));
+    assert_eq!(place.json("charges pending")["items"][0]["amount"], 408_408);
+    assert_eq!(place.json("balance 1")["balance"], 10_500);
+    let unnamed = place.run("charges settle");
+    assert_eq!((unnamed.status, unnamed.err.contains("--gateway")), (2, true), "{}", unnamed.err);
+    // The simulated gateway knows more a second later.
+    let mut settled = Value::Null;
+    while settled["succeeded"] != 1 {
+        settled = place.json("charges settle --gateway simulated");
+    }
+    assert_eq!(place.json("balance 1")["balance"], 418_908);
+    let again = place.json("charge 1 408408 --gateway simulated --key c");
+    assert_eq!((&again["status"], &again["balance"]), (&"succeeded".into(), &418_908.into()));
+    assert_eq!(place.run("charge 1 5 --payment-method card").status, 2, "nobody takes it there");
+    assert_eq!(place.run("audit").status, 0);
+}
+
+#[test]
 fn the_week_is_imported_once_and_ranks_as_known() {
     let place = Place::empty();
     place.json("init --currency USD");

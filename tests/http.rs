@@ -4,6 +4,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "http/charges.rs"]
+mod charges;
 #[path = "http/client.rs"]
 mod client;
 #[path = "http/contention.rs"]
@@ -18,6 +20,8 @@ mod guide;
 mod kills;
 #[path = "http/place.rs"]
 mod place;
+#[path = "http/relay.rs"]
+mod relay;
 #[path = "http/server.rs"]
 mod server;
 #[path = "http/sessions.rs"]

@@ -3,12 +3,15 @@
 use crate::database::{Access, Database};
 use crate::desk::Desk;
 use crate::failure::Failure;
+use crate::gateway::Gateway;
 use crate::output::Output;
 use crate::{
-    admin, audit, backup, balance, bench, cart, charge, copy, coupon, customer, events, import,
-    init, manual, order, orders, product, seed, serve, top,
+    admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
+    import, init, manual, order, orders, product, seed, serve, top,
 };
 use clap::{Parser, Subcommand};
+use commerce_core::PaymentGateway;
+use std::sync::Arc;
 
 /// An order service: balances, stock, coupons and orders that can be trusted with money.
 ///
@@ -68,6 +71,8 @@ enum WithShop {
     #[command(subcommand)]
     Customer(customer::Customer),
     Charge(charge::Charge),
+    #[command(subcommand)]
+    Charges(charges::Charges),
     Debit(charge::Debit),
     Balance(balance::Balance),
     Ledger(balance::Ledger),
@@ -100,7 +105,7 @@ enum WithoutShop {
     Backup(backup::Backup),
     Copy(copy::Copy),
     Bench(bench::Bench),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -112,7 +117,8 @@ impl Cli {
             Command::WithoutShop(command) => command.run(&self.database, output),
             Command::WithShop(command) => {
                 let database = Database::at(&self.database)?;
-                let desk = Desk::open(&database, command.access(), output)?;
+                let gateway = command.gateway()?;
+                let desk = Desk::open(&database, command.access(), gateway, output)?;
                 let ending = command.run(&desk);
                 ending.map_err(|failure| failure.in_currency(desk.shop.currency()))
             }
@@ -150,6 +156,16 @@ impl WithShop {
         if creating { Access::Creating } else { Access::Existing }
     }
 
+    /// What collects the money of charges; nothing unless it is named.
+    fn gateway(&self) -> Result<Option<Arc<dyn PaymentGateway>>, Failure> {
+        if let Self::Charge(charge::Charge { gateway, .. })
+        | Self::Charges(charges::Charges::Settle { gateway }) = self
+        {
+            return gateway.open(Gateway::None);
+        }
+        Ok(None)
+    }
+
     fn run(self, desk: &Desk) -> Result<Ending, Failure> {
         match self {
             Self::Seed(command) => return command.run(desk),
@@ -158,6 +174,7 @@ impl WithShop {
             Self::Events(command) => return command.run(desk),
             Self::Customer(command) => command.run(desk),
             Self::Charge(command) => command.run(desk),
+            Self::Charges(command) => command.run(desk),
             Self::Debit(command) => command.run(desk),
             Self::Balance(command) => command.run(desk),
             Self::Ledger(command) => command.run(desk),

@@ -2,10 +2,14 @@
 
 use crate::desk::Desk;
 use crate::failure::Failure;
+use crate::gateway::GatewayArgs;
 use crate::values::{self, KeyArg};
-use commerce_core::{ChargeBalance, CustomerId, DebitBalance, Money};
+use commerce_core::{ChargeStatus, CustomerId, DebitBalance, Money, NewCharge};
 
-/// Puts money onto a customer's balance.
+/// Puts money onto a customer's balance: at once, or once a payment gateway has collected it.
+///
+/// When the gateway gives no answer, the charge is pending: run again with the same key, or `commerce charges
+/// settle`, asks the gateway again, and nothing is collected twice.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Charge {
     /// The customer's id.
@@ -14,17 +18,36 @@ pub(crate) struct Charge {
     /// How much, in minor units: 1250 is 12.50 USD.
     #[arg(value_parser = values::amount, allow_negative_numbers = true)]
     amount: Money,
+    /// What the gateway is to take it from, as it names it.
+    #[arg(long, value_name = "ID")]
+    payment_method: Option<String>,
     #[command(flatten)]
     key: KeyArg,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
 }
 
 impl Charge {
     pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let request = ChargeBalance { customer_id: self.customer, amount: self.amount };
-        let charge = desk.call(request, &self.key)?;
+        let Self { customer, amount, payment_method, key, .. } = self;
+        let request = NewCharge { customer_id: customer, amount, payment_method };
+        let mut used = String::new();
+        let charge = desk.ask(&key, |key| {
+            key.as_str().clone_into(&mut used);
+            desk.shop.charge_from(&request, key)
+        })?;
         desk.output.give(&charge, |charge| {
             let (amount, balance) = (desk.money(charge.amount), desk.money(charge.balance));
-            format!("charged {amount}: the balance of customer {} is {balance}", charge.customer_id)
+            match charge.status {
+                ChargeStatus::Succeeded | ChargeStatus::Failed => {
+                    format!("charged {amount}: the balance of customer {customer} is {balance}")
+                }
+                ChargeStatus::Pending => format!(
+                    "charge {} of {amount} is pending, the gateway has not answered: ask again with \
+                     --key {used}, or with commerce charges settle",
+                    charge.id
+                ),
+            }
         })
     }
 }

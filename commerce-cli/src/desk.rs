@@ -4,8 +4,9 @@ use crate::database::{Access, Database};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::values::{KeyArg, PageArgs};
-use commerce_core::{Error, Money, Page, PageRequest, Request, Shop};
+use commerce_core::{Error, Key, Money, Outcome, Page, PageRequest, PaymentGateway, Request, Shop};
 use serde::Serialize;
+use std::sync::Arc;
 
 pub(crate) struct Desk {
     pub(crate) shop: Shop,
@@ -16,15 +17,30 @@ impl Desk {
     pub(crate) fn open(
         database: &Database,
         access: Access,
+        gateway: Option<Arc<dyn PaymentGateway>>,
         output: Output,
     ) -> Result<Self, Failure> {
-        Ok(Self { shop: Shop::open(database.open(access)?), output })
+        let builder = Shop::builder();
+        let builder = match gateway {
+            Some(gateway) => builder.gateway(gateway),
+            None => builder,
+        };
+        Ok(Self { shop: builder.open(database.open(access)?), output })
     }
 
     /// Carries a call out with its key, and tells a person when it was answered before.
     pub(crate) fn call<R: Request>(&self, request: R, key: &KeyArg) -> Result<R::Answer, Failure> {
+        self.ask(key, |key| self.shop.call(request).key(key).submit().outcome())
+    }
+
+    /// As [`Desk::call`], for what is more than one request.
+    pub(crate) fn ask<T>(
+        &self,
+        key: &KeyArg,
+        ask: impl FnOnce(&Key) -> Outcome<T>,
+    ) -> Result<T, Failure> {
         let made = key.or_made_up()?;
-        let outcome = self.shop.call(request).key(&made).submit().outcome();
+        let outcome = ask(&made);
         if outcome.replayed {
             self.output.note("(answered before with this key, nothing changed)");
         }

@@ -3,6 +3,7 @@
 use crate::args::Ending;
 use crate::database::{Access, Database};
 use crate::failure::Failure;
+use crate::gateway::Gateway;
 use crate::interrupt;
 use crate::output::Output;
 use commerce_core::Shop;
@@ -13,6 +14,7 @@ use demo::Demo;
 use lines::Lines;
 use options::Options;
 use serde::Serialize;
+use settling::Settling;
 use std::sync::Arc;
 use std::time::Duration;
 use telling::Telling;
@@ -20,10 +22,15 @@ use telling::Telling;
 mod demo;
 mod lines;
 mod options;
+mod settling;
 mod telling;
 
 /// How long a call waits for its turn before its client is answered `busy`.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is said where anybody may put money onto a balance that nobody pays for.
+const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. \
+                         --gateway stripe takes it, --gateway none lets only admins charge";
 
 /// Serves the shop over HTTP, until SIGTERM or Ctrl-C.
 ///
@@ -45,7 +52,10 @@ impl Serve {
     pub(crate) fn run(self, database: &Database, output: Output) -> Result<Ending, Failure> {
         let options = self.options.resolved()?;
         let hold = options.hold.unwrap_or(HOLD_SECONDS).min(MAX_HOLD_SECONDS);
-        let builder = Shop::builder().patience(PATIENCE).hold_seconds(hold);
+        let mut builder = Shop::builder().patience(PATIENCE).hold_seconds(hold);
+        if let Some(gateway) = options.gateway.open(Gateway::Simulated)? {
+            builder = builder.gateway(gateway);
+        }
         let shop = builder.open(database.open(Access::Creating)?);
         let told = options.events.named().map(|named| named.open(shop.currency())).transpose()?;
 
@@ -70,6 +80,9 @@ impl Serve {
         if !server.can_shut() {
             output.note("this system does not let slow clients be cut off: put a proxy in front");
         }
+        if options.gateway.gateway.unwrap_or(Gateway::Simulated) == Gateway::Simulated {
+            output.note(SIMULATED);
+        }
         let demo = self.demo.then(|| demo::open(&shop, &base)).transpose()?;
         if let Some(demo) = &demo {
             output.note(&demo.lines);
@@ -82,11 +95,13 @@ impl Serve {
         let lines = Lines::start()?;
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
-        let telling = told.map(|to| Telling::start(&api, to, output)).transpose()?;
+        let settling = Settling::start(&api)?;
+        let telling = told.map(|to| Telling::start(&api, to)).transpose()?;
         let ended = server.run(api, &end);
         if let Some(telling) = telling {
             telling.end();
         }
+        settling.end();
         lines.end();
         ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;
         Ok(Ending::Done)

@@ -1,8 +1,9 @@
 //! How callers become known: passwords, tokens, and the calls of a [`Shop`] about them.
 //!
-//! This is the one place of the library that draws randomness: rules get hashes and decide on them.
+//! Rules get hashes and decide on them.
 
 use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
+use crate::random;
 use crate::rule::{CloseSession, GiveLogin, NewLogin, OpenSession, TryLogin};
 use crate::{
     AddCustomer, Caller, Customer, CustomerId, Error, Refusal, Role, Session, Shop, StoreError,
@@ -132,8 +133,5 @@ impl Shop {
 }
 
 fn random_token() -> Result<String, StoreError> {
-    let mut bytes = [0; TOKEN_BYTES];
-    let drawn = getrandom::fill(&mut bytes);
-    drawn.map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
-    Ok(bytes.iter().fold(TOKEN_PREFIX.to_owned(), |token, byte| format!("{token}{byte:02x}")))
+    Ok(format!("{TOKEN_PREFIX}{}", random::hex::<TOKEN_BYTES>()?))
 }

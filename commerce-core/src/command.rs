@@ -3,14 +3,14 @@
 use crate::limits::MAX_TEXT;
 use crate::rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
-    ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenSession,
-    PayOrder, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, Rule, TryLogin, UpdateProduct,
-    expire_orders,
+    ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenCharge,
+    OpenSession, PayOrder, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, Rule, SettleCharge,
+    TryLogin, UpdateProduct, expire_orders,
 };
 use crate::state::{Needs, State};
 use crate::{
-    Cart, Charge, Coupon, Customer, CustomerId, Debit, Error, Key, Order, OrderId, OrderStatus,
-    OwnedCoupon, Product, Refusal, StoreError, Timestamp,
+    Cart, Charge, ChargeId, ChargeRow, ChargeStatus, Coupon, Customer, CustomerId, Debit, Error,
+    Key, Money, Order, OrderId, OrderStatus, OwnedCoupon, Product, Refusal, StoreError, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +34,10 @@ pub struct KeyRecord {
 pub enum Recorded {
     /// An order, and the status it had come to.
     Order(OrderId, OrderStatus),
-    /// A charge.
+    /// A charge that was done at once.
     Charge(Charge),
+    /// A charge that its gateway had yet to be asked for: what became of it stands in its row.
+    OpenedCharge(ChargeId),
     /// A debit.
     Debit(Debit),
     /// A claimed coupon.
@@ -81,13 +83,13 @@ pub trait Request: Into<Action> {
 pub struct Reply(pub(crate) Answer);
 
 macro_rules! actions {
-    ($($request:ident => $variant:ident($answer:ty);)+) => {
+    ($($(#[$meta:meta])* $request:ident => $variant:ident($answer:ty);)+) => {
         /// Everything that can be asked of a store that changes it.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "snake_case")]
         #[expect(missing_docs, reason = "each variant is explained at the request it holds")]
         pub enum Action {
-            $($request($request),)+
+            $($(#[$meta])* $request($request),)+
         }
 
         impl Action {
@@ -119,6 +121,9 @@ actions! {
     AdjustStock => Product(Product);
     AddCoupon => Coupon(Coupon);
     ChargeBalance => Charge(Charge);
+    #[serde(rename = "charge_balance")]
+    OpenCharge => Charge(Charge);
+    SettleCharge => Charge(Charge);
     DebitBalance => Debit(Debit);
     EditCart => Cart(Cart);
     ClaimCoupon => OwnedCoupon(OwnedCoupon);
@@ -226,9 +231,12 @@ impl Command {
         }
         if !state.is_key_loaded(key, owner) {
             needs.keys.insert((key.clone(), owner));
-        } else if let Some(KeyRecord { answer: Recorded::Order(id, _), .. }) = state.key(key, owner)
-        {
-            needs.order(state, *id);
+            return;
+        }
+        match state.key(key, owner).map(|record| &record.answer) {
+            Some(Recorded::Order(id, _)) => needs.order(state, *id),
+            Some(Recorded::OpenedCharge(id)) => needs.charge(state, *id),
+            _ => {}
         }
     }
 
@@ -282,6 +290,10 @@ impl Command {
         }
         let result = match record.answer.clone() {
             Recorded::Charge(charge) => Ok(Answer::Charge(charge)),
+            Recorded::OpenedCharge(id) => match state.charges.get(id) {
+                Some(row) => became(row, state),
+                None => Err(StoreError::Unsound(format!("key {key} names no charge {id}")).into()),
+            },
             Recorded::Debit(debit) => Ok(Answer::Debit(debit)),
             Recorded::OwnedCoupon(owned) => Ok(Answer::OwnedCoupon(owned)),
             Recorded::Product(product) => Ok(Answer::Product(product)),
@@ -296,6 +308,15 @@ impl Command {
         };
         Decision { result, replayed: true }
     }
+}
+
+/// What has become of a charge that was opened, for whoever asked for it.
+fn became(row: &ChargeRow, state: &State) -> Result<Answer, Error> {
+    if let Some(reason) = row.failure.clone() {
+        return Err(Refusal::ChargeDeclined { charge_id: row.id, reason }.into());
+    }
+    let balance = state.accounts.get(row.customer_id).map_or(Money::ZERO, |own| own.balance);
+    Ok(Answer::Charge(row.shown(balance, state.currency)))
 }
 
 /// What these commands may touch and `state` has not loaded yet. Asked again after each loading, since
@@ -323,10 +344,13 @@ pub(crate) struct Context<'a> {
 }
 
 /// What a key is to remember. Requests that made no sense are not worth it: mended, they may come
-/// again under the same key.
+/// again under the same key. Nor are those that came too early.
 fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
     match result {
         Ok(Answer::Order(order)) => Some(Recorded::Order(order.id, order.status)),
+        Ok(Answer::Charge(charge)) if charge.status == ChargeStatus::Pending => {
+            Some(Recorded::OpenedCharge(charge.id))
+        }
         Ok(Answer::Charge(charge)) => Some(Recorded::Charge(charge.clone())),
         Ok(Answer::Debit(debit)) => Some(Recorded::Debit(debit.clone())),
         Ok(Answer::OwnedCoupon(owned)) => Some(Recorded::OwnedCoupon(owned.clone())),
@@ -334,7 +358,7 @@ fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
         Ok(Answer::Coupon(coupon)) => Some(Recorded::Coupon(coupon.clone())),
         Ok(Answer::Customer(customer)) => Some(Recorded::Customer(customer.clone())),
         Ok(Answer::Cart(cart)) => Some(Recorded::Cart(cart.clone())),
-        Err(Refusal::InvalidRequest { .. })
+        Err(Refusal::InvalidRequest { .. } | Refusal::TooManyRequests { .. })
         | Ok(Answer::Expired(_) | Answer::Done(()) | Answer::Claim(_) | Answer::Count(_)) => None,
         Err(refusal) => Some(Recorded::Refused(refusal.clone())),
     }

@@ -167,7 +167,7 @@ impl<'a> Writer<'a> {
                 state.owned_coupons.insert(owned.id, owned);
             }
             Record::Order(order) => state.orders.insert(order.id, order),
-            Record::Charge(charge) => state.charges.push(charge),
+            Record::Charge(charge) => state.charges.insert(charge.id, charge),
             Record::LedgerEntry(entry) => state.ledger.push(entry),
             Record::Event(event) => state.events.push(event),
             Record::NextEvent(next) => state.deliveries.move_to(next),

@@ -397,6 +397,10 @@ impl Writer {
             if state.has_changed() {
                 self.save(transaction, &state)?;
                 self.shared.batches.add(u64::try_from(decisions.len()).unwrap_or(u64::MAX));
+            } else if decisions.iter().any(|decision| decision.replayed) {
+                // What is answered again may have been committed by a server that crashed before its
+                // standby had it: a commit of ours is answered only once the standby has both.
+                transaction.commit()?;
             }
             Ok(decisions)
         })

@@ -1,8 +1,8 @@
 //! What can go wrong, each with a permanent code, the numbers to act on, and a sentence that says how.
 
 use crate::{
-    CouponId, Currency, CustomerId, Key, Money, OrderId, OrderStatus, OwnedCouponId, ProductId,
-    Timestamp,
+    ChargeId, CouponId, Currency, CustomerId, Key, Money, OrderId, OrderStatus, OwnedCouponId,
+    ProductId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -19,6 +19,7 @@ pub enum Code {
     ProductExists,
     ProductArchived,
     OrderNotFound,
+    ChargeNotFound,
     CouponNotFound,
     InsufficientBalance,
     BalanceLimit,
@@ -46,7 +47,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::InvalidRequest,
         Self::CustomerNotFound,
         Self::CustomerExists,
@@ -54,6 +55,7 @@ impl Code {
         Self::ProductExists,
         Self::ProductArchived,
         Self::OrderNotFound,
+        Self::ChargeNotFound,
         Self::CouponNotFound,
         Self::InsufficientBalance,
         Self::BalanceLimit,
@@ -90,6 +92,7 @@ impl Code {
             Self::ProductExists => "product_exists",
             Self::ProductArchived => "product_archived",
             Self::OrderNotFound => "order_not_found",
+            Self::ChargeNotFound => "charge_not_found",
             Self::CouponNotFound => "coupon_not_found",
             Self::InsufficientBalance => "insufficient_balance",
             Self::BalanceLimit => "balance_limit",
@@ -170,6 +173,8 @@ pub enum Refusal {
     ProductArchived { product_ids: Vec<ProductId> },
     /// There is no such order.
     OrderNotFound { order_id: OrderId },
+    /// There is no such charge, or it is not this customer's.
+    ChargeNotFound { charge_id: ChargeId },
     /// There is no such coupon, or it is not this customer's.
     CouponNotFound {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -205,6 +210,8 @@ pub enum Refusal {
     OrderNotCancellable { order_id: OrderId, order_status: OrderStatus },
     /// The key was used for another request.
     IdempotencyKeyReused { key: Key },
+    /// The payment gateway did not give the money. The reason is the gateway's, as the payer may be told.
+    ChargeDeclined { charge_id: ChargeId, reason: String },
     /// Another customer logs in by that name.
     LoginTaken { login: String },
     /// It is not known who calls.
@@ -236,6 +243,7 @@ impl Refusal {
             Self::ProductExists { .. } => Code::ProductExists,
             Self::ProductArchived { .. } => Code::ProductArchived,
             Self::OrderNotFound { .. } => Code::OrderNotFound,
+            Self::ChargeNotFound { .. } => Code::ChargeNotFound,
             Self::CouponNotFound { .. } => Code::CouponNotFound,
             Self::InsufficientBalance { .. } => Code::InsufficientBalance,
             Self::BalanceLimit { .. } => Code::BalanceLimit,
@@ -251,6 +259,7 @@ impl Refusal {
             Self::OrderNotPayable { .. } => Code::OrderNotPayable,
             Self::OrderNotCancellable { .. } => Code::OrderNotCancellable,
             Self::IdempotencyKeyReused { .. } => Code::IdempotencyKeyReused,
+            Self::ChargeDeclined { .. } => Code::ChargeDeclined,
             Self::LoginTaken { .. } => Code::LoginTaken,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::InvalidCredentials => Code::InvalidCredentials,
@@ -277,9 +286,7 @@ impl Refusal {
             Self::CustomerExists { customer_id } => {
                 format!("customer {customer_id} exists already: leave the id out to get a new one")
             }
-            Self::ProductNotFound { product_ids } => {
-                format!("there is no product {}: check the id", list(product_ids))
-            }
+            Self::ProductNotFound { product_ids } => no_such("product", &list(product_ids)),
             Self::ProductExists { product_id } => {
                 format!("product {product_id} exists already: leave the id out to get a new one")
             }
@@ -289,12 +296,9 @@ impl Refusal {
                     list(product_ids)
                 )
             }
-            Self::OrderNotFound { order_id } => {
-                format!("there is no order {order_id}: check the id")
-            }
-            Self::CouponNotFound { coupon_id: Some(id), .. } => {
-                format!("there is no coupon {id}: check the id")
-            }
+            Self::OrderNotFound { order_id } => no_such("order", order_id),
+            Self::ChargeNotFound { charge_id } => no_such("charge", charge_id),
+            Self::CouponNotFound { coupon_id: Some(id), .. } => no_such("coupon", id),
             Self::CouponNotFound { owned_coupon_id, .. } => {
                 let id = owned_coupon_id.map_or(0, OwnedCouponId::get);
                 format!("the customer has no coupon {id}: claim one first, or check the id")
@@ -354,6 +358,9 @@ impl Refusal {
             Self::IdempotencyKeyReused { key } => format!(
                 "the key {key} was used for another request: repeat that request, or take a new key"
             ),
+            Self::ChargeDeclined { charge_id, reason } => format!(
+                "charge {charge_id} was declined ({reason}): try another way to pay, with a new key"
+            ),
             Self::LoginTaken { login } => format!("the login {login} is taken: choose another"),
             Self::Unauthenticated => {
                 "the token is missing, unknown or no longer good: log in to get one".to_owned()
@@ -394,6 +401,10 @@ impl fmt::Display for OrderStatus {
             Self::Expired => "expired",
         })
     }
+}
+
+fn no_such(what: &str, id: &dyn fmt::Display) -> String {
+    format!("there is no {what} {id}: check the id")
 }
 
 fn list(ids: &[ProductId]) -> String {

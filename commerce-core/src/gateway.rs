@@ -2,6 +2,8 @@
 
 use crate::{ChargeId, Currency, CustomerId, Money, Timestamp};
 
+pub(crate) mod simulated;
+
 /// Where the money of charges comes from. Called outside of any transaction.
 pub trait PaymentGateway: Send + Sync {
     /// Its name, which is kept with every charge it was asked for.

@@ -41,6 +41,7 @@
 
 mod access;
 mod audit;
+mod charges;
 mod clock;
 mod command;
 mod copy;
@@ -54,6 +55,7 @@ pub mod limits;
 mod model;
 mod money;
 mod query;
+mod random;
 mod relay;
 mod rule;
 mod shop;
@@ -61,12 +63,14 @@ mod state;
 mod store;
 
 pub use audit::{AuditReport, Problem};
+pub use charges::{NewCharge, NoticeError, Noticed, Settled};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
 pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
 pub use copy::copy;
 pub use destination::{Delivery, Destination};
 pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
+pub use gateway::simulated::SimulatedGateway;
 pub use gateway::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway};
 pub use histogram::{Distribution, Histogram};
 pub use id::{
@@ -83,8 +87,8 @@ pub use model::event::{Event, EventKind, EventRow};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus, StockMovement};
 pub use model::wallet::{
-    Account, Balance, Charge, ChargeRow, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry,
-    Payment, PaymentKind, Role,
+    Account, Balance, Charge, ChargeRow, ChargeSource, ChargeStatus, Customer, Debit, EntryKind,
+    LedgerEntry, Payment, PaymentKind, Role,
 };
 pub use money::{Currency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
@@ -92,8 +96,9 @@ pub use relay::{Relay, RelayError, RelayStop, Relayed};
 pub use rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, CartEdit, ChargeBalance, Claim,
     ClaimCoupon, ClaimedEvent, CloseSession, DebitBalance, DeliveryEnding, DeliveryOutcome,
-    EditCart, ExpireOrders, GiveLogin, NewLogin, OpenSession, OrderItems, PayOrder, PayWhen,
-    PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, TryLogin, UpdateProduct,
+    EditCart, ExpireOrders, GiveLogin, NewLogin, OpenCharge, OpenSession, OrderItems, PayOrder,
+    PayWhen, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, SettleCharge, Settlement,
+    TryLogin, UpdateProduct,
 };
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
 pub use state::{Change, Deliveries, Needs, NextIds, Rows, Sale, SessionChange, State, Wanted};

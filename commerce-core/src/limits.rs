@@ -85,6 +85,14 @@ pub const LOGIN_MEMORY: i64 = 60 * 60;
 /// tries a day), short enough that nobody is shut out by somebody else for good.
 pub const MAX_LOGIN_WAIT: i64 = 15 * 60;
 
+/// The most charges of one customer that may wait for their gateway. A gateway that is down collects all of
+/// them once it is back, so this is how often somebody may be charged who tried again with new keys.
+pub const MAX_PENDING_CHARGES: usize = 10;
+
+/// How many seconds a new charge is left to whoever asked for it before others ask its gateway as well: longer
+/// than a gateway takes to answer.
+pub const SETTLE_AFTER_SECONDS: i64 = 60;
+
 /// The longest a delivery of events may take. A relay's claim on events lasts twice as long, so that what
 /// is still under way is not sent by another.
 pub const MAX_DELIVERY: Duration = Duration::from_secs(30);

@@ -5,8 +5,8 @@
 use crate::command::{Answer, Context};
 use crate::state::{Needs, State};
 use crate::{
-    Account, ChargeId, CouponId, CustomerId, EntryKind, EventId, LedgerEntry, LoginHash, Money,
-    Order, OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
+    Account, ChargeId, ChargeRow, CouponId, CustomerId, EntryKind, EventId, LedgerEntry, LoginHash,
+    Money, Order, OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
 };
 
 mod add_coupon;
@@ -20,6 +20,7 @@ mod debit_balance;
 mod edit_cart;
 pub(crate) mod expire_orders;
 mod give_login;
+mod open_charge;
 mod pay_order;
 mod place_order;
 mod relay_events;
@@ -27,6 +28,7 @@ mod replay_events;
 mod retry_events;
 mod sessions;
 mod settle;
+mod settle_charge;
 #[cfg(test)]
 pub(crate) mod testing;
 mod update_product;
@@ -43,12 +45,14 @@ pub use debit_balance::DebitBalance;
 pub use edit_cart::{CartEdit, EditCart};
 pub use expire_orders::ExpireOrders;
 pub use give_login::{GiveLogin, NewLogin};
+pub use open_charge::OpenCharge;
 pub use pay_order::PayOrder;
 pub use place_order::{OrderItems, PayWhen, PlaceOrder};
 pub use relay_events::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
 pub use replay_events::ReplayEvents;
 pub use retry_events::RetryEvents;
 pub use sessions::{CloseSession, OpenSession, TryLogin};
+pub use settle_charge::{SettleCharge, Settlement};
 pub use update_product::UpdateProduct;
 
 /// What the engine asks of every operation.
@@ -138,6 +142,12 @@ impl Needs {
         }
     }
 
+    pub(crate) fn charge(&mut self, state: &State, id: ChargeId) {
+        if !state.charges.is_loaded(id) {
+            self.charges.insert(id);
+        }
+    }
+
     /// An order and all that changes with its status.
     pub(crate) fn whole_order(&mut self, state: &State, id: OrderId) {
         self.order(state, id);
@@ -196,6 +206,11 @@ impl State {
             self.orders.get_mut(order.id).ok_or(Refusal::OrderNotFound { order_id: order.id })?;
         row.clone_from(&order);
         Ok(Answer::Order(order))
+    }
+
+    /// A charge, once it is loaded.
+    fn loaded_charge(&self, id: ChargeId) -> Option<&ChargeRow> {
+        self.charges.is_loaded(id).then(|| self.charges.get(id)).flatten()
     }
 
     /// Whose order it is, once it is loaded.

@@ -2,15 +2,17 @@
 
 use crate::access::Passwords;
 use crate::audit::{AuditReport, audit};
+use crate::charges::NewCharge;
 use crate::command::{Action, Command, Decision, Reply, Request};
 use crate::engine::Wakeups;
 use crate::engine::{Engine, Pending, Stats};
+use crate::gateway::PaymentGateway;
 use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_CLAIM, MAX_HOLD_SECONDS};
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
 use crate::relay::Counts;
 use crate::rule::{
-    AdjustStock, CancelOrder, ChargeBalance, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder,
-    PlaceOrder, ReplayEvents, RetryEvents,
+    AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder, PlaceOrder,
+    ReplayEvents, RetryEvents,
 };
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, Store};
 use crate::{
@@ -40,6 +42,7 @@ pub struct Shop {
     clock: Arc<dyn Clock>,
     patience: Duration,
     passwords: Passwords,
+    gateway: Option<Arc<dyn PaymentGateway>>,
     relayed: Counts,
 }
 
@@ -48,6 +51,7 @@ pub struct ShopBuilder {
     clock: Arc<dyn Clock>,
     patience: Duration,
     hold_seconds: i64,
+    gateway: Option<Arc<dyn PaymentGateway>>,
 }
 
 impl Default for ShopBuilder {
@@ -56,6 +60,7 @@ impl Default for ShopBuilder {
             clock: Arc::new(SystemClock),
             patience: Duration::from_secs(30),
             hold_seconds: HOLD_SECONDS,
+            gateway: None,
         }
     }
 }
@@ -81,13 +86,21 @@ impl ShopBuilder {
         Self { hold_seconds: seconds.clamp(1, MAX_HOLD_SECONDS), ..self }
     }
 
+    /// Where the money of charges comes from. Without one, a charge puts money onto a balance and asks
+    /// nobody.
+    #[must_use]
+    pub fn gateway(self, gateway: Arc<dyn PaymentGateway>) -> Self {
+        Self { gateway: Some(gateway), ..self }
+    }
+
     /// Opens the shop on a store.
     pub fn open(self, store: impl Store + 'static) -> Shop {
         let store: Arc<dyn Store> = Arc::new(store);
         let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
+        let Self { clock, patience, gateway, .. } = self;
         let relayed = Counts::default();
-        Shop { store, engine, clock: self.clock, patience: self.patience, passwords, relayed }
+        Shop { store, engine, clock, patience, passwords, gateway, relayed }
     }
 }
 
@@ -209,11 +222,13 @@ impl Shop {
         Call { shop: self, command: Command::new(action, now), answer: PhantomData }
     }
 
-    /// Puts money onto a balance.
+    /// Puts money onto a balance, as [`Shop::charge_from`] does, from no payment method in particular.
     ///
-    /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`.
+    /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`, `too_many_requests`,
+    /// `charge_declined`.
     pub fn charge(&self, customer: CustomerId, amount: Money, key: &Key) -> Result<Charge, Error> {
-        self.call(ChargeBalance { customer_id: customer, amount }).key(key).run()
+        let charge = NewCharge { customer_id: customer, amount, payment_method: None };
+        self.charge_from(&charge, key).result
     }
 
     /// Uses money from a balance outside an order.
@@ -341,6 +356,10 @@ impl Shop {
 
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    pub(crate) fn gateway(&self) -> Option<&dyn PaymentGateway> {
+        self.gateway.as_deref()
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {
@@ -584,6 +603,6 @@ fn tracked(
     Ok(Page::of(rows, page, |row| row.event.id.get()))
 }
 
-fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {
+pub(crate) fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {
     snapshot.account(id)?.ok_or_else(|| Refusal::CustomerNotFound { customer_id: id }.into())
 }

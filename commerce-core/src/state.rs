@@ -35,6 +35,10 @@ pub struct Needs {
     pub claims: BTreeSet<(CouponId, CustomerId)>,
     /// Orders with their lines.
     pub orders: BTreeSet<OrderId>,
+    /// Charges by id.
+    pub charges: BTreeSet<ChargeId>,
+    /// Customers whose pending charges are wanted, all of them.
+    pub pending_charges: BTreeSet<CustomerId>,
     /// Idempotency keys with their owners.
     pub keys: BTreeSet<(Key, CustomerId)>,
     /// Pending orders whose time is over at this instant, the longest overdue first and at most
@@ -70,6 +74,8 @@ impl Needs {
             && self.owned_coupons.is_empty()
             && self.claims.is_empty()
             && self.orders.is_empty()
+            && self.charges.is_empty()
+            && self.pending_charges.is_empty()
             && self.keys.is_empty()
             && self.due_orders.is_none()
             && self.logins.is_empty()
@@ -154,6 +160,11 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
             .collect();
         changed.sort_unstable_by_key(|(key, ..)| *key);
         changed.into_iter().map(|(_, row, change)| (row, change)).collect()
+    }
+
+    /// The rows that exist, in no order.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values().filter_map(|(row, _)| row.as_ref())
     }
 
     fn has_changed(&self) -> bool {
@@ -248,8 +259,10 @@ pub struct State {
     keys: HashMap<(Key, CustomerId), (Option<KeyRecord>, Change)>,
     /// New ledger entries.
     pub ledger: Vec<LedgerEntry>,
-    /// New charges.
-    pub charges: Vec<ChargeRow>,
+    /// Charges.
+    pub charges: Rows<ChargeId, ChargeRow>,
+    /// The customers whose pending charges are all among `charges`.
+    pub pending_charges: BTreeSet<CustomerId>,
     /// New changes of stock.
     pub stock_movements: Vec<StockMovement>,
     /// New events.
@@ -287,7 +300,8 @@ impl State {
             ids: None,
             keys: HashMap::new(),
             ledger: Vec::new(),
-            charges: Vec::new(),
+            charges: Rows::default(),
+            pending_charges: BTreeSet::new(),
             stock_movements: Vec::new(),
             events: Vec::new(),
             known_events: Rows::default(),
@@ -303,13 +317,14 @@ impl State {
     /// Whether there is anything to save.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        // Ledger, charges, movements, events and sales never change alone: a row changes with them.
+        // Ledger, movements, events and sales never change alone: a row changes with them.
         self.accounts.has_changed()
             || self.products.has_changed()
             || self.carts.has_changed()
             || self.coupons.has_changed()
             || self.owned_coupons.has_changed()
             || self.orders.has_changed()
+            || self.charges.has_changed()
             || self.attempts.has_changed()
             || self.deliveries.has_changed()
             || !self.sessions.is_empty()

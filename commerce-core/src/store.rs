@@ -3,10 +3,10 @@
 use crate::command::KeyRecord;
 use crate::state::{Needs, State};
 use crate::{
-    Account, CartLines, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer, CustomerId,
-    DeliveryRow, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
-    OwnedCoupon, Product, ProductId, Role, SessionRow, StockMovement, StoreError, Timestamp,
-    TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
+    CustomerId, DeliveryRow, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId,
+    Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StockMovement, StoreError,
+    Timestamp, TokenHash,
 };
 use std::sync::Arc;
 
@@ -137,6 +137,16 @@ pub trait Snapshot {
         limit: usize,
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError>;
+    /// One charge.
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError>;
+    /// The charge that a gateway knows by that reference.
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError>;
+    /// Charges whose gateway has not answered, by customer and id, from `start` on.
+    fn pending_charges(
+        &self,
+        start: (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError>;
     /// Whether an unpaid order is overdue at `now`.
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Events by number, from `start` on.

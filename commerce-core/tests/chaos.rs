@@ -5,65 +5,23 @@
 //! `COMMERCE_TERMINATIONS` and `COMMERCE_RESTARTS` say how many of each.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
+#![allow(clippy::print_stderr, reason = "what callers went through is worth telling")]
 #![allow(clippy::disallowed_methods, reason = "a long run is asked for by the environment")]
 
 mod common;
 
-use commerce_core::{
-    AddCustomer, AddProduct, Code, Error, Money, Order, Outcome, PlaceOrder, PostgresStore, Shop,
-    StoreError,
-};
+use commerce_core::{AddCustomer, Code, Money, PostgresStore, Shop};
 use common::cluster::Cluster;
+use common::insist::{LONGEST, PATIENCE, Seen, Until, assert_each_once, fill};
 use common::{assert_clean, key};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 const INSTANCES: usize = 4;
 const CALLERS: usize = 4;
 
-/// How long a shop lets its callers wait.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Nobody waits longer, come what may: for their turn, and then for an answer that does not come.
-const LONGEST: Duration = Duration::from_secs(25);
-
 fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
-}
-
-fn place(shop: &Shop, name: &str) -> Outcome<Order> {
-    let customer = i64::try_from(name.len() % 20).unwrap() + 1;
-    let order = PlaceOrder::new(customer.into(), [(1.into(), 1), (2.into(), 2)]);
-    let order = PlaceOrder { reference: Some(name.to_owned()), ..order };
-    shop.call(order).key(&key(name)).outcome()
-}
-
-/// What callers have been through.
-#[derive(Default)]
-struct Seen {
-    unknown: AtomicUsize,
-    busy: AtomicUsize,
-    longest_millis: AtomicUsize,
-}
-
-impl Seen {
-    /// Places the order of that name, again and again until there is an answer.
-    fn insist(&self, shop: &Shop, name: &str) -> Order {
-        loop {
-            let begun = Instant::now();
-            let outcome = place(shop, name);
-            let millis = usize::try_from(begun.elapsed().as_millis()).unwrap();
-            self.longest_millis.fetch_max(millis, Ordering::Relaxed);
-            match outcome.result {
-                Ok(order) => return order,
-                Err(Error::Store(StoreError::Unknown(_))) => {
-                    self.unknown.fetch_add(1, Ordering::Relaxed)
-                }
-                Err(Error::Store(StoreError::Busy)) => self.busy.fetch_add(1, Ordering::Relaxed),
-                Err(error) => panic!("{error}"),
-            };
-        }
-    }
 }
 
 /// Terminates one backend of the instances after the other, and restarts the server now and then.
@@ -95,12 +53,7 @@ fn what_was_acknowledged_survives_terminations_and_restarts() {
     let database = url.rsplit('/').next().unwrap().to_owned();
     let open = || Shop::builder().patience(PATIENCE).open(PostgresStore::open(&url).unwrap());
     let shops: Vec<Shop> = (0..INSTANCES).map(|_| open()).collect();
-    for _ in 0..20 {
-        let balance = Money::from_minor(1_000_000_000);
-        shops[0].call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap();
-        let request = AddProduct::new("Tea", Money::from_minor(10), 1_000_000_000);
-        shops[0].call(request).run().unwrap();
-    }
+    fill(&shops[0]);
     let (over, seen) = (AtomicBool::new(false), Seen::default());
     let terminations = number("COMMERCE_TERMINATIONS", 300);
     let restarts = number("COMMERCE_RESTARTS", 3);
@@ -108,35 +61,21 @@ fn what_was_acknowledged_survives_terminations_and_restarts() {
         let callers: Vec<_> = (0..INSTANCES * CALLERS)
             .map(|caller| {
                 let (shop, seen, over) = (&shops[caller % INSTANCES], &seen, &over);
-                scope.spawn(move || {
-                    let names = (0..).map(|turn| format!("caller-{caller}-{turn}"));
-                    let names = names.take_while(|_| !over.load(Ordering::Relaxed));
-                    names.map(|name| (seen.insist(shop, &name).id, name)).collect::<Vec<_>>()
-                })
+                scope.spawn(move || seen.orders(shop, caller, over))
             })
             .collect();
+        let until = Until(&over);
         let terminated = havoc(&cluster, &database, terminations, restarts);
-        over.store(true, Ordering::Relaxed);
+        drop(until);
         let acknowledged = callers.into_iter().flat_map(|caller| caller.join().unwrap());
         (acknowledged.collect::<Vec<_>>(), terminated)
     });
-    let (unknown, busy) = (seen.unknown.into_inner(), seen.busy.into_inner());
-    let longest = Duration::from_millis(seen.longest_millis.into_inner().try_into().unwrap());
     eprintln!(
-        "{} orders, {terminated} terminations, {restarts} restarts: {unknown} unknown, {busy} busy, \
-         the longest wait {longest:?}",
+        "{} orders, {terminated} terminations, {restarts} restarts: {seen}",
         acknowledged.len()
     );
-    assert!(longest < LONGEST, "{longest:?}");
-    for (id, name) in &acknowledged {
-        let again = place(&shops[1], name);
-        assert!(again.replayed, "{name} was acknowledged and is not there");
-        assert_eq!(again.result.unwrap().id, *id);
-    }
-    let sql = "SELECT count(*), count(DISTINCT reference) FROM orders";
-    let row = cluster.admin(&database).query_one(sql, &[]).unwrap();
-    let placed = i64::try_from(acknowledged.len()).unwrap();
-    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (placed, placed));
+    assert!(seen.longest() < LONGEST, "{seen}");
+    assert_each_once(&acknowledged, &shops[1], &mut cluster.admin(&database));
     assert_clean(&shops[2]);
 }
 

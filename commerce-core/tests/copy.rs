@@ -7,8 +7,8 @@ mod common;
 use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
     AddCustomer, BestSellersRequest, CartEdit, Currency, DeliveryEnding, DeliveryOutcome, EditCart,
-    MemoryStore, Money, PayWhen, PlaceOrder, PostgresStore, Record, RelayEvents, Role, Shop,
-    SqliteStore, Store, StoreError, Table, copy,
+    MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore, Record, RelayEvents, Role,
+    SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
 };
 use common::{NOW, assert_clean, cluster, key};
 use rstest::rstest;
@@ -29,6 +29,24 @@ fn fill(store: &Arc<dyn Store>) {
     let lee = shop.call(request).run().unwrap().id;
     shop.charge(kim, Money::from_minor(100_000), &key("charge")).unwrap();
     shop.debit(kim, Money::from_minor(40), &key("debit")).unwrap();
+    for (number, settlement) in
+        [None, Some(Settlement::Paid), Some(Settlement::Declined("no".to_owned()))]
+            .into_iter()
+            .enumerate()
+    {
+        let charge = OpenCharge {
+            customer_id: kim,
+            amount: Money::from_minor(7),
+            payment_method: Some("card".to_owned()),
+            gateway: "double".to_owned(),
+            reference: format!("reference-{number}"),
+        };
+        let name = format!("charge-{number}");
+        let charge_id = shop.call(charge).key(&key(&name)).run().unwrap().id;
+        if let Some(settlement) = settlement {
+            shop.call(SettleCharge { charge_id, settlement }).run().unwrap();
+        }
+    }
     let add = |price| commerce_core::AddProduct::new("Tea", Money::from_minor(price), 5_000);
     let products: Vec<_> = (1..=30).map(|price| shop.call(add(price)).run().unwrap().id).collect();
     shop.adjust_stock(products[0], -3, "broken", &key("broken")).unwrap();

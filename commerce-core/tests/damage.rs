@@ -87,6 +87,22 @@ fn problems(world: &World) -> Vec<String> {
     "UPDATE charges SET amount = amount + 1 WHERE id = 3",
     "wallet: ledger entry 3"
 )]
+#[case::charge_of_another_balance(
+    "UPDATE charges SET balance_after = balance_after + 1 WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::charge_pending_but_entered(
+    "UPDATE charges SET status = 'pending', balance_after = NULL WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::charge_failed_but_entered(
+    "UPDATE charges SET status = 'failed', failure = 'no', balance_after = NULL WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::key_of_a_charge_that_is_none(
+    r#"UPDATE idempotency_keys SET answer = '{"opened_charge":77}' WHERE key = 'charge'"#,
+    "keys: key charge of customer 1"
+)]
 #[case::payment_gone(
     "DELETE FROM ledger WHERE kind = 'payment' AND order_id = 1",
     "payments: order 1"

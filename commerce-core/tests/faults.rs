@@ -11,117 +11,12 @@ use commerce_core::{
     ManualClock, MemoryStore, Money, Needs, PlaceOrder, ProductId, RelayStop, Shop, Snapshot,
     SqliteStore, State, Store, StoreError, Ticket, Transaction,
 };
+use common::failing::{Failing, Fault};
 use common::{Gate, NOW, assert_clean, key};
 use rstest::rstest;
 use rusqlite::Connection;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    Busy,
-    Full,
-    Unavailable,
-    Unsound,
-    Guard,
-    Panic,
-    /// A commit is carried out and then reported as unknown; other steps fail as unavailable.
-    DoneButUnknown,
-    /// A commit is not carried out and reported as unknown; other steps fail as unavailable.
-    NotDoneAndUnknown,
-}
-
-/// A SQLite store whose n-th step fails.
-struct Failing {
-    store: SqliteStore,
-    fault: Fault,
-    /// Steps until it fails; negative for never.
-    left: AtomicI64,
-}
-
-impl Failing {
-    fn strikes(&self) -> bool {
-        self.left.fetch_sub(1, Ordering::SeqCst) == 0
-    }
-
-    fn strike(&self) -> StoreError {
-        let text = "on purpose".to_owned();
-        match self.fault {
-            Fault::Busy => StoreError::Busy,
-            Fault::Full => StoreError::Full(text),
-            Fault::Unsound => StoreError::Unsound(text),
-            Fault::Guard => StoreError::Guard(text),
-            Fault::Panic => panic!("a defect, on purpose"),
-            Fault::Unavailable | Fault::DoneButUnknown | Fault::NotDoneAndUnknown => {
-                StoreError::Unavailable(text)
-            }
-        }
-    }
-}
-
-impl Store for Failing {
-    fn currency(&self) -> Currency {
-        self.store.currency()
-    }
-
-    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        if self.strikes() {
-            return Err(self.strike());
-        }
-        let transaction = self.store.begin()?;
-        Ok(Box::new(FailingTransaction { transaction, store: self }))
-    }
-
-    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
-        self.begin().map(Some)
-    }
-
-    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        self.store.snapshot()
-    }
-}
-
-struct FailingTransaction<'a> {
-    transaction: Box<dyn Transaction + 'a>,
-    store: &'a Failing,
-}
-
-impl Transaction for FailingTransaction<'_> {
-    fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-        if self.store.strikes() {
-            return Err(self.store.strike());
-        }
-        self.transaction.load(needs, state)
-    }
-
-    fn apply(&mut self, state: &State) -> Result<(), StoreError> {
-        if self.store.strikes() {
-            // All of it is written already when it fails.
-            self.transaction.apply(state)?;
-            return Err(self.store.strike());
-        }
-        self.transaction.apply(state)
-    }
-
-    fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        if !self.store.strikes() {
-            return self.transaction.commit();
-        }
-        let unknown = Err(StoreError::Unknown("the answer never came".to_owned()));
-        match self.store.fault {
-            Fault::DoneButUnknown => self.transaction.commit().and(unknown),
-            Fault::NotDoneAndUnknown => unknown,
-            Fault::Busy
-            | Fault::Full
-            | Fault::Unavailable
-            | Fault::Unsound
-            | Fault::Guard
-            | Fault::Panic => Err(self.store.strike()),
-        }
-    }
-}
 
 const ORDERS: i64 = 12;
 
@@ -153,16 +48,16 @@ fn stock_left(shop: &Shop) -> i64 {
 fn survives(fault: Fault, step: i64) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
-    let gate = Gate::new(Failing { store, fault, left: AtomicI64::new(-1) });
+    let gate = Gate::new(Failing::new(store, fault));
     let shop = Shop::open(Arc::clone(&gate));
     stock(&shop);
 
     gate.shut();
-    gate.store.left.store(step, Ordering::SeqCst);
+    gate.store.fail_at(step);
     let tickets = submit_all(&shop);
     gate.open();
     let first: Vec<_> = tickets.into_iter().map(Ticket::wait).collect();
-    let struck = gate.store.left.swap(-1, Ordering::SeqCst) < 0;
+    let struck = gate.store.heal();
     let unknown =
         |answer: &Result<_, Error>| matches!(answer, Err(Error::Store(StoreError::Unknown(_))));
     let done = |answer: &Result<_, Error>| {
@@ -230,7 +125,7 @@ impl Destination for Arrived {
 fn relays(fault: Fault, step: i64) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
-    let store = Arc::new(Failing { store, fault, left: AtomicI64::new(-1) });
+    let store = Arc::new(Failing::new(store, fault));
     let clock = Arc::new(ManualClock::new(NOW));
     let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&store));
     stock(&shop);
@@ -239,9 +134,9 @@ fn relays(fault: Fault, step: i64) -> bool {
     }
 
     let arrived = Arrived::default();
-    store.left.store(step, Ordering::SeqCst);
+    store.fail_at(step);
     shop.relay(&arrived).once(&RelayStop::default()).unwrap();
-    let struck = store.left.swap(-1, Ordering::SeqCst) < 0;
+    let struck = store.heal();
     assert_clean(&shop);
     clock.set(NOW.plus_seconds(DELIVERY_LEASE));
     shop.relay(&arrived).once(&RelayStop::default()).unwrap();

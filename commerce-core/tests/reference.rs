@@ -7,11 +7,11 @@ mod common;
 
 use commerce_core::{
     Action, AddCoupon, AddCustomer, AddProduct, AdjustStock, BestSellersRequest, CancelOrder,
-    CartEdit, Charge, ChargeBalance, ClaimCoupon, CloseSession, CouponId, Currency, CustomerId,
-    DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, MemoryStore, Money, NewLogin,
-    OpenSession, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PlaceOrder,
-    PostgresStore, ProductId, Record, Request, Role, Shop, SqliteStore, Store, Table, Ticket,
-    Timestamp, TokenHash, TryLogin, UpdateProduct,
+    CartEdit, Charge, ChargeBalance, ChargeId, ClaimCoupon, CloseSession, CouponId, Currency,
+    CustomerId, DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, MemoryStore, Money,
+    NewLogin, OpenCharge, OpenSession, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder,
+    PayWhen, PlaceOrder, PostgresStore, ProductId, Record, Request, Role, SettleCharge, Settlement,
+    Shop, SqliteStore, Store, Table, Ticket, Timestamp, TokenHash, TryLogin, UpdateProduct,
 };
 use common::{Gate, NOW, assert_clean, cluster};
 use proptest::prelude::*;
@@ -160,12 +160,35 @@ fn access() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Charges by way of a gateway, and what it says of them: early, late, twice and the other way round.
+fn charging() -> impl Strategy<Value = Action> {
+    let method = prop::option::of(select(vec!["card", ""]));
+    let settlement =
+        prop_oneof![Just(Settlement::Paid), Just(Settlement::Declined("no money".into()))];
+    prop_oneof![
+        (customer(), amount(), method, any::<u128>()).prop_map(
+            |(customer_id, amount, method, reference)| OpenCharge {
+                customer_id,
+                amount,
+                payment_method: method.map(str::to_owned),
+                gateway: "double".into(),
+                reference: format!("{reference:032x}"),
+            }
+            .into()
+        ),
+        (1_i64..16, settlement).prop_map(|(id, settlement)| {
+            SettleCharge { charge_id: ChargeId::new(id), settlement }.into()
+        }),
+    ]
+}
+
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         2 => keeping(),
         1 => access(),
         2 => (customer(), amount())
             .prop_map(|(customer_id, amount)| ChargeBalance { customer_id, amount }.into()),
+        3 => charging(),
         1 => (customer(), amount())
             .prop_map(|(customer_id, amount)| DebitBalance { customer_id, amount, note: None }.into()),
         2 => (customer(), edit()).prop_map(|(customer_id, edit)| EditCart { customer_id, edit }.into()),
@@ -257,6 +280,8 @@ fn submitted<'a>(shop: &'a Shop, step: &Step) -> Box<dyn FnOnce() -> String + 'a
         Action::CloseSession(request) => go(shop, request, step),
         Action::AddCoupon(request) => go(shop, request, step),
         Action::ChargeBalance(request) => go(shop, request, step),
+        Action::OpenCharge(request) => go(shop, request, step),
+        Action::SettleCharge(request) => go(shop, request, step),
         Action::DebitBalance(request) => go(shop, request, step),
         Action::EditCart(request) => go(shop, request, step),
         Action::ClaimCoupon(request) => go(shop, request, step),

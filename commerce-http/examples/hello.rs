@@ -18,7 +18,7 @@ impl Service for Hello {
         Response { status: 200, headers: Vec::new(), body: BODY[..].into() }
     }
 
-    fn turn_down(&self, _: Unreadable, _: &str, _: &str) -> Response {
+    fn turn_down(&self, _: Unreadable, _: &Request) -> Response {
         Response { status: 400, headers: Vec::new(), body: BODY[..].into() }
     }
 }

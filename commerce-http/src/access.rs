@@ -7,12 +7,13 @@ use crate::problem::Fault;
 use crate::route::{Access, Route};
 use commerce_core::{Caller, CustomerId, Order, OrderId, Refusal, Role, Shop};
 use matchit::Params;
+use serde_json::Value;
 
 /// Who was let in, to whose data.
 pub(crate) struct Admitted<'r> {
     pub(crate) token: Option<&'r str>,
     pub(crate) caller: Option<Caller>,
-    /// Whose data it is about: the customer of the path, or the caller.
+    /// Whose data it is about: the customer of the path or of the body, or the caller.
     pub(crate) customer: CustomerId,
     /// The order it is about.
     pub(crate) order: Option<Order>,
@@ -38,13 +39,27 @@ pub(crate) fn admit<'r>(
         order: None,
     };
     match route.access {
-        Access::Public | Access::Caller => {}
+        // What the body says is known later: see `name`.
+        Access::Public | Access::Caller | Access::Named => {}
         Access::Admin if caller.role == Role::Admin => {}
         Access::Admin => return Err(Refusal::Forbidden.into()),
-        Access::Customer => admitted.customer = customer(caller, path)?,
+        Access::Payer if !shop.has_gateway() && caller.role != Role::Admin => {
+            return Err(Refusal::Forbidden.into());
+        }
+        Access::Payer | Access::Customer => admitted.customer = customer(caller, path)?,
         Access::Order => admitted.order = Some(order(shop, caller, path)?),
     }
     Ok(admitted)
+}
+
+/// Takes in the customer whom the body names, where it may name one.
+pub(crate) fn name(admitted: &mut Admitted<'_>, route: &Route, body: &Value) -> Result<(), Stop> {
+    let named = body.get("customer_id").and_then(Value::as_i64).map(CustomerId::new);
+    let (Access::Named, Some(caller), Some(named)) = (route.access, admitted.caller, named) else {
+        return Ok(());
+    };
+    admitted.customer = named;
+    if caller.may_act_for(named) { Ok(()) } else { Err(Refusal::Forbidden.into()) }
 }
 
 /// The customer of the path, when the caller may act for them.

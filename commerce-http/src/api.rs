@@ -105,6 +105,11 @@ impl Api {
         &self.shop
     }
 
+    /// Writes a line into the log about what is done beside requests.
+    pub fn note(&self, message: &str, detail: &str) {
+        self.log.note(self.shop.now(), message, detail);
+    }
+
     fn handle(&self, request: &Request, trail: &Trail, ended: &mut Ended) -> Result<Reply, Stop> {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
         let nothing_there = || Stop::fault(Fault::NoSuchPath, "nothing is here: see /docs");
@@ -123,21 +128,27 @@ impl Api {
         };
         ended.route = Some(route);
         let path = access::ids(&found.params).ok_or_else(nothing_there);
-        let admitted = access::admit(&self.shop, route, request, &found.params)?;
+        let mut admitted = access::admit(&self.shop, route, request, &found.params)?;
         ended.caller = admitted.caller;
+        let path = path?;
+        let query = query::read(route, query)?;
+        let key = key(route, request)?;
+        let body = body(route, request)?;
+        access::name(&mut admitted, route, &body)?;
         let call = Call {
             api: self,
-            path: path?,
-            query: query::read(route, query)?,
-            key: key(route, request)?,
-            body: body(route, request)?,
+            request,
+            path,
+            query,
+            key,
+            body,
             trace: Some(trail.trace.as_ref().unwrap_or(&trail.id).clone()),
             token: admitted.token,
-            caller: admitted.caller,
             customer: admitted.customer,
             order: admitted.order,
         };
-        let reply = (route.handler)(&call)?;
+        let mut reply = (route.handler)(&call)?;
+        ended.detail = reply.detail.take();
         Ok(if route.tagged { etag::tag(reply, request) } else { reply })
     }
 
@@ -174,7 +185,7 @@ impl Api {
         problem.numbers.insert("request_id".to_owned(), trail.id.clone().into());
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         headers.push(("Content-Type", "application/problem+json".into()));
-        Reply { status: problem.status, headers, body: Cow::Owned(body) }
+        Reply { status: problem.status, headers, body: Cow::Owned(body), detail: None }
     }
 
     fn finish(
@@ -251,9 +262,11 @@ fn key(route: &Route, request: &Request) -> Result<Option<Key>, Stop> {
 }
 
 fn body(route: &Route, request: &Request) -> Result<Value, Stop> {
+    if route.proof.is_some() {
+        return Ok(Value::Null);
+    }
     let wanted = schema::named(route.body.unwrap_or("Nothing"));
-    let optional = wanted.get("required").is_none() && wanted.get("oneOf").is_none();
-    if request.body.is_empty() && optional {
+    if request.body.is_empty() && schema::may_be_left_out(wanted) {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     if request.body.is_empty() {
@@ -285,7 +298,7 @@ impl Service for Api {
         self.finish(request, trail, begun, &ended, reply)
     }
 
-    fn turn_down(&self, why: Unreadable, method: &str, target: &str) -> Response {
+    fn turn_down(&self, why: Unreadable, request: &Request) -> Response {
         let stop = match why {
             Unreadable::Malformed => Stop::fault(
                 Fault::Malformed,
@@ -304,12 +317,10 @@ impl Service for Api {
             Unreadable::Overloaded => Error::from(commerce_core::StoreError::Busy).into(),
         };
         let begun = Instant::now();
-        let (method, target) = (method.to_owned(), target.to_owned());
-        let request = Request { method, target, ..Request::default() };
-        let trail = Trail::of(&request, &self.ids);
+        let trail = Trail::of(request, &self.ids);
         let mut ended = Ended::default();
         let reply = self.say_no(stop, &trail, &mut ended);
-        self.finish(&request, trail, begun, &ended, reply)
+        self.finish(request, trail, begun, &ended, reply)
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a handler is given, and what it gives back.
 
-use crate::api::Api;
-use crate::message::Response;
+use crate::api::{Api, Stop};
+use crate::message::{self, Response};
 use crate::problem::{Fault, Problem};
 use commerce_core::{
-    BestSellersRequest, Caller, CustomerId, Error, Key, Order, Outcome, PageRequest, Refusal,
-    Request, Shop, Timestamp,
+    BestSellersRequest, CustomerId, Error, Key, Order, Outcome, PageRequest, Refusal, Request,
+    Shop, Timestamp,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,6 +15,8 @@ use std::borrow::Cow;
 /// One request to one route, read, and allowed.
 pub(crate) struct Call<'a> {
     pub(crate) api: &'a Api,
+    /// The request as it was sent.
+    pub(crate) request: &'a message::Request,
     /// The variable parts of the path that are numbers.
     pub(crate) path: Vec<(&'a str, i64)>,
     /// Parameters of the query, each known to the route and of the form it asks for.
@@ -26,8 +28,6 @@ pub(crate) struct Call<'a> {
     pub(crate) trace: Option<String>,
     /// The token that came with the request.
     pub(crate) token: Option<&'a str>,
-    /// Whose token it is.
-    pub(crate) caller: Option<Caller>,
     /// Whose data the request is about.
     pub(crate) customer: CustomerId,
     /// The order the request is about, when it is about one.
@@ -35,7 +35,7 @@ pub(crate) struct Call<'a> {
 }
 
 /// What a handler gives back.
-pub(crate) type Answered = Result<Reply, Refused>;
+pub(crate) type Answered = Result<Reply, Stop>;
 
 /// An error, and whether it is one that was given before.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, Cow<'static, str>)>,
     pub(crate) body: Cow<'static, [u8]>,
+    /// What the client is not told, for the log.
+    pub(crate) detail: Option<String>,
 }
 
 impl Reply {
@@ -68,22 +70,33 @@ impl Reply {
         Self::json(201, body).with("Location", location)
     }
 
+    /// 202 with a document that tells later, at that place, what came of it.
+    pub(crate) fn accepted(body: &impl Serialize, location: String) -> Self {
+        Self::json(202, body).with("Location", location)
+    }
+
     /// 204.
     pub(crate) fn nothing() -> Self {
-        Self { status: 204, headers: Vec::new(), body: Cow::Borrowed(&[]) }
+        Self { status: 204, headers: Vec::new(), body: Cow::Borrowed(&[]), detail: None }
     }
 
     /// 200 with what is no JSON, or was written as JSON already.
     pub(crate) fn text(media: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("Content-Type", Cow::Borrowed(media))];
-        Self { status: 200, headers, body: Cow::Owned(body.into()) }
+        Self { status: 200, headers, body: Cow::Owned(body.into()), detail: None }
     }
 
     fn json(status: u16, body: &impl Serialize) -> Self {
         // Plain structs with string keys: there is nothing that cannot be written.
         let body = serde_json::to_vec(body).unwrap_or_default();
         let headers = vec![("Content-Type", Cow::Borrowed("application/json"))];
-        Self { status, headers, body: Cow::Owned(body) }
+        Self { status, headers, body: Cow::Owned(body), detail: None }
+    }
+
+    /// With a sentence for the log.
+    pub(crate) fn logged(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
@@ -110,8 +123,7 @@ impl Call<'_> {
     /// The body as what the handler makes of it.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         // It has the form already; what is left are values that no schema can rule out.
-        serde_json::from_value(self.body.clone())
-            .map_err(|error| Refusal::invalid("", error.to_string()).into())
+        T::deserialize(&self.body).map_err(|error| Refusal::invalid("", error.to_string()).into())
     }
 
     fn parameter<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
@@ -149,10 +161,15 @@ impl Call<'_> {
         if let Some(key) = &self.key {
             call = call.key(key);
         }
-        let Outcome { result, replayed } = call.outcome();
-        let reply = show(&result.map_err(|error| Refused { error, replayed })?);
-        Ok(if replayed { reply.with(REPLAYED, "true") } else { reply })
+        replied(call.outcome(), show)
     }
+}
+
+/// An answer as the handler shows it, marked when it was given before.
+pub(crate) fn replied<T>(outcome: Outcome<T>, show: impl FnOnce(&T) -> Reply) -> Answered {
+    let Outcome { result, replayed } = outcome;
+    let reply = show(&result.map_err(|error| Refused { error, replayed })?);
+    Ok(if replayed { reply.with(REPLAYED, "true") } else { reply })
 }
 
 /// The header of an answer that was given before. Refusals that were have it as well.

@@ -57,6 +57,17 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Writes a line about what is done beside requests.
+    pub(crate) fn note(&self, at: Timestamp, message: &str, detail: &str) {
+        let line = match self.format {
+            LogFormat::Logfmt => format!("ts={at} msg={message:?} detail={detail:?}"),
+            LogFormat::Json => json!({ "ts": at, "msg": message, "detail": detail }).to_string(),
+        };
+        (self.sink)(&line);
+    }
+}
+
 impl Entry<'_> {
     fn micros(&self) -> u64 {
         u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)

@@ -47,8 +47,8 @@ pub trait Service: Send + Sync {
     fn answer(&self, request: &Request) -> Response;
 
     /// The answer to a request that the transport itself turns down: it could not be read, or is
-    /// larger than is taken. `target` is empty when it is not known.
-    fn turn_down(&self, why: Unreadable, method: &str, target: &str) -> Response;
+    /// larger than is taken. Of the request there is what is known, cut short, and never a body.
+    fn turn_down(&self, why: Unreadable, request: &Request) -> Response;
 }
 
 /// Why a transport turns a request down before the service sees it.

@@ -93,9 +93,16 @@ fn operation(route: &Route) -> Value {
     if route.access == Access::Admin {
         operation["description"] = "For admins.".into();
     }
+    if let Some(header) = route.proof {
+        operation["description"] =
+            format!("`{header}` proves who sent it; no token is asked for.").into();
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": { "application/json": { "schema": { "type": "object" } } },
+        });
+    }
     if let Some(body) = route.body {
-        let required = schema::named(body).get("required").is_some()
-            || schema::named(body).get("oneOf").is_some();
+        let required = !schema::may_be_left_out(schema::named(body));
         operation["requestBody"] = json!({
             "required": required,
             "content": { "application/json": { "schema": reference(body) } },
@@ -135,7 +142,13 @@ fn parameters(route: &Route) -> Vec<Value> {
     for parameter in route.query {
         parameters.push(json!({
             "name": parameter.name, "in": "query", "required": false,
-            "schema": parameter.form(), "description": parameter.description,
+            "schema": reference(parameter.schema), "description": parameter.description,
+        }));
+    }
+    if let Some(header) = route.proof {
+        parameters.push(json!({
+            "name": header, "in": "header", "required": true, "schema": { "type": "string" },
+            "description": "The signature of the body.",
         }));
     }
     if route.key != KeyRule::None {
@@ -153,6 +166,13 @@ fn parameters(route: &Route) -> Vec<Value> {
 fn responses(route: &Route) -> Value {
     let mut responses: BTreeMap<String, Value> = BTreeMap::new();
     responses.insert(route.status.to_string(), success(route));
+    if route.waits {
+        let mut waiting = success(route);
+        waiting["description"] =
+            "Nobody knows yet: look at `Location` later, or send the same again with the same key."
+                .into();
+        responses.insert("202".to_owned(), waiting);
+    }
     if route.tagged {
         responses.insert("304".to_owned(), json!({ "description": "It is as you have it." }));
     }
@@ -238,8 +258,7 @@ fn problems_of(route: &Route) -> Vec<Problem> {
     if route.access != Access::Public {
         codes.push(Code::Unauthenticated);
     }
-    let claims = route.operation == "claimCoupon";
-    if matches!(route.access, Access::Admin | Access::Customer) || claims {
+    if !matches!(route.access, Access::Public | Access::Caller | Access::Order) {
         codes.push(Code::Forbidden);
     }
     if route.path.contains('{') {

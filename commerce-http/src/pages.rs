@@ -67,6 +67,11 @@ pub(crate) static PAGES: &[Page] = &[
 impl Page {
     pub(crate) fn reply(&self) -> Reply {
         let headers = self.headers.iter().map(|(name, value)| (*name, Cow::Borrowed(*value)));
-        Reply { status: self.status, headers: headers.collect(), body: Cow::Borrowed(self.body) }
+        Reply {
+            status: self.status,
+            headers: headers.collect(),
+            body: Cow::Borrowed(self.body),
+            detail: None,
+        }
     }
 }

@@ -26,6 +26,7 @@ pub const fn status_of(code: Code) -> Status {
         Code::ProductExists => (409, 3, "The product exists already"),
         Code::ProductArchived => (409, 3, "The product is no longer sold"),
         Code::OrderNotFound => (404, 3, "No such order"),
+        Code::ChargeNotFound => (404, 3, "No such charge"),
         Code::CouponNotFound => (404, 3, "No such coupon"),
         Code::InsufficientBalance => (409, 3, "The balance is too small"),
         Code::BalanceLimit => (409, 3, "The balance would be too large"),

@@ -19,7 +19,7 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
                 errors.push(Invalid { detail: format!("{name} comes twice"), pointer });
             }
             Some(parameter) => {
-                let wrong = schema::wrong(&parameter.form(), &value(parameter, &text));
+                let wrong = schema::wrong(parameter.form(), &value(parameter, &text));
                 errors.extend(wrong.into_iter().map(|error| Invalid {
                     detail: error.detail.replace("the body", &name),
                     pointer: pointer.clone(),
@@ -40,7 +40,7 @@ fn value(parameter: &Parameter, text: &str) -> Value {
 
 impl Parameter {
     /// Its JSON Schema.
-    pub(crate) fn form(&self) -> Value {
-        serde_json::from_str(self.schema).unwrap_or(Value::Bool(false))
+    pub(crate) fn form(&self) -> &'static Value {
+        schema::named(self.schema)
     }
 }

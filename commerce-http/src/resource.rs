@@ -9,3 +9,4 @@ pub(crate) mod orders;
 pub(crate) mod products;
 pub(crate) mod sessions;
 pub(crate) mod wallet;
+pub(crate) mod webhooks;

@@ -35,6 +35,10 @@ pub(crate) enum Access {
     Caller,
     /// The customer of the path, and admins.
     Customer,
+    /// The customer of the path where a gateway collects what they put onto their balance, and admins.
+    Payer,
+    /// Whoever has a token, for themselves; the body of an admin may name another customer.
+    Named,
     /// The customer whose order it is, and admins. To others there is no such order.
     Order,
     /// Admins.
@@ -56,7 +60,7 @@ pub(crate) enum KeyRule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
-    /// Its JSON Schema.
+    /// The name of its schema.
     pub(crate) schema: &'static str,
     pub(crate) description: &'static str,
 }
@@ -73,10 +77,14 @@ pub(crate) struct Route {
     pub(crate) query: &'static [Parameter],
     /// The schema of the body.
     pub(crate) body: Option<&'static str>,
+    /// The handler wants the body as it was sent, and judges it by this header.
+    pub(crate) proof: Option<&'static str>,
     /// The status when all goes well, and the schema of what is answered: an item of a list when `list`.
     pub(crate) status: u16,
     pub(crate) answer: Option<&'static str>,
     pub(crate) list: bool,
+    /// The same is answered with 202 while somebody outside has yet to say what came of it.
+    pub(crate) waits: bool,
     /// Of another type than JSON.
     pub(crate) media: &'static str,
     /// Whether answers have an `ETag`.
@@ -104,9 +112,11 @@ impl Route {
             key: KeyRule::None,
             query: &[],
             body: None,
+            proof: None,
             status: 200,
             answer: None,
             list: false,
+            waits: false,
             media: "application/json",
             tagged: false,
             codes: &[],
@@ -130,6 +140,10 @@ impl Route {
         Self { body: Some(body), ..self }
     }
 
+    pub(crate) const fn proven_by(self, header: &'static str) -> Self {
+        Self { proof: Some(header), ..self }
+    }
+
     pub(crate) const fn gives(self, status: u16, answer: &'static str) -> Self {
         Self { status, answer: Some(answer), ..self }
     }
@@ -140,6 +154,10 @@ impl Route {
 
     pub(crate) const fn gives_nothing(self) -> Self {
         Self { status: 204, ..self }
+    }
+
+    pub(crate) const fn waits(self) -> Self {
+        Self { waits: true, ..self }
     }
 
     pub(crate) const fn media(self, media: &'static str) -> Self {
@@ -156,14 +174,10 @@ impl Route {
 }
 
 const PAGE: &[Parameter] = &[
-    Parameter {
-        name: "limit",
-        schema: r#"{"type":"integer","minimum":1,"maximum":100,"default":20}"#,
-        description: "How many items.",
-    },
+    Parameter { name: "limit", schema: "PageLimit", description: "How many items." },
     Parameter {
         name: "cursor",
-        schema: r#"{"type":"string","pattern":"^[1-9][0-9]{0,17}$"}"#,
+        schema: "Cursor",
         description: "Where to go on: the next_cursor of the page before.",
     },
 ];
@@ -172,17 +186,13 @@ const PAGE: &[Parameter] = &[
 pub(crate) const BEST_SELLERS: &[Parameter] = &[
     Parameter {
         name: "days",
-        schema: r#"{"type":"integer","minimum":1,"maximum":366,"default":3}"#,
+        schema: "WindowDays",
         description: "How many days of 24 hours the window is long.",
     },
-    Parameter {
-        name: "limit",
-        schema: r#"{"type":"integer","minimum":1,"maximum":100,"default":5}"#,
-        description: "How many ranks.",
-    },
+    Parameter { name: "limit", schema: "Ranks", description: "How many ranks." },
     Parameter {
         name: "at",
-        schema: r##"{"$ref":"#/components/schemas/Instant"}"##,
+        schema: "Instant",
         description: "When the window ends, that second included; now when absent.",
     },
 ];

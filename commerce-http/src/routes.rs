@@ -2,17 +2,18 @@
 
 use crate::resource::{
     best_sellers, carts, coupons, customers, operations, orders, products, sessions, wallet,
+    webhooks,
 };
-use crate::route::Access::{Admin, Caller, Customer, Order};
+use crate::route::Access::{Admin, Caller, Customer, Named, Order, Payer};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
 use crate::route::{BEST_SELLERS, Route};
 use commerce_core::Code::{
-    BalanceLimit, CartEmpty, CouponAlreadyClaimed, CouponAlreadyUsed, CouponExpired,
-    CouponNotApplicable, CouponNotFound, CouponNotStarted, CouponSoldOut, CustomerNotFound,
-    InsufficientBalance, InsufficientStock, InvalidCredentials, LoginTaken, NotInCart,
-    OrderNotCancellable, OrderNotFound, OrderNotPayable, ProductArchived, ProductNotFound,
-    TooManyRequests,
+    BalanceLimit, CartEmpty, ChargeDeclined, ChargeNotFound, CouponAlreadyClaimed,
+    CouponAlreadyUsed, CouponExpired, CouponNotApplicable, CouponNotFound, CouponNotStarted,
+    CouponSoldOut, CustomerNotFound, InsufficientBalance, InsufficientStock, InvalidCredentials,
+    LoginTaken, NotInCart, OrderNotCancellable, OrderNotFound, OrderNotPayable, ProductArchived,
+    ProductNotFound, TooManyRequests,
 };
 
 /// Every call, in the order that the document shows them.
@@ -31,7 +32,10 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Show a balance", wallet::balance)
         .by(Customer).gives(200, "Balance").says(&[CustomerNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/charges", "charge", "Put money onto a balance", wallet::charge)
-        .by(Customer).key(Required).takes("NewCharge").gives(201, "Charge").says(&[CustomerNotFound, BalanceLimit]),
+        .by(Payer).key(Required).takes("NewCharge").gives(201, "Charge").waits()
+        .says(&[CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests]),
+    Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Show what became of a charge", wallet::show_charge)
+        .by(Customer).gives(200, "Charge").says(&[ChargeNotFound, CustomerNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/debits", "debit", "Use money outside an order", wallet::debit)
         .by(Customer).key(Required).takes("NewDebit").gives(201, "Charge").says(&[CustomerNotFound, InsufficientBalance]),
     Route::new(Get, "/v1/customers/{customer_id}/ledger", "listLedger", "List what moved a balance, newest first", wallet::ledger)
@@ -69,7 +73,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/coupons/{coupon_id}", "getCoupon", "Show a coupon campaign", coupons::show)
         .gives(200, "Coupon").tagged().says(&[CouponNotFound]),
     Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon: first come, first served", coupons::claim)
-        .by(Caller).key(Required).takes("NewClaim").gives(201, "OwnedCoupon")
+        .by(Named).key(Required).takes("NewClaim").gives(201, "OwnedCoupon")
         .says(&[CustomerNotFound, CouponNotFound, CouponAlreadyClaimed, CouponNotStarted, CouponExpired, CouponSoldOut]),
     Route::new(Get, "/v1/customers/{customer_id}/coupons", "listOwnedCoupons", "List the coupons a customer has claimed", coupons::owned)
         .by(Customer).lists("OwnedCoupon").says(&[CustomerNotFound]),
@@ -86,6 +90,9 @@ pub(crate) static ROUTES: &[Route] = &[
         .by(Order).key(Required).gives(200, "Order").says(&[OrderNotFound, OrderNotPayable, InsufficientBalance]),
     Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order: all it took comes back", orders::cancel)
         .by(Order).key(Required).gives(200, "Order").says(&[OrderNotFound, OrderNotCancellable, BalanceLimit]),
+
+    Route::new(Post, "/v1/webhooks/stripe", "takeStripeNotice", "Take what Stripe tells of a charge", webhooks::stripe)
+        .proven_by("Stripe-Signature").gives_nothing().says(&[BalanceLimit]),
 
     Route::new(Get, "/healthz", "isAlive", "Tell that the process is alive", operations::alive).gives(200, "Health"),
     Route::new(Get, "/readyz", "isReady", "Tell that the store can be reached", operations::ready).gives(200, "Health"),

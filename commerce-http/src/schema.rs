@@ -28,6 +28,11 @@ pub(crate) fn named(name: &str) -> &'static Value {
     SCHEMAS.get(name).unwrap_or(&Value::Bool(false))
 }
 
+/// Whether a body of that form may be left out: it need say nothing.
+pub(crate) fn may_be_left_out(schema: &Value) -> bool {
+    schema.get("required").is_none() && schema.get("oneOf").is_none()
+}
+
 /// Everything that keeps a value from having that form.
 pub(crate) fn wrong(schema: &Value, value: &Value) -> Vec<Invalid> {
     let mut wrong = Vec::new();
@@ -60,13 +65,9 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
 
 /// Tells what is wrong with the branch that was most likely meant.
 fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
-    let tries = branches.iter().map(|branch| {
-        let mut tried = Vec::new();
-        check(branch, value, at, &mut tried);
-        (foreign(branch, value), tried)
-    });
-    let meant = tries.min_by_key(|(foreign, tried)| (*foreign, tried.len()));
-    wrong.extend(meant.map(|(_, tried)| tried).unwrap_or_default());
+    if let Some(meant) = branches.iter().min_by_key(|branch| foreign(branch, value)) {
+        check(meant, value, at, wrong);
+    }
 }
 
 /// How many of the members that tell the branches apart are missing, or say that another is meant.

@@ -37,7 +37,7 @@ pub use stop::Stop;
 ///     fn answer(&self, _: &Request) -> Response {
 ///         Response { status: 200, headers: Vec::new(), body: b"hello"[..].into() }
 ///     }
-///     fn turn_down(&self, _: Unreadable, _: &str, _: &str) -> Response {
+///     fn turn_down(&self, _: Unreadable, _: &Request) -> Response {
 ///         Response { status: 400, headers: Vec::new(), body: b""[..].into() }
 ///     }
 /// }

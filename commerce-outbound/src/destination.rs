@@ -90,3 +90,55 @@ pub fn destination(
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn options() -> DestinationOptions {
+        DestinationOptions::default()
+    }
+
+    #[rstest]
+    #[case::stdout("-", 1, LINES_AT_ONCE, 1)]
+    #[case::file("file:events.ndjson", 1, LINES_AT_ONCE, 1)]
+    #[case::singles("http://shop.example/events", 1, 1, 16)]
+    #[case::batches("http://shop.example:8080", 100, 100, 4)]
+    fn a_destination_is_what_it_is_called(
+        #[case] to: &str,
+        #[case] batch: usize,
+        #[case] takes: usize,
+        #[case] at_once: usize,
+    ) {
+        let secret = Some(SECRET.to_owned());
+        let to = destination(to, DestinationOptions { secret, batch, ..options() }).unwrap();
+        assert_eq!((to.batch(), to.at_once()), (takes, at_once));
+    }
+
+    #[rstest]
+    #[case::nothing("", options())]
+    #[case::no_path("file:", options())]
+    #[case::another_scheme("ftp://shop.example/", options())]
+    #[case::only_a_name("shop.example", options())]
+    #[case::no_host("http:///events", options())]
+    #[case::with_a_password("http://user:hunter2@shop.example/", options())]
+    #[case::no_batch("-", DestinationOptions { batch: 0, ..options() })]
+    #[case::too_big_a_batch("-", DestinationOptions { batch: 1_001, ..options() })]
+    #[case::no_source("-", DestinationOptions { source: String::new(), ..options() })]
+    #[case::no_uri("-", DestinationOptions { source: "my shop".to_owned(), ..options() })]
+    #[case::no_secret(
+        "http://shop.example/",
+        DestinationOptions { secret: Some("hunter2".to_owned()), ..options() }
+    )]
+    fn what_cannot_be_is_refused_without_repeating_it(
+        #[case] to: &str,
+        #[case] options: DestinationOptions,
+    ) {
+        assert!(!format!("{options:?}").contains("hunter2"));
+        let error = destination(to, options).err().unwrap();
+        assert!(!format!("{error:?} {error}").contains("hunter2"));
+    }
+}

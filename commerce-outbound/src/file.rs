@@ -9,25 +9,34 @@ use crate::MAX_EVENT_BYTES;
 use crate::cloud_event::Form;
 use crate::destination::LINES_AT_ONCE;
 use commerce_core::{Delivery, Destination, Event};
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// What every line of ours begins with; what else ends the file is somebody else's, and kept.
 const BEGINNING: &[u8] = br#"{"specversion":"1.0","id":""#;
+
+/// How long other relays' turns are waited for, far longer than such a turn takes, and how often it is
+/// looked whether they are over.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A file that lines are appended to.
 pub(crate) struct FileDestination {
     form: Form,
     path: PathBuf,
     open: Mutex<Option<File>>,
+    /// How long the turns of others are waited for.
+    patience: Duration,
 }
 
 impl FileDestination {
     pub(crate) fn new(path: PathBuf, form: Form) -> Self {
-        Self { form, path, open: Mutex::new(None) }
+        Self { form, path, open: Mutex::new(None), patience: PATIENCE }
     }
 
     /// Appends the lines and waits for the disk. After an error the file is opened anew.
@@ -37,7 +46,7 @@ impl FileDestination {
             Some(file) if leads_to(&self.path, &file)? => file,
             _ => open_file(&self.path)?,
         };
-        file.lock()?;
+        lock(&file, self.patience)?;
         mend(&mut file)?;
         file.write_all(lines)?;
         file.sync_data()?;
@@ -64,6 +73,21 @@ impl Destination for FileDestination {
         match self.append(&lines) {
             Ok(()) => Delivery::Done,
             Err(error) => Delivery::Failed { error: error.to_string(), retry_after: None },
+        }
+    }
+}
+
+/// Waits for the turn to write. The system's own wait has no end: whoever has the lock may be stopped.
+fn lock(file: &File, patience: Duration) -> io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if started.elapsed() < patience => thread::sleep(LOOK),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(ErrorKind::TimedOut, "the file is locked by another"));
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => return Ok(()),
         }
     }
 }

@@ -19,6 +19,9 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// that none is used in the moment it is closed.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
 
+/// How much is sent at a time, in bytes. Before each piece it is looked whether there is time left.
+const PIECE: usize = 8 * 1024;
+
 /// What a kind of party is given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -26,6 +29,9 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     /// How long the whole may take, from looking up the name to the last byte.
     pub(crate) whole: Duration,
+    /// How long a piece of a request may take to be sent. The client waits for it up to three times: a
+    /// system that could take part of a piece begins anew with the rest.
+    pub(crate) write: Duration,
     /// How long the body of an answer may take, once its head is there.
     pub(crate) body: Duration,
     /// How much is read of it.
@@ -58,8 +64,18 @@ impl Client {
         allow_private: bool,
         limits: Limits,
     ) -> Result<Self, OutboundError> {
-        let resolve = Resolve::for_host(uri, allow_private)?;
         let roots = if uri.scheme_str() == Some("https") { trusted()? } else { Vec::new() };
+        Self::trusting(roots, uri, allow_private, limits)
+    }
+
+    /// For a party that has to prove itself to those.
+    pub(crate) fn trusting(
+        roots: Vec<Certificate<'static>>,
+        uri: &Uri,
+        allow_private: bool,
+        limits: Limits,
+    ) -> Result<Self, OutboundError> {
+        let resolve = Resolve::for_host(uri, allow_private)?;
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(roots)))
             .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
@@ -74,6 +90,8 @@ impl Client {
             .timeout_connect(Some(limits.connect))
             .timeout_global(Some(limits.whole))
             .timeout_recv_body(Some(limits.body))
+            .output_buffer_size(PIECE)
+            .timeout_per_write(Some(limits.write))
             .max_response_header_size(16 * 1024)
             .max_idle_connections(limits.connections)
             .max_idle_connections_per_host(limits.connections)

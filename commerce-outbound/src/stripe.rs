@@ -42,10 +42,13 @@ const LOOK_UP: Duration = Duration::from_secs(14);
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
     whole: Duration::from_secs(14),
+    write: Duration::from_secs(2),
     body: Duration::from_secs(10),
     body_bytes: 4 * 1024 * 1024, // a page of a hundred intents with all they may hold
     connections: 8,
 };
+
+const _: () = assert!(LIMITS.whole.as_secs() < 15 && LOOK_UP.as_secs() < 15);
 
 /// How Stripe is reached.
 #[derive(Clone)]

@@ -4,6 +4,7 @@ use crate::OutboundError;
 use crate::cloud_event::Form;
 use crate::http::{Answer, Client, Limits, plain};
 use crate::signature::Secret;
+use commerce_core::limits::MAX_DELIVERY;
 use commerce_core::{Clock, Delivery, Destination, Event, SystemClock};
 use std::time::Duration;
 use ureq::http::{Request, Uri, header};
@@ -14,15 +15,21 @@ const SINGLES_AT_ONCE: usize = 16;
 const BATCHES_AT_ONCE: usize = 4;
 
 /// A consumer answers when it has put the event by, not when it has worked on it. The whole stays well
-/// below the 30 s of [`MAX_DELIVERY`](commerce_core::limits::MAX_DELIVERY). Of the answer only the
+/// below [`MAX_DELIVERY`]. Of the answer only the
 /// beginning is read, for the operator.
 pub(crate) const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
     whole: Duration::from_secs(15),
+    write: Duration::from_secs(2),
     body: Duration::from_secs(2),
     body_bytes: 4 * 1024,
     connections: SINGLES_AT_ONCE,
 };
+
+const _: () = assert!(
+    LIMITS.whole.as_secs().saturating_add(LIMITS.write.as_secs().saturating_mul(3))
+        < MAX_DELIVERY.as_secs()
+);
 
 /// Someone who is sent events by POST.
 #[derive(Debug)]
@@ -47,17 +54,17 @@ impl WebhookDestination {
         Ok(Self { client, uri, form, secret, batch })
     }
 
-    /// The request for these events. Its id is the same on every try of the same events.
+    /// The request for these events: its id, its type and its body. The id is the same on every try of
+    /// the same events.
     fn request(&self, events: &[Event]) -> serde_json::Result<(String, &'static str, Vec<u8>)> {
-        if let ([event], 1) = (events, self.batch) {
-            let kind = "application/cloudevents+json; charset=utf-8";
-            return Ok((event.id.to_string(), kind, self.form.json(event)?));
-        }
-        let ids = (events.first().map(|event| event.id), events.last().map(|event| event.id));
-        let id = match ids {
-            (Some(first), Some(last)) => format!("{first}-{last}"),
-            _ => "none".to_owned(),
+        let id = match events {
+            [] => String::new(),
+            [event] => event.id.to_string(),
+            [first, .., last] => format!("{}-{}", first.id, last.id),
         };
+        if let ([event], 1) = (events, self.batch) {
+            return Ok((id, "application/cloudevents+json; charset=utf-8", self.form.json(event)?));
+        }
         let kind = "application/cloudevents-batch+json; charset=utf-8";
         Ok((id, kind, self.form.array(events)?))
     }

@@ -128,6 +128,7 @@ fn the_log_is_one_line_a_request_and_keeps_secrets(#[case] format: &str) {
     let order = Ask::post("/v1/customers/me/orders", &order).key(format!("{KEY}-order")).by(token);
     ask("order", order.with("traceparent", trace), 201);
     ask("query", Ask::get(format!("/v1/products?limit={QUERY}")), 422);
+    ask("too-long", Ask::get(format!("/{}", "a".repeat(3_000))), 431);
     ask("nowhere", Ask::get(format!("/nowhere?{QUERY}")), 404);
     ask("stranger", Ask::get("/v1/customers/me").by(WRONG_TOKEN), 401);
     ask("log-out", Ask::new("DELETE", "/v1/sessions/current").by(token), 204);

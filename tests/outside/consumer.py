@@ -1,13 +1,17 @@
 """A consumer of events in another language, made of libraries that others wrote.
 
-Says on standard output at which port it listens. Each request has to be signed after Standard Webhooks, its
-events have to be CloudEvents and to fit the published schema, in which no field that is sent may be
-missing. Then it says which events came, and answers 204; else 400, with the reason.
+Says on standard output at which port it listens. Each request has to be signed after Standard Webhooks, also
+by the check that the documentation shows; its events have to be CloudEvents and to fit the published
+schema, which has to name every field. Then it says which events came, and answers 204; else 400, with the
+reason. Given a file with a certificate and its key, it speaks TLS.
 """
 
 import json
+import re
+import ssl
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from jsonschema import Draft202012Validator
@@ -29,6 +33,8 @@ def strict(schema):
 
 def read(body, headers):
     webhook.verify(body, dict(headers))
+    assert shown["is_ours"](sys.argv[1], headers, body), "the documentation takes it for forged"
+    assert not shown["is_ours"](sys.argv[1], headers, body + b" "), "the documentation takes anything"
     content = json.loads(body)
     kind = headers["content-type"]
     assert kind == (BATCH if isinstance(content, list) else SINGLE), kind
@@ -64,8 +70,16 @@ class Consumer(BaseHTTPRequestHandler):
 
 
 webhook = Webhook(sys.argv[1])
-with open(sys.argv[2]) as file:
-    schema = Draft202012Validator(strict(json.load(file)))
+docs = Path(sys.argv[2])
+schema = Draft202012Validator(strict(json.loads((docs / "events.schema.json").read_text())))
+guide = (docs / "events.md").read_text()
+schema.validate(json.loads(re.search("```json\n(.*?)```", guide, re.DOTALL)[1]))
+shown = {}
+exec(re.search("```python\n(.*?)```", guide, re.DOTALL)[1], shown)
 server = HTTPServer(("127.0.0.1", 0), Consumer)
+if len(sys.argv) > 3:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[3])
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
 print(server.server_port, flush=True)
 server.serve_forever()

@@ -5,8 +5,8 @@ use crate::failure::Failure;
 use commerce_http::LogSink;
 use std::io::{Write, stderr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread::Builder;
+use std::time::Duration;
 
 /// How long lines are gathered for.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -17,13 +17,13 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(super) struct Lines {
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
 }
 
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
-    over: Condvar,
+    /// Signalled when `over` or `written` comes true.
+    turn: Condvar,
 }
 
 #[derive(Default)]
@@ -31,6 +31,8 @@ struct Waiting {
     text: String,
     dropped: u64,
     over: bool,
+    /// All of it, after `over`.
+    written: bool,
 }
 
 impl Lines {
@@ -38,9 +40,8 @@ impl Lines {
         let shared: Arc<Shared> = Arc::default();
         let writer = Arc::clone(&shared);
         let thread = Builder::new().name("log".to_owned()).spawn(move || writer.write());
-        let thread =
-            thread.map_err(|error| Failure::storage(format!("cannot start the log: {error}")))?;
-        Ok(Self { shared, thread })
+        thread.map_err(|error| Failure::storage(format!("cannot start the log: {error}")))?;
+        Ok(Self { shared })
     }
 
     /// What takes the lines in.
@@ -60,11 +61,10 @@ impl Lines {
     /// Writes what is left, unless nobody reads it.
     pub(super) fn end(self) {
         self.shared.waiting().over = true;
-        self.shared.over.notify_one();
-        let begun = Instant::now();
-        while !self.thread.is_finished() && begun.elapsed() < FAREWELL {
-            std::thread::sleep(PAUSE);
-        }
+        self.shared.turn.notify_all();
+        let waiting = self.shared.waiting();
+        let unwritten = |waiting: &mut Waiting| !waiting.written;
+        drop(self.shared.turn.wait_timeout_while(waiting, FAREWELL, unwritten));
     }
 }
 
@@ -72,7 +72,7 @@ impl Shared {
     fn write(&self) {
         loop {
             let waiting = self.waiting();
-            let waited = self.over.wait_timeout_while(waiting, PAUSE, |waiting| !waiting.over);
+            let waited = self.turn.wait_timeout_while(waiting, PAUSE, |waiting| !waiting.over);
             let mut waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
             let (mut text, dropped) = (std::mem::take(&mut waiting.text), waiting.dropped);
             waiting.dropped = 0;
@@ -84,7 +84,8 @@ impl Shared {
             // When standard error is gone, serving goes on.
             let _ = stderr().lock().write_all(text.as_bytes());
             if over {
-                return;
+                self.waiting().written = true;
+                return self.turn.notify_all();
             }
         }
     }

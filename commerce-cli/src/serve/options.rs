@@ -2,6 +2,7 @@
 
 use crate::events::relay::Named;
 use crate::failure::Failure;
+use crate::gateway::{Gateway, GatewayArgs};
 use commerce_core::limits::MAX_HOLD_SECONDS;
 use commerce_http::LogFormat;
 use commerce_http::transport::Listen;
@@ -33,6 +34,9 @@ pub(super) struct Options {
     #[arg(long, value_name = "SECONDS", env = "COMMERCE_HOLD", help_heading = HEADING)]
     #[arg(value_parser = clap::value_parser!(i64).range(HOLD))]
     pub(super) hold: Option<i64>,
+    /// Who collects the money of charges; the simulated gateway unless told otherwise.
+    #[command(flatten)]
+    pub(super) gateway: GatewayArgs,
     #[command(flatten)]
     pub(super) events: EventArgs,
     /// A file with settings.
@@ -114,6 +118,10 @@ struct InFile {
     log: Option<Format>,
     grace: Option<u64>,
     hold: Option<i64>,
+    gateway: Option<Gateway>,
+    stripe_url: Option<String>,
+    stripe_key_file: Option<PathBuf>,
+    stripe_webhook_secret_file: Option<PathBuf>,
     events_to: Option<String>,
     events_secret_file: Option<PathBuf>,
     events_batch: Option<usize>,
@@ -136,6 +144,12 @@ impl Options {
         self.log = self.log.or(file.log);
         self.grace = self.grace.or(file.grace);
         self.hold = self.hold.or(file.hold);
+        self.gateway = self.gateway.or(GatewayArgs {
+            gateway: file.gateway,
+            stripe_url: file.stripe_url,
+            stripe_key_file: file.stripe_key_file,
+            stripe_webhook_secret_file: file.stripe_webhook_secret_file,
+        });
         self.events = self.events.or(EventArgs {
             to: file.events_to,
             secret_file: file.events_secret_file,

@@ -52,6 +52,7 @@ impl Keys {
         let whose = match answer {
             Recorded::Order(id, _) => self.orders.get(*id),
             Recorded::Charge(charge) => self.charges.get(charge.id),
+            Recorded::OpenedCharge(id) => self.charges.get(*id),
             Recorded::Debit(debit) => self.debits.get(debit.id),
             Recorded::OwnedCoupon(coupon) => self.owned_coupons.get(coupon.id),
             Recorded::Product(product) => self.products.get(product.id).map(|()| &SHOP),
@@ -80,6 +81,7 @@ fn what(answer: &Recorded) -> String {
     match answer {
         Recorded::Order(id, _) => format!("order {id}"),
         Recorded::Charge(charge) => format!("charge {}", charge.id),
+        Recorded::OpenedCharge(id) => format!("charge {id}"),
         Recorded::Debit(debit) => format!("debit {}", debit.id),
         Recorded::OwnedCoupon(coupon) => format!("owned coupon {}", coupon.id),
         Recorded::Product(product) => format!("product {}", product.id),

@@ -30,7 +30,16 @@ struct Purse {
 struct ChargeFacts {
     customer_id: CustomerId,
     amount: Money,
+    status: ChargeStatus,
+    balance_after: Option<Money>,
     is_entered: bool,
+}
+
+impl ChargeFacts {
+    /// Whether its money is on the balance.
+    fn is_done(&self) -> bool {
+        self.status == ChargeStatus::Succeeded
+    }
 }
 
 impl Check for Wallet {
@@ -47,7 +56,8 @@ impl Check for Wallet {
         for (id, purse) in self.purses.iter() {
             purse.finish(&mut |detail| problems.add(CHECK, format!("customer {id}"), detail));
         }
-        for (id, _) in self.charges.iter().filter(|(_, charge)| !charge.is_entered) {
+        let missing = |charge: &ChargeFacts| charge.is_done() && !charge.is_entered;
+        for (id, _) in self.charges.iter().filter(|(_, charge)| missing(charge)) {
             let detail = "succeeded and has no ledger entry".to_owned();
             problems.add(CHECK, format!("charge {id}"), detail);
         }
@@ -56,16 +66,13 @@ impl Check for Wallet {
 
 impl Wallet {
     fn charge(&mut self, charge: &ChargeRow, problems: &mut Problems) {
-        let ChargeRow { id, customer_id, amount, status, .. } = *charge;
+        let ChargeRow { id, customer_id, amount, status, balance_after, .. } = *charge;
         if !self.purses.has(customer_id) {
             let detail = format!("customer {customer_id} does not exist");
             problems.add(CHECK, format!("charge {id}"), detail);
         }
-        match status {
-            ChargeStatus::Succeeded => {
-                self.charges.push(id, ChargeFacts { customer_id, amount, is_entered: false });
-            }
-        }
+        let facts = ChargeFacts { customer_id, amount, status, balance_after, is_entered: false };
+        self.charges.push(id, facts);
     }
 
     fn entry(&mut self, entry: &LedgerEntry, problems: &mut Problems) {
@@ -89,6 +96,9 @@ impl Wallet {
         let Some(charge) = self.charges.get_mut(id) else {
             return wrong(format!("names charge {id}, which does not exist"));
         };
+        if !charge.is_done() {
+            wrong(format!("names charge {id}, which brought no money"));
+        }
         if charge.is_entered {
             wrong(format!("names charge {id}, which an entry before it names already"));
         }
@@ -97,6 +107,9 @@ impl Wallet {
                 "has {} of customer {} and names charge {id}, which has {} of customer {}",
                 entry.amount, entry.customer_id, charge.amount, charge.customer_id
             ));
+        } else if charge.is_done() && charge.balance_after != Some(entry.balance_after) {
+            let (is, said) = (entry.balance_after, shown(charge.balance_after));
+            wrong(format!("balance_after is {is} and charge {id}, which it names, has {said}"));
         }
         charge.is_entered = true;
     }

@@ -96,8 +96,12 @@ pub struct LedgerEntry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChargeStatus {
+    /// The gateway was asked, or is about to be, and nobody knows yet what it did.
+    Pending,
     /// The money is on the balance.
     Succeeded,
+    /// The gateway declined: nothing was moved.
+    Failed,
 }
 
 /// Money put onto a balance.
@@ -111,27 +115,65 @@ pub struct Charge {
     pub amount: Money,
     /// What became of it.
     pub status: ChargeStatus,
-    /// The balance right after it.
+    /// The balance right after it; the balance as it is while the charge is pending, and when it failed.
     pub balance: Money,
     /// The store's currency.
     pub currency: Currency,
-    /// When.
+    /// Why it failed, in the gateway's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// When it was asked for.
     pub created_at: Timestamp,
 }
 
-/// A charge as stores keep it; the balance after it stands in the ledger.
+/// A charge as stores keep it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargeRow {
     /// The charge's id.
     pub id: ChargeId,
-    /// Whose balance grew.
+    /// Whose balance it is for.
     pub customer_id: CustomerId,
-    /// By how much.
+    /// How much.
     pub amount: Money,
     /// What became of it.
     pub status: ChargeStatus,
-    /// When.
+    /// When it was asked for.
     pub created_at: Timestamp,
+    /// The gateway that the money comes from; `None` when it came from none.
+    pub source: Option<ChargeSource>,
+    /// Why it failed, when it did.
+    pub failure: Option<String>,
+    /// When the gateway's answer was written down.
+    pub settled_at: Option<Timestamp>,
+    /// The balance right after it, as its ledger entry has it, once it succeeded.
+    pub balance_after: Option<Money>,
+}
+
+/// Where the money of a charge comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChargeSource {
+    /// The gateway's name.
+    pub gateway: String,
+    /// What the gateway knows the charge by.
+    pub reference: String,
+    /// What the gateway takes the money from, as it names it.
+    pub payment_method: Option<String>,
+}
+
+impl ChargeRow {
+    /// The charge as it is shown. `balance` is the customer's balance now.
+    pub(crate) fn shown(&self, balance: Money, currency: Currency) -> Charge {
+        Charge {
+            id: self.id,
+            customer_id: self.customer_id,
+            amount: self.amount,
+            status: self.status,
+            balance: self.balance_after.unwrap_or(balance),
+            currency,
+            failure: self.failure.clone(),
+            created_at: self.created_at,
+        }
+    }
 }
 
 /// Money used from a balance outside an order.

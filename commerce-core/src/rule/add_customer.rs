@@ -113,7 +113,7 @@ mod tests {
             .run(AddCustomer { id, balance: Money::from_minor(300), ..AddCustomer::new("Lee") })
             .unwrap();
         assert_eq!(world.balance(5), 300);
-        assert_eq!(world.state.charges.len(), 1);
+        assert_eq!(world.state.charges.values().count(), 1);
         assert_eq!(world.state.ledger[0].balance_after, Money::from_minor(300));
     }
 

@@ -43,20 +43,35 @@ pub(super) fn write_charge(
     now: Timestamp,
 ) -> Charge {
     let id = state.next_charge_id();
-    let status = ChargeStatus::Succeeded;
-    state.charges.push(ChargeRow { id, customer_id, amount, status, created_at: now });
-    let movement = Movement {
+    let row = ChargeRow {
+        id,
         customer_id,
-        kind: EntryKind::Charge,
         amount,
+        status: ChargeStatus::Succeeded,
+        created_at: now,
+        source: None,
+        failure: None,
+        settled_at: None,
+        balance_after: Some(balance_after),
+    };
+    enter(state, &row, balance_after, now);
+    let charge = row.shown(balance_after, state.currency);
+    state.charges.insert(id, row);
+    charge
+}
+
+/// Puts the money of a charge onto the balance, and writes its ledger entry.
+pub(super) fn enter(state: &mut State, row: &ChargeRow, balance_after: Money, now: Timestamp) {
+    let movement = Movement {
+        customer_id: row.customer_id,
+        kind: EntryKind::Charge,
+        amount: row.amount,
         balance_after,
         order_id: None,
-        charge_id: Some(id),
+        charge_id: Some(row.id),
         note: None,
     };
     state.move_money(&movement, now);
-    let currency = state.currency;
-    Charge { id, customer_id, amount, status, balance: balance_after, currency, created_at: now }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use crate::command::{Action, Answer, Command};
 use crate::limits::HOLD_SECONDS;
 use crate::state::{NextIds, State};
 use crate::{
-    Account, CartLines, Coupon, CouponId, Currency, Customer, CustomerId, Discount, Error, Money,
-    OrderId, OrderStatus, OwnedCouponId, Product, ProductId, ProductStatus, Refusal, Role,
-    Timestamp,
+    Account, CartLines, ChargeId, Coupon, CouponId, Currency, Customer, CustomerId, Discount,
+    Error, Money, OrderId, OrderStatus, OwnedCouponId, Product, ProductId, ProductStatus, Refusal,
+    Role, Timestamp,
 };
 
 /// When tests begin: 2026-01-01T00:00:00Z or thereabouts.
@@ -147,6 +147,8 @@ impl World {
     fn know_everything(&mut self) {
         for id in 0..100 {
             self.state.accounts.loaded(CustomerId::new(id), None);
+            self.state.charges.loaded(ChargeId::new(id), None);
+            self.state.pending_charges.insert(CustomerId::new(id));
             self.state.carts.loaded(CustomerId::new(id), None);
             self.state.products.loaded(ProductId::new(id), None);
             self.state.coupons.loaded(CouponId::new(id), None);

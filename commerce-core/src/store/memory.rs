@@ -8,11 +8,11 @@ use crate::store::{
     Transaction,
 };
 use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
-    CustomerId, DeliveryRow, DeliveryStatus, EventId, EventRow, Key, LedgerEntry, LedgerEntryId,
-    LoginAttempts, LoginHash, Order, OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId,
-    Product, ProductId, Role, SessionRow, StockMovement, StockMovementId, StoreError, Timestamp,
-    TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, ChargeStatus, Coupon, CouponId, Credentials, Currency,
+    Customer, CustomerId, DeliveryRow, DeliveryStatus, EventId, EventRow, Key, LedgerEntry,
+    LedgerEntryId, LoginAttempts, LoginHash, Order, OrderId, OrderStatus, Outbox, OwnedCoupon,
+    OwnedCouponId, Product, ProductId, Role, SessionRow, StockMovement, StockMovementId,
+    StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -124,6 +124,15 @@ impl Transaction for MemoryTransaction<'_> {
         for id in &needs.orders {
             state.orders.loaded(*id, tables.orders.get(id).cloned());
         }
+        for id in &needs.charges {
+            state.charges.loaded(*id, tables.charges.get(id).cloned());
+        }
+        for customer in &needs.pending_charges {
+            for row in tables.pending_charges().filter(|row| row.customer_id == *customer) {
+                state.charges.loaded(row.id, Some(row.clone()));
+            }
+            state.pending_charges.insert(*customer);
+        }
         for (key, owner) in &needs.keys {
             let record = tables.keys.get(&(key.clone(), *owner)).cloned();
             state.key_loaded(key.clone(), *owner, record);
@@ -174,7 +183,9 @@ impl Transaction for MemoryTransaction<'_> {
         changes
             .stock_movements
             .extend(state.stock_movements.iter().map(|row| (row.id, row.clone())));
-        changes.charges.extend(state.charges.iter().map(|row| (row.id, row.clone())));
+        for (charge, _) in state.charges.changed() {
+            changes.charges.insert(charge.id, charge.clone());
+        }
         changes.ledger.extend(state.ledger.iter().map(|row| (row.id, row.clone())));
         changes.events.extend(state.events.iter().map(|row| (row.id, row.clone())));
         changes.replayed = state.deliveries.replayed();
@@ -248,6 +259,10 @@ impl Tables {
                 self.attempts.retain(|_, row| row.last_at >= long_ago);
             }
         }
+    }
+
+    fn pending_charges(&self) -> impl Iterator<Item = &ChargeRow> {
+        self.charges.values().filter(|row| row.status == ChargeStatus::Pending)
     }
 
     fn next_event(&self) -> EventId {
@@ -405,6 +420,29 @@ impl Snapshot for MemorySnapshot<'_> {
                 && (filter == LedgerFilter::All || entry.as_payment().is_some())
         };
         Ok(mine.filter(wanted).take(limit).cloned().collect())
+    }
+
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        Ok(self.0.charges.get(&id).cloned())
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let known = |row: &&ChargeRow| {
+            row.source.as_ref().is_some_and(|source| source.reference == reference)
+        };
+        Ok(self.0.charges.values().find(known).cloned())
+    }
+
+    fn pending_charges(
+        &self,
+        start: (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let mut rows: Vec<_> = self.0.pending_charges().cloned().collect();
+        rows.sort_unstable_by_key(|row| (row.customer_id, row.id));
+        rows.retain(|row| (row.customer_id, row.id) >= start);
+        rows.truncate(limit);
+        Ok(rows)
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {

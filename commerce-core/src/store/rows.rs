@@ -4,10 +4,10 @@
 use crate::command::{KeyRecord, Recorded};
 use crate::state::NextIds;
 use crate::{
-    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow, DeliveryStatus,
-    Discount, EntryKind, EventKind, EventRow, Key, LedgerEntry, Money, Order, OrderLine,
-    OrderStatus, OwnedCoupon, OwnedCouponStatus, PasswordHash, Product, ProductStatus, Role,
-    SessionRow, StockMovement, Timestamp, TokenHash,
+    Account, ChargeRow, ChargeSource, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow,
+    DeliveryStatus, Discount, EntryKind, EventKind, EventRow, Key, LedgerEntry, Money, Order,
+    OrderLine, OrderStatus, OwnedCoupon, OwnedCouponStatus, PasswordHash, Product, ProductStatus,
+    Role, SessionRow, StockMovement, Timestamp, TokenHash,
 };
 
 pub(crate) const ACCOUNT: &str =
@@ -19,7 +19,8 @@ pub(crate) const COUPON: &str = "id, name, amount, percent, max_amount, min_orde
 pub(crate) const OWNED_COUPON: &str = "id, coupon_id, customer_id, rank, order_id, claimed_at";
 pub(crate) const ORDER: &str = "id, customer_id, reference, status, subtotal, discount, total, \
                                 owned_coupon_id, created_at, expires_at, paid_at, cancelled_at, previous";
-pub(crate) const CHARGE: &str = "id, customer_id, amount, status, created_at";
+pub(crate) const CHARGE: &str = "id, customer_id, amount, status, created_at, gateway, reference, \
+                                 payment_method, failure, settled_at, balance_after";
 pub(crate) const LEDGER: &str = "id, customer_id, kind, amount, balance_after, order_id, charge_id, note, \
                                  created_at, previous";
 pub(crate) const EVENT: &str = "id, kind, order_id, trace, created_at";
@@ -147,7 +148,7 @@ words! {
     Role { Customer = "customer", Admin = "admin", }
     ProductStatus { Active = "active", Archived = "archived", }
     OrderStatus { Pending = "pending", Paid = "paid", Cancelled = "cancelled", Expired = "expired", }
-    ChargeStatus { Succeeded = "succeeded", }
+    ChargeStatus { Pending = "pending", Succeeded = "succeeded", Failed = "failed", }
     EntryKind { Charge = "charge", Debit = "debit", Payment = "payment", Refund = "refund", }
     DeliveryStatus { Sending = "sending", Waiting = "waiting", Parked = "parked", }
     EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
@@ -263,6 +264,17 @@ pub(crate) fn charge<R: Columns>(row: &R) -> Result<ChargeRow, R::Error> {
         amount: get(row, 2)?,
         status: get(row, 3)?,
         created_at: get(row, 4)?,
+        source: match get(row, 5)? {
+            Some(gateway) => Some(ChargeSource {
+                gateway,
+                reference: get(row, 6)?,
+                payment_method: get(row, 7)?,
+            }),
+            None => None,
+        },
+        failure: get(row, 8)?,
+        settled_at: get(row, 9)?,
+        balance_after: get(row, 10)?,
     })
 }
 

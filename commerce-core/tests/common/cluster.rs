@@ -43,22 +43,50 @@ fn programs() -> PathBuf {
 
 impl Cluster {
     pub fn start() -> Self {
+        Self::start_with(|_| String::new())
+    }
+
+    /// As [`Cluster::start`], with settings of one's own, for which the folder of data may be prepared.
+    pub fn start_with(prepare: impl FnOnce(&Path) -> String) -> Self {
+        Self::made(|programs, data| {
+            let mut initdb = as_server(&programs.join("initdb"));
+            initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"]);
+            succeed(initdb.arg(data));
+            prepare(data)
+        })
+    }
+
+    /// A copy of this cluster that follows it, and that every commit of this one waits for from now on.
+    pub fn standby(&self) -> Self {
+        let standby = Self::made(|programs, data| {
+            let place = format!("host=127.0.0.1 port={} user=postgres", self.port);
+            let mut copy = as_server(&programs.join("pg_basebackup"));
+            copy.args(["-R", "-N", "-c", "fast", "-X", "stream", "-d", &place, "-D"]);
+            succeed(copy.arg(data));
+            String::new()
+        });
+        let mut admin = self.admin("postgres");
+        admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").unwrap();
+        wait_until("the standby follows", || {
+            let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+            admin.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+        });
+        standby
+    }
+
+    /// A cluster whose data somebody makes, and says with what settings.
+    fn made(make: impl FnOnce(&Path, &Path) -> String) -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("commerce-pg-").tempdir_in("/tmp").unwrap();
         let folder = folder.keep();
-        if is_root() {
-            let (user, group) = postgres_user();
-            chown(&folder, Some(user), Some(group)).unwrap();
-        }
+        give_to_server(&folder);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let data = folder.join("data");
-        let mut initdb = as_server(&programs.join("initdb"));
-        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"]);
-        let made = initdb.arg(&data).output().unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let more = make(&programs, &data);
         let settings = format!(
             "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n\
-             max_connections = 200\nshared_buffers = 64MB\n",
+             max_connections = 200\nshared_buffers = 64MB\n{more}\n",
             folder.display()
         );
         let file = data.join("postgresql.conf");
@@ -78,6 +106,29 @@ impl Cluster {
 
     pub fn stop(&self) {
         self.control(&["stop", "-w", "-m", "fast"], &[]);
+    }
+
+    /// Ends as a machine does that loses power: nobody is told, and nothing is tidied up.
+    pub fn kill(&self) {
+        self.control(&["stop", "-w", "-m", "immediate"], &[]);
+    }
+
+    /// Stops everything it does, while its machine still takes connections for it. It never goes on.
+    pub fn freeze(&self) -> Frozen {
+        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let first: u32 = file.lines().next().unwrap().parse().unwrap();
+        signal("STOP", &[first]);
+        let children = format!("/proc/{first}/task/{first}/children");
+        let children = fs::read_to_string(children).unwrap();
+        let children = children.split_whitespace().map(|child| child.parse().unwrap());
+        let all: Vec<u32> = children.chain([first]).collect();
+        signal("STOP", &all);
+        Frozen(all)
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&self) {
+        self.control(&["promote", "-w", "-t", "60"], &[]);
     }
 
     /// A new and empty database.
@@ -143,6 +194,44 @@ impl Cluster {
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
         assert!(done, "pg_ctl {words:?}: {log}");
     }
+}
+
+/// The processes of a server that stand still; they are killed in the end.
+pub struct Frozen(Vec<u32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("KILL", &self.0);
+    }
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{name}")).args(processes.iter().map(ToString::to_string));
+    // One that has ended meanwhile is no mistake.
+    kill.stderr(Stdio::null()).status().unwrap();
+}
+
+/// Waits for something that comes about by itself, for a minute.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// Lets the server read a file, or write to a folder, of ours.
+pub fn give_to_server(path: &Path) {
+    if is_root() {
+        let (user, group) = postgres_user();
+        chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
+fn succeed(command: &mut Command) {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
 fn is_root() -> bool {

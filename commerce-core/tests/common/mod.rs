@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 pub mod cluster;
+pub mod failing;
+pub mod insist;
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Coupon, Currency, Customer, Discount, Key, ManualClock,

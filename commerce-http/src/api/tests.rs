@@ -4,8 +4,10 @@ use super::*;
 use crate::log::LogFormat;
 use crate::route::Access;
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, ClaimCoupon, Currency, CustomerId, Discount, ManualClock,
-    MemoryStore, Money, NewLogin, PasswordHash, PayWhen, PlaceOrder, Role, Timestamp,
+    AddCoupon, AddCustomer, AddProduct, BadNotice, ClaimCoupon, CollectRequest, Collected,
+    Currency, CustomerId, Discount, ManualClock, MemoryStore, Money, NewLogin, Notice,
+    PasswordHash, PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway,
+    Timestamp,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -26,9 +28,46 @@ fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
+/// The simulated gateway, which tells its references apart from others and sends notices: those of the one
+/// signature that it knows, of the form `REFERENCE AMOUNT`.
+#[derive(Default)]
+struct Bank(Mutex<Vec<String>>);
+
+impl PaymentGateway for Bank {
+    fn name(&self) -> &'static str {
+        "bank"
+    }
+
+    fn collect(&self, request: &CollectRequest) -> Collected {
+        self.0.lock().unwrap().push(request.reference.clone());
+        SimulatedGateway.collect(request)
+    }
+
+    fn notice(
+        &self,
+        signature: Option<&str>,
+        body: &[u8],
+        _now: Timestamp,
+    ) -> Result<Option<Notice>, BadNotice> {
+        if signature != Some("bank") {
+            return Err(BadNotice("not the bank's".to_owned()));
+        }
+        let said = std::str::from_utf8(body).unwrap().split_once(' ');
+        Ok(said.map(|(reference, amount)| Notice {
+            reference: reference.to_owned(),
+            amount: Money::from_minor(amount.parse().unwrap()),
+            collected: Collected::Paid,
+        }))
+    }
+}
+
 fn world() -> World {
+    world_of(Shop::builder().gateway(Arc::new(SimulatedGateway)))
+}
+
+fn world_of(builder: ShopBuilder) -> World {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
-    let shop = Shop::builder().clock(Arc::clone(&clock)).open(MemoryStore::new(Currency::KRW));
+    let shop = builder.clock(Arc::clone(&clock)).open(MemoryStore::new(Currency::KRW));
     let balance = Money::from_minor(100_000);
     let kim = shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap().id;
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap().id;
@@ -117,7 +156,7 @@ impl World {
 
 /// What a route is called with, about Kim.
 fn example(route: &Route) -> (String, Value) {
-    let path = ["customer_id", "product_id", "coupon_id", "order_id"]
+    let path = ["customer_id", "product_id", "coupon_id", "order_id", "charge_id"]
         .iter()
         .fold(route.path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), "1"));
     let body = route.body.map_or(Value::Null, |name| schema::named(name)["example"].clone());
@@ -129,7 +168,10 @@ fn example(route: &Route) -> (String, Value) {
 fn every_route_lets_in_only_who_may() {
     for route in ROUTES {
         let world = world();
-        let (path, body) = example(route);
+        let (path, mut body) = example(route);
+        if route.access == Access::Named {
+            body["customer_id"] = 1.into();
+        }
         let status = |token: &str| {
             let seen = world.call(route.method.name(), &path, token, "walk", &body);
             (seen.status, seen.code().to_owned())
@@ -145,7 +187,7 @@ fn every_route_lets_in_only_who_may() {
         }
         let lees = status(&world.lee);
         match route.access {
-            Access::Customer | Access::Admin => {
+            Access::Customer | Access::Payer | Access::Named | Access::Admin => {
                 assert_eq!(lees, (403, "forbidden".to_owned()), "{operation}");
             }
             Access::Order => assert_eq!(lees, (404, "order_not_found".to_owned()), "{operation}"),
@@ -164,7 +206,7 @@ fn every_route_answers_an_admin_as_its_document_says() {
     for route in ROUTES {
         let world = world();
         let (path, body) = example(route);
-        if ["logIn", "register"].contains(&route.operation) {
+        if ["logIn", "register", "takeStripeNotice"].contains(&route.operation) {
             continue;
         }
         if route.path.contains("/cart/items/") && route.method == Method::Delete {
@@ -338,6 +380,93 @@ fn all_that_is_wrong_is_told_with_where() {
     assert_eq!(pointers, ["/items/0/quantity", "/items/1/quantity", "/items/1/product_id"]);
 }
 
+#[rstest]
+#[case::paid(20_000, 201, "succeeded", 201, "succeeded")]
+#[case::declined(402_402, 402, "charge_declined", 402, "charge_declined")]
+#[case::lost(408_408, 202, "pending", 201, "succeeded")]
+#[case::broken(500_500, 202, "pending", 402, "charge_declined")]
+fn a_charge_is_answered_as_its_gateway_answers(
+    #[case] amount: i64,
+    #[case] at_first: u16,
+    #[case] what: &str,
+    #[case] later: u16,
+    #[case] what_later: &str,
+) {
+    let world = world();
+    let body = json!({ "amount": amount, "payment_method": "card" });
+    let ask = || world.post("/v1/customers/me/charges", "a", &body);
+    let first = ask();
+    let said = |seen: &Seen| {
+        let status = seen.body["status"].as_str().map(str::to_owned);
+        status.unwrap_or_else(|| seen.code().to_owned())
+    };
+    assert_eq!((first.status, said(&first)), (at_first, what.to_owned()));
+    world.clock.set(Timestamp::from_unix(1_800_000_001));
+    let second = ask();
+    assert_eq!((second.status, said(&second)), (later, what_later.to_owned()));
+    assert_eq!(second.header(REPLAYED).is_some(), at_first != 202, "only what was settled");
+
+    let id = &second.body[if later == 402 { "charge_id" } else { "id" }];
+    let place = format!("/v1/customers/1/charges/{id}");
+    if later == 201 {
+        assert_eq!(second.header("Location"), Some(place.as_str()));
+    } else {
+        assert!(second.body["reason"].as_str().unwrap().contains("this amount"));
+    }
+    let shown = world.get(&place);
+    assert_eq!(shown.body["status"], if later == 402 { "failed" } else { "succeeded" });
+    let wrong = schema::wrong(schema::named("Charge"), &shown.body);
+    assert!(wrong.is_empty(), "{wrong:?}");
+    let lees = world.call("GET", &place, &world.lee, "", &Value::Null);
+    assert_eq!((lees.status, lees.code()), (403, "forbidden"));
+    let other = world.call("GET", &place.replace("/1/", "/me/"), &world.lee, "", &Value::Null);
+    assert_eq!((other.status, other.code()), (404, "charge_not_found"));
+}
+
+#[test]
+fn where_no_gateway_collects_only_an_admin_puts_money_onto_a_balance() {
+    let world = world_of(Shop::builder());
+    let body = json!({ "amount": 500 });
+    let kims = world.post("/v1/customers/me/charges", "a", &body);
+    assert_eq!((kims.status, kims.code()), (403, "forbidden"));
+    let admins = world.call("POST", "/v1/customers/1/charges", &world.admin, "a", &body);
+    assert_eq!((admins.status, &admins.body["balance"]), (201, &100_500.into()));
+    let body = json!({ "amount": 500, "payment_method": "card" });
+    let refused = world.call("POST", "/v1/customers/1/charges", &world.admin, "b", &body);
+    assert_eq!((refused.status, refused.code()), (422, "invalid_request"));
+}
+
+#[test]
+fn notices_need_no_token_but_the_gateways_signature() {
+    let bank = Arc::new(Bank::default());
+    let world = world_of(Shop::builder().gateway(Arc::<Bank>::clone(&bank)));
+    let charge = world.post("/v1/customers/me/charges", "a", &json!({ "amount": 408_408 }));
+    assert_eq!(charge.status, 202);
+    let reference = bank.0.lock().unwrap().pop().unwrap();
+    let tell = |signature: &str, body: &str| {
+        let headers = [("Stripe-Signature", signature)];
+        let seen = world.ask("POST", "/v1/webhooks/stripe", &headers, body.as_bytes());
+        (seen.status, seen.code().to_owned())
+    };
+    let balance = || world.get("/v1/customers/me/balance").body["balance"].as_i64().unwrap();
+    let bad = (400, "malformed_request".to_owned());
+    let done = (204, String::new());
+    assert_eq!(tell("thief", &format!("{reference} 408408")), bad);
+    assert_eq!(tell("bank", &format!("{reference} 408409")), bad, "of another amount");
+    assert_eq!(tell("bank", "hello"), done, "about nothing that matters");
+    assert_eq!(balance(), 100_000);
+    assert_eq!(tell("bank", "unknown 5"), done);
+    let line = world.lines.lock().unwrap().last().cloned().unwrap();
+    assert!(line.contains("there is no charge of reference"), "{line}");
+    for _ in 0..2 {
+        assert_eq!(tell("bank", &format!("{reference} 408408")), done);
+        assert_eq!(balance(), 508_408);
+    }
+    let without = world_of(Shop::builder());
+    let seen = without.ask("POST", "/v1/webhooks/stripe", &[], b"{}");
+    assert_eq!((seen.status, seen.code()), (400, "malformed_request"));
+}
+
 #[test]
 fn money_moves_once_for_each_key() {
     let world = world();
@@ -501,10 +630,14 @@ fn what_the_transport_turns_down_is_a_problem_as_well() {
         (Unreadable::HeadTooLarge, 431),
         (Unreadable::Overloaded, 503),
     ] {
-        let response = world.api.turn_down(why, "POST", "/v1/customers");
+        let headers = vec![("x-request-id".to_owned(), "mine".to_owned())];
+        let target = "/v1/customers".to_owned();
+        let request = Request { method: "POST".into(), target, headers, body: Vec::new() };
+        let response = world.api.turn_down(why, &request);
+        let header = |name| response.headers.iter().find(|(sent, _)| *sent == name);
         assert_eq!(response.status, status);
-        let retry = response.headers.iter().any(|(name, _)| *name == "Retry-After");
-        assert_eq!(retry, status == 503);
+        assert_eq!(header("Retry-After").is_some(), status == 503);
+        assert_eq!(header("X-Request-Id").unwrap().1, "mine");
     }
 }
 

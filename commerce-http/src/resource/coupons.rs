@@ -1,7 +1,7 @@
 //! Coupon campaigns, and the coupons claimed from them.
 
 use crate::call::{Answered, Call, Reply};
-use commerce_core::{AddCoupon, ClaimCoupon, CustomerId, Discount, Money, Refusal, Timestamp};
+use commerce_core::{AddCoupon, ClaimCoupon, Discount, Money, Timestamp};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -12,11 +12,6 @@ struct NewCoupon {
     quantity: i64,
     valid_from: Option<Timestamp>,
     valid_until: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct NewClaim {
-    customer_id: Option<CustomerId>,
 }
 
 pub(crate) fn list(call: &Call<'_>) -> Answered {
@@ -45,12 +40,7 @@ pub(crate) fn add(call: &Call<'_>) -> Answered {
 }
 
 pub(crate) fn claim(call: &Call<'_>) -> Answered {
-    let NewClaim { customer_id } = call.read()?;
-    let customer_id = customer_id.unwrap_or(call.customer);
-    if !call.caller.is_some_and(|caller| caller.may_act_for(customer_id)) {
-        return Err(Refusal::Forbidden.into());
-    }
-    let coupon_id = call.id("coupon_id");
+    let (coupon_id, customer_id) = (call.id("coupon_id"), call.customer);
     call.run(ClaimCoupon { coupon_id, customer_id }, |owned| {
         Reply::created(owned, format!("/v1/customers/{customer_id}/coupons"))
     })

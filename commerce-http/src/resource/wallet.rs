@@ -1,13 +1,16 @@
 //! Balances, and what moves them.
 
-use crate::call::{Answered, Call, Reply};
-use commerce_core::{ChargeBalance, DebitBalance, Money};
+use crate::api::Stop;
+use crate::call::{Answered, Call, Reply, replied};
+use crate::problem::Fault;
+use commerce_core::{ChargeStatus, DebitBalance, Money, NewCharge};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Movement {
     amount: Money,
     note: Option<String>,
+    payment_method: Option<String>,
 }
 
 pub(crate) fn balance(call: &Call<'_>) -> Answered {
@@ -15,14 +18,24 @@ pub(crate) fn balance(call: &Call<'_>) -> Answered {
 }
 
 pub(crate) fn charge(call: &Call<'_>) -> Answered {
-    let Movement { amount, .. } = call.read()?;
-    let ledger = format!("/v1/customers/{}/ledger", call.customer);
-    let request = ChargeBalance { customer_id: call.customer, amount };
-    call.run(request, |charge| Reply::created(charge, ledger))
+    let Movement { amount, payment_method, .. } = call.read()?;
+    let request = NewCharge { customer_id: call.customer, amount, payment_method };
+    let key = call.key.as_ref().ok_or_else(|| Stop::fault(Fault::KeyMissing, "send a key"))?;
+    replied(call.shop().charge_from(&request, key), |charge| {
+        let place = format!("/v1/customers/{}/charges/{}", charge.customer_id, charge.id);
+        match charge.status {
+            ChargeStatus::Pending => Reply::accepted(charge, place),
+            ChargeStatus::Succeeded | ChargeStatus::Failed => Reply::created(charge, place),
+        }
+    })
+}
+
+pub(crate) fn show_charge(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().charge_of(call.customer, call.id("charge_id"))?))
 }
 
 pub(crate) fn debit(call: &Call<'_>) -> Answered {
-    let Movement { amount, note } = call.read()?;
+    let Movement { amount, note, .. } = call.read()?;
     let ledger = format!("/v1/customers/{}/ledger", call.customer);
     let request = DebitBalance { customer_id: call.customer, amount, note };
     call.run(request, |debit| Reply::created(debit, ledger))

@@ -2,12 +2,9 @@
 //! connection closes, and takes several writes.
 
 use crate::Response;
+use chrono::DateTime;
 use commerce_core::Timestamp;
 use std::io::Write;
-
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// Up to here a body is sent in one write with its head.
 const SMALL: usize = 16 * 1024;
@@ -64,39 +61,8 @@ fn line(bytes: &mut Vec<u8>, name: &str, value: &str) {
 
 /// The date as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(super) fn http_date(now: Timestamp) -> String {
-    let seconds = now.unix();
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
-    let name = |names: &[&'static str], number: i64| {
-        usize::try_from(number).ok().and_then(|number| names.get(number).copied()).unwrap_or("")
-    };
-    format!(
-        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        name(&DAYS, days.rem_euclid(7)),
-        name(&MONTHS, month.saturating_sub(1)),
-        second.div_euclid(3600),
-        second.div_euclid(60).rem_euclid(60),
-        second.rem_euclid(60),
-    )
-}
-
-/// Year, month and day of a day after 1970 (Hinnant's `civil_from_days`: years begin in March, so that
-/// the odd day comes last).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days.saturating_add(719_468);
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let leaps = of_era.div_euclid(1460).saturating_sub(of_era.div_euclid(36_524));
-    let leaps = leaps.saturating_add(of_era.div_euclid(146_096));
-    let year_of_era = of_era.saturating_sub(leaps).div_euclid(365);
-    let before = year_of_era.saturating_mul(365).saturating_add(year_of_era.div_euclid(4));
-    let before = before.saturating_sub(year_of_era.div_euclid(100));
-    let of_year = of_era.saturating_sub(before);
-    let march = of_year.saturating_mul(5).saturating_add(2).div_euclid(153);
-    let days_before = march.saturating_mul(153).saturating_add(2).div_euclid(5);
-    let day = of_year.saturating_sub(days_before).saturating_add(1);
-    let month = if march < 10 { march.saturating_add(3) } else { march.saturating_sub(9) };
-    let year = era.saturating_mul(400).saturating_add(year_of_era);
-    (year.saturating_add(i64::from(month <= 2)), month, day)
+    let now = DateTime::from_timestamp(now.unix(), 0).unwrap_or_default();
+    now.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 #[cfg(test)]

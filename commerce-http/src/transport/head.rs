@@ -12,8 +12,10 @@ const READ_AHEAD: usize = 1024;
 /// The longest method that is known (`UPDATEREDIRECTREF`) has 17 letters.
 const METHOD_LENGTH: usize = 20;
 
-/// What is told of a method or target that was not taken, in bytes; heads are ASCII.
+/// What is told of a part of a head that was not taken, in bytes; heads are ASCII.
 const TOLD: usize = 256;
+/// How many header lines are looked at then.
+const TOLD_LINES: usize = 64;
 
 /// A head that was understood.
 #[derive(Debug)]
@@ -95,9 +97,18 @@ fn too_large(raw: &tiny_http::Request, settings: &Settings) -> bool {
         || raw.headers().iter().map(size).fold(0, usize::saturating_add) > settings.max_header_bytes
 }
 
-/// As much of a method or target as is told of a request that was turned down.
-pub(super) fn beginning(text: &str) -> &str {
-    text.get(..TOLD).unwrap_or(text)
+/// What is told of a request that is turned down, which may be of any size.
+pub(super) fn known(raw: &tiny_http::Request) -> Request {
+    let beginning = |text: &str| text.get(..TOLD).unwrap_or(text).to_owned();
+    let short = |header: &&tiny_http::Header| {
+        header.field.as_str().len() <= TOLD && header.value.as_str().len() <= TOLD
+    };
+    Request {
+        method: beginning(raw.method().as_str()),
+        target: beginning(raw.url()),
+        headers: raw.headers().iter().take(TOLD_LINES).filter(short).map(pair).collect(),
+        body: Vec::new(),
+    }
 }
 
 fn well_formed(request: &Request) -> bool {

@@ -82,13 +82,13 @@ impl Shared {
 
     /// What the service answers. A panic in it is answered as if too much were in flight: it may pass.
     pub(super) fn ask(&self, request: &Request) -> Response {
-        catch_unwind(AssertUnwindSafe(|| self.service.answer(request))).unwrap_or_else(|_| {
-            self.turn_down(Unreadable::Overloaded, &request.method, &request.target)
-        })
+        let answer = || self.service.answer(request);
+        catch_unwind(AssertUnwindSafe(answer))
+            .unwrap_or_else(|_| self.turn_down(Unreadable::Overloaded, request))
     }
 
-    fn turn_down(&self, why: Unreadable, method: &str, target: &str) -> Response {
-        let answer = || self.service.turn_down(why, method, target);
+    fn turn_down(&self, why: Unreadable, request: &Request) -> Response {
+        let answer = || self.service.turn_down(why, request);
         let empty = |_| Response { status: 503, headers: Vec::new(), body: Vec::new().into() };
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(empty)
     }
@@ -140,8 +140,7 @@ impl Shared {
 
     /// Turns a request down. A body that was not read stays so, and the connection is closed.
     pub(super) fn refuse(&self, raw: tiny_http::Request, pass: &Pass<'_>, why: Unreadable) {
-        let (method, target) = (raw.method().as_str(), raw.url());
-        let response = self.turn_down(why, head::beginning(method), head::beginning(target));
+        let response = self.turn_down(why, &head::known(&raw));
         let closes = why != Unreadable::Overloaded || head::unread(&raw);
         if !droppable(&raw) {
             let (bytes, _) = self.render(manner(&raw), &response, true);

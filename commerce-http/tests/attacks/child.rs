@@ -4,8 +4,8 @@ use commerce_http::transport::{Server, Settings, Stop};
 use commerce_http::{Request, Response, Service, Unreadable};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const LISTEN: &str = "ATTACKS_LISTEN";
@@ -46,7 +46,7 @@ impl Service for Double {
         }
     }
 
-    fn turn_down(&self, why: Unreadable, _: &str, _: &str) -> Response {
+    fn turn_down(&self, why: Unreadable, _: &Request) -> Response {
         let status = match why {
             Unreadable::Malformed => 400,
             Unreadable::TooSlow => 408,
@@ -91,8 +91,12 @@ fn serve() {
     println!("\nended {}", outcome.map_or_else(|error| error.to_string(), |()| "well".into()));
 }
 
+/// One server is attacked at a time: what an honest client waits for is then that attack's doing.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The child, seen from outside.
 pub(crate) struct Child {
+    _turn: MutexGuard<'static, ()>,
     process: Process,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -107,6 +111,7 @@ impl Child {
 
     /// The same, with so few descriptors.
     pub(crate) fn start_at(listen: &str, settings: &str, descriptors: Option<u32>) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = descriptors.map_or_else(String::new, |most| format!("ulimit -n {most}; "));
         let mut process = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" child::serve --exact --nocapture")])
@@ -120,7 +125,7 @@ impl Child {
             .unwrap();
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().unwrap());
-        let mut child = Self { process, input, output, address: String::new() };
+        let mut child = Self { _turn: turn, process, input, output, address: String::new() };
         let said = child.hear("listening ");
         let (address, can_shut) = said.split_once(' ').unwrap();
         assert_eq!(can_shut, "true", "these tests need a system that allows pidfd_getfd");

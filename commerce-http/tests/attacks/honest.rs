@@ -19,7 +19,7 @@ fn a_burst_of_clients_that_stay_is_answered() {
         read_answer(stream).unwrap();
     }
     println!("256 clients were answered after {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn a_stop_lets_what_runs_finish() {
     assert!(said.contains("Connection: close") && said.ends_with("waited"), "{said}");
     assert_eq!(idle.read(&mut [0]).unwrap(), 0, "idle connections are closed");
     assert_eq!(server.end(), "well");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(TcpStream::connect(&server.address).is_err(), "nobody listens");
 }
 

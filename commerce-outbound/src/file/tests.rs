@@ -84,7 +84,7 @@ fn half_a_line_of_ours_is_cut_off_and_others_are_kept(
 fn two_relays_may_share_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events");
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         for relay in 0..2 {
             let path = &path;
             scope.spawn(move || {
@@ -113,4 +113,19 @@ fn a_file_that_cannot_be_written_may_be_later(#[case] name: &str) {
     let file = FileDestination::new(folder.path().join(name), form());
     let delivery = file.deliver(&[event(1, 1)]);
     assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+}
+
+#[test]
+fn a_file_that_somebody_keeps_locked_is_not_waited_for_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    let holder = File::create(&path).unwrap();
+    holder.lock().unwrap();
+    let mut file = FileDestination::new(path.clone(), form());
+    file.patience = Duration::from_millis(20);
+    let delivery = file.deliver(&[event(1, 1)]);
+    assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+    drop(holder);
+    deliver(&file, &[1]);
+    assert_eq!(lines(&path), line(1));
 }

@@ -1,16 +1,40 @@
 //! Events as a consumer in Python takes them: signature, form and schema.
 
 use super::{Program, root};
+use crate::http::Client;
 use crate::receiver::event;
+use crate::webhook::LIMITS;
 use crate::{DestinationOptions, destination};
 use commerce_core::{Currency, Delivery, EventKind, OrderStatus};
 use rstest::rstest;
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use ureq::http::{Request, Uri};
+use ureq::tls::Certificate;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-fn consumer(secret: &str) -> Program {
-    let schema = root().join("docs/events.schema.json");
-    Program::start("consumer.py", &[secret, schema.to_str().unwrap()])
+fn consumer(secret: &str, tls: &[&str]) -> Program {
+    let docs = root().join("docs");
+    Program::start("consumer.py", &[&[secret, docs.to_str().unwrap()], tls].concat())
+}
+
+/// A file with a key and a certificate of that host, proven by itself.
+fn certify(host: &str, path: &Path) -> Certificate<'static> {
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test \
+                   -addext basicConstraints=critical,CA:FALSE -addext";
+    let made = Command::new("openssl")
+        .args(request.split_whitespace())
+        .arg(format!("subjectAltName=DNS:{host}"))
+        .args([OsStr::new("-keyout"), path.as_os_str(), OsStr::new("-out"), OsStr::new("-")])
+        .output()
+        .expect("this test needs what tests/run installs: run that");
+    let certificate = Certificate::from_pem(&made.stdout).unwrap();
+    OpenOptions::new().append(true).open(path).unwrap().write_all(&made.stdout).unwrap();
+    certificate
 }
 
 fn options(batch: usize) -> DestinationOptions {
@@ -27,7 +51,7 @@ fn options(batch: usize) -> DestinationOptions {
 #[case::one_by_one(1)]
 #[case::in_batches(10)]
 fn what_is_sent_is_signed_well_formed_and_as_documented(#[case] batch: usize) {
-    let mut consumer = consumer(SECRET);
+    let mut consumer = consumer(SECRET, &[]);
     let to = destination(&format!("http://127.0.0.1:{}/", consumer.port), options(batch)).unwrap();
     let mut events = [event(1, 1), event(2, 3), event(3, 1_000)];
     events[1].kind = EventKind::OrderCancelled;
@@ -46,11 +70,36 @@ fn what_is_sent_is_signed_well_formed_and_as_documented(#[case] batch: usize) {
 
 #[test]
 fn a_signature_by_another_secret_is_noticed() {
-    let consumer = consumer("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let consumer = consumer("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &[]);
     let to = destination(&format!("http://127.0.0.1:{}/", consumer.port), options(1)).unwrap();
     let delivery = to.deliver(&[event(1, 1)]);
     assert!(
         matches!(&delivery, Delivery::Rejected { error } if error.contains("No matching signature")),
         "{delivery:?}"
     );
+}
+
+#[rstest]
+#[case::trusted("localhost", true, true)]
+#[case::of_another_host("other.example", true, false)]
+#[case::not_trusted("localhost", false, false)]
+fn a_certificate_has_to_be_trusted_and_of_the_host(
+    #[case] host: &str,
+    #[case] trusted: bool,
+    #[case] spoken_to: bool,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("consumer.pem");
+    let mut roots = vec![certify(host, &path)];
+    if !trusted {
+        roots = vec![certify(host, &folder.path().join("another.pem"))];
+    }
+    let consumer = consumer(SECRET, &[path.to_str().unwrap()]);
+    let uri: Uri = format!("https://localhost:{}/", consumer.port).parse().unwrap();
+    let client = Client::trusting(roots, &uri, true, LIMITS).unwrap();
+    let answer = client.send(Request::post(uri).body(b"{}".as_slice()).unwrap());
+    match answer {
+        Ok(answer) => assert!(spoken_to && answer.status == 400, "{answer:?}"),
+        Err(error) => assert!(!spoken_to && error.contains("certificate"), "{error}"),
+    }
 }

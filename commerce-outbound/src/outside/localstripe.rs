@@ -48,8 +48,9 @@ impl Bank {
             pass_on(port, request, ahead.lock().unwrap().pop_front(), &answered)
         });
         let limits = Limits {
-            connect: Duration::from_secs(2),
-            whole: Duration::from_secs(2),
+            connect: Duration::from_secs(4),
+            whole: Duration::from_secs(4),
+            write: Duration::from_secs(2),
             body: Duration::from_millis(500),
             body_bytes: 1024 * 1024,
             connections: 4,

@@ -4,7 +4,7 @@ use super::connection::Step;
 use super::{access, deliveries};
 use crate::state::{Change, State};
 use crate::store::rows::Word;
-use crate::{Account, Coupon, Discount, Money, Product, StoreError};
+use crate::{Account, ChargeRow, ChargeSource, Coupon, Discount, Money, Product, StoreError};
 
 /// A column of new values, one for each row.
 macro_rules! column {
@@ -155,21 +155,53 @@ fn insert_coupon(coupon: &Coupon) -> Step<'static> {
 }
 
 fn charges(state: &State, steps: &mut Vec<Step<'static>>) {
-    let rows = &state.charges;
-    if rows.is_empty() {
-        return;
+    let (new, old): (Vec<&ChargeRow>, Vec<&ChargeRow>) = split(state.charges.changed());
+    if !new.is_empty() {
+        steps.push(insert_charges(&new));
     }
-    let sql = "INSERT INTO charges (id, customer_id, amount, status, created_at)
+    if !old.is_empty() {
+        let sql = "UPDATE charges SET status = new.status, failure = new.failure,
+                                      settled_at = new.settled_at, balance_after = new.balance_after
+                   FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[],
+                               $6::bigint[])
+                        AS new (id, customer_id, status, failure, settled_at, balance_after)
+                   WHERE charges.id = new.id AND charges.customer_id = new.customer_id
+                         AND charges.id = ANY($1)";
+        steps.push(
+            Step::new(sql)
+                .with(column!(old, row => row.id.get()))
+                .with(column!(old, row => row.customer_id.get()))
+                .with(column!(old, row => row.status.word()))
+                .with(column!(old, row => row.failure.clone()))
+                .with(column!(old, row => row.settled_at.map(crate::Timestamp::unix)))
+                .with(column!(old, row => row.balance_after.map(Money::minor)))
+                .changing(old.len()),
+        );
+    }
+}
+
+fn insert_charges(rows: &[&ChargeRow]) -> Step<'static> {
+    let sql =
+        "INSERT INTO charges (id, customer_id, amount, status, created_at, gateway, reference,
+                                    payment_method, failure, settled_at, balance_after)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[],
-                                    $5::bigint[])";
-    steps.push(
-        Step::new(sql)
-            .with(column!(rows, row => row.id.get()))
-            .with(column!(rows, row => row.customer_id.get()))
-            .with(column!(rows, row => row.amount.minor()))
-            .with(column!(rows, row => row.status.word()))
-            .with(column!(rows, row => row.created_at.unix())),
-    );
+                                    $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
+                                    $10::bigint[], $11::bigint[])";
+    let source = |row: &ChargeRow, take: fn(&ChargeSource) -> Option<String>| {
+        row.source.as_ref().and_then(take)
+    };
+    Step::new(sql)
+        .with(column!(rows, row => row.id.get()))
+        .with(column!(rows, row => row.customer_id.get()))
+        .with(column!(rows, row => row.amount.minor()))
+        .with(column!(rows, row => row.status.word()))
+        .with(column!(rows, row => row.created_at.unix()))
+        .with(column!(rows, row => source(row, |source| Some(source.gateway.clone()))))
+        .with(column!(rows, row => source(row, |source| Some(source.reference.clone()))))
+        .with(column!(rows, row => source(row, |source| source.payment_method.clone())))
+        .with(column!(rows, row => row.failure.clone()))
+        .with(column!(rows, row => row.settled_at.map(crate::Timestamp::unix)))
+        .with(column!(rows, row => row.balance_after.map(Money::minor)))
 }
 
 fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {

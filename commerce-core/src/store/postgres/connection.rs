@@ -51,15 +51,15 @@ impl Role {
             ("jit", "off"),
         ]
     }
-
-    /// How long an answer is waited for, whatever the server says of timeouts: it may be gone.
-    fn patience(self) -> Duration {
-        match self {
-            Self::Writer => Duration::from_secs(10),
-            Self::Reader => Duration::from_secs(40),
-        }
-    }
 }
+
+/// How long an answer is waited for, whatever the server says of timeouts: it may be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What must not be off on a server that keeps what it acknowledges. Relatives that do not know these
+/// have nothing to say.
+const LOSES: &str = "SELECT name FROM pg_settings
+     WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
 
 /// A statement with its parameters.
 pub(super) struct Step<'a> {
@@ -97,7 +97,6 @@ impl<'a> Step<'a> {
 pub(super) struct Connection {
     client: Client,
     statements: HashMap<String, Statement>,
-    patience: Duration,
     /// Something was lost on the way: nobody knows what the server still has to say.
     lost: bool,
     // Dropped last: the driver's task lives in it.
@@ -108,24 +107,24 @@ impl Connection {
     pub(super) fn open(place: &Place, role: Role) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::local(&error))?;
-        let connecting = async {
-            let (client, connection) = place.config.connect(place.tls.clone()).await?;
-            // What ends it is told to whoever asks something next.
-            tokio::spawn(async { drop(connection.await) });
-            Ok(client)
-        };
-        let connected =
-            runtime.block_on(async { tokio::time::timeout(role.patience(), connecting).await });
-        let client = connected.map_err(|_| Failure::silent())?.map_err(|e| Failure::of(&e))?;
-        let (statements, patience) = (HashMap::new(), role.patience());
-        let mut connection = Self { client, statements, patience, lost: false, runtime };
+        let client = runtime.block_on(reach(place))?;
+        let mut connection = Self { client, statements: HashMap::new(), lost: false, runtime };
         let (names, values): (Vec<_>, Vec<_>) = role.settings().into_iter().unzip();
         // A commit that does not wait for the disk is none; one that waits for standbys may stay so.
         let set = "SELECT set_config(known.name, wanted.value, false)
                    FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
                    JOIN pg_settings AS known ON known.name = wanted.name
                    WHERE known.name <> 'synchronous_commit' OR known.setting = 'off'";
-        connection.ask(&[Step::new(set).with(names).with(values)])?;
+        let rows = connection.ask(&[Step::new(set).with(names).with(values), Step::new(LOSES)])?;
+        let losing = rows.get(1).map_or(&[][..], Vec::as_slice);
+        if role == Role::Writer && place.durable && !losing.is_empty() {
+            let names: Vec<&str> = losing.iter().filter_map(|row| row.try_get(0).ok()).collect();
+            return Err(Failure::unsound(format!(
+                "the server would lose orders with its power: {} is off. Turn it on, or say \
+                 durable=no in the URL where nothing is worth keeping",
+                names.join(", ")
+            )));
+        }
         Ok(connection)
     }
 
@@ -141,12 +140,20 @@ impl Connection {
 
     /// Says all of these in one go, and gives the rows that each answered. The first that failed is told.
     pub(super) fn ask(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, Failure> {
+        self.ask_within(PATIENCE, steps)
+    }
+
+    /// As [`Connection::ask`], and waits so long for the answer.
+    pub(super) fn ask_within(
+        &mut self,
+        patience: Duration,
+        steps: &[Step<'_>],
+    ) -> Result<Vec<Vec<Row>>, Failure> {
         let Self { client, statements, runtime, .. } = self;
         let asking = async {
             prepare(client, statements, steps).await?;
             answers(client, statements, steps).await
         };
-        let patience = self.patience;
         let answered = runtime.block_on(async { tokio::time::timeout(patience, asking).await });
         let answered = answered.unwrap_or_else(|_| Err(Failure::silent()));
         if let Err(failure) = &answered {
@@ -158,7 +165,7 @@ impl Connection {
     /// Runs statements that have no parameters, of which none is kept.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), Failure> {
         let running = self.runtime.block_on(async {
-            tokio::time::timeout(self.patience, self.client.batch_execute(sql)).await
+            tokio::time::timeout(PATIENCE, self.client.batch_execute(sql)).await
         });
         let ran = running
             .map_err(|_| Failure::silent())
@@ -168,6 +175,24 @@ impl Connection {
         }
         ran
     }
+}
+
+/// Connects to the first server that is there and of the kind that is wanted; the last one's reason is told.
+async fn reach(place: &Place) -> Result<Client, Failure> {
+    let mut last = Failure::silent();
+    for server in place.servers() {
+        let bound = server.get_connect_timeout().copied().unwrap_or(PATIENCE);
+        match tokio::time::timeout(bound, server.connect(place.tls.clone())).await {
+            Ok(Ok((client, connection))) => {
+                // What ends it is told to whoever asks something next.
+                tokio::spawn(async { drop(connection.await) });
+                return Ok(client);
+            }
+            Ok(Err(error)) => last = Failure::of(&error),
+            Err(_) => last = Failure::silent(),
+        }
+    }
+    Err(last)
 }
 
 async fn prepare(

@@ -36,6 +36,11 @@ impl Failure {
         Self { error: StoreError::Guard(text), lost: false, refused: true, place: 0 }
     }
 
+    /// The server, or what is on it, is not what this program can use.
+    pub(super) fn unsound(text: String) -> Self {
+        Self { error: StoreError::Unsound(text), lost: false, refused: true, place: 0 }
+    }
+
     pub(super) fn of(error: &Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
             // The driver says "error connecting" and keeps the reason behind it.

@@ -6,7 +6,8 @@ use super::{access, deliveries, rows};
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, Rows, State};
 use crate::store::rows::{
-    ACCOUNT, COUPON, EVENT, NUMBERED, ORDER, OWNED_COUPON, PRODUCT, get, key_record, next_ids,
+    ACCOUNT, CHARGE, COUPON, EVENT, NUMBERED, ORDER, OWNED_COUPON, PRODUCT, get, key_record,
+    next_ids,
 };
 use crate::{CartLines, CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
 use std::collections::{BTreeSet, HashMap};
@@ -45,6 +46,7 @@ impl<'a> Questions<'a> {
 pub(super) fn load(ask: Ask<'_>, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     let mut questions = Questions::default();
     by_ids(&mut questions, needs);
+    pending_charges(&mut questions, needs);
     carts(&mut questions, needs);
     claims(&mut questions, needs);
     keys(&mut questions, needs);
@@ -90,6 +92,12 @@ fn by_ids<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
             found(&needs.coupons, rows, &mut state.coupons, rows::coupon, |row| row.id)
         });
     }
+    if !needs.charges.is_empty() {
+        let wanted = needs.charges.iter().map(|id| id.get()).collect();
+        questions.add(ids(wanted, "charges", CHARGE), |rows, state| {
+            found(&needs.charges, rows, &mut state.charges, rows::charge, |row| row.id)
+        });
+    }
     if !needs.events.is_empty() {
         let wanted = needs.events.iter().map(|id| id.get()).collect();
         questions.add(ids(wanted, "events", EVENT), |rows, state| {
@@ -121,6 +129,25 @@ fn found<K: Copy + Ord + Hash, V>(
         into.loaded(*key, None);
     }
     Ok(())
+}
+
+fn pending_charges<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+    if needs.pending_charges.is_empty() {
+        return;
+    }
+    let customers: Vec<i64> = needs.pending_charges.iter().map(|id| id.get()).collect();
+    let sql = format!(
+        "SELECT {CHARGE} FROM charges
+         WHERE status = 'pending' AND customer_id = ANY($1::bigint[])"
+    );
+    questions.add(Step::new(sql).with(customers), |rows, state| {
+        for row in &rows {
+            let row = rows::charge(row)?;
+            state.charges.loaded(row.id, Some(row));
+        }
+        state.pending_charges.extend(&needs.pending_charges);
+        Ok(())
+    });
 }
 
 fn carts<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {

@@ -1,4 +1,5 @@
-//! Where the server is and how it is reached, from the URL: its settings, and what TLS is to prove.
+//! Where the server is and how it is reached, from the URL: its settings, what TLS is to prove, and whether
+//! the server has to keep what it acknowledges.
 
 use super::tls::{self, Trust};
 use crate::StoreError;
@@ -6,11 +7,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long to try one server before the next one of the URL.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to try one server before the next one of the URL, until it can be asked something.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// From when a peer that says nothing is asked whether it is still there, and for how long it may leave
 /// what was sent unconfirmed.
@@ -22,12 +23,14 @@ const UNCONFIRMED: Duration = Duration::from_secs(10);
 pub(super) struct Place {
     pub(super) config: Config,
     pub(super) tls: MakeRustlsConnect,
+    /// A server that loses what it acknowledged when its machine does is refused.
+    pub(super) durable: bool,
 }
 
 impl Place {
     /// The place that a URL names. What is told of a wrong one leaves its text out.
     pub(super) fn at(url: &str) -> Result<Self, StoreError> {
-        let (url, trust) = without_tls(url)?;
+        let Asked { url, trust, durable } = without_ours(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let reason = std::error::Error::source(&error).map(ToString::to_string);
             let reason = reason.unwrap_or_else(|| error.to_string());
@@ -44,7 +47,73 @@ impl Place {
         if config.get_application_name().is_none() {
             config.application_name("commerce");
         }
-        Ok(Self { config, tls: tls::connector(&trust)? })
+        Ok(Self { config, tls: tls::connector(&trust)?, durable })
+    }
+
+    /// Each server of the URL by itself, in the order in which they are to be tried. The driver would try
+    /// them all in one call, and wait for ever at a first one that takes connections and says nothing.
+    pub(super) fn servers(&self) -> Vec<Config> {
+        let count = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
+        let mut servers: Vec<_> = (0..count).map(|place| self.server(place)).collect();
+        let mut random = [0; 1];
+        if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random
+            && getrandom::fill(&mut random).is_ok()
+        {
+            servers.rotate_left(usize::from(random[0]).checked_rem(count).unwrap_or(0));
+        }
+        servers
+    }
+
+    fn server(&self, place: usize) -> Config {
+        let all = &self.config;
+        let mut one = Config::new();
+        match all.get_hosts().get(place) {
+            Some(Host::Tcp(name)) => drop(one.host(name)),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => drop(one.host_path(path)),
+            None => {}
+        }
+        if let Some(address) = all.get_hostaddrs().get(place) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = all.get_ports().get(place).or(all.get_ports().first()) {
+            one.port(*port);
+        }
+        if let Some(user) = all.get_user() {
+            one.user(user);
+        }
+        if let Some(password) = all.get_password() {
+            one.password(password);
+        }
+        if let Some(name) = all.get_dbname() {
+            one.dbname(name);
+        }
+        if let Some(options) = all.get_options() {
+            one.options(options);
+        }
+        if let Some(name) = all.get_application_name() {
+            one.application_name(name);
+        }
+        if let Some(time) = all.get_connect_timeout() {
+            one.connect_timeout(*time);
+        }
+        if let Some(time) = all.get_tcp_user_timeout() {
+            one.tcp_user_timeout(*time);
+        }
+        if let Some(interval) = all.get_keepalives_interval() {
+            one.keepalives_interval(interval);
+        }
+        if let Some(retries) = all.get_keepalives_retries() {
+            one.keepalives_retries(retries);
+        }
+        one.ssl_mode(all.get_ssl_mode())
+            .ssl_negotiation(all.get_ssl_negotiation())
+            .keepalives(all.get_keepalives())
+            .keepalives_idle(all.get_keepalives_idle())
+            .target_session_attrs(all.get_target_session_attrs())
+            .channel_binding(all.get_channel_binding())
+            .load_balance_hosts(all.get_load_balance_hosts());
+        one
     }
 }
 
@@ -69,13 +138,21 @@ impl fmt::Debug for Place {
     }
 }
 
-/// The URL without what it says of TLS, of which the driver knows only a part, and what that was.
-fn without_tls(url: &str) -> Result<(String, Trust), StoreError> {
+/// A URL as the driver knows it, and what it said besides.
+struct Asked {
+    url: String,
+    trust: Trust,
+    durable: bool,
+}
+
+/// Takes out what the URL says of TLS, of which the driver knows only a part, and what is ours alone.
+fn without_ours(url: &str) -> Result<Asked, StoreError> {
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut mode, mut roots, mut rest) = (None, None, Vec::new());
+    let (mut mode, mut roots, mut durable, mut rest) = (None, None, "yes", Vec::new());
     for part in query.split('&').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
             Some(("sslmode", value)) => mode = Some(value),
+            Some(("durable", value)) => durable = value,
             Some(("sslrootcert", value)) => roots = Some(PathBuf::from(value)),
             _ => rest.push(part),
         }
@@ -92,8 +169,14 @@ fn without_tls(url: &str) -> Result<(String, Trust), StoreError> {
             return Err(StoreError::Unavailable(text.to_owned()));
         }
     };
+    let durable = match durable {
+        "yes" => true,
+        "no" => false,
+        _ => return Err(StoreError::Unavailable("durable is yes or no".to_owned())),
+    };
     let rest = rest.join("&");
-    Ok((if rest.is_empty() { place.to_owned() } else { format!("{place}?{rest}") }, trust))
+    let url = if rest.is_empty() { place.to_owned() } else { format!("{place}?{rest}") };
+    Ok(Asked { url, trust, durable })
 }
 
 #[cfg(test)]
@@ -117,8 +200,21 @@ mod tests {
         assert!(!format!("{place} {place:?}").contains("secret"));
     }
 
+    /// Nothing that a URL can say is lost when its servers are told apart.
+    #[test]
+    fn each_server_of_a_url_is_asked_by_itself_with_all_that_the_url_says() {
+        let rest = "shop?options=-c%20x%3Dy&application_name=till&sslmode=require&sslnegotiation=direct\
+                    &connect_timeout=7&tcp_user_timeout=8&keepalives=1&keepalives_retries=9\
+                    &target_session_attrs=read-write&channel_binding=require&load_balance_hosts=disable";
+        let of =
+            |hosts: &str| Place::at(&format!("postgres://shop:secret@{hosts}/{rest}")).unwrap();
+        assert_eq!(of("a:1,b:2").servers(), [of("a:1").config, of("b:2").config]);
+        assert_eq!(of("%2Ftmp:3,b:3").servers(), [of("%2Ftmp:3").config, of("b:3").config]);
+    }
+
     #[rstest]
     #[case("postgres://shop:secret@db/shop?sslmode=secret")]
+    #[case("postgres://shop:secret@db/shop?durable=secret")]
     #[case("postgres://shop:secret@db:secret/shop")]
     #[case("postgres://shop:secret@db/shop?connect_timeout=secret")]
     #[case("postgres://shop:secret@db/shop?sslmode=verify-full&sslrootcert=/no/such/file")]

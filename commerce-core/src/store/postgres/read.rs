@@ -8,17 +8,22 @@ use crate::store::deliveries::{
     NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use crate::store::rows::{
-    ACCOUNT, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
+    ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
 };
 use crate::store::sales::levels;
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
-    Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, DeliveryRow, EventId,
-    EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product, ProductId,
-    Role, SessionRow, StoreError, Timestamp, TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
+    DeliveryRow, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
+    OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use std::cell::{RefCell, RefMut};
+use std::time::Duration;
 use tokio_postgres::Row;
+
+/// How long a server may take to begin. One that does not answer this is gone, and another connection finds
+/// the one that has taken its place.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A read transaction on a connection of the pool: repeatable, so that all it reads is of one instant.
 pub(super) struct PostgresSnapshot(RefCell<Pooled>);
@@ -26,10 +31,11 @@ pub(super) struct PostgresSnapshot(RefCell<Pooled>);
 impl PostgresSnapshot {
     pub(super) fn begin(mut connection: Pooled) -> Result<Self, Failure> {
         // The view is that of the first read, not of BEGIN.
-        connection.ask(&[
+        let steps = [
             Step::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             Step::new("SELECT id FROM store WHERE id = 1"),
-        ])?;
+        ];
+        connection.ask_within(BEGIN_PATIENCE, &steps)?;
         Ok(Self(RefCell::new(connection)))
     }
 
@@ -232,6 +238,28 @@ impl Snapshot for PostgresSnapshot {
         entries.retain(|entry| filter == LedgerFilter::All || entry.as_payment().is_some());
         entries.truncate(limit);
         Ok(entries)
+    }
+
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        self.by_id(("charges", CHARGE, id.get()), rows::charge)
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = $1");
+        self.one(Step::new(sql).with(reference.to_owned()), rows::charge)
+    }
+
+    fn pending_charges(
+        &self,
+        (customer, id): (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= ($1, $2)
+             ORDER BY customer_id, id LIMIT $3"
+        );
+        let step = Step::new(sql).with(customer.get()).with(id.get()).with(wanted(limit));
+        self.many(step, rows::charge)
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {

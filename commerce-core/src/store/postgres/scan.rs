@@ -12,10 +12,14 @@ use crate::store::rows::{
 use crate::store::{Record, Table, sales};
 use crate::{OrderId, OrderLine, StoreError, TokenHash};
 use std::collections::VecDeque;
+use std::time::Duration;
 use tokio_postgres::Row;
 
 /// Rows fetched at a time: enough that round trips do not count, few enough to hold.
 const FETCHED: usize = 1_000;
+
+/// How long they may take, where none of them is in memory yet: longer than the server lets them.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 type Visit<'a> = &'a mut dyn FnMut(Record);
 
@@ -121,7 +125,7 @@ impl Cursor {
     fn next(&mut self, connection: &mut Connection) -> Result<Option<Row>, StoreError> {
         if self.fetched.is_empty() && !self.ended {
             let fetch = Step::new(format!("FETCH {FETCHED} FROM {}", self.name)).unprepared();
-            let rows = connection.ask(&[fetch]).map_err(Failure::before_commit)?;
+            let rows = connection.ask_within(PATIENCE, &[fetch]).map_err(Failure::before_commit)?;
             self.fetched = rows.into_iter().flatten().collect();
             self.ended = self.fetched.len() < FETCHED;
         }

@@ -5,7 +5,7 @@
 
 use super::connection::{Connection, Step};
 use super::error::Failure;
-use crate::{Currency, StoreError};
+use crate::Currency;
 use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
@@ -102,10 +102,4 @@ fn bring_up(connection: &mut Connection, currency: Currency) -> Result<(), Failu
         connection.ask(&[update.with(VERSION).changing(1)])?;
     }
     Ok(())
-}
-
-impl Failure {
-    fn unsound(text: String) -> Self {
-        Self { error: StoreError::Unsound(text), lost: false, refused: true, place: 0 }
-    }
 }

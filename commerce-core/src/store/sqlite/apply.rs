@@ -222,11 +222,41 @@ pub(super) fn first_line(order: crate::OrderId) -> i64 {
 }
 
 fn charges(db: &Connection, state: &State) -> Result<(), StoreError> {
-    for row in &state.charges {
-        db.prepare_cached(
-            "INSERT INTO charges (id, customer_id, amount, status, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![row.id, row.customer_id, row.amount, row.status, row.created_at])?;
+    for (row, change) in state.charges.changed() {
+        let source = row.source.as_ref();
+        match change {
+            Change::Inserted => db
+                .prepare_cached(
+                    "INSERT INTO charges (id, customer_id, amount, status, created_at, gateway, reference,
+                                          payment_method, failure, settled_at, balance_after)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                )?
+                .execute(params![
+                    row.id,
+                    row.customer_id,
+                    row.amount,
+                    row.status,
+                    row.created_at,
+                    source.map(|source| &source.gateway),
+                    source.map(|source| &source.reference),
+                    source.and_then(|source| source.payment_method.as_ref()),
+                    row.failure,
+                    row.settled_at,
+                    row.balance_after
+                ])?,
+            Change::Updated | Change::None => db
+                .prepare_cached(
+                    "UPDATE charges SET status = ?2, failure = ?3, settled_at = ?4, balance_after = ?5
+                     WHERE id = ?1",
+                )?
+                .execute(params![
+                    row.id,
+                    row.status,
+                    row.failure,
+                    row.settled_at,
+                    row.balance_after
+                ])?,
+        };
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Loading what a batch may touch: each kind by its own prepared statement.
 
-use super::rows::{self, ACCOUNT, COUPON, EVENT, OWNED_COUPON, PRODUCT};
+use super::rows::{self, ACCOUNT, CHARGE, COUPON, EVENT, OWNED_COUPON, PRODUCT};
 use super::{access, deliveries, read};
 use crate::StoreError;
 use crate::limits::EXPIRY_BATCH;
@@ -30,6 +30,8 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
         &mut state.owned_coupons,
         rows::owned_coupon,
     )?;
+    by_id(db, "charges", CHARGE, &needs.charges, &mut state.charges, rows::charge)?;
+    load_pending_charges(db, needs, state)?;
     by_id(db, "events", EVENT, &needs.events, &mut state.known_events, rows::event)?;
     deliveries::load(db, needs, &mut state.deliveries)?;
     load_carts(db, needs, state)?;
@@ -62,6 +64,27 @@ fn by_id<K: Copy + Ord + Hash + ToSql, V>(
     let mut select = db.prepare_cached(&format!("SELECT {columns} FROM {table} WHERE id = ?1"))?;
     for id in ids {
         into.loaded(*id, select.query_row([id], read).optional()?);
+    }
+    Ok(())
+}
+
+fn load_pending_charges(
+    db: &Connection,
+    needs: &Needs,
+    state: &mut State,
+) -> Result<(), StoreError> {
+    if needs.pending_charges.is_empty() {
+        return Ok(());
+    }
+    let mut select = db.prepare_cached(&format!(
+        "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND customer_id = ?1"
+    ))?;
+    for customer in &needs.pending_charges {
+        for row in select.query_map([customer], rows::charge)? {
+            let row = row?;
+            state.charges.loaded(row.id, Some(row));
+        }
+        state.pending_charges.insert(*customer);
     }
     Ok(())
 }

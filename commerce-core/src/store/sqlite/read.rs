@@ -2,16 +2,18 @@
 
 use super::apply::first_line;
 use super::connection::Pooled;
-use super::rows::{self, ACCOUNT, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT};
+use super::rows::{
+    self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT,
+};
 use super::{access, sales, scan};
 use crate::store::deliveries::{
     NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
-    Account, CartLines, Coupon, CouponId, Credentials, Customer, CustomerId, DeliveryRow, EventId,
-    EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, Product, ProductId,
-    Role, SessionRow, StoreError, Timestamp, TokenHash,
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
+    DeliveryRow, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
+    OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -184,6 +186,27 @@ impl Snapshot for SqliteSnapshot {
             }
         }
         Ok(entries)
+    }
+
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        one(&self.0, &format!("SELECT {CHARGE} FROM charges WHERE id = ?1"), [id], rows::charge)
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = ?1");
+        one(&self.0, &sql, [reference], rows::charge)
+    }
+
+    fn pending_charges(
+        &self,
+        (customer, id): (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let sql = format!(
+            "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= (?1, ?2)
+             ORDER BY customer_id, id LIMIT ?3"
+        );
+        many(&self.0, &sql, params![customer, id, rows_wanted(limit)], rows::charge)
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {

@@ -25,11 +25,16 @@ ALTER TABLE charges
     ADD COLUMN payment_method TEXT,
     ADD COLUMN failure TEXT,
     ADD COLUMN settled_at BIGINT,
+    ADD COLUMN balance_after BIGINT,
     ADD CHECK (status IN ('pending', 'succeeded', 'failed')),
     ADD CHECK ((gateway IS NULL) = (reference IS NULL)),
     ADD CHECK (status = 'succeeded' OR gateway IS NOT NULL),
     ADD CHECK ((status = 'failed') = (failure IS NOT NULL)),
-    ADD CHECK ((settled_at IS NOT NULL) = (gateway IS NOT NULL AND status <> 'pending'));
+    ADD CHECK ((settled_at IS NOT NULL) = (gateway IS NOT NULL AND status <> 'pending')),
+    ADD CHECK (balance_after IS NULL OR status = 'succeeded');
+
+UPDATE charges SET balance_after = ledger.balance_after FROM ledger
+WHERE ledger.charge_id = charges.id AND ledger.customer_id = charges.customer_id;
 
 CREATE INDEX charges_by_reference ON charges (reference) WHERE reference IS NOT NULL;
 CREATE INDEX charges_pending ON charges (customer_id, id) WHERE status = 'pending';

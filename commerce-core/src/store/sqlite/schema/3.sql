@@ -30,14 +30,20 @@ CREATE TABLE new_charges (
     payment_method TEXT,
     failure TEXT,
     settled_at INTEGER,
+    balance_after INTEGER,
     CHECK ((gateway IS NULL) = (reference IS NULL)),
     CHECK (status = 'succeeded' OR gateway IS NOT NULL),
     CHECK ((status = 'failed') = (failure IS NOT NULL)),
-    CHECK ((settled_at IS NOT NULL) = (gateway IS NOT NULL AND status <> 'pending'))
+    CHECK ((settled_at IS NOT NULL) = (gateway IS NOT NULL AND status <> 'pending')),
+    CHECK (balance_after IS NULL OR status = 'succeeded')
 ) STRICT;
 
-INSERT INTO new_charges (id, customer_id, amount, status, created_at)
-SELECT id, customer_id, amount, status, created_at FROM charges;
+INSERT INTO new_charges (id, customer_id, amount, status, created_at, balance_after)
+SELECT id, customer_id, amount, status, created_at, entries.balance_after
+FROM charges LEFT JOIN (
+    SELECT charge_id, min(balance_after) AS balance_after FROM ledger
+    WHERE charge_id IS NOT NULL GROUP BY charge_id
+) AS entries ON entries.charge_id = charges.id;
 DROP TABLE charges;
 ALTER TABLE new_charges RENAME TO charges;
 

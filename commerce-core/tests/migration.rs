@@ -1,0 +1,114 @@
+//! Stores of older versions are brought up to this one with all they hold, and are as strict afterwards as new
+//! ones.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
+
+mod common;
+
+use commerce_core::{
+    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, Money, PageRequest, PostgresStore,
+    Shop, SqliteStore, State, Store, StoreError, Timestamp,
+};
+use common::{assert_clean, cluster, key};
+use rstest::rstest;
+use rusqlite::Connection;
+
+/// Kim has charged twice, and has used some of it; the statements are the same for every kind of store.
+const ROWS: &str = "
+    INSERT INTO customers (id, name, role, balance, last_entry, created_at)
+        VALUES (1, 'Kim', 'customer', 25, 3, 1000);
+    INSERT INTO charges (id, customer_id, amount, status, created_at)
+        VALUES (1, 1, 20, 'succeeded', 1000), (2, 1, 10, 'succeeded', 1001);
+    INSERT INTO ledger (id, customer_id, kind, amount, balance_after, charge_id, note, created_at, previous)
+        VALUES (1, 1, 'charge', 20, 20, 1, NULL, 1000, NULL),
+               (2, 1, 'charge', 10, 30, 2, NULL, 1001, 1),
+               (3, 1, 'debit', -5, 25, NULL, 'bag', 1002, 2);
+    INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at)
+        VALUES ('second', 1, 77, '{\"charge\":{\"id\":2,\"customer_id\":1,\"amount\":10,\
+\"status\":\"succeeded\",\"balance\":30,\"currency\":\"KRW\",\"created_at\":\"1970-01-01T00:16:41Z\"}}', 1001);";
+
+const KIM: CustomerId = CustomerId::new(1);
+
+/// What [`ROWS`] hold is there, sound, and goes on.
+fn goes_on(shop: &Shop) {
+    assert_clean(shop);
+    let charge = |id| shop.charge_of(KIM, ChargeId::new(id)).unwrap();
+    let Charge { amount, status, balance, .. } = charge(2);
+    assert_eq!((amount.minor(), status, balance.minor()), (10, ChargeStatus::Succeeded, 30));
+    assert_eq!(charge(1).balance.minor(), 20, "the balance right after it");
+    assert_eq!(shop.balance(KIM).unwrap().balance.minor(), 25);
+    assert_eq!(shop.ledger(KIM, &PageRequest::default()).unwrap().items.len(), 3);
+    let next = shop.charge(KIM, Money::from_minor(5), &key("third")).unwrap();
+    assert_eq!((next.id.get(), next.balance.minor()), (3, 30));
+    assert_clean(shop);
+}
+
+#[rstest]
+#[case::first(1, &[include_str!("../src/store/sqlite/schema/1.sql")])]
+#[case::second(2, &[
+    include_str!("../src/store/sqlite/schema/1.sql"),
+    include_str!("../src/store/sqlite/schema/2.sql"),
+])]
+fn a_file_of_an_older_version_opens(#[case] version: i64, #[case] schema: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let old = Connection::open(&file).unwrap();
+    old.execute_batch(&schema.concat()).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO store (id, currency) VALUES (1, 'KRW');
+         PRAGMA application_id = 1129270605; PRAGMA user_version = {version};"
+    ))
+    .unwrap();
+    old.execute_batch(ROWS).unwrap();
+    drop(old);
+
+    goes_on(&Shop::open(SqliteStore::open(&file).unwrap()));
+    let store = SqliteStore::open(&file).unwrap();
+    let refused = write_an_orphan(&store).unwrap_err();
+    assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
+    let db = Connection::open(&file).unwrap();
+    let parents =
+        "SELECT count(*) FROM pragma_foreign_key_list('ledger') WHERE \"table\" = 'charges'";
+    assert_eq!(db.query_row(parents, [], |row| row.get(0)), Ok(1), "and refers to the new table");
+}
+
+/// Writes a ledger entry of a charge that is not there, as a rule with a defect might.
+fn write_an_orphan(store: &dyn Store) -> Result<(), StoreError> {
+    let mut state = State::new(store.currency());
+    state.ledger.push(LedgerEntry {
+        id: 99.into(),
+        customer_id: KIM,
+        kind: commerce_core::EntryKind::Charge,
+        amount: Money::from_minor(1),
+        balance_after: Money::from_minor(1),
+        order_id: None,
+        charge_id: Some(77.into()),
+        note: None,
+        created_at: Timestamp::from_unix(2_000),
+        previous: None,
+    });
+    let mut transaction = store.begin()?;
+    transaction.apply(&state)?;
+    transaction.commit()
+}
+
+#[test]
+fn a_database_of_an_older_version_opens() {
+    let url = cluster::shared().database();
+    let mut old = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+    old.batch_execute(
+        "CREATE TABLE store (
+            id BIGINT PRIMARY KEY CHECK (id = 1),
+            currency TEXT NOT NULL,
+            schema_version BIGINT NOT NULL
+        ) WITH (fillfactor = 10)",
+    )
+    .unwrap();
+    old.batch_execute(include_str!("../src/store/postgres/schema/1.sql")).unwrap();
+    old.batch_execute("INSERT INTO store (id, currency, schema_version) VALUES (1, 'KRW', 1)")
+        .unwrap();
+    old.batch_execute(ROWS).unwrap();
+    goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
+    let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
+    assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
+}
