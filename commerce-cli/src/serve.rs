@@ -96,7 +96,7 @@ impl Serve {
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
         let settling = Settling::start(&api)?;
-        let telling = told.map(|to| Telling::start(&api, to, output)).transpose()?;
+        let telling = told.map(|to| Telling::start(&api, to)).transpose()?;
         let ended = server.run(api, &end);
         if let Some(telling) = telling {
             telling.end();

@@ -1,7 +1,6 @@
 //! The relay inside the server: tells events while requests are served, and ends with the server.
 
 use crate::failure::Failure;
-use crate::output::Output;
 use commerce_core::{Destination, RelayStop};
 use commerce_http::Api;
 use std::sync::Arc;
@@ -18,15 +17,14 @@ impl Telling {
     pub(super) fn start(
         api: &Arc<Api>,
         destination: Box<dyn Destination>,
-        output: Output,
     ) -> Result<Self, Failure> {
         let (api, stop) = (Arc::clone(api), RelayStop::default());
         let ask = stop.clone();
         let tell = move || {
             let relay = api.shop().relay(&*destination);
-            let relay = relay.on_trouble(|trouble| output.note(trouble));
+            let relay = relay.on_trouble(|trouble| api.note("telling events", trouble));
             if let Err(error) = relay.run(&ask) {
-                output.note(format_args!("events are not told any more: {error}"));
+                api.note("events are not told any more", &error.to_string());
             }
         };
         let thread = Builder::new().name("events".to_owned()).spawn(tell);
