@@ -7,8 +7,9 @@
 mod common;
 
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, Discount, EditCart, Money, PayWhen,
-    PlaceOrder, PostgresStore, Role, Shop, StoreError,
+    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, DeliveryEnding, DeliveryOutcome,
+    Discount, EditCart, Money, PayWhen, PlaceOrder, PostgresStore, RelayEvents, Role, Shop,
+    StoreError,
 };
 use common::cluster::{Cluster, shared};
 use common::{assert_clean, key};
@@ -84,6 +85,12 @@ fn business(shop: &Shop) {
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(lee, [(tea, 1)]) };
     let later = shop.place_order(later, &key("later")).unwrap();
     shop.pay_order(later.id, &key("pay")).unwrap();
+    let ask = |outcomes| RelayEvents { token: 7, outcomes, want: 9, jitter: 0 };
+    let event = &shop.call(ask(vec![])).run().unwrap().events[0].event;
+    let (event_id, order_id) = (event.id, event.order_id);
+    let outcome = DeliveryOutcome { event_id, order_id, ending: DeliveryEnding::Delivered };
+    shop.call(ask(vec![outcome])).run().unwrap();
+    assert!(shop.has_due_events().is_ok() && shop.outbox().unwrap().parked == 0);
     let edit = CartEdit::Set(tea, 2);
     shop.call(EditCart { customer_id: lee, edit }).run().unwrap();
     let park = shop.register("Park", "park", "correct horse", Role::Customer).unwrap();
