@@ -4,6 +4,8 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "outside/bank.rs"]
+mod bank;
 #[path = "http/charges.rs"]
 mod charges;
 #[path = "http/client.rs"]
@@ -14,6 +16,8 @@ mod contention;
 mod demo;
 #[path = "http/events.rs"]
 mod events;
+#[path = "http/gateway.rs"]
+mod gateway;
 #[path = "http/guide.rs"]
 mod guide;
 #[path = "http/kills.rs"]

@@ -112,11 +112,12 @@ impl Server {
         }
     }
 
-    /// Ends it at once, as a crash would.
-    pub(crate) fn kill(self) {
+    /// Ends it at once, as a crash would; all it ever wrote.
+    pub(crate) fn kill(self) -> Vec<String> {
         self.signal("-KILL");
         let (status, said) = self.ended();
         assert_eq!(status.code(), None, "it ended by itself: {said:?}");
+        said
     }
 }
 
