@@ -4,6 +4,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
 
+#[path = "outside/bank.rs"]
+mod bank;
+#[path = "command/gateway.rs"]
+mod gateway;
+
 use rstest::rstest;
 use serde_json::Value;
 use std::fs;
