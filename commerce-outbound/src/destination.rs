@@ -78,7 +78,7 @@ pub fn destination(
             Some(("file", path)) if !path.is_empty() => {
                 Ok(Box::new(FileDestination::new(path.into(), form)))
             }
-            _ => {
+            Some((scheme, _)) if is_http(scheme) => {
                 let uri = http::address(to)?;
                 let secret = options.secret.as_deref().map(Secret::standard).transpose()?;
                 let (batch, allow_private) = (options.batch, options.allow_private);
@@ -87,8 +87,13 @@ pub fn destination(
                     WebhookDestination::new(uri, form, secret, batch, allow_private, limits)?;
                 Ok(Box::new(webhook))
             }
+            _ => Err(OutboundError::UnknownDestination),
         },
     }
+}
+
+fn is_http(scheme: &str) -> bool {
+    ["https", "http"].iter().any(|known| known.eq_ignore_ascii_case(scheme))
 }
 
 #[cfg(test)]
@@ -106,6 +111,7 @@ mod tests {
     #[case::stdout("-", 1, LINES_AT_ONCE, 1)]
     #[case::file("file:events.ndjson", 1, LINES_AT_ONCE, 1)]
     #[case::singles("http://shop.example/events", 1, 1, 16)]
+    #[case::in_capitals("HTTP://SHOP.EXAMPLE/", 1, 1, 16)]
     #[case::batches("http://shop.example:8080", 100, 100, 4)]
     fn a_destination_is_what_it_is_called(
         #[case] to: &str,
@@ -140,5 +146,16 @@ mod tests {
         assert!(!format!("{options:?}").contains("hunter2"));
         let error = destination(to, options).err().unwrap();
         assert!(!format!("{error:?} {error}").contains("hunter2"));
+    }
+
+    #[rstest]
+    #[case::nothing("")]
+    #[case::no_path("file:")]
+    #[case::another_scheme("ftp://shop.example/")]
+    #[case::only_a_name("shop.example")]
+    #[case::a_name_and_a_port("shop.example:8080")]
+    fn what_is_no_destination_is_told_what_is_one(#[case] to: &str) {
+        let told = destination(to, options()).err().unwrap();
+        assert!(matches!(told, OutboundError::UnknownDestination), "{told}");
     }
 }

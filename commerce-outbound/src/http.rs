@@ -117,13 +117,13 @@ impl Client {
 pub(crate) fn address(text: &str) -> Result<Uri, OutboundError> {
     let uri: Uri = text.parse().map_err(|_| OutboundError::Url("it is none"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(OutboundError::UnknownDestination);
+        return Err(OutboundError::Url("it begins with https:// or http://"));
     }
     let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
         return Err(OutboundError::Url("it has no host"));
     };
     if authority.as_str().contains('@') {
-        return Err(OutboundError::Url("it may hold no name or password; requests are signed"));
+        return Err(OutboundError::Url("it may hold no name or password"));
     }
     Ok(uri)
 }

@@ -66,7 +66,7 @@ fn a_server_settles_what_another_process_left_pending() {
 #[case::no_file("serve --gateway stripe --stripe-key-file nowhere", "nowhere")]
 #[case::open_to_others("serve --gateway stripe --stripe-key-file key", "chmod 600")]
 #[case::no_secret_key("serve --gateway stripe --stripe-key-file wrong", "sk_")]
-#[case::no_url("serve --gateway stripe --stripe-key-file right --stripe-url nonsense", "Stripe")]
+#[case::no_url("serve --gateway stripe --stripe-key-file right --stripe-url nonsense", "https://")]
 fn a_gateway_that_cannot_be_used_gets_a_sentence(#[case] line: &str, #[case] told: &str) {
     let place = Place::with_products(&[]);
     for (name, text, mode) in

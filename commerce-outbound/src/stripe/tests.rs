@@ -340,3 +340,15 @@ fn what_cannot_work_is_refused_without_repeating_it(
     let error = format!("{:?}", Stripe::new(options).unwrap_err());
     assert!(!error.contains("hunter2") && !error.contains("4eC39") && !error.contains("short\""));
 }
+
+#[rstest]
+#[case::a_name("api.stripe.com")]
+#[case::a_name_and_a_port("localhost:12111")]
+#[case::an_address("127.0.0.1:12111")]
+#[case::another_scheme("ftp://127.0.0.1")]
+fn a_url_without_its_scheme_is_told_as_that(#[case] url: &str) {
+    let options =
+        StripeOptions { url: Some(url.to_owned()), key: KEY.to_owned(), webhook_secret: None };
+    let told = Stripe::new(options).unwrap_err().to_string();
+    assert_eq!(told, "the URL cannot be used: it begins with https:// or http://");
+}
