@@ -227,6 +227,11 @@ impl Shop {
         Ok(Page::of(charges, page, |charge| charge.id.get()))
     }
 
+    /// How many charges there are whose gateway has not answered.
+    pub fn count_pending_charges(&self) -> Result<u64, Error> {
+        Ok(self.store().snapshot()?.count_pending_charges()?)
+    }
+
     /// Asks the gateway about every charge that has been pending for so many seconds, one after the other,
     /// as long as `go_on` says so, and writes down what it did.
     ///

@@ -147,6 +147,8 @@ pub trait Snapshot {
         start: (CustomerId, ChargeId),
         limit: usize,
     ) -> Result<Vec<ChargeRow>, StoreError>;
+    /// How many charges there are whose gateway has not answered.
+    fn count_pending_charges(&self) -> Result<u64, StoreError>;
     /// Whether an unpaid order is overdue at `now`.
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Events by number, from `start` on.

@@ -150,6 +150,7 @@ impl Town {
         assert_eq!(swept, Some(0));
         let all = PageRequest { limit: 100, cursor: None };
         assert_eq!(shop.pending_charges(&all).unwrap().items, []);
+        assert_eq!(shop.count_pending_charges().unwrap(), 0);
         let balances: i64 = shop
             .customers(&all)
             .unwrap()
@@ -255,6 +256,7 @@ fn a_lost_answer_leaves_a_charge_pending_until_somebody_asks_again(
         assert_eq!((pending.status, pending.balance.minor()), (ChargeStatus::Pending, 0));
         let listed = shop.pending_charges(&PageRequest::default()).unwrap().items;
         assert_eq!(listed, [pending]);
+        assert_eq!(shop.count_pending_charges().unwrap(), 1);
     }
     if swept {
         let settled = sweep(&shop);

@@ -83,6 +83,9 @@ impl Metrics {
         }
         engine(&mut text, shop);
         outbox(&mut text, shop)?;
+        let name = "commerce_charges_pending";
+        head(&mut text, name, "gauge", "Charges whose gateway has not answered.");
+        line(&mut text, name, "", shop.count_pending_charges()?);
         Ok(text)
     }
 }

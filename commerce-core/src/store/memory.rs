@@ -445,6 +445,10 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(rows)
     }
 
+    fn count_pending_charges(&self) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.0.pending_charges().count()).unwrap_or(u64::MAX))
+    }
+
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
         Ok(self.0.orders.values().any(|order| order.is_due_at(now)))
     }

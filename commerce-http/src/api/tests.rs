@@ -611,6 +611,7 @@ fn figures_have_no_ids() {
         "commerce_http_request_seconds_count{operation=\"getProduct\"} 2",
         "commerce_refusals_total{code=\"product_not_found\"} 1",
         "commerce_batch_commands_bucket{le=\"1\"}",
+        "commerce_charges_pending 0",
         "commerce_outbox_events 0",
         "commerce_outbox_parked 0",
         "commerce_deliveries_total{outcome=\"delivered\"} 0",

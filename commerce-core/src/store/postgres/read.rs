@@ -260,6 +260,12 @@ impl Snapshot for PostgresSnapshot {
         self.many(step, rows::charge)
     }
 
+    fn count_pending_charges(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM charges WHERE status = 'pending'";
+        let count: Option<i64> = self.one(Step::new(sql), |row| get(row, 0))?;
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= $1 LIMIT 1";
         Ok(!self.rows(Step::new(sql).with(now.unix()))?.is_empty())

@@ -209,6 +209,12 @@ impl Snapshot for SqliteSnapshot {
         many(&self.0, &sql, params![customer, id, rows_wanted(limit)], rows::charge)
     }
 
+    fn count_pending_charges(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM charges WHERE status = 'pending'";
+        let count: Option<i64> = one(&self.0, sql, [], |row| row.get(0))?;
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= ?1 LIMIT 1";
         Ok(one(&self.0, sql, [now], |_| Ok(()))?.is_some())
