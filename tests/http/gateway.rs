@@ -5,8 +5,11 @@ use crate::bank::{self, Bank, Mood};
 use crate::client::{Answer, Ask, Client};
 use crate::place::Place;
 use crate::server::{Server, wait_until};
+use commerce_core::{Clock, SystemClock};
+use hmac::{Hmac, KeyInit, Mac};
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use sha2::Sha256;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,12 +22,20 @@ const CLIENTS: i64 = 6;
 /// So many charges may a client leave pending before it asks again for the oldest.
 const LEFT_PENDING: usize = 3;
 
+/// What notices are signed with.
+const SECRET: &str = "whsec_only_the_bank_knows_that_too";
+
 /// `serve` and `charges settle`, by way of that bank.
 fn flags(place: &Place, bank: &Bank) -> Vec<String> {
-    let path = place.path().join("stripe.key");
-    fs::write(&path, bank::KEY).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let flags = format!("--gateway stripe --stripe-key-file stripe.key --stripe-url {}", bank.url);
+    for (name, secret) in [("stripe.key", bank::KEY), ("notices.key", SECRET)] {
+        let path = place.path().join(name);
+        fs::write(&path, secret).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let flags = format!(
+        "--gateway stripe --stripe-key-file stripe.key --stripe-webhook-secret-file notices.key --stripe-url {}",
+        bank.url
+    );
     flags.split(' ').map(str::to_owned).collect()
 }
 
@@ -185,7 +196,7 @@ fn whatever_the_bank_does_and_whoever_is_killed_its_money_is_on_balances() {
     });
     log.extend(server.stop());
     assert!(payers.iter().any(|payer| payer.tried_again > 0), "no kill hit a request");
-    assert!(!log.iter().any(|line| line.contains(bank::KEY)), "the log tells the key");
+    assert_keeps_secrets(&log);
 
     settle_all(&place, &flags.join(" "));
     let told = compare(&place, &bank, &payers);
@@ -246,4 +257,74 @@ fn compare(place: &Place, bank: &Bank, payers: &[Payer<'_>]) -> [usize; 3] {
     }
     assert_eq!(collected.keys().sum::<i64>(), balances, "the bank has other money");
     told
+}
+
+fn assert_keeps_secrets(log: &[String]) {
+    let tells = |line: &&String| line.contains(bank::KEY) || line.contains(SECRET);
+    assert_eq!(log.iter().find(tells), None);
+}
+
+/// The bank took the money and failed: its failure is all that the key is answered with for a day. It says so by
+/// itself.
+#[test]
+fn a_notice_settles_what_no_answer_does_when_it_is_the_banks() {
+    let place = Place::with_products(&[]);
+    place.add_customers(1, 0);
+    let token = place.admin_token();
+    let bank = Bank::open(|_| Mood::TakesAndFails);
+    let flags = flags(&place, &bank);
+    let server = serve(&place, &flags);
+    let mut client = server.client();
+    let body = json!({"amount": 500, "payment_method": "pm_card_visa"});
+    let ask = Ask::post("/v1/customers/1/charges", &body).key("a").by(&token);
+    for _ in 0..2 {
+        assert_eq!(client.ask(&ask).status, 202);
+    }
+    let settled = place.json(&format!("charges settle {}", flags.join(" ")));
+    let why = settled["why"].as_str().unwrap();
+    assert!(settled["pending"] == 1 && why.contains("status 500"), "{settled}");
+
+    let intent = bank.intents().remove(0);
+    let notice = json!({"type": "payment_intent.succeeded", "data": {"object": intent}});
+    let notice = notice.to_string();
+    let tell = |client: &mut Client, signature: Option<String>| {
+        let ask = Ask::new("POST", "/v1/webhooks/stripe").text_body(&notice);
+        let signature = signature.map(|signature| ask.clone().with("Stripe-Signature", signature));
+        client.ask(&signature.unwrap_or(ask)).outcome()
+    };
+    let pending = |client: &mut Client| {
+        let figures = client.ask(&Ask::get("/metrics")).body;
+        let line = figures.lines().find_map(|line| line.strip_prefix("commerce_charges_pending "));
+        line.unwrap().parse::<i64>().unwrap()
+    };
+    let now = SystemClock.now().unix();
+    for wrong in [
+        None,
+        Some("nonsense".to_owned()),
+        Some(signature(now, "whsec_of_some_other_shop", &notice)),
+        Some(signature(now, SECRET, &notice.replace("500", "501"))),
+        Some(signature(now - 3_600, SECRET, &notice)),
+    ] {
+        let outcome = tell(&mut client, wrong.clone());
+        assert_eq!(outcome, (400, "malformed_request".to_owned()), "{wrong:?}");
+    }
+    assert_eq!(pending(&mut client), 1);
+    for _ in 0..2 {
+        let right = signature(now, SECRET, &notice);
+        assert_eq!(tell(&mut client, Some(right)), (204, String::new()));
+        assert_eq!(pending(&mut client), 0);
+    }
+    let charge = client.ask(&ask);
+    assert_eq!((charge.status, &charge.json()["status"]), (201, &"succeeded".into()));
+    assert_keeps_secrets(&server.stop());
+    assert_eq!(place.json("balance 1")["balance"], 500);
+    place.audit();
+}
+
+/// The header by which a notice is believed.
+fn signature(at: i64, secret: &str, body: &str) -> String {
+    let hmac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    let hmac = hmac.chain_update(format!("{at}.{body}")).finalize().into_bytes();
+    let hex = hmac.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    format!("t={at},v1={hex}")
 }
