@@ -2,6 +2,7 @@
 
 use crate::Place;
 use crate::bank::{self, Bank, Mood};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -83,5 +84,30 @@ fn a_wrong_key_declines_nobody_and_no_payment_method_is_for_the_payer_to_mend() 
     assert!(unnamed.err.contains("no payment method was named"), "{}", unnamed.err);
     assert_eq!(place.json("balance 1")["balance"], 10_050);
     assert_eq!((bank.requests(), bank.intents().len()), (3, 1));
+    assert_eq!(place.run("audit").status, 0);
+}
+
+/// By then Stripe may have forgotten the keys, so to ask for the money again could collect it twice.
+#[test]
+fn a_day_later_the_bank_is_asked_what_it_has_and_for_nothing_more() {
+    let place = Place::stocked();
+    let bank = Bank::open(|request| match request {
+        1 => Mood::TakesAndFails,
+        2 => Mood::HangsUp,
+        _ => Mood::Takes,
+    });
+    let by_way = by_way_of(&place, &bank, bank::KEY);
+    for line in ["50 --key taken", "60 --key never-arrived"] {
+        let line = format!("charge 1 {line} --payment-method pm_card_visa {by_way}");
+        assert_eq!(place.json(&line)["status"], "pending");
+    }
+    let db = Connection::open(place.0.path().join("commerce.db")).unwrap();
+    db.execute("UPDATE charges SET created_at = created_at - 86460 WHERE status = 'pending'", [])
+        .unwrap();
+    drop(db);
+    let settled = json!({"succeeded": 1, "failed": 1, "pending": 0, "why": null});
+    assert_eq!(place.json(&format!("charges settle {by_way}")), settled);
+    assert_eq!(place.json("balance 1")["balance"], 10_050);
+    assert_eq!((bank.requests(), bank.intents().len()), (4, 1));
     assert_eq!(place.run("audit").status, 0);
 }
