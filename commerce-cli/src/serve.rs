@@ -6,8 +6,8 @@ use crate::failure::Failure;
 use crate::gateway::Gateway;
 use crate::interrupt;
 use crate::output::Output;
-use commerce_core::Shop;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
+use commerce_core::{RelayStop, Shop};
 use commerce_http::transport::{Listen, Server, Settings, Stop};
 use commerce_http::{Api, Log};
 use demo::Demo;
@@ -15,8 +15,8 @@ use lines::Lines;
 use options::Options;
 use serde::Serialize;
 use settling::Settling;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use telling::Telling;
 
 mod demo;
@@ -64,13 +64,15 @@ impl Serve {
         let settings = Settings { grace, ..Settings::default() };
         let server = Server::bind(&listen, settings)
             .map_err(|error| Failure::storage(format!("cannot listen at {listen}: {error}")))?;
-        let end = Stop::new();
-        let ask = end.clone();
+        let (end, stop, asked) = (Stop::new(), RelayStop::default(), Arc::new(OnceLock::new()));
+        let (ask, ask_relay, ask_at) = (end.clone(), stop.clone(), Arc::clone(&asked));
         // A second one ends at once what the first one asked to finish.
         ctrlc::set_handler(move || {
             if ask.asked() {
                 std::process::exit(i32::from(interrupt::EXIT_STATUS));
             }
+            ask_at.get_or_init(Instant::now);
+            ask_relay.ask();
             ask.ask();
         })
         .map_err(|error| Failure::storage(format!("cannot watch for signals: {error}")))?;
@@ -96,10 +98,10 @@ impl Serve {
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
         let settling = Settling::start(&api)?;
-        let telling = told.map(|to| Telling::start(&api, to)).transpose()?;
+        let telling = told.map(|to| Telling::start(&api, to, &stop)).transpose()?;
         let ended = server.run(api, &end);
         if let Some(telling) = telling {
-            telling.end();
+            telling.end(grace.saturating_sub(asked.get().map_or(Duration::ZERO, Instant::elapsed)));
         }
         settling.end();
         lines.end();

@@ -9,8 +9,9 @@ pub trait Destination: Send + Sync {
     /// The most events that one delivery takes, 1 or more.
     fn batch(&self) -> usize;
 
-    /// How many deliveries may be under way at once, 1 or more. With 1, and one relay, all events arrive in
-    /// their order as long as none fails; those of one order do so in any case.
+    /// How many deliveries may be under way at once, 1 or more. Events of one order arrive in their order in
+    /// any case: one that follows soon comes in a later delivery. With 1, and one relay, so do all others, as
+    /// long as none fails.
     fn at_once(&self) -> usize;
 
     /// Delivers these events: all, in that order, or as if none. The same event may come again after a

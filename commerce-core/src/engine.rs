@@ -398,8 +398,8 @@ impl Writer {
                 self.save(transaction, &state)?;
                 self.shared.batches.add(u64::try_from(decisions.len()).unwrap_or(u64::MAX));
             } else if decisions.iter().any(|decision| decision.replayed) {
-                // What is answered again may have been committed by a server that crashed before its
-                // standby had it: a commit of ours is answered only once the standby has both.
+                // What is answered again may have been committed by a process that died before it was on
+                // disk, or by a server that died before its standby had it. A commit of ours covers it.
                 transaction.commit()?;
             }
             Ok(decisions)

@@ -82,7 +82,7 @@ pub trait Transaction {
     /// with the store; the transaction is then of no use any more.
     fn apply(&mut self, state: &State) -> Result<(), StoreError>;
 
-    /// Makes it last. On return it is on disk.
+    /// Makes it last. On return it is on disk, with all that it has read, even when it changed nothing.
     ///
     /// # Errors
     ///

@@ -49,6 +49,23 @@ fn two_backups_to_one_name_do_not_spoil_each_other() {
     }
 }
 
+/// What a process was killed over may stand in the log and not be on disk yet: whoever gives that answer
+/// again writes, and so waits for the disk, first.
+#[test]
+fn an_answer_given_again_is_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = open(&folder.path().join("shop.db"));
+    let add = || {
+        let add = AddProduct::new("Tea", Money::from_minor(10), 5);
+        shop.call(add).key(&key("tea")).outcome()
+    };
+    let log = || fs::metadata(folder.path().join("shop.db-wal")).unwrap().len();
+    assert!(!add().replayed);
+    let before = log();
+    assert!(add().replayed);
+    assert!(log() > before);
+}
+
 #[test]
 fn a_store_that_is_gone_is_not_called_busy() {
     let folder = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use crate::server::{Server, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -67,6 +67,22 @@ fn a_client_that_stalls_does_not_hold_the_end_up() {
     let asked = Instant::now();
     server.stop();
     assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+}
+
+#[test]
+fn a_platform_that_hangs_does_not_hold_the_end_up() {
+    let place = Place::with_products(&[(10, 5)]);
+    place.add_customers(1, 100);
+    let platform = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = format!("http://{}/", platform.local_addr().unwrap());
+    let events = ["--events-to", &to, "--events-allow-private", "--grace", "1"];
+    let server = Server::with(&place, &events);
+    place.json("order 1 1");
+    let held = platform.accept().unwrap();
+    let asked = Instant::now();
+    server.stop();
+    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+    drop(held);
 }
 
 #[test]

@@ -4,23 +4,28 @@ use crate::failure::Failure;
 use commerce_core::{Destination, RelayStop};
 use commerce_http::Api;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::Builder;
+use std::time::Duration;
 
 pub(super) struct Telling {
     stop: RelayStop,
-    thread: JoinHandle<()>,
+    /// Closed when the telling has ended.
+    ended: Receiver<()>,
 }
 
 impl Telling {
-    /// Begins to tell events to that destination. A destination that wants no more ends the telling, and not
-    /// the serving.
+    /// Begins to tell events to that destination, until it is asked to stop. A destination that wants no
+    /// more ends the telling, and not the serving.
     pub(super) fn start(
         api: &Arc<Api>,
         destination: Box<dyn Destination>,
+        stop: &RelayStop,
     ) -> Result<Self, Failure> {
-        let (api, stop) = (Arc::clone(api), RelayStop::default());
-        let ask = stop.clone();
+        let (api, ask, stop) = (Arc::clone(api), stop.clone(), stop.clone());
+        let (alive, ended) = channel::<()>();
         let tell = move || {
+            let _alive = alive;
             let relay = api.shop().relay(&*destination);
             let relay = relay.on_trouble(|trouble| api.note("telling events", trouble));
             if let Err(error) = relay.run(&ask) {
@@ -28,15 +33,15 @@ impl Telling {
             }
         };
         let thread = Builder::new().name("events".to_owned()).spawn(tell);
-        let thread = thread
+        thread
             .map_err(|error| Failure::storage(format!("cannot start to tell events: {error}")))?;
-        Ok(Self { stop, thread })
+        Ok(Self { stop, ended })
     }
 
-    /// Finishes what is being sent.
-    pub(super) fn end(self) {
+    /// Lets what is being sent be finished within that time. What is not is sent again, by whoever tells
+    /// events once its lease is over.
+    pub(super) fn end(self, time: Duration) {
         self.stop.ask();
-        // One that panicked has nothing left to finish.
-        let _ = self.thread.join();
+        let _ = self.ended.recv_timeout(time);
     }
 }

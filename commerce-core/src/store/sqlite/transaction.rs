@@ -13,6 +13,8 @@ use std::time::Duration;
 pub(super) struct SqliteTransaction<'a> {
     /// `None` once the transaction has ended.
     connection: Option<Connection>,
+    /// Whether anything was written, so that a commit waits for the disk.
+    written: bool,
     slot: MutexGuard<'a, Option<Connection>>,
     // Dropped last: others begin when everything else is done.
     _ticket: Ticket<'a>,
@@ -27,7 +29,9 @@ impl<'a> SqliteTransaction<'a> {
     ) -> Result<Self, StoreError> {
         connection.busy_timeout(patience)?;
         match run(&connection, "BEGIN IMMEDIATE") {
-            Ok(_) => Ok(Self { connection: Some(connection), slot, _ticket: ticket }),
+            Ok(_) => {
+                Ok(Self { connection: Some(connection), written: false, slot, _ticket: ticket })
+            }
             Err(error) => {
                 let error = StoreError::from(error);
                 if error == StoreError::Busy {
@@ -56,10 +60,15 @@ impl Transaction for SqliteTransaction<'_> {
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
+        self.written = true;
         apply::apply(self.open()?, state)
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        if !self.written {
+            // A process that was killed may have left its last commit in the log, and not yet on disk.
+            run(self.open()?, "UPDATE store SET id = id")?;
+        }
         match run(self.open()?, "COMMIT") {
             Ok(_) => Ok(()),
             Err(error) => {
