@@ -45,6 +45,12 @@ impl Output {
             tell(&line);
         }
     }
+
+    /// Tells of trouble on the way to the answer, which is in no answer.
+    #[expect(clippy::unused_self, reason = "programs are told as people are")]
+    pub(crate) fn trouble(self, line: impl Display) {
+        tell(&line);
+    }
 }
 
 /// Tells on stderr what went wrong.

@@ -64,8 +64,9 @@ impl Serve {
         let settings = Settings { grace, ..Settings::default() };
         let server = Server::bind(&listen, settings)
             .map_err(|error| Failure::storage(format!("cannot listen at {listen}: {error}")))?;
-        let (end, stop, asked) = (Stop::new(), RelayStop::default(), Arc::new(OnceLock::new()));
-        let (ask, ask_relay, ask_at) = (end.clone(), stop.clone(), Arc::clone(&asked));
+        let (end, telling_ends, asked) =
+            (Stop::new(), RelayStop::default(), Arc::new(OnceLock::new()));
+        let (ask, ask_relay, ask_at) = (end.clone(), telling_ends.clone(), Arc::clone(&asked));
         // A second one ends at once what the first one asked to finish.
         ctrlc::set_handler(move || {
             if ask.asked() {
@@ -98,7 +99,7 @@ impl Serve {
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
         let settling = Settling::start(&api)?;
-        let telling = told.map(|to| Telling::start(&api, to, &stop)).transpose()?;
+        let telling = told.map(|to| Telling::start(&api, to, &telling_ends)).transpose()?;
         let ended = server.run(api, &end);
         if let Some(telling) = telling {
             telling.end(grace.saturating_sub(asked.get().map_or(Duration::ZERO, Instant::elapsed)));

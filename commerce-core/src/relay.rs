@@ -225,7 +225,11 @@ impl Worker<'_> {
             if run.once && run.gate.failures() >= ONCE_FAILURES {
                 break;
             }
-            let Some(pass) = run.gate.enter(LOOK) else { continue };
+            let Some(pass) = run.gate.enter(LOOK) else {
+                // Others keep the gate shut, for longer than a lease maybe: what has arrived is written down.
+                let _ = self.ask(0);
+                continue;
+            };
             let seen = wakeups.seen();
             let want = pass.want(run.relay.destination.batch().max(1));
             let begun = Instant::now();

@@ -5,7 +5,7 @@
 
 mod common;
 
-use commerce_core::limits::{DELIVERY_LEASE, MAX_RETRY_AFTER, RETRY_DELAYS};
+use commerce_core::limits::{DELIVERY_LEASE, MAX_RETRY_AFTER, MAX_TEXT, RETRY_DELAYS};
 use commerce_core::{
     Claim, ClaimedEvent, Code, DeliveryEnding, DeliveryOutcome, OrderId, PageRequest, PlaceOrder,
     Progress, RelayEvents,
@@ -202,6 +202,19 @@ fn a_destination_may_put_a_retry_off_but_not_for_ever(
     settle(&world, 1, &claim, &ending);
     let due = NOW.plus_seconds(expected);
     assert!(matches!(progress(&world)[0], Progress::Waiting { due_at: Some(at), .. } if at == due));
+}
+
+/// A store that refused it would be told of it again for ever.
+#[rstest]
+fn whatever_a_destination_says_is_kept_as_a_line(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = paid(on, 1);
+    let claim = ask(&world, 1, vec![], 1);
+    let said = format!("a\0b\n{}", "c".repeat(1_000));
+    settle(&world, 1, &claim, &DeliveryEnding::Rejected { error: said });
+    let kept = format!("a b {}", "c".repeat(MAX_TEXT - 4));
+    assert!(matches!(&progress(&world)[0], Progress::Parked { error, .. } if *error == Some(kept)));
 }
 
 #[test]

@@ -307,7 +307,6 @@ fn survives(fault: Fault, step: i64, play: Play, repeats: bool) -> bool {
     let shop = Shop::builder()
         .clock(Arc::clone(&town.clock))
         .gateway(Arc::<Bank>::clone(&town.bank))
-        .patience(std::time::Duration::from_millis(200))
         .open(Arc::clone(&failing));
     town.bank.will(&[play]);
     failing.fail_at(step);

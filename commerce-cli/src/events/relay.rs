@@ -74,7 +74,8 @@ impl Relay {
         let ask = stop.clone();
         interrupt::watch_and(move || ask.ask())?;
 
-        let relay = desk.shop.relay(&*destination).on_trouble(|trouble| desk.output.note(trouble));
+        let relay =
+            desk.shop.relay(&*destination).on_trouble(|trouble| desk.output.trouble(trouble));
         let relayed = if once { relay.once(&stop) } else { relay.run(&stop) };
         let relayed = relayed.map_err(failure)?;
         if writes_events_itself {

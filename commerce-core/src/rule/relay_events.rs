@@ -8,11 +8,10 @@
 //! those behind it wait without a due time, and are parked when it is. So one event that cannot be delivered
 //! holds up its own order and no other.
 
+use super::valid::kept;
 use super::{Needs, Rule};
 use crate::command::{Answer, Context};
-use crate::limits::{
-    DELIVERY_LEASE, MAX_CLAIM, MAX_RETRY_AFTER, MAX_RETRY_JITTER, MAX_TEXT, RETRY_DELAYS,
-};
+use crate::limits::{DELIVERY_LEASE, MAX_CLAIM, MAX_RETRY_AFTER, MAX_RETRY_JITTER, RETRY_DELAYS};
 use crate::state::{Deliveries, State, Wanted};
 use crate::{DeliveryRow, DeliveryStatus, Event, EventId, EventRow, OrderId, Refusal, Timestamp};
 use serde::Serialize;
@@ -143,7 +142,7 @@ impl RelayEvents {
                 deliveries.keep(row);
             }
             DeliveryEnding::Failed { error, retry_after } => {
-                row.error = Some(shortened(error));
+                row.error = Some(kept(error));
                 if let Some(delay) = delay_after(row.attempts, self.jitter) {
                     let asked = retry_after.unwrap_or(0).min(MAX_RETRY_AFTER);
                     row.attempts = row.attempts.saturating_add(1);
@@ -154,7 +153,7 @@ impl RelayEvents {
                 }
             }
             DeliveryEnding::Rejected { error } => {
-                row.error = Some(shortened(error));
+                row.error = Some(kept(error));
                 return park(deliveries, row, now);
             }
         }
@@ -277,9 +276,4 @@ fn delay_after(failed: i64, jitter: i64) -> Option<i64> {
     let jitter = jitter.clamp(0, MAX_RETRY_JITTER);
     let later = delay.saturating_mul(jitter).checked_div(1_000).unwrap_or(0);
     Some(delay.saturating_add(later))
-}
-
-/// As much of a text from outside as is kept.
-fn shortened(text: &str) -> String {
-    text.chars().take(MAX_TEXT).collect()
 }

@@ -4,10 +4,9 @@
 //! balance once, and a charge has failed only as long as nobody knows of money.
 
 use super::charge_balance::enter;
-use super::valid::grown;
+use super::valid::{grown, kept};
 use super::{Needs, Rule};
 use crate::command::{Answer, Context};
-use crate::limits::MAX_TEXT;
 use crate::state::State;
 use crate::{ChargeId, ChargeStatus, Refusal};
 use serde::Serialize;
@@ -30,7 +29,7 @@ pub struct SettleCharge {
 pub enum Settlement {
     /// It collected the money.
     Paid,
-    /// It did not; why, as the payer may be told. Cut to [`MAX_TEXT`] characters.
+    /// It did not; why, as the payer may be told. Cut to [`MAX_TEXT`](crate::limits::MAX_TEXT) characters.
     Declined(String),
 }
 
@@ -56,7 +55,7 @@ impl Rule for SettleCharge {
             }
             (Settlement::Declined(reason), ChargeStatus::Pending) => {
                 row.status = ChargeStatus::Failed;
-                row.failure = Some(reason.chars().take(MAX_TEXT).collect());
+                row.failure = Some(kept(reason));
             }
             (Settlement::Paid | Settlement::Declined(_), _) => {
                 return Ok(Answer::Charge(row.shown(balance, state.currency)));

@@ -57,6 +57,12 @@ impl Checks {
     }
 }
 
+/// As much of a text from outside as is kept, without control characters: not every store takes all of them.
+pub(super) fn kept(text: &str) -> String {
+    let plain = |char: char| if char.is_control() { ' ' } else { char };
+    text.chars().map(plain).take(MAX_TEXT).collect()
+}
+
 /// The balance once `amount` is added, when a balance may hold it.
 pub(super) fn grown(balance: Money, amount: Money) -> Result<Money, Refusal> {
     balance

@@ -11,6 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+/// How long anything may take that is waited for, on a machine that is slow and busy; and the same in seconds,
+/// for `pg_ctl`.
+const PATIENCE: Duration = Duration::from_secs(180);
+const WAIT: &str = "180";
+
 /// A cluster in a folder of its own. It is stopped and removed when the process that started it ends,
 /// however it ends: a shell waits for that at the other end of a pipe.
 pub struct Cluster {
@@ -101,16 +106,16 @@ impl Cluster {
 
     /// Starts the server, for the first time or after [`Cluster::stop`].
     pub fn begin(&self) {
-        self.control(&["start", "-w", "-t", "60", "-l"], &["log"]);
+        self.control(&["start", "-w", "-t", WAIT, "-l"], &["log"]);
     }
 
     pub fn stop(&self) {
-        self.control(&["stop", "-w", "-m", "fast"], &[]);
+        self.control(&["stop", "-w", "-t", WAIT, "-m", "fast"], &[]);
     }
 
     /// Ends as a machine does that loses power: nobody is told, and nothing is tidied up.
     pub fn kill(&self) {
-        self.control(&["stop", "-w", "-m", "immediate"], &[]);
+        self.control(&["stop", "-w", "-t", WAIT, "-m", "immediate"], &[]);
     }
 
     /// Stops everything it does, while its machine still takes connections for it. It never goes on.
@@ -128,7 +133,7 @@ impl Cluster {
 
     /// Makes a standby a primary.
     pub fn promote(&self) {
-        self.control(&["promote", "-w", "-t", "60"], &[]);
+        self.control(&["promote", "-w", "-t", WAIT], &[]);
     }
 
     /// A new and empty database.
@@ -157,7 +162,7 @@ impl Cluster {
             match Client::connect(&self.url(database), NoTls) {
                 Ok(client) => return client,
                 Err(error) => {
-                    assert!(begin.elapsed() < Duration::from_secs(30), "{error}");
+                    assert!(begin.elapsed() < PATIENCE, "{error}");
                     sleep(Duration::from_millis(20));
                 }
             }
@@ -180,7 +185,7 @@ impl Cluster {
 
     /// As after a crash: nobody is waited for, and nothing is tidied up.
     pub fn restart(&self) {
-        self.control(&["restart", "-w", "-m", "immediate", "-l"], &["log"]);
+        self.control(&["restart", "-w", "-t", WAIT, "-m", "immediate", "-l"], &["log"]);
     }
 
     /// `pg_ctl` with these words, and with files of the folder after them.
@@ -212,11 +217,11 @@ fn signal(name: &str, processes: &[u32]) {
     kill.stderr(Stdio::null()).status().unwrap();
 }
 
-/// Waits for something that comes about by itself, for a minute.
+/// Waits for something that comes about by itself.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !done() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "in vain: {what}");
+        assert!(begin.elapsed() < PATIENCE, "in vain: {what}");
         sleep(Duration::from_millis(10));
     }
 }

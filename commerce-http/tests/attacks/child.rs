@@ -4,7 +4,7 @@ use commerce_http::transport::{Server, Settings, Stop};
 use commerce_http::{Request, Response, Service, Unreadable};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ static BIG: [u8; 8 * 1024 * 1024] = [0; 8 * 1024 * 1024];
 
 /// Requests that were hidden in others and served all the same.
 static HIDDEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a request that takes its time is under way, or was.
+static WAITING: AtomicBool = AtomicBool::new(false);
 
 struct Double;
 
@@ -32,10 +35,12 @@ impl Service for Double {
                 response(200, Vec::new())
             }
             "/count" => response(200, HIDDEN.load(Ordering::SeqCst).to_string().into_bytes()),
+            "/waiting" => response(200, WAITING.load(Ordering::SeqCst).to_string().into_bytes()),
             "/nothing" => response(204, Vec::new()),
             "/panic" => panic!("as asked"),
             "/wait" => {
-                std::thread::sleep(Duration::from_millis(300));
+                WAITING.store(true, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_secs(1));
                 response(200, b"waited".to_vec())
             }
             "/split" => Response {

@@ -1,7 +1,7 @@
 //! What honest clients may count on.
 
 use crate::child::Child;
-use crate::client::{GET, ask, connect, last_words, read_answer, statuses};
+use crate::client::{GET, PATIENCE, ask, connect, last_words, read_answer, statuses, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -88,7 +88,11 @@ fn a_stop_lets_what_runs_finish() {
     ask(&mut idle, GET).unwrap();
     let mut busy = connect(&server.address);
     busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    std::thread::sleep(Duration::from_millis(100)); // for the request to be under way
+    until("the request is under way", PATIENCE, || {
+        let waiting =
+            ask(&mut connect(&server.address), b"GET /waiting HTTP/1.1\r\nHost: a\r\n\r\n");
+        waiting.unwrap().ends_with("true")
+    });
     let began = Instant::now();
     server.ask_to_stop();
     let mut said = String::new();

@@ -88,7 +88,8 @@ fn two_relays_may_share_a_file() {
         for relay in 0..2 {
             let path = &path;
             scope.spawn(move || {
-                let file = FileDestination::new(path.clone(), form());
+                let mut file = FileDestination::new(path.clone(), form());
+                file.patience = Duration::from_secs(180);
                 for id in 0..20 {
                     deliver(&file, &[relay * 100 + id]);
                 }

@@ -48,10 +48,10 @@ impl Bank {
             pass_on(port, request, ahead.lock().unwrap().pop_front(), &answered)
         });
         let limits = Limits {
-            connect: Duration::from_secs(4),
-            whole: Duration::from_secs(4),
+            connect: Duration::from_secs(8),
+            whole: Duration::from_secs(8),
             write: Duration::from_secs(2),
-            body: Duration::from_millis(500),
+            body: Duration::from_secs(4),
             body_bytes: 1024 * 1024,
             connections: 4,
         };

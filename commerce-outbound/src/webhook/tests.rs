@@ -198,7 +198,15 @@ fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
     let kind = Some("application/cloudevents-batch+json; charset=utf-8");
     assert!(requests.iter().all(|request| request.header("content-type") == kind));
     let ids: Vec<_> = requests.iter().map(|request| request.header("webhook-id")).collect();
-    assert_eq!(ids, [Some("7-9"), Some("10")]);
+    assert_eq!(ids[1], Some("10"));
+    let id = ids[0].unwrap();
+    assert!(id.starts_with("7-9-") && !id.contains('.'), "{id}");
+    let named = |ids: &[i64]| {
+        let events: Vec<_> = ids.iter().map(|id| event(*id, 1)).collect();
+        webhook.request(&events).unwrap().0
+    };
+    assert_eq!(named(&[7, 8, 9]), id, "the same on every try");
+    assert_ne!(named(&[7, 9]), id, "others that begin and end alike");
     let body: Value = serde_json::from_slice(&requests[0].body).unwrap();
     let ids: Vec<&Value> = body.as_array().unwrap().iter().map(|event| &event["id"]).collect();
     assert_eq!(ids, ["7", "8", "9"]);
