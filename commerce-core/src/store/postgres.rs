@@ -12,11 +12,10 @@ use crate::store::postgres::opener::{Opener, POOL_TIMEOUT, Pool};
 use crate::store::postgres::place::Place;
 use crate::store::postgres::read::PostgresSnapshot;
 use crate::store::postgres::schema::Found;
-use crate::store::postgres::transaction::{PostgresTransaction, Turn};
+use crate::store::postgres::transaction::{Lately, PostgresTransaction, Turn};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{Currency, StoreError};
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -54,8 +53,7 @@ pub struct PostgresStore {
     currency: Currency,
     /// The connection that writes, while no transaction has it; opened anew after it was lost.
     writer: Mutex<Option<Connection>>,
-    /// Whether other instances were met in the lane of late.
-    shared: AtomicBool,
+    lately: Lately,
     opener: Opener,
     readers: Pool,
 }
@@ -138,7 +136,7 @@ impl PostgresStore {
         Ok(Self {
             currency,
             writer: Mutex::new(Some(writer)),
-            shared: AtomicBool::new(false),
+            lately: Lately::default(),
             opener,
             readers,
         })
@@ -170,7 +168,7 @@ impl Store for PostgresStore {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = self
             .connected(&mut slot)
-            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.shared));
+            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.lately));
         if matches!(begun, Err(StoreError::Busy)) {
             // Many instances that have lost one server must not knock together.
             pause();
@@ -187,7 +185,7 @@ impl Store for PostgresStore {
         match self.connected(&mut slot) {
             Ok(connection) => {
                 let later =
-                    PostgresTransaction::later(connection, slot, Turn::NowOrNever, &self.shared);
+                    PostgresTransaction::later(connection, slot, Turn::NowOrNever, &self.lately);
                 Ok(Some(Box::new(later)))
             }
             Err(StoreError::Busy) => Ok(None),

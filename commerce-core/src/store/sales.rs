@@ -84,6 +84,21 @@ pub(crate) struct Touched {
     pub(crate) ranges: Vec<Range<i64>>,
 }
 
+impl Touched {
+    /// Whether whoever has read these rows has what the other needs.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.ranges == other.ranges && other.rows.iter().all(|row| self.rows.contains(row))
+    }
+}
+
+/// Which rows sales of now, or of the second before, would need, whatever is sold.
+#[cfg(feature = "postgres")]
+pub(crate) fn touched_at(closed: Closed, now: Timestamp) -> Touched {
+    let sale = |paid_at| Sale { paid_at, product_id: ProductId::new(0), units: 0 };
+    touched(closed, &[sale(now.plus_seconds(-1)), sale(now)])
+}
+
 /// Which rows counting these sales needs.
 pub(crate) fn touched(closed: Closed, sales: &[Sale]) -> Touched {
     let Some(latest) = latest(sales) else { return Touched::default() };

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Step};
 use super::error::Failure;
 use crate::state::Sale;
-use crate::store::sales::{self, Buckets, Closed, Ranking};
+use crate::store::sales::{self, Buckets, Closed, Ranking, Touched};
 use crate::{ProductId, StoreError, Timestamp};
 use tokio_postgres::Row;
 
@@ -22,14 +22,12 @@ fn unread(error: &tokio_postgres::Error) -> StoreError {
     StoreError::Unsound(error.to_string())
 }
 
-/// What reads the rows that counting these sales needs, in two statements at most.
-pub(super) fn select_touched(closed: Closed, sold: &[Sale]) -> Vec<Step<'static>> {
-    let touched = sales::touched(closed, sold);
-    let mut steps = vec![
-        Step::new("SELECT id, counts FROM sales WHERE id = ANY($1::bigint[])").with(touched.rows),
-    ];
+/// What reads the rows that counting sales needs, in two statements at most.
+pub(super) fn select_touched(touched: &Touched) -> Vec<Step<'static>> {
+    let sql = "SELECT id, counts FROM sales WHERE id = ANY($1::bigint[])";
+    let mut steps = vec![Step::new(sql).with(touched.rows.clone())];
     if !touched.ranges.is_empty() {
-        steps.push(select_ranges(touched.ranges));
+        steps.push(select_ranges(touched.ranges.clone()));
     }
     steps
 }

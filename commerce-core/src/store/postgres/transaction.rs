@@ -7,12 +7,12 @@ use super::connection::{Connection, Step};
 use super::distribute::LANE_OF_ALL_MACHINES;
 use super::error::Failure;
 use super::{apply, load, sales};
-use crate::StoreError;
 use crate::state::{Needs, State};
 use crate::store::Transaction;
-use crate::store::sales::Closed;
-use std::sync::MutexGuard;
+use crate::store::sales::{Closed, Touched, touched, touched_at};
+use crate::{StoreError, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
@@ -30,15 +30,30 @@ pub(super) enum Turn {
     NowOrNever,
 }
 
+/// What is remembered from one turn to the next.
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    /// Whether others were met in the lane.
+    shared: AtomicBool,
+    /// How far sales were closed.
+    closed: Mutex<Option<Closed>>,
+}
+
+/// Sales rows that were read before it was known what is sold, together with what is loaded: a trip less.
+struct Ahead {
+    touched: Touched,
+    read: Vec<Vec<Row>>,
+}
+
 pub(super) struct PostgresTransaction<'a> {
     /// `None` once the transaction has ended.
     connection: Option<Connection>,
     slot: MutexGuard<'a, Option<Connection>>,
     turn: Turn,
-    /// Whether others were met in the lane of late.
-    shared: &'a AtomicBool,
+    lately: &'a Lately,
     /// How far sales are closed, known once it is our turn.
     closed: Option<Closed>,
+    ahead: Option<Ahead>,
     /// What is said together with `COMMIT`.
     pending: Vec<Step<'static>>,
 }
@@ -49,15 +64,15 @@ impl<'a> PostgresTransaction<'a> {
     pub(super) fn begin(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
-        shared: &'a AtomicBool,
+        lately: &'a Lately,
     ) -> Result<Self, StoreError> {
-        if !shared.load(Ordering::Relaxed) {
-            return Ok(Self::later(connection, slot, Turn::NowOrNever, shared));
+        if !lately.shared.load(Ordering::Relaxed) {
+            return Ok(Self::later(connection, slot, Turn::NowOrNever, lately));
         }
         let asked = Instant::now();
-        let mut begun = Self::later(connection, slot, Turn::Wait, shared);
+        let mut begun = Self::later(connection, slot, Turn::Wait, lately);
         begun.ask(Vec::new())?;
-        shared.store(asked.elapsed() >= NO_WAIT, Ordering::Relaxed);
+        lately.shared.store(asked.elapsed() >= NO_WAIT, Ordering::Relaxed);
         Ok(begun)
     }
 
@@ -67,15 +82,38 @@ impl<'a> PostgresTransaction<'a> {
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
         turn: Turn,
-        shared: &'a AtomicBool,
+        lately: &'a Lately,
     ) -> Self {
-        Self { connection: Some(connection), slot, turn, shared, closed: None, pending: Vec::new() }
+        let (connection, pending) = (Some(connection), Vec::new());
+        Self { connection, slot, turn, lately, closed: None, ahead: None, pending }
     }
 
     /// The connection, as long as the transaction on it is still of use.
     fn open(&mut self) -> Result<&mut Connection, StoreError> {
         let gone = || StoreError::Unavailable("the transaction was rolled back".to_owned());
         self.connection.as_mut().ok_or_else(gone)
+    }
+
+    fn known_closed(&self) -> MutexGuard<'a, Option<Closed>> {
+        self.lately.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks, and reads along what sales of now would need, as far as one can know that.
+    fn ask_ahead(
+        &mut self,
+        mut steps: Vec<Step<'_>>,
+        now: Timestamp,
+    ) -> Result<Vec<Vec<Row>>, StoreError> {
+        let known = self.closed.or(*self.known_closed());
+        let Some(touched) = known.map(|closed| touched_at(closed, now)) else {
+            return self.ask(steps);
+        };
+        let asked = steps.len();
+        steps.extend(sales::select_touched(&touched));
+        let mut rows = self.ask(steps)?;
+        let read = rows.split_off(asked.min(rows.len()));
+        self.ahead = Some(Ahead { touched, read });
+        Ok(rows)
     }
 
     /// Asks, after having begun where that is still to be done.
@@ -98,10 +136,11 @@ impl<'a> PostgresTransaction<'a> {
         let mut rows = self.open()?.ask(&all).map_err(Failure::before_commit)?;
         if !begun {
             if rows.get(LANE).is_none_or(Vec::is_empty) {
-                self.shared.store(true, Ordering::Relaxed);
+                self.lately.shared.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy);
             }
             self.closed = Some(sales::closed(rows.get(CLOSED).map_or(&[], Vec::as_slice))?);
+            *self.known_closed() = self.closed;
             rows.drain(..beginning.min(rows.len()));
         }
         Ok(rows)
@@ -110,7 +149,13 @@ impl<'a> PostgresTransaction<'a> {
 
 impl Transaction for PostgresTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-        load::load(&mut |steps| self.ask(steps), needs, state)
+        // The instant of the batch is asked for once, with what is loaded first.
+        let mut now = needs.due_orders;
+        let mut ask = |steps: Vec<Step<'_>>| match now.take() {
+            Some(now) => self.ask_ahead(steps, now),
+            None => self.ask(steps),
+        };
+        load::load(&mut ask, needs, state)
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
@@ -123,12 +168,14 @@ impl Transaction for PostgresTransaction<'_> {
             self.pending = steps;
             return Ok(());
         };
-        let writes = steps.len();
-        steps.extend(sales::select_touched(closed, &state.sales));
-        let rows = self.ask(steps)?;
-        let read = rows.get(writes..).unwrap_or_default();
-        let (pending, closed) = sales::count(closed, &state.sales, read)?;
-        self.pending = pending;
+        let touched = touched(closed, &state.sales);
+        let read = match self.ahead.take().filter(|ahead| ahead.touched.covers(&touched)) {
+            Some(ahead) => ahead.read,
+            None => self.ask(sales::select_touched(&touched))?,
+        };
+        let (counted, closed) = sales::count(closed, &state.sales, &read)?;
+        steps.extend(counted);
+        self.pending = steps;
         self.closed = Some(closed);
         Ok(())
     }
