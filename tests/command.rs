@@ -124,7 +124,9 @@ fn events_are_told_given_up_and_told_again() {
     };
     assert_eq!(deliveries(), ["waiting", "waiting"]);
     // A file where there is no folder: it fails, and the event waits for its next try.
-    let failed = place.json("events relay --to file:none/events --once");
+    let failed = place.run("--json events relay --to file:none/events --once");
+    assert_eq!(failed.status, 1, "{}", failed.err);
+    let failed: Value = serde_json::from_str(&failed.out).unwrap();
     assert_eq!((&failed["delivered"], &failed["failed"]), (&0.into(), &1.into()));
     assert_eq!(place.json("events list")["items"][0]["delivery"]["attempts"], 1);
     assert!(place.run("events list").out.contains("waiting until "));

@@ -324,6 +324,7 @@ impl Worker<'_> {
     /// Takes in what became of events. Whether to go on with others.
     fn take(&mut self, events: &[Event], delivery: Delivery, pass: &Pass<'_>) -> bool {
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+        let mut goes_on = false;
         let (ending, what) = match delivery {
             Delivery::Done => {
                 pass.succeeded();
@@ -339,7 +340,7 @@ impl Worker<'_> {
             }
             // It may be this event or all of them: a wrong address must not park them all at once.
             Delivery::Rejected { error } => {
-                pass.failed(None, spread());
+                goes_on = pass.rejected(spread());
                 (DeliveryEnding::Rejected { error: error.clone() }, error)
             }
             Delivery::Gone { error } => {
@@ -355,7 +356,7 @@ impl Worker<'_> {
         };
         self.run.tell(&format!("event {first}{others} did not arrive: {what}"));
         self.note(events, &ending);
-        false
+        goes_on
     }
 
     fn note(&mut self, events: &[Event], ending: &DeliveryEnding) {

@@ -272,7 +272,8 @@ fn a_destination_that_is_down_costs_few_tries_and_all_arrives_once_it_is_back(
     let relayed = once(&world, &down).unwrap();
     assert_eq!(relayed.delivered, 0);
     assert!(relayed.failed <= 4 * 10 + 4, "{relayed:?}");
-    assert!(relayed.parked <= 8, "{relayed:?}");
+    // Three in a row shut the gate, some are under way by then, and a few probes follow.
+    assert!(relayed.parked <= 12, "{relayed:?}");
     world.assert_clean();
 
     let up = Place { batch: 10, ..Place::good() };

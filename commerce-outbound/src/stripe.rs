@@ -117,10 +117,16 @@ impl Stripe {
 
     /// Asks for the money, under the charge's own key.
     fn create(&self, request: &CollectRequest, amount: i64) -> Result<Answer, String> {
+        // A card that is kept is a customer's there: `cus_.../pm_...` names both.
+        let method = request.payment_method.as_deref().unwrap_or_default();
+        let (customer, method) = method.split_once('/').unwrap_or(("", method));
         let mut form = Serializer::new(String::new());
+        if !customer.is_empty() {
+            form.append_pair("customer", customer);
+        }
         form.append_pair("amount", &amount.to_string())
             .append_pair("currency", &request.currency.code().to_ascii_lowercase())
-            .append_pair("payment_method", request.payment_method.as_deref().unwrap_or_default())
+            .append_pair("payment_method", method)
             // Cards say at once what became of it; an account may have switched on what does not.
             .append_pair("payment_method_types[]", "card")
             .append_pair("confirm", "true")

@@ -83,6 +83,11 @@ impl Relay {
         } else {
             desk.output.give(&relayed, summary)?;
         }
+        if once && relayed.failed > 0 && desk.shop.outbox()?.waiting > 0 {
+            let said =
+                "events have not arrived, and wait for their next try: see commerce events list";
+            return Err(Failure::storage(said.to_owned()));
+        }
         // Without --once, to be stopped is the way to end.
         Ok(if once && stop.asked() { Ending::Interrupted } else { Ending::Done })
     }

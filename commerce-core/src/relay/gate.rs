@@ -12,6 +12,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause: what people wait for things to go on once the other side works again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// The longest pause that is kept because the other side asks for it.
+const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
+
+/// So many events turned down in a row are no poisoned events but a wrong address.
+const REJECTIONS: u32 = 3;
+
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     state: Mutex<State>,
@@ -22,6 +28,8 @@ pub(super) struct Gate {
 struct State {
     /// Failures since the last success.
     failures: u32,
+    /// Events turned down since the last success.
+    rejections: u32,
     /// When the next one may try.
     until: Option<Instant>,
     /// Somebody is trying.
@@ -97,9 +105,21 @@ impl Pass<'_> {
         let doubled = 2_u32.saturating_pow(state.failures);
         let pause = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
         let less = pause.checked_div(1_024).unwrap_or_default().saturating_mul(u32::from(part));
-        let pause = pause.saturating_sub(less).max(retry_after.unwrap_or_default());
+        let asked = retry_after.unwrap_or_default().min(LONGEST_ASKED);
         state.failures = state.failures.saturating_add(1);
-        state.until = Instant::now().checked_add(pause.min(LONGEST_PAUSE));
+        state.until = Instant::now().checked_add(pause.saturating_sub(less).max(asked));
+    }
+
+    /// An event was turned down. Whether to go on with others.
+    pub(super) fn rejected(&self, part: u8) -> bool {
+        let mut state = self.gate.lock();
+        state.rejections = state.rejections.saturating_add(1);
+        let goes_on = self.failures == 0 && state.failures == 0 && state.rejections < REJECTIONS;
+        drop(state);
+        if !goes_on {
+            self.failed(None, part);
+        }
+        goes_on
     }
 }
 
@@ -150,6 +170,16 @@ mod tests {
         assert!(Duration::from_secs(4) < long && long <= Duration::from_secs(5), "{long:?}");
         let gate = Gate::default();
         gate.enter(Duration::ZERO).unwrap().failed(Some(Duration::MAX), 0);
-        assert!(gate.lock().pause() <= LONGEST_PAUSE);
+        assert!(gate.lock().pause() <= LONGEST_ASKED);
+    }
+
+    #[test]
+    fn some_poisoned_events_close_no_gate_and_a_wrong_address_does() {
+        let gate = Gate::default();
+        let pass = gate.enter(Duration::ZERO).unwrap();
+        assert!(pass.rejected(0) && pass.rejected(0));
+        pass.succeeded();
+        assert!(pass.rejected(0) && pass.rejected(0) && !pass.rejected(0));
+        assert!(gate.enter(Duration::ZERO).is_none(), "a pause");
     }
 }

@@ -93,6 +93,7 @@ impl Rule for RelayEvents {
             if let Some(row) = state.deliveries.get(*id) {
                 needs.event(state, *id);
                 needs.order(state, row.order_id);
+                needs.deliveries(state, row.order_id);
             }
         }
         for event in state.deliveries.fresh() {
@@ -185,6 +186,8 @@ impl RelayEvents {
             }
             let Some(event) = state.known_events.get(*id).and_then(|event| in_full(state, event))
             else {
+                let error = Some("the event or its order is missing".to_owned());
+                park(&mut state.deliveries, DeliveryRow { error, token: None, ..row }, now);
                 continue;
             };
             claim.events.push(ClaimedEvent { event, attempts: row.attempts });
@@ -198,8 +201,8 @@ impl RelayEvents {
     fn claim_fresh(&self, state: &mut State, want: usize, now: Timestamp, claim: &mut Claim) {
         let fresh = state.deliveries.fresh().to_vec();
         for event in fresh {
-            // What others of this batch have taken up is passed by; after a replay nothing fits.
-            if event.id != state.deliveries.next() {
+            // What others of this batch have taken up is passed by; after a replay none of these is next.
+            if event.id < state.deliveries.next() || state.deliveries.replayed().is_some() {
                 continue;
             }
             if claim.events.len() >= want {

@@ -172,6 +172,18 @@ fn it_is_asked_for_all_it_needs_under_the_charges_key() {
     assert_eq!(form, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
 
+#[test]
+fn a_card_that_is_kept_is_asked_for_with_its_customer() {
+    let receiver = Receiver::new(says(200, &intent("succeeded")));
+    let kept = Some("cus_9/pm_1".to_owned());
+    stripe(&receiver).collect(&CollectRequest { payment_method: kept, ..request(0) });
+    let asked = receiver.received.recv().unwrap();
+    let form: Vec<(String, String)> = form_urlencoded::parse(&asked.body).into_owned().collect();
+    for (name, value) in [("customer", "cus_9"), ("payment_method", "pm_1")] {
+        assert!(form.contains(&(name.to_owned(), value.to_owned())), "{form:?}");
+    }
+}
+
 #[rstest]
 #[case::no_method(CollectRequest { payment_method: None, ..request(0) })]
 #[case::empty_method(CollectRequest { payment_method: Some(String::new()), ..request(0) })]
