@@ -603,15 +603,19 @@ fn figures_have_no_ids() {
     let world = world();
     world.get("/v1/products/1");
     world.get("/v1/products/77");
+    world.post("/v1/customers/me/charges", "a", &json!({ "amount": 408_408 }));
+    world.get("/");
     let request = Request { method: "GET".into(), target: "/metrics".into(), ..Request::default() };
     let text = String::from_utf8(world.api.answer(&request).body.into_owned()).unwrap();
     for line in [
         "commerce_http_requests_total{operation=\"getProduct\",status=\"200\"} 1",
         "commerce_http_requests_total{operation=\"getProduct\",status=\"404\"} 1",
+        "commerce_http_requests_total{operation=\"charge\",status=\"202\"} 1",
+        "commerce_http_requests_total{operation=\"none\",status=\"302\"} 1",
         "commerce_http_request_seconds_count{operation=\"getProduct\"} 2",
         "commerce_refusals_total{code=\"product_not_found\"} 1",
         "commerce_batch_commands_bucket{le=\"1\"}",
-        "commerce_charges_pending 0",
+        "commerce_charges_pending 1",
         "commerce_outbox_events 0",
         "commerce_outbox_parked 0",
         "commerce_deliveries_total{outcome=\"delivered\"} 0",
