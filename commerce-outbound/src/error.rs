@@ -10,6 +10,9 @@ pub enum OutboundError {
     /// The URL cannot be used.
     #[error("the URL cannot be used: {0}")]
     Url(&'static str),
+    /// The file cannot be used.
+    #[error("the file cannot be used: {0}")]
+    File(&'static str),
     /// It lies inside, where nothing is sent unless it is allowed.
     #[error("the address is private or of this machine, which has to be allowed (--allow-private)")]
     PrivateAddress,

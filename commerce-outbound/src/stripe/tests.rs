@@ -118,6 +118,7 @@ fn assert_agrees(collected: &Collected, expected: Option<Collected>) {
 #[case::a_wall(402, json!("pay for the proxy"), None)]
 #[case::key_used_otherwise(400, error("idempotency_error", "Keys must match"), None)]
 #[case::our_key_is_wrong(401, error("invalid_request_error", "Invalid API Key"), None)]
+#[case::our_key_comes_back(401, error("invalid_request_error", &format!("Invalid API Key: {KEY}")), None)]
 #[case::forbidden(403, error("invalid_request_error", "No permission"), None)]
 #[case::under_way(409, error("invalid_request_error", "in use"), None)]
 #[case::too_fast(429, error("invalid_request_error", "slow down"), None)]
