@@ -50,8 +50,8 @@ impl Resolve {
         let may = |address: &SocketAddr| self.allow_private || is_public(address.ip());
         let allowed: Vec<SocketAddr> = found.iter().copied().filter(may).collect();
         if allowed.is_empty() {
-            let refused =
-                "the host has only private addresses, which have to be allowed (--allow-private)";
+            let refused = "the host has only private addresses, which have to be allowed \
+                           (--allow-private, with serve --events-allow-private)";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, refused).into());
         }
         Ok(allowed)
