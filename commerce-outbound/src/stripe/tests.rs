@@ -149,6 +149,15 @@ fn an_answer_that_never_came_leaves_it_open(#[case] behaviour: Behaviour) {
 }
 
 #[test]
+fn nobody_there_leaves_it_open_and_says_why() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = Some(format!("http://{address}"));
+    let options = StripeOptions { url, key: KEY.to_owned(), webhook_secret: None };
+    let collected = Stripe::new(options).unwrap().collect(&request(0));
+    assert_eq!(collected, Collected::Unknown { why: "connection refused".to_owned() });
+}
+
+#[test]
 fn it_is_asked_for_all_it_needs_under_the_charges_key() {
     let receiver = Receiver::new(says(200, &intent("succeeded")));
     assert_eq!(stripe(&receiver).collect(&request(0)), Collected::Paid);
