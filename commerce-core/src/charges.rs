@@ -99,6 +99,17 @@ impl Shop {
     /// `too_many_requests` while too many charges of that customer are pending.
     #[must_use]
     pub fn charge_from(&self, charge: &NewCharge, key: &Key) -> Outcome<Charge> {
+        self.charge_telling(charge, key, &mut |_| {})
+    }
+
+    /// As [`Shop::charge_from`]; `tell` hears why the charge is pending, in words for the operator.
+    #[must_use]
+    pub fn charge_telling(
+        &self,
+        charge: &NewCharge,
+        key: &Key,
+        tell: &mut dyn FnMut(&str),
+    ) -> Outcome<Charge> {
         let Some(gateway) = self.gateway() else { return self.charge_at_once(charge, key) };
         let opened = match self.open_charge(gateway, charge, key) {
             Ok(opened) => opened,
@@ -106,7 +117,7 @@ impl Shop {
         };
         match &opened.result {
             Ok(charge) if charge.status == ChargeStatus::Pending => {
-                let result = self.collect_opened(gateway, charge.id, opened.replayed);
+                let result = self.collect_opened(gateway, charge.id, opened.replayed, tell);
                 Outcome { result, replayed: false }
             }
             _ => opened,
@@ -145,11 +156,13 @@ impl Shop {
         gateway: &dyn PaymentGateway,
         id: ChargeId,
         is_asked_again: bool,
+        tell: &mut dyn FnMut(&str),
     ) -> Result<Charge, Error> {
         let turn = self.gateway_calls().turn();
         let unknown = Refusal::ChargeNotFound { charge_id: id };
         let row = self.store().snapshot()?.charge(id)?.ok_or(unknown)?;
         if turn.is_none() {
+            tell("too many charges wait for the gateway already");
             return self.shown(&row);
         }
         let now = if is_asked_again { self.now() } else { row.created_at };
@@ -158,7 +171,10 @@ impl Shop {
                 Err(Refusal::ChargeDeclined { charge_id: id, reason }.into())
             }
             Asked::Settled(charge) => Ok(charge),
-            Asked::Pending(_) => self.shown(&row),
+            Asked::Pending(why) => {
+                tell(&why);
+                self.shown(&row)
+            }
         }
     }
 

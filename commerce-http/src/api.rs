@@ -168,7 +168,13 @@ impl Api {
                 }
                 Problem::of(&error, self.shop.currency())
             }
-            Stop::Problem(problem) => *problem,
+            Stop::Problem(problem) => {
+                // Who sends notices shows nobody the answer, and the operator looks here.
+                if ended.route.is_some_and(|route| route.proof.is_some()) {
+                    ended.detail = Some(problem.detail.clone());
+                }
+                *problem
+            }
             Stop::Method(allowed) => {
                 let detail = format!("this path takes {allowed}");
                 headers.push(("Allow", allowed.into()));

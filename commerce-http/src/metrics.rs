@@ -1,6 +1,7 @@
 //! Figures in the text format of Prometheus. Labels are operations, statuses and codes, of which there
 //! are few; never an id.
 
+use crate::pages::PAGES;
 use crate::problem::{Fault, status_of};
 use crate::route::Route;
 use commerce_core::{Code, Distribution, Error, Histogram, Shop};
@@ -33,7 +34,10 @@ impl Metrics {
             codes.into_iter().chain(Fault::ALL.map(|fault| (fault.table().0, fault.table().1)))
         };
         let statuses = || {
-            let good = [200, 201, 204, 302, 304].into_iter();
+            // What routes give, and what is given beside them: to OPTIONS, and to who has it already.
+            let good =
+                routes.iter().map(|route| route.status).chain(PAGES.iter().map(|page| page.status));
+            let good = good.chain([202, 204, 304]);
             good.chain(problems().map(|(status, _)| status))
                 .map(|status| (status, none()))
                 .collect()

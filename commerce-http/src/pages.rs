@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// A page, or a part of one.
 pub(crate) struct Page {
     pub(crate) path: &'static str,
-    status: u16,
+    pub(crate) status: u16,
     headers: &'static [(&'static str, &'static str)],
     body: &'static [u8],
 }

@@ -34,6 +34,9 @@ impl Resolve {
     pub(crate) fn for_host(uri: &Uri, allow_private: bool) -> Result<Self, OutboundError> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
         let host = host.trim_end_matches('.');
+        if !allow_private && is_old_form(host) {
+            return Err(OutboundError::Url("its host is a number: write it like 192.0.2.1"));
+        }
         let public =
             host.parse().map_or(host != "localhost" && !host.ends_with(".localhost"), is_public);
         if !public && !allow_private {
@@ -47,7 +50,8 @@ impl Resolve {
         let may = |address: &SocketAddr| self.allow_private || is_public(address.ip());
         let allowed: Vec<SocketAddr> = found.iter().copied().filter(may).collect();
         if allowed.is_empty() {
-            let refused = "the host has only private addresses, which are not allowed";
+            let refused = "the host has only private addresses, which have to be allowed \
+                           (--allow-private, with serve --events-allow-private)";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, refused).into());
         }
         Ok(allowed)
@@ -77,6 +81,16 @@ impl Resolver for Resolve {
         }
         Ok(addresses)
     }
+}
+
+/// Whether the host is one of the forms that systems read as an IPv4 address besides four decimal numbers:
+/// `127.1`, `2130706433`, `0x7f.0.0.1`. No name ends in a number.
+fn is_old_form(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let (digits, radix) = last.strip_prefix("0x").map_or((last, 10), |hex| (hex, 16));
+    let is_number =
+        (!digits.is_empty() || radix == 16) && digits.chars().all(|c| c.is_digit(radix));
+    is_number && host.parse::<IpAddr>().is_err()
 }
 
 /// Whether the address belongs to the internet at large: neither to this machine, this network or a group,
@@ -179,9 +193,33 @@ mod tests {
     #[case("http://[::1]:9/", false)]
     #[case("http://[::ffff:10.0.0.1]/", false)]
     #[case("http://169.254.169.254/latest/meta-data/", false)]
+    #[case("http://127.1/", false)]
+    #[case("http://127.1.:9/", false)]
+    #[case("http://2130706433/", false)]
+    #[case("http://134744072/", false)]
+    #[case("http://0x7f000001/", false)]
+    #[case("http://0X7F.0.0.1/", false)]
+    #[case("http://127.0.0.0x1/", false)]
+    #[case("http://0177.0.0.1/", false)]
+    #[case("http://1.2.3.4.5/", false)]
+    #[case("http://4.example/", true)]
+    #[case("http://0xa.example/", true)]
     fn what_lies_inside_is_refused_at_once(#[case] uri: Uri, #[case] allowed: bool) {
         assert_eq!(Resolve::for_host(&uri, false).is_ok(), allowed);
         assert!(Resolve::for_host(&uri, true).is_ok());
+    }
+
+    /// Ways to write 127.0.0.1 that are no address until they are looked up.
+    #[rstest]
+    #[case("http://127.1/")]
+    #[case("http://2130706433/")]
+    #[case("http://0x7f.0.0.1/")]
+    #[case("http://0177.0.0.1/")]
+    fn what_leads_inside_is_not_connected_to(#[case] uri: Uri) {
+        let name = Uri::from_static("https://shop.example");
+        let resolve = Resolve::for_host(&name, false).unwrap();
+        let found = resolve.resolve(&uri, &Config::default(), NextTimeout::default());
+        assert!(found.unwrap_err().to_string().contains("private"));
     }
 
     #[test]
@@ -189,6 +227,7 @@ mod tests {
         let resolve = Resolve::for_host(&Uri::from_static("https://two.example"), false).unwrap();
         let (inside, outside) = ("10.0.0.1:443".parse().unwrap(), "8.8.8.8:443".parse().unwrap());
         assert_eq!(resolve.allowed(&[inside, outside]).unwrap(), [outside]);
-        assert!(resolve.allowed(&[inside]).is_err());
+        let refused = resolve.allowed(&[inside]).unwrap_err().to_string();
+        assert!(refused.contains("--allow-private"), "{refused}");
     }
 }

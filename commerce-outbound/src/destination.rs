@@ -9,6 +9,7 @@ use crate::stdout::StdoutDestination;
 use crate::webhook::{self, WebhookDestination};
 use commerce_core::{Currency, Destination};
 use std::fmt;
+use std::path::Path;
 
 /// The most events of one request: with usual orders some hundred kilobytes, and never more than 64 MiB.
 pub const MAX_EVENTS_A_REQUEST: usize = 1_000;
@@ -76,6 +77,14 @@ pub fn destination(
         "-" => Ok(Box::new(StdoutDestination::new(form))),
         _ => match to.split_once(':') {
             Some(("file", path)) if !path.is_empty() => {
+                if path.starts_with("//") && !path.starts_with("///") {
+                    return Err(OutboundError::File(
+                        "write file:PATH, without slashes before PATH",
+                    ));
+                }
+                if path.ends_with('/') || Path::new(path).is_dir() {
+                    return Err(OutboundError::File("it is a directory: name a file in it"));
+                }
                 Ok(Box::new(FileDestination::new(path.into(), form)))
             }
             Some((scheme, _)) if is_http(scheme) => {
@@ -110,6 +119,7 @@ mod tests {
     #[rstest]
     #[case::stdout("-", 1, LINES_AT_ONCE, 1)]
     #[case::file("file:events.ndjson", 1, LINES_AT_ONCE, 1)]
+    #[case::file_url("file:///no/such/events.ndjson", 1, LINES_AT_ONCE, 1)]
     #[case::singles("http://shop.example/events", 1, 1, 16)]
     #[case::in_capitals("HTTP://SHOP.EXAMPLE/", 1, 1, 16)]
     #[case::batches("http://shop.example:8080", 100, 100, 4)]
@@ -131,6 +141,14 @@ mod tests {
     #[case::only_a_name("shop.example", options())]
     #[case::no_host("http:///events", options())]
     #[case::with_a_password("http://user:hunter2@shop.example/", options())]
+    #[case::no_file("file://", options())]
+    #[case::a_host_of_a_file("file://hunter2/events", options())]
+    #[case::a_directory("file:/", options())]
+    #[case::a_directory_without_a_slash("file:src", options())]
+    #[case::to_be_a_directory("file:no/such/", options())]
+    #[case::no_port("http://shop.example:0/", options())]
+    #[case::too_big_a_port("http://shop.example:65536/", options())]
+    #[case::far_too_big_a_port("http://[2606:4700::1]:99999999/", options())]
     #[case::no_batch("-", DestinationOptions { batch: 0, ..options() })]
     #[case::too_big_a_batch("-", DestinationOptions { batch: 1_001, ..options() })]
     #[case::no_source("-", DestinationOptions { source: String::new(), ..options() })]

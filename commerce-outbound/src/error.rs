@@ -10,8 +10,14 @@ pub enum OutboundError {
     /// The URL cannot be used.
     #[error("the URL cannot be used: {0}")]
     Url(&'static str),
+    /// The file cannot be used.
+    #[error("the file cannot be used: {0}")]
+    File(&'static str),
     /// It lies inside, where nothing is sent unless it is allowed.
-    #[error("the address is private or of this machine, which has to be allowed (--allow-private)")]
+    #[error(
+        "the address is private or of this machine, which has to be allowed \
+         (--allow-private, with serve --events-allow-private)"
+    )]
     PrivateAddress,
     /// The secret that events are signed with, or notices are checked with, is none.
     #[error("the secret cannot be used: {0}")]

@@ -8,6 +8,7 @@
 use crate::MAX_EVENT_BYTES;
 use crate::cloud_event::Form;
 use crate::destination::LINES_AT_ONCE;
+use crate::http::sentence;
 use commerce_core::{Delivery, Destination, Event};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -72,7 +73,7 @@ impl Destination for FileDestination {
         };
         match self.append(&lines) {
             Ok(()) => Delivery::Done,
-            Err(error) => Delivery::Failed { error: error.to_string(), retry_after: None },
+            Err(error) => Delivery::Failed { error: sentence(&error), retry_after: None },
         }
     }
 }

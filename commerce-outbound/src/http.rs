@@ -3,10 +3,10 @@
 use crate::OutboundError;
 use crate::address::Resolve;
 use rustls::crypto::ring;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use ureq::http::{HeaderMap, Request, Uri, header};
+use ureq::http::{HeaderMap, HeaderValue, Request, Uri, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error, Timeout};
@@ -21,6 +21,9 @@ const KEEP_IDLE: Duration = Duration::from_secs(4);
 
 /// How much is sent at a time, in bytes. Before each piece it is looked whether there is time left.
 const PIECE: usize = 8 * 1024;
+
+/// How much is shown of a place that a party names, in characters.
+const MAX_PLACE: usize = 150;
 
 /// What a kind of party is given.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct Limits {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
+    /// Where it says to ask instead, as it may stand in a log.
+    pub(crate) location: Option<String>,
     /// Its beginning, as far as it came.
     pub(crate) body: Vec<u8>,
 }
@@ -106,10 +111,12 @@ impl Client {
         let mut response = self.agent.run(request).map_err(|error| says(&error))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), now());
+        let location = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes);
+        let location = location.map(place).filter(|place| !place.is_empty());
         let mut body = Vec::new();
         // The head is the answer; a body that breaks off matters to whoever reads it.
         let _ = response.body_mut().as_reader().take(self.body_bytes).read_to_end(&mut body);
-        Ok(Answer { status, retry_after, body })
+        Ok(Answer { status, retry_after, location, body })
     }
 }
 
@@ -125,6 +132,11 @@ pub(crate) fn address(text: &str) -> Result<Uri, OutboundError> {
     if authority.as_str().contains('@') {
         return Err(OutboundError::Url("it may hold no name or password"));
     }
+    let after = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    let port = after.strip_prefix(':').unwrap_or_default();
+    if !port.is_empty() && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(OutboundError::Url("its port is a number from 1 to 65535"));
+    }
     Ok(uri)
 }
 
@@ -135,6 +147,17 @@ pub(crate) fn plain(text: &[u8]) -> String {
         text.split(|char: char| char.is_control() || char.is_whitespace()).collect();
     let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     words.chars().take(200).collect()
+}
+
+/// A place of others as it may stand in a log: without a name, a password and a query, which may be secret.
+fn place(text: &[u8]) -> String {
+    let text = plain(text);
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = text.split_once("//").unwrap_or(("", text));
+    let host = rest.split('/').next().unwrap_or_default();
+    let named = host.rfind('@').and_then(|at| rest.get(at.saturating_add(1)..)).unwrap_or(rest);
+    let slashes = if text.contains("//") { "//" } else { "" };
+    format!("{scheme}{slashes}{named}").chars().take(MAX_PLACE).collect()
 }
 
 /// Whom this machine trusts, as the store on PostgreSQL does.
@@ -152,7 +175,23 @@ fn says(error: &Error) -> String {
         let missing = if connecting { "no connection in time" } else { "no answer in time" };
         return missing.to_owned();
     }
+    if let Error::Io(error) = error {
+        return sentence(error);
+    }
     plain(error.to_string().as_bytes())
+}
+
+/// What a system says of a failure, as people say it: without its number.
+pub(crate) fn sentence(error: &io::Error) -> String {
+    let text = plain(error.to_string().as_bytes());
+    let text = text.split(" (os error ").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            format!("{}{}", first.to_lowercase(), chars.as_str())
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// `Retry-After`, in either of its forms.

@@ -2,6 +2,7 @@
 
 use crate::cloud_event::Form;
 use crate::destination::LINES_AT_ONCE;
+use crate::http::sentence;
 use commerce_core::{Delivery, Destination, Event};
 use std::io::{self, ErrorKind, Write};
 
@@ -39,7 +40,7 @@ fn write(out: &mut impl Write, lines: &[u8]) -> Delivery {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
             Delivery::Gone { error: "nobody reads standard output any more".to_owned() }
         }
-        Err(error) => Delivery::Failed { error: error.to_string(), retry_after: None },
+        Err(error) => Delivery::Failed { error: sentence(&error), retry_after: None },
     }
 }
 

@@ -214,14 +214,9 @@ impl Stripe {
         }
         Collected::Unknown { why: "too many payments to look through".to_owned() }
     }
-}
 
-impl PaymentGateway for Stripe {
-    fn name(&self) -> &'static str {
-        "stripe"
-    }
-
-    fn collect(&self, request: &CollectRequest) -> Collected {
+    /// Asks for the money of a charge, or what became of it.
+    fn ask_for(&self, request: &CollectRequest) -> Collected {
         let amount = match amount::to_stripe(request.amount, request.currency) {
             Ok(amount) => amount,
             Err(reason) => return Collected::Declined { reason: reason.to_owned() },
@@ -235,6 +230,20 @@ impl PaymentGateway for Stripe {
         match self.create(request, amount) {
             Ok(answer) => self.judge(&answer, request, amount),
             Err(why) => Collected::Unknown { why },
+        }
+    }
+}
+
+impl PaymentGateway for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    fn collect(&self, request: &CollectRequest) -> Collected {
+        match self.ask_for(request) {
+            // What is told stands in logs, and whoever answers may repeat what it was sent.
+            Collected::Unknown { why } => Collected::Unknown { why: why.replace(&self.key, "...") },
+            collected @ (Collected::Paid | Collected::Declined { .. }) => collected,
         }
     }
 

@@ -118,9 +118,12 @@ fn digest(events: &[Event]) -> String {
 fn judge(answer: &Answer) -> Delivery {
     let retry_after = answer.retry_after;
     let said = plain(&answer.body);
-    let error = match said.as_str() {
-        "" => format!("status {}", answer.status),
-        said => format!("status {}: {said}", answer.status),
+    let error = match (answer.status, &answer.location, said.as_str()) {
+        (status @ 300..=399, Some(place), _) => {
+            format!("status {status} to {place}: name the new place")
+        }
+        (status, _, "") => format!("status {status}"),
+        (status, _, said) => format!("status {status}: {said}"),
     };
     match answer.status {
         200..=299 => Delivery::Done,

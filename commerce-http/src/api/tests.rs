@@ -442,6 +442,8 @@ fn notices_need_no_token_but_the_gateways_signature() {
     let world = world_of(Shop::builder().gateway(Arc::<Bank>::clone(&bank)));
     let charge = world.post("/v1/customers/me/charges", "a", &json!({ "amount": 408_408 }));
     assert_eq!(charge.status, 202);
+    let line = || world.lines.lock().unwrap().last().cloned().unwrap();
+    assert!(line().contains(" detail=\"the simulated gateway gives no answer"), "{}", line());
     let reference = bank.0.lock().unwrap().pop().unwrap();
     let tell = |signature: &str, body: &str| {
         let headers = [("Stripe-Signature", signature)];
@@ -452,12 +454,12 @@ fn notices_need_no_token_but_the_gateways_signature() {
     let bad = (400, "malformed_request".to_owned());
     let done = (204, String::new());
     assert_eq!(tell("thief", &format!("{reference} 408408")), bad);
+    assert!(line().contains(": not the bank's\""), "{}", line());
     assert_eq!(tell("bank", &format!("{reference} 408409")), bad, "of another amount");
     assert_eq!(tell("bank", "hello"), done, "about nothing that matters");
     assert_eq!(balance(), 100_000);
     assert_eq!(tell("bank", "unknown 5"), done);
-    let line = world.lines.lock().unwrap().last().cloned().unwrap();
-    assert!(line.contains("there is no charge of reference"), "{line}");
+    assert!(line().contains("there is no charge of reference"), "{}", line());
     for _ in 0..2 {
         assert_eq!(tell("bank", &format!("{reference} 408408")), done);
         assert_eq!(balance(), 508_408);
@@ -603,15 +605,19 @@ fn figures_have_no_ids() {
     let world = world();
     world.get("/v1/products/1");
     world.get("/v1/products/77");
+    world.post("/v1/customers/me/charges", "a", &json!({ "amount": 408_408 }));
+    world.get("/");
     let request = Request { method: "GET".into(), target: "/metrics".into(), ..Request::default() };
     let text = String::from_utf8(world.api.answer(&request).body.into_owned()).unwrap();
     for line in [
         "commerce_http_requests_total{operation=\"getProduct\",status=\"200\"} 1",
         "commerce_http_requests_total{operation=\"getProduct\",status=\"404\"} 1",
+        "commerce_http_requests_total{operation=\"charge\",status=\"202\"} 1",
+        "commerce_http_requests_total{operation=\"none\",status=\"302\"} 1",
         "commerce_http_request_seconds_count{operation=\"getProduct\"} 2",
         "commerce_refusals_total{code=\"product_not_found\"} 1",
         "commerce_batch_commands_bucket{le=\"1\"}",
-        "commerce_charges_pending 0",
+        "commerce_charges_pending 1",
         "commerce_outbox_events 0",
         "commerce_outbox_parked 0",
         "commerce_deliveries_total{outcome=\"delivered\"} 0",

@@ -21,10 +21,13 @@ pub(crate) fn charge(call: &Call<'_>) -> Answered {
     let Movement { amount, payment_method, .. } = call.read()?;
     let request = NewCharge { customer_id: call.customer, amount, payment_method };
     let key = call.key.as_ref().ok_or_else(|| Stop::fault(Fault::KeyMissing, "send a key"))?;
-    replied(call.shop().charge_from(&request, key), |charge| {
+    let mut why = None;
+    let outcome =
+        call.shop().charge_telling(&request, key, &mut |text| why = Some(text.to_owned()));
+    replied(outcome, |charge| {
         let place = format!("/v1/customers/{}/charges/{}", charge.customer_id, charge.id);
         match charge.status {
-            ChargeStatus::Pending => Reply::accepted(charge, place),
+            ChargeStatus::Pending => Reply { detail: why, ..Reply::accepted(charge, place) },
             ChargeStatus::Succeeded | ChargeStatus::Failed => Reply::created(charge, place),
         }
     })

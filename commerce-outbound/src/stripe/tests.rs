@@ -118,6 +118,7 @@ fn assert_agrees(collected: &Collected, expected: Option<Collected>) {
 #[case::a_wall(402, json!("pay for the proxy"), None)]
 #[case::key_used_otherwise(400, error("idempotency_error", "Keys must match"), None)]
 #[case::our_key_is_wrong(401, error("invalid_request_error", "Invalid API Key"), None)]
+#[case::our_key_comes_back(401, error("invalid_request_error", &format!("Invalid API Key: {KEY}")), None)]
 #[case::forbidden(403, error("invalid_request_error", "No permission"), None)]
 #[case::under_way(409, error("invalid_request_error", "in use"), None)]
 #[case::too_fast(429, error("invalid_request_error", "slow down"), None)]
@@ -145,6 +146,15 @@ fn an_answer_that_never_came_leaves_it_open(#[case] behaviour: Behaviour) {
     let receiver = Receiver::new(behaviour);
     let collected = within(SHORT, &receiver).collect(&request(0));
     assert!(matches!(collected, Collected::Unknown { .. }), "{collected:?}");
+}
+
+#[test]
+fn nobody_there_leaves_it_open_and_says_why() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = Some(format!("http://{address}"));
+    let options = StripeOptions { url, key: KEY.to_owned(), webhook_secret: None };
+    let collected = Stripe::new(options).unwrap().collect(&request(0));
+    assert_eq!(collected, Collected::Unknown { why: "connection refused".to_owned() });
 }
 
 #[test]

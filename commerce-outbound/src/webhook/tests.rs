@@ -37,9 +37,25 @@ fn rejected(error: &str) -> Delivery {
 #[case::accepted("202 Accepted", "", "", Delivery::Done)]
 #[case::no_content("204 No Content", "", "", Delivery::Done)]
 #[case::long_ok("200 OK", "", &"x".repeat(100_000), Delivery::Done)]
-#[case::moved("301 Moved", "location: /elsewhere\r\n", "", failed("status 301", None))]
-#[case::found("302 Found", "location: http://10.0.0.1/\r\n", "", failed("status 302", None))]
-#[case::kept("308 Moved", "location: /elsewhere\r\n", "", failed("status 308", None))]
+#[case::moved(
+    "301 Moved",
+    "location: https://a:b@new/x?token=secret\r\n",
+    "moved",
+    failed("status 301 to https://new/x: name the new place", None)
+)]
+#[case::moved_nowhere("301 Moved", "", "", failed("status 301", None))]
+#[case::found(
+    "302 Found",
+    "location: http://10.0.0.1/\r\n",
+    "",
+    failed("status 302 to http://10.0.0.1/: name the new place", None)
+)]
+#[case::kept(
+    "308 Moved",
+    "location: /elsewhere\r\n",
+    "",
+    failed("status 308 to /elsewhere: name the new place", None)
+)]
 #[case::bad("400 Bad Request", "", "no", rejected("status 400: no"))]
 #[case::unauthorized("401 Unauthorized", "", "", rejected("status 401"))]
 #[case::missing("404 Not Found", "", "", rejected("status 404"))]
@@ -121,10 +137,10 @@ fn of_a_long_answer_only_the_beginning_is_read() {
 }
 
 #[rstest]
-#[case::closes(Behaviour::SaysAndCloses(Vec::new()), failed("io: Peer disconnected", None))]
+#[case::closes(Behaviour::SaysAndCloses(Vec::new()), failed("peer disconnected", None))]
 #[case::half_a_head(
     Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
-    failed("io: Peer disconnected", None)
+    failed("peer disconnected", None)
 )]
 #[case::breaks_off(
     Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec()),
@@ -165,7 +181,7 @@ fn what_is_no_answer_is_a_failure(#[case] bytes: Vec<u8>) {
 fn nobody_there_is_a_failure() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let delivery = webhook(&format!("http://{address}/"), 1).deliver(&[event(1, 1)]);
-    assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+    assert_eq!(delivery, failed("connection refused", None));
 }
 
 #[test]
@@ -212,21 +228,11 @@ fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
     assert_eq!(ids, ["7", "8", "9"]);
 }
 
-/// Ways to write 127.0.0.1 that are no address until they are looked up.
-#[rstest]
-#[case("127.1")]
-#[case("2130706433")]
-#[case("0x7f.0.0.1")]
-#[case("0177.0.0.1")]
-fn a_name_that_leads_inside_is_not_connected_to(#[case] host: &str) {
+/// A way to write 127.0.0.1 that is no address until it is looked up.
+#[test]
+fn a_host_in_an_old_form_is_refused_and_does_lead_there() {
     let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "")));
-    let url = format!("http://{host}:{}/", receiver.address.port());
-    let refused = destination(&url, DestinationOptions::default()).unwrap();
-    let delivery = refused.deliver(&[event(1, 1)]);
-    assert!(
-        matches!(&delivery, Delivery::Failed { error, .. } if error.contains("private")),
-        "{delivery:?}"
-    );
-    assert_eq!(receiver.received.try_iter().count(), 0);
-    assert_eq!(webhook(&url, 1).deliver(&[event(1, 1)]), Delivery::Done, "it does lead there");
+    let url = format!("http://2130706433:{}/", receiver.address.port());
+    assert!(destination(&url, DestinationOptions::default()).is_err());
+    assert_eq!(webhook(&url, 1).deliver(&[event(1, 1)]), Delivery::Done);
 }

@@ -6,7 +6,7 @@
 
 use super::distribute;
 use super::error::Failure;
-use super::place::Place;
+use super::place::{Place, address};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -209,8 +209,8 @@ async fn reach(place: &Place) -> Result<Client, Failure> {
                 tokio::spawn(async { drop(connection.await) });
                 return Ok(client);
             }
-            Ok(Err(error)) => last = Failure::of(&error),
-            Err(_) => last = Failure::silent(),
+            Ok(Err(error)) => last = Failure::to_connect(&error, &address(&server)),
+            Err(_) => last = Failure::silent_at(&address(&server)),
         }
     }
     Err(last)
@@ -285,4 +285,23 @@ async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> 
     })
     .await;
     running.into_iter().filter_map(|(_, output)| output).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_server_that_is_not_there_is_named_without_user_and_password() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let url = format!("postgres://hunter:hunter2@127.0.0.1:{port}/shop");
+        let failure = Connection::open(&Place::at(&url).unwrap(), Role::Writer).err().unwrap();
+        assert!(failure.lost);
+        let expected = format!(
+            "the store cannot be used: no connection to 127.0.0.1:{port}: Connection refused. \
+             Check that a PostgreSQL server runs there"
+        );
+        assert_eq!(failure.error.to_string(), expected);
+    }
 }

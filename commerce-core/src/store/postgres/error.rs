@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use std::error::Error as _;
+use std::io::{self, ErrorKind};
 use tokio_postgres::Error;
 
 /// What went wrong, and whether the connection is of any use after it.
@@ -27,8 +28,29 @@ impl Failure {
     }
 
     /// Something of this machine failed.
-    pub(super) fn local(error: &std::io::Error) -> Self {
-        Self::gone(error.to_string())
+    pub(super) fn local(error: &io::Error) -> Self {
+        Self::gone(without_number(&error.to_string()))
+    }
+
+    /// No connection came about to the server at that place.
+    pub(super) fn to_connect(error: &Error, place: &str) -> Self {
+        if error.as_db_error().is_some() {
+            return Self::of(error);
+        }
+        // A server that cannot prove itself is there.
+        let kind = error.source().and_then(|source| source.downcast_ref()).map(io::Error::kind);
+        let is_there = kind.is_none_or(|kind| kind == ErrorKind::InvalidData);
+        Self::unconnected(&reason(error), place, is_there)
+    }
+
+    /// The server at that place says nothing.
+    pub(super) fn silent_at(place: &str) -> Self {
+        Self::unconnected("it does not answer", place, false)
+    }
+
+    fn unconnected(reason: &str, place: &str, is_there: bool) -> Self {
+        let then = if is_there { "" } else { ". Check that a PostgreSQL server runs there" };
+        Self::gone(format!("no connection to {place}: {reason}{then}"))
     }
 
     /// A guard of this store's own fired.
@@ -43,9 +65,7 @@ impl Failure {
 
     pub(super) fn of(error: &Error) -> Self {
         let Some(refusal) = error.as_db_error() else {
-            // The driver says "error connecting" and keeps the reason behind it.
-            let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-            return Self::gone(reason);
+            return Self::gone(reason(error));
         };
         let code = refusal.code().code();
         let text = format!("{} ({code})", refusal.message());
@@ -72,6 +92,16 @@ impl Failure {
         }
         StoreError::Unknown(self.error.to_string())
     }
+}
+
+/// Why there was no answer: the driver says "error connecting" and keeps the reason behind it.
+fn reason(error: &Error) -> String {
+    without_number(&error.source().map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+/// What a system says of a failure, without the failure's number.
+fn without_number(text: &str) -> String {
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
 /// Whether the server ends the connection with that code, or is one that cannot be written to any more.

@@ -117,6 +117,18 @@ impl Place {
     }
 }
 
+/// Where one server is: its host and port, and nothing else of the URL.
+pub(super) fn address(server: &Config) -> String {
+    let port = server.get_ports().first().copied().unwrap_or(5_432);
+    let host = match server.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => server.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
+    };
+    format!("{host}:{port}")
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts = self.config.get_hosts().iter().map(|host| match host {
