@@ -191,6 +191,13 @@ fn a_cart_a_coupon_and_an_order_paid_later() {
 #[case::two_discounts("coupon add A --quantity 1 --percent 1 --amount 1", 2)]
 #[case::no_server("--database postgres://u:secret@127.0.0.1:1/d balance 1", 1)]
 #[case::bad_port("--database postgres://u:secret@h:secret/d balance 1", 2)]
+#[case::no_url("--database postgres:/u:secret@h/d init", 2)]
+#[case::words_of_libpq("--database password=secret init", 2)]
+#[case::a_signing_secret(
+    "events relay --to http://h.example/ --once --secret-file whsec_secret",
+    2
+)]
+#[case::a_key("charge 1 5 --gateway stripe --stripe-key-file sk_test_secret", 2)]
 #[case::no_file("import products nowhere.csv", 2)]
 #[case::nobody("charge 9 5", 3)]
 #[case::no_such_product("order 1 9", 3)]
@@ -215,6 +222,19 @@ fn wrong_input_gets_a_sentence(#[case] line: &str, #[case] status: i32) {
     for field in ["type", "title", "status", "detail", "code"] {
         assert!(!problem[field].is_null(), "{field} is missing: {problem}");
     }
+}
+
+#[rstest]
+#[case::unknown("log = \"json\"\nstripe-key = \"sk_test_hunter2\"\n", "line 2: unknown field")]
+#[case::misplaced("gateway = \"sk_test_hunter2\"\n", "line 1: ")]
+#[case::of_another_type("\n\ngrace = \"sk_test_hunter2\"\n", "line 3: ")]
+#[case::no_toml("sk_test_hunter2\n", "line 1: ")]
+fn a_wrong_line_of_the_settings_is_named_and_not_shown(#[case] file: &str, #[case] told: &str) {
+    let place = Place::empty();
+    fs::write(place.0.path().join("settings.toml"), file).unwrap();
+    let said = place.run("serve --config settings.toml");
+    assert_eq!((said.status, said.err.lines().count()), (2, 1), "{}", said.err);
+    assert!(said.err.contains(told) && !said.err.contains("hunter2"), "{}", said.err);
 }
 
 #[test]

@@ -115,6 +115,11 @@ impl FromStr for Database {
             }
             _ => (url.split_once("://").map(|(scheme, _)| scheme), url),
         };
+        if !matches!(scheme, Some("postgres" | "postgresql")) && may_be_of_a_server(url) {
+            let told = "that is neither a file nor the URL of a server, and may hold a password: \
+                        write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+            return Err(told.to_owned());
+        }
         match scheme {
             Some("postgres" | "postgresql") => match PostgresStore::place_of(url) {
                 Ok(shown) => Ok(Self::Server { url: url.to_owned(), shown }),
@@ -132,6 +137,15 @@ impl FromStr for Database {
     }
 }
 
+/// Whether it was meant for a server, and misses the form of a URL: taken for a file's name it would be
+/// shown, with the password that it may hold.
+fn may_be_of_a_server(text: &str) -> bool {
+    let text = text.trim_start().to_ascii_lowercase();
+    let is_schemed = text.starts_with("postgres:") || text.starts_with("postgresql:");
+    let spaceless: String = text.split_whitespace().collect();
+    is_schemed || spaceless.contains("password=")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +161,7 @@ mod tests {
     #[case("", None)]
     #[case(":memory:", None)]
     #[case("mysql://db/shop", None)]
+    #[case("postgres.db", Some("postgres.db"))]
     fn places(#[case] url: &str, #[case] path: Option<&str>) {
         let expected = path.map(|path| Database::File(path.into()));
         assert_eq!(url.parse::<Database>().ok(), expected);
@@ -159,6 +174,12 @@ mod tests {
         Some("postgres://a:5432,b:7/shop")
     )]
     #[case("postgres://shop:secret@db:secret/shop", None)]
+    #[case("postgres:/shop:secret@db/shop", None)]
+    #[case("PostgreSQL:shop:secret@db/shop", None)]
+    #[case("POSTGRES://shop:secret@db/shop", None)]
+    #[case("host=db user=shop password=secret", None)]
+    #[case("host=db Password = 'secret' options=a://b", None)]
+    #[case("sqlite:host=db password=secret", None)]
     fn servers_are_shown_without_secrets(#[case] url: &str, #[case] shown: Option<&str>) {
         let database = url.parse::<Database>();
         assert_eq!(database.as_ref().ok().map(ToString::to_string).as_deref(), shown);
