@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -80,6 +81,20 @@ impl Database {
         }
     }
 
+    /// Whether a file is the store's own, or one of those beside it that belong to it.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        let Self::File(store) = self else { return false };
+        let path = settled(path);
+        ["", "-wal", "-shm", "-lock", "-journal"].iter().any(|ending| {
+            [store.clone(), settled(store)].into_iter().any(|store| {
+                let mut name = store.into_os_string();
+                name.push(ending);
+                let own = settled(Path::new(&name));
+                path == own || is_same(&path, &own)
+            })
+        })
+    }
+
     /// The version of the schema that this program writes there.
     pub(crate) fn schema_version(&self) -> i64 {
         match self {
@@ -135,6 +150,20 @@ impl FromStr for Database {
             None => Ok(Self::File(rest.into())),
         }
     }
+}
+
+/// The path without links, as far as it is there.
+fn settled(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let within =
+        || Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(within).unwrap_or_else(|| path.to_owned())
+}
+
+/// Whether both are names of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) else { return false };
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Whether it was meant for a server, and misses the form of a URL: taken for a file's name it would be

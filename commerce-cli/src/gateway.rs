@@ -71,6 +71,12 @@ impl GatewayArgs {
         })
     }
 
+    /// Whether there is something to check notices with.
+    pub(crate) fn believes_notices(&self) -> bool {
+        let in_environment = || matches!(secret::from(None, WEBHOOK_SECRET), Ok(Some(_)));
+        self.stripe_webhook_secret_file.is_some() || in_environment()
+    }
+
     fn stripe(&self) -> Result<Stripe, Failure> {
         let key = secret::from(self.stripe_key_file.as_deref(), KEY)?;
         let key = key.ok_or_else(|| {

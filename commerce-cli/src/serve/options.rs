@@ -79,6 +79,7 @@ impl EventArgs {
             batch: self.batch,
             allow_private: self.allow_private,
             source: self.source,
+            allowing: "--events-allow-private",
         })
     }
 
