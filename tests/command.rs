@@ -235,9 +235,12 @@ fn wrong_input_gets_a_sentence(#[case] line: &str, #[case] status: i32) {
 }
 
 #[rstest]
-#[case::unknown("log = \"json\"\nstripe-key = \"sk_test_hunter2\"\n", "line 2: unknown field")]
-#[case::misplaced("gateway = \"sk_test_hunter2\"\n", "line 1: ")]
-#[case::of_another_type("\n\ngrace = \"sk_test_hunter2\"\n", "line 3: ")]
+#[case::unknown(
+    "log = \"json\"\nstripe-key = \"sk_test_hunter2\"\n",
+    "line 2, stripe-key: unknown field"
+)]
+#[case::misplaced("gateway = \"sk_test_hunter2\"\n", "line 1, gateway: ")]
+#[case::of_another_type("\n\ngrace = \"sk_test_hunter2\"\n", "line 3, grace: ")]
 #[case::no_toml("sk_test_hunter2\n", "line 1: ")]
 fn a_wrong_line_of_the_settings_is_named_and_not_shown(#[case] file: &str, #[case] told: &str) {
     let place = Place::empty();

@@ -181,14 +181,19 @@ fn read(path: &Path) -> Result<InFile, String> {
     toml::from_str(&text).map_err(|error| told(&error, &text))
 }
 
-/// Where it is and what is wrong, in one line. The line itself is left out: it may hold a secret.
+/// Where it is and what is wrong, in one line. What the line says is left out: it may be a secret.
 fn told(error: &toml::de::Error, text: &str) -> String {
     let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
     let message =
         if secret::looks_like_one(&message) { "that makes no sense there" } else { &message };
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before.map(|before| before.matches('\n').count().saturating_add(1)) {
-        Some(line) => format!("line {line}: {message}"),
-        None => message.to_owned(),
-    }
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return message.to_owned();
+    };
+    let line = before.matches('\n').count();
+    let name = text.lines().nth(line).and_then(|line| Some(line.split_once('=')?.0.trim()));
+    let is_name = |name: &&str| {
+        name.len() < 30 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    let name = name.filter(is_name).map(|name| format!(", {name}")).unwrap_or_default();
+    format!("line {}{name}: {message}", line.saturating_add(1))
 }
