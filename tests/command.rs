@@ -147,7 +147,17 @@ fn events_are_told_given_up_and_told_again() {
     assert!(said.err.contains("delivered 1"), "{}", said.err);
     assert_eq!(place.run("events retry").out.trim(), "there is nothing to send again");
     assert_eq!(place.json("events list --parked")["items"], Value::Array(Vec::new()));
-    assert_eq!(place.run("events relay --to https://127.0.0.1/ --once").status, 2);
+    let inside = place.run("events relay --to https://127.0.0.1/ --once");
+    assert_eq!(
+        (inside.status, inside.err.contains("--allow-private")),
+        (2, true),
+        "{}",
+        inside.err
+    );
+    for line in ["retry 99", "retry 1", "replay --from 3"] {
+        let said = place.run(&format!("events {line}"));
+        assert_eq!((said.status, said.out.as_str()), (2, ""), "{line}: {}", said.err);
+    }
     assert_eq!(place.json("audit")["ok"], true);
 }
 
@@ -191,6 +201,13 @@ fn a_cart_a_coupon_and_an_order_paid_later() {
 #[case::two_discounts("coupon add A --quantity 1 --percent 1 --amount 1", 2)]
 #[case::no_server("--database postgres://u:secret@127.0.0.1:1/d balance 1", 1)]
 #[case::bad_port("--database postgres://u:secret@h:secret/d balance 1", 2)]
+#[case::no_url("--database postgres:/u:secret@h/d init", 2)]
+#[case::words_of_libpq("--database password=secret init", 2)]
+#[case::a_signing_secret(
+    "events relay --to http://h.example/ --once --secret-file whsec_secret",
+    2
+)]
+#[case::a_key("charge 1 5 --gateway stripe --stripe-key-file sk_test_secret", 2)]
 #[case::no_file("import products nowhere.csv", 2)]
 #[case::nobody("charge 9 5", 3)]
 #[case::no_such_product("order 1 9", 3)]
@@ -215,6 +232,22 @@ fn wrong_input_gets_a_sentence(#[case] line: &str, #[case] status: i32) {
     for field in ["type", "title", "status", "detail", "code"] {
         assert!(!problem[field].is_null(), "{field} is missing: {problem}");
     }
+}
+
+#[rstest]
+#[case::unknown(
+    "log = \"json\"\nstripe-key = \"sk_test_hunter2\"\n",
+    "line 2, stripe-key: unknown field"
+)]
+#[case::misplaced("gateway = \"sk_test_hunter2\"\n", "line 1, gateway: ")]
+#[case::of_another_type("\n\ngrace = \"sk_test_hunter2\"\n", "line 3, grace: ")]
+#[case::no_toml("sk_test_hunter2\n", "line 1: ")]
+fn a_wrong_line_of_the_settings_is_named_and_not_shown(#[case] file: &str, #[case] told: &str) {
+    let place = Place::empty();
+    fs::write(place.0.path().join("settings.toml"), file).unwrap();
+    let said = place.run("serve --config settings.toml");
+    assert_eq!((said.status, said.err.lines().count()), (2, 1), "{}", said.err);
+    assert!(said.err.contains(told) && !said.err.contains("hunter2"), "{}", said.err);
 }
 
 #[test]
@@ -257,6 +290,23 @@ fn a_charge_by_way_of_a_gateway_is_paid_declined_or_pending() {
     assert_eq!((&again["status"], &again["balance"]), (&"succeeded".into(), &418_908.into()));
     assert_eq!(place.run("charge 1 5 --payment-method card").status, 2, "nobody takes it there");
     assert_eq!(place.run("audit").status, 0);
+}
+
+#[test]
+fn a_key_that_was_made_up_is_told_before_the_gateway_is_asked_and_while_it_is_pending() {
+    let place = Place::stocked();
+    let said = place.run("--json charge 1 408408 --gateway simulated");
+    let mut told = said.err.lines();
+    let key = told.next().unwrap().strip_prefix("asking the gateway with --key ").unwrap();
+    let pending = told.next().unwrap();
+    assert!(
+        pending.ends_with(&format!("ask again with --key {key}, or with commerce charges settle"))
+    );
+    assert_eq!((said.status, told.next()), (0, None));
+    let again = place.json(&format!("charge 1 408408 --gateway simulated --key {key}"));
+    assert_eq!(again["id"], serde_json::from_str::<Value>(&said.out).unwrap()["id"]);
+    assert_eq!(place.run("--json charge 1 5 --gateway simulated --key mine").err, "");
+    assert_eq!(place.run("charge 1 5").err, "");
 }
 
 #[test]
@@ -322,6 +372,45 @@ fn a_reader_that_goes_away_is_no_error() {
         let said = said(&child.wait_with_output().unwrap());
         assert_eq!((said.status, said.err.as_str()), (0, ""));
     }
+}
+
+#[test]
+fn a_reader_of_events_that_goes_away_is_no_error_and_has_them_kept() {
+    let place = Place::stocked();
+    place.json("order 1 1");
+    for flags in [&["--once"][..], &[]] {
+        let mut command = place.command(&["events", "relay", "--to", "-"]);
+        let mut child =
+            command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let said = said(&child.wait_with_output().unwrap());
+        assert_eq!((said.status, said.err.as_str()), (0, ""));
+    }
+    assert_eq!(place.json("events relay --to file:events --once")["delivered"], 1);
+}
+
+#[rstest]
+#[case::itself("commerce.db")]
+#[case::by_another_way("./a/../commerce.db")]
+#[case::by_a_link("link")]
+#[case::its_log("commerce.db-wal")]
+#[case::its_index("a/../commerce.db-shm")]
+#[case::its_lock("commerce.db-lock")]
+fn events_are_not_told_into_the_store(#[case] path: &str) {
+    let place = Place::stocked();
+    place.json("order 1 1");
+    fs::create_dir(place.0.path().join("a")).unwrap();
+    std::os::unix::fs::symlink("commerce.db", place.0.path().join("link")).unwrap();
+    for line in ["events relay --once --to", "serve --events-to"] {
+        let said = place.run(&format!("{line} file:{path}"));
+        assert_eq!(
+            (said.status, said.err.contains("part of the store")),
+            (2, true),
+            "{}",
+            said.err
+        );
+    }
+    assert_eq!(place.json("audit")["ok"], true);
 }
 
 /// Ctrl-C in an import: what was reported done is there, and running it again goes on to the end.

@@ -32,22 +32,27 @@ impl Charge {
         let Self { customer, amount, payment_method, key, .. } = self;
         let request = NewCharge { customer_id: customer, amount, payment_method };
         let mut used = String::new();
-        let charge = desk.ask(&key, |key| {
-            key.as_str().clone_into(&mut used);
-            desk.shop.charge_from(&request, key)
-        })?;
-        desk.output.give(&charge, |charge| {
-            let (amount, balance) = (desk.money(charge.amount), desk.money(charge.balance));
-            match charge.status {
-                ChargeStatus::Succeeded | ChargeStatus::Failed => {
-                    format!("charged {amount}: the balance of customer {customer} is {balance}")
-                }
-                ChargeStatus::Pending => format!(
-                    "charge {} of {amount} is pending, the gateway has not answered: ask again with \
-                     --key {used}, or with commerce charges settle",
-                    charge.id
-                ),
+        let charge = desk.ask(&key, |made| {
+            made.as_str().clone_into(&mut used);
+            // Whoever stops it while the gateway is asked is to ask again, and not for a second charge.
+            if desk.shop.has_gateway() && !key.is_given() {
+                desk.output.trouble(format_args!("asking the gateway with --key {used}"));
             }
+            desk.shop.charge_from(&request, made)
+        })?;
+        let amount = desk.money(charge.amount);
+        if charge.status == ChargeStatus::Pending {
+            let told = format!(
+                "charge {} of {amount} is pending, the gateway has not answered: ask again with --key {used}, \
+                 or with commerce charges settle",
+                charge.id
+            );
+            desk.output.note_to_programs(&told);
+            return desk.output.give(&charge, |_| told);
+        }
+        desk.output.give(&charge, |charge| {
+            let balance = desk.money(charge.balance);
+            format!("charged {amount}: the balance of customer {customer} is {balance}")
         })
     }
 }

@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -80,6 +81,20 @@ impl Database {
         }
     }
 
+    /// Whether a file is the store's own, or one of those beside it that belong to it.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        let Self::File(store) = self else { return false };
+        let path = settled(path);
+        ["", "-wal", "-shm", "-lock", "-journal"].iter().any(|ending| {
+            [store.clone(), settled(store)].into_iter().any(|store| {
+                let mut name = store.into_os_string();
+                name.push(ending);
+                let own = settled(Path::new(&name));
+                path == own || is_same(&path, &own)
+            })
+        })
+    }
+
     /// The version of the schema that this program writes there.
     pub(crate) fn schema_version(&self) -> i64 {
         match self {
@@ -115,6 +130,11 @@ impl FromStr for Database {
             }
             _ => (url.split_once("://").map(|(scheme, _)| scheme), url),
         };
+        if !matches!(scheme, Some("postgres" | "postgresql")) && may_be_of_a_server(url) {
+            let told = "that is neither a file nor the URL of a server, and may hold a password: \
+                        write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+            return Err(told.to_owned());
+        }
         match scheme {
             Some("postgres" | "postgresql") => match PostgresStore::place_of(url) {
                 Ok(shown) => Ok(Self::Server { url: url.to_owned(), shown }),
@@ -132,6 +152,29 @@ impl FromStr for Database {
     }
 }
 
+/// The path without links, as far as it is there.
+fn settled(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let within =
+        || Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(within).unwrap_or_else(|| path.to_owned())
+}
+
+/// Whether both are names of one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) else { return false };
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Whether it was meant for a server, and misses the form of a URL: taken for a file's name it would be
+/// shown, with the password that it may hold.
+fn may_be_of_a_server(text: &str) -> bool {
+    let text = text.trim_start().to_ascii_lowercase();
+    let is_schemed = text.starts_with("postgres:") || text.starts_with("postgresql:");
+    let spaceless: String = text.split_whitespace().collect();
+    is_schemed || spaceless.contains("password=")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,6 +190,7 @@ mod tests {
     #[case("", None)]
     #[case(":memory:", None)]
     #[case("mysql://db/shop", None)]
+    #[case("postgres.db", Some("postgres.db"))]
     fn places(#[case] url: &str, #[case] path: Option<&str>) {
         let expected = path.map(|path| Database::File(path.into()));
         assert_eq!(url.parse::<Database>().ok(), expected);
@@ -159,6 +203,12 @@ mod tests {
         Some("postgres://a:5432,b:7/shop")
     )]
     #[case("postgres://shop:secret@db:secret/shop", None)]
+    #[case("postgres:/shop:secret@db/shop", None)]
+    #[case("PostgreSQL:shop:secret@db/shop", None)]
+    #[case("POSTGRES://shop:secret@db/shop", None)]
+    #[case("host=db user=shop password=secret", None)]
+    #[case("host=db Password = 'secret' options=a://b", None)]
+    #[case("sqlite:host=db password=secret", None)]
     fn servers_are_shown_without_secrets(#[case] url: &str, #[case] shown: Option<&str>) {
         let database = url.parse::<Database>();
         assert_eq!(database.as_ref().ok().map(ToString::to_string).as_deref(), shown);

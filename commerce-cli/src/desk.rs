@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 pub(crate) struct Desk {
+    pub(crate) database: Database,
     pub(crate) shop: Shop,
     pub(crate) output: Output,
 }
@@ -25,7 +26,8 @@ impl Desk {
             Some(gateway) => builder.gateway(gateway),
             None => builder,
         };
-        Ok(Self { shop: builder.open(database.open(access)?), output })
+        let shop = builder.open(database.open(access)?);
+        Ok(Self { database: database.clone(), shop, output })
     }
 
     /// Carries a call out with its key, and tells a person when it was answered before.

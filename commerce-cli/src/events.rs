@@ -5,7 +5,7 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::table::Rows;
 use crate::values::{self, PageArgs};
-use commerce_core::{EventId, EventKind, Progress, TrackedEvent};
+use commerce_core::{EventId, EventKind, PageRequest, Progress, TrackedEvent};
 use relay::Relay;
 use serde::Serialize;
 
@@ -56,15 +56,30 @@ impl Events {
             Self::Relay(relay) => return relay.run(desk),
             Self::Retry { events } => {
                 let wanted = Some(events).filter(|events| !events.is_empty());
-                returned(desk, shop.retry_events(wanted)?)
+                let are_named = wanted.is_some();
+                let returned = shop.retry_events(wanted)?;
+                if are_named && returned == 0 {
+                    let told = "no event of that id is parked: see commerce events list --parked";
+                    return Err(Failure::usage(told));
+                }
+                give_returned(desk, returned)
             }
-            Self::Replay { from } => returned(desk, shop.replay_events(from)?),
+            Self::Replay { from } => {
+                let one = PageRequest { limit: 1, cursor: Some(from.to_string()) };
+                if shop.tracked_events(&one)?.items.is_empty() {
+                    let told = format!(
+                        "there is no event {from}, nor any after it: see commerce events list"
+                    );
+                    return Err(Failure::usage(told));
+                }
+                give_returned(desk, shop.replay_events(from)?)
+            }
         }?;
         Ok(Ending::Done)
     }
 }
 
-fn returned(desk: &Desk, events: u64) -> Result<(), Failure> {
+fn give_returned(desk: &Desk, events: u64) -> Result<(), Failure> {
     desk.output.give(&Returned { events }, |_| match events {
         0 => "there is nothing to send again".to_owned(),
         1 => "1 event is to be sent again".to_owned(),

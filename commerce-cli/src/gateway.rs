@@ -26,11 +26,12 @@ pub(crate) struct GatewayArgs {
     pub(crate) stripe_url: Option<String>,
     /// A file whose first line is Stripe's secret key; or `COMMERCE_STRIPE_KEY` in the environment.
     #[arg(long, value_name = "FILE", env = "COMMERCE_STRIPE_KEY_FILE", help_heading = HEADING)]
+    #[arg(hide_env_values = true)]
     pub(crate) stripe_key_file: Option<PathBuf>,
     /// A file whose first line is what Stripe signs notices with; or `COMMERCE_STRIPE_WEBHOOK_SECRET` in
     /// the environment. Without it no notice is believed.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
-    #[arg(env = "COMMERCE_STRIPE_WEBHOOK_SECRET_FILE")]
+    #[arg(env = "COMMERCE_STRIPE_WEBHOOK_SECRET_FILE", hide_env_values = true)]
     pub(crate) stripe_webhook_secret_file: Option<PathBuf>,
 }
 
@@ -68,6 +69,12 @@ impl GatewayArgs {
             Gateway::Simulated => Some(Arc::new(SimulatedGateway)),
             Gateway::Stripe => Some(Arc::new(self.stripe()?)),
         })
+    }
+
+    /// Whether there is something to check notices with.
+    pub(crate) fn believes_notices(&self) -> bool {
+        let in_environment = || matches!(secret::from(None, WEBHOOK_SECRET), Ok(Some(_)));
+        self.stripe_webhook_secret_file.is_some() || in_environment()
     }
 
     fn stripe(&self) -> Result<Stripe, Failure> {

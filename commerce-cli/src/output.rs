@@ -46,7 +46,14 @@ impl Output {
         }
     }
 
-    /// Tells of trouble on the way to the answer, which is in no answer.
+    /// Tells a program beside the answer what a person has in it.
+    pub(crate) fn note_to_programs(self, line: impl Display) {
+        if self.json {
+            tell(&line);
+        }
+    }
+
+    /// Tells of trouble, or of what else may matter and is in no answer.
     #[expect(clippy::unused_self, reason = "programs are told as people are")]
     pub(crate) fn trouble(self, line: impl Display) {
         tell(&line);

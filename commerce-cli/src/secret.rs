@@ -49,11 +49,25 @@ pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<String>
     }
 }
 
+/// Whether a text may hold a secret of Stripe or of Standard Webhooks: then it is not repeated.
+pub(crate) fn looks_like_one(text: &str) -> bool {
+    let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.any(|word| ["whsec_", "sk_", "rk_"].iter().any(|beginning| word.starts_with(beginning)))
+}
+
 fn read(path: &Path) -> Result<String, Failure> {
     if path == Path::new("-") {
         return first_line(stdin().lock(), path);
     }
-    let told = |error| Failure::usage(format!("cannot read {}: {error}", path.display()));
+    let told = |error| {
+        if path.to_str().is_none_or(looks_like_one) {
+            return Failure::usage(
+                "a file's name is wanted, and not what it is to hold: write that into a file that only you \
+                 can read",
+            );
+        }
+        Failure::usage(format!("cannot read {}: {error}", path.display()))
+    };
     let file = File::open(path).map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {

@@ -32,6 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. \
                          --gateway stripe takes it, --gateway none lets only admins charge";
 
+/// What is said where Stripe's notices cannot be checked.
+const NO_NOTICES: &str =
+    "Stripe's notices are refused: --stripe-webhook-secret-file names what they are signed with";
+
 /// Serves the shop over HTTP, until SIGTERM or Ctrl-C.
 ///
 /// Each setting may also stand in the environment, or in the file of --config, as `name = "value"` lines
@@ -57,7 +61,8 @@ impl Serve {
             builder = builder.gateway(gateway);
         }
         let shop = builder.open(database.open(Access::Creating)?);
-        let told = options.events.named().map(|named| named.open(shop.currency())).transpose()?;
+        let told = options.events.named();
+        let told = told.map(|named| named.open(database, shop.currency())).transpose()?;
 
         let grace = options.grace.map_or(Settings::default().grace, Duration::from_secs);
         let listen = options.listen.unwrap_or(Listen::Tcp(([127, 0, 0, 1], 8080).into()));
@@ -81,10 +86,13 @@ impl Serve {
         let base = Base::of(&server);
         output.note(format_args!("serving {database} at {}: see {}", base.0, base.url("/docs")));
         if !server.can_shut() {
-            output.note("this system does not let slow clients be cut off: put a proxy in front");
+            output
+                .trouble("this system does not let slow clients be cut off: put a proxy in front");
         }
-        if options.gateway.gateway.unwrap_or(Gateway::Simulated) == Gateway::Simulated {
-            output.note(SIMULATED);
+        match options.gateway.gateway.unwrap_or(Gateway::Simulated) {
+            Gateway::Simulated => output.trouble(SIMULATED),
+            Gateway::Stripe if !options.gateway.believes_notices() => output.trouble(NO_NOTICES),
+            Gateway::Stripe | Gateway::None => {}
         }
         let demo = self.demo.then(|| demo::open(&shop, &base)).transpose()?;
         if let Some(demo) = &demo {

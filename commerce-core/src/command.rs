@@ -358,7 +358,11 @@ fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
         Ok(Answer::Coupon(coupon)) => Some(Recorded::Coupon(coupon.clone())),
         Ok(Answer::Customer(customer)) => Some(Recorded::Customer(customer.clone())),
         Ok(Answer::Cart(cart)) => Some(Recorded::Cart(cart.clone())),
-        Err(Refusal::InvalidRequest { .. } | Refusal::TooManyRequests { .. })
+        Err(
+            Refusal::InvalidRequest { .. }
+            | Refusal::TooManyRequests { .. }
+            | Refusal::TooManyPendingCharges { .. },
+        )
         | Ok(Answer::Expired(_) | Answer::Done(()) | Answer::Claim(_) | Answer::Count(_)) => None,
         Err(refusal) => Some(Recorded::Refused(refusal.clone())),
     }

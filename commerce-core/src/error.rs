@@ -1,5 +1,6 @@
 //! What can go wrong, each with a permanent code, the numbers to act on, and a sentence that says how.
 
+use crate::limits::MAX_PENDING_CHARGES;
 use crate::{
     ChargeId, CouponId, Currency, CustomerId, Key, Money, OrderId, OrderStatus, OwnedCouponId,
     ProductId, Timestamp,
@@ -222,6 +223,10 @@ pub enum Refusal {
     Forbidden,
     /// It was tried too often of late; so many seconds later it may be tried again.
     TooManyRequests { retry_after: i64 },
+    /// As many charges of the customer as may wait for the payment gateway do; so many seconds later it may
+    /// have answered. To programs it is the same as having tried too often.
+    #[serde(rename = "too_many_requests", skip_deserializing)]
+    TooManyPendingCharges { retry_after: i64 },
 }
 
 impl Refusal {
@@ -264,7 +269,9 @@ impl Refusal {
             Self::Unauthenticated => Code::Unauthenticated,
             Self::InvalidCredentials => Code::InvalidCredentials,
             Self::Forbidden => Code::Forbidden,
-            Self::TooManyRequests { .. } => Code::TooManyRequests,
+            Self::TooManyRequests { .. } | Self::TooManyPendingCharges { .. } => {
+                Code::TooManyRequests
+            }
         }
     }
 
@@ -372,6 +379,7 @@ impl Refusal {
             Self::TooManyRequests { retry_after } => {
                 format!("that was tried too often: try again in {retry_after} s")
             }
+            Self::TooManyPendingCharges { retry_after } => too_many_pending(*retry_after),
         }
     }
 }
@@ -405,6 +413,13 @@ impl fmt::Display for OrderStatus {
 
 fn no_such(what: &str, id: &dyn fmt::Display) -> String {
     format!("there is no {what} {id}: check the id")
+}
+
+fn too_many_pending(retry_after: i64) -> String {
+    format!(
+        "{MAX_PENDING_CHARGES} charges of this customer wait for the payment gateway: try again in \
+         {retry_after} s, or have an operator run commerce charges settle"
+    )
 }
 
 fn list(ids: &[ProductId]) -> String {
@@ -489,5 +504,15 @@ mod tests {
             "the balance is 500 KRW and 1,200 KRW is needed: charge 700 KRW more"
         );
         assert_eq!(serde_json::from_value::<Refusal>(json).unwrap(), refusal);
+    }
+
+    #[test]
+    fn too_many_charges_and_too_many_tries_are_alike_to_programs_and_told_apart_to_people() {
+        let charges = Refusal::TooManyPendingCharges { retry_after: 60 };
+        let tries = Refusal::TooManyRequests { retry_after: 60 };
+        assert_eq!(charges.code(), tries.code());
+        let json = serde_json::to_value(&charges).unwrap();
+        assert_eq!(json, serde_json::to_value(&tries).unwrap());
+        assert!(charges.to_string().starts_with("10 charges of this customer wait"), "{charges}");
     }
 }

@@ -343,9 +343,12 @@ impl Worker<'_> {
                 goes_on = pass.rejected(spread());
                 (DeliveryEnding::Rejected { error: error.clone() }, error)
             }
+            // How the relay ends says it.
             Delivery::Gone { error } => {
-                self.run.end(End::Gone(error.clone()));
-                (DeliveryEnding::GivenBack, error)
+                self.run.end(End::Gone(error));
+                self.run.count(|counts| add(&counts.failed, count));
+                self.note(events, &DeliveryEnding::GivenBack);
+                return goes_on;
             }
         };
         self.run.count(|counts| add(&counts.failed, count));

@@ -160,7 +160,11 @@ impl Api {
                 if replayed {
                     headers.push((REPLAYED, "true".into()));
                 }
-                if let Error::Refused(Refusal::TooManyRequests { retry_after }) = &error {
+                if let Error::Refused(
+                    Refusal::TooManyRequests { retry_after }
+                    | Refusal::TooManyPendingCharges { retry_after },
+                ) = &error
+                {
                     headers.push(("Retry-After", retry_after.to_string().into()));
                 }
                 if let Error::Store(failure) = &error {

@@ -14,10 +14,7 @@ pub enum OutboundError {
     #[error("the file cannot be used: {0}")]
     File(&'static str),
     /// It lies inside, where nothing is sent unless it is allowed.
-    #[error(
-        "the address is private or of this machine, which has to be allowed \
-         (--allow-private, with serve --events-allow-private)"
-    )]
+    #[error("the address is private or of this machine, which has to be allowed")]
     PrivateAddress,
     /// The secret that events are signed with, or notices are checked with, is none.
     #[error("the secret cannot be used: {0}")]

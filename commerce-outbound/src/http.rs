@@ -122,15 +122,15 @@ impl Client {
 
 /// An address that can be spoken to: without a name and password, which would end up in logs.
 pub(crate) fn address(text: &str) -> Result<Uri, OutboundError> {
-    let uri: Uri = text.parse().map_err(|_| OutboundError::Url("it is none"))?;
+    let uri: Uri = text.parse().map_err(|_| OutboundError::Url("it is no URL"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err(OutboundError::Url("it begins with https:// or http://"));
+        return Err(OutboundError::Url("it must begin with https:// or http://"));
     }
     let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
-        return Err(OutboundError::Url("it has no host"));
+        return Err(OutboundError::Url("it must name a host"));
     };
     if authority.as_str().contains('@') {
-        return Err(OutboundError::Url("it may hold no name or password"));
+        return Err(OutboundError::Url("it must hold no name and no password"));
     }
     let after = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
     let port = after.strip_prefix(':').unwrap_or_default();

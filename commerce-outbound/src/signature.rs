@@ -33,11 +33,12 @@ impl Secret {
     /// As Standard Webhooks writes it: `whsec_` and the base64 of 24 to 64 bytes.
     pub(crate) fn standard(text: &str) -> Result<Self, OutboundError> {
         let encoded = text.trim().strip_prefix("whsec_");
-        let encoded = encoded.ok_or(OutboundError::Secret("it begins with whsec_"))?;
+        let encoded = encoded.ok_or(OutboundError::Secret("it must begin with whsec_"))?;
         let bytes = ANY_PADDING.decode(encoded);
-        let bytes = bytes.map_err(|_| OutboundError::Secret("after whsec_ comes base64"))?;
+        let bytes =
+            bytes.map_err(|_| OutboundError::Secret("after whsec_ there must be base64"))?;
         if !(24..=64).contains(&bytes.len()) {
-            return Err(OutboundError::Secret("it stands for 24 to 64 bytes"));
+            return Err(OutboundError::Secret("it must stand for 24 to 64 bytes"));
         }
         Self::of(&bytes)
     }
@@ -46,7 +47,7 @@ impl Secret {
     pub(crate) fn stripe(text: &str) -> Result<Self, OutboundError> {
         let text = text.trim();
         if text.len() < 16 {
-            return Err(OutboundError::Secret("it is shorter than any of Stripe's"));
+            return Err(OutboundError::Secret("it must have 16 characters or more"));
         }
         Self::of(text.as_bytes())
     }

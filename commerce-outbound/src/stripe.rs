@@ -97,14 +97,14 @@ impl Stripe {
         let url = options.url.unwrap_or_else(|| "https://api.stripe.com".to_owned());
         let uri = http::address(&url)?;
         if uri.query().is_some() {
-            return Err(OutboundError::Url("Stripe's has no query"));
+            return Err(OutboundError::Url("it must have no query"));
         }
         let key = options.key.trim();
         if !key.starts_with("sk_") && !key.starts_with("rk_") {
-            return Err(OutboundError::GatewayKey("secret keys begin with sk_ or rk_"));
+            return Err(OutboundError::GatewayKey("it must begin with sk_ or rk_"));
         }
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(OutboundError::GatewayKey("it holds what no key holds"));
+            return Err(OutboundError::GatewayKey("it must be visible ASCII characters"));
         }
         let secret = options.webhook_secret.as_deref();
         Ok(Self {

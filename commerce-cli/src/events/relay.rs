@@ -2,12 +2,13 @@
 //! `serve`.
 
 use crate::args::Ending;
+use crate::database::Database;
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::{interrupt, secret};
 use commerce_core::{Currency, Destination, RelayError, RelayStop, Relayed};
 use commerce_outbound::{DestinationOptions, OutboundError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the secret stands when no file is named.
 const SECRET: &str = "COMMERCE_EVENTS_SECRET";
@@ -47,10 +48,21 @@ pub(crate) struct Named {
     pub(crate) batch: Option<usize>,
     pub(crate) allow_private: bool,
     pub(crate) source: Option<String>,
+    /// The flag that allows private addresses, as it is called here.
+    pub(crate) allowing: &'static str,
 }
 
 impl Named {
-    pub(crate) fn open(self, currency: Currency) -> Result<Box<dyn Destination>, Failure> {
+    /// The destination, which is no part of the store.
+    pub(crate) fn open(
+        self,
+        database: &Database,
+        currency: Currency,
+    ) -> Result<Box<dyn Destination>, Failure> {
+        if self.to.strip_prefix("file:").is_some_and(|path| database.holds(Path::new(path))) {
+            let told = "that file is a part of the store itself: name another one for events";
+            return Err(Failure::usage(told));
+        }
         let usual = DestinationOptions::default();
         let options = DestinationOptions {
             secret: secret::from(self.secret_file.as_deref(), SECRET)?,
@@ -59,7 +71,12 @@ impl Named {
             source: self.source.unwrap_or(usual.source),
             currency: Some(currency),
         };
-        let failed = |error: OutboundError| Failure::usage(error.to_string());
+        let allowing = self.allowing;
+        let failed = |error: OutboundError| {
+            let is_inside = matches!(error, OutboundError::PrivateAddress);
+            let flag = if is_inside { format!(" ({allowing})") } else { String::new() };
+            Failure::usage(format!("{error}{flag}"))
+        };
         commerce_outbound::destination(&self.to, options).map_err(failed)
     }
 }
@@ -68,8 +85,9 @@ impl Relay {
     pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
         let Self { to, secret_file, batch, allow_private, source, once } = self;
         let writes_events_itself = to == "-";
-        let named = Named { to, secret_file, batch, allow_private, source };
-        let destination = named.open(desk.shop.currency())?;
+        let allowing = "--allow-private";
+        let named = Named { to, secret_file, batch, allow_private, source, allowing };
+        let destination = named.open(&desk.database, desk.shop.currency())?;
         let stop = RelayStop::default();
         let ask = stop.clone();
         interrupt::watch_and(move || ask.ask())?;
@@ -77,7 +95,11 @@ impl Relay {
         let relay =
             desk.shop.relay(&*destination).on_trouble(|trouble| desk.output.trouble(trouble));
         let relayed = if once { relay.once(&stop) } else { relay.run(&stop) };
-        let relayed = relayed.map_err(failure)?;
+        let relayed = match relayed {
+            // The reader of the pipe has seen enough.
+            Err(RelayError::Gone { .. }) if writes_events_itself => return Ok(Ending::Done),
+            relayed => relayed.map_err(failure)?,
+        };
         if writes_events_itself {
             desk.output.note(summary(&relayed));
         } else {

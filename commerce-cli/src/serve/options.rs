@@ -3,6 +3,7 @@
 use crate::events::relay::Named;
 use crate::failure::Failure;
 use crate::gateway::{Gateway, GatewayArgs};
+use crate::secret;
 use commerce_core::limits::MAX_HOLD_SECONDS;
 use commerce_http::LogFormat;
 use commerce_http::transport::Listen;
@@ -49,11 +50,11 @@ pub(super) struct Options {
 pub(super) struct EventArgs {
     /// Tells events, as `commerce events relay` does: https://..., http://..., `file:PATH` or -.
     #[arg(long = "events-to", value_name = "URL", env = "COMMERCE_EVENTS_TO")]
-    #[arg(help_heading = HEADING)]
+    #[arg(help_heading = HEADING, hide_env_values = true)]
     to: Option<String>,
     /// A file with the secret that these requests are signed with; else `COMMERCE_EVENTS_SECRET`.
     #[arg(long = "events-secret-file", value_name = "FILE", env = "COMMERCE_EVENTS_SECRET_FILE")]
-    #[arg(help_heading = HEADING)]
+    #[arg(help_heading = HEADING, hide_env_values = true)]
     secret_file: Option<PathBuf>,
     /// The most events of one request; more than 1 sends arrays. 1 unless told otherwise.
     #[arg(long = "events-batch", value_name = "N", env = "COMMERCE_EVENTS_BATCH")]
@@ -78,6 +79,7 @@ impl EventArgs {
             batch: self.batch,
             allow_private: self.allow_private,
             source: self.source,
+            allowing: "--events-allow-private",
         })
     }
 
@@ -176,5 +178,22 @@ fn inside<N: PartialOrd + Display>(
 
 fn read(path: &Path) -> Result<InFile, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    toml::from_str(&text).map_err(|error| error.to_string().trim().replace('\n', " "))
+    toml::from_str(&text).map_err(|error| told(&error, &text))
+}
+
+/// Where it is and what is wrong, in one line. What the line says is left out: it may be a secret.
+fn told(error: &toml::de::Error, text: &str) -> String {
+    let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let message =
+        if secret::looks_like_one(&message) { "that makes no sense there" } else { &message };
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return message.to_owned();
+    };
+    let line = before.matches('\n').count();
+    let name = text.lines().nth(line).and_then(|line| Some(line.split_once('=')?.0.trim()));
+    let is_name = |name: &&str| {
+        name.len() < 30 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    let name = name.filter(is_name).map(|name| format!(", {name}")).unwrap_or_default();
+    format!("line {}{name}: {message}", line.saturating_add(1))
 }

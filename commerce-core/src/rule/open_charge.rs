@@ -52,7 +52,7 @@ impl Rule for OpenCharge {
         let balance = state.account(self.customer_id)?.balance;
         let pending: Vec<Money> = self.pending(state).collect();
         if pending.len() >= MAX_PENDING_CHARGES {
-            return Err(Refusal::TooManyRequests { retry_after: SETTLE_AFTER_SECONDS });
+            return Err(Refusal::TooManyPendingCharges { retry_after: SETTLE_AFTER_SECONDS });
         }
         // There is room for this one even when all that are pending succeed.
         pending.into_iter().chain([self.amount]).try_fold(balance, grown)?;

@@ -372,5 +372,5 @@ fn a_url_without_its_scheme_is_told_as_that(#[case] url: &str) {
     let options =
         StripeOptions { url: Some(url.to_owned()), key: KEY.to_owned(), webhook_secret: None };
     let told = Stripe::new(options).unwrap_err().to_string();
-    assert_eq!(told, "the URL cannot be used: it begins with https:// or http://");
+    assert_eq!(told, "the URL cannot be used: it must begin with https:// or http://");
 }
