@@ -167,16 +167,16 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
     let admin = place.admin_token();
     let receiver = Receiver::start();
     let flags = ["--events-to", &receiver.url, "--events-allow-private"];
-    let relay = || -> Child {
+    let relay = || {
         let mut relay =
             place.command(&["events", "relay", "--allow-private", "--to", &receiver.url]);
-        relay.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        Beside(relay.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     };
     let mut server = Server::with(&place, &flags);
     let mut beside = relay();
     let address = RwLock::new(server.address.clone());
     let left = AtomicUsize::new(ORDERS);
-    let (server, mut beside) = thread::scope(|scope| {
+    let (server, beside) = thread::scope(|scope| {
         let (address, token, left) = (&address, &admin, &left);
         let _enough = Enough(left);
         let clients: Vec<_> = (1..=CLIENTS)
@@ -186,8 +186,7 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
             let due = ORDERS - ORDERS / (KILLS + 2) * kill;
             wait_until("so far", || left.load(Ordering::Relaxed) <= due);
             if kill % 2 == 0 {
-                beside.kill().unwrap();
-                beside.wait().unwrap();
+                drop(beside);
                 beside = relay();
             } else {
                 server.kill();
@@ -209,8 +208,7 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
         thread::sleep(Duration::from_millis(100));
     }
     server.stop();
-    beside.kill().unwrap();
-    beside.wait().unwrap();
+    drop(beside);
     place.audit();
 
     let heard = std::mem::take(&mut *receiver.heard.lock().unwrap());
@@ -237,6 +235,16 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
         assert_eq!((&told["type"], &told["data"]), (&event["type"], &order));
     }
     println!("{} events, {} requests", taken.len(), heard.requests);
+}
+
+/// A relay beside the server, killed when it is dropped: it does not outlive the test.
+struct Beside(Child);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// However the test ends, the clients end.
