@@ -36,5 +36,5 @@ ALTER TABLE charges
 UPDATE charges SET balance_after = ledger.balance_after FROM ledger
 WHERE ledger.charge_id = charges.id AND ledger.customer_id = charges.customer_id;
 
-CREATE INDEX charges_by_reference ON charges (reference) WHERE reference IS NOT NULL;
+CREATE UNIQUE INDEX charges_by_reference ON charges (reference) WHERE reference IS NOT NULL;
 CREATE INDEX charges_pending ON charges (customer_id, id) WHERE status = 'pending';

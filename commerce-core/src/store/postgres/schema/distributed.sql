@@ -18,12 +18,16 @@ DO $$ DECLARE one RECORD; BEGIN
 END $$
 
 -- Unique within a machine is all that a machine can see to. That logins and ranks are unique is seen to by
--- the lane, where one decides at a time, and found out by the audit.
+-- the lane, where one decides at a time, and found out by the audit; references of charges are random.
 ALTER TABLE owned_coupons DROP CONSTRAINT owned_coupons_coupon_id_rank_key
 
 DROP INDEX customers_by_login
 
 CREATE INDEX customers_by_login ON customers (login) WHERE login IS NOT NULL
+
+DROP INDEX charges_by_reference
+
+CREATE INDEX charges_by_reference ON charges (reference) WHERE reference IS NOT NULL
 
 SELECT create_distributed_table('customers', 'id', colocate_with => 'none')
 
