@@ -1,0 +1,101 @@
+//! A call on its way: prepared, handed in, waited for, and how it ended.
+
+use super::Shop;
+use crate::command::{Command, Decision, Reply, Request};
+use crate::engine::Pending;
+use crate::{Error, Key, StoreError};
+use std::marker::PhantomData;
+
+/// How a call ended, for callers that need to know whether it is an answer given before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome<T> {
+    /// The answer.
+    pub result: Result<T, Error>,
+    /// Whether the key was used before and this is the answer it was given then.
+    pub replayed: bool,
+}
+
+/// A call being prepared: give it a key, then [`run`](Call::run) or [`submit`](Call::submit) it.
+#[must_use = "a call does nothing until it is run or submitted"]
+pub struct Call<'a, R> {
+    shop: &'a Shop,
+    command: Command,
+    answer: PhantomData<fn() -> R>,
+}
+
+/// A call that was submitted. Dropped without waiting, it is carried out all the same.
+#[must_use = "whether the call succeeded is known only after waiting for it"]
+pub struct Ticket<A> {
+    pending: Result<Pending, StoreError>,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<'a, R> Call<'a, R> {
+    pub(super) fn new(shop: &'a Shop, command: Command) -> Self {
+        Self { shop, command, answer: PhantomData }
+    }
+}
+
+impl<R: Request> Call<'_, R> {
+    /// Makes the call safe to repeat: with the same key it is answered as the first time. The key belongs
+    /// to the customer whose money, coupons, cart or order it is about, and to the shop itself when it is
+    /// about products, campaigns and new customers. [`ExpireOrders`] and calls about logins take no notice
+    /// of keys: repeated, they do no harm.
+    pub fn key(self, key: &Key) -> Self {
+        Self { command: self.command.with_key(key.clone()), ..self }
+    }
+
+    /// Has events carry the trace of the request on (W3C `traceparent`).
+    pub fn trace(self, trace: Option<String>) -> Self {
+        Self { command: self.command.with_trace(trace), ..self }
+    }
+
+    /// Hands the call in and goes on; the answer is waited for later. When very many calls wait
+    /// already, this waits for room first.
+    pub fn submit(self) -> Ticket<R::Answer> {
+        let pending = self.shop.engine.submit(self.command, self.shop.patience);
+        Ticket { pending, answer: PhantomData }
+    }
+
+    /// Carries the call out.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the rule that said no; [`Error::Store`] when the service failed.
+    pub fn run(self) -> Result<R::Answer, Error> {
+        self.outcome().result
+    }
+
+    /// As [`Call::run`], and tells whether the answer was given before.
+    #[must_use]
+    pub fn outcome(self) -> Outcome<R::Answer> {
+        Outcome::of(self.shop.engine.run(self.command, self.shop.patience))
+    }
+}
+
+impl<A: TryFrom<Reply, Error = StoreError>> Outcome<A> {
+    pub(super) fn of(decision: Decision) -> Self {
+        let answer = |answer| A::try_from(Reply(answer)).map_err(Error::from);
+        Self { result: decision.result.and_then(answer), replayed: decision.replayed }
+    }
+}
+
+impl<A: TryFrom<Reply, Error = StoreError>> Ticket<A> {
+    /// Waits until the call is on disk, or refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the rule that said no; [`Error::Store`] when the service failed.
+    pub fn wait(self) -> Result<A, Error> {
+        self.outcome().result
+    }
+
+    /// As [`Ticket::wait`], and tells whether the answer was given before.
+    #[must_use]
+    pub fn outcome(self) -> Outcome<A> {
+        match self.pending {
+            Ok(pending) => Outcome::of(pending.wait()),
+            Err(error) => Outcome { result: Err(error.into()), replayed: false },
+        }
+    }
+}

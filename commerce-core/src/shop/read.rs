@@ -1,0 +1,264 @@
+//! What can be read of a shop, each from a snapshot of its own.
+
+use super::{SWEEP_PATIENCE, Shop};
+use crate::audit::{AuditReport, audit};
+use crate::engine::Stats;
+use crate::query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
+use crate::store::{DeliveryFilter, LedgerFilter, Snapshot};
+use crate::{
+    Account, Balance, Cart, Coupon, CouponId, Currency, Customer, CustomerId, DeliveryRow, Error,
+    Event, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon,
+    Payment, Product, ProductId, Progress, Refusal, Timestamp, TrackedEvent,
+};
+use std::collections::BTreeMap;
+
+/// Reads.
+///
+/// # Errors
+///
+/// Each fails with [`Error::Store`] when the service fails, with the `_not_found` of what was asked
+/// for, and lists with `invalid_request` when limit or cursor make no sense.
+#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+impl Shop {
+    /// A snapshot in which no overdue order holds stock or coupons any more. When they cannot be released
+    /// now (others write, the disk is full), what can be read is still read.
+    fn fresh(&self) -> Result<Box<dyn Snapshot + '_>, Error> {
+        let snapshot = self.store.snapshot()?;
+        if !snapshot.has_due_orders(self.now())? {
+            return Ok(snapshot);
+        }
+        drop(snapshot);
+        let _ = self.sweep(SWEEP_PATIENCE);
+        Ok(self.store.snapshot()?)
+    }
+
+    /// The store's currency.
+    #[must_use]
+    pub fn currency(&self) -> Currency {
+        self.store.currency()
+    }
+
+    /// The instant it is now, by the shop's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What the engine has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+
+    /// Finds out whether the store can be read.
+    pub fn ready(&self) -> Result<(), Error> {
+        self.store.snapshot()?.product(ProductId::new(0))?;
+        Ok(())
+    }
+
+    /// Whether there is an event that may be sent now.
+    pub fn has_due_events(&self) -> Result<bool, Error> {
+        Ok(self.store.snapshot()?.has_due_events(self.now())?)
+    }
+
+    /// How many events wait to be delivered, and since when.
+    pub fn outbox(&self) -> Result<Outbox, Error> {
+        Ok(self.store.snapshot()?.outbox()?)
+    }
+
+    /// One customer.
+    pub fn customer(&self, id: CustomerId) -> Result<Customer, Error> {
+        Ok(account(&*self.store.snapshot()?, id)?.customer)
+    }
+
+    /// Customers by id.
+    pub fn customers(&self, page: &PageRequest) -> Result<Page<Customer>, Error> {
+        let start = CustomerId::new(page.start(1)?);
+        let rows = self.store.snapshot()?.customers(start, page.rows())?;
+        Ok(Page::of(rows, page, |customer| customer.id.get()))
+    }
+
+    /// A customer's balance.
+    pub fn balance(&self, id: CustomerId) -> Result<Balance, Error> {
+        let balance = account(&*self.store.snapshot()?, id)?.balance;
+        Ok(Balance { customer_id: id, balance, currency: self.currency() })
+    }
+
+    /// A customer's ledger, newest first.
+    pub fn ledger(&self, id: CustomerId, page: &PageRequest) -> Result<Page<LedgerEntry>, Error> {
+        self.ledger_page(id, page, LedgerFilter::All)
+    }
+
+    /// A customer's payments and refunds, newest first.
+    pub fn payments(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Payment>, Error> {
+        let entries = self.ledger_page(id, page, LedgerFilter::Payments)?;
+        let next_cursor = entries.next_cursor;
+        let items = entries.items.iter().filter_map(LedgerEntry::as_payment).collect();
+        Ok(Page { items, next_cursor })
+    }
+
+    fn ledger_page(
+        &self,
+        id: CustomerId,
+        page: &PageRequest,
+        filter: LedgerFilter,
+    ) -> Result<Page<LedgerEntry>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let newest = account(&*snapshot, id)?.last_entry.map_or(0, LedgerEntryId::get);
+        let start = LedgerEntryId::new(page.start(newest)?);
+        let rows = snapshot.ledger(id, start, page.rows(), filter)?;
+        Ok(Page::of(rows, page, |entry| entry.id.get()))
+    }
+
+    /// One product.
+    pub fn product(&self, id: ProductId) -> Result<Product, Error> {
+        let product = self.fresh()?.product(id)?;
+        product.ok_or_else(|| Refusal::ProductNotFound { product_ids: vec![id] }.into())
+    }
+
+    /// Products that are sold, by id.
+    pub fn products(&self, page: &PageRequest) -> Result<Page<Product>, Error> {
+        let start = ProductId::new(page.start(1)?);
+        let rows = self.fresh()?.products(start, page.rows())?;
+        Ok(Page::of(rows, page, |product| product.id.get()))
+    }
+
+    /// A customer's cart at today's prices.
+    pub fn cart(&self, id: CustomerId) -> Result<Cart, Error> {
+        let snapshot = self.fresh()?;
+        account(&*snapshot, id)?;
+        let mut items = Vec::new();
+        for (product, quantity) in snapshot.cart(id)? {
+            items.extend(snapshot.product(product)?.map(|product| (product, quantity)));
+        }
+        Ok(Cart::priced(id, items))
+    }
+
+    /// One coupon campaign.
+    pub fn coupon(&self, id: CouponId) -> Result<Coupon, Error> {
+        let unknown = Refusal::CouponNotFound { coupon_id: Some(id), owned_coupon_id: None };
+        self.store.snapshot()?.coupon(id)?.ok_or_else(|| unknown.into())
+    }
+
+    /// Coupon campaigns by id.
+    pub fn coupons(&self, page: &PageRequest) -> Result<Page<Coupon>, Error> {
+        let start = CouponId::new(page.start(1)?);
+        let rows = self.store.snapshot()?.coupons(start, page.rows())?;
+        Ok(Page::of(rows, page, |coupon| coupon.id.get()))
+    }
+
+    /// A customer's coupons by campaign, with the status they have now.
+    pub fn owned_coupons(
+        &self,
+        id: CustomerId,
+        page: &PageRequest,
+    ) -> Result<Page<OwnedCoupon>, Error> {
+        let snapshot = self.fresh()?;
+        account(&*snapshot, id)?;
+        let start = CouponId::new(page.start(1)?);
+        let mut rows = Vec::new();
+        for owned in snapshot.owned_coupons(id, start, page.rows())? {
+            rows.extend(
+                snapshot.coupon(owned.coupon_id)?.map(|coupon| owned.at(self.now(), &coupon)),
+            );
+        }
+        Ok(Page::of(rows, page, |owned| owned.coupon_id.get()))
+    }
+
+    /// One order.
+    pub fn order(&self, id: OrderId) -> Result<Order, Error> {
+        let order = self.fresh()?.order(id)?.map(|order| order.at(self.now()));
+        order.ok_or_else(|| Refusal::OrderNotFound { order_id: id }.into())
+    }
+
+    /// A customer's orders, newest first.
+    pub fn orders(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Order>, Error> {
+        let snapshot = self.fresh()?;
+        let newest = account(&*snapshot, id)?.last_order.map_or(0, OrderId::get);
+        let start = OrderId::new(page.start(newest)?);
+        let mut rows = snapshot.orders(id, start, page.rows())?;
+        rows = rows.into_iter().map(|order| order.at(self.now())).collect();
+        Ok(Page::of(rows, page, |order| order.id.get()))
+    }
+
+    /// The outbox, oldest event first.
+    pub fn events(&self, page: &PageRequest) -> Result<Page<Event>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let mut rows = Vec::new();
+        for event in snapshot.events(start, page.rows())? {
+            rows.extend(snapshot.order(event.order_id)?.map(|order| event.with(&order)));
+        }
+        Ok(Page::of(rows, page, |event| event.id.get()))
+    }
+
+    /// The outbox, oldest event first, with how far the delivery of each has come.
+    pub fn tracked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let events = snapshot.events(start, page.rows())?;
+        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::All)?;
+        tracked(&*snapshot, page, events, deliveries)
+    }
+
+    /// Events that were given up, oldest first.
+    pub fn parked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
+        let snapshot = self.store.snapshot()?;
+        let start = EventId::new(page.start(1)?);
+        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::Parked)?;
+        let mut events = Vec::new();
+        for delivery in &deliveries {
+            events.extend(snapshot.events(delivery.event_id, 1)?);
+        }
+        tracked(&*snapshot, page, events, deliveries)
+    }
+
+    /// The products that sold most in the days before an instant, that instant included.
+    pub fn best_sellers(&self, request: &BestSellersRequest) -> Result<BestSellers, Error> {
+        let to = request.at.unwrap_or_else(|| self.now());
+        let from = request.after(to)?;
+        let snapshot = self.fresh()?;
+        let mut items = Vec::new();
+        for (product_id, units_sold) in snapshot.best_sellers(from, to, request.limit)? {
+            let Some(product) = snapshot.product(product_id)? else { continue };
+            items.push(BestSeller {
+                rank: items.len().saturating_add(1),
+                product_id,
+                name: product.name,
+                price: product.price,
+                stock: product.stock,
+                status: product.status,
+                units_sold,
+            });
+        }
+        Ok(BestSellers { from, to, items })
+    }
+
+    /// Proves the store consistent on one snapshot, or says row by row what is not.
+    pub fn audit(&self) -> Result<AuditReport, Error> {
+        Ok(audit(&*self.store.snapshot()?)?)
+    }
+}
+
+/// Events with their orders and with what is known of their deliveries.
+fn tracked(
+    snapshot: &dyn Snapshot,
+    page: &PageRequest,
+    events: Vec<EventRow>,
+    deliveries: Vec<DeliveryRow>,
+) -> Result<Page<TrackedEvent>, Error> {
+    let next = snapshot.next_event()?;
+    let mut deliveries: BTreeMap<_, _> =
+        deliveries.into_iter().map(|row| (row.event_id, row)).collect();
+    let mut rows = Vec::new();
+    for event in events {
+        let delivery = Progress::of(event.id, deliveries.remove(&event.id), next);
+        let order = snapshot.order(event.order_id)?;
+        rows.extend(order.map(|order| TrackedEvent { event: event.with(&order), delivery }));
+    }
+    Ok(Page::of(rows, page, |row| row.event.id.get()))
+}
+
+pub(crate) fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {
+    snapshot.account(id)?.ok_or_else(|| Refusal::CustomerNotFound { customer_id: id }.into())
+}
