@@ -264,6 +264,7 @@ impl Writer {
             if matches!(transaction, Err(StoreError::Busy)) {
                 // Who still waits, waits on; who will not has left the queue.
                 self.give_up_lead();
+                // Nobody tells when another process is done.
                 std::thread::sleep(BUSY_PAUSE);
                 continue;
             }

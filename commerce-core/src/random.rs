@@ -1,11 +1,27 @@
 //! The one place of the library that draws randomness: rules are handed what was drawn.
 
 use crate::StoreError;
+use std::fmt::Write;
 
-/// So many random bytes of the system, as hexadecimal digits.
-pub(crate) fn hex<const BYTES: usize>() -> Result<String, StoreError> {
+/// So many random bytes of the system.
+pub(crate) fn bytes<const BYTES: usize>() -> Result<[u8; BYTES], StoreError> {
     let mut bytes = [0; BYTES];
     let drawn = getrandom::fill(&mut bytes);
     drawn.map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
-    Ok(bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")))
+    Ok(bytes)
+}
+
+/// So many random bytes of the system, as hexadecimal digits.
+pub(crate) fn hex<const BYTES: usize>() -> Result<String, StoreError> {
+    let mut text = String::new();
+    for byte in bytes::<BYTES>()? {
+        // Writing to memory does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}
+
+/// A number that spreads things out in time or place; without random numbers nothing is spread.
+pub(crate) fn spread() -> u8 {
+    bytes().map_or(0, |[byte]| byte)
 }

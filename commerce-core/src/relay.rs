@@ -5,8 +5,9 @@
 //! writing down leaves it to the next, who sends it again with the same id. Orders wait for none of it.
 
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
+use crate::random::{self, spread};
 use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
-use crate::{Delivery, Destination, Error, Event, Shop, StoreError};
+use crate::{Delivery, Destination, Error, Event, Shop};
 use gate::{Gate, Pass};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -120,7 +121,8 @@ impl<'a> Relay<'a> {
 
     fn work(&self, stop: &RelayStop, once: bool) -> Result<Relayed, RelayError> {
         let at_once = self.destination.at_once().max(1);
-        let tokens: Result<Vec<i64>, _> = (0..at_once).map(|_| token()).collect();
+        let token = |_| random::bytes().map(i64::from_le_bytes);
+        let tokens: Result<Vec<i64>, _> = (0..at_once).map(token).collect();
         let tokens = tokens.map_err(Error::from)?;
         let run = &Run {
             relay: self,
@@ -396,18 +398,4 @@ fn add(count: &AtomicU64, more: u64) {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A number at random, which tells a worker from all others.
-fn token() -> Result<i64, StoreError> {
-    let mut bytes = [0; 8];
-    let drawn = getrandom::fill(&mut bytes);
-    drawn.map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
-    Ok(i64::from_le_bytes(bytes))
-}
-
-/// A number at random that spreads things out; without random numbers nothing is.
-fn spread() -> u8 {
-    let mut byte = [0; 1];
-    getrandom::fill(&mut byte).map_or(0, |()| byte[0])
 }

@@ -4,6 +4,7 @@
 //! a batch would cost ten round trips instead of three. Nothing of it is seen from outside, and nothing here
 //! may be called from inside a runtime of tokio.
 
+use crate::random::spread;
 use crate::store::pool::pool;
 use crate::store::postgres::connection::{Connection, Role};
 use crate::store::postgres::distribute::Layout;
@@ -229,9 +230,7 @@ fn patiently<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Result<T, Store
 /// Waits for a moment, which is another one at every instance.
 fn pause() {
     let (shortest, longest) = PAUSE;
-    let mut random = [0; 1];
-    // Without random numbers everybody waits the longest.
-    let part = getrandom::fill(&mut random).map_or(255, |()| u64::from(random[0]));
-    let more = longest.saturating_sub(shortest).saturating_mul(part).wrapping_shr(8);
+    let more = longest.saturating_sub(shortest).saturating_mul(u64::from(spread())).wrapping_shr(8);
+    // Nobody tells when a server is back: it has to be asked.
     std::thread::sleep(Duration::from_millis(shortest.saturating_add(more)));
 }

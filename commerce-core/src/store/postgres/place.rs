@@ -3,6 +3,7 @@
 
 use super::tls::{self, Trust};
 use crate::StoreError;
+use crate::random::spread;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,11 +56,8 @@ impl Place {
     pub(super) fn servers(&self) -> Vec<Config> {
         let count = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
         let mut servers: Vec<_> = (0..count).map(|place| self.server(place)).collect();
-        let mut random = [0; 1];
-        if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random
-            && getrandom::fill(&mut random).is_ok()
-        {
-            servers.rotate_left(usize::from(random[0]).checked_rem(count).unwrap_or(0));
+        if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random {
+            servers.rotate_left(usize::from(spread()).checked_rem(count).unwrap_or(0));
         }
         servers
     }
