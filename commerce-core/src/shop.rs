@@ -72,7 +72,7 @@ impl ShopBuilder {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// How long a call waits for its turn before it is answered [`StoreError::Busy`]; 30 seconds
+    /// How long a call waits for its turn before it is answered [`StoreError::Busy`](crate::StoreError::Busy); 30 seconds
     /// unless told otherwise, a year at most.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {

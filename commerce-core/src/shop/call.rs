@@ -39,7 +39,7 @@ impl<'a, R> Call<'a, R> {
 impl<R: Request> Call<'_, R> {
     /// Makes the call safe to repeat: with the same key it is answered as the first time. The key belongs
     /// to the customer whose money, coupons, cart or order it is about, and to the shop itself when it is
-    /// about products, campaigns and new customers. [`ExpireOrders`] and calls about logins take no notice
+    /// about products, campaigns and new customers. [`ExpireOrders`](crate::ExpireOrders) and calls about logins take no notice
     /// of keys: repeated, they do no harm.
     pub fn key(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()), ..self }
