@@ -72,8 +72,8 @@ impl ShopBuilder {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// How long a call waits for its turn before it is answered [`StoreError::Busy`](crate::StoreError::Busy); 30 seconds
-    /// unless told otherwise, a year at most.
+    /// How long a call waits for its turn before it is answered
+    /// [`StoreError::Busy`](crate::StoreError::Busy); 30 seconds unless told otherwise, a year at most.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience: patience.min(MAX_PATIENCE), ..self }
