@@ -97,14 +97,16 @@ fn waiting_callers(
 ) -> (f64, f64) {
     let done = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    let keys = AtomicU64::new(shop.stats().commands << 20);
+    // Neither keys nor orders of an earlier turn on the same store come again.
+    let seed = (shop.stats().commands + 1) << 20;
+    let keys = AtomicU64::new(seed);
     let before = shop.stats();
     let start = Instant::now();
     std::thread::scope(|scope| {
         for caller in 0..callers {
             let (done, stop, keys) = (&done, &stop, &keys);
             scope.spawn(move || {
-                let mut random = Random(caller as u64 + 1);
+                let mut random = Random(seed + caller as u64 + 1);
                 while !stop.load(Ordering::Relaxed) {
                     let key = match random_keys {
                         true => random_key(&mut random),
