@@ -219,6 +219,7 @@ fn a_cart_a_coupon_and_an_order_paid_later() {
 #[case::other_currency("init --currency KRW", 2)]
 #[case::no_currency("init --currency ABC", 2)]
 #[case::no_store("--database elsewhere.db balance 1", 1)]
+#[case::nothing_to_copy("copy --from elsewhere.db --to copy.db", 1)]
 fn wrong_input_gets_a_sentence(#[case] line: &str, #[case] status: i32) {
     let place = Place::stocked();
     let said = place.run(line);
@@ -372,6 +373,20 @@ fn a_reader_that_goes_away_is_no_error() {
         let said = said(&child.wait_with_output().unwrap());
         assert_eq!((said.status, said.err.as_str()), (0, ""));
     }
+}
+
+/// Nobody can be given a currency by another one's look at a file that is about to become a store.
+#[test]
+fn an_empty_file_is_no_store_until_one_is_made_of_it() {
+    let place = Place::empty();
+    let file = place.0.path().join("commerce.db");
+    fs::write(&file, "").unwrap();
+    for line in ["balance 1", "audit", "backup copy.db", "copy --from commerce.db --to copy.db"] {
+        let said = place.run(line);
+        assert_eq!((said.status, said.err.contains("there is no store")), (1, true), "{line}");
+        assert_eq!(fs::metadata(&file).unwrap().len(), 0, "{line}");
+    }
+    assert_eq!(place.json("init --currency USD")["currency"], "USD");
 }
 
 #[test]

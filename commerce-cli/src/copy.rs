@@ -41,7 +41,7 @@ impl Copy {
         let source = from.open(Access::Existing)?;
         let target = match to.find()? {
             Some(store) => store,
-            None => to.create(source.currency())?,
+            None => to.create(Some(source.currency()))?,
         };
         let bar = progress::counted("rows", 0);
         let rows =
