@@ -389,6 +389,20 @@ fn an_empty_file_is_no_store_until_one_is_made_of_it() {
     assert_eq!(place.json("init --currency USD")["currency"], "USD");
 }
 
+/// No file may grow: neither the log of the store nor its index, which every reader wants.
+#[test]
+fn a_full_disk_is_told_as_one_when_the_store_is_opened() {
+    let place = Place::stocked();
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    for arguments in [["balance", "1"].as_slice(), &["charge", "1", "5"]] {
+        let mut shell = Command::new("sh");
+        shell.current_dir(place.0.path()).args(["-c", script, env!("CARGO_BIN_EXE_commerce")]);
+        let said = said(&shell.args(arguments).output().unwrap());
+        assert_eq!((said.status, said.err.contains("free some space")), (1, true), "{}", said.err);
+    }
+    assert_eq!(place.json("balance 1")["balance"], 10_000);
+}
+
 #[test]
 fn a_reader_of_events_that_goes_away_is_no_error_and_has_them_kept() {
     let place = Place::stocked();
