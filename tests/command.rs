@@ -375,6 +375,20 @@ fn a_reader_that_goes_away_is_no_error() {
     }
 }
 
+/// The money has moved, and only the key shows what came of it.
+#[test]
+fn an_answer_that_cannot_be_written_tells_the_key_that_was_made_up() {
+    let place = Place::stocked();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = place.command(&["--json", "charge", "1", "500"]);
+    let lost = said(&command.stdout(full).stderr(Stdio::piped()).output().unwrap());
+    assert_eq!(lost.status, 1, "{}", lost.err);
+    let problem: Value = serde_json::from_str(&lost.err).unwrap();
+    let key = problem["key"].as_str().unwrap();
+    assert_eq!(place.json(&format!("charge 1 500 --key {key}"))["balance"], 10_500);
+    assert_eq!(place.json("balance 1")["balance"], 10_500);
+}
+
 /// Nobody can be given a currency by another one's look at a file that is about to become a store.
 #[test]
 fn an_empty_file_is_no_store_until_one_is_made_of_it() {
