@@ -549,6 +549,18 @@ fn a_backup_is_a_store_and_never_overwrites() {
     assert_eq!(place.run("backup copy.db").status, 2);
 }
 
+/// SQLite would take it for its own, and remove it.
+#[rstest]
+#[case("commerce.db-journal")]
+#[case("commerce.db-wal")]
+#[case("./commerce.db-lock")]
+fn a_backup_is_not_named_as_a_part_of_the_store(#[case] name: &str) {
+    let place = Place::stocked();
+    let said = place.run(&format!("backup {name}"));
+    assert_eq!((said.status, said.err.contains("part of the store")), (2, true), "{}", said.err);
+    assert_eq!(place.json("audit")["ok"], true);
+}
+
 #[test]
 fn completions_and_the_manual_are_printed() {
     let place = Place::empty();
