@@ -554,10 +554,14 @@ fn a_backup_is_a_store_and_never_overwrites() {
 #[case("commerce.db-journal")]
 #[case("commerce.db-wal")]
 #[case("./commerce.db-lock")]
-fn a_backup_is_not_named_as_a_part_of_the_store(#[case] name: &str) {
+fn no_copy_is_named_as_a_part_of_the_store(#[case] name: &str) {
     let place = Place::stocked();
-    let said = place.run(&format!("backup {name}"));
-    assert_eq!((said.status, said.err.contains("part of the store")), (2, true), "{}", said.err);
+    for (line, told) in
+        [("backup", "part of the store"), ("copy --from commerce.db --to", "itself")]
+    {
+        let said = place.run(&format!("{line} {name}"));
+        assert_eq!((said.status, said.err.contains(told)), (2, true), "{}", said.err);
+    }
     assert_eq!(place.json("audit")["ok"], true);
 }
 

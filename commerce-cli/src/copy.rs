@@ -35,7 +35,8 @@ struct Copied {
 impl Copy {
     pub(crate) fn run(&self, output: Output) -> Result<Ending, Failure> {
         let (from, to) = (Database::at(&self.from)?, Database::at(&self.to)?);
-        if from == to {
+        let is_part = matches!(&to, Database::File(path) if from.holds(path));
+        if from == to || is_part {
             return Err(Failure::usage("a store cannot be copied to itself: name another --to"));
         }
         let source = from.open(Access::Existing)?;
