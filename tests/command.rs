@@ -219,6 +219,7 @@ fn a_cart_a_coupon_and_an_order_paid_later() {
 #[case::other_currency("init --currency KRW", 2)]
 #[case::no_currency("init --currency ABC", 2)]
 #[case::no_store("--database elsewhere.db balance 1", 1)]
+#[case::nothing_to_copy("copy --from elsewhere.db --to copy.db", 1)]
 fn wrong_input_gets_a_sentence(#[case] line: &str, #[case] status: i32) {
     let place = Place::stocked();
     let said = place.run(line);
@@ -374,6 +375,48 @@ fn a_reader_that_goes_away_is_no_error() {
     }
 }
 
+/// The money has moved, and only the key shows what came of it.
+#[test]
+fn an_answer_that_cannot_be_written_tells_the_key_that_was_made_up() {
+    let place = Place::stocked();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = place.command(&["--json", "charge", "1", "500"]);
+    let lost = said(&command.stdout(full).stderr(Stdio::piped()).output().unwrap());
+    assert_eq!(lost.status, 1, "{}", lost.err);
+    let problem: Value = serde_json::from_str(&lost.err).unwrap();
+    let key = problem["key"].as_str().unwrap();
+    assert_eq!(place.json(&format!("charge 1 500 --key {key}"))["balance"], 10_500);
+    assert_eq!(place.json("balance 1")["balance"], 10_500);
+}
+
+/// Nobody can be given a currency by another one's look at a file that is about to become a store.
+#[test]
+fn an_empty_file_is_no_store_until_one_is_made_of_it() {
+    let place = Place::empty();
+    let file = place.0.path().join("commerce.db");
+    fs::write(&file, "").unwrap();
+    for line in ["balance 1", "audit", "backup copy.db", "copy --from commerce.db --to copy.db"] {
+        let said = place.run(line);
+        assert_eq!((said.status, said.err.contains("there is no store")), (1, true), "{line}");
+        assert_eq!(fs::metadata(&file).unwrap().len(), 0, "{line}");
+    }
+    assert_eq!(place.json("init --currency USD")["currency"], "USD");
+}
+
+/// No file may grow: neither the log of the store nor its index, which every reader wants.
+#[test]
+fn a_full_disk_is_told_as_one_when_the_store_is_opened() {
+    let place = Place::stocked();
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    for arguments in [["balance", "1"].as_slice(), &["charge", "1", "5"]] {
+        let mut shell = Command::new("sh");
+        shell.current_dir(place.0.path()).args(["-c", script, env!("CARGO_BIN_EXE_commerce")]);
+        let said = said(&shell.args(arguments).output().unwrap());
+        assert_eq!((said.status, said.err.contains("free some space")), (1, true), "{}", said.err);
+    }
+    assert_eq!(place.json("balance 1")["balance"], 10_000);
+}
+
 #[test]
 fn a_reader_of_events_that_goes_away_is_no_error_and_has_them_kept() {
     let place = Place::stocked();
@@ -504,6 +547,22 @@ fn a_backup_is_a_store_and_never_overwrites() {
     place.json("backup copy.db");
     assert_eq!(place.json("--database copy.db balance 1")["balance"], 10_000);
     assert_eq!(place.run("backup copy.db").status, 2);
+}
+
+/// SQLite would take it for its own, and remove it.
+#[rstest]
+#[case("commerce.db-journal")]
+#[case("commerce.db-wal")]
+#[case("./commerce.db-lock")]
+fn no_copy_is_named_as_a_part_of_the_store(#[case] name: &str) {
+    let place = Place::stocked();
+    for (line, told) in
+        [("backup", "part of the store"), ("copy --from commerce.db --to", "itself")]
+    {
+        let said = place.run(&format!("{line} {name}"));
+        assert_eq!((said.status, said.err.contains(told)), (2, true), "{}", said.err);
+    }
+    assert_eq!(place.json("audit")["ok"], true);
 }
 
 #[test]

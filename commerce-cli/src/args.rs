@@ -120,7 +120,7 @@ impl Cli {
                 let gateway = command.gateway()?;
                 let desk = Desk::open(&database, command.access(), gateway, output)?;
                 let ending = command.run(&desk);
-                ending.map_err(|failure| failure.in_currency(desk.shop.currency()))
+                ending.map_err(|failure| desk.told(failure))
             }
         }
     }

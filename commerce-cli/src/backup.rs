@@ -36,6 +36,10 @@ impl Backup {
         };
         database.open(Access::Existing).map(drop)?;
         let store = SqliteStore::open(path)?;
+        if database.holds(&self.file) {
+            let told = format!("{file} is a part of the store itself: name another file");
+            return Err(Failure::usage(told));
+        }
         if self.file.symlink_metadata().is_ok() {
             return Err(Failure::usage(format!("{file} exists already: name a new file")));
         }

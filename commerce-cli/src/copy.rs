@@ -35,13 +35,14 @@ struct Copied {
 impl Copy {
     pub(crate) fn run(&self, output: Output) -> Result<Ending, Failure> {
         let (from, to) = (Database::at(&self.from)?, Database::at(&self.to)?);
-        if from == to {
+        let is_part = matches!(&to, Database::File(path) if from.holds(path));
+        if from == to || is_part {
             return Err(Failure::usage("a store cannot be copied to itself: name another --to"));
         }
         let source = from.open(Access::Existing)?;
         let target = match to.find()? {
             Some(store) => store,
-            None => to.create(source.currency())?,
+            None => to.create(Some(source.currency()))?,
         };
         let bar = progress::counted("rows", 0);
         let rows =

@@ -40,31 +40,37 @@ impl Database {
 
     /// Opens the store, and migrates it where it is of an older version.
     pub(crate) fn open(&self, access: Access) -> Result<Arc<dyn Store>, Failure> {
-        match (access, self.find()?) {
-            (_, Some(store)) => Ok(store),
-            (Access::Creating, None) => self.create(Currency::KRW),
-            (Access::Existing, None) => Err(Failure::storage(format!(
-                "there is no store at {self}: run `commerce init` first, or name another --database"
-            ))),
+        match access {
+            Access::Creating => self.create(None),
+            Access::Existing => self.find()?.ok_or_else(|| {
+                Failure::storage(format!(
+                    "there is no store at {self}: run `commerce init` first, or name another one"
+                ))
+            }),
         }
     }
 
     /// Opens the store where there is one.
     pub(crate) fn find(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
         match self {
-            Self::File(path) if path.exists() => Ok(Some(Arc::new(SqliteStore::open(path)?))),
-            Self::File(_) => Ok(None),
+            Self::File(path) => {
+                Ok(SqliteStore::find(path)?.map(|store| -> Arc<dyn Store> { Arc::new(store) }))
+            }
             Self::Server { url, .. } => {
                 Ok(PostgresStore::find(url)?.map(|store| -> Arc<dyn Store> { Arc::new(store) }))
             }
         }
     }
 
-    /// Opens the store, and makes it with that currency when there is none.
-    pub(crate) fn create(&self, currency: Currency) -> Result<Arc<dyn Store>, Failure> {
-        Ok(match self {
-            Self::File(path) => Arc::new(SqliteStore::create(path, currency)?),
-            Self::Server { url, .. } => Arc::new(PostgresStore::create(url, currency)?),
+    /// Opens the store, and makes it when there is none: with that currency, or with KRW when any will do.
+    pub(crate) fn create(&self, currency: Option<Currency>) -> Result<Arc<dyn Store>, Failure> {
+        Ok(match (self, currency) {
+            (Self::File(path), Some(currency)) => Arc::new(SqliteStore::create(path, currency)?),
+            (Self::File(path), None) => Arc::new(SqliteStore::open(path)?),
+            (Self::Server { url, .. }, Some(currency)) => {
+                Arc::new(PostgresStore::create(url, currency)?)
+            }
+            (Self::Server { url, .. }, None) => Arc::new(PostgresStore::open(url)?),
         })
     }
 

@@ -6,12 +6,14 @@ use crate::output::Output;
 use crate::values::{KeyArg, PageArgs};
 use commerce_core::{Error, Key, Money, Outcome, Page, PageRequest, PaymentGateway, Request, Shop};
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) struct Desk {
     pub(crate) database: Database,
     pub(crate) shop: Shop,
     pub(crate) output: Output,
+    /// The key that was made up for a call.
+    made_up: OnceLock<Key>,
 }
 
 impl Desk {
@@ -27,7 +29,7 @@ impl Desk {
             None => builder,
         };
         let shop = builder.open(database.open(access)?);
-        Ok(Self { database: database.clone(), shop, output })
+        Ok(Self { database: database.clone(), shop, output, made_up: OnceLock::new() })
     }
 
     /// Carries a call out with its key, and tells a person when it was answered before.
@@ -41,19 +43,27 @@ impl Desk {
         key: &KeyArg,
         ask: impl FnOnce(&Key) -> Outcome<T>,
     ) -> Result<T, Failure> {
-        let made = key.or_made_up()?;
-        let outcome = ask(&made);
+        let used = key.or_made_up()?;
+        if !key.is_given() {
+            self.made_up.get_or_init(|| used.clone());
+        }
+        let outcome = ask(&used);
         if outcome.replayed {
             self.output.note("(answered before with this key, nothing changed)");
         }
-        outcome.result.map_err(|error| {
-            let failure = Failure::from(error);
-            // Whoever is to repeat the call needs the key that was made up for it.
-            if key.is_given() || !failure.is_retryable() {
-                return failure;
+        Ok(outcome.result?)
+    }
+
+    /// A failure with what is known here: the currency, and the key that was made up, which whoever is to
+    /// repeat the call needs. So too when the call was carried out and its answer could not be written.
+    pub(crate) fn told(&self, failure: Failure) -> Failure {
+        let failure = failure.in_currency(self.shop.currency());
+        match self.made_up.get() {
+            Some(key) if failure.is_retryable() => {
+                failure.and(&format!("the key was {key}")).with("key", key.as_str())
             }
-            failure.and(&format!("the key was {made}")).with("key", made.as_str())
-        })
+            _ => failure,
+        }
     }
 
     /// Gives a page of a list, and tells a person how to see the next one.

@@ -35,7 +35,7 @@ impl Init {
             None if self.distribute => {
                 database.distribute(self.currency.unwrap_or(Currency::KRW))?
             }
-            None => database.create(self.currency.unwrap_or(Currency::KRW))?,
+            None => database.create(self.currency)?,
         };
         let currency = store.currency();
         if let Some(wanted) = self.currency.filter(|wanted| *wanted != currency) {

@@ -26,8 +26,8 @@
 //! # Ok::<(), commerce_core::Error>(())
 //! ```
 //!
-//! [`SqliteStore`] keeps everything in one file; [`MemoryStore`] keeps it until the process ends. A
-//! store of your own implements [`Store`].
+//! [`SqliteStore`] keeps everything in one file; [`MemoryStore`] keeps it until the process ends; with the
+//! feature `postgres`, `PostgresStore` keeps it on a server. A store of your own implements [`Store`].
 
 #![cfg_attr(
     test,

@@ -4,7 +4,7 @@ mod common;
 
 use commerce_core::{
     AddProduct, Code, Currency, ExpireOrders, Money, OrderStatus, PayWhen, PlaceOrder, Shop,
-    SqliteStore, StoreError,
+    SqliteStore, Store, StoreError,
 };
 use common::key;
 use std::fs::{self, File};
@@ -28,6 +28,25 @@ fn a_file_of_another_program_is_left_as_it_is() {
     assert!(matches!(refused, StoreError::Unsound(_)), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing is put beside it");
+}
+
+/// What holds nothing is found as nothing, and stays so: its currency is for whoever makes the store.
+#[test]
+fn a_store_is_found_where_there_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    assert!(SqliteStore::find(&file).unwrap().is_none());
+    File::create(&file).unwrap();
+    assert!(SqliteStore::find(&file).unwrap().is_none());
+    // As far as a process comes that is killed while it makes a store.
+    let killed = rusqlite::Connection::open(&file).unwrap();
+    killed.execute_batch("PRAGMA journal_mode = WAL").unwrap();
+    drop(killed);
+    assert!(SqliteStore::find(&file).unwrap().is_none());
+    let dollars = Currency::from_code("USD").unwrap();
+    drop(SqliteStore::create(&file, dollars).unwrap());
+    assert_eq!(SqliteStore::find(&file).unwrap().unwrap().currency(), dollars);
+    assert!(SqliteStore::find(folder.path()).is_err());
 }
 
 /// Two backups to one name: one is made, whole, and the other says why it was not.

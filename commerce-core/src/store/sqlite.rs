@@ -61,7 +61,7 @@ impl SqliteStore {
     /// [`StoreError::Unsound`] when the file is no store of this program, or of a newer version;
     /// [`StoreError::Unavailable`] when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_with(path, None)
+        Self::opened(path, Currency::KRW)
     }
 
     /// Opens the store in that file; creates it, with that currency, when there is none.
@@ -70,13 +70,41 @@ impl SqliteStore {
     ///
     /// As [`SqliteStore::open`], and [`StoreError::Unsound`] when the store has another currency.
     pub fn create(path: &Path, currency: Currency) -> Result<Self, StoreError> {
-        Self::open_with(path, Some(currency))
+        let store = Self::opened(path, currency)?;
+        if store.currency != currency {
+            let text = format!("its currency is {} and cannot be changed", store.currency);
+            return Err(StoreError::Unsound(text));
+        }
+        Ok(store)
     }
 
-    fn open_with(path: &Path, wanted: Option<Currency>) -> Result<Self, StoreError> {
-        let path = connection::prepare_file(path)?;
-        let opener = Opener::new(&path);
-        opener.recognise()?;
+    /// Opens the store in that file, and brings it up to date; `None` when there is no file, or nothing
+    /// in it yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`].
+    pub fn find(path: &Path) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let opener = Opener::new(&connection::existing_file(path)?);
+        if !in_time(|| opener.holds_store())? {
+            return Ok(None);
+        }
+        Self::opened_by(opener, Currency::KRW).map(Some)
+    }
+
+    /// Opens the store in that file, and makes it, with that currency, when there is none.
+    fn opened(path: &Path, currency: Currency) -> Result<Self, StoreError> {
+        let opener = Opener::new(&connection::prepare_file(path)?);
+        in_time(|| opener.holds_store())?;
+        Self::opened_by(opener, currency)
+    }
+
+    /// As [`SqliteStore::opened`], once the file is known to be ours.
+    fn opened_by(opener: Opener, currency: Currency) -> Result<Self, StoreError> {
+        let path = opener.path().to_owned();
         let tickets = TicketOffice::open(&path)?;
         let (writer, currency) = match opener.open(Role::Writer).and_then(schema::ready) {
             Ok(Some(ready)) => ready,
@@ -84,16 +112,12 @@ impl SqliteStore {
             // file to WAL is a write as well, and SQLite does not wait for its turn there.
             Ok(None) | Err(StoreError::Busy) => {
                 let _ticket = tickets.get_within(OPEN_PATIENCE)?;
-                let writer = open_in_time(&opener)?;
-                let currency = schema::migrate(&writer, wanted.unwrap_or(Currency::KRW))?;
+                let writer = in_time(|| opener.open(Role::Writer))?;
+                let currency = schema::migrate(&writer, currency)?;
                 (writer, currency)
             }
             Err(error) => return Err(error),
         };
-        if wanted.is_some_and(|wanted| wanted != currency) {
-            let text = format!("its currency is {currency} and cannot be changed");
-            return Err(StoreError::Unsound(text));
-        }
         let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
         Ok(Self { path, currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
     }
@@ -119,12 +143,12 @@ impl SqliteStore {
     }
 }
 
-/// Opens the connection that makes or migrates a store. Processes that only look at the file keep it from
-/// being turned to WAL for moments, and SQLite does not wait for them.
-fn open_in_time(opener: &Opener) -> Result<Connection, StoreError> {
+/// Tries again while a store is being made. Processes that only look at the file keep it from being turned
+/// to WAL for moments, and SQLite does not wait for them.
+fn in_time<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let begun = Instant::now();
     loop {
-        match opener.open(Role::Writer) {
+        match work() {
             Err(StoreError::Busy) if begun.elapsed() < OPEN_PATIENCE => {
                 std::thread::sleep(OPEN_PAUSE);
             }

@@ -55,6 +55,10 @@ impl Opener {
         Self { path: path.to_owned(), last_failure: LastFailure::default() }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn bare(&self) -> Result<Connection, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
@@ -62,13 +66,10 @@ impl Opener {
         Ok(connection)
     }
 
-    /// Looks whether the file is ours, before anything is done to it or beside it.
-    pub(super) fn recognise(&self) -> Result<(), StoreError> {
-        match schema::identify_now(&self.bare()?) {
-            // Another process is making it ours right now.
-            Ok(_) | Err(StoreError::Busy) => Ok(()),
-            Err(error) => Err(error),
-        }
+    /// Looks whether the file is ours, before anything is done to it or beside it, and whether there is a
+    /// store in it already. Busy while another process is making one.
+    pub(super) fn holds_store(&self) -> Result<bool, StoreError> {
+        Ok(schema::identify_now(&self.bare()?)? > 0)
     }
 
     pub(super) fn open(&self, role: Role) -> Result<Connection, StoreError> {
@@ -137,6 +138,12 @@ pub(super) fn prepare_file(path: &Path) -> Result<PathBuf, StoreError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(says(error)),
     }
+    existing_file(path)
+}
+
+/// The path of a file that is there, resolved.
+pub(super) fn existing_file(path: &Path) -> Result<PathBuf, StoreError> {
+    let says = |error| StoreError::Unavailable(format!("{}: {error}", path.display()));
     let path = fs::canonicalize(path).map_err(says)?;
     let metadata = fs::metadata(&path).map_err(says)?;
     if !metadata.is_file() {

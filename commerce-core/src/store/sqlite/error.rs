@@ -6,6 +6,11 @@ use rusqlite::ErrorCode;
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         let text = error.to_string();
+        // The index beside the log could not grow: SQLite has no other cause for it than want of space.
+        let extended = error.sqlite_error().map(|error| error.extended_code);
+        if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
+            return Self::Full(text);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full(text),
@@ -40,6 +45,7 @@ mod tests {
     #[case::busy(ffi::SQLITE_BUSY, "busy", "busy")]
     #[case::busy_snapshot(ffi::SQLITE_BUSY_SNAPSHOT, "busy", "busy")]
     #[case::full(ffi::SQLITE_FULL, "full", "unknown")]
+    #[case::no_room_for_the_index(ffi::SQLITE_IOERR_SHMSIZE, "full", "unknown")]
     #[case::write_error(ffi::SQLITE_IOERR_WRITE, "unavailable", "unknown")]
     #[case::sync_error(ffi::SQLITE_IOERR_FSYNC, "unavailable", "unknown")]
     #[case::guard(ffi::SQLITE_CONSTRAINT_CHECK, "guard", "guard")]

@@ -70,7 +70,10 @@ fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
 pub(super) fn identify_now(connection: &Connection) -> Result<i64, StoreError> {
     connection.execute_batch("BEGIN")?;
     let found = identify(connection);
-    connection.execute_batch("ROLLBACK")?;
+    // After some failures SQLite has ended the transaction by itself, and the failure is to be told.
+    if !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
     found
 }
 
