@@ -230,6 +230,10 @@ impl Worker<'_> {
             let Some(pass) = run.gate.enter(LOOK) else {
                 // Others keep the gate shut, for longer than a lease maybe: what has arrived is written down.
                 let _ = self.ask(0);
+                // The destination may have asked for minutes, for which nothing is due.
+                if run.once && !run.relay.shop.has_due_events().unwrap_or(true) {
+                    break;
+                }
                 continue;
             };
             let seen = wakeups.seen();

@@ -5,7 +5,7 @@
 
 mod common;
 
-use commerce_core::limits::{MAX_BALANCE, MAX_GATEWAY_CALLS};
+use commerce_core::limits::{MAX_BALANCE, MAX_GATEWAY_CALLS, SETTLE_AFTER_SECONDS};
 use commerce_core::{
     AddCustomer, BadNotice, Charge, ChargeStatus, Code, CollectRequest, Collected, Currency,
     CustomerId, Error, ManualClock, MemoryStore, Money, NewCharge, Notice, NoticeError, Noticed,
@@ -452,6 +452,23 @@ fn money_that_finds_no_room_waits_for_it() {
     assert_eq!(sweep(&shop), Settled { succeeded: 1, ..Settled::default() });
     assert_eq!(balance(&shop, kim), MAX_BALANCE.minor());
     assert_clean(&shop);
+}
+
+#[rstest]
+#[case::just_made_by_a_clock_that_is_ahead(5, 0)]
+#[case::of_a_clock_that_was_ahead(24 * 60 * 60, 1)]
+fn a_charge_of_the_future_is_asked_about_as_others_are(#[case] ahead: i64, #[case] paid: u64) {
+    let town = Town::new(On::Memory);
+    let shop = town.shop();
+    let kim = customer(&shop);
+    town.bank.will(&[Play::PayUnheard]);
+    town.clock.set(NOW.plus_seconds(ahead));
+    charge(&shop, kim, 500, "a").result.unwrap();
+    town.clock.set(NOW);
+    let settled = shop.settle_charges(SETTLE_AFTER_SECONDS, &|| true).unwrap();
+    assert_eq!(settled, Settled { succeeded: paid, ..Settled::default() });
+    assert_eq!(sweep(&shop).succeeded, 1 - paid);
+    town.assert_even(&shop);
 }
 
 #[test]

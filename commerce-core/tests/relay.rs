@@ -284,6 +284,22 @@ fn a_destination_that_is_down_costs_few_tries_and_all_arrives_once_it_is_back(
     world.assert_clean();
 }
 
+/// A pause that the destination asks for may be minutes long.
+#[test]
+fn who_sends_what_is_due_sits_out_no_pause_for_which_nothing_is() {
+    let world = world(On::Memory);
+    pay(&world.shop, 3, "order");
+    let retry_after = Some(Duration::from_secs(300));
+    let busy = Place {
+        batch: 10,
+        ..Place::new(move |_| Delivery::Failed { error: "429".to_owned(), retry_after })
+    };
+    let started = Instant::now();
+    let relayed = once(&world, &busy).unwrap();
+    assert_eq!(relayed, Relayed { delivered: 0, failed: 3, parked: 0 });
+    assert!(started.elapsed() < Duration::from_secs(200), "{:?}", started.elapsed());
+}
+
 /// It goes on by itself, with no need to be told.
 #[test]
 fn a_destination_that_comes_back_is_found() {

@@ -2,8 +2,8 @@
 //!
 //! The file may be rotated from outside at any time, by renaming or by truncating: before each write it
 //! is opened anew when the name leads elsewhere, and all writes append. Several relays may share it; each
-//! holds its advisory lock while it writes. A crash or a full disk may leave half a line of ours, whose
-//! event was not delivered then: it is cut off before the next line is written.
+//! holds its advisory lock while it writes, and so may who rotates it. A crash or a full disk may leave half
+//! a line of ours, whose event was not delivered then: it is cut off before the next line is written.
 
 use crate::MAX_EVENT_BYTES;
 use crate::cloud_event::Form;
@@ -26,6 +26,10 @@ const BEGINNING: &[u8] = br#"{"specversion":"1.0","id":""#;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(2);
 
+/// How often in a row the file may be moved away before it is our turn. Waiting for all of them stays below
+/// [`MAX_DELIVERY`](commerce_core::limits::MAX_DELIVERY).
+const TURNS: u32 = 2;
+
 /// A file that lines are appended to.
 pub(crate) struct FileDestination {
     form: Form,
@@ -43,11 +47,7 @@ impl FileDestination {
     /// Appends the lines and waits for the disk. After an error the file is opened anew.
     fn append(&self, lines: &[u8]) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = match open.take() {
-            Some(file) if leads_to(&self.path, &file)? => file,
-            _ => open_file(&self.path)?,
-        };
-        lock(&file, self.patience)?;
+        let mut file = turn(&self.path, open.take(), |file| lock(file, self.patience))?;
         mend(&mut file)?;
         file.write_all(lines)?;
         file.sync_data()?;
@@ -76,6 +76,26 @@ impl Destination for FileDestination {
             Err(error) => Delivery::Failed { error: sentence(&error), retry_after: None },
         }
     }
+}
+
+/// The file that the name leads to, once `wait` has waited for the turn to write to it. Meanwhile it may have
+/// been moved away: whoever rotates it with its lock held does so.
+fn turn(
+    path: &Path,
+    mut open: Option<File>,
+    wait: impl Fn(&File) -> io::Result<()>,
+) -> io::Result<File> {
+    for _ in 0..TURNS {
+        let file = match open.take() {
+            Some(file) if leads_to(path, &file)? => file,
+            _ => open_file(path)?,
+        };
+        wait(&file)?;
+        if leads_to(path, &file)? {
+            return Ok(file);
+        }
+    }
+    Err(io::Error::new(ErrorKind::ResourceBusy, "the file is moved again and again"))
 }
 
 /// Waits for the turn to write. The system's own wait has no end: whoever has the lock may be stopped.

@@ -150,7 +150,13 @@ impl Stripe {
             .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
             .header("stripe-version", VERSION)
             .body(body);
-        self.client.send(request.map_err(|error| error.to_string())?)
+        let mut answer = self.client.send(request.map_err(|error| error.to_string())?)?;
+        // What is told stands in logs and is shown to payers, and whoever answers may repeat what it was sent.
+        let body = String::from_utf8_lossy(&answer.body);
+        if body.contains(&self.key) {
+            answer.body = body.replace(&self.key, "...").into_bytes();
+        }
+        Ok(answer)
     }
 
     /// What an answer to [`Stripe::create`] means.
@@ -214,9 +220,14 @@ impl Stripe {
         }
         Collected::Unknown { why: "too many payments to look through".to_owned() }
     }
+}
 
-    /// Asks for the money of a charge, or what became of it.
-    fn ask_for(&self, request: &CollectRequest) -> Collected {
+impl PaymentGateway for Stripe {
+    fn name(&self) -> &'static str {
+        "stripe"
+    }
+
+    fn collect(&self, request: &CollectRequest) -> Collected {
         let amount = match amount::to_stripe(request.amount, request.currency) {
             Ok(amount) => amount,
             Err(reason) => return Collected::Declined { reason: reason.to_owned() },
@@ -230,20 +241,6 @@ impl Stripe {
         match self.create(request, amount) {
             Ok(answer) => self.judge(&answer, request, amount),
             Err(why) => Collected::Unknown { why },
-        }
-    }
-}
-
-impl PaymentGateway for Stripe {
-    fn name(&self) -> &'static str {
-        "stripe"
-    }
-
-    fn collect(&self, request: &CollectRequest) -> Collected {
-        match self.ask_for(request) {
-            // What is told stands in logs, and whoever answers may repeat what it was sent.
-            Collected::Unknown { why } => Collected::Unknown { why: why.replace(&self.key, "...") },
-            collected @ (Collected::Paid | Collected::Declined { .. }) => collected,
         }
     }
 

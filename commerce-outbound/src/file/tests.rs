@@ -3,6 +3,7 @@
 use super::*;
 use crate::receiver::event;
 use rstest::rstest;
+use std::cell::Cell;
 use std::fs;
 
 fn form() -> Form {
@@ -48,6 +49,31 @@ fn a_file_that_was_moved_or_removed_is_begun_anew() {
     fs::rename(&moved, &path).unwrap();
     deliver(&file, &[4]);
     assert_eq!(lines(&path), [line(1), line(4)].concat());
+}
+
+/// Whoever rotates the file may hold its lock for that, so that nothing is written to it meanwhile.
+#[rstest]
+#[case::moved(1, true)]
+#[case::moved_again_and_again(9, false)]
+fn a_file_that_is_moved_while_its_lock_is_waited_for_is_not_written_to(
+    #[case] times: usize,
+    #[case] comes_to_write: bool,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events");
+    let moved = Cell::new(0);
+    let file = turn(&path, Some(open_file(&path).unwrap()), |_| {
+        if moved.get() < times {
+            moved.set(moved.get() + 1);
+            fs::rename(&path, folder.path().join(moved.get().to_string()))?;
+        }
+        Ok(())
+    });
+    assert_eq!(file.is_ok(), comes_to_write);
+    if let Ok(mut file) = file {
+        file.write_all(&line(1)).unwrap();
+        assert_eq!((lines(&folder.path().join("1")), lines(&path)), (Vec::new(), line(1)));
+    }
 }
 
 #[test]

@@ -119,6 +119,16 @@ fn assert_agrees(collected: &Collected, expected: Option<Collected>) {
 #[case::key_used_otherwise(400, error("idempotency_error", "Keys must match"), None)]
 #[case::our_key_is_wrong(401, error("invalid_request_error", "Invalid API Key"), None)]
 #[case::our_key_comes_back(401, error("invalid_request_error", &format!("Invalid API Key: {KEY}")), None)]
+#[case::our_key_comes_back_with_a_no(
+    402,
+    error("card_error", &format!("Declined: {KEY}")),
+    Some(declined("Declined: ..."))
+)]
+#[case::our_key_comes_back_at_the_end(
+    400,
+    error("invalid_request_error", &format!("{} {KEY}", "x".repeat(150))),
+    Some(declined(&format!("invalid_request_error: {} ...", "x".repeat(150))))
+)]
 #[case::forbidden(403, error("invalid_request_error", "No permission"), None)]
 #[case::under_way(409, error("invalid_request_error", "in use"), None)]
 #[case::too_fast(429, error("invalid_request_error", "slow down"), None)]
