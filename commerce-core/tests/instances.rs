@@ -10,6 +10,7 @@ use commerce_core::{
     PostgresStore, Shop, StoreError,
 };
 use common::{assert_clean, cluster, key};
+use rstest::rstest;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 
@@ -18,9 +19,12 @@ const CALLERS: usize = 8;
 
 /// Instances that come up together on a database that has nothing yet.
 fn instances() -> Vec<Shop> {
-    let url = cluster::shared().database();
+    instances_at(&cluster::shared().database())
+}
+
+fn instances_at(url: &str) -> Vec<Shop> {
     std::thread::scope(|scope| {
-        let open = || Shop::open(PostgresStore::open(&url).unwrap());
+        let open = || Shop::open(PostgresStore::open(url).unwrap());
         let opening: Vec<_> = (0..INSTANCES).map(|_| scope.spawn(open)).collect();
         opening.into_iter().map(|shop| shop.join().unwrap()).collect()
     })
@@ -129,6 +133,27 @@ fn a_balance_is_spent_once_and_a_key_has_one_effect() {
         assert_eq!(orders.len(), 1);
     }
     assert_eq!(shops[1].balance(1.into()).unwrap().balance, Money::from_minor(900));
+    assert_all_clean(&shops);
+}
+
+/// A database may want another isolation of whoever says nothing: what is read after the wait for the lane
+/// is what is true then all the same.
+#[rstest]
+fn the_isolation_that_a_database_sets_is_not_ours(
+    #[values("repeatable read", "serializable")] isolation: &str,
+) {
+    let url = cluster::shared().database();
+    let name = url.rsplit('/').next().unwrap();
+    let set = format!("ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'");
+    cluster::shared().admin(name).batch_execute(&set).unwrap();
+    let shops = instances_at(&url);
+    customers(&shops[0], 32, 0);
+    let answers = together(&shops, 640, |shop, number| {
+        let customer = i64::try_from(number % 32).unwrap() + 1;
+        shop.charge(customer.into(), Money::from_minor(1), &key(&format!("charge-{number}")))
+    });
+    let failed: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{failed:?}");
     assert_all_clean(&shops);
 }
 
