@@ -45,9 +45,7 @@ fn code<T>(result: Result<T, Error>) -> Option<Code> {
 
 /// No store has to be able to hold what nobody can have.
 #[rstest]
-fn a_login_that_nobody_can_have_is_unknown(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn a_login_that_nobody_can_have_is_unknown(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let Place { shops: [shop, _], .. } = &place(on);
     assert_eq!(code(shop.log_in("ki\0m", PASSWORD)), Some(Code::InvalidCredentials));
     let refused = shop.register("Kim", "ki\0m", PASSWORD, Role::Customer);
