@@ -53,9 +53,9 @@ impl Failure {
         Self::gone(format!("no connection to {place}: {reason}{then}"))
     }
 
-    /// A guard of this store's own fired.
+    /// A guard of this store's own fired. The server knows nothing of it: what was said after it was done.
     pub(super) fn guard(text: String) -> Self {
-        Self { error: StoreError::Guard(text), lost: false, refused: true, place: 0 }
+        Self { error: StoreError::Guard(text), lost: false, refused: false, place: 0 }
     }
 
     /// The server, or what is on it, is not what this program can use.
@@ -169,6 +169,13 @@ mod tests {
         };
         let found = [failure(0).before_commit(), failure(0).of_commit(1), failure(1).of_commit(1)];
         assert_eq!(found.each_ref().map(name), becomes);
+    }
+
+    #[test]
+    fn a_guard_of_our_own_does_not_keep_the_server_from_committing() {
+        let failure = || Failure::guard(String::new());
+        assert_eq!(name(&failure().before_commit()), "guard");
+        assert_eq!(name(&failure().of_commit(1)), "unknown");
     }
 
     #[test]
