@@ -7,6 +7,7 @@ use super::connection::{Connection, Step};
 use super::distribute::{self, Layout};
 use super::error::Failure;
 use crate::Currency;
+use std::time::Duration;
 use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
@@ -18,6 +19,10 @@ const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
 
 /// What spreads the tables of a new store over several machines.
 pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
+
+/// How long each migration may take, which may have to change every row of a big store: long enough for any,
+/// and not for ever.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// What there is before the first version.
 const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
@@ -106,8 +111,10 @@ fn bring_up(
     connection.run("SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
     let found = connection.ask(&[Step::new("SELECT schema_version FROM store WHERE id = 1")])?;
     let found = usize::try_from(number(&found)).unwrap_or(usize::MAX);
+    // Every row of a table may have to be looked at.
+    connection.run("SET LOCAL statement_timeout = 0")?;
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
-        connection.run(migration)?;
+        connection.run_within(PATIENCE, migration)?;
     }
     if found == 0 && layout == Layout::Distributed {
         distribute::distribute(connection)?;
