@@ -175,3 +175,12 @@ fn a_store_keeps_its_currency_and_a_database_of_another_program_is_left_alone() 
     cluster::shared().admin(name).batch_execute("UPDATE store SET schema_version = 99").unwrap();
     assert!(matches!(PostgresStore::open(&newer), Err(StoreError::Unsound(_))));
 }
+
+/// Nobody is sent to look for a server that has just answered.
+#[test]
+fn a_server_that_is_not_of_the_kind_that_is_wanted_is_there() {
+    let url = cluster::shared().database();
+    let error = PostgresStore::open(&format!("{url}?target_session_attrs=read-only")).unwrap_err();
+    let told = error.to_string();
+    assert!(told.ends_with("database is not read only"), "{told}");
+}

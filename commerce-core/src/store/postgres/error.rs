@@ -37,9 +37,11 @@ impl Failure {
         if error.as_db_error().is_some() {
             return Self::of(error);
         }
-        // A server that cannot prove itself is there.
+        // A server that cannot prove itself is there, and so is one that may not be written to.
         let kind = error.source().and_then(|source| source.downcast_ref()).map(io::Error::kind);
-        let is_there = kind.is_none_or(|kind| kind == ErrorKind::InvalidData);
+        let is_there = kind.is_none_or(|kind| {
+            matches!(kind, ErrorKind::InvalidData | ErrorKind::PermissionDenied)
+        });
         Self::unconnected(&reason(error), place, is_there)
     }
 
