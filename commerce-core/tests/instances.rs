@@ -184,3 +184,14 @@ fn a_server_that_is_not_of_the_kind_that_is_wanted_is_there() {
     let told = error.to_string();
     assert!(told.ends_with("database is not read only"), "{told}");
 }
+
+#[test]
+fn tables_of_another_program_are_told_as_such() {
+    let url = cluster::shared().database();
+    let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    admin.batch_execute("CREATE TABLE customers (name TEXT)").unwrap();
+    let error = PostgresStore::open(&url).unwrap_err();
+    let told = matches!(&error, StoreError::Unsound(text) if text.contains("\"customers\""));
+    assert!(told && error.to_string().contains("another program"), "{error}");
+    assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing was made");
+}

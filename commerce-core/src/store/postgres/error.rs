@@ -120,6 +120,10 @@ fn meaning(code: &str, text: String) -> StoreError {
         "40001" | "40P01" | "55P03" | "57014" | "53300" | "57P01" | "57P02" | "57P03" | "25006"
         | "25P03" => StoreError::Busy,
         "53100" => StoreError::Full(text),
+        // Only who makes the tables of a new store can be told that they are there.
+        "42P07" => StoreError::Unsound(format!(
+            "{text}: it is of another program. Give the store a database or a schema of its own"
+        )),
         "XX001" | "XX002" => StoreError::Unsound(text),
         code if code.starts_with("23") || code.starts_with("22") => StoreError::Guard(text),
         code if code.starts_with("08") => StoreError::Busy,
