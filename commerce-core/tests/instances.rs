@@ -195,3 +195,25 @@ fn tables_of_another_program_are_told_as_such() {
     assert!(told && error.to_string().contains("another program"), "{error}");
     assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing was made");
 }
+
+/// Text that the database cannot hold would come up as a failure of the store, customer by customer.
+#[rstest]
+#[case("LATIN1", false)]
+#[case("EUC_JP", false)]
+#[case("SQL_ASCII", true)]
+fn a_database_has_to_hold_every_text(#[case] encoding: &str, #[case] holds: bool) {
+    let mut admin = cluster::shared().admin("postgres");
+    let name = format!("shop_in_{}", encoding.to_lowercase());
+    let create =
+        format!("CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+    admin.batch_execute(&create).unwrap();
+    let opened = PostgresStore::open(&cluster::shared().url(&name));
+    if holds {
+        let shop = Shop::open(opened.unwrap());
+        let kim = shop.call(AddCustomer::new("김")).run().unwrap();
+        assert_eq!(shop.customer(kim.id).unwrap().name, "김");
+    } else {
+        let error = opened.unwrap_err();
+        assert!(matches!(&error, StoreError::Unsound(text) if text.contains(encoding)), "{error}");
+    }
+}

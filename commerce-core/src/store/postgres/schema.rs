@@ -111,6 +111,9 @@ fn bring_up(
     connection.run("SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
     let found = connection.ask(&[Step::new("SELECT schema_version FROM store WHERE id = 1")])?;
     let found = usize::try_from(number(&found)).unwrap_or(usize::MAX);
+    if found == 0 {
+        holds_every_text(connection)?;
+    }
     // Every row of a table may have to be looked at.
     connection.run("SET LOCAL statement_timeout = 0")?;
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
@@ -124,4 +127,18 @@ fn bring_up(
         connection.ask(&[update.with(VERSION).changing(1)])?;
     }
     Ok(())
+}
+
+/// Refuses a database for a new store that could not hold the names of all customers.
+fn holds_every_text(connection: &mut Connection) -> Result<(), Failure> {
+    let encoding = connection.ask(&[Step::new("SELECT current_setting('server_encoding')")])?;
+    let encoding = encoding.iter().flatten().next().and_then(|row| row.try_get(0).ok());
+    match encoding {
+        // The second keeps what it is given, byte by byte.
+        Some("UTF8" | "SQL_ASCII") | None => Ok(()),
+        Some(other) => Err(Failure::unsound(format!(
+            "the database keeps text as {other}, which has no room for all there is: make one with \
+             CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
+        ))),
+    }
 }
