@@ -217,3 +217,18 @@ fn a_database_has_to_hold_every_text(#[case] encoding: &str, #[case] holds: bool
         assert!(matches!(&error, StoreError::Unsound(text) if text.contains(encoding)), "{error}");
     }
 }
+
+/// Who may not look into the store is told so, and not that there is none.
+#[test]
+fn a_store_that_somebody_may_not_read_is_there() {
+    let url = cluster::shared().database();
+    drop(PostgresStore::open(&url).unwrap());
+    let name = url.rsplit('/').next().unwrap();
+    cluster::shared().admin(name).batch_execute("CREATE ROLE stranger LOGIN").unwrap();
+    let theirs = url.replace("postgres://postgres@", "postgres://stranger@");
+    for error in
+        [PostgresStore::find(&theirs).unwrap_err(), PostgresStore::open(&theirs).unwrap_err()]
+    {
+        assert!(error.to_string().contains("permission denied for table store"), "{error}");
+    }
+}

@@ -45,9 +45,10 @@ pub(super) enum Found {
 /// Looks at the database, and changes nothing.
 pub(super) fn look(connection: &mut Connection) -> Result<Found, Failure> {
     let there = connection.ask(&[Step::new(
-        "SELECT count(*) FROM information_schema.columns
-         WHERE table_schema = current_schema() AND table_name = 'store'
-           AND column_name IN ('id', 'currency', 'schema_version')",
+        // Not information_schema, which hides what one may not read.
+        "SELECT count(*) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+         WHERE relname = 'store' AND relnamespace = current_schema()::regnamespace
+           AND attname IN ('id', 'currency', 'schema_version')",
     )])?;
     match number(&there) {
         0 => return Ok(Found::Nothing),
