@@ -88,6 +88,7 @@ impl<'a> Writer<'a> {
             let text = "there are rows in it already: only a new store can be copied into";
             return Err(StoreError::Unsound(text.to_owned()));
         }
+        transaction.expect_pauses()?;
         let (waiting, written, again) = (0, 0, false);
         Ok(Self {
             transaction,

@@ -74,6 +74,16 @@ pub trait Transaction {
     /// Whatever is wrong with the store; the transaction is then of no use any more.
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError>;
 
+    /// Says that what is to be saved may be long in coming, as the rows of another store are: a transaction
+    /// that stands still meanwhile is not given up. It is called after something was loaded.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the store; the transaction is then of no use any more.
+    fn expect_pauses(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Saves what has changed in the state.
     ///
     /// # Errors

@@ -43,6 +43,23 @@ fn code<T>(result: Result<T, Error>) -> Option<Code> {
     result.err().map(|error| error.code())
 }
 
+/// No store has to be able to hold what nobody can have.
+#[rstest]
+fn a_login_that_nobody_can_have_is_unknown(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let Place { shops: [shop, _], .. } = &place(on);
+    assert_eq!(code(shop.log_in("ki\0m", PASSWORD)), Some(Code::InvalidCredentials));
+    let refused = shop.register("Kim", "ki\0m", PASSWORD, Role::Customer);
+    assert_eq!(code(refused), Some(Code::InvalidRequest));
+}
+
+#[allow(clippy::unwrap_used, reason = "a test")]
+#[test]
+fn a_reference_that_no_charge_can_have_is_unknown() {
+    let store = PostgresStore::open(&cluster::shared().database()).unwrap();
+    let found = store.snapshot().unwrap().charge_by_reference("re\0ference").unwrap();
+    assert_eq!(found, None);
+}
+
 #[rstest]
 fn a_session_is_known_everywhere_until_it_ends(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,

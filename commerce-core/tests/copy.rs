@@ -14,6 +14,7 @@ use common::{NOW, assert_clean, cluster, key};
 use rstest::rstest;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 fn shop(store: &Arc<dyn Store>) -> Shop {
     Shop::builder()
@@ -180,6 +181,17 @@ fn what_is_not_empty_or_of_another_currency_is_left_as_it_is() {
     assert_eq!(rows(&*to), before);
     let dollars = MemoryStore::new(Currency::from_code("USD").unwrap());
     assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Unsound(_))));
+}
+
+/// A server ends a writer that stands still for five seconds. One that waits for rows of a slow store does.
+#[test]
+fn rows_that_are_long_in_coming_are_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
+    fill(&from);
+    let mut pause = Some(Duration::from_secs(7));
+    copy(&*from, &*to, &mut |_| std::thread::sleep(pause.take().unwrap_or_default())).unwrap();
+    assert_eq!(rows(&*to), rows(&*from));
 }
 
 /// A cart is written whole, even where a chunk of rows would end within it.

@@ -8,8 +8,8 @@ mod common;
 use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
     AddCustomer, AddProduct, Code, Currency, CustomerId, Delivery, Destination, Error, Event,
-    ManualClock, MemoryStore, Money, Needs, PlaceOrder, PostgresStore, ProductId, RelayStop, Shop,
-    Snapshot, SqliteStore, State, Store, StoreError, Ticket, Transaction,
+    ManualClock, MemoryStore, Money, Needs, PageRequest, PlaceOrder, PostgresStore, ProductId,
+    RelayStop, Shop, Snapshot, SqliteStore, State, Store, StoreError, Ticket, Transaction,
 };
 use common::failing::{Failing, Fault};
 use common::{Gate, NOW, On, assert_clean, cluster, key};
@@ -401,6 +401,33 @@ fn guards_of_the_server_fire(#[case] sql: &str) {
     let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
     let error = db.batch_execute(sql).unwrap_err();
     assert!(error.code().unwrap().code().starts_with("23"), "{error}");
+}
+
+/// How many rows were changed is told together with how the commit went. Nobody may then be told that nothing
+/// was changed, nor may a command without a key be carried out once more.
+#[test]
+fn a_change_that_the_server_leaves_out_is_not_tried_again() {
+    let url = cluster::shared().database();
+    let gate = Gate::new(PostgresStore::open(&url).unwrap());
+    let shop = Shop::open(Arc::clone(&gate));
+    stock(&shop);
+    let leave_out = "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RETURN NULL; END $$;
+        CREATE TRIGGER leave_out BEFORE UPDATE ON products
+            FOR EACH ROW EXECUTE FUNCTION leave_out()";
+    let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    db.batch_execute(leave_out).unwrap();
+
+    gate.shut();
+    let coffee = shop.call(AddProduct::new("Coffee", Money::from_minor(10), 100)).submit();
+    let orders = submit_all(&shop);
+    gate.open();
+    let unknown = |error: &Error| matches!(error, Error::Store(StoreError::Unknown(text)) if text.contains("rows"));
+    assert!(unknown(&coffee.wait().unwrap_err()));
+    assert!(orders.into_iter().all(|order| unknown(&order.wait().unwrap_err())));
+    assert_eq!(shop.products(&PageRequest::default()).unwrap().items.len(), 2);
+    assert!(submit_all(&shop).into_iter().all(|order| order.outcome().replayed));
+    assert!(!shop.audit().unwrap().ok);
 }
 
 #[test]

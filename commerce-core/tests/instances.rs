@@ -10,6 +10,7 @@ use commerce_core::{
     PostgresStore, Shop, StoreError,
 };
 use common::{assert_clean, cluster, key};
+use rstest::rstest;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 
@@ -18,9 +19,12 @@ const CALLERS: usize = 8;
 
 /// Instances that come up together on a database that has nothing yet.
 fn instances() -> Vec<Shop> {
-    let url = cluster::shared().database();
+    instances_at(&cluster::shared().database())
+}
+
+fn instances_at(url: &str) -> Vec<Shop> {
     std::thread::scope(|scope| {
-        let open = || Shop::open(PostgresStore::open(&url).unwrap());
+        let open = || Shop::open(PostgresStore::open(url).unwrap());
         let opening: Vec<_> = (0..INSTANCES).map(|_| scope.spawn(open)).collect();
         opening.into_iter().map(|shop| shop.join().unwrap()).collect()
     })
@@ -132,6 +136,27 @@ fn a_balance_is_spent_once_and_a_key_has_one_effect() {
     assert_all_clean(&shops);
 }
 
+/// A database may want another isolation of whoever says nothing: what is read after the wait for the lane
+/// is what is true then all the same.
+#[rstest]
+fn the_isolation_that_a_database_sets_is_not_ours(
+    #[values("repeatable read", "serializable")] isolation: &str,
+) {
+    let url = cluster::shared().database();
+    let name = url.rsplit('/').next().unwrap();
+    let set = format!("ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'");
+    cluster::shared().admin(name).batch_execute(&set).unwrap();
+    let shops = instances_at(&url);
+    customers(&shops[0], 32, 0);
+    let answers = together(&shops, 640, |shop, number| {
+        let customer = i64::try_from(number % 32).unwrap() + 1;
+        shop.charge(customer.into(), Money::from_minor(1), &key(&format!("charge-{number}")))
+    });
+    let failed: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_all_clean(&shops);
+}
+
 #[test]
 fn a_store_keeps_its_currency_and_a_database_of_another_program_is_left_alone() {
     let url = cluster::shared().database();
@@ -149,4 +174,61 @@ fn a_store_keeps_its_currency_and_a_database_of_another_program_is_left_alone() 
     let name = newer.rsplit('/').next().unwrap();
     cluster::shared().admin(name).batch_execute("UPDATE store SET schema_version = 99").unwrap();
     assert!(matches!(PostgresStore::open(&newer), Err(StoreError::Unsound(_))));
+}
+
+/// Nobody is sent to look for a server that has just answered.
+#[test]
+fn a_server_that_is_not_of_the_kind_that_is_wanted_is_there() {
+    let url = cluster::shared().database();
+    let error = PostgresStore::open(&format!("{url}?target_session_attrs=read-only")).unwrap_err();
+    let told = error.to_string();
+    assert!(told.ends_with("database is not read only"), "{told}");
+}
+
+#[test]
+fn tables_of_another_program_are_told_as_such() {
+    let url = cluster::shared().database();
+    let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    admin.batch_execute("CREATE TABLE customers (name TEXT)").unwrap();
+    let error = PostgresStore::open(&url).unwrap_err();
+    let told = matches!(&error, StoreError::Unsound(text) if text.contains("\"customers\""));
+    assert!(told && error.to_string().contains("another program"), "{error}");
+    assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing was made");
+}
+
+/// Text that the database cannot hold would come up as a failure of the store, customer by customer.
+#[rstest]
+#[case("LATIN1", false)]
+#[case("EUC_JP", false)]
+#[case("SQL_ASCII", true)]
+fn a_database_has_to_hold_every_text(#[case] encoding: &str, #[case] holds: bool) {
+    let mut admin = cluster::shared().admin("postgres");
+    let name = format!("shop_in_{}", encoding.to_lowercase());
+    let create =
+        format!("CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+    admin.batch_execute(&create).unwrap();
+    let opened = PostgresStore::open(&cluster::shared().url(&name));
+    if holds {
+        let shop = Shop::open(opened.unwrap());
+        let kim = shop.call(AddCustomer::new("김")).run().unwrap();
+        assert_eq!(shop.customer(kim.id).unwrap().name, "김");
+    } else {
+        let error = opened.unwrap_err();
+        assert!(matches!(&error, StoreError::Unsound(text) if text.contains(encoding)), "{error}");
+    }
+}
+
+/// Who may not look into the store is told so, and not that there is none.
+#[test]
+fn a_store_that_somebody_may_not_read_is_there() {
+    let url = cluster::shared().database();
+    drop(PostgresStore::open(&url).unwrap());
+    let name = url.rsplit('/').next().unwrap();
+    cluster::shared().admin(name).batch_execute("CREATE ROLE stranger LOGIN").unwrap();
+    let theirs = url.replace("postgres://postgres@", "postgres://stranger@");
+    for error in
+        [PostgresStore::find(&theirs).unwrap_err(), PostgresStore::open(&theirs).unwrap_err()]
+    {
+        assert!(error.to_string().contains("permission denied for table store"), "{error}");
+    }
 }

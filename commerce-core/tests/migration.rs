@@ -92,8 +92,8 @@ fn write_an_orphan(store: &dyn Store) -> Result<(), StoreError> {
     transaction.commit()
 }
 
-#[test]
-fn a_database_of_an_older_version_opens() {
+/// A database with a store of the first version, and somebody who looks at it from the side.
+fn database_of_the_first_version() -> (String, postgres::Client) {
     let url = cluster::shared().database();
     let mut old = postgres::Client::connect(&url, postgres::NoTls).unwrap();
     old.batch_execute(
@@ -108,7 +108,26 @@ fn a_database_of_an_older_version_opens() {
     old.batch_execute("INSERT INTO store (id, currency, schema_version) VALUES (1, 'KRW', 1)")
         .unwrap();
     old.batch_execute(ROWS).unwrap();
+    (url, old)
+}
+
+#[test]
+fn a_database_of_an_older_version_opens() {
+    let (url, _old) = database_of_the_first_version();
     goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
     let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
     assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
+}
+
+/// Each of two rows takes longer to change than a statement of a batch may take, as millions would, and both
+/// longer than an answer is waited for otherwise.
+#[test]
+fn a_migration_may_take_its_time() {
+    let (url, mut old) = database_of_the_first_version();
+    let slow = "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_sleep(6); RETURN NEW; END $$;
+        CREATE TRIGGER take_time BEFORE UPDATE ON charges
+            FOR EACH ROW EXECUTE FUNCTION take_time()";
+    old.batch_execute(slow).unwrap();
+    goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
 }

@@ -68,7 +68,8 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsound`] when the database has tables of another program, or of a newer version;
+    /// [`StoreError::Unsound`] when the database has tables of another program, or of a newer version, or
+    /// cannot hold every text;
     /// [`StoreError::Unavailable`] when the server cannot be reached. No error holds the password.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         Self::open_with(url, None)

@@ -2,6 +2,7 @@
 
 use super::connection::Step;
 use super::load::Questions;
+use super::rows::may_be_kept;
 use crate::limits::LOGIN_MEMORY;
 use crate::state::{Needs, SessionChange, State};
 use crate::store::rows::{Word, get};
@@ -10,7 +11,8 @@ use std::collections::HashMap;
 
 pub(super) fn load<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
     if !needs.logins.is_empty() {
-        let logins: Vec<&str> = needs.logins.iter().map(String::as_str).collect();
+        let logins = needs.logins.iter().map(String::as_str);
+        let logins: Vec<&str> = logins.filter(|login| may_be_kept(login)).collect();
         let sql = "SELECT login, id FROM customers WHERE login = ANY($1::text[])";
         questions.add(Step::new(sql).with(logins), |rows, state| {
             let mut owners: HashMap<String, CustomerId> = HashMap::new();

@@ -27,7 +27,7 @@ pub(super) enum Role {
 impl Role {
     /// Every setting that correctness or a bound on waiting rests on. Those that a relative of PostgreSQL
     /// does not know are left out.
-    fn settings(self) -> [(&'static str, &'static str); 11] {
+    fn settings(self) -> [(&'static str, &'static str); 12] {
         let (statement, idle, nested) = match self {
             // A writer that stops in its transaction keeps everybody waiting.
             Self::Writer => ("5s", "5s", "off"),
@@ -38,6 +38,9 @@ impl Role {
             ("statement_timeout", statement),
             ("idle_in_transaction_session_timeout", idle),
             ("lock_timeout", "2s"),
+            // What is read after the wait for the lane has to be what is true then. A server or a database may
+            // want a snapshot from before it of whoever says nothing.
+            ("default_transaction_isolation", "read committed"),
             ("synchronous_commit", "on"),
             // Every statement finds its rows by key, whatever the server has counted so far: a plan made
             // while a table was small would read all of it once it is big. For the same reason a set that

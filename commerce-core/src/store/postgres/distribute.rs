@@ -63,7 +63,7 @@ fn is_distributed(connection: &mut Connection) -> Result<bool, Failure> {
     Ok(rows.first().is_some_and(|rows| !rows.is_empty()))
 }
 
-/// Spreads the tables that this transaction has just made.
+/// Spreads the tables that this transaction, whose statements may take their time, has just made.
 pub(super) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
     if !connection.is_cluster() {
         return Err(Failure::unsound(
@@ -72,7 +72,6 @@ pub(super) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
-    connection.run("SET LOCAL statement_timeout = 0")?;
     let statements = schema::DISTRIBUTED.split("\n\n");
     statements.into_iter().try_for_each(|sql| connection.run_within(PATIENCE, sql))
 }

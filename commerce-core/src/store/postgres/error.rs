@@ -37,9 +37,11 @@ impl Failure {
         if error.as_db_error().is_some() {
             return Self::of(error);
         }
-        // A server that cannot prove itself is there.
+        // A server that cannot prove itself is there, and so is one that may not be written to.
         let kind = error.source().and_then(|source| source.downcast_ref()).map(io::Error::kind);
-        let is_there = kind.is_none_or(|kind| kind == ErrorKind::InvalidData);
+        let is_there = kind.is_none_or(|kind| {
+            matches!(kind, ErrorKind::InvalidData | ErrorKind::PermissionDenied)
+        });
         Self::unconnected(&reason(error), place, is_there)
     }
 
@@ -53,9 +55,9 @@ impl Failure {
         Self::gone(format!("no connection to {place}: {reason}{then}"))
     }
 
-    /// A guard of this store's own fired.
+    /// A guard of this store's own fired. The server knows nothing of it: what was said after it was done.
     pub(super) fn guard(text: String) -> Self {
-        Self { error: StoreError::Guard(text), lost: false, refused: true, place: 0 }
+        Self { error: StoreError::Guard(text), lost: false, refused: false, place: 0 }
     }
 
     /// The server, or what is on it, is not what this program can use.
@@ -118,6 +120,10 @@ fn meaning(code: &str, text: String) -> StoreError {
         "40001" | "40P01" | "55P03" | "57014" | "53300" | "57P01" | "57P02" | "57P03" | "25006"
         | "25P03" => StoreError::Busy,
         "53100" => StoreError::Full(text),
+        // Only who makes the tables of a new store can be told that they are there.
+        "42P07" => StoreError::Unsound(format!(
+            "{text}: it is of another program. Give the store a database or a schema of its own"
+        )),
         "XX001" | "XX002" => StoreError::Unsound(text),
         code if code.starts_with("23") || code.starts_with("22") => StoreError::Guard(text),
         code if code.starts_with("08") => StoreError::Busy,
@@ -169,6 +175,13 @@ mod tests {
         };
         let found = [failure(0).before_commit(), failure(0).of_commit(1), failure(1).of_commit(1)];
         assert_eq!(found.each_ref().map(name), becomes);
+    }
+
+    #[test]
+    fn a_guard_of_our_own_does_not_keep_the_server_from_committing() {
+        let failure = || Failure::guard(String::new());
+        assert_eq!(name(&failure().before_commit()), "guard");
+        assert_eq!(name(&failure().of_commit(1)), "unknown");
     }
 
     #[test]

@@ -31,12 +31,21 @@ pub(super) struct Place {
 impl Place {
     /// The place that a URL names. What is told of a wrong one leaves its text out.
     pub(super) fn at(url: &str) -> Result<Self, StoreError> {
+        if is_ambiguous(url) {
+            let text = "it is not clear where the host of the URL begins: in a user or a password write \
+                        %40 for @ and %3F for ?";
+            return Err(StoreError::Unavailable(text.to_owned()));
+        }
         let Asked { url, trust, durable } = without_ours(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let reason = std::error::Error::source(&error).map(ToString::to_string);
             let reason = reason.unwrap_or_else(|| error.to_string());
             StoreError::Unavailable(format!("the URL of the server is not understood: {reason}"))
         })?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            let text = "the URL names no server: write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+            return Err(StoreError::Unavailable(text.to_owned()));
+        }
         config.ssl_mode(trust.mode());
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
@@ -54,12 +63,16 @@ impl Place {
     /// Each server of the URL by itself, in the order in which they are to be tried. The driver would try
     /// them all in one call, and wait for ever at a first one that takes connections and says nothing.
     pub(super) fn servers(&self) -> Vec<Config> {
-        let count = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
+        let count = self.count();
         let mut servers: Vec<_> = (0..count).map(|place| self.server(place)).collect();
         if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random {
             servers.rotate_left(usize::from(spread()).checked_rem(count).unwrap_or(0));
         }
         servers
+    }
+
+    fn count(&self) -> usize {
+        self.config.get_hosts().len().max(self.config.get_hostaddrs().len())
     }
 
     fn server(&self, place: usize) -> Config {
@@ -124,27 +137,31 @@ pub(super) fn address(server: &Config) -> String {
         Some(Host::Unix(path)) => path.display().to_string(),
         None => server.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
     };
-    format!("{host}:{port}")
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts = self.config.get_hosts().iter().map(|host| match host {
-            Host::Tcp(name) => name.clone(),
-            #[cfg(unix)]
-            Host::Unix(path) => path.display().to_string(),
-        });
-        let ports = self.config.get_ports();
-        let port = |place: usize| ports.get(place).or(ports.first()).copied().unwrap_or(5_432);
-        let hosts = hosts.enumerate().map(|(place, host)| format!("{host}:{}", port(place)));
+        let servers: Vec<String> = (0..self.count()).map(|at| address(&self.server(at))).collect();
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
-        write!(f, "postgres://{}/{database}", hosts.collect::<Vec<_>>().join(","))
+        write!(f, "postgres://{}/{database}", servers.join(","))
     }
 }
 
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Place").field(&self.to_string()).finish()
+    }
+}
+
+/// Whether an `@` or a `?` of the user or the password stands as it is. What comes after an `@` would be taken
+/// for the host, and shown; what the URL says of TLS after a `?` would be passed over.
+fn is_ambiguous(url: &str) -> bool {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    match place.matches('@').count() {
+        0 => query.contains('@'),
+        1 => false,
+        _ => true,
     }
 }
 
@@ -163,7 +180,7 @@ fn without_ours(url: &str) -> Result<Asked, StoreError> {
         match part.split_once('=') {
             Some(("sslmode", value)) => mode = Some(value),
             Some(("durable", value)) => durable = value,
-            Some(("sslrootcert", value)) => roots = Some(PathBuf::from(value)),
+            Some(("sslrootcert", value)) => roots = Some(PathBuf::from(decoded(value)?)),
             _ => rest.push(part),
         }
     }
@@ -187,6 +204,20 @@ fn without_ours(url: &str) -> Result<Asked, StoreError> {
     let rest = rest.join("&");
     let url = if rest.is_empty() { place.to_owned() } else { format!("{place}?{rest}") };
     Ok(Asked { url, trust, durable })
+}
+
+/// What a part of a URL says: `%` and two digits stand for a byte.
+fn decoded(part: &str) -> Result<String, StoreError> {
+    let wrong =
+        || StoreError::Unavailable("a % in the URL is not followed by two digits".to_owned());
+    let mut pieces = part.split('%');
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at_checked(2).ok_or_else(wrong)?;
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
+        bytes.extend(rest.as_bytes());
+    }
+    String::from_utf8(bytes).map_err(|_| wrong())
 }
 
 #[cfg(test)]
@@ -223,6 +254,53 @@ mod tests {
     }
 
     #[rstest]
+    #[case("postgres://kim@a:1,b/shop", "postgres://a:1,b:5432/shop")]
+    #[case("postgres://kim@[::1]/", "postgres://[::1]:5432/kim")]
+    #[case(
+        "postgres://kim@/shop?hostaddr=127.0.0.1,::1&port=7",
+        "postgres://127.0.0.1:7,[::1]:7/shop"
+    )]
+    #[case("postgres:///shop?host=%2Ftmp&user=kim%40cloud", "postgres:///tmp:5432/shop")]
+    fn a_place_is_shown_with_its_servers(#[case] url: &str, #[case] shown: &str) {
+        assert_eq!(Place::at(url).map(|place| place.to_string()).as_deref(), Ok(shown));
+    }
+
+    #[rstest]
+    #[case("postgres:///shop")]
+    #[case("postgres://kim:secret@/shop")]
+    fn a_url_without_a_server_is_told_so(#[case] url: &str) {
+        let told = Place::at(url).unwrap_err().to_string();
+        assert!(told.contains("names no server"), "{told}");
+    }
+
+    #[rstest]
+    #[case("%2Fno%2Fsuch%20file", "/no/such file")]
+    #[case("/no/such", "/no/such")]
+    #[case("/%EA%B9%80", "/김")]
+    fn the_file_of_roots_may_be_written_as_any_part_of_a_url(
+        #[case] part: &str,
+        #[case] file: &str,
+    ) {
+        assert_eq!(decoded(part).as_deref(), Ok(file));
+        let url = format!("postgres://db/shop?sslmode=verify-full&sslrootcert={part}");
+        let told = Place::at(&url).unwrap_err().to_string();
+        assert!(told.contains(&format!("the roots in {file}:")), "{told}");
+    }
+
+    /// The rest of a password is not taken for a host, nor is `sslmode` passed over.
+    #[rstest]
+    #[case("postgres://shop:se@cret@db/shop")]
+    #[case("postgres://shop:se@cret/@db/shop")]
+    #[case("postgres://shop:?e@cret@db/shop")]
+    #[case("postgres://shop:se?cret@db/shop?sslmode=require")]
+    #[case("postgres://db/shop?user=shop&password=se@cret")]
+    fn a_url_that_could_mean_two_places_is_refused(#[case] url: &str) {
+        let told = Place::at(url).unwrap_err().to_string();
+        assert!(told.contains("%40") && !told.contains("cret"), "{told}");
+    }
+
+    #[rstest]
+    #[case("postgres://shop:secret@db/shop?sslmode=verify-full&sslrootcert=%secret")]
     #[case("postgres://shop:secret@db/shop?sslmode=secret")]
     #[case("postgres://shop:secret@db/shop?durable=secret")]
     #[case("postgres://shop:secret@db:secret/shop")]

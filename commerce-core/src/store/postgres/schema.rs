@@ -7,6 +7,7 @@ use super::connection::{Connection, Step};
 use super::distribute::{self, Layout};
 use super::error::Failure;
 use crate::Currency;
+use std::time::Duration;
 use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
@@ -18,6 +19,10 @@ const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
 
 /// What spreads the tables of a new store over several machines.
 pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
+
+/// How long each migration may take, which may have to change every row of a big store: long enough for any,
+/// and not for ever.
+const PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// What there is before the first version.
 const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
@@ -40,9 +45,10 @@ pub(super) enum Found {
 /// Looks at the database, and changes nothing.
 pub(super) fn look(connection: &mut Connection) -> Result<Found, Failure> {
     let there = connection.ask(&[Step::new(
-        "SELECT count(*) FROM information_schema.columns
-         WHERE table_schema = current_schema() AND table_name = 'store'
-           AND column_name IN ('id', 'currency', 'schema_version')",
+        // Not information_schema, which hides what one may not read.
+        "SELECT count(*) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+         WHERE relname = 'store' AND relnamespace = current_schema()::regnamespace
+           AND attname IN ('id', 'currency', 'schema_version')",
     )])?;
     match number(&there) {
         0 => return Ok(Found::Nothing),
@@ -106,8 +112,13 @@ fn bring_up(
     connection.run("SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
     let found = connection.ask(&[Step::new("SELECT schema_version FROM store WHERE id = 1")])?;
     let found = usize::try_from(number(&found)).unwrap_or(usize::MAX);
+    if found == 0 {
+        holds_every_text(connection)?;
+    }
+    // Every row of a table may have to be looked at.
+    connection.run("SET LOCAL statement_timeout = 0")?;
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
-        connection.run(migration)?;
+        connection.run_within(PATIENCE, migration)?;
     }
     if found == 0 && layout == Layout::Distributed {
         distribute::distribute(connection)?;
@@ -117,4 +128,18 @@ fn bring_up(
         connection.ask(&[update.with(VERSION).changing(1)])?;
     }
     Ok(())
+}
+
+/// Refuses a database for a new store that could not hold the names of all customers.
+fn holds_every_text(connection: &mut Connection) -> Result<(), Failure> {
+    let encoding = connection.ask(&[Step::new("SELECT current_setting('server_encoding')")])?;
+    let encoding = encoding.iter().flatten().next().and_then(|row| row.try_get(0).ok());
+    match encoding {
+        // The second keeps what it is given, byte by byte.
+        Some("UTF8" | "SQL_ASCII") | None => Ok(()),
+        Some(other) => Err(Failure::unsound(format!(
+            "the database keeps text as {other}, which has no room for all there is: make one with \
+             CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
+        ))),
+    }
 }

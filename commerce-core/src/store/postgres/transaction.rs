@@ -158,6 +158,12 @@ impl Transaction for PostgresTransaction<'_> {
         load::load(&mut ask, needs, state)
     }
 
+    fn expect_pauses(&mut self) -> Result<(), StoreError> {
+        // Longer than a read may take, on whichever server.
+        let set = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
+        self.ask(vec![Step::new(set)]).map(drop)
+    }
+
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
         let before = std::mem::take(&mut self.pending);
         if self.closed.is_none() || !before.is_empty() {
