@@ -12,8 +12,9 @@ static SCHEMAS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
     serde_json::from_str(include_str!("openapi/schemas.json")).unwrap_or_default()
 });
 
-/// How many mistakes of one request are told: a body of nothing else would be answered ten times its size.
-const MOST_TOLD: usize = 32;
+/// How many mistakes of one request are told: a body or query of nothing else would be answered many times
+/// its size.
+pub(crate) const MOST_TOLD: usize = 32;
 
 /// What a reference to a schema begins with.
 pub(crate) const REFERENCE: &str = "#/components/schemas/";
@@ -89,7 +90,7 @@ fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: 
         }
     }
     for (name, member) in members {
-        let pointer = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = below(at, name);
         match known.get(name) {
             Some(schema) => check(schema, member, &pointer, wrong),
             None if schema["additionalProperties"] == false => {
@@ -99,6 +100,11 @@ fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: 
             None => {}
         }
     }
+}
+
+/// The JSON pointer to a member.
+pub(crate) fn below(at: &str, name: &str) -> String {
+    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Whether it is of another kind than wanted.

@@ -380,6 +380,16 @@ fn all_that_is_wrong_is_told_with_where() {
     assert_eq!(pointers, ["/items/0/quantity", "/items/1/quantity", "/items/1/product_id"]);
 }
 
+/// However many mistakes fit into a query, an answer stays small; and a pointer is one whatever the name.
+#[test]
+fn what_is_wrong_with_a_query_is_told_in_few_words() {
+    let world = world();
+    let errors = |query: &str| world.get(&format!("/v1/products?{query}")).body["errors"].clone();
+    let many = errors(&"a&".repeat(1_000));
+    assert_eq!(many.as_array().unwrap().len(), schema::MOST_TOLD);
+    assert_eq!(errors("a/b~c=1")[0]["pointer"], "/a~1b~0c");
+}
+
 #[rstest]
 #[case::paid(20_000, 201, "succeeded", 201, "succeeded")]
 #[case::declined(402_402, 402, "charge_declined", 402, "charge_declined")]
