@@ -71,14 +71,17 @@ fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<I
     }
 }
 
-/// How many of the members that tell the branches apart are missing, or say that another is meant.
-fn foreign(branch: &Value, value: &Value) -> usize {
+/// How many of the members that tell the branches apart say that another is meant, which counts most, and
+/// how many are missing.
+fn foreign(branch: &Value, value: &Value) -> (usize, usize) {
     let required = branch["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let speaks_against = |name: &&str| {
-        let wanted = branch["properties"][name].get("const");
-        value.get(name).is_none_or(|member| wanted.is_some_and(|wanted| wanted != member))
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        required.partition(|name| value.get(name).is_some());
+    let says_no = |name: &&&str| {
+        let wanted = branch["properties"][**name].get("const");
+        wanted.is_some_and(|wanted| *wanted != value[**name])
     };
-    required.filter(speaks_against).count()
+    (there.iter().filter(says_no).count(), missing.len())
 }
 
 fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: &mut Vec<Invalid>) {
@@ -205,6 +208,9 @@ mod tests {
         &["/items/0/quantity: quantity must be at least 1"])]
     #[case::the_branch_that_was_meant("NewOrder", json!({"cart": true, "payment": "never"}),
         &["/payment: payment must be one of \"now\", \"later\", null"])]
+    #[case::the_branch_that_was_named("NewCoupon", json!({"name": "a", "quantity": 1,
+        "discount": {"type": "percent", "amount": 5}}),
+        &["/discount/percent: percent is missing", "/discount/amount: \"amount\" is not known here"])]
     #[case::neither("NewOrder", json!({}), &["/items: items is missing"])]
     #[case::not_that("StockChange", json!({"delta": 0, "reason": "a"}), &["/delta: delta must not be 0"])]
     #[case::null("NewCoupon", json!({"name": "a", "quantity": 1, "valid_until": null,
