@@ -31,7 +31,7 @@ pub(crate) fn named(name: &str) -> &'static Value {
 
 /// Whether a body of that form may be left out: it need say nothing.
 pub(crate) fn may_be_left_out(schema: &Value) -> bool {
-    schema.get("required").is_none() && schema.get("oneOf").is_none()
+    ["required", "minProperties", "oneOf"].iter().all(|wants| schema.get(wants).is_none())
 }
 
 /// Everything that keeps a value from having that form.

@@ -355,6 +355,21 @@ fn what_makes_no_sense_is_told(
     }
 }
 
+/// The document says that a body may be left out where a call without one is understood, and only there.
+#[test]
+fn a_body_may_be_left_out_where_the_document_says_so() {
+    let world = world();
+    let document: Value = serde_json::from_slice(&world.api.document).unwrap();
+    for route in ROUTES.iter().filter(|route| route.body.is_some()) {
+        let (path, _) = example(route);
+        let method = route.method.name();
+        let seen = world.call(method, &path, &world.admin, "none", &Value::Null);
+        let body = &document["paths"][route.path][method.to_lowercase()]["requestBody"];
+        let understood = ![400, 422].contains(&seen.status);
+        assert_eq!(body["required"], !understood, "{}: {seen:?}", route.operation);
+    }
+}
+
 #[test]
 fn a_body_is_json_or_is_not_looked_at() {
     let world = world();
