@@ -55,6 +55,12 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self, database: &Database, output: Output) -> Result<Ending, Failure> {
         let options = self.options.resolved()?;
+        let gateway = options.gateway.gateway.unwrap_or(Gateway::Simulated);
+        if self.demo && gateway != Gateway::Simulated {
+            return Err(Failure::usage(
+                "the calls of --demo charge with the simulated gateway: leave the other one out",
+            ));
+        }
         let hold = options.hold.unwrap_or(HOLD_SECONDS).min(MAX_HOLD_SECONDS);
         let mut builder = Shop::builder().patience(PATIENCE).hold_seconds(hold);
         if let Some(gateway) = options.gateway.open(Gateway::Simulated)? {
@@ -89,7 +95,7 @@ impl Serve {
             output
                 .trouble("this system does not let slow clients be cut off: put a proxy in front");
         }
-        match options.gateway.gateway.unwrap_or(Gateway::Simulated) {
+        match gateway {
             Gateway::Simulated => output.trouble(SIMULATED),
             Gateway::Stripe if !options.gateway.believes_notices() => output.trouble(NO_NOTICES),
             Gateway::Stripe | Gateway::None => {}

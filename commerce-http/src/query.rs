@@ -11,7 +11,7 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
     let mut read: Vec<(String, String)> = Vec::new();
     let mut errors = Vec::new();
     for (name, text) in form_urlencoded::parse(query.as_bytes()) {
-        let pointer = format!("/{name}");
+        let pointer = schema::below("", &name);
         let twice = read.iter().any(|(known, _)| *known == name);
         match route.query.iter().find(|parameter| parameter.name == name) {
             None => errors.push(Invalid { detail: format!("{name:?} is not known here"), pointer }),
@@ -28,6 +28,7 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
             }
         }
     }
+    errors.truncate(schema::MOST_TOLD);
     if errors.is_empty() { Ok(read) } else { Err(Refusal::InvalidRequest { errors }.into()) }
 }
 

@@ -12,8 +12,9 @@ static SCHEMAS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
     serde_json::from_str(include_str!("openapi/schemas.json")).unwrap_or_default()
 });
 
-/// How many mistakes of one request are told: a body of nothing else would be answered ten times its size.
-const MOST_TOLD: usize = 32;
+/// How many mistakes of one request are told: a body or query of nothing else would be answered many times
+/// its size.
+pub(crate) const MOST_TOLD: usize = 32;
 
 /// What a reference to a schema begins with.
 pub(crate) const REFERENCE: &str = "#/components/schemas/";
@@ -30,7 +31,7 @@ pub(crate) fn named(name: &str) -> &'static Value {
 
 /// Whether a body of that form may be left out: it need say nothing.
 pub(crate) fn may_be_left_out(schema: &Value) -> bool {
-    schema.get("required").is_none() && schema.get("oneOf").is_none()
+    ["required", "minProperties", "oneOf"].iter().all(|wants| schema.get(wants).is_none())
 }
 
 /// Everything that keeps a value from having that form.
@@ -70,14 +71,17 @@ fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<I
     }
 }
 
-/// How many of the members that tell the branches apart are missing, or say that another is meant.
-fn foreign(branch: &Value, value: &Value) -> usize {
+/// How many of the members that tell the branches apart say that another is meant, which counts most, and
+/// how many are missing.
+fn foreign(branch: &Value, value: &Value) -> (usize, usize) {
     let required = branch["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let speaks_against = |name: &&str| {
-        let wanted = branch["properties"][name].get("const");
-        value.get(name).is_none_or(|member| wanted.is_some_and(|wanted| wanted != member))
+    let (there, missing): (Vec<&str>, Vec<&str>) =
+        required.partition(|name| value.get(name).is_some());
+    let says_no = |name: &&&str| {
+        let wanted = branch["properties"][**name].get("const");
+        wanted.is_some_and(|wanted| *wanted != value[**name])
     };
-    required.filter(speaks_against).count()
+    (there.iter().filter(says_no).count(), missing.len())
 }
 
 fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: &mut Vec<Invalid>) {
@@ -89,7 +93,7 @@ fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: 
         }
     }
     for (name, member) in members {
-        let pointer = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = below(at, name);
         match known.get(name) {
             Some(schema) => check(schema, member, &pointer, wrong),
             None if schema["additionalProperties"] == false => {
@@ -99,6 +103,11 @@ fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: 
             None => {}
         }
     }
+}
+
+/// The JSON pointer to a member.
+pub(crate) fn below(at: &str, name: &str) -> String {
+    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Whether it is of another kind than wanted.
@@ -199,6 +208,9 @@ mod tests {
         &["/items/0/quantity: quantity must be at least 1"])]
     #[case::the_branch_that_was_meant("NewOrder", json!({"cart": true, "payment": "never"}),
         &["/payment: payment must be one of \"now\", \"later\", null"])]
+    #[case::the_branch_that_was_named("NewCoupon", json!({"name": "a", "quantity": 1,
+        "discount": {"type": "percent", "amount": 5}}),
+        &["/discount/percent: percent is missing", "/discount/amount: \"amount\" is not known here"])]
     #[case::neither("NewOrder", json!({}), &["/items: items is missing"])]
     #[case::not_that("StockChange", json!({"delta": 0, "reason": "a"}), &["/delta: delta must not be 0"])]
     #[case::null("NewCoupon", json!({"name": "a", "quantity": 1, "valid_until": null,

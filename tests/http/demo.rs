@@ -2,6 +2,7 @@
 
 use crate::place::Place;
 use crate::server::Server;
+use rstest::rstest;
 use serde_json::Value;
 use std::process::{Command, Stdio};
 
@@ -55,4 +56,26 @@ fn the_demo_works_on_a_unix_socket() {
     assert_eq!((&order["status"], &best["items"][0]["rank"]), (&"paid".into(), &1.into()));
     server.stop();
     place.audit();
+}
+
+/// What is ordered is the demo's own product, whatever the store held before.
+#[test]
+fn the_demo_works_in_a_store_that_has_products() {
+    let place = Place::with_products(&[(1_000_000, 0)]);
+    let mut server = Server::with(&place, &["--demo"]);
+    let [_, order, _] = try_out(&mut server);
+    assert_eq!((&order["status"], &order["total"]), (&"paid".into(), &9_000.into()));
+    server.stop();
+    place.audit();
+}
+
+#[rstest]
+#[case("none")]
+#[case("stripe")]
+fn the_demo_wants_the_gateway_that_its_calls_charge_with(#[case] gateway: &str) {
+    // Were it not refused, it would end all the same: that address is nobody's.
+    let line = format!("serve --demo --gateway {gateway} --listen 192.0.2.1:8080");
+    let said = Place::empty().run(&line);
+    assert_eq!((said.status, said.out.as_str()), (2, ""), "{}", said.err);
+    assert!(said.err.contains("simulated"), "{}", said.err);
 }

@@ -5,8 +5,9 @@ use crate::place::Place;
 use crate::server::{Server, wait_until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -112,4 +113,36 @@ fn a_unix_socket_is_served_and_removed() {
     server.stop();
     assert!(!socket.exists());
     place.audit();
+}
+
+/// A server is replaced by another at the same path while it still finishes what runs, or after its socket
+/// was taken away by hand: what it removes at its end is its own.
+#[test]
+fn a_server_that_ends_leaves_its_successors_unix_socket_alone() {
+    let place = Place::with_products(&[(10, 5)]);
+    let socket = place.path().join("shop.sock");
+    let listen = format!("unix:{}", socket.display());
+    let start =
+        || Server::run(&mut place.command(&["serve", "--grace", "60", "--listen", &listen]));
+    let answers = |server: &Server| server.client().ask(&Ask::get("/v1/products/1")).status == 200;
+
+    let first = start();
+    let mut slow = UnixStream::connect(&socket).unwrap();
+    let head = "POST /v1/sessions HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+                Content-Length: 2\r\n\r\n";
+    slow.write_all(head.as_bytes()).unwrap();
+    slow.read_exact(&mut [0; 12]).unwrap(); // its body is wanted: it is under way
+    first.signal("-TERM");
+    wait_until("closed", || !socket.exists());
+    let second = start();
+    slow.write_all(b"{}").unwrap();
+    assert_eq!(first.ended().0.code(), Some(0));
+    assert!(answers(&second));
+
+    std::fs::remove_file(&socket).unwrap();
+    let third = start();
+    second.stop();
+    assert!(answers(&third));
+    third.stop();
+    assert!(!socket.exists());
 }

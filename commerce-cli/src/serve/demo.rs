@@ -3,12 +3,15 @@
 use super::Base;
 use crate::failure::Failure;
 use commerce_core::limits::SESSION_SECONDS;
-use commerce_core::{AddCoupon, AddCustomer, AddProduct, CustomerId, Discount, Key, Money, Shop};
+use commerce_core::{
+    AddCoupon, AddCustomer, AddProduct, CustomerId, Discount, Key, Money, ProductId, Shop,
+};
 use serde::Serialize;
 use uuid::Uuid;
 
-const PRODUCTS: [(&str, i64, i64); 5] = [
-    ("Green tea, 100 g", 4_500, 100),
+/// What is ordered: a name, a price and a stock.
+const TEA: (&str, i64, i64) = ("Green tea, 100 g", 4_500, 100);
+const OTHERS: [(&str, i64, i64); 4] = [
     ("Bowl, small", 900, 200),
     ("Honey from the hill", 12_000, 30),
     ("Linen towel", 7_800, 50),
@@ -27,9 +30,9 @@ pub(super) struct Demo {
 
 /// Puts the products in, unless they are there from an earlier time, and tells what can be tried.
 pub(super) fn open(shop: &Shop, base: &Base) -> Result<Demo, Failure> {
-    for (name, price, stock) in PRODUCTS {
-        let product = AddProduct::new(name, Money::from_minor(price), stock);
-        shop.call(product).key(&key(&format!("demo:product:{name}"))?).run()?;
+    let tea = add(shop, TEA)?;
+    for other in OTHERS {
+        add(shop, other)?;
     }
     let coupon = AddCoupon {
         name: "Welcome".to_owned(),
@@ -51,14 +54,20 @@ pub(super) fn open(shop: &Shop, base: &Base) -> Result<Demo, Failure> {
             base.url(path)
         )
     };
+    let order = format!(r#"{{"items":[{{"product_id":{tea},"quantity":2}}]}}"#);
     let lines = format!(
         "the token of customer {}: {token}\n\n{}\n\n{}\n\n{}\n",
         customer.id,
         post("/v1/customers/me/charges", "charge", r#"{"amount":20000}"#),
-        post("/v1/customers/me/orders", "order", r#"{"items":[{"product_id":1,"quantity":2}]}"#),
+        post("/v1/customers/me/orders", "order", &order),
         format_args!("curl {}", base.url("/v1/bestsellers")),
     );
     Ok(Demo { customer_id: customer.id, token, lines })
+}
+
+fn add(shop: &Shop, (name, price, stock): (&str, i64, i64)) -> Result<ProductId, Failure> {
+    let product = AddProduct::new(name, Money::from_minor(price), stock);
+    Ok(shop.call(product).key(&key(&format!("demo:product:{name}"))?).run()?.id)
 }
 
 fn key(text: &str) -> Result<Key, Failure> {

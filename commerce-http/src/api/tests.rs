@@ -355,6 +355,21 @@ fn what_makes_no_sense_is_told(
     }
 }
 
+/// The document says that a body may be left out where a call without one is understood, and only there.
+#[test]
+fn a_body_may_be_left_out_where_the_document_says_so() {
+    let world = world();
+    let document: Value = serde_json::from_slice(&world.api.document).unwrap();
+    for route in ROUTES.iter().filter(|route| route.body.is_some()) {
+        let (path, _) = example(route);
+        let method = route.method.name();
+        let seen = world.call(method, &path, &world.admin, "none", &Value::Null);
+        let body = &document["paths"][route.path][method.to_lowercase()]["requestBody"];
+        let understood = ![400, 422].contains(&seen.status);
+        assert_eq!(body["required"], !understood, "{}: {seen:?}", route.operation);
+    }
+}
+
 #[test]
 fn a_body_is_json_or_is_not_looked_at() {
     let world = world();
@@ -378,6 +393,16 @@ fn all_that_is_wrong_is_told_with_where() {
         .map(|error| error["pointer"].as_str().unwrap())
         .collect();
     assert_eq!(pointers, ["/items/0/quantity", "/items/1/quantity", "/items/1/product_id"]);
+}
+
+/// However many mistakes fit into a query, an answer stays small; and a pointer is one whatever the name.
+#[test]
+fn what_is_wrong_with_a_query_is_told_in_few_words() {
+    let world = world();
+    let errors = |query: &str| world.get(&format!("/v1/products?{query}")).body["errors"].clone();
+    let many = errors(&"a&".repeat(1_000));
+    assert_eq!(many.as_array().unwrap().len(), schema::MOST_TOLD);
+    assert_eq!(errors("a/b~c=1")[0]["pointer"], "/a~1b~0c");
 }
 
 #[rstest]

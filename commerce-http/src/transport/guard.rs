@@ -2,7 +2,7 @@
 //! it in order.
 
 use super::listen::Door;
-use super::shared::Shared;
+use super::shared::{Inside, Shared};
 use super::worker::{self, Post};
 use super::{Settings, Stop, bodies, descriptors, reaper};
 use crate::Service;
@@ -37,7 +37,7 @@ pub(super) struct Guard {
     accepting: RawFd,
     threads: Vec<JoinHandle<()>>,
     /// Servers that died, and until when their connections may still ask.
-    old: Vec<(Arc<tiny_http::Server>, Instant)>,
+    old: Vec<(Arc<Inside>, Instant)>,
     built: Instant,
     /// Descriptors at the last look.
     open: u64,
@@ -69,6 +69,7 @@ impl Guard {
         match guard.hire() {
             Ok(()) => Ok(guard),
             Err(error) => {
+                guard.door.close();
                 guard.finish();
                 Err(error)
             }
@@ -159,10 +160,7 @@ impl Guard {
 
     /// Lets go of old servers whose time is over.
     fn retire(&mut self, now: Instant) {
-        for (server, _) in self.old.extract_if(.., |(_, until)| *until <= now) {
-            // Dropped, it would remove the unix socket of the server that took its place.
-            std::mem::forget(server);
-        }
+        self.old.retain(|(_, until)| *until > now);
     }
 
     /// Lets what runs finish, within the grace time, and ends all threads.
@@ -200,8 +198,8 @@ impl Guard {
     }
 }
 
-fn build(door: &Door) -> io::Result<(Arc<tiny_http::Server>, RawFd)> {
+fn build(door: &Door) -> io::Result<(Arc<Inside>, RawFd)> {
     let (listener, number) = door.copy()?;
     let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-    Ok((Arc::new(server), number))
+    Ok((Arc::new(Inside::new(server)), number))
 }

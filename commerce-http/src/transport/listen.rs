@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -58,6 +58,8 @@ impl fmt::Display for Listen {
 pub(super) struct Door {
     socket: Socket,
     at: Listen,
+    /// Of the unix socket, by which it is told from another at the same path.
+    inode: Option<u64>,
 }
 
 impl Door {
@@ -74,7 +76,8 @@ impl Door {
             Listen::Tcp(asked) => Listen::Tcp(socket.local_addr()?.as_socket().unwrap_or(*asked)),
             Listen::Unix(path) => Listen::Unix(path.clone()),
         };
-        Ok(Self { socket, at })
+        let inode = unix_inode(&at);
+        Ok(Self { socket, at, inode })
     }
 
     pub(super) fn address(&self) -> String {
@@ -118,12 +121,23 @@ impl Door {
         Ok(())
     }
 
-    /// Takes no further connection; `accept` ends in every copy.
+    /// Takes no further connection; `accept` ends in every copy. The path goes first: once nobody listens
+    /// there, another server may take it.
     pub(super) fn close(&self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-        if let Listen::Unix(path) = &self.at {
+        if let Listen::Unix(path) = &self.at
+            && unix_inode(&self.at) == self.inode
+        {
             let _ = std::fs::remove_file(path);
         }
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+/// What is at the path of a unix socket.
+fn unix_inode(at: &Listen) -> Option<u64> {
+    match at {
+        Listen::Unix(path) => Some(std::fs::symlink_metadata(path).ok()?.ino()),
+        Listen::Tcp(_) => None,
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Settings, head};
 use crate::{Request, Response, Service, Unreadable};
 use commerce_core::{Clock, SystemClock};
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,10 @@ use tiny_http::HTTPVersion;
 /// ends when that fails. So much can be allocated everywhere, and is given back at once.
 const DROPPABLE: usize = 64 * 1024 * 1024;
 
+/// `tiny_http`. It is never dropped: that would remove the unix socket at its path, which may be another
+/// server's by then.
+pub(super) type Inside = ManuallyDrop<tiny_http::Server>;
+
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) service: Arc<dyn Service>,
@@ -27,7 +32,7 @@ pub(super) struct Shared {
     /// One for each worker, then one for each thread that reads bodies.
     pub(super) posts: Vec<Post>,
     /// The server that accepts now; another takes its place when it dies.
-    pub(super) current: RwLock<Arc<tiny_http::Server>>,
+    pub(super) current: RwLock<Arc<Inside>>,
     /// Workers end when they are woken.
     pub(super) finished: AtomicBool,
     /// Connections close after the answer under way.
@@ -40,7 +45,7 @@ impl Shared {
     pub(super) fn new(
         settings: Settings,
         service: Arc<dyn Service>,
-        server: Arc<tiny_http::Server>,
+        server: Arc<Inside>,
         port: Option<u16>,
     ) -> Self {
         // More than the workers can hold would never be seen in flight.
@@ -66,7 +71,7 @@ impl Shared {
         Some(self.sockets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn server(&self) -> Arc<tiny_http::Server> {
+    pub(super) fn server(&self) -> Arc<Inside> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
