@@ -24,11 +24,10 @@ const CHECKPOINT_PAGES: i64 = 4_096;
 /// A log that has once grown beyond this is cut back when it is reset.
 const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 
-/// 64 MiB of pages for the writer, in KiB and negative, as SQLite wants it.
-const WRITER_CACHE: i64 = -64 * 1024;
-
-/// 8 MiB of pages for each reader.
-const READER_CACHE: i64 = -8 * 1024;
+/// 8 MiB of pages for each connection, in KiB and negative, as SQLite wants it. More makes a writer slower:
+/// splitting a page that is not the last of its index has SQLite look through all of them at the commit,
+/// while a page that is not among them comes from the system's memory.
+const CACHE: i64 = -8 * 1024;
 
 /// Prepared statements kept for each connection: more than there are in the code.
 const STATEMENTS: usize = 128;
@@ -81,10 +80,9 @@ impl Opener {
         // Plans that do not depend on values: where a table has a partial index, a statement would else be
         // prepared anew each time that values are bound to it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-        let cache = if role == Role::Writer { WRITER_CACHE } else { READER_CACHE };
         connection.execute_batch(&format!(
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;
-             PRAGMA cache_size = {cache}; PRAGMA temp_store = MEMORY;"
+             PRAGMA cache_size = {CACHE}; PRAGMA temp_store = MEMORY;"
         ))?;
         // Some filesystems cannot share memory; SQLite then stays in another mode and says so.
         ensure(&connection, "journal_mode = WAL", "journal_mode", "wal")?;
