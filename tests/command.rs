@@ -11,8 +11,10 @@ mod gateway;
 
 use rstest::rstest;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
@@ -500,6 +502,16 @@ fn end_of_an_order(orders: &str, from: usize) -> usize {
 
 fn interrupt(process: u32) {
     assert!(Command::new("kill").args(["-INT", &process.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_not_taken_for_none() {
+    let place = Place::stocked();
+    let mut relay = place.command(&["events", "relay", "--to", "-", "--once"]);
+    let said =
+        said(&relay.env("COMMERCE_EVENTS_SECRET", OsStr::from_bytes(b"\xff")).output().unwrap());
+    assert_eq!((said.status, said.out.as_str()), (2, ""), "{}", said.err);
+    assert!(said.err.contains("COMMERCE_EVENTS_SECRET"), "{}", said.err);
 }
 
 #[test]

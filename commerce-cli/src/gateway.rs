@@ -23,6 +23,7 @@ pub(crate) struct GatewayArgs {
     pub(crate) gateway: Option<Gateway>,
     /// Where Stripe is, when it is not at <https://api.stripe.com>.
     #[arg(long, value_name = "URL", env = "COMMERCE_STRIPE_URL", help_heading = HEADING)]
+    #[arg(hide_env_values = true)]
     pub(crate) stripe_url: Option<String>,
     /// A file whose first line is Stripe's secret key; or `COMMERCE_STRIPE_KEY` in the environment.
     #[arg(long, value_name = "FILE", env = "COMMERCE_STRIPE_KEY_FILE", help_heading = HEADING)]

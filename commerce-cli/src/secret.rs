@@ -2,6 +2,7 @@
 //! which everybody on the machine can see.
 
 use crate::failure::Failure;
+use std::env::VarError;
 use std::fs::File;
 use std::io::{BufRead, BufReader, stdin};
 use std::os::unix::fs::PermissionsExt;
@@ -45,7 +46,13 @@ impl PasswordArg {
 pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<String>, Failure> {
     match file {
         Some(path) => read(path).map(Some),
-        None => Ok(std::env::var(variable).ok().filter(|text| !text.is_empty())),
+        None => match std::env::var(variable) {
+            Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => {
+                Err(Failure::usage(format!("{variable} holds bytes that are no text: set it anew")))
+            }
+        },
     }
 }
 

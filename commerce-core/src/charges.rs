@@ -300,8 +300,11 @@ impl Shop {
             return Ok(Noticed::UnknownCharge { reference });
         };
         let settlement = match notice.collected {
-            Collected::Paid if notice.amount != row.amount => {
-                let (paid, due) = (notice.amount, row.amount);
+            Collected::Paid
+                if (notice.amount, notice.currency) != (row.amount, self.currency()) =>
+            {
+                let paid = format!("{} {}", notice.amount, notice.currency);
+                let due = format!("{} {}", row.amount, self.currency());
                 let text = format!("it has {paid} for charge {}, which is of {due}", row.id);
                 return Err(BadNotice(text).into());
             }

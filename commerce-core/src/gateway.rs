@@ -75,6 +75,8 @@ pub struct Notice {
     pub reference: String,
     /// How much was collected, when it was.
     pub amount: Money,
+    /// Of which currency.
+    pub currency: Currency,
     /// What became of it.
     pub collected: Collected,
 }

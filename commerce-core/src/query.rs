@@ -34,7 +34,8 @@ impl PageRequest {
             return Err(Refusal::invalid("/limit", detail));
         }
         let Some(cursor) = &self.cursor else { return Ok(beginning) };
-        let number = cursor.parse().ok().filter(|number| *number > 0);
+        let number = cursor.parse().ok();
+        let number = number.filter(|number: &i64| *number > 0 && number.to_string() == *cursor);
         number.ok_or_else(|| Refusal::invalid("/cursor", "cursor is not one that a list gave out"))
     }
 

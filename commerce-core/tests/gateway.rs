@@ -98,7 +98,7 @@ impl PaymentGateway for Bank {
         }
     }
 
-    /// `REFERENCE AMOUNT paid|declined`, signed with the word `bank`.
+    /// `REFERENCE AMOUNT paid|dollars|declined`, signed with the word `bank`.
     fn notice(
         &self,
         signature: Option<&str>,
@@ -110,11 +110,16 @@ impl PaymentGateway for Bank {
         }
         let words: Vec<_> = std::str::from_utf8(body).unwrap().split(' ').collect();
         let [reference, amount, what] = words[..] else { return Ok(None) };
-        let declined = Collected::Declined { reason: "no money".to_owned() };
+        let collected = match what {
+            "declined" => Collected::Declined { reason: "no money".to_owned() },
+            _ => Collected::Paid,
+        };
+        let currency = if what == "dollars" { "USD" } else { "KRW" };
         Ok(Some(Notice {
             reference: reference.to_owned(),
             amount: Money::from_minor(amount.parse().unwrap()),
-            collected: if what == "paid" { Collected::Paid } else { declined },
+            currency: Currency::from_code(currency).unwrap(),
+            collected,
         }))
     }
 }
@@ -413,6 +418,7 @@ fn a_notice_is_believed_when_it_is_signed_known_and_of_the_right_amount() {
     assert!(bad(tell(None, &format!("{reference} 500 paid"))));
     assert!(bad(tell(Some("thief"), &format!("{reference} 500 paid"))));
     assert!(bad(tell(Some("bank"), &format!("{reference} 501 paid"))));
+    assert!(bad(tell(Some("bank"), &format!("{reference} 500 dollars"))));
     assert_eq!(tell(Some("bank"), "hello").unwrap(), Noticed::Nothing);
     let unknown = Noticed::UnknownCharge { reference: "x".to_owned() };
     assert_eq!(tell(Some("bank"), "x 500 paid").unwrap(), unknown);

@@ -213,7 +213,7 @@ impl Api {
             at: self.shop.now(),
             request: &trail.id,
             method: &request.method,
-            path: request.target.split('?').next().unwrap_or_default(),
+            path: shown(&request.target),
             operation,
             status: reply.status,
             code: ended.code,
@@ -235,6 +235,12 @@ impl Api {
 }
 
 /// Answers `OPTIONS`, and turns down what the path does not take.
+/// What of a target is logged. One that is no path may hold a password, as a URL's place may.
+fn shown(target: &str) -> &str {
+    let path = target.split('?').next().unwrap_or_default();
+    if path.starts_with('/') { path } else { "-" }
+}
+
 fn other_method(method: &str, methods: &[Method]) -> Result<Reply, Stop> {
     let mut names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     if names.contains(&"GET") {

@@ -240,11 +240,12 @@ fn its_own_word_is_believed(#[case] method: &str, #[case] amount: i64) {
         hook.url()
     );
     bank.ask("POST", "/_config/webhooks/ours", &form);
-    let collected = bank.stripe.collect(&request(method));
+    let request = request(method);
+    let collected = bank.stripe.collect(&request);
     let sent = hook.received.recv_timeout(Duration::from_secs(30)).unwrap();
     let signature = sent.header("stripe-signature");
     let notice = bank.stripe.notice(signature, &sent.body, SystemClock.now());
     let amount = Money::from_minor(amount);
-    let reference = "shop-1/charge-5".to_owned();
-    assert_eq!(notice, Ok(Some(Notice { reference, amount, collected })));
+    let (reference, currency) = (request.reference, request.currency);
+    assert_eq!(notice, Ok(Some(Notice { reference, amount, currency, collected })));
 }

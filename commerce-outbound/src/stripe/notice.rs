@@ -28,13 +28,14 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Notice>, BadNotice> {
     let intent: Intent =
         serde_json::from_value(told.data.object).map_err(|_| bad("it tells of no intent"))?;
     let Some(reference) = intent.reference().map(str::to_owned) else { return Ok(None) };
+    let currency = Currency::from_code(&intent.currency.to_ascii_uppercase())
+        .ok_or_else(|| bad("its currency is none that is known"))?;
     if told.kind == "payment_intent.payment_failed" {
         // It was confirmed once and will not be again, so this is the end of it.
         let collected = Collected::Declined { reason: intent.why_not() };
-        return Ok(Some(Notice { reference, amount: Money::ZERO, collected }));
+        return Ok(Some(Notice { reference, amount: Money::ZERO, currency, collected }));
     }
-    let currency = Currency::from_code(&intent.currency.to_ascii_uppercase());
-    let amount = currency.and_then(|currency| from_stripe(intent.received(), currency));
+    let amount = from_stripe(intent.received(), currency);
     let amount = amount.ok_or_else(|| bad("its amount is none of its currency"))?;
-    Ok(Some(Notice { reference, amount, collected: Collected::Paid }))
+    Ok(Some(Notice { reference, amount, currency, collected: Collected::Paid }))
 }

@@ -295,6 +295,7 @@ fn a_notice_of_money_says_how_much() {
     let expected = Notice {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::from_minor(1_000),
+        currency: Currency::from_code("ISK").unwrap(),
         collected: Collected::Paid,
     };
     assert_eq!(notice(&told("payment_intent.succeeded", &about)), Ok(Some(expected)));
@@ -307,6 +308,7 @@ fn a_notice_of_failure_says_why() {
     let expected = Notice {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::ZERO,
+        currency: Currency::KRW,
         collected: Collected::Declined { reason: "Expired.".to_owned() },
     };
     assert_eq!(notice(&told("payment_intent.payment_failed", &about)), Ok(Some(expected)));
