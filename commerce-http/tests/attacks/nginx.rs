@@ -18,13 +18,14 @@ struct Proxied {
 }
 
 impl Proxied {
-    /// With the times of the configuration shortened to two seconds.
-    fn start() -> Self {
-        let folder = std::env::temp_dir().join(format!("transport-nginx-{}", std::process::id()));
+    /// With the times of the configuration shortened to two seconds, and so many requests a second.
+    fn start(rate: &str) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let folder = std::env::temp_dir().join(format!("transport-nginx-{}", address.port()));
+        let address = address.to_string();
         std::fs::create_dir_all(&folder).unwrap();
         let socket = folder.join("http.sock");
         let server = Child::start_at(&format!("unix:{}", socket.display()), "", None);
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nginx.conf");
         let here = folder.display().to_string();
         let text = std::fs::read_to_string(shipped)
@@ -37,7 +38,7 @@ impl Proxied {
             .replace("_timeout 10s", "_timeout 2s")
             // All these attacks come from one address.
             .replace("limit_conn connections 64", "limit_conn connections 3000")
-            .replace("rate=100r/s", "rate=10000r/s");
+            .replace("rate=100r/s", rate);
         let file = folder.join("nginx.conf");
         std::fs::write(&file, text).unwrap();
         let nginx = Command::new("nginx")
@@ -75,7 +76,7 @@ fn post(headers: &str, body: &str) -> Vec<u8> {
 #[test]
 fn behind_the_shipped_nginx_the_same_attacks_stop_at_the_proxy() {
     crate::many_descriptors();
-    let proxied = Proxied::start();
+    let proxied = Proxied::start("rate=10000r/s");
     let at = proxied.address.as_str();
     let honest = Honest::begin(at);
     announced_and_framed(at);
@@ -87,6 +88,34 @@ fn behind_the_shipped_nginx_the_same_attacks_stop_at_the_proxy() {
     once(at);
     assert!(proxied.server.peak() < MEMORY, "{} MiB", proxied.server.peak());
     assert!(proxied.server.descriptors() < 60, "no connection is left behind");
+}
+
+/// What nginx refuses by itself is told as the service tells it.
+#[test]
+fn refusals_of_the_shipped_nginx_are_problems_that_say_when_to_come_back() {
+    let mut proxied = Proxied::start("rate=1r/m");
+    let at = proxied.address.as_str();
+    let too_large = last_words(at, &post("Content-Length: 65537", "a"));
+    assert_problem(&too_large, 413, "payload_too_large", false);
+    let length = b"GET /length HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(statuses(&last_words(at, length)), [200]);
+    proxied.server.ask_to_stop();
+    proxied.server.end();
+    assert_problem(&last_words(at, length), 503, "busy", true);
+    let answers = (0..1000).map(|_| last_words(at, length));
+    let refused = answers.into_iter().find(|said| statuses(said) == [429]);
+    assert_problem(&refused.unwrap(), 429, "too_many_requests", true);
+}
+
+fn assert_problem(said: &str, status: u16, code: &str, later: bool) {
+    assert_eq!(statuses(said), [status], "{said}");
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains("content-type: application/problem+json"), "{said}");
+    assert_eq!(head.contains("retry-after: 1"), later, "{said}");
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.into()));
+    assert_eq!(problem["type"], format!("urn:commerce:problem:{code}"));
 }
 
 fn announced_and_framed(at: &str) {
