@@ -8,6 +8,7 @@ mod descriptors;
 mod guard;
 mod head;
 mod listen;
+mod lookout;
 mod peers;
 mod reaper;
 mod settings;

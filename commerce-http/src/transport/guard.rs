@@ -2,6 +2,7 @@
 //! it in order.
 
 use super::listen::Door;
+use super::lookout::Lookouts;
 use super::shared::{Inside, Shared};
 use super::worker::{self, Post};
 use super::{Settings, Stop, bodies, descriptors, reaper};
@@ -152,7 +153,10 @@ impl Guard {
         let until = now.checked_add(FAREWELL).unwrap_or(now);
         let goes_on = move || !shared.is_finished() && Instant::now() < until;
         let shared = Arc::clone(&self.shared);
-        let drain = move || worker::serve(&shared, &Post::default(), &source, goes_on);
+        let drain = move || {
+            let alone = Lookouts::new(worker::LOOK);
+            worker::serve(&shared, &Post::default(), &source, &alone, goes_on);
+        };
         let _ = Builder::new().spawn(drain);
         self.wake(&old);
         self.old.push((old, until));

@@ -2,9 +2,10 @@
 
 use super::answer::{self, Manner};
 use super::bodies::Bodies;
+use super::lookout::Lookouts;
 use super::peers::{Pass, Peers};
 use super::sockets::Sockets;
-use super::worker::Post;
+use super::worker::{self, Post};
 use super::{Settings, head};
 use crate::{Request, Response, Service, Unreadable};
 use commerce_core::{Clock, SystemClock};
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) service: Arc<dyn Service>,
     pub(super) peers: Peers,
     pub(super) bodies: Bodies,
+    pub(super) lookouts: Lookouts,
     /// One for each worker, then one for each thread that reads bodies.
     pub(super) posts: Vec<Post>,
     /// The server that accepts now; another takes its place when it dies.
@@ -53,6 +55,7 @@ impl Shared {
         Self {
             service,
             peers: Peers::new(most),
+            lookouts: Lookouts::new(worker::LOOK),
             bodies: Bodies::new(settings.max_slow_bodies),
             posts: (0..settings.workers.saturating_add(settings.max_slow_bodies))
                 .map(|_| Post::default())

@@ -2,6 +2,7 @@
 
 use super::bodies::Job;
 use super::head::{self, Head};
+use super::lookout::Lookouts;
 use super::peers::{Entry, Pass};
 use super::shared::{self, Shared};
 use crate::Unreadable;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a worker with nothing to do looks whether its server is still the one to work for.
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// Whom a worker is answering, and since when: the guard looks for those that do not read.
 #[derive(Debug, Default)]
@@ -33,7 +34,7 @@ pub(super) fn work(shared: &Shared, post: &Post) {
     while !shared.is_finished() {
         let server = shared.server();
         let goes_on = || !shared.is_finished() && Arc::ptr_eq(&server, &shared.server());
-        serve(shared, post, &server, goes_on);
+        serve(shared, post, &server, &shared.lookouts, goes_on);
     }
 }
 
@@ -43,18 +44,22 @@ pub(super) fn serve(
     shared: &Shared,
     post: &Post,
     server: &tiny_http::Server,
+    lookouts: &Lookouts,
     goes_on: impl Fn() -> bool,
 ) {
     loop {
-        match server.recv_timeout(LOOK) {
-            Ok(Some(raw)) => {
-                // `tiny_http` panics in some places; a worker outlives it.
-                let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw)));
-                post.set(None);
-            }
+        let taken = match server.try_recv() {
+            Ok(Some(raw)) => Some(raw),
             Ok(None) | Err(_) if !goes_on() => return,
-            Ok(None) | Err(_) => {}
-        }
+            Ok(None) | Err(_) => {
+                lookouts.stand(|patience| server.recv_timeout(patience).ok().flatten())
+            }
+        };
+        let Some(raw) = taken else { continue };
+        lookouts.relieve();
+        // `tiny_http` panics in some places; a worker outlives it.
+        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw)));
+        post.set(None);
     }
 }
 

@@ -1,0 +1,102 @@
+//! How many workers wait at the server. `tiny_http` wakes one for each request, the one that has slept longest;
+//! with all of them there, each request would be a thread woken that finds it taken by one that is awake.
+//! So few wait there, and the others rest until none does. Reading a product is a fourth quicker for it.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How many wait at a time. With three, half of what is gained with two was lost.
+const LOOKOUTS: usize = 2;
+
+pub(super) struct Lookouts {
+    places: Mutex<Places>,
+    called: Condvar,
+    /// How long one waits or rests before it looks after other things.
+    patience: Duration,
+}
+
+#[derive(Default)]
+struct Places {
+    waiting: usize,
+    resting: usize,
+}
+
+impl Lookouts {
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { places: Mutex::default(), called: Condvar::new(), patience }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something, or rests when others wait already; `None` when neither brought anything.
+    pub(super) fn stand<T>(&self, wait: impl FnOnce(Duration) -> Option<T>) -> Option<T> {
+        let mut places = self.places();
+        if places.waiting >= LOOKOUTS {
+            places.resting = places.resting.saturating_add(1);
+            let rested = self.called.wait_timeout(places, self.patience);
+            let (mut places, _) = rested.unwrap_or_else(PoisonError::into_inner);
+            places.resting = places.resting.saturating_sub(1);
+            return None;
+        }
+        places.waiting = places.waiting.saturating_add(1);
+        drop(places);
+        let brought = wait(self.patience);
+        let mut places = self.places();
+        places.waiting = places.waiting.saturating_sub(1);
+        brought
+    }
+
+    /// To be called by whoever goes to work: somebody has to wait for what comes meanwhile.
+    pub(super) fn relieve(&self) {
+        let places = self.places();
+        let nobody_waits = places.waiting == 0 && places.resting > 0;
+        drop(places);
+        if nobody_waits {
+            self.called.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Five workers, of whom nobody comes back.
+    #[test]
+    fn few_wait_and_all_can_work_at_once() {
+        let (give, work) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let (work, lookouts) = (Mutex::new(work), Lookouts::new(LONG));
+        thread::scope(|scope| {
+            for _ in 0..5 {
+                let tell = tell.clone();
+                let (lookouts, work) = (&lookouts, &work);
+                scope.spawn(move || {
+                    let wait = |_| work.lock().unwrap().recv_timeout(LONG).ok();
+                    while lookouts.stand(wait).is_none() {}
+                    lookouts.relieve();
+                    tell.send(()).unwrap();
+                });
+            }
+            let counted = || {
+                let places = lookouts.places();
+                (places.waiting, places.resting)
+            };
+            while counted() != (LOOKOUTS, 5 - LOOKOUTS) {
+                thread::yield_now();
+            }
+            for _ in 0..5 {
+                give.send(()).unwrap();
+            }
+            for _ in 0..5 {
+                told.recv_timeout(LONG / 2).expect("all five work at once");
+            }
+        });
+    }
+}
