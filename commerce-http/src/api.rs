@@ -234,13 +234,13 @@ impl Api {
     }
 }
 
-/// Answers `OPTIONS`, and turns down what the path does not take.
 /// What of a target is logged. One that is no path may hold a password, as a URL's place may.
 fn shown(target: &str) -> &str {
     let path = target.split('?').next().unwrap_or_default();
     if path.starts_with('/') { path } else { "-" }
 }
 
+/// Answers `OPTIONS`, and turns down what the path does not take.
 fn other_method(method: &str, methods: &[Method]) -> Result<Reply, Stop> {
     let mut names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     if names.contains(&"GET") {
