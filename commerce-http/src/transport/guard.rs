@@ -154,7 +154,8 @@ impl Guard {
         let goes_on = move || !shared.is_finished() && Instant::now() < until;
         let shared = Arc::clone(&self.shared);
         let drain = move || {
-            let alone = Lookouts::new(worker::LOOK);
+            // Counted with the others, it would be taken for one that waits at the new server.
+            let alone = Lookouts::default();
             worker::serve(&shared, &Post::default(), &source, &alone, goes_on);
         };
         let _ = Builder::new().spawn(drain);

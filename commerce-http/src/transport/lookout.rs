@@ -1,12 +1,15 @@
 //! How many workers wait at the server. `tiny_http` wakes one for each request, the one that has slept longest;
-//! with all of them there, each request would be a thread woken that finds it taken by one that is awake.
-//! So few wait there, and the others rest until none does. Reading a product is a fourth quicker for it.
+//! with all of them there, most wake to find that another has taken it. So few wait there, and the others rest
+//! until none does. Reading a product is a fourth quicker for it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many wait at a time. With three, half of what is gained with two was lost.
+/// How many wait at a time. With three, most of what is gained with two was lost.
 const LOOKOUTS: usize = 2;
+
+/// How often a worker with nothing to do looks whether its server is still the one to work for.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) struct Lookouts {
     places: Mutex<Places>,
@@ -21,11 +24,13 @@ struct Places {
     resting: usize,
 }
 
-impl Lookouts {
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { places: Mutex::default(), called: Condvar::new(), patience }
+impl Default for Lookouts {
+    fn default() -> Self {
+        Self { places: Mutex::default(), called: Condvar::new(), patience: LOOK }
     }
+}
 
+impl Lookouts {
     fn places(&self) -> MutexGuard<'_, Places> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,7 +77,8 @@ mod tests {
     fn few_wait_and_all_can_work_at_once() {
         let (give, work) = mpsc::channel();
         let (tell, told) = mpsc::channel();
-        let (work, lookouts) = (Mutex::new(work), Lookouts::new(LONG));
+        let (work, lookouts) =
+            (Mutex::new(work), Lookouts { patience: LONG, ..Lookouts::default() });
         thread::scope(|scope| {
             for _ in 0..5 {
                 let tell = tell.clone();

@@ -5,7 +5,7 @@ use super::bodies::Bodies;
 use super::lookout::Lookouts;
 use super::peers::{Pass, Peers};
 use super::sockets::Sockets;
-use super::worker::{self, Post};
+use super::worker::Post;
 use super::{Settings, head};
 use crate::{Request, Response, Service, Unreadable};
 use commerce_core::{Clock, SystemClock};
@@ -55,7 +55,7 @@ impl Shared {
         Self {
             service,
             peers: Peers::new(most),
-            lookouts: Lookouts::new(worker::LOOK),
+            lookouts: Lookouts::default(),
             bodies: Bodies::new(settings.max_slow_bodies),
             posts: (0..settings.workers.saturating_add(settings.max_slow_bodies))
                 .map(|_| Post::default())

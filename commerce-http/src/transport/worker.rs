@@ -9,10 +9,7 @@ use crate::Unreadable;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-/// How often a worker with nothing to do looks whether its server is still the one to work for.
-pub(super) const LOOK: Duration = Duration::from_millis(500);
+use std::time::Instant;
 
 /// Whom a worker is answering, and since when: the guard looks for those that do not read.
 #[derive(Debug, Default)]
