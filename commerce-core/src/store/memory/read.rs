@@ -1,0 +1,262 @@
+//! Reading the memory: by going through all of it, where the other stores have an index or counts.
+
+use super::Tables;
+use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Table};
+use crate::{
+    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
+    DeliveryRow, DeliveryStatus, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId,
+    OrderStatus, Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp,
+    TokenHash,
+};
+use std::collections::BTreeMap;
+use std::sync::RwLockReadGuard;
+
+pub(super) struct MemorySnapshot<'a>(pub(super) RwLockReadGuard<'a, Tables>);
+
+impl Snapshot for MemorySnapshot<'_> {
+    fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
+        Ok(self.0.accounts.get(&id).cloned())
+    }
+
+    fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
+        Ok(self.0.credentials.values().find(|known| known.login == login).cloned())
+    }
+
+    fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
+        let Some(session) = self.0.sessions.get(&token) else { return Ok(None) };
+        let account = self.0.accounts.get(&session.customer_id);
+        Ok(account.map(|account| (*session, account.customer.role)))
+    }
+
+    fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
+        let rows = self.0.accounts.range(start..).take(limit);
+        Ok(rows.map(|(_, account)| account.customer.clone()).collect())
+    }
+
+    fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError> {
+        Ok(self.0.products.get(&id).cloned())
+    }
+
+    fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
+        let rows = self.0.products.range(start..).map(|(_, product)| product);
+        Ok(rows
+            .filter(|product| product.status == crate::ProductStatus::Active)
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
+        Ok(self.0.carts.get(&customer).cloned().unwrap_or_default())
+    }
+
+    fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError> {
+        Ok(self.0.coupons.get(&id).cloned())
+    }
+
+    fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError> {
+        Ok(self.0.coupons.range(start..).take(limit).map(|(_, coupon)| coupon.clone()).collect())
+    }
+
+    fn owned_coupons(
+        &self,
+        customer: CustomerId,
+        start: CouponId,
+        limit: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError> {
+        let mine = self.0.owned_coupons.values();
+        let mut mine: Vec<_> = mine
+            .filter(|owned| owned.customer_id == customer && owned.coupon_id >= start)
+            .collect();
+        mine.sort_by_key(|owned| owned.coupon_id);
+        Ok(mine.into_iter().take(limit).cloned().collect())
+    }
+
+    fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
+        Ok(self.0.orders.get(&id).cloned())
+    }
+
+    fn orders(
+        &self,
+        customer: CustomerId,
+        start: OrderId,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        if self.0.orders.get(&start).is_none_or(|order| order.customer_id != customer) {
+            return Ok(Vec::new());
+        }
+        let mine = self.0.orders.range(..=start).rev().map(|(_, order)| order);
+        Ok(mine.filter(|order| order.customer_id == customer).take(limit).cloned().collect())
+    }
+
+    fn ledger(
+        &self,
+        customer: CustomerId,
+        start: LedgerEntryId,
+        limit: usize,
+        filter: LedgerFilter,
+    ) -> Result<Vec<LedgerEntry>, StoreError> {
+        if self.0.ledger.get(&start).is_none_or(|entry| entry.customer_id != customer) {
+            return Ok(Vec::new());
+        }
+        let mine = self.0.ledger.range(..=start).rev().map(|(_, entry)| entry);
+        let wanted = |entry: &&LedgerEntry| {
+            entry.customer_id == customer
+                && (filter == LedgerFilter::All || entry.as_payment().is_some())
+        };
+        Ok(mine.filter(wanted).take(limit).cloned().collect())
+    }
+
+    fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
+        Ok(self.0.charges.get(&id).cloned())
+    }
+
+    fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
+        let known = |row: &&ChargeRow| {
+            row.source.as_ref().is_some_and(|source| source.reference == reference)
+        };
+        Ok(self.0.charges.values().find(known).cloned())
+    }
+
+    fn pending_charges(
+        &self,
+        start: (CustomerId, ChargeId),
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let mut rows: Vec<_> = self.0.pending_charges().cloned().collect();
+        rows.sort_unstable_by_key(|row| (row.customer_id, row.id));
+        rows.retain(|row| (row.customer_id, row.id) >= start);
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    fn count_pending_charges(&self) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.0.pending_charges().count()).unwrap_or(u64::MAX))
+    }
+
+    fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.0.orders.values().any(|order| order.is_due_at(now)))
+    }
+
+    fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+        Ok(self.0.events.range(start..).take(limit).map(|(_, event)| event.clone()).collect())
+    }
+
+    fn next_event(&self) -> Result<EventId, StoreError> {
+        Ok(self.0.next_event())
+    }
+
+    fn deliveries(
+        &self,
+        start: EventId,
+        limit: usize,
+        filter: DeliveryFilter,
+    ) -> Result<Vec<DeliveryRow>, StoreError> {
+        let rows = self.0.deliveries.range(start..).map(|(_, row)| row);
+        let wanted = |row: &&DeliveryRow| {
+            filter == DeliveryFilter::All || row.status == DeliveryStatus::Parked
+        };
+        Ok(rows.filter(wanted).take(limit).cloned().collect())
+    }
+
+    fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let tables = &*self.0;
+        let fresh = tables.events.range(tables.next_event()..).next();
+        Ok(fresh.is_some() || tables.deliveries.values().any(|row| row.is_due_at(now)))
+    }
+
+    fn outbox(&self) -> Result<Outbox, StoreError> {
+        let tables = &*self.0;
+        let is_parked = |row: &&DeliveryRow| row.status == DeliveryStatus::Parked;
+        let parked = tables.deliveries.values().filter(is_parked).count();
+        let on_their_way = tables.deliveries.values().filter(|row| !is_parked(row));
+        let fresh = tables.events.range(tables.next_event()..);
+        let waiting = fresh.clone().count().saturating_add(on_their_way.clone().count());
+        let mut waits = on_their_way.map(|row| row.event_id).chain(fresh.map(|(id, _)| *id));
+        let oldest = waits.next().and_then(|id| tables.events.get(&id));
+        Ok(Outbox {
+            waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
+            oldest: oldest.map(|event| event.created_at),
+            parked: u64::try_from(parked).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn best_sellers(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(ProductId, i64)>, StoreError> {
+        let mut units: BTreeMap<ProductId, i64> = BTreeMap::new();
+        for order in self.0.orders.values().filter(|order| order.status == OrderStatus::Paid) {
+            if order.paid_at.is_some_and(|at| after < at && at <= until) {
+                for line in &order.lines {
+                    let sum = units.entry(line.product_id).or_default();
+                    *sum = sum.saturating_add(line.quantity);
+                }
+            }
+        }
+        let mut ranking: Vec<_> = units.into_iter().collect();
+        ranking.sort_by_key(|(id, units)| (std::cmp::Reverse(*units), *id));
+        ranking.truncate(limit);
+        Ok(ranking)
+    }
+
+    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        let tables = &*self.0;
+        match table {
+            Table::Accounts => {
+                tables.accounts.values().cloned().map(Record::Account).for_each(visit);
+            }
+            Table::Products => {
+                tables.products.values().cloned().map(Record::Product).for_each(visit);
+            }
+            Table::StockMovements => {
+                tables.stock_movements.values().cloned().map(Record::StockMovement).for_each(visit);
+            }
+            Table::Carts => {
+                for (&customer_id, lines) in &tables.carts {
+                    for (&product_id, &quantity) in lines {
+                        visit(Record::CartLine { customer_id, product_id, quantity });
+                    }
+                }
+            }
+            Table::Coupons => tables.coupons.values().cloned().map(Record::Coupon).for_each(visit),
+            Table::OwnedCoupons => {
+                tables.owned_coupons.values().cloned().map(Record::OwnedCoupon).for_each(visit);
+            }
+            Table::Orders => tables.orders.values().cloned().map(Record::Order).for_each(visit),
+            Table::Charges => tables.charges.values().cloned().map(Record::Charge).for_each(visit),
+            Table::Ledger => {
+                tables.ledger.values().cloned().map(Record::LedgerEntry).for_each(visit);
+            }
+            Table::Events => tables.events.values().cloned().map(Record::Event).for_each(visit),
+            Table::Relay => visit(Record::NextEvent(tables.next_event())),
+            Table::Deliveries => {
+                tables.deliveries.values().cloned().map(Record::Delivery).for_each(visit);
+            }
+            Table::Keys => {
+                for ((key, owner), record) in &tables.keys {
+                    visit(Record::Key { key: key.clone(), owner: *owner, record: record.clone() });
+                }
+            }
+            Table::Sales => {
+                for ((start, product_id), &units) in &tables.sales {
+                    let (start, product_id) = (*start, *product_id);
+                    visit(Record::SalesCount(SalesCount { seconds: 1, start, product_id, units }));
+                }
+            }
+            Table::Credentials => {
+                tables.credentials.values().cloned().map(Record::Credentials).for_each(visit);
+            }
+            Table::Sessions => {
+                tables.sessions.values().copied().map(Record::Session).for_each(visit);
+            }
+        }
+        Ok(())
+    }
+
+    fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
+        Ok(vec![SalesLevel { seconds: 1, until: Timestamp::MAX.plus_seconds(1) }])
+    }
+}
