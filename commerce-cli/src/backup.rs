@@ -1,6 +1,6 @@
 //! `commerce backup`: a consistent copy of the store while it is in use.
 
-use crate::database::{Access, Database};
+use crate::database::Database;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::progress;
@@ -34,8 +34,7 @@ impl Backup {
                 )));
             }
         };
-        database.open(Access::Existing).map(drop)?;
-        let store = SqliteStore::open(path)?;
+        let store = SqliteStore::find(path)?.ok_or_else(|| database.is_missing())?;
         if database.holds(&self.file) {
             let told = format!("{file} is a part of the store itself: name another file");
             return Err(Failure::usage(told));

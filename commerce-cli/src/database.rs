@@ -42,12 +42,15 @@ impl Database {
     pub(crate) fn open(&self, access: Access) -> Result<Arc<dyn Store>, Failure> {
         match access {
             Access::Creating => self.create(None),
-            Access::Existing => self.find()?.ok_or_else(|| {
-                Failure::storage(format!(
-                    "there is no store at {self}: run `commerce init` first, or name another one"
-                ))
-            }),
+            Access::Existing => self.find()?.ok_or_else(|| self.is_missing()),
         }
+    }
+
+    /// What is said where there is no store and one is wanted.
+    pub(crate) fn is_missing(&self) -> Failure {
+        Failure::storage(format!(
+            "there is no store at {self}: run `commerce init` first, or name another one"
+        ))
     }
 
     /// Opens the store where there is one.

@@ -8,7 +8,7 @@ use crate::store::sqlite::transaction::SqliteTransaction;
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{Currency, StoreError};
 use rusqlite::Connection;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub use backup::BackupProgress;
 /// How long opening a store that is to be made or migrated waits for its turn.
 const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two tries to open it meanwhile.
+/// Between two tries to open it meanwhile: nobody tells when the other process is done.
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
 
 /// A store in one SQLite file, durable and shared by any number of processes of one machine.
@@ -41,7 +41,6 @@ const OPEN_PAUSE: Duration = Duration::from_millis(5);
 /// take turns to write.
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
     currency: Currency,
     /// The connection that writes, while no transaction has it; opened anew after it was lost.
     writer: Mutex<Option<Connection>>,
@@ -104,8 +103,7 @@ impl SqliteStore {
 
     /// As [`SqliteStore::opened`], once the file is known to be ours.
     fn opened_by(opener: Opener, currency: Currency) -> Result<Self, StoreError> {
-        let path = opener.path().to_owned();
-        let tickets = TicketOffice::open(&path)?;
+        let tickets = TicketOffice::open(opener.path())?;
         let (writer, currency) = match opener.open(Role::Writer).and_then(schema::ready) {
             Ok(Some(ready)) => ready,
             // A new file, an old version, or one that another process is making right now. Turning a
@@ -119,13 +117,13 @@ impl SqliteStore {
             Err(error) => return Err(error),
         };
         let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
-        Ok(Self { path, currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
+        Ok(Self { currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
     }
 
     /// The file, with every link resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        self.opener.path()
     }
 
     /// Copies the store as it is now to a new file, while it is in use.
