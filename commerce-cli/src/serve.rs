@@ -63,7 +63,7 @@ impl Serve {
         }
         let hold = options.hold.unwrap_or(HOLD_SECONDS).min(MAX_HOLD_SECONDS);
         let mut builder = Shop::builder().patience(PATIENCE).hold_seconds(hold);
-        if let Some(gateway) = options.gateway.open(Gateway::Simulated)? {
+        if let Some(gateway) = options.gateway.open(gateway)? {
             builder = builder.gateway(gateway);
         }
         let shop = builder.open(database.open(Access::Creating)?);

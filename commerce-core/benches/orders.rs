@@ -117,6 +117,7 @@ fn waiting_callers(
                 }
             });
         }
+        // The time that is measured.
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
     });

@@ -21,7 +21,7 @@ mod gate;
 /// may look as much later as another has looked before it, so that each is found within twice as long.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long to leave a store alone that could not be asked.
+/// How long to leave a store alone that could not be asked: nobody tells when it is back.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often in a row a store may fail before that ends what is to end anyway.

@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Pages copied between two looks at the progress: 4 MiB.
 const STEP: i32 = 1_024;
 
-/// How often to wait for a lock before giving up, and how long each time: five seconds in all.
+/// How often to wait for a lock before giving up, and how long each time: five seconds in all. Nobody tells
+/// when it is free.
 const TRIES: u32 = 500;
 const PAUSE: Duration = Duration::from_millis(10);
 
