@@ -5,14 +5,14 @@
 
 use crate::state::{Needs, NextIds, Sale, SessionChange, State};
 use crate::store::{Record, Snapshot, Store, Table, Transaction};
-use crate::{Account, Customer, CustomerId, Key, Money, Role, StoreError};
+use crate::{Account, Customer, CustomerId, Epoch, EventId, Key, Money, Role, StoreError};
 use std::collections::{BTreeMap, HashMap};
 
 /// Rows written at a time.
 const CHUNK: usize = 1_000;
 
 /// The tables, those first that others refer to. Coupons come once more after the orders that use them.
-const ORDER: [Table; 17] = [
+const ORDER: [Table; 18] = [
     Table::Accounts,
     Table::Products,
     Table::StockMovements,
@@ -24,6 +24,7 @@ const ORDER: [Table; 17] = [
     Table::Charges,
     Table::Ledger,
     Table::Events,
+    Table::Epochs,
     Table::Relay,
     Table::Deliveries,
     Table::Keys,
@@ -61,6 +62,7 @@ pub fn copy(
         seen_coupons |= table == Table::OwnedCoupons;
         counts.insert(table.name(), rows);
     }
+    writer.begin_epoch()?;
     writer.transaction.commit()?;
     Ok(counts)
 }
@@ -74,6 +76,8 @@ struct Writer<'a> {
     written: u64,
     /// What customers with a login may do: they are written before their logins.
     roles: HashMap<CustomerId, Role>,
+    /// The number of the first event that the copy will write itself.
+    next_event: EventId,
     /// Coupons are there already, and are handed to their orders.
     again: bool,
     progress: &'a mut dyn FnMut(u64),
@@ -97,6 +101,7 @@ impl<'a> Writer<'a> {
             waiting,
             written,
             roles: HashMap::new(),
+            next_event: EventId::new(1),
             again,
             progress,
         })
@@ -140,6 +145,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Keeps the events of the copy apart from those that its source writes from now on.
+    fn begin_epoch(&mut self) -> Result<(), StoreError> {
+        self.take(Record::Epoch(Epoch::begin(self.next_event)?))?;
+        self.write()
+    }
+
     fn put(&mut self, record: Record) {
         let state = &mut self.state;
         match record {
@@ -170,7 +181,11 @@ impl<'a> Writer<'a> {
             Record::Order(order) => state.orders.insert(order.id, order),
             Record::Charge(charge) => state.charges.insert(charge.id, charge),
             Record::LedgerEntry(entry) => state.ledger.push(entry),
-            Record::Event(event) => state.events.push(event),
+            Record::Event(event) => {
+                self.next_event = EventId::new(event.id.get().saturating_add(1));
+                state.events.push(event);
+            }
+            Record::Epoch(epoch) => state.epochs.push(epoch),
             Record::NextEvent(next) => state.deliveries.move_to(next),
             // Who sends it knows nothing of the copy, but may be sending it still.
             Record::Delivery(row) => state.deliveries.keep(row.given_up()),

@@ -83,7 +83,7 @@ pub use model::access::{
 pub use model::cart::{Cart, CartItem, CartLines};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 pub use model::delivery::{DeliveryRow, DeliveryStatus, Outbox, Progress, TrackedEvent};
-pub use model::event::{Event, EventKind, EventRow};
+pub use model::event::{Epoch, Event, EventKind, EventRow};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus, StockMovement};
 pub use model::wallet::{

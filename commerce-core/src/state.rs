@@ -6,9 +6,9 @@
 use crate::command::KeyRecord;
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, CustomerId,
-    EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, LoginHash, Order, OrderId,
-    OwnedCoupon, OwnedCouponId, Product, ProductId, SessionRow, StockMovement, StockMovementId,
-    Timestamp, TokenHash,
+    Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, LoginHash, Order,
+    OrderId, OwnedCoupon, OwnedCouponId, Product, ProductId, SessionRow, StockMovement,
+    StockMovementId, Timestamp, TokenHash,
 };
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -54,8 +54,8 @@ pub struct Needs {
     pub events: BTreeSet<EventId>,
     /// Deliveries by order, all of each.
     pub deliveries: BTreeSet<OrderId>,
-    /// Events to be sent: for [`Deliveries::due_loaded`], [`Deliveries::fresh_loaded`] and
-    /// [`Deliveries::next_loaded`].
+    /// Events to be sent: for [`Deliveries::due_loaded`], [`Deliveries::fresh_loaded`],
+    /// [`Deliveries::next_loaded`] and [`Deliveries::epochs_loaded`].
     pub wanted: Option<Wanted>,
     /// At most so many parked deliveries, by event: for [`Deliveries::parked_loaded`].
     pub parked: Option<usize>,
@@ -267,6 +267,8 @@ pub struct State {
     pub stock_movements: Vec<StockMovement>,
     /// New events.
     pub events: Vec<EventRow>,
+    /// New epochs of events; one that begins with the same event as another takes its place.
+    pub epochs: Vec<Epoch>,
     /// Events that were there before.
     pub known_events: Rows<EventId, EventRow>,
     /// How far events have been delivered.
@@ -304,6 +306,7 @@ impl State {
             pending_charges: BTreeSet::new(),
             stock_movements: Vec::new(),
             events: Vec::new(),
+            epochs: Vec::new(),
             known_events: Rows::default(),
             deliveries: Deliveries::default(),
             sales: Vec::new(),

@@ -4,8 +4,8 @@ use crate::command::KeyRecord;
 use crate::state::{Needs, State};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
-    CustomerId, DeliveryRow, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order, OrderId,
-    Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StockMovement, StoreError,
+    CustomerId, DeliveryRow, Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order,
+    OrderId, Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StockMovement, StoreError,
     Timestamp, TokenHash,
 };
 use std::sync::Arc;
@@ -163,6 +163,8 @@ pub trait Snapshot {
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Events by number, from `start` on.
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError>;
+    /// The epochs of events, by their first event.
+    fn epochs(&self) -> Result<Vec<Epoch>, StoreError>;
     /// The first event that no relay has taken up yet.
     fn next_event(&self) -> Result<EventId, StoreError>;
     /// Deliveries that are not over, by event, from `start` on.
@@ -225,6 +227,7 @@ pub enum Table {
     Charges,
     Ledger,
     Events,
+    Epochs,
     Relay,
     Deliveries,
     Keys,
@@ -235,7 +238,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, those that others refer to first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -246,6 +249,7 @@ impl Table {
         Self::Charges,
         Self::Ledger,
         Self::Events,
+        Self::Epochs,
         Self::Relay,
         Self::Deliveries,
         Self::Keys,
@@ -268,6 +272,7 @@ impl Table {
             Self::Charges => "charges",
             Self::Ledger => "ledger",
             Self::Events => "events",
+            Self::Epochs => "epochs",
             Self::Relay => "relay",
             Self::Deliveries => "deliveries",
             Self::Keys => "keys",
@@ -296,6 +301,7 @@ pub enum Record {
     Charge(ChargeRow),
     LedgerEntry(LedgerEntry),
     Event(EventRow),
+    Epoch(Epoch),
     /// The first event that no relay has taken up yet; the one row of its table.
     NextEvent(EventId),
     Delivery(DeliveryRow),

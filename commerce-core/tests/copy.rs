@@ -114,11 +114,12 @@ fn what_is_being_sent_waits_in_the_copy() {
     assert_clean(&shop(&to));
 }
 
-/// Every row but those of sales, which are added up to another point.
+/// Every row but those of sales, which are added up to another point, and epochs, of which a copy has one more.
 fn rows(store: &dyn Store) -> Vec<Record> {
     let snapshot = store.snapshot().unwrap();
     let mut rows = Vec::new();
-    for table in Table::ALL.into_iter().filter(|table| *table != Table::Sales) {
+    let compared = |table: &Table| ![Table::Sales, Table::Epochs].contains(table);
+    for table in Table::ALL.into_iter().filter(compared) {
         snapshot.scan(table, &mut |row| rows.push(row)).unwrap();
     }
     rows

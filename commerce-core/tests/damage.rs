@@ -195,6 +195,9 @@ fn problems(world: &World) -> Vec<String> {
     "UPDATE events SET kind = 'order.cancelled' WHERE order_id = 1",
     "events: event 1"
 )]
+#[case::epochs_missing("DELETE FROM epochs", "events: epochs")]
+#[case::epoch_that_begins_late("UPDATE epochs SET first_event = 2", "events: epoch 2")]
+#[case::epoch_of_no_event("INSERT INTO epochs VALUES (6, 'later')", "events: epoch 6")]
 #[case::next_event("UPDATE store SET next_event = 99", "deliveries: relay")]
 #[case::delivery_of_nothing(
     "INSERT INTO deliveries VALUES (77, 1, 'waiting', 0, 1, NULL, NULL)",

@@ -403,7 +403,13 @@ fn history(on: On, steps: &[Step]) -> Vec<String> {
             }
             Step::Cancel(order) => format!("{:?}", shop.cancel_order(order.into(), &key)),
             Step::Ask { token, want } => {
-                let claim = ask(&world, token, vec![], want);
+                let mut claim = ask(&world, token, vec![], want);
+                // Every store has a random name in the public ids of its events.
+                for claimed in &mut claim.events {
+                    let id = claimed.event.id;
+                    let public = std::mem::take(&mut claimed.event.public_id);
+                    assert!(public.ends_with(&format!("-{id}")), "{public}");
+                }
                 one_of_an_order_at_a_time(&world, &claim);
                 let answer = format!("{claim:?}");
                 held.insert(token, claim);

@@ -22,7 +22,7 @@ pub(crate) struct Form {
 #[derive(Serialize)]
 struct Envelope<'a, D> {
     specversion: &'static str,
-    id: String,
+    id: &'a str,
     source: &'a str,
     #[serde(rename = "type")]
     kind: EventKind,
@@ -82,7 +82,7 @@ impl Form {
     fn envelope<'a, D>(&'a self, event: &'a Event, data: &'a D) -> Envelope<'a, &'a D> {
         Envelope {
             specversion: "1.0",
-            id: event.id.to_string(),
+            id: &event.public_id,
             source: &self.source,
             kind: event.kind,
             subject: format!("orders/{}", event.order_id),

@@ -136,6 +136,7 @@ pub(crate) fn event(id: i64, lines: i64) -> Event {
     let total = Money::from_minor(9_000 * lines);
     Event {
         id: id.into(),
+        public_id: format!("9f86d081884c7d65-{id}"),
         kind: EventKind::OrderPaid,
         order_id: (id + 100).into(),
         trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),

@@ -60,7 +60,7 @@ impl WebhookDestination {
     fn request(&self, events: &[Event]) -> serde_json::Result<(String, &'static str, Vec<u8>)> {
         let id = match events {
             [] => String::new(),
-            [event] => event.id.to_string(),
+            [event] => event.public_id.clone(),
             [first, .., last] => format!("{}-{}-{}", first.id, last.id, digest(events)),
         };
         if let ([event], 1) = (events, self.batch) {
@@ -109,7 +109,7 @@ impl Destination for WebhookDestination {
 fn digest(events: &[Event]) -> String {
     let ids = events
         .iter()
-        .fold(Sha256::new(), |ids, event| ids.chain_update(event.id.get().to_be_bytes()));
+        .fold(Sha256::new(), |ids, event| ids.chain_update(&event.public_id).chain_update([0]));
     ids.finalize().iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 

@@ -88,7 +88,7 @@ fn take(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let event: Value = serde_json::from_slice(&body).unwrap();
-    let id = event["id"].as_str().unwrap().parse().unwrap();
+    let id = event["sequence"].as_str().unwrap().parse().unwrap();
     let mood = {
         let mut heard = heard.lock().unwrap();
         heard.requests += 1;
@@ -232,7 +232,8 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
         let told = &taken[&event["id"].as_i64().unwrap()];
         let mut order = event["data"].clone();
         order["currency"] = "KRW".into();
-        assert_eq!((&told["type"], &told["data"]), (&event["type"], &order));
+        let shown = (&event["public_id"], &event["type"], &order);
+        assert_eq!((&told["id"], &told["type"], &told["data"]), shown);
     }
     println!("{} events, {} requests", taken.len(), heard.requests);
 }

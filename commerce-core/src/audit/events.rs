@@ -1,10 +1,11 @@
-//! Events: numbered without a gap, and each payment and refund is told exactly once.
+//! Events: numbered without a gap, each with one public id, and each payment and refund is told exactly once.
 
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
 use crate::store::Record;
-use crate::{EventKind, EventRow, Order, OrderId, OrderStatus};
+use crate::{Epoch, EventKind, EventRow, Order, OrderId, OrderStatus};
+use std::collections::HashSet;
 
 const CHECK: &str = "events";
 
@@ -12,6 +13,7 @@ const CHECK: &str = "events";
 pub(super) struct Events {
     orders: ById<OrderId, OrderFacts>,
     last: i64,
+    epochs: HashSet<String>,
 }
 
 struct OrderFacts {
@@ -35,11 +37,15 @@ impl Check for Events {
                 self.check_number(event, problems);
                 self.event(event, problems);
             }
+            Record::Epoch(epoch) => self.epoch(epoch, problems),
             _ => {}
         }
     }
 
     fn finish(&mut self, problems: &mut Problems) {
+        if self.epochs.is_empty() {
+            problems.add(CHECK, "epochs".to_owned(), "are missing".to_owned());
+        }
         for (id, order) in self.orders.iter() {
             for (news, kind) in [(order.paid, "order.paid"), (order.cancelled, "order.cancelled")] {
                 if news == News::Due {
@@ -57,6 +63,24 @@ impl Events {
         if self.last != due {
             let detail = format!("is missing: event {} comes in its place", event.id);
             problems.add(CHECK, format!("event {due}"), detail);
+        }
+    }
+
+    /// Epochs come after the events, by the first event of each.
+    fn epoch(&mut self, epoch: &Epoch, problems: &mut Problems) {
+        let first = epoch.first_event.get();
+        let mut wrong = |detail| problems.add(CHECK, format!("epoch {first}"), detail);
+        if self.epochs.is_empty() && first != 1 {
+            wrong("is the first one and leaves events before it without a public id".to_owned());
+        }
+        let next = self.last.saturating_add(1);
+        if first > next {
+            wrong(format!("begins behind the next event, {next}"));
+        }
+        if !self.epochs.insert(epoch.name.clone()) {
+            wrong(
+                "has the name of another epoch, so that two events have one public id".to_owned(),
+            );
         }
     }
 

@@ -227,7 +227,8 @@ impl RelayEvents {
 }
 
 fn in_full(state: &State, event: &EventRow) -> Option<Event> {
-    state.orders.get(event.order_id).map(|order| event.clone().with(order))
+    let order = state.orders.get(event.order_id)?;
+    Some(event.clone().with(order, state.deliveries.epochs()))
 }
 
 /// A row that has to let another of its order go first.

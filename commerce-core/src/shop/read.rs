@@ -185,9 +185,10 @@ impl Shop {
     pub fn events(&self, page: &PageRequest) -> Result<Page<Event>, Error> {
         let snapshot = self.store.snapshot()?;
         let start = EventId::new(page.start(1)?);
+        let epochs = snapshot.epochs()?;
         let mut rows = Vec::new();
         for event in snapshot.events(start, page.rows())? {
-            rows.extend(snapshot.order(event.order_id)?.map(|order| event.with(&order)));
+            rows.extend(snapshot.order(event.order_id)?.map(|order| event.with(&order, &epochs)));
         }
         Ok(Page::of(rows, page, |event| event.id.get()))
     }
@@ -247,14 +248,16 @@ fn tracked(
     events: Vec<EventRow>,
     deliveries: Vec<DeliveryRow>,
 ) -> Result<Page<TrackedEvent>, Error> {
-    let next = snapshot.next_event()?;
+    let (next, epochs) = (snapshot.next_event()?, snapshot.epochs()?);
     let mut deliveries: BTreeMap<_, _> =
         deliveries.into_iter().map(|row| (row.event_id, row)).collect();
     let mut rows = Vec::new();
     for event in events {
         let delivery = Progress::of(event.id, deliveries.remove(&event.id), next);
         let order = snapshot.order(event.order_id)?;
-        rows.extend(order.map(|order| TrackedEvent { event: event.with(&order), delivery }));
+        rows.extend(
+            order.map(|order| TrackedEvent { event: event.with(&order, &epochs), delivery }),
+        );
     }
     Ok(Page::of(rows, page, |row| row.event.id.get()))
 }

@@ -4,7 +4,7 @@
 //! Deliveries are known by order, all of an order or none: what may be sent depends on what else of the
 //! same order is on its way.
 
-use crate::{DeliveryRow, EventId, EventRow, OrderId, Timestamp};
+use crate::{DeliveryRow, Epoch, EventId, EventRow, OrderId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which events are wanted to be sent.
@@ -29,6 +29,7 @@ pub struct Deliveries {
     /// Parked events, once they were looked for.
     parked: Option<Vec<EventId>>,
     next: Option<EventId>,
+    epochs: Vec<Epoch>,
     has_moved: bool,
     replayed: Option<EventId>,
     released: usize,
@@ -57,6 +58,11 @@ impl Deliveries {
     /// Takes in the first events that nobody has taken up yet.
     pub fn fresh_loaded(&mut self, fresh: Vec<EventRow>) {
         self.fresh.get_or_insert(fresh);
+    }
+
+    /// Takes in the epochs of events, by their first event.
+    pub fn epochs_loaded(&mut self, epochs: Vec<Epoch>) {
+        self.epochs = epochs;
     }
 
     /// Takes in parked deliveries by id.
@@ -151,6 +157,10 @@ impl Deliveries {
     pub(crate) fn next(&self) -> EventId {
         debug_assert!(self.next.is_some(), "a rule looks at what nobody asked for");
         self.next.unwrap_or(EventId::new(1))
+    }
+
+    pub(crate) fn epochs(&self) -> &[Epoch] {
+        &self.epochs
     }
 
     pub(crate) fn move_to(&mut self, next: EventId) {

@@ -8,6 +8,9 @@ use crate::{EventId, Outbox, StoreError, Timestamp};
 /// The first event that nobody has taken up.
 pub(crate) const NEXT_EVENT: &str = "SELECT next_event FROM store WHERE id = 1";
 
+/// The epochs of events, as `rows::epoch` reads them.
+pub(crate) const EPOCHS: &str = "SELECT first_event, name FROM epochs ORDER BY first_event";
+
 /// The row of [`OutboxCounts`].
 pub(crate) const OUTBOX: &str = "SELECT
     next_event,

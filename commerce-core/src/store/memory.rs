@@ -7,9 +7,9 @@ use crate::state::{Deliveries, Needs, NextIds, SessionChange, State, Wanted};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, ChargeStatus, Coupon, CouponId, Credentials, Currency,
-    CustomerId, DeliveryRow, DeliveryStatus, EventId, EventRow, Key, LedgerEntry, LedgerEntryId,
-    LoginAttempts, LoginHash, Order, OrderId, OwnedCoupon, OwnedCouponId, Product, ProductId,
-    SessionRow, StockMovement, StockMovementId, StoreError, Timestamp, TokenHash,
+    CustomerId, DeliveryRow, DeliveryStatus, Epoch, EventId, EventRow, Key, LedgerEntry,
+    LedgerEntryId, LoginAttempts, LoginHash, Order, OrderId, OwnedCoupon, OwnedCouponId, Product,
+    ProductId, SessionRow, StockMovement, StockMovementId, StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
@@ -45,6 +45,7 @@ struct Tables {
     charges: BTreeMap<ChargeId, ChargeRow>,
     ledger: BTreeMap<LedgerEntryId, LedgerEntry>,
     events: BTreeMap<EventId, EventRow>,
+    epochs: BTreeMap<EventId, Epoch>,
     /// The first event that nobody has taken up; none is the first there is.
     next_event: Option<EventId>,
     deliveries: BTreeMap<EventId, DeliveryRow>,
@@ -62,7 +63,10 @@ impl MemoryStore {
     /// An empty store of that currency.
     #[must_use]
     pub fn new(currency: Currency) -> Self {
-        Self { currency, tables: RwLock::default() }
+        let first = EventId::new(1);
+        // Without random numbers the events of this store have plain numbers as ids.
+        let epochs = Epoch::begin(first).into_iter().map(|epoch| (first, epoch)).collect();
+        Self { currency, tables: RwLock::new(Tables { epochs, ..Tables::default() }) }
     }
 }
 
@@ -187,6 +191,7 @@ impl Transaction for MemoryTransaction<'_> {
         }
         changes.ledger.extend(state.ledger.iter().map(|row| (row.id, row.clone())));
         changes.events.extend(state.events.iter().map(|row| (row.id, row.clone())));
+        changes.epochs.extend(state.epochs.iter().map(|row| (row.first_event, row.clone())));
         changes.replayed = state.deliveries.replayed();
         changes.next_event = state.deliveries.moved();
         changes.delivered = state.deliveries.removed();
@@ -219,6 +224,7 @@ impl Transaction for MemoryTransaction<'_> {
         tables.charges.extend(changes.charges);
         tables.ledger.extend(changes.ledger);
         tables.events.extend(changes.events);
+        tables.epochs.extend(changes.epochs);
         tables.next_event = changes.next_event.or(tables.next_event);
         if let Some(first) = changes.replayed {
             tables.deliveries.retain(|event, _| *event < first);
@@ -287,6 +293,7 @@ impl Tables {
             let fresh = self.events.range(self.next_event()..).take(limit);
             deliveries.due_loaded(due);
             deliveries.fresh_loaded(fresh.map(|(_, event)| event.clone()).collect());
+            deliveries.epochs_loaded(self.epochs.values().cloned().collect());
         }
         if needs.next_event || needs.wanted.is_some() {
             deliveries.next_loaded(self.next_event());

@@ -122,11 +122,15 @@ impl PostgresStore {
         let (writer, currency) = patiently(|| {
             let mut connection = opener.open(Role::Writer)?;
             if let Found::Ready(currency) = schema::look(&mut connection)? {
+                schema::settle(&mut connection)?;
                 return Ok((connection, currency));
             }
             schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW), layout)?;
             match schema::look(&mut connection)? {
-                Found::Ready(currency) => Ok((connection, currency)),
+                Found::Ready(currency) => {
+                    schema::settle(&mut connection)?;
+                    Ok((connection, currency))
+                }
                 Found::Nothing | Found::Older => Err(Failure::silent()),
             }
         })?;
@@ -150,7 +154,12 @@ impl PostgresStore {
     ) -> Result<Connection, StoreError> {
         match slot.take().filter(|connection| !connection.is_lost()) {
             Some(connection) => Ok(connection),
-            None => self.opener.open(Role::Writer).map_err(Failure::before_commit),
+            None => {
+                let mut connection =
+                    self.opener.open(Role::Writer).map_err(Failure::before_commit)?;
+                schema::settle(&mut connection).map_err(Failure::before_commit)?;
+                Ok(connection)
+            }
         }
     }
 }

@@ -5,9 +5,9 @@ use crate::command::{KeyRecord, Recorded};
 use crate::state::NextIds;
 use crate::{
     Account, ChargeRow, ChargeSource, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow,
-    DeliveryStatus, Discount, EntryKind, EventKind, EventRow, Key, LedgerEntry, Money, Order,
-    OrderLine, OrderStatus, OwnedCoupon, OwnedCouponStatus, PasswordHash, Product, ProductStatus,
-    Role, SessionRow, StockMovement, Timestamp, TokenHash,
+    DeliveryStatus, Discount, EntryKind, Epoch, EventKind, EventRow, Key, LedgerEntry, Money,
+    Order, OrderLine, OrderStatus, OwnedCoupon, OwnedCouponStatus, PasswordHash, Product,
+    ProductStatus, Role, SessionRow, StockMovement, Timestamp, TokenHash,
 };
 
 pub(crate) const ACCOUNT: &str =
@@ -301,6 +301,10 @@ pub(crate) fn event<R: Columns>(row: &R) -> Result<EventRow, R::Error> {
         trace: get(row, 3)?,
         created_at: get(row, 4)?,
     })
+}
+
+pub(crate) fn epoch<R: Columns>(row: &R) -> Result<Epoch, R::Error> {
+    Ok(Epoch { first_event: get(row, 0)?, name: get(row, 1)? })
 }
 
 pub(crate) fn delivery<R: Columns>(row: &R) -> Result<DeliveryRow, R::Error> {

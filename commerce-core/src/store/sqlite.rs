@@ -18,6 +18,7 @@ mod backup;
 mod connection;
 mod deliveries;
 mod error;
+mod identity;
 mod load;
 mod read;
 mod rows;
@@ -104,18 +105,20 @@ impl SqliteStore {
     /// As [`SqliteStore::opened`], once the file is known to be ours.
     fn opened_by(opener: Opener, currency: Currency) -> Result<Self, StoreError> {
         let tickets = TicketOffice::open(opener.path())?;
-        let (writer, currency) = match opener.open(Role::Writer).and_then(schema::ready) {
-            Ok(Some(ready)) => ready,
-            // A new file, an old version, or one that another process is making right now. Turning a
-            // file to WAL is a write as well, and SQLite does not wait for its turn there.
-            Ok(None) | Err(StoreError::Busy) => {
-                let _ticket = tickets.get_within(OPEN_PATIENCE)?;
-                let writer = in_time(|| opener.open(Role::Writer))?;
-                let currency = schema::migrate(&writer, currency)?;
-                (writer, currency)
-            }
-            Err(error) => return Err(error),
-        };
+        let place = identity::place(opener.path())?;
+        let (writer, currency) =
+            match opener.open(Role::Writer).and_then(|writer| schema::ready(writer, &place)) {
+                Ok(Some(ready)) => ready,
+                // A new file, an old version, a restored file, or one that another process is making right now. Turning a
+                // file to WAL is a write as well, and SQLite does not wait for its turn there.
+                Ok(None) | Err(StoreError::Busy) => {
+                    let _ticket = tickets.get_within(OPEN_PATIENCE)?;
+                    let writer = in_time(|| opener.open(Role::Writer))?;
+                    let currency = schema::migrate(&writer, currency, &place)?;
+                    (writer, currency)
+                }
+                Err(error) => return Err(error),
+            };
         let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
         Ok(Self { currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
     }

@@ -24,7 +24,7 @@ fn an_event_is_told_whole() {
         "paid_at": "2027-01-15T08:00:00Z", "cancelled_at": null, "currency": "KRW",
     });
     let expected = json!({
-        "specversion": "1.0", "id": "42", "source": "/commerce", "type": "order.paid",
+        "specversion": "1.0", "id": "9f86d081884c7d65-42", "source": "/commerce", "type": "order.paid",
         "subject": "orders/142", "time": "2027-01-15T08:00:00Z",
         "datacontenttype": "application/json", "sequence": "0000000000000000042",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

@@ -126,7 +126,7 @@ fn two_relays_may_share_a_file() {
     let mut ids: Vec<i64> = text
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
-        .map(|event| event["id"].as_str().unwrap().parse().unwrap())
+        .map(|event| event["sequence"].as_str().unwrap().parse().unwrap())
         .collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..20).chain(100..120).collect::<Vec<i64>>());

@@ -63,9 +63,9 @@ fn what_is_sent_is_signed_well_formed_and_as_documented(#[case] batch: usize) {
     for request in events.chunks(batch) {
         assert_eq!(to.deliver(request), Delivery::Done);
     }
-    assert_eq!(consumer.line(), "1 order.paid 1 orders/101 1 9000");
-    assert_eq!(consumer.line(), "2 order.cancelled 2 orders/102 3 27000");
-    assert_eq!(consumer.line(), "3 order.paid 3 orders/103 1000 9000000");
+    assert_eq!(consumer.line(), "9f86d081884c7d65-1 order.paid 1 orders/101 1 9000");
+    assert_eq!(consumer.line(), "9f86d081884c7d65-2 order.cancelled 2 orders/102 3 27000");
+    assert_eq!(consumer.line(), "9f86d081884c7d65-3 order.paid 3 orders/103 1000 9000000");
 }
 
 #[test]

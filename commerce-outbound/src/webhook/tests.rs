@@ -196,12 +196,13 @@ fn one_event_is_sent_as_it_is_and_over_one_connection() {
     let request = &requests[1];
     assert_eq!(request.head[0], "POST /events HTTP/1.1");
     assert_eq!(request.header("content-type"), Some("application/cloudevents+json; charset=utf-8"));
-    assert_eq!(request.header("webhook-id"), Some("42"));
+    let id = "9f86d081884c7d65-42";
+    assert_eq!(request.header("webhook-id"), Some(id));
     let at = Timestamp::from_unix(request.header("webhook-timestamp").unwrap().parse().unwrap());
     assert!(SystemClock.now().unix().abs_diff(at.unix()) < 60);
-    let signed = Secret::standard(SECRET).unwrap().sign("42", at, &request.body);
+    let signed = Secret::standard(SECRET).unwrap().sign(id, at, &request.body);
     assert_eq!(request.header("webhook-signature"), Some(signed.as_str()));
-    assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap()["id"], "42");
+    assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap()["id"], id);
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
     let kind = Some("application/cloudevents-batch+json; charset=utf-8");
     assert!(requests.iter().all(|request| request.header("content-type") == kind));
     let ids: Vec<_> = requests.iter().map(|request| request.header("webhook-id")).collect();
-    assert_eq!(ids[1], Some("10"));
+    assert_eq!(ids[1], Some("9f86d081884c7d65-10"));
     let id = ids[0].unwrap();
     assert!(id.starts_with("7-9-") && !id.contains('.'), "{id}");
     let named = |ids: &[i64]| {
@@ -225,7 +226,7 @@ fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
     assert_ne!(named(&[7, 9]), id, "others that begin and end alike");
     let body: Value = serde_json::from_slice(&requests[0].body).unwrap();
     let ids: Vec<&Value> = body.as_array().unwrap().iter().map(|event| &event["id"]).collect();
-    assert_eq!(ids, ["7", "8", "9"]);
+    assert_eq!(ids, ["9f86d081884c7d65-7", "9f86d081884c7d65-8", "9f86d081884c7d65-9"]);
 }
 
 /// A way to write 127.0.0.1 that is no address until it is looked up.

@@ -4,9 +4,9 @@ use super::Tables;
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
-    DeliveryRow, DeliveryStatus, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId,
-    OrderStatus, Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp,
-    TokenHash,
+    DeliveryRow, DeliveryStatus, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order,
+    OrderId, OrderStatus, Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError,
+    Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::RwLockReadGuard;
@@ -142,6 +142,10 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(self.0.events.range(start..).take(limit).map(|(_, event)| event.clone()).collect())
     }
 
+    fn epochs(&self) -> Result<Vec<Epoch>, StoreError> {
+        Ok(self.0.epochs.values().cloned().collect())
+    }
+
     fn next_event(&self) -> Result<EventId, StoreError> {
         Ok(self.0.next_event())
     }
@@ -231,6 +235,7 @@ impl Snapshot for MemorySnapshot<'_> {
                 tables.ledger.values().cloned().map(Record::LedgerEntry).for_each(visit);
             }
             Table::Events => tables.events.values().cloned().map(Record::Event).for_each(visit),
+            Table::Epochs => tables.epochs.values().cloned().map(Record::Epoch).for_each(visit),
             Table::Relay => visit(Record::NextEvent(tables.next_event())),
             Table::Deliveries => {
                 tables.deliveries.values().cloned().map(Record::Delivery).for_each(visit);

@@ -4,7 +4,9 @@ use super::connection::Step;
 use super::{access, deliveries};
 use crate::state::{Change, State};
 use crate::store::rows::Word;
-use crate::{Account, ChargeRow, ChargeSource, Coupon, Discount, Money, Product, StoreError};
+use crate::{
+    Account, ChargeRow, ChargeSource, Coupon, Discount, Epoch, Money, Product, StoreError,
+};
 
 /// A column of new values, one for each row.
 macro_rules! column {
@@ -26,6 +28,7 @@ pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
     charges(state, &mut steps);
     ledger(state, &mut steps);
     events(state, &mut steps);
+    steps.extend((!state.epochs.is_empty()).then(|| put_epochs(&state.epochs)));
     deliveries::apply(&state.deliveries, &mut steps);
     carts(state, &mut steps);
     keys(state, &mut steps)?;
@@ -39,6 +42,17 @@ fn split<'a, V>(changed: Vec<(&'a V, Change)>) -> (Vec<&'a V>, Vec<&'a V>) {
         changed.into_iter().partition(|(_, change)| *change == Change::Inserted);
     let bare = |rows: Vec<(&'a V, Change)>| rows.into_iter().map(|(row, _)| row).collect();
     (bare(new), bare(old))
+}
+
+/// Saves epochs, in place of those that begin with the same events.
+pub(super) fn put_epochs(epochs: &[Epoch]) -> Step<'static> {
+    let sql = "INSERT INTO epochs (first_event, name)
+               SELECT * FROM unnest($1::bigint[], $2::text[])
+               ON CONFLICT (first_event) DO UPDATE SET name = excluded.name";
+    Step::new(sql)
+        .with(column!(epochs, epoch => epoch.first_event.get()))
+        .with(column!(epochs, epoch => epoch.name.clone()))
+        .changing(epochs.len())
 }
 
 fn accounts(state: &State, steps: &mut Vec<Step<'static>>) {

@@ -5,7 +5,7 @@ use super::load::Questions;
 use super::rows;
 use crate::state::{Deliveries, Needs, Wanted};
 use crate::store::DeliveryFilter;
-use crate::store::deliveries::{NEXT_EVENT, deliveries_from, due, no_store};
+use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
 use crate::store::rows::{DELIVERY, EVENT, Word, get};
 use crate::{DeliveryRow, EventId, EventRow, StoreError};
 use tokio_postgres::Row;
@@ -49,6 +49,10 @@ pub(super) fn load<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
         questions.add(Step::new(sql).with(wanted(limit)), |rows, state| {
             let fresh: Vec<EventRow> = all(&rows, rows::event)?;
             state.deliveries.fresh_loaded(fresh);
+            Ok(())
+        });
+        questions.add(Step::new(EPOCHS), |rows, state| {
+            state.deliveries.epochs_loaded(all(&rows, rows::epoch)?);
             Ok(())
         });
     }

@@ -5,7 +5,7 @@ use super::error::Failure;
 use super::opener::Pooled;
 use super::{rows, sales, scan};
 use crate::store::deliveries::{
-    NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
+    EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use crate::store::rows::{
     ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
@@ -14,7 +14,7 @@ use crate::store::sales::levels;
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
-    DeliveryRow, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
+    DeliveryRow, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
     OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use std::cell::{RefCell, RefMut};
@@ -279,6 +279,10 @@ impl Snapshot for PostgresSnapshot {
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         self.from(("events", EVENT, start.get()), limit, rows::event)
+    }
+
+    fn epochs(&self) -> Result<Vec<Epoch>, StoreError> {
+        self.many(Step::new(EPOCHS), rows::epoch)
     }
 
     fn next_event(&self) -> Result<EventId, StoreError> {

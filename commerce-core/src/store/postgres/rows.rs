@@ -2,8 +2,8 @@
 
 use crate::store::rows::{Columns, get, line};
 pub(super) use crate::store::rows::{
-    account, charge, coupon, credentials, customer, delivery, event, ledger_entry, movement, order,
-    owned_coupon, product,
+    account, charge, coupon, credentials, customer, delivery, epoch, event, ledger_entry, movement,
+    order, owned_coupon, product,
 };
 use crate::{OrderId, OrderLine, StoreError};
 use tokio_postgres::Row;

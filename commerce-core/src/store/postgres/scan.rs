@@ -4,7 +4,7 @@
 use super::connection::{Connection, Step};
 use super::error::Failure;
 use super::rows::{self, LINE};
-use crate::store::deliveries::NEXT_EVENT;
+use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::rows::{
     ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, LEDGER, MOVEMENT, ORDER, OWNED_COUPON,
     PRODUCT, get, key_record, line, session,
@@ -63,6 +63,7 @@ pub(super) fn scan(
             each(&by_id(LEDGER, "ledger"), |row| rows::ledger_entry(row).map(Record::LedgerEntry))
         }
         Table::Events => each(&by_id(EVENT, "events"), |row| rows::event(row).map(Record::Event)),
+        Table::Epochs => each(EPOCHS, |row| rows::epoch(row).map(Record::Epoch)),
         Table::Relay => each(NEXT_EVENT, |row| get(row, 0).map(Record::NextEvent)),
         Table::Deliveries => {
             each(&format!("SELECT {DELIVERY} FROM deliveries ORDER BY event_id"), |row| {

@@ -3,19 +3,21 @@
 //! The table `store` comes first, and its one row is the lane of all who write: whoever migrates holds it,
 //! so that migrations of several instances take turns, and no order is placed meanwhile.
 
+use super::apply::put_epochs;
 use super::connection::{Connection, Step};
 use super::distribute::{self, Layout};
 use super::error::Failure;
-use crate::Currency;
+use crate::{Currency, Epoch, EventId};
 use std::time::Duration;
 use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 2;
-const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 3;
+const _: () = assert!(MIGRATIONS.len() == 3, "VERSION counts the migrations");
 
 /// What spreads the tables of a new store over several machines.
 pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
@@ -40,6 +42,51 @@ pub(super) enum Found {
     Older,
     /// Its store is of [`VERSION`] and has that currency.
     Ready(Currency),
+}
+
+/// Where a store is: the place that its newest epoch was begun in, and the one it is in now. A standby that
+/// was promoted and a server that was recovered to an earlier time are on another timeline, and a table that
+/// was restored from a dump is another table.
+const PLACES: &str = "SELECT place, concat_ws('/', system_identifier,
+        CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+        (SELECT oid FROM pg_database WHERE datname = current_database()),
+        'store'::regclass::oid, pg_relation_filenode('store'))
+    FROM store, pg_control_system() WHERE id = 1";
+
+/// Begins an epoch of events where the store is in a new place: what was lost there, or what its source has
+/// written since, may have been sent under the numbers that come next.
+pub(super) fn settle(connection: &mut Connection) -> Result<(), Failure> {
+    if is_settled(connection)? {
+        return Ok(());
+    }
+    connection.run("BEGIN; SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
+    let done = begin_epoch(connection).and_then(|()| connection.run("COMMIT"));
+    if done.is_err() && !connection.is_lost() {
+        connection.run("ROLLBACK")?;
+    }
+    done
+}
+
+fn is_settled(connection: &mut Connection) -> Result<bool, Failure> {
+    let rows = connection.ask(&[Step::new(PLACES)])?;
+    let row = rows.iter().flatten().next();
+    let text = |column| row.and_then(|row| row.try_get::<_, String>(column).ok());
+    Ok(text(0).is_some() && text(0) == text(1))
+}
+
+fn begin_epoch(connection: &mut Connection) -> Result<(), Failure> {
+    // Another instance may have been first.
+    if is_settled(connection)? {
+        return Ok(());
+    }
+    let newest = Step::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
+    let next = number(&connection.ask(&[newest])?).saturating_add(1);
+    let epoch =
+        Epoch::begin(EventId::new(next)).map_err(|error| Failure::unsound(error.to_string()))?;
+    let update = format!(
+        "UPDATE store SET place = places.now FROM ({PLACES}) AS places (place, now) WHERE id = 1"
+    );
+    connection.ask(&[put_epochs(&[epoch]), Step::new(update).changing(1)]).map(drop)
 }
 
 /// Looks at the database, and changes nothing.

@@ -3,7 +3,7 @@
 use super::rows::paid_and_refunded;
 use super::{access, deliveries, sales};
 use crate::state::{Change, State};
-use crate::{Coupon, Discount, Order, StoreError};
+use crate::{Coupon, Discount, Epoch, Order, StoreError};
 use rusqlite::{CachedStatement, Connection, params};
 
 /// The place of a line in its order, within the key of `order_lines`.
@@ -20,11 +20,20 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     charges(db, state)?;
     ledger(db, state)?;
     events(db, state)?;
+    state.epochs.iter().try_for_each(|epoch| put_epoch(db, epoch))?;
     deliveries::apply(db, &state.deliveries)?;
     carts(db, state)?;
     keys(db, state)?;
     access::apply(db, state)?;
     sales::apply(db, &state.sales)
+}
+
+/// Saves an epoch, in place of the one that begins with the same event.
+pub(super) fn put_epoch(db: &Connection, epoch: &Epoch) -> Result<(), StoreError> {
+    let sql = "INSERT INTO epochs (first_event, name) VALUES (?1, ?2)
+               ON CONFLICT (first_event) DO UPDATE SET name = excluded.name";
+    db.prepare_cached(sql)?.execute(params![epoch.first_event, epoch.name])?;
+    Ok(())
 }
 
 fn accounts(db: &Connection, state: &State) -> Result<(), StoreError> {

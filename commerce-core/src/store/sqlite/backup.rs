@@ -3,7 +3,7 @@
 
 use super::connection::{Opener, Role};
 use super::schema;
-use crate::StoreError;
+use crate::{StoreError, random};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, File, OpenOptions};
@@ -80,7 +80,8 @@ fn copy(
         let left = u64::try_from(state.remaining).unwrap_or(0);
         progress(BackupProgress { copied_pages: total_pages.saturating_sub(left), total_pages });
         if step == StepResult::Done {
-            return Ok(());
+            drop(backup);
+            return rename(&to);
         }
         if matches!(step, StepResult::Busy | StepResult::Locked) {
             waited = waited.saturating_add(1);
@@ -90,6 +91,13 @@ fn copy(
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// Gives the copy a name of its own and no place, so that its first opening begins a new epoch of events: a
+/// log of the source never fits it, and no two restored copies give out the same event ids.
+fn rename(copy: &Connection) -> Result<(), StoreError> {
+    copy.execute("UPDATE store SET place = '', name = ?1", [random::hex::<8>()?])?;
+    Ok(())
 }
 
 fn check(part: &Path) -> Result<(), StoreError> {

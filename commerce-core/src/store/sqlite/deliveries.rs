@@ -5,7 +5,7 @@ use super::rows::{self, DELIVERY, EVENT};
 use crate::StoreError;
 use crate::state::{Deliveries, Needs, Wanted};
 use crate::store::DeliveryFilter;
-use crate::store::deliveries::{NEXT_EVENT, deliveries_from, due, no_store};
+use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
 use rusqlite::{Connection, params};
 
 pub(super) fn load(
@@ -30,6 +30,7 @@ pub(super) fn load(
              ORDER BY id LIMIT ?1"
         );
         deliveries.fresh_loaded(many(db, &sql, [rows_wanted(limit)], rows::event)?);
+        deliveries.epochs_loaded(many(db, EPOCHS, [], rows::epoch)?);
     }
     if needs.next_event || needs.wanted.is_some() {
         let next = one(db, NEXT_EVENT, [], |row| row.get(0))?;

@@ -7,12 +7,12 @@ use super::rows::{
 };
 use super::{access, sales, scan};
 use crate::store::deliveries::{
-    NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
+    EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
-    DeliveryRow, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
+    DeliveryRow, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
     OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -222,6 +222,10 @@ impl Snapshot for SqliteSnapshot {
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
         from(&self.0, "events", EVENT, start.get(), limit, rows::event)
+    }
+
+    fn epochs(&self) -> Result<Vec<Epoch>, StoreError> {
+        many(&self.0, EPOCHS, [], rows::epoch)
     }
 
     fn next_event(&self) -> Result<EventId, StoreError> {

@@ -9,8 +9,8 @@ pub(super) use crate::store::rows::{
 };
 use crate::{
     Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow, DeliveryStatus,
-    EntryKind, EventKind, EventRow, LedgerEntry, Money, Order, OrderLine, OrderStatus, OwnedCoupon,
-    Product, ProductStatus, Role, StockMovement, Timestamp,
+    EntryKind, Epoch, EventKind, EventRow, LedgerEntry, Money, Order, OrderLine, OrderStatus,
+    OwnedCoupon, Product, ProductStatus, Role, StockMovement, Timestamp,
 };
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Result, Row};
@@ -97,6 +97,7 @@ readers! {
     ledger_entry -> LedgerEntry;
     event -> EventRow;
     delivery -> DeliveryRow;
+    epoch -> Epoch;
     credentials -> Credentials;
 }
 

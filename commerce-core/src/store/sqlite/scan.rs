@@ -6,7 +6,7 @@ use super::rows::{
     PRODUCT,
 };
 use super::{access, sales};
-use crate::store::deliveries::NEXT_EVENT;
+use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::{Record, Table};
 use crate::{Order, OrderId, StoreError, TokenHash};
 use rusqlite::{Connection, Row};
@@ -48,6 +48,7 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         Table::Events => {
             each(db, &by_id(EVENT, "events"), visit, |row| rows::event(row).map(Record::Event))
         }
+        Table::Epochs => each(db, EPOCHS, visit, |row| rows::epoch(row).map(Record::Epoch)),
         Table::Relay => each(db, NEXT_EVENT, visit, |row| row.get(0).map(Record::NextEvent)),
         Table::Deliveries => {
             let sql = format!("SELECT {DELIVERY} FROM deliveries ORDER BY event_id");

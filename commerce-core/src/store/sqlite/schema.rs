@@ -1,25 +1,34 @@
 //! The schema, its version, and how an older file becomes a newer one.
 
-use crate::{Currency, StoreError};
+use super::apply::put_epoch;
+use crate::{Currency, Epoch, EventId, StoreError, random};
 use rusqlite::Connection;
 
 /// Marks a file as a store of this program: "COMM".
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// What leads from each version to the next, from an empty file on.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 3;
-const _: () = assert!(MIGRATIONS.len() == 3, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 4;
+const _: () = assert!(MIGRATIONS.len() == 4, "VERSION counts the migrations");
 
-/// Brings the file to [`VERSION`] in one transaction, and answers the store's currency; `currency` is
-/// what a new store gets.
-pub(super) fn migrate(connection: &Connection, currency: Currency) -> Result<Currency, StoreError> {
+/// Brings the file to [`VERSION`] in one transaction, begins an epoch where the file is in a new place, and
+/// answers the store's currency; `currency` is what a new store gets.
+pub(super) fn migrate(
+    connection: &Connection,
+    currency: Currency,
+    place: &str,
+) -> Result<Currency, StoreError> {
     // A table that others refer to can only be replaced while nobody watches; `bring_up` looks after it.
     connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
-    let done = bring_up(connection, currency).and_then(|found| {
+    let done = bring_up(connection, currency, place).and_then(|found| {
         connection.execute_batch("COMMIT").map_err(super::error::of_commit)?;
         Ok(found)
     });
@@ -30,16 +39,24 @@ pub(super) fn migrate(connection: &Connection, currency: Currency) -> Result<Cur
     done
 }
 
-/// The connection back with the store's currency, when the file is of [`VERSION`] already.
-pub(super) fn ready(connection: Connection) -> Result<Option<(Connection, Currency)>, StoreError> {
-    if identify_now(&connection)? < VERSION {
+/// The connection back with the store's currency, when the file is of [`VERSION`] already and where its
+/// newest epoch was begun.
+pub(super) fn ready(
+    connection: Connection,
+    place: &str,
+) -> Result<Option<(Connection, Currency)>, StoreError> {
+    if identify_now(&connection)? < VERSION || place_of(&connection)? != place {
         return Ok(None);
     }
     let currency = currency_of(&connection)?;
     Ok(Some((connection, currency)))
 }
 
-fn bring_up(connection: &Connection, currency: Currency) -> Result<Currency, StoreError> {
+fn bring_up(
+    connection: &Connection,
+    currency: Currency,
+    place: &str,
+) -> Result<Currency, StoreError> {
     let found = identify(connection)?;
     let todo = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
     for migration in todo.unwrap_or_default() {
@@ -57,7 +74,25 @@ fn bring_up(connection: &Connection, currency: Currency) -> Result<Currency, Sto
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;
     }
+    if place_of(connection)? != place {
+        settle(connection, place)?;
+    }
     currency_of(connection)
+}
+
+/// Begins an epoch of events: the file is new, or was restored from a copy that knows nothing of the events
+/// its source has written since.
+fn settle(connection: &Connection, place: &str) -> Result<(), StoreError> {
+    let sql = "SELECT coalesce(max(id), 0) + 1 FROM events";
+    let next: EventId = connection.query_row(sql, [], |row| row.get(0))?;
+    put_epoch(connection, &Epoch::begin(next)?)?;
+    let sql = "UPDATE store SET place = ?1, name = CASE name WHEN '' THEN ?2 ELSE name END";
+    connection.execute(sql, [place, &random::hex::<8>()?])?;
+    Ok(())
+}
+
+fn place_of(connection: &Connection) -> Result<String, StoreError> {
+    Ok(connection.query_row("SELECT place FROM store", [], |row| row.get(0))?)
 }
 
 fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
