@@ -77,22 +77,24 @@ impl Place {
     /// The line of the first item that an error names.
     fn line_of(&self, error: &Error) -> Option<u64> {
         let Error::Refused(refusal) = error else { return None };
-        let of_product = |id: ProductId| {
-            self.items.iter().find(|(product, _)| *product == id).map(|(_, line)| *line)
-        };
-        match refusal {
-            Refusal::InvalidRequest { errors } => errors.iter().find_map(|error| {
+        if let Refusal::InvalidRequest { errors } = refusal {
+            return errors.iter().find_map(|error| {
                 let place = error.pointer.strip_prefix("/items/")?.split('/').next()?;
                 self.items.get(place.parse::<usize>().ok()?).map(|(_, line)| *line)
-            }),
-            Refusal::ProductNotFound { product_ids } | Refusal::ProductArchived { product_ids } => {
-                product_ids.iter().find_map(|id| of_product(*id))
-            }
-            Refusal::InsufficientStock { shortages } => {
-                shortages.iter().find_map(|shortage| of_product(shortage.product_id))
-            }
-            _ => None,
+            });
         }
+        let is_named = |product: ProductId| {
+            if let Refusal::InsufficientStock { shortages } = refusal {
+                return shortages.iter().any(|shortage| shortage.product_id == product);
+            }
+            let (Refusal::ProductNotFound { product_ids }
+            | Refusal::ProductArchived { product_ids }) = refusal
+            else {
+                return false;
+            };
+            product_ids.contains(&product)
+        };
+        self.items.iter().find(|(product, _)| is_named(*product)).map(|(_, line)| *line)
     }
 }
 

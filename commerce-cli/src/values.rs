@@ -65,11 +65,11 @@ pub(crate) fn item(text: &str) -> Result<Item, String> {
 
 /// Reads a whole number. A text that is none is refused with `form`, one that does not fit with the range.
 pub(crate) fn whole(text: &str, form: &str) -> Result<i64, String> {
-    text.parse().map_err(|error: ParseIntError| match error.kind() {
-        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => {
-            format!("must be from {} to {}", i64::MIN, i64::MAX)
+    text.parse().map_err(|error: ParseIntError| {
+        if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) {
+            return format!("must be from {} to {}", i64::MIN, i64::MAX);
         }
-        _ => form.to_owned(),
+        form.to_owned()
     })
 }
 

@@ -77,11 +77,10 @@ impl FromStr for Timestamp {
     /// Reads RFC 3339 with any offset. Fractions of a second are cut off, and a leap second counts as the
     /// second before it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let read = DateTime::parse_from_rfc3339(text).map_err(|error| match error.kind() {
-            ParseErrorKind::OutOfRange | ParseErrorKind::Impossible => {
-                ParseTimestampError::NotOnCalendar
-            }
-            _ => ParseTimestampError::Form,
+        let read = DateTime::parse_from_rfc3339(text).map_err(|error| {
+            let known = [ParseErrorKind::OutOfRange, ParseErrorKind::Impossible];
+            let has_form = known.contains(&error.kind());
+            if has_form { ParseTimestampError::NotOnCalendar } else { ParseTimestampError::Form }
         })?;
         if is_leap_second(read.time()) && !may_be_leap_second(read.to_utc()) {
             return Err(ParseTimestampError::NotOnCalendar);
