@@ -8,6 +8,8 @@
 mod bank;
 #[path = "command/gateway.rs"]
 mod gateway;
+#[path = "command/import.rs"]
+mod import;
 
 use rstest::rstest;
 use serde_json::Value;

@@ -158,7 +158,7 @@ fn fill<R: Request + Clone>(
     let mut pipeline = Pipeline::new(shop);
     for number in 1..=count {
         let entry =
-            Entry { request: request(number), at: shop.now(), key: None, place: Place::default() };
+            Entry { request: request(number), at: None, key: None, place: Place::default() };
         if interrupt::requested() || !pipeline.push(entry) {
             break;
         }

@@ -6,13 +6,14 @@ use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::pipeline::{Entry, Pipeline, Tally};
-use commerce_core::{AddCustomer, AddProduct, Code, Money, Request, Timestamp};
+use commerce_core::{AddCustomer, AddProduct, Money, Request};
 use orders::OrderReader;
 use rows::Rows;
 use serde::Serialize;
 use std::path::PathBuf;
 
 mod orders;
+mod records;
 mod rows;
 
 /// Imports a CSV file, skipping what is there already.
@@ -51,15 +52,14 @@ struct Summary {
 impl Import {
     pub(crate) fn run(&self, desk: &Desk) -> Result<Ending, Failure> {
         interrupt::watch()?;
-        let now = desk.shop.now();
         match self.kind {
             Kind::Products => {
                 let rows = Rows::open(&self.file, &["id", "name", "price", "stock"])?;
-                feed(desk, rows, "products", |rows| product(rows, now))
+                feed(desk, rows, "products", product)
             }
             Kind::Customers => {
                 let rows = Rows::open(&self.file, &["id", "name", "balance"])?;
-                feed(desk, rows, "customers", |rows| customer(rows, now))
+                feed(desk, rows, "customers", customer)
             }
             Kind::Orders => {
                 let rows = Rows::open(&self.file, &orders::COLUMNS)?;
@@ -70,7 +70,7 @@ impl Import {
     }
 }
 
-fn product(rows: &mut Rows, now: Timestamp) -> Result<Option<Entry<AddProduct>>, Failure> {
+fn product(rows: &mut Rows) -> Result<Option<Entry<AddProduct>>, Failure> {
     let Some(row) = rows.next()? else { return Ok(None) };
     let request = AddProduct {
         id: Some(row.number(0)?.into()),
@@ -78,17 +78,17 @@ fn product(rows: &mut Rows, now: Timestamp) -> Result<Option<Entry<AddProduct>>,
         price: Money::from_minor(row.number(2)?),
         stock: row.number(3)?,
     };
-    Ok(Some(Entry { request, at: now, key: None, place: row.place(None) }))
+    Ok(Some(Entry { request, at: None, key: None, place: row.place(None) }))
 }
 
-fn customer(rows: &mut Rows, now: Timestamp) -> Result<Option<Entry<AddCustomer>>, Failure> {
+fn customer(rows: &mut Rows) -> Result<Option<Entry<AddCustomer>>, Failure> {
     let Some(row) = rows.next()? else { return Ok(None) };
     let request = AddCustomer {
         id: Some(row.number(0)?.into()),
         balance: Money::from_minor(row.number(2)?),
         ..AddCustomer::new(row.text(1))
     };
-    Ok(Some(Entry { request, at: now, key: None, place: row.place(None) }))
+    Ok(Some(Entry { request, at: None, key: None, place: row.place(None) }))
 }
 
 /// Hands in what `next` makes of the rows, until they end, one is refused, or Ctrl-C is pressed.
@@ -146,12 +146,6 @@ fn report(
 /// What stopped the import, and how far it came.
 fn stopped(failure: Failure, what: &str, rows: u64, tally: Tally) -> Failure {
     let Tally { done, skipped } = tally;
-    let failure = if failure.code() == Code::IdempotencyKeyReused {
-        failure
-            .and("it was imported before with other rows: all rows of an order must stand together")
-    } else {
-        failure
-    };
     let progress =
         format!("{what} imported: {done}, there already: {skipped}; run it again to go on");
     failure.and(&progress).with("rows", rows).with("imported", done).with("skipped", skipped)

@@ -2,7 +2,9 @@
 //! waited for in the order they were handed in.
 
 use crate::failure::Failure;
-use commerce_core::{Code, Error, Key, Outcome, Request, Shop, Ticket, Timestamp};
+use commerce_core::{
+    Code, Error, Key, Outcome, ProductId, Refusal, Request, Sequence, Shop, Ticket, Timestamp,
+};
 use serde_json::Value;
 use std::collections::VecDeque;
 
@@ -14,10 +16,10 @@ const WINDOW: usize = 2_048;
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<R> {
     pub(crate) request: R,
-    /// When it is decided.
-    pub(crate) at: Timestamp,
+    /// The instant it is decided at; the clock's when absent.
+    pub(crate) at: Option<Timestamp>,
     /// Makes it safe to repeat. Calls that add something under an id of its own need none.
-    pub(crate) key: Option<String>,
+    pub(crate) key: Option<Key>,
     pub(crate) place: Place,
 }
 
@@ -30,15 +32,69 @@ pub(crate) struct Place {
     pub(crate) line: Option<u64>,
     /// The order in that file, for a program.
     pub(crate) order: Option<String>,
+    /// The product of each item of that order, and its line.
+    pub(crate) items: Vec<(ProductId, u64)>,
 }
 
 impl Place {
-    /// The failure with what is known of where it happened.
+    /// A line of a file.
+    pub(crate) fn row(file: &str, line: u64) -> Self {
+        Self { text: file.to_owned(), line: Some(line), ..Self::default() }
+    }
+
+    /// The failure with its place.
     pub(crate) fn mark(&self, failure: Failure) -> Failure {
-        let numbers =
-            [("line", self.line.map(Value::from)), ("order", self.order.clone().map(Value::from))];
-        let known = numbers.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        known.fold(failure.at(&self.text), |failure, (name, value)| failure.with(name, value))
+        self.mark_line(failure, self.line)
+    }
+
+    /// The error with its place: of an order, the line that the error is about.
+    fn mark_error(&self, error: Error) -> Failure {
+        let line = self.line_of(&error).or(self.line);
+        let reused = error.code() == Code::IdempotencyKeyReused;
+        let failure = Failure::from(error);
+        if reused && self.order.is_some() {
+            let sentence = "it was imported before with other products or quantities: give it the rows \
+                            it had, all together, or name it otherwise";
+            return self.mark_line(failure.saying(sentence), line);
+        }
+        self.mark_line(failure, line)
+    }
+
+    fn mark_line(&self, failure: Failure, line: Option<u64>) -> Failure {
+        let mut text = self.text.clone();
+        let values =
+            [("line", line.map(Value::from)), ("order", self.order.as_deref().map(Value::from))];
+        let mut failure = failure;
+        for (name, value) in values {
+            let Some(value) = value else { continue };
+            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            text = format!("{text}, {name} {shown}");
+            failure = failure.with(name, value);
+        }
+        failure.at(&text)
+    }
+
+    /// The line of the first item that an error names.
+    fn line_of(&self, error: &Error) -> Option<u64> {
+        let Error::Refused(refusal) = error else { return None };
+        if let Refusal::InvalidRequest { errors } = refusal {
+            return errors.iter().find_map(|error| {
+                let place = error.pointer.strip_prefix("/items/")?.split('/').next()?;
+                self.items.get(place.parse::<usize>().ok()?).map(|(_, line)| *line)
+            });
+        }
+        let is_named = |product: ProductId| {
+            if let Refusal::InsufficientStock { shortages } = refusal {
+                return shortages.iter().any(|shortage| shortage.product_id == product);
+            }
+            let (Refusal::ProductNotFound { product_ids }
+            | Refusal::ProductArchived { product_ids }) = refusal
+            else {
+                return false;
+            };
+            product_ids.contains(&product)
+        };
+        self.items.iter().find(|(product, _)| is_named(*product)).map(|(_, line)| *line)
     }
 }
 
@@ -51,6 +107,8 @@ pub(crate) struct Tally {
 
 pub(crate) struct Pipeline<'a, R: Request> {
     shop: &'a Shop,
+    /// Keeps what is on its way behind a refused call from being carried out.
+    sequence: Sequence,
     in_flight: VecDeque<(Entry<R>, Ticket<R::Answer>)>,
     tally: Tally,
     failure: Option<Failure>,
@@ -58,7 +116,9 @@ pub(crate) struct Pipeline<'a, R: Request> {
 
 impl<'a, R: Request + Clone> Pipeline<'a, R> {
     pub(crate) fn new(shop: &'a Shop) -> Self {
-        Self { shop, in_flight: VecDeque::new(), tally: Tally::default(), failure: None }
+        let sequence = Sequence::tolerating(is_there_already);
+        let (in_flight, tally) = (VecDeque::new(), Tally::default());
+        Self { shop, sequence, in_flight, tally, failure: None }
     }
 
     /// Hands a call in, and waits for the oldest when too many are on their way. Tells whether to go
@@ -70,11 +130,19 @@ impl<'a, R: Request + Clone> Pipeline<'a, R> {
         if self.failure.is_some() {
             return false;
         }
-        match call(self.shop, &entry, entry.key.clone()) {
-            Ok(ticket) => self.in_flight.push_back((entry, ticket)),
-            Err(failure) => self.fail(&entry, failure),
-        }
-        self.failure.is_none()
+        let request = entry.request.clone();
+        let call = match entry.at {
+            Some(at) => self.shop.call_at(request, at),
+            None => self.shop.call(request),
+        };
+        // A refusal leaves the key free, for the row that was refused is corrected and comes again.
+        let call = match &entry.key {
+            Some(key) => call.key_on_success(key),
+            None => call,
+        };
+        let ticket = call.submit_in(&mut self.sequence);
+        self.in_flight.push_back((entry, ticket));
+        true
     }
 
     /// Waits for every call on its way. Gives what was done, and the first failure if there was one.
@@ -87,53 +155,16 @@ impl<'a, R: Request + Clone> Pipeline<'a, R> {
 
     fn settle_oldest(&mut self) {
         let Some((entry, ticket)) = self.in_flight.pop_front() else { return };
-        let outcome = self.asked_again(&entry, ticket.outcome());
-        match outcome {
-            Ok(Outcome { result: Ok(_), replayed: false }) => count(&mut self.tally.done),
-            Ok(Outcome { result: Ok(_), replayed: true }) => count(&mut self.tally.skipped),
-            Ok(Outcome { result: Err(error), .. }) if is_there_already(&error) => {
-                count(&mut self.tally.skipped);
+        let Outcome { result, replayed } = ticket.outcome();
+        match result {
+            Ok(_) if replayed => count(&mut self.tally.skipped),
+            Ok(_) => count(&mut self.tally.done),
+            Err(error) if is_there_already(&error) => count(&mut self.tally.skipped),
+            Err(error) => {
+                self.failure.get_or_insert_with(|| entry.place.mark_error(error));
             }
-            Ok(Outcome { result: Err(error), .. }) => self.fail(&entry, error.into()),
-            Err(failure) => self.fail(&entry, failure),
         }
     }
-
-    /// A refusal is kept with its key, and would be given again for ever, even when what caused it is
-    /// put right. So a call that an earlier run was refused is made anew, with the next key. That it
-    /// is never carried out twice follows: a key is left only after its own, lasting refusal.
-    fn asked_again(
-        &self,
-        entry: &Entry<R>,
-        first: Outcome<R::Answer>,
-    ) -> Result<Outcome<R::Answer>, Failure> {
-        let mut outcome = first;
-        let mut attempt = 1_u64;
-        while let (true, Err(Error::Refused(_)), Some(key)) =
-            (outcome.replayed, &outcome.result, &entry.key)
-        {
-            attempt = attempt.saturating_add(1);
-            outcome = call(self.shop, entry, Some(format!("{key}:{attempt}")))?.outcome();
-        }
-        Ok(outcome)
-    }
-
-    fn fail(&mut self, entry: &Entry<R>, failure: Failure) {
-        self.failure.get_or_insert_with(|| entry.place.mark(failure));
-    }
-}
-
-fn call<R: Request + Clone>(
-    shop: &Shop,
-    entry: &Entry<R>,
-    key: Option<String>,
-) -> Result<Ticket<R::Answer>, Failure> {
-    let call = shop.call_at(entry.request.clone(), entry.at);
-    let Some(text) = key else { return Ok(call.submit()) };
-    let sentence =
-        format!("{text:?} is no key: it needs 1 to {} visible ASCII characters", Key::MAX_LENGTH);
-    let key = Key::new(&text).ok_or_else(|| Failure::usage(sentence))?;
-    Ok(call.key(&key).submit())
 }
 
 fn is_there_already(error: &Error) -> bool {
@@ -150,9 +181,8 @@ mod tests {
     use commerce_core::{AddCustomer, ChargeBalance, Currency, CustomerId, MemoryStore, Money};
 
     fn entry<R>(request: R, key: Option<&str>) -> Entry<R> {
-        let key = key.map(str::to_owned);
-        let place = Place { text: "line 2".to_owned(), line: Some(2), order: None };
-        Entry { request, at: Timestamp::from_unix(0), key, place }
+        let key = key.and_then(Key::new);
+        Entry { request, at: None, key, place: Place::row("file", 2) }
     }
 
     fn run<R: Request + Clone>(shop: &Shop, entries: Vec<Entry<R>>) -> (Tally, Option<String>) {
@@ -180,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_refused_once_is_made_anew_and_carried_out_once() {
+    fn a_call_that_was_refused_is_decided_again_and_carried_out_once() {
         let shop = Shop::open(MemoryStore::new(Currency::KRW));
         let kim = shop.call(AddCustomer::new("Kim")).run().unwrap();
         let charge = ChargeBalance { customer_id: kim.id, amount: Money::from_minor(50) };
@@ -189,7 +219,7 @@ mod tests {
         for _ in 0..2 {
             let (tally, failure) = run(&shop, vec![entry(debit.clone(), Some("debit"))]);
             assert_eq!(tally, Tally::default());
-            assert!(failure.unwrap().starts_with("line 2: the balance is 0"));
+            assert!(failure.unwrap().starts_with("file, line 2: the balance is 0"));
         }
         shop.call(charge).run().unwrap();
         let once = vec![entry(debit.clone(), Some("debit"))];

@@ -8,7 +8,8 @@ use crate::pipeline::{Entry, Pipeline, Place, Tally};
 use crate::progress;
 use clap::value_parser;
 use commerce_core::{
-    AddCustomer, AddProduct, CustomerId, PageRequest, PlaceOrder, ProductId, Request, Timestamp,
+    AddCustomer, AddProduct, CustomerId, Key, PageRequest, PlaceOrder, ProductId, Request,
+    Timestamp,
 };
 use plan::{Plan, Sizes};
 use serde::Serialize;
@@ -116,7 +117,7 @@ fn fill<R: Request + Clone>(
 
 fn product(plan: &Plan, number: u64, at: Timestamp) -> Entry<AddProduct> {
     let request = product_request(plan, number);
-    Entry { request, at, key: None, place: place("product", number) }
+    Entry { request, at: Some(at), key: None, place: place("product", number) }
 }
 
 fn product_request(plan: &Plan, number: u64) -> AddProduct {
@@ -126,7 +127,7 @@ fn product_request(plan: &Plan, number: u64) -> AddProduct {
 
 fn customer(plan: &Plan, number: u64, at: Timestamp) -> Entry<AddCustomer> {
     let request = customer_request(plan, number);
-    Entry { request, at, key: None, place: place("customer", number) }
+    Entry { request, at: Some(at), key: None, place: place("customer", number) }
 }
 
 fn customer_request(plan: &Plan, number: u64) -> AddCustomer {
@@ -140,8 +141,8 @@ fn order(plan: &Plan, number: u64, start: Timestamp) -> Entry<PlaceOrder> {
         order.items.iter().map(|(p, units)| (ProductId::new(id(*p)), *units)).collect();
     let request = PlaceOrder::new(CustomerId::new(id(order.customer)), items);
     let at = start.plus_seconds(plan.moment(number, DAYS.saturating_mul(24 * 60 * 60)));
-    let key = Some(format!("seed:{}:{number}", plan.seed()));
-    Entry { request, at, key, place: place("order", number) }
+    let key = Key::new(&format!("seed:{}:{number}", plan.seed()));
+    Entry { request, at: Some(at), key, place: place("order", number) }
 }
 
 /// Ids count from 1.

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
+use std::num::{IntErrorKind, ParseIntError};
 use uuid::Uuid;
 
 /// The key that makes a command safe to repeat.
@@ -62,26 +63,38 @@ pub(crate) fn item(text: &str) -> Result<Item, String> {
     Ok(Item { product: id(product)?, quantity })
 }
 
+/// Reads a whole number. A text that is none is refused with `form`, one that does not fit with the range.
+pub(crate) fn whole(text: &str, form: &str) -> Result<i64, String> {
+    text.parse().map_err(|error: ParseIntError| {
+        if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) {
+            return format!("must be from {} to {}", i64::MIN, i64::MAX);
+        }
+        form.to_owned()
+    })
+}
+
 /// Reads an id.
 pub(crate) fn id<T: From<i64>>(text: &str) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number.map(T::from).ok_or_else(|| "an id is a whole number, 1 or more".to_owned())
+    let form = "an id is a whole number, 1 or more";
+    let number = whole(text, form)?;
+    if number > 0 { Ok(T::from(number)) } else { Err(form.to_owned()) }
 }
 
 /// Reads an amount of money.
 pub(crate) fn amount(text: &str) -> Result<Money, String> {
-    let sentence = "an amount is a whole number of minor units: 1250 is 12.50 USD";
-    text.parse().map(Money::from_minor).map_err(|_| sentence.to_owned())
+    let form = "an amount is a whole number of minor units: 1250 is 12.50 USD";
+    whole(text, form).map(Money::from_minor)
 }
 
 /// Reads a whole number.
 pub(crate) fn integer(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|_| "a whole number is wanted".to_owned())
+    whole(text, "a whole number is wanted")
 }
 
 /// Reads how many are wanted.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "a whole number, not below 0, is wanted".to_owned())
+    let form = "a whole number, not below 0, is wanted";
+    usize::try_from(whole(text, form)?).map_err(|_| form.to_owned())
 }
 
 /// Reads a currency, in capitals or not.
@@ -126,6 +139,21 @@ mod tests {
     #[case("", false)]
     fn amounts(#[case] text: &str, #[case] ok: bool) {
         assert_eq!(amount(text).is_ok(), ok);
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_not_called_no_number() {
+        let beyond = "99999999999999999999";
+        let below = format!("-{beyond}");
+        for text in [beyond, &below] {
+            let range = "must be from -9223372036854775808 to 9223372036854775807".to_owned();
+            assert_eq!(integer(text), Err(range.clone()));
+            assert_eq!(amount(text), Err(range.clone()));
+            assert_eq!(id::<ProductId>(text), Err(range.clone()));
+            assert_eq!(count(text), Err(range.clone()));
+            assert_eq!(item(&format!("3:{text}")), Err(range));
+        }
+        assert!(integer("many").unwrap_err().contains("whole number"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Time as a value the caller hands in. Only [`SystemClock`] looks at a clock.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::format::ParseErrorKind;
+use chrono::{DateTime, Datelike, NaiveTime, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -55,21 +56,50 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Why a text is no [`Timestamp`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an instant is written as RFC 3339, like 2026-01-31T12:00:00Z, from 1970 to 9999")]
-pub struct ParseTimestampError;
+/// The reason why a text is not a [`Timestamp`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseTimestampError {
+    /// The text has another form.
+    #[error("an instant is written as RFC 3339, like 2026-01-31T12:00:00Z")]
+    Form,
+    /// The text names a day or a time of day that no calendar has, as 30 February or 25:00.
+    #[error("there is no such day or time: check the date, and that the time is below 24:00:00")]
+    NotOnCalendar,
+    /// The instant is before [`Timestamp::MIN`] or after [`Timestamp::MAX`].
+    #[error("an instant lies from {min} to {max}", min = Timestamp::MIN, max = Timestamp::MAX)]
+    Range,
+}
 
 impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
-    /// Reads RFC 3339 with any offset. Fractions of a second are cut off.
+    /// Reads RFC 3339 with any offset. Fractions of a second are cut off, and a leap second counts as the
+    /// second before it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let seconds =
-            DateTime::parse_from_rfc3339(text).map_err(|_| ParseTimestampError)?.timestamp();
+        let read = DateTime::parse_from_rfc3339(text).map_err(|error| {
+            let known = [ParseErrorKind::OutOfRange, ParseErrorKind::Impossible];
+            let has_form = known.contains(&error.kind());
+            if has_form { ParseTimestampError::NotOnCalendar } else { ParseTimestampError::Form }
+        })?;
+        if is_leap_second(read.time()) && !may_be_leap_second(read.to_utc()) {
+            return Err(ParseTimestampError::NotOnCalendar);
+        }
+        let seconds = read.timestamp();
         let inside = (Self::MIN.0..=Self::MAX.0).contains(&seconds);
-        inside.then_some(Self(seconds)).ok_or(ParseTimestampError)
+        inside.then_some(Self(seconds)).ok_or(ParseTimestampError::Range)
     }
+}
+
+/// Whether the second was written as 60; chrono keeps it as a fraction of more than a second.
+fn is_leap_second(time: NaiveTime) -> bool {
+    time.nanosecond() >= 1_000_000_000
+}
+
+/// Whether a leap second may follow: they have only been inserted at the end of June and of December.
+fn may_be_leap_second(at: DateTime<Utc>) -> bool {
+    matches!((at.month(), at.day()), (6, 30) | (12, 31))
+        && (at.hour(), at.minute(), at.second()) == (23, 59, 59)
 }
 
 impl Serialize for Timestamp {
@@ -151,8 +181,27 @@ mod tests {
     #[case("9999-12-31T23:59:59-01:00", None)]
     #[case("2026-11-21", None)]
     #[case("yesterday", None)]
+    #[case("2016-12-31T23:59:60Z", Some("2016-12-31T23:59:59Z"))]
+    #[case("2017-01-01T08:59:60.5+09:00", Some("2016-12-31T23:59:59Z"))]
+    #[case("2016-12-31T23:59:60+09:00", None)]
+    #[case("2026-11-21T23:59:60Z", None)]
+    #[case("2016-12-31T22:59:60Z", None)]
     fn instants_are_rfc_3339(#[case] text: &str, #[case] written: Option<&str>) {
         let read = text.parse::<Timestamp>().ok().map(|at| at.to_string());
         assert_eq!(read.as_deref(), written);
+    }
+
+    #[rstest]
+    #[case("1969-12-31T23:59:59Z", ParseTimestampError::Range)]
+    #[case("9999-12-31T23:59:59-01:00", ParseTimestampError::Range)]
+    #[case("2026-02-29T00:00:00Z", ParseTimestampError::NotOnCalendar)]
+    #[case("2026-01-01T24:00:00Z", ParseTimestampError::NotOnCalendar)]
+    #[case("2026-13-01T00:00:00Z", ParseTimestampError::NotOnCalendar)]
+    #[case("2026-11-21T23:59:60Z", ParseTimestampError::NotOnCalendar)]
+    #[case("2026-11-21T12:00:00", ParseTimestampError::Form)]
+    #[case("10000-01-01T00:00:00Z", ParseTimestampError::Form)]
+    #[case("", ParseTimestampError::Form)]
+    fn a_refused_instant_has_its_reason(#[case] text: &str, #[case] reason: ParseTimestampError) {
+        assert_eq!(text.parse::<Timestamp>(), Err(reason));
     }
 }

@@ -7,12 +7,14 @@ use crate::rule::{
     OpenSession, PayOrder, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, Rule, SettleCharge,
     TryLogin, UpdateProduct, expire_orders,
 };
+use crate::sequence::{Progress, Sequence};
 use crate::state::{Needs, State};
 use crate::{
     Cart, Charge, ChargeId, ChargeRow, ChargeStatus, Coupon, Customer, CustomerId, Debit, Error,
     Key, Money, Order, OrderId, OrderStatus, OwnedCoupon, Product, Refusal, StoreError, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Whose keys those are that belong to no customer: of the shop itself, as when stock is adjusted.
 pub(crate) const SHOP: CustomerId = CustomerId::new(0);
@@ -174,9 +176,15 @@ replies! {
 pub struct Command {
     action: Action,
     key: Option<Key>,
+    /// Whether a refusal binds the key, as an answer does.
+    binds_refusals: bool,
+    /// The instant the rule decides at: the clock's, or an earlier one for history.
     now: Timestamp,
+    /// The instant of the clock. Only this one ends the holds of other orders.
+    clock: Timestamp,
     trace: Option<String>,
     fingerprint: i64,
+    sequence: Option<Arc<Progress>>,
 }
 
 /// How a command ended.
@@ -187,9 +195,26 @@ pub(crate) struct Decision {
 }
 
 impl Command {
-    /// A command to be decided at `now`.
-    pub fn new(action: impl Into<Action>, now: Timestamp) -> Self {
-        Self { action: action.into(), key: None, now, trace: None, fingerprint: 0 }
+    /// A command to be decided at the instant that the clock shows.
+    pub fn new(action: impl Into<Action>, clock: Timestamp) -> Self {
+        Self {
+            action: action.into(),
+            key: None,
+            binds_refusals: true,
+            now: clock,
+            clock,
+            trace: None,
+            fingerprint: 0,
+            sequence: None,
+        }
+    }
+
+    /// Decides at another instant than the clock's; one ahead of the clock is refused as
+    /// `invalid_request`. Overdue orders are released by the clock all the same.
+    #[must_use]
+    pub fn decided_at(mut self, now: Timestamp) -> Self {
+        self.now = now;
+        self
     }
 
     /// With an idempotency key: sent again, it is answered as the first time and changes nothing.
@@ -200,11 +225,30 @@ impl Command {
         self
     }
 
+    /// Keeps the key free when the command is refused: only an answer binds it, and a corrected
+    /// request may be sent with the same key.
+    #[must_use]
+    pub fn without_refusals(mut self) -> Self {
+        self.binds_refusals = false;
+        self
+    }
+
     /// With the trace of the request, which its events carry on; one that is too long is left out.
     #[must_use]
     pub fn with_trace(mut self, trace: Option<String>) -> Self {
         self.trace = trace.filter(|trace| trace.len() <= MAX_TEXT);
         self
+    }
+
+    /// Makes the command a part of a sequence.
+    #[must_use]
+    pub(crate) fn in_sequence(mut self, sequence: &Sequence) -> Self {
+        self.sequence = Some(sequence.progress());
+        self
+    }
+
+    pub(crate) fn sequence(&self) -> Option<&Arc<Progress>> {
+        self.sequence.as_ref()
     }
 
     /// Tells a request from others made with the same key. It takes in everything that was asked,
@@ -223,7 +267,7 @@ impl Command {
         let rule = self.action.rule();
         rule.needs(state, needs);
         if let Some(wanted) = &mut needs.wanted {
-            wanted.now = wanted.now.max(self.now);
+            wanted.now = wanted.now.max(self.now.min(self.clock));
         }
         let (Some(key), Some(owner)) = (&self.key, rule.owner(state)) else { return };
         if owner != SHOP {
@@ -243,7 +287,7 @@ impl Command {
     /// Releases what is overdue before this command, unless that is all the command is for. Whether
     /// anything was.
     pub(crate) fn releases(&self, state: &mut State) -> bool {
-        !self.is_sweep() && !expire_orders::expire_due(state, self.now).is_empty()
+        !self.is_sweep() && !expire_orders::expire_due(state, self.clock).is_empty()
     }
 
     /// Whether to release overdue orders is all that the command is for.
@@ -261,8 +305,8 @@ impl Command {
 
     /// Decides the command on a state that has everything loaded, and changes the state accordingly.
     pub(crate) fn decide(&self, state: &mut State, hold_seconds: i64) -> Decision {
-        let expired = expire_orders::expire_due(state, self.now);
-        if self.is_sweep() {
+        let expired = expire_orders::expire_due(state, self.clock);
+        if self.is_sweep() && self.now <= self.clock {
             return Decision { result: Ok(Answer::Expired(expired)), replayed: false };
         }
         let rule = self.action.rule();
@@ -272,9 +316,16 @@ impl Command {
         {
             return self.replay(key, record, state);
         }
+        // After the key: what was answered once stays answered when the clock is set back.
+        if self.now > self.clock {
+            let refusal = ahead_of_clock(self.now, self.clock);
+            return Decision { result: Err(refusal.into()), replayed: false };
+        }
         let context = Context { now: self.now, hold_seconds, trace: self.trace.as_deref() };
         let result = rule.decide(state, context);
+        let binds = self.binds_refusals || result.is_ok();
         if let (Some(key), Some(owner), Some(answer)) = (&self.key, owner, recorded(&result))
+            && binds
             && (owner == SHOP || state.accounts.get(owner).is_some())
         {
             let record = KeyRecord { fingerprint: self.fingerprint, answer, created_at: self.now };
@@ -319,6 +370,15 @@ fn became(row: &ChargeRow, state: &State) -> Result<Answer, Error> {
     Ok(Answer::Charge(row.shown(balance, state.currency)))
 }
 
+/// The refusal of an instant that has not come. Local time written with a `Z` is the usual cause.
+fn ahead_of_clock(now: Timestamp, clock: Timestamp) -> Refusal {
+    let detail = format!(
+        "{now} is ahead of the clock, which shows {clock}: give an instant that has passed, and \
+         check its offset from UTC"
+    );
+    Refusal::invalid("", detail)
+}
+
 /// What these commands may touch and `state` has not loaded yet. Asked again after each loading, since
 /// what is loaded may name more.
 pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &State) -> Needs {
@@ -326,7 +386,7 @@ pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &Sta
     for command in commands {
         command.needs(state, &mut needs);
         if state.due_orders.is_none() {
-            needs.due_orders = needs.due_orders.max(Some(command.now));
+            needs.due_orders = needs.due_orders.max(Some(command.clock));
         }
     }
     for &id in state.due_orders.iter().flatten() {

@@ -7,6 +7,7 @@
 use crate::command::{Answer, Command, Decision, needs};
 use crate::histogram::{Distribution, Histogram};
 use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
+use crate::sequence::Progress;
 use crate::state::State;
 use crate::store::{Store, Transaction};
 use crate::{Error, StoreError};
@@ -79,6 +80,15 @@ struct Job {
     alone: bool,
 }
 
+impl Job {
+    /// Keeps later calls of its sequence, if it has one, from being carried out.
+    fn stop_sequence(&self) {
+        if let Some(sequence) = self.command.sequence() {
+            sequence.stop();
+        }
+    }
+}
+
 /// Where a caller finds its answer.
 #[derive(Debug, Default)]
 struct Slot {
@@ -135,6 +145,8 @@ impl Engine {
         while queue.jobs.len() >= MAX_QUEUE {
             let left = pending.deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                drop(queue);
+                job.stop_sequence();
                 return Err(StoreError::Busy);
             }
             queue = shared.room.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -234,10 +246,14 @@ impl Pending {
     fn withdraw(&self) -> bool {
         let mut queue = lock(&self.writer.shared.queue);
         let place = queue.jobs.iter().position(|job| Arc::ptr_eq(&job.slot, &self.slot));
-        let withdrawn = place.and_then(|place| queue.jobs.remove(place)).is_some();
+        let withdrawn = place.and_then(|place| queue.jobs.remove(place));
+        if let Some(job) = &withdrawn {
+            // While the queue is locked: whatever follows in the sequence is still in it.
+            job.stop_sequence();
+        }
         drop(queue);
         self.writer.shared.room.notify_all();
-        withdrawn
+        withdrawn.is_some()
     }
 }
 
@@ -386,11 +402,22 @@ impl Writer {
             // the others still hold what the next command may want.
             let pile = state.due_orders.as_ref().is_some_and(|due| due.len() >= EXPIRY_BATCH);
             let mut decisions = Vec::with_capacity(jobs.len());
+            // Sequences that end in this transaction. Their flag is set once it is committed.
+            let mut ended: Vec<&Arc<Progress>> = Vec::new();
             for Job { command, .. } in jobs {
+                let sequence = command.sequence();
+                let ended_here =
+                    |own: &Arc<Progress>| ended.iter().any(|other| Arc::ptr_eq(own, other));
+                if sequence.is_some_and(|own| own.is_stopped() || ended_here(own)) {
+                    decisions.push(failed(StoreError::NotAttempted));
+                    continue;
+                }
                 if !command.is_ready(&state) || pile && command.releases(&mut state) {
                     break;
                 }
-                decisions.push(command.decide(&mut state, self.hold_seconds));
+                let decision = command.decide(&mut state, self.hold_seconds);
+                ended.extend(sequence.filter(|own| own.ends_with(&decision.result)));
+                decisions.push(decision);
                 if pile && command.is_sweep() {
                     break;
                 }
@@ -431,6 +458,9 @@ impl Writer {
 
     fn answer(&self, job: &Job, decision: Decision) {
         self.shared.commands.fetch_add(1, Ordering::Relaxed);
+        if job.command.sequence().is_some_and(|own| own.ends_with(&decision.result)) {
+            job.stop_sequence();
+        }
         *lock(&job.slot.decision) = Some(decision);
         job.slot.ready.notify_one();
     }

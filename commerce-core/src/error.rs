@@ -434,6 +434,11 @@ pub enum StoreError {
     /// Others held the store for longer than a caller waits.
     #[error("the store is busy: try again in a moment, with the same key")]
     Busy,
+    /// An earlier call of the same [`Sequence`](crate::Sequence) failed. Nothing was changed.
+    #[error(
+        "not attempted, since an earlier call of its sequence failed: repeat it after that one"
+    )]
+    NotAttempted,
     /// The disk has no room. Nothing was changed.
     #[error("the disk of the store is full: free some space and try again ({0})")]
     Full(String),
@@ -471,7 +476,7 @@ impl Error {
     pub const fn code(&self) -> Code {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Store(StoreError::Busy) => Code::Busy,
+            Self::Store(StoreError::Busy | StoreError::NotAttempted) => Code::Busy,
             Self::Store(_) => Code::Storage,
         }
     }

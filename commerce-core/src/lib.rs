@@ -58,6 +58,7 @@ mod query;
 mod random;
 mod relay;
 mod rule;
+mod sequence;
 mod shop;
 mod state;
 mod store;
@@ -100,6 +101,7 @@ pub use rule::{
     PayWhen, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, SettleCharge, Settlement,
     TryLogin, UpdateProduct,
 };
+pub use sequence::Sequence;
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
 pub use state::{Change, Deliveries, Needs, NextIds, Rows, Sale, SessionChange, State, Wanted};
 pub use store::memory::MemoryStore;

@@ -125,13 +125,17 @@ impl Shop {
 
     /// Prepares a call, to be decided as of the instant it is now, whenever it is run.
     pub fn call<R: Request>(&self, request: R) -> Call<'_, R> {
-        self.call_at(request, self.clock.now())
+        let action: Action = request.into();
+        Call::new(self, Command::new(action, self.now()))
     }
 
     /// Prepares a call to be decided at an instant of the caller's choosing: for imports of history.
+    ///
+    /// Refused as `invalid_request` when that instant is ahead of the shop's clock. Holds of other
+    /// orders end by the shop's clock, whatever the instant of the call is.
     pub fn call_at<R: Request>(&self, request: R, now: Timestamp) -> Call<'_, R> {
         let action: Action = request.into();
-        Call::new(self, Command::new(action, now))
+        Call::new(self, Command::new(action, self.now()).decided_at(now))
     }
 
     /// Puts money onto a balance, as [`Shop::charge_from`] does, from no payment method in particular.

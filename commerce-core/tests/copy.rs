@@ -17,9 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn shop(store: &Arc<dyn Store>) -> Shop {
-    Shop::builder()
-        .clock(commerce_core::ManualClock::new(NOW.plus_seconds(90_000)))
-        .open(Arc::clone(store))
+    shop_at(store, 90_000)
+}
+
+fn shop_at(store: &Arc<dyn Store>, seconds: i64) -> Shop {
+    let clock = commerce_core::ManualClock::new(NOW.plus_seconds(seconds));
+    Shop::builder().clock(clock).open(Arc::clone(store))
 }
 
 /// Something of everything.
@@ -107,9 +110,8 @@ fn what_is_being_sent_waits_in_the_copy() {
     let ask = RelayEvents { token: 7, outcomes: vec![], want: 1, jitter: 0 };
     let claim = shop(&from).call(ask.clone()).run().unwrap();
     copy(&*from, &*to, &mut |_| ()).unwrap();
-    let later = NOW.plus_seconds(90_000 + DELIVERY_LEASE);
     let more = RelayEvents { want: 2, ..ask };
-    let claimed = shop(&to).call_at(more, later).run().unwrap();
+    let claimed = shop_at(&to, 90_000 + DELIVERY_LEASE).call(more).run().unwrap();
     assert!(claimed.events.contains(&claim.events[0]), "{claimed:#?}");
     assert_clean(&shop(&to));
 }

@@ -422,9 +422,10 @@ fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are(
 
 /// 2,500 units of a product, all held by orders that are overdue 900 seconds after the beginning, and a
 /// store whose next batch has as many calls as are submitted.
-fn piled_up() -> (Shop, Arc<Gate<MemoryStore>>, PlaceOrder) {
+fn piled_up() -> (Shop, Arc<Gate<MemoryStore>>, PlaceOrder, Arc<ManualClock>) {
     let gate = Gate::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().clock(ManualClock::new(NOW)).open(Arc::clone(&gate));
+    let clock = Arc::new(ManualClock::new(NOW));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&gate));
     let kim = AddCustomer { balance: Money::from_minor(1_000_000), ..AddCustomer::new("Kim") };
     let kim = shop.call(kim).run().unwrap().id;
     let tea = shop.call(AddProduct::new("Tea", Money::from_minor(10), 2_500)).run().unwrap().id;
@@ -432,14 +433,15 @@ fn piled_up() -> (Shop, Arc<Gate<MemoryStore>>, PlaceOrder) {
     let held: Vec<_> = (0..2_500).map(|_| shop.call(later.clone()).submit()).collect();
     assert!(held.into_iter().all(|ticket| ticket.wait().is_ok()));
     gate.shut();
-    (shop, gate, PlaceOrder::new(kim, [(tea, 2_400)]))
+    (shop, gate, PlaceOrder::new(kim, [(tea, 2_400)]), clock)
 }
 
 #[test]
 fn a_pile_of_overdue_orders_is_released_behind_a_call_of_an_earlier_instant() {
-    let (shop, gate, order) = piled_up();
-    let before = shop.call_at(AddCustomer::new("Lee"), NOW).submit();
-    let placed = shop.call_at(order, NOW.plus_seconds(900)).submit();
+    let (shop, gate, order, clock) = piled_up();
+    let before = shop.call(AddCustomer::new("Lee")).submit();
+    clock.set(NOW.plus_seconds(900));
+    let placed = shop.call(order).submit();
     gate.open();
     before.wait().unwrap();
     placed.wait().unwrap();
@@ -448,9 +450,10 @@ fn a_pile_of_overdue_orders_is_released_behind_a_call_of_an_earlier_instant() {
 
 #[test]
 fn a_pile_of_overdue_orders_is_released_behind_the_sweep() {
-    let (shop, gate, order) = piled_up();
-    let swept = shop.call_at(ExpireOrders, NOW.plus_seconds(900)).submit();
-    let placed = shop.call_at(order, NOW.plus_seconds(900)).submit();
+    let (shop, gate, order, clock) = piled_up();
+    clock.set(NOW.plus_seconds(900));
+    let swept = shop.call(ExpireOrders).submit();
+    let placed = shop.call(order).submit();
     gate.open();
     assert_eq!(swept.wait().unwrap().len(), EXPIRY_BATCH);
     placed.wait().unwrap();
@@ -465,13 +468,19 @@ fn the_sweep_of_a_pile_begins_with_the_longest_overdue(
     let (customer, product) = (world.customer(0).id, world.product(10, 1_500).id);
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 1)]) };
     let back = (0..1_500).rev();
-    let held = back.map(|at| world.shop.call_at(later.clone(), NOW.plus_seconds(at)).submit());
+    // The clock goes back from order to order, so that the last one ends first.
+    let held = back.map(|at| {
+        world.clock.set(NOW.plus_seconds(at));
+        world.shop.call(later.clone()).submit()
+    });
     assert!(held.collect::<Vec<_>>().into_iter().all(|ticket| ticket.wait().is_ok()));
-    let swept = world.shop.call_at(ExpireOrders, NOW.plus_seconds(10_000)).run().unwrap();
+    world.clock.set(NOW.plus_seconds(10_000));
+    let swept = world.shop.call(ExpireOrders).run().unwrap();
     let swept: Vec<_> = swept.into_iter().map(OrderId::get).collect();
     assert_eq!((swept.len(), swept[0], swept[999]), (1_000, 1_500, 501));
     assert!(swept.is_sorted_by(|before, after| before > after));
-    assert_eq!(world.shop.product(product).unwrap().stock, 1_000);
+    assert_eq!(world.shop.call(ExpireOrders).run().unwrap().len(), 500);
+    assert_eq!(world.shop.product(product).unwrap().stock, 1_500);
     world.assert_clean();
 }
 

@@ -8,10 +8,11 @@ mod common;
 use commerce_core::{
     Action, AddCoupon, AddCustomer, AddProduct, AdjustStock, BestSellersRequest, CancelOrder,
     CartEdit, Charge, ChargeBalance, ChargeId, ClaimCoupon, CloseSession, CouponId, Currency,
-    CustomerId, DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, MemoryStore, Money,
-    NewLogin, OpenCharge, OpenSession, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder,
-    PayWhen, PlaceOrder, PostgresStore, ProductId, Record, Request, Role, SettleCharge, Settlement,
-    Shop, SqliteStore, Store, Table, Ticket, Timestamp, TokenHash, TryLogin, UpdateProduct,
+    CustomerId, DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, ManualClock,
+    MemoryStore, Money, NewLogin, OpenCharge, OpenSession, OrderId, OrderItems, OwnedCouponId,
+    PasswordHash, PayOrder, PayWhen, PlaceOrder, PostgresStore, ProductId, Record, Request, Role,
+    SettleCharge, Settlement, Shop, SqliteStore, Store, Table, Ticket, Timestamp, TokenHash,
+    TryLogin, UpdateProduct,
 };
 use common::{Gate, NOW, assert_clean, cluster};
 use proptest::prelude::*;
@@ -24,6 +25,8 @@ struct Step {
     action: Action,
     key: Option<u8>,
     at: i64,
+    /// The seconds by which it is decided before the clock, as history is, or ahead of it.
+    past: i64,
 }
 
 /// Small ids, so that calls meet, and some that name nothing.
@@ -208,12 +211,13 @@ fn step() -> impl Strategy<Value = Step> {
     // bear it.
     let edges = vec![-1, 899, 900, 1_999, 2_000, 86_400, 3 * 86_400, 40 * 86_400];
     let at = prop_oneof![8 => 0_i64..3_000, 2 => select(edges)];
-    (action(), key, at).prop_map(|(action, key, at)| Step { action, key, at })
+    let past = prop_oneof![8 => Just(0_i64), 2 => select(vec![-1, 1, 900, 2_000])];
+    (action(), key, at, past).prop_map(|(action, key, at, past)| Step { action, key, at, past })
 }
 
 /// Where every history begins: four customers with money, four products, two coupons.
 fn beginning() -> Vec<Step> {
-    let at = |action: Action| Step { action, key: None, at: 0 };
+    let at = |action: Action| Step { action, key: None, at: 0, past: 0 };
     let mut steps = Vec::new();
     for _ in 0..4 {
         steps.push(at(
@@ -240,31 +244,41 @@ fn beginning() -> Vec<Step> {
 }
 
 /// Runs the steps, `batch` decided together, and writes each answer down.
-fn run<S: Store>(shop: &Shop, gate: &Gate<S>, steps: &[Step], batch: usize) -> Vec<String> {
+fn run<S: Store>(
+    (shop, clock): &(Shop, Arc<ManualClock>),
+    gate: &Gate<S>,
+    steps: &[Step],
+    batch: usize,
+) -> Vec<String> {
     let mut answers = Vec::new();
     for steps in steps.chunks(batch) {
         gate.shut();
         let tickets: Vec<Box<dyn FnOnce() -> String + '_>> =
-            steps.iter().map(|step| submitted(shop, step)).collect();
+            steps.iter().map(|step| submitted(shop, clock, step)).collect();
         gate.open();
         answers.extend(tickets.into_iter().map(|wait| wait()));
     }
     answers
 }
 
-fn submitted<'a>(shop: &'a Shop, step: &Step) -> Box<dyn FnOnce() -> String + 'a> {
+fn submitted<'a>(
+    shop: &'a Shop,
+    clock: &ManualClock,
+    step: &Step,
+) -> Box<dyn FnOnce() -> String + 'a> {
     fn go<'a, R: Request<Answer: std::fmt::Debug + 'a> + 'a>(
         shop: &'a Shop,
         request: R,
         step: &Step,
     ) -> Box<dyn FnOnce() -> String + 'a> {
-        let call = shop.call_at(request, NOW.plus_seconds(step.at));
+        let call = shop.call_at(request, NOW.plus_seconds(step.at - step.past));
         let ticket: Ticket<R::Answer> = match step.key {
             Some(number) => call.key(&Key::new(&format!("key-{number}")).unwrap()).submit(),
             None => call.submit(),
         };
         Box::new(move || format!("{:?}", ticket.outcome()))
     }
+    clock.set(NOW.plus_seconds(step.at));
     match step.action.clone() {
         // What there is to take up depends on what is committed already; `deliveries.rs` has their histories.
         Action::RelayEvents(request) => go(shop, request, step),
@@ -320,8 +334,8 @@ fn agree<S: Store + 'static>(
     let steps: Vec<Step> = beginning().into_iter().chain(history).collect();
     let memory = Gate::new(MemoryStore::new(Currency::KRW));
     let gate = Gate::new(store);
-    let reference = Shop::open(Arc::clone(&memory));
-    let tested = Shop::open(Arc::clone(&gate));
+    let reference = with_clock(Arc::clone(&memory));
+    let tested = with_clock(Arc::clone(&gate));
 
     let expected = run(&reference, &memory, &steps, 1);
     let answers = run(&tested, &gate, &steps, batch);
@@ -333,10 +347,16 @@ fn agree<S: Store + 'static>(
         prop_assert_eq!(expected, found);
     }
     prop_assert_eq!(expected.len(), found.len());
-    prop_assert_eq!(rankings(&reference), rankings(&tested));
-    assert_clean(&reference);
-    assert_clean(&tested);
+    prop_assert_eq!(rankings(&reference.0), rankings(&tested.0));
+    assert_clean(&reference.0);
+    assert_clean(&tested.0);
     Ok(())
+}
+
+/// A shop and the clock that its calls go by.
+fn with_clock(store: impl Store + 'static) -> (Shop, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(NOW));
+    (Shop::builder().clock(Arc::clone(&clock)).open(store), clock)
 }
 
 fn config(cases: u32) -> ProptestConfig {

@@ -5,6 +5,7 @@ use crate::route::{Parameter, Route};
 use crate::schema;
 use commerce_core::{Invalid, Refusal};
 use serde_json::Value;
+use std::num::IntErrorKind;
 
 /// Reads the query.
 pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, Stop> {
@@ -32,11 +33,18 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
     if errors.is_empty() { Ok(read) } else { Err(Refusal::InvalidRequest { errors }.into()) }
 }
 
-/// What the text stands for: a number where one is wanted, and it is written as one.
+/// What the text stands for: a number where one is wanted, and it is written as one. A number that does
+/// not fit 64 bits stands for the nearest that does not pass for another: it is out of every range.
 fn value(parameter: &Parameter, text: &str) -> Value {
-    let number = text.parse::<i64>().ok().filter(|number| number.to_string() == text);
-    let wanted = parameter.form()["type"] == "integer";
-    number.filter(|_| wanted).map_or_else(|| text.into(), Value::from)
+    if parameter.form()["type"] != "integer" {
+        return text.into();
+    }
+    match text.parse::<i64>() {
+        Ok(number) if number.to_string() == text => number.into(),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => u64::MAX.into(),
+        Err(error) if *error.kind() == IntErrorKind::NegOverflow => i64::MIN.into(),
+        _ => text.into(),
+    }
 }
 
 impl Parameter {

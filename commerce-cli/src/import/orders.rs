@@ -3,8 +3,8 @@
 use super::rows::{Row, Rows};
 use crate::failure::Failure;
 use crate::pipeline::Entry;
-use commerce_core::limits::MAX_ORDER_LINES;
-use commerce_core::{OrderItems, PlaceOrder, ProductId, Timestamp};
+use commerce_core::limits::{MAX_ORDER_LINES, MAX_TEXT};
+use commerce_core::{Key, OrderItems, PlaceOrder, ProductId, Timestamp};
 
 pub(super) const COLUMNS: [&str; 5] =
     ["order", "customer_id", "placed_at", "product_id", "quantity"];
@@ -13,10 +13,13 @@ pub(super) const COLUMNS: [&str; 5] =
 #[derive(Default)]
 pub(super) struct OrderReader {
     begun: Option<Entry<PlaceOrder>>,
+    /// What is wrong with the row behind a whole order.
+    failure: Option<Failure>,
 }
 
-/// What a row says.
+/// The values of a row.
 struct Line {
+    key: Key,
     customer: i64,
     at: Timestamp,
     item: (ProductId, i64),
@@ -25,14 +28,22 @@ struct Line {
 impl OrderReader {
     /// The next order; `None` at the end.
     pub(super) fn next(&mut self, rows: &mut Rows) -> Result<Option<Entry<PlaceOrder>>, Failure> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
         while let Some(row) = rows.next()? {
-            let line = line(&row)?;
             match &mut self.begun {
                 Some(entry) if entry.place.order.as_deref() == Some(row.text(0)) => {
-                    join(entry, &row, &line)?;
+                    join(entry, &row, &line(&row)?)?;
                 }
-                _ => {
-                    let whole = self.begun.replace(begin(&row, &line));
+                begun => {
+                    let whole = begun.take();
+                    match line(&row) {
+                        Ok(line) => *begun = Some(begin(&row, line)),
+                        // The order before it is whole, and comes first.
+                        Err(failure) if whole.is_some() => self.failure = Some(failure),
+                        Err(failure) => return Err(failure),
+                    }
                     if whole.is_some() {
                         return Ok(whole);
                     }
@@ -44,28 +55,32 @@ impl OrderReader {
 }
 
 fn line(row: &Row<'_>) -> Result<Line, Failure> {
-    if row.text(0).is_empty() {
-        return Err(row.wrong(0, "must not be empty"));
-    }
+    let order = row.text(0);
+    let key = Some(order).filter(|order| (1..=MAX_TEXT).contains(&order.len()));
+    let key = key.and_then(|order| Key::new(&format!("import:{order}")));
+    let key = key.ok_or_else(|| {
+        row.wrong(0, &format!("must have 1 to {MAX_TEXT} visible ASCII characters and no blanks"))
+    })?;
     let item = (ProductId::new(row.number(3)?), row.number(4)?);
-    Ok(Line { customer: row.number(1)?, at: row.instant(2)?, item })
+    Ok(Line { key, customer: row.number(1)?, at: row.instant(2)?, item })
 }
 
-fn begin(row: &Row<'_>, line: &Line) -> Entry<PlaceOrder> {
+fn begin(row: &Row<'_>, line: Line) -> Entry<PlaceOrder> {
     let order = row.text(0);
     let request = PlaceOrder {
         reference: Some(order.to_owned()),
         ..PlaceOrder::new(line.customer.into(), [line.item])
     };
-    let key = Some(format!("import:{order}"));
-    Entry { request, at: line.at, key, place: row.place(Some(order)) }
+    let mut place = row.place(Some(order));
+    place.items.push((line.item.0, row.line(3)));
+    Entry { request, at: Some(line.at), key: Some(line.key), place }
 }
 
 fn join(entry: &mut Entry<PlaceOrder>, row: &Row<'_>, line: &Line) -> Result<(), Failure> {
     if entry.request.customer_id.get() != line.customer {
         return Err(row.wrong(1, "must be the same for all rows of an order"));
     }
-    if entry.at != line.at {
+    if entry.at != Some(line.at) {
         return Err(row.wrong(2, "must be the same for all rows of an order"));
     }
     let OrderItems::Listed(items) = &mut entry.request.items else { return Ok(()) };
@@ -74,6 +89,7 @@ fn join(entry: &mut Entry<PlaceOrder>, row: &Row<'_>, line: &Line) -> Result<(),
         return Err(row.wrong(0, &wanted));
     }
     items.push(line.item);
+    entry.place.items.push((line.item.0, row.line(3)));
     Ok(())
 }
 
@@ -132,6 +148,29 @@ mod tests {
         assert!(orders(&[&first, other_time]).unwrap_err().contains("line 3: placed_at is"));
         assert!(orders(&[",7,2026-01-31T12:00:00Z,1,1"]).unwrap_err().contains("order is \"\""));
         assert!(orders(&["a,7,noon,1,1"]).unwrap_err().contains("placed_at is \"noon\""));
+    }
+
+    #[test]
+    fn the_order_before_a_wrong_row_is_read_when_it_is_whole() {
+        let read = |bad: &str| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            write!(file, "{}\n{}\n{bad}\n", COLUMNS.join(","), row("a", 1)).unwrap();
+            let mut rows = Rows::open(file.path(), &COLUMNS).unwrap();
+            let mut reader = OrderReader::default();
+            let mut next = || {
+                let entry = reader.next(&mut rows);
+                entry.map(|entry| entry.unwrap().place.line).map_err(|failure| failure.sentence())
+            };
+            [next(), next()]
+        };
+        let [whole, failure] = read("b,7,noon,1,1");
+        assert_eq!(whole, Ok(Some(2)));
+        assert!(failure.unwrap_err().contains("line 3: placed_at is \"noon\""));
+        assert!(read("a,7,noon,1,1")[0].is_err());
+        for name in ["a b", "\u{c0}", &"x".repeat(201)] {
+            let [whole, failure] = read(&row(name, 1));
+            assert!(whole.is_ok() && failure.unwrap_err().contains("line 3: order is "), "{name}");
+        }
     }
 
     #[test]

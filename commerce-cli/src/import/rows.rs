@@ -1,10 +1,11 @@
 //! The rows of a CSV file, one at a time, each knowing its line.
 
+use super::records::{Fault, Kind, MAX_RECORD, Reader, Record};
 use crate::failure::Failure;
 use crate::pipeline::Place;
 use crate::progress;
-use commerce_core::Timestamp;
-use csv::{ErrorKind, Reader, StringRecord};
+use crate::values;
+use commerce_core::{ParseTimestampError, Timestamp};
 use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,8 +17,8 @@ const SHOWN: usize = 40;
 pub(super) struct Rows {
     file: String,
     columns: Vec<&'static str>,
-    reader: Reader<Box<dyn Read>>,
-    record: StringRecord,
+    reader: Reader,
+    record: Record,
     read: u64,
     bar: ProgressBar,
 }
@@ -26,36 +27,57 @@ pub(super) struct Rows {
 pub(super) struct Row<'a> {
     file: &'a str,
     columns: &'a [&'static str],
-    record: &'a StringRecord,
+    record: &'a Record,
 }
 
 impl Rows {
     /// Opens a file, `-` for standard input, that must have exactly these columns.
     pub(super) fn open(path: &Path, columns: &[&'static str]) -> Result<Self, Failure> {
         let Input { name: file, content, size } = input(path)?;
-        let mut reader = Reader::from_reader(content);
-        let header = reader.headers().map_err(|error| unreadable(&file, &error))?;
-        if header != columns {
-            let (wanted, found) =
-                (columns.join(","), shown(&header.iter().collect::<Vec<_>>().join(",")));
+        let reader = Reader::new(content).map_err(|error| cannot_read(&file, &error))?;
+        let (record, columns) = (Record::default(), columns.to_vec());
+        let bar = progress::bytes("importing", size);
+        let mut rows = Self { file, columns, reader, record, read: 0, bar };
+        rows.read_record()?;
+        let header: Vec<&str> =
+            (0..rows.record.len()).map(|column| rows.record.text(column)).collect();
+        if header != rows.columns {
+            let (wanted, found) = (rows.columns.join(","), shown(&header.join(",")));
             return Err(Failure::usage(format!(
-                "{file} must begin with the line {wanted} and begins with {found}"
+                "{} must begin with the line {wanted} and begins with {found}",
+                rows.file
             )));
         }
-        let (record, columns) = (StringRecord::new(), columns.to_vec());
-        let bar = progress::bytes("importing", size);
-        Ok(Self { file, columns, reader, record, read: 0, bar })
+        Ok(rows)
+    }
+
+    fn read_record(&mut self) -> Result<bool, Failure> {
+        self.reader.read(&mut self.record).map_err(|fault| match fault {
+            Fault::Io(error) => cannot_read(&self.file, &error),
+            Fault::Wrong { line, column, kind } => {
+                let name = self.columns.get(column).copied().unwrap_or("a value");
+                let sentence = format!("{name} {}", wrong_form(&kind));
+                Place::row(&self.file, line).mark(Failure::usage(sentence))
+            }
+        })
     }
 
     /// The next row; `None` at the end.
     pub(super) fn next(&mut self) -> Result<Option<Row<'_>>, Failure> {
-        let more = self.reader.read_record(&mut self.record);
-        if !more.map_err(|error| unreadable(&self.file, &error))? {
+        if !self.read_record()? {
             return Ok(None);
         }
         self.read = self.read.saturating_add(1);
-        self.bar.set_position(self.reader.position().byte());
-        Ok(Some(Row { file: &self.file, columns: &self.columns, record: &self.record }))
+        self.bar.set_position(self.reader.consumed());
+        let row = Row { file: &self.file, columns: &self.columns, record: &self.record };
+        let (found, wanted) = (self.record.len(), self.columns.len());
+        if found != wanted {
+            let sentence = format!(
+                "there are {found} values and {wanted} columns: put quotes around a value with commas"
+            );
+            return Err(row.place(None).mark(Failure::usage(sentence)));
+        }
+        Ok(Some(row))
     }
 
     /// Ends the progress bar, and gives how many rows were read.
@@ -67,33 +89,35 @@ impl Rows {
 
 impl Row<'_> {
     pub(super) fn text(&self, column: usize) -> &str {
-        self.record.get(column).unwrap_or_default()
+        self.record.text(column)
+    }
+
+    /// The line that the value of a column begins on.
+    pub(super) fn line(&self, column: usize) -> u64 {
+        self.record.line(column)
     }
 
     pub(super) fn number(&self, column: usize) -> Result<i64, Failure> {
-        self.text(column).parse().map_err(|_| self.wrong(column, "must be a whole number"))
+        values::whole(self.text(column), "must be a whole number")
+            .map_err(|wanted| self.wrong(column, &wanted))
     }
 
     pub(super) fn instant(&self, column: usize) -> Result<Timestamp, Failure> {
-        let wanted = "must be RFC 3339, like 2026-01-31T12:00:00Z";
-        self.text(column).parse().map_err(|_| self.wrong(column, wanted))
+        self.text(column).parse().map_err(|error: ParseTimestampError| {
+            self.wrong(column, &format!("cannot be used: {error}"))
+        })
     }
 
     /// What is wrong with a value of this row.
     pub(super) fn wrong(&self, column: usize, wanted: &str) -> Failure {
         let name = self.columns.get(column).copied().unwrap_or_default();
         let sentence = format!("{name} is {} and {wanted}", shown(self.text(column)));
-        self.place(None).mark(Failure::usage(sentence))
+        Place::row(self.file, self.line(column)).mark(Failure::usage(sentence))
     }
 
-    /// Where the row is.
+    /// The place of the row.
     pub(super) fn place(&self, order: Option<&str>) -> Place {
-        let line = self.record.position().map_or(0, csv::Position::line);
-        let text = match order {
-            Some(order) => format!("{}, line {line}, order {order}", self.file),
-            None => format!("{}, line {line}", self.file),
-        };
-        Place { text, line: Some(line), order: order.map(str::to_owned) }
+        Place { order: order.map(str::to_owned), ..Place::row(self.file, self.line(0)) }
     }
 }
 
@@ -134,19 +158,23 @@ fn cannot_read(name: &str, error: &io::Error) -> Failure {
     Failure::storage(sentence)
 }
 
-fn unreadable(file: &str, error: &csv::Error) -> Failure {
-    let line = error.position().map_or(1, csv::Position::line);
-    let sentence = if let ErrorKind::Io(error) = error.kind() {
-        return cannot_read(file, error);
-    } else if let ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
-        format!("there are {len} values and {expected_len} columns")
-    } else if matches!(error.kind(), ErrorKind::Utf8 { .. }) {
-        "the text is not UTF-8".to_owned()
-    } else {
-        error.to_string()
-    };
-    let place = Place { text: format!("{file}, line {line}"), line: Some(line), order: None };
-    place.mark(Failure::usage(sentence))
+/// What is wrong with a value that cannot be told from the others, and what to do.
+fn wrong_form(kind: &Kind) -> String {
+    match kind {
+        Kind::StrayQuote(before) => format!(
+            "has a quote after {} that is neither at its ends nor doubled: put the whole value in \
+             quotes and write each quote inside it twice, like \"5\"\" nail\"",
+            shown(before)
+        ),
+        Kind::UnclosedQuote => format!(
+            "begins with a quote that is not closed within {MAX_RECORD} bytes or the file: close it, \
+             or write a quote that belongs to the value twice"
+        ),
+        Kind::TooLong => {
+            format!("makes its row longer than {MAX_RECORD} bytes: shorten it, or end the line")
+        }
+        Kind::NotUtf8 => "is not UTF-8: save the file as UTF-8".to_owned(),
+    }
 }
 
 /// A text that may be anything, fit to be shown.
@@ -199,11 +227,17 @@ mod tests {
             sentence(b"id,name\n1,a\nx,b\n")
                 .ends_with("line 3: id is \"x\" and must be a whole number")
         );
+        assert!(sentence(b"id,name\n1,a,b\n").contains("line 2: there are 3 values and 2 columns"));
+        assert!(sentence(b"id,name\n1,\xff\n").contains("line 2: name is not UTF-8"));
         assert!(
-            sentence(b"id,name\n1,a,b\n").ends_with("line 2: there are 3 values and 2 columns")
+            sentence(b"id,name\n99999999999999999999,b\n")
+                .ends_with("and must be from -9223372036854775808 to 9223372036854775807")
         );
-        assert!(sentence(b"id,name\n1,\xff\n").ends_with("line 2: the text is not UTF-8"));
-        assert!(sentence(b"id,name\n99999999999999999999,b\n").contains("must be a whole number"));
+        let stray = sentence(b"id,name\r\n\r\n1,\"12\" bowl\"\r\n");
+        assert!(stray.contains("line 3: name has a quote after \"12\""), "{stray}");
+        let unclosed = sentence(b"id,name\n1,\"12\n2,b\n3,c\n");
+        assert!(unclosed.contains("line 2: name begins with a quote"), "{unclosed}");
+        assert!(sentence(b"\"id,name\n1,b\n").contains("line 1: id begins with a quote"));
     }
 
     #[test]

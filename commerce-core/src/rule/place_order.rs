@@ -10,8 +10,8 @@ use crate::{
     Coupon, CustomerId, Money, Order, OrderId, OrderLine, OrderStatus, OwnedCoupon, OwnedCouponId,
     ProductId, Refusal, Shortage, Timestamp,
 };
-use serde::Serialize;
-use std::collections::HashMap;
+use serde::{Serialize, Serializer};
+use std::collections::{BTreeMap, HashMap};
 
 /// Places an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,9 +34,28 @@ pub struct PlaceOrder {
 #[serde(rename_all = "snake_case")]
 pub enum OrderItems {
     /// Product and quantity pairs. A product that comes twice is ordered once, with the sum.
+    #[serde(serialize_with = "in_any_order")]
     Listed(Vec<(ProductId, i64)>),
     /// What is in the customer's cart.
     Cart,
+}
+
+/// Writes the items as a key's fingerprint takes them in: the same products and quantities are the same
+/// request, in whatever order and however they are split. A list with a quantity below 1 is no order
+/// and stays as it is, so that it never passes for one.
+fn in_any_order<S: Serializer>(
+    items: &[(ProductId, i64)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    if items.iter().any(|(_, quantity)| *quantity < 1) {
+        return serializer.collect_seq(items);
+    }
+    let mut merged = BTreeMap::<ProductId, i64>::new();
+    for (id, quantity) in items {
+        let sum = merged.entry(*id).or_default();
+        *sum = sum.saturating_add(*quantity);
+    }
+    serializer.collect_seq(merged)
 }
 
 /// When an order is paid.

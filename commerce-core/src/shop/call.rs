@@ -3,7 +3,7 @@
 use super::Shop;
 use crate::command::{Command, Decision, Reply, Request};
 use crate::engine::Pending;
-use crate::{Error, Key, StoreError};
+use crate::{Error, Key, Sequence, StoreError};
 use std::marker::PhantomData;
 
 /// How a call ended, for callers that need to know whether it is an answer given before.
@@ -45,6 +45,12 @@ impl<R: Request> Call<'_, R> {
         Self { command: self.command.with_key(key.clone()), ..self }
     }
 
+    /// As [`Call::key`], but a refusal does not bind the key: the next call with it is decided afresh, and
+    /// may be a corrected request. For imports, whose keys follow from what is imported.
+    pub fn key_on_success(self, key: &Key) -> Self {
+        Self { command: self.command.with_key(key.clone()).without_refusals(), ..self }
+    }
+
     /// Has events carry the trace of the request on (W3C `traceparent`).
     pub fn trace(self, trace: Option<String>) -> Self {
         Self { command: self.command.with_trace(trace), ..self }
@@ -55,6 +61,11 @@ impl<R: Request> Call<'_, R> {
     pub fn submit(self) -> Ticket<R::Answer> {
         let pending = self.shop.engine.submit(self.command, self.shop.patience);
         Ticket { pending, answer: PhantomData }
+    }
+
+    /// As [`Call::submit`], as the next call of a sequence.
+    pub fn submit_in(self, sequence: &mut Sequence) -> Ticket<R::Answer> {
+        Self { command: self.command.in_sequence(sequence), ..self }.submit()
     }
 
     /// Carries the call out.

@@ -144,6 +144,7 @@ mod tests {
             StoreError::Unsound(_) => "unsound",
             StoreError::Guard(_) => "guard",
             StoreError::Unknown(_) => "unknown",
+            StoreError::NotAttempted => "not attempted",
         }
     }
 

@@ -59,6 +59,7 @@ mod tests {
             StoreError::Unsound(_) => "unsound",
             StoreError::Guard(_) => "guard",
             StoreError::Unknown(_) => "unknown",
+            StoreError::NotAttempted => "not attempted",
         };
         assert_eq!(name(failure(code).into()), before);
         assert_eq!(name(of_commit(failure(code))), at_commit);
