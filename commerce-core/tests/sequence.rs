@@ -5,12 +5,14 @@
 mod common;
 
 use commerce_core::{
-    AddCustomer, AddProduct, Code, Currency, CustomerId, Error, MemoryStore, Money, PageRequest,
-    PlaceOrder, PostgresStore, ProductId, Sequence, Shop, SqliteStore, Store, StoreError,
+    AddCustomer, AddProduct, AdjustStock, Code, Currency, CustomerId, Error, MemoryStore, Money,
+    Needs, PageRequest, PlaceOrder, PostgresStore, ProductId, Sequence, Shop, Snapshot,
+    SqliteStore, State, Store, StoreError, Transaction,
 };
 use common::{Gate, On, World, assert_clean, cluster, key};
 use rstest::rstest;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn store(on: On, folder: &std::path::Path) -> Box<dyn Store> {
@@ -21,6 +23,74 @@ fn store(on: On, folder: &std::path::Path) -> Box<dyn Store> {
     }
 }
 
+/// A store that rolls its first commit back, and has other units of a product in stock by the second.
+struct Restocked {
+    store: Arc<MemoryStore>,
+    product: ProductId,
+    commits: Arc<AtomicUsize>,
+}
+
+struct RolledBack<'a> {
+    inner: Box<dyn Transaction + 'a>,
+    commits: Arc<AtomicUsize>,
+}
+
+impl Store for Restocked {
+    fn currency(&self) -> Currency {
+        self.store.currency()
+    }
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        if self.commits.load(Ordering::SeqCst) == 1 {
+            let (product_id, reason) = (self.product, "found".to_owned());
+            let more = AdjustStock { product_id, delta: 10, reason };
+            Shop::open(Arc::clone(&self.store)).call(more).run().unwrap();
+        }
+        let (inner, commits) = (self.store.begin()?, Arc::clone(&self.commits));
+        Ok(Box::new(RolledBack { inner, commits }))
+    }
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        self.begin().map(Some)
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.store.snapshot()
+    }
+}
+
+impl Transaction for RolledBack<'_> {
+    fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        self.inner.load(needs, state)
+    }
+    fn apply(&mut self, state: &State) -> Result<(), StoreError> {
+        self.inner.apply(state)
+    }
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        if self.commits.fetch_add(1, Ordering::SeqCst) == 0 {
+            return Err(StoreError::Busy);
+        }
+        self.inner.commit()
+    }
+}
+
+/// A refusal counts once its transaction is committed: decided again, the call may be carried out.
+#[test]
+fn a_refusal_that_is_rolled_back_does_not_end_a_sequence() {
+    let store = Arc::new(MemoryStore::new(Currency::KRW));
+    let (kim, tea) = stocked(&Shop::open(Arc::clone(&store)), 2);
+    let commits = Arc::default();
+    let gate = Gate::new(Restocked { store, product: tea, commits });
+    let shop = Shop::open(Arc::clone(&gate));
+    gate.shut();
+    let mut sequence = Sequence::default();
+    let order = |units| PlaceOrder::new(kim, [(tea, units)]);
+    let tickets = [1, 5, 1].map(|units| shop.call(order(units)).submit_in(&mut sequence));
+    gate.open();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    assert_eq!(shop.product(tea).unwrap().stock, 5);
+    assert_clean(&shop);
+}
+
 /// A store behind a gate. A box is not a store itself.
 struct Boxed(Box<dyn Store>);
 
@@ -28,13 +98,13 @@ impl Store for Boxed {
     fn currency(&self) -> Currency {
         self.0.currency()
     }
-    fn begin(&self) -> Result<Box<dyn commerce_core::Transaction + '_>, StoreError> {
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         self.0.begin()
     }
-    fn try_begin(&self) -> Result<Option<Box<dyn commerce_core::Transaction + '_>>, StoreError> {
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
         self.0.try_begin()
     }
-    fn snapshot(&self) -> Result<Box<dyn commerce_core::Snapshot + '_>, StoreError> {
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         self.0.snapshot()
     }
 }

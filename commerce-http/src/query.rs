@@ -53,3 +53,24 @@ impl Parameter {
         schema::named(self.schema)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::ROUTES;
+
+    fn told(query: &str) -> String {
+        let route = ROUTES.iter().find(|route| route.query.iter().any(|own| own.name == "limit"));
+        match read(route.unwrap(), query) {
+            Err(Stop::Refused(refused)) => refused.error.to_string(),
+            _ => panic!("{query} is not refused"),
+        }
+    }
+
+    #[test]
+    fn a_number_that_does_not_fit_is_out_of_range() {
+        assert_eq!(told("limit=99999999999999999999"), "limit must be at most 100");
+        assert_eq!(told("limit=-99999999999999999999"), "limit must be at least 1");
+        assert_eq!(told("limit=ten"), "limit must be a whole number");
+    }
+}
