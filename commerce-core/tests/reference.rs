@@ -310,7 +310,9 @@ fn submitted<'a>(
 fn rows(store: &dyn Store) -> Vec<Record> {
     let snapshot = store.snapshot().unwrap();
     let mut rows = Vec::new();
-    for table in Table::ALL.into_iter().filter(|table| *table != Table::Sales) {
+    // An epoch has a random name, so no two stores have the same.
+    let compared = |table: &Table| ![Table::Sales, Table::Epochs].contains(table);
+    for table in Table::ALL.into_iter().filter(compared) {
         snapshot.scan(table, &mut |row| rows.push(row)).unwrap();
     }
     rows
