@@ -65,7 +65,7 @@ impl Events {
                 give_returned(desk, returned)
             }
             Self::Replay { from } => {
-                let one = PageRequest { limit: 1, cursor: Some(from.to_string()) };
+                let one = PageRequest::of_events(1, from);
                 if shop.tracked_events(&one)?.items.is_empty() {
                     let told = format!(
                         "there is no event {from}, nor any after it: see commerce events list"

@@ -89,6 +89,8 @@ pub(crate) struct Route {
     pub(crate) media: &'static str,
     /// Whether answers have an `ETag`.
     pub(crate) tagged: bool,
+    /// Whether `If-Match` makes the change depend on the version that it names.
+    pub(crate) conditional: bool,
     /// What rules may say, beyond what follows from access, key and body.
     pub(crate) codes: &'static [Code],
     pub(crate) handler: fn(&Call<'_>) -> Answered,
@@ -119,6 +121,7 @@ impl Route {
             waits: false,
             media: "application/json",
             tagged: false,
+            conditional: false,
             codes: &[],
             handler,
         }
@@ -166,6 +169,16 @@ impl Route {
 
     pub(crate) const fn tagged(self) -> Self {
         Self { tagged: true, ..self }
+    }
+
+    /// It changes something with an `ETag`, answers with the new one, and honours `If-Match`.
+    pub(crate) const fn conditional(self) -> Self {
+        Self { tagged: true, conditional: true, ..self }
+    }
+
+    /// Whether a cache may keep the answer, as long as it asks whether that is still the current one.
+    pub(crate) fn may_be_cached(&self) -> bool {
+        self.tagged && self.method == Method::Get && self.access == Access::Public
     }
 
     pub(crate) const fn says(self, codes: &'static [Code]) -> Self {

@@ -55,7 +55,7 @@ impl Service for Double {
         let status = match why {
             Unreadable::Malformed => 400,
             Unreadable::TooSlow => 408,
-            Unreadable::BodyTooLarge => 413,
+            Unreadable::BodyTooLarge { .. } => 413,
             Unreadable::HeadTooLarge => 431,
             Unreadable::Overloaded => 503,
         };
