@@ -17,7 +17,7 @@ mod nginx;
 
 use child::Child;
 use client::{GET, Honest, PATIENCE, ask, connect, last_words, once, statuses, to_end, until};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
