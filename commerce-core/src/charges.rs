@@ -231,8 +231,8 @@ impl Shop {
 
     /// Charges whose gateway has not answered, by customer and id.
     pub fn pending_charges(&self, page: &PageRequest) -> Result<Page<Charge>, Error> {
-        let snapshot = self.store().snapshot()?;
         const LIST: List = List::of_shop("pending-charges");
+        let snapshot = self.store().snapshot()?;
         let first = ChargeId::new(page.start(LIST, 0)?);
         // A cursor names a charge, which may have been settled since: its place stays.
         let start = snapshot.charge(first)?.map(|row| (row.customer_id, row.id));

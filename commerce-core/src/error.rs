@@ -293,6 +293,7 @@ impl Refusal {
         self.write_with(&|amount| currency.show(amount))
     }
 
+    #[expect(clippy::too_many_lines, reason = "a sentence for each refusal")]
     fn write_with(&self, money: &dyn Fn(Money) -> String) -> String {
         match self {
             Self::InvalidRequest { errors } => {

@@ -113,6 +113,9 @@ fn a_claimed_coupon_and_a_debit_are_read_by_their_owner(
     }
 }
 
+/// The ids of a page, and its cursor.
+type Read<'a> = dyn Fn(&PageRequest) -> (Vec<i64>, Option<String>) + 'a;
+
 /// Whatever the size of orders, a page has a bound, and following its cursors shows each order and event once.
 #[rstest]
 fn pages_of_large_orders_are_bounded_and_whole(
@@ -141,7 +144,7 @@ fn pages_of_large_orders_are_bounded_and_whole(
         assert!(serde_json::to_vec(&page).unwrap().len() < MAX_PAGE_BYTES + 1_024);
         (page.items.iter().map(|row| row.event.id.get()).collect::<Vec<_>>(), page.next_cursor)
     };
-    let reads: [&dyn Fn(&PageRequest) -> (Vec<i64>, Option<String>); 2] = [&orders, &events];
+    let reads: [&Read<'_>; 2] = [&orders, &events];
     for read in reads {
         for limit in [1, 7, 8, 9, 100] {
             let (mut page, mut seen) = (PageRequest::first(limit), Vec::new());

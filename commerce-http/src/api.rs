@@ -175,7 +175,7 @@ impl Api {
         };
         let mut reply = (route.handler)(&call)?;
         ended.detail = reply.detail.take();
-        Ok(if route.tagged { etag::tag(reply, route, request) } else { reply })
+        Ok(if route.is_tagged() { etag::tag(reply, route, request) } else { reply })
     }
 
     /// The answer that says why a request was turned down.

@@ -34,7 +34,7 @@ pub(crate) fn if_match(route: &Route, request: &Request) -> Result<Option<Vec<Ve
     if sent.peek().is_none() || route.method == Method::Get {
         return Ok(None);
     }
-    if !route.conditional {
+    if !route.is_conditional() {
         let status = status_of(Code::PreconditionFailed);
         let detail = "what this call changes has no ETag: send it without If-Match".to_owned();
         let code = Code::PreconditionFailed.as_str();

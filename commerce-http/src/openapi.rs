@@ -151,7 +151,7 @@ fn parameters(route: &Route) -> Vec<Value> {
             "description": "The signature of the body.",
         }));
     }
-    if route.conditional {
+    if route.is_conditional() {
         parameters.push(json!({
             "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
             "description": "The `ETag` of what was read: when it has changed since, the answer is 412 and nothing changes.",
@@ -179,7 +179,7 @@ fn responses(route: &Route) -> Value {
                 .into();
         responses.insert("202".to_owned(), waiting);
     }
-    if route.tagged && route.method == Method::Get {
+    if route.is_tagged() && route.method == Method::Get {
         responses.insert("304".to_owned(), json!({ "description": "It is as you have it." }));
     }
     let mut problems: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
@@ -219,7 +219,7 @@ fn success(route: &Route) -> Value {
         headers["Idempotency-Replayed"] =
             text("`true` when the key was used before and this is the answer of then.");
     }
-    if route.tagged {
+    if route.is_tagged() {
         headers["ETag"] = text("The version of it, for If-None-Match and If-Match.");
     }
     response["headers"] = headers;
@@ -267,7 +267,7 @@ fn problems_of(route: &Route) -> Vec<Problem> {
     if !matches!(route.access, Access::Public | Access::Caller | Access::Order) {
         codes.push(Code::Forbidden);
     }
-    if route.conditional {
+    if route.is_conditional() {
         codes.push(Code::PreconditionFailed);
     }
     if route.path.contains('{') {

@@ -20,178 +20,107 @@ pub struct Status {
 /// The one table of what the library can say.
 #[must_use]
 pub const fn status_of(code: Code) -> Status {
-    let (http, exit, title, help) = match code {
-        Code::InvalidRequest => (
-            422,
-            2,
-            "Invalid request",
-            "The request itself makes no sense. Correct what `errors` names.",
-        ),
-        Code::CustomerNotFound => {
-            (404, 3, "Unknown customer", "There is no such customer. Check the id.")
-        }
-        Code::CustomerExists => (
-            409,
-            3,
-            "Customer id in use",
-            "A customer with that id is there already. Leave the id out.",
-        ),
-        Code::ProductNotFound => {
-            (404, 3, "Unknown product", "Some of the products do not exist. Check the ids.")
-        }
-        Code::ProductExists => (
-            409,
-            3,
-            "Product id in use",
-            "A product with that id is there already. Leave the id out.",
-        ),
-        Code::ProductArchived => (
-            409,
-            3,
-            "Archived product",
-            "Some of the products are no longer sold. Leave it out, or have it sold again.",
-        ),
-        Code::OrderNotFound => (404, 3, "Unknown order", "There is no such order. Check the id."),
-        Code::ChargeNotFound => (
-            404,
-            3,
-            "Unknown charge",
-            "There is no such charge, or it is not this customer's. Check the id.",
-        ),
-        Code::DebitNotFound => (
-            404,
-            3,
-            "Unknown debit",
-            "There is no such debit, or it is not this customer's. Check the id.",
-        ),
-        Code::CouponNotFound => (
-            404,
-            3,
-            "Unknown coupon",
-            "There is no such coupon, or it is not this customer's. Check the id, or claim one.",
-        ),
-        Code::InsufficientBalance => {
-            (409, 3, "Insufficient balance", "The balance is too small. Charge the difference.")
-        }
-        Code::BalanceLimit => (
-            409,
-            3,
-            "Balance limit",
-            "The balance would grow beyond what a balance may hold. Move less, or use some first.",
-        ),
-        Code::InsufficientStock => (
-            409,
-            3,
-            "Insufficient stock",
-            "There are too few units; every product that is short is named. Order what is available.",
-        ),
-        Code::NotInCart => {
-            (409, 3, "Product not in the cart", "The product is not in the cart. Look at the cart.")
-        }
-        Code::CartEmpty => {
-            (409, 3, "Empty cart", "The cart that was to be ordered is empty. Put something in.")
-        }
-        Code::CouponSoldOut => (
-            409,
-            3,
-            "Sold-out coupon",
-            "Every coupon of the campaign was given out. There is nothing to do.",
-        ),
-        Code::CouponAlreadyClaimed => (
-            409,
-            3,
-            "Coupon already claimed",
-            "The customer has one of these already. Use the one named.",
-        ),
-        Code::CouponNotStarted => (
-            409,
-            3,
-            "Coupon before its start",
-            "The campaign has not begun. Claim or use it from then on.",
-        ),
-        Code::CouponExpired => {
-            (409, 3, "Expired coupon", "The campaign is over. There is nothing to do.")
-        }
-        Code::CouponAlreadyUsed => (
-            409,
-            3,
-            "Coupon already used",
-            "Another order holds or has used the coupon. Cancel that order, or take another coupon.",
-        ),
-        Code::CouponNotApplicable => (
-            409,
-            3,
-            "Inapplicable coupon",
-            "The order is too small for the coupon. Order for more.",
-        ),
-        Code::OrderNotPayable => (
-            409,
-            3,
-            "Order not payable",
-            "The order is not waiting to be paid. Paid: there is nothing to do. Else place it again.",
-        ),
-        Code::OrderNotCancellable => (
-            409,
-            3,
-            "Order not cancellable",
-            "The order has ended already. There is nothing to do.",
-        ),
-        Code::IdempotencyKeyReused => (
-            422,
-            3,
-            "Idempotency key reused",
-            "The key was used for another request. Take a new key.",
-        ),
-        Code::PreconditionFailed => (
-            412,
-            3,
-            "Outdated version",
-            "What is to be changed no longer has the version that `If-Match` names, or has no version. Read it again, and repeat the change with its new `ETag`.",
-        ),
-        Code::ChargeDeclined => (
-            402,
-            3,
-            "Declined charge",
-            "The payment gateway did not give the money; `reason` is its own. Use another means of payment, with a new key.",
-        ),
-        Code::LoginTaken => {
-            (409, 3, "Login in use", "Another customer logs in by that name. Choose another.")
-        }
-        Code::Unauthenticated => (
-            401,
-            3,
-            "Authentication required",
-            "The token is missing, unknown or no longer good. Log in.",
-        ),
-        Code::InvalidCredentials => {
-            (401, 3, "Invalid credentials", "Login or password is wrong. Check both.")
-        }
-        Code::Forbidden => (
-            403,
-            3,
-            "Insufficient permission",
-            "It is another customer's, or for admins only. Ask an admin.",
-        ),
-        Code::TooManyRequests => (
-            429,
-            1,
-            "Too many requests",
-            "It was tried too often, or ten charges of the customer are pending. Try again in that many seconds; for charges, an operator can run `commerce charges settle`.",
-        ),
-        Code::Busy => (
-            503,
-            1,
-            "Busy service",
-            "Others held the store for too long. Try again with the same key.",
-        ),
-        Code::Storage => (
-            503,
-            1,
-            "Store failure",
-            "The store failed: full, unreachable, damaged, or the outcome of a commit is not known. Try again with the same key; see the operator.",
-        ),
+    let (http, exit, title) = match code {
+        Code::InvalidRequest => (422, 2, "Invalid request"),
+        Code::CustomerNotFound => (404, 3, "Unknown customer"),
+        Code::CustomerExists => (409, 3, "Customer id in use"),
+        Code::ProductNotFound => (404, 3, "Unknown product"),
+        Code::ProductExists => (409, 3, "Product id in use"),
+        Code::ProductArchived => (409, 3, "Archived product"),
+        Code::OrderNotFound => (404, 3, "Unknown order"),
+        Code::ChargeNotFound => (404, 3, "Unknown charge"),
+        Code::DebitNotFound => (404, 3, "Unknown debit"),
+        Code::CouponNotFound => (404, 3, "Unknown coupon"),
+        Code::InsufficientBalance => (409, 3, "Insufficient balance"),
+        Code::BalanceLimit => (409, 3, "Balance limit"),
+        Code::InsufficientStock => (409, 3, "Insufficient stock"),
+        Code::NotInCart => (409, 3, "Product not in the cart"),
+        Code::CartEmpty => (409, 3, "Empty cart"),
+        Code::CouponSoldOut => (409, 3, "Sold-out coupon"),
+        Code::CouponAlreadyClaimed => (409, 3, "Coupon already claimed"),
+        Code::CouponNotStarted => (409, 3, "Coupon before its start"),
+        Code::CouponExpired => (409, 3, "Expired coupon"),
+        Code::CouponAlreadyUsed => (409, 3, "Coupon already used"),
+        Code::CouponNotApplicable => (409, 3, "Inapplicable coupon"),
+        Code::OrderNotPayable => (409, 3, "Order not payable"),
+        Code::OrderNotCancellable => (409, 3, "Order not cancellable"),
+        Code::IdempotencyKeyReused => (422, 3, "Idempotency key reused"),
+        Code::PreconditionFailed => (412, 3, "Outdated version"),
+        Code::ChargeDeclined => (402, 3, "Declined charge"),
+        Code::LoginTaken => (409, 3, "Login in use"),
+        Code::Unauthenticated => (401, 3, "Authentication required"),
+        Code::InvalidCredentials => (401, 3, "Invalid credentials"),
+        Code::Forbidden => (403, 3, "Insufficient permission"),
+        Code::TooManyRequests => (429, 1, "Too many requests"),
+        Code::Busy => (503, 1, "Busy service"),
+        Code::Storage => (503, 1, "Store failure"),
     };
-    Status { http, exit, title, help }
+    Status { http, exit, title, help: help_of(code) }
+}
+
+/// What a code means and what to do.
+const fn help_of(code: Code) -> &'static str {
+    match code {
+        Code::InvalidRequest => "The request itself makes no sense. Correct what `errors` names.",
+        Code::CustomerNotFound => "There is no such customer. Check the id.",
+        Code::CustomerExists => "A customer with that id is there already. Leave the id out.",
+        Code::ProductNotFound => "Some of the products do not exist. Check the ids.",
+        Code::ProductExists => "A product with that id is there already. Leave the id out.",
+        Code::ProductArchived => {
+            "Some of the products are no longer sold. Leave it out, or have it sold again."
+        }
+        Code::OrderNotFound => "There is no such order. Check the id.",
+        Code::ChargeNotFound => {
+            "There is no such charge, or it is not this customer's. Check the id."
+        }
+        Code::DebitNotFound => {
+            "There is no such debit, or it is not this customer's. Check the id."
+        }
+        Code::CouponNotFound => {
+            "There is no such coupon, or it is not this customer's. Check the id, or claim one."
+        }
+        Code::InsufficientBalance => "The balance is too small. Charge the difference.",
+        Code::BalanceLimit => {
+            "The balance would grow beyond what a balance may hold. Move less, or use some first."
+        }
+        Code::InsufficientStock => {
+            "There are too few units; every product that is short is named. Order what is available."
+        }
+        Code::NotInCart => "The product is not in the cart. Look at the cart.",
+        Code::CartEmpty => "The cart that was to be ordered is empty. Put something in.",
+        Code::CouponSoldOut => {
+            "Every coupon of the campaign was given out. There is nothing to do."
+        }
+        Code::CouponAlreadyClaimed => "The customer has one of these already. Use the one named.",
+        Code::CouponNotStarted => "The campaign has not begun. Claim or use it from then on.",
+        Code::CouponExpired => "The campaign is over. There is nothing to do.",
+        Code::CouponAlreadyUsed => {
+            "Another order holds or has used the coupon. Cancel that order, or take another coupon."
+        }
+        Code::CouponNotApplicable => "The order is too small for the coupon. Order for more.",
+        Code::OrderNotPayable => {
+            "The order is not waiting to be paid. Paid: there is nothing to do. Else place it again."
+        }
+        Code::OrderNotCancellable => "The order has ended already. There is nothing to do.",
+        Code::IdempotencyKeyReused => "The key was used for another request. Take a new key.",
+        Code::PreconditionFailed => {
+            "What is to be changed no longer has the version that `If-Match` names, or has no version. Read it again, and repeat the change with its new `ETag`."
+        }
+        Code::ChargeDeclined => {
+            "The payment gateway did not give the money; `reason` is its own. Use another means of payment, with a new key."
+        }
+        Code::LoginTaken => "Another customer logs in by that name. Choose another.",
+        Code::Unauthenticated => "The token is missing, unknown or no longer good. Log in.",
+        Code::InvalidCredentials => "Login or password is wrong. Check both.",
+        Code::Forbidden => "It is another customer's, or for admins only. Ask an admin.",
+        Code::TooManyRequests => {
+            "It was tried too often, or ten charges of the customer are pending. Try again in that many seconds; for charges, an operator can run `commerce charges settle`."
+        }
+        Code::Busy => "Others held the store for too long. Try again with the same key.",
+        Code::Storage => {
+            "The store failed: full, unreachable, damaged, or the outcome of a commit is not known. Try again with the same key; see the operator."
+        }
+    }
 }
 
 /// What is wrong with a request before any rule looks at it. Only HTTP has these.

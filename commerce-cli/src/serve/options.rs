@@ -27,7 +27,7 @@ pub(super) struct Options {
     /// How log lines are written, one a request, to stderr; logfmt unless told otherwise.
     #[arg(long, value_name = "FORMAT", env = "COMMERCE_LOG", help_heading = HEADING)]
     pub(super) log: Option<Format>,
-    /// An origin whose pages may call from a browser, like https://shop.example; * for all of them. Repeatable; in the
+    /// An origin whose pages may call from a browser, like `https://shop.example`; `*` for all of them. Repeatable; in the
     /// environment separated by commas. None unless told.
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "COMMERCE_CORS_ORIGIN")]
     #[arg(help_heading = HEADING, value_delimiter = ',')]

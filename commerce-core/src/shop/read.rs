@@ -263,8 +263,8 @@ impl Shop {
 
     /// Events that were given up, oldest first.
     pub fn parked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
-        let snapshot = self.store.snapshot()?;
         const LIST: List = List::of_shop("parked-events");
+        let snapshot = self.store.snapshot()?;
         let start = page.start(LIST, 1)?;
         let read = |from, count| {
             let from = EventId::new(from);
