@@ -48,10 +48,10 @@ impl Events {
         let shop = &desk.shop;
         match self {
             Self::List { parked: false, page } => {
-                desk.list(&page, |page| shop.tracked_events(page), |rows| events(desk, rows))
+                desk.list_priced(&page, |page| shop.tracked_events(page), |rows| events(desk, rows))
             }
             Self::List { parked: true, page } => {
-                desk.list(&page, |page| shop.parked_events(page), |rows| events(desk, rows))
+                desk.list_priced(&page, |page| shop.parked_events(page), |rows| events(desk, rows))
             }
             Self::Relay(relay) => return relay.run(desk),
             Self::Retry { events } => {
