@@ -23,10 +23,11 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
+    fn start(arguments: &[&str]) -> Self {
         let place = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_commerce"))
             .args(["serve", "--demo", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .current_dir(place.path())
             .env_clear()
             .stdin(Stdio::null())
@@ -124,7 +125,7 @@ impl<'a> Call<'a> {
 
 #[test]
 fn a_newcomer_buys_tea() {
-    let server = Server::start();
+    let server = Server::start(&[]);
     let mut browser = Browser::start(1280, 900);
     browser.call("Page.navigate", json!({ "url": format!("{}/", server.origin) }));
     until("the page to open", || (browser.eval("location.pathname") == "/docs").then_some(()));
@@ -184,6 +185,48 @@ fn a_newcomer_buys_tea() {
     browser.text(".auth-wrapper .authorize.unlocked");
     assert_eq!(browser.text("#caller"), "Logged out: calls carry no token.");
     nothing_went_wrong(&mut browser, &server.origin);
+}
+
+/// A page of another origin uses the API where that origin is allowed, and only there.
+#[test]
+fn a_page_of_another_origin_calls_where_it_may() {
+    let page = Server::start(&[]);
+    let open =
+        Server::start(&["--cors-origin", "https://shop.example", "--cors-origin", &page.origin]);
+    let closed = Server::start(&["--cors-origin", "https://shop.example"]);
+    let mut browser = Browser::start(1280, 900);
+    // JSON comes without a policy of its own that would keep it from calling elsewhere.
+    browser.call("Page.navigate", json!({ "url": format!("{}/v1", page.origin) }));
+    until("the page to open", || (browser.eval("location.pathname") == "/v1").then_some(()));
+    let mut said = |script: &str| {
+        browser.eval(&format!(
+            "window.said = null; (async () => {{ {script} }})()
+                .then(said => {{ window.said = said; }}, error => {{ window.said = [String(error)]; }}); 0"
+        ));
+        until("an answer", || Some(browser.eval("window.said")).filter(|said| !said.is_null()))
+    };
+    let base = &open.origin;
+    let session = said(&format!(
+        "const json = {{ 'Content-Type': 'application/json' }};
+         const post = (path, body, headers) => fetch('{base}' + path,
+             {{ method: 'POST', headers: {{ ...json, ...headers }}, body: JSON.stringify(body) }});
+         const who = {{ login: 'kim', password: 'battery staple' }};
+         await post('/v1/customers', {{ ...who, name: 'Kim' }});
+         const session = await post('/v1/sessions', who);
+         const Authorization = 'Bearer ' + (await session.json()).token;
+         const cart = '{base}/v1/customers/me/cart';
+         const tag = (await fetch(cart, {{ headers: {{ Authorization }} }})).headers.get('ETag');
+         const put = await fetch(cart + '/items/1', {{ method: 'PUT', body: JSON.stringify({{ quantity: 1 }}),
+             headers: {{ ...json, Authorization, 'If-Match': tag, 'Idempotency-Key': 'a' }} }});
+         const stale = await fetch(cart, {{ method: 'DELETE', headers: {{ Authorization, 'If-Match': tag }} }});
+         const none = await fetch('{base}/v1/nothing', {{ headers: {{ Authorization }} }});
+         return [session.headers.get('Location'), put.status, put.headers.get('ETag') !== null,
+             stale.status, (await stale.json()).code, none.status];"
+    ));
+    let expected = json!(["/v1/sessions/current", 200, true, 412, "precondition_failed", 404]);
+    assert_eq!(session, expected);
+    let refused = said(&format!("return [(await fetch('{}/v1/products')).status];", closed.origin));
+    assert!(refused[0].as_str().is_some_and(|said| said.contains("Failed to fetch")), "{refused}");
 }
 
 /// Everything came from the server, and the browser complained of nothing, its policy included.

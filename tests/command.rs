@@ -114,6 +114,28 @@ fn a_day_in_the_shop() {
     assert_eq!(place.json("audit")["ok"], true);
 }
 
+/// JSON has the currency beside every amount, and a cursor is good for its own list only.
+#[test]
+fn the_json_of_amounts_names_their_currency() {
+    let place = Place::stocked();
+    place.json("coupon add Spring --quantity 5 --amount 100");
+    place.json("cart set 1 1 2");
+    place.json("order 1 1:2");
+    for line in ["product show 1", "coupon show 1", "cart show 1", "orders show 1", "top"] {
+        assert_eq!(place.json(line)["currency"], "USD", "{line}");
+    }
+    let lists =
+        ["product list", "coupon list", "orders list 1", "ledger 1", "payments 1", "events list"];
+    for line in lists {
+        assert_eq!(place.json(line)["items"][0]["currency"], "USD", "{line}");
+    }
+    let page = place.json("product list --limit 1");
+    let cursor = page["next_cursor"].as_str().unwrap();
+    assert_eq!(place.json(&format!("product list --cursor {cursor}"))["items"][0]["id"], 2);
+    let other = place.run(&format!("ledger 1 --cursor {cursor}"));
+    assert_eq!((other.status, other.err.contains("cursor")), (2, true), "{}", other.err);
+}
+
 #[test]
 fn events_are_told_given_up_and_told_again() {
     let place = Place::stocked();

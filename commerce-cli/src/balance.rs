@@ -34,7 +34,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
         let read = |page: &_| desk.shop.ledger(self.customer, page);
-        desk.list(&self.page, read, |entries| ledger(desk, entries))
+        desk.list_priced(&self.page, read, |entries| ledger(desk, entries))
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Payments {
 impl Payments {
     pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
         let read = |page: &_| desk.shop.payments(self.customer, page);
-        desk.list(&self.page, read, |rows| payments(desk, rows))
+        desk.list_priced(&self.page, read, |rows| payments(desk, rows))
     }
 }
 

@@ -73,7 +73,7 @@ impl Cart {
             Some(edit) => desk.shop.call(EditCart { customer_id: customer, edit }).run()?,
             None => desk.shop.cart(customer)?,
         };
-        desk.output.give(&cart, |cart| self::cart(desk, cart))
+        desk.give(cart, |cart| self::cart(desk, cart))
     }
 }
 

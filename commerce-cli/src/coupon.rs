@@ -97,10 +97,10 @@ impl Coupon {
     pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
         let one = |coupon: &_| coupon_facts(desk, coupon);
         match self {
-            Self::Add(add) => desk.output.give(&desk.call(add.request(), &add.key)?, one),
-            Self::Show { id } => desk.output.give(&desk.shop.coupon(id)?, one),
+            Self::Add(add) => desk.give(desk.call(add.request(), &add.key)?, one),
+            Self::Show { id } => desk.give(desk.shop.coupon(id)?, one),
             Self::List { page } => {
-                desk.list(&page, |page| desk.shop.coupons(page), |rows| coupons(desk, rows))
+                desk.list_priced(&page, |page| desk.shop.coupons(page), |rows| coupons(desk, rows))
             }
             Self::Claim { coupon, customer, key } => {
                 let request = ClaimCoupon { coupon_id: coupon, customer_id: customer };

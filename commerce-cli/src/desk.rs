@@ -66,6 +66,15 @@ impl Desk {
         }
     }
 
+    /// Gives an answer with amounts, which the JSON has with their currency.
+    pub(crate) fn give<T: Serialize>(
+        &self,
+        body: T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        self.output.give(&self.shop.in_currency(body), |shown| text(&shown.body))
+    }
+
     /// Gives a page of a list, and tells a person how to see the next one.
     pub(crate) fn list<T: Serialize>(
         &self,
@@ -73,8 +82,27 @@ impl Desk {
         read: impl FnOnce(&PageRequest) -> Result<Page<T>, Error>,
         text: impl FnOnce(&[T]) -> String,
     ) -> Result<(), Failure> {
-        let page = read(&page.request())?;
-        self.output.give(&page, |page| text(&page.items))?;
+        self.page(&read(&page.request())?, |page| text(&page.items))
+    }
+
+    /// As [`Desk::list`], for what has amounts: the JSON of each has their currency.
+    pub(crate) fn list_priced<T: Serialize>(
+        &self,
+        page: &PageArgs,
+        read: impl FnOnce(&PageRequest) -> Result<Page<T>, Error>,
+        text: impl FnOnce(&[T]) -> String,
+    ) -> Result<(), Failure> {
+        let Page { items, next_cursor } = read(&page.request())?;
+        let priced = items.iter().map(|item| self.shop.in_currency(item)).collect();
+        self.page(&Page { items: priced, next_cursor }, |_| text(&items))
+    }
+
+    fn page<T: Serialize>(
+        &self,
+        page: &Page<T>,
+        text: impl FnOnce(&Page<T>) -> String,
+    ) -> Result<(), Failure> {
+        self.output.give(page, text)?;
         if let Some(cursor) = &page.next_cursor {
             self.output.note(format_args!("(there are more: add --cursor {cursor})"));
         }

@@ -48,10 +48,10 @@ impl Events {
         let shop = &desk.shop;
         match self {
             Self::List { parked: false, page } => {
-                desk.list(&page, |page| shop.tracked_events(page), |rows| events(desk, rows))
+                desk.list_priced(&page, |page| shop.tracked_events(page), |rows| events(desk, rows))
             }
             Self::List { parked: true, page } => {
-                desk.list(&page, |page| shop.parked_events(page), |rows| events(desk, rows))
+                desk.list_priced(&page, |page| shop.parked_events(page), |rows| events(desk, rows))
             }
             Self::Relay(relay) => return relay.run(desk),
             Self::Retry { events } => {
@@ -65,7 +65,7 @@ impl Events {
                 give_returned(desk, returned)
             }
             Self::Replay { from } => {
-                let one = PageRequest { limit: 1, cursor: Some(from.to_string()) };
+                let one = PageRequest::of_events(1, from);
                 if shop.tracked_events(&one)?.items.is_empty() {
                     let told = format!(
                         "there is no event {from}, nor any after it: see commerce events list"

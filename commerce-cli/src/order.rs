@@ -40,6 +40,6 @@ impl Order {
             reference: None,
         };
         let order = desk.call(request, &self.key)?;
-        desk.output.give(&order, |order| orders::order(desk, order))
+        desk.give(order, |order| orders::order(desk, order))
     }
 }

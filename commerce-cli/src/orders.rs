@@ -54,14 +54,14 @@ impl Orders {
         let order = match self {
             Self::List { customer, page } => {
                 let text = |rows: &[_]| orders(desk, rows);
-                return desk.list(&page, |page| desk.shop.orders(customer, page), text);
+                return desk.list_priced(&page, |page| desk.shop.orders(customer, page), text);
             }
             Self::Expire => return expire(desk),
             Self::Show { id } => desk.shop.order(id)?,
             Self::Pay { id, key } => desk.call(PayOrder { order_id: id }, &key)?,
             Self::Cancel { id, key } => desk.call(CancelOrder { order_id: id }, &key)?,
         };
-        desk.output.give(&order, |order| self::order(desk, order))
+        desk.give(order, |order| self::order(desk, order))
     }
 }
 

@@ -72,7 +72,7 @@ impl Product {
         let product = match self {
             Self::List { page } => {
                 let text = |rows: &[_]| products(desk, rows);
-                return desk.list(&page, |page| desk.shop.products(page), text);
+                return desk.list_priced(&page, |page| desk.shop.products(page), text);
             }
             Self::Show { id } => desk.shop.product(id)?,
             Self::Add { name, price, stock, key } => {
@@ -86,7 +86,7 @@ impl Product {
             }
             Self::Archive { id } => desk.shop.call(UpdateProduct::archive(id)).run()?,
         };
-        desk.output.give(&product, |product| self::product(desk, product))
+        desk.give(product, |product| self::product(desk, product))
     }
 }
 

@@ -111,7 +111,8 @@ impl Serve {
         })?;
         let lines = Lines::start()?;
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
-        let api = Arc::new(Api::new(shop, log).map_err(Failure::storage)?);
+        let api =
+            Arc::new(Api::new(shop, log).map_err(Failure::storage)?.with_origins(options.origins));
         let settling = Settling::start(&api)?;
         let telling = told.map(|to| Telling::start(&api, to, &telling_ends)).transpose()?;
         let ended = server.run(api, &end);

@@ -34,7 +34,7 @@ impl Top {
         let ranking = desk.shop.best_sellers(&request)?;
         let width = output::terminal_width().map_or(PIPED_WIDTH, usize::from);
         let currency = desk.shop.currency();
-        desk.output.give(&ranking, |ranking| {
+        desk.give(ranking, |ranking| {
             drawing(ranking, currency, self.days, width, output::colours())
         })
     }

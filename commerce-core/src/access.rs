@@ -6,8 +6,8 @@ use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
 use crate::random;
 use crate::rule::{CloseSession, GiveLogin, NewLogin, OpenSession, TryLogin};
 use crate::{
-    AddCustomer, Caller, Customer, CustomerId, Error, Refusal, Role, Session, Shop, StoreError,
-    TokenHash,
+    AddCustomer, Caller, Customer, CustomerId, Error, OpenedSession, Refusal, Role, Session, Shop,
+    StoreError, TokenHash,
 };
 pub(crate) use password::Passwords;
 
@@ -125,10 +125,18 @@ impl Shop {
 
     /// Whose token it is. Refused as `unauthenticated` when it is nobody's, or no longer good.
     pub fn caller(&self, token: &str) -> Result<Caller, Error> {
+        self.session(token).map(|session| session.caller)
+    }
+
+    /// The session of a token. Refused as `unauthenticated` when it is nobody's, or no longer good.
+    pub fn session(&self, token: &str) -> Result<OpenedSession, Error> {
         let session = self.store().snapshot()?.session(TokenHash::of(token))?;
         let good = session.filter(|(session, _)| self.now() < session.expires_at);
-        let caller = good.map(|(session, role)| Caller { customer_id: session.customer_id, role });
-        caller.ok_or_else(|| Refusal::Unauthenticated.into())
+        let opened = good.map(|(session, role)| OpenedSession {
+            caller: Caller { customer_id: session.customer_id, role },
+            expires_at: session.expires_at,
+        });
+        opened.ok_or_else(|| Refusal::Unauthenticated.into())
     }
 }
 

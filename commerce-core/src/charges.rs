@@ -7,6 +7,7 @@
 
 use crate::gateway::{BadNotice, CollectRequest, Collected, PaymentGateway};
 use crate::limits::{MAX_GATEWAY_CALLS, MAX_PAGE};
+use crate::query::List;
 use crate::random;
 use crate::rule::{ChargeBalance, OpenCharge, SettleCharge, Settlement};
 use crate::shop::account;
@@ -230,8 +231,9 @@ impl Shop {
 
     /// Charges whose gateway has not answered, by customer and id.
     pub fn pending_charges(&self, page: &PageRequest) -> Result<Page<Charge>, Error> {
+        const LIST: List = List::of_shop("pending-charges");
         let snapshot = self.store().snapshot()?;
-        let first = ChargeId::new(page.start(0)?);
+        let first = ChargeId::new(page.start(LIST, 0)?);
         // A cursor names a charge, which may have been settled since: its place stays.
         let start = snapshot.charge(first)?.map(|row| (row.customer_id, row.id));
         let rows = snapshot.pending_charges(start.unwrap_or(FIRST), page.rows())?;
@@ -240,7 +242,7 @@ impl Shop {
             let balance = account(&*snapshot, row.customer_id)?.balance;
             charges.push(row.shown(balance, self.currency()));
         }
-        Ok(Page::of(charges, page, |charge| charge.id.get()))
+        Ok(Page::of(charges, page, LIST, |charge| charge.id.get()))
     }
 
     /// How many charges there are whose gateway has not answered.

@@ -12,6 +12,7 @@ use crate::state::{Needs, State};
 use crate::{
     Cart, Charge, ChargeId, ChargeRow, ChargeStatus, Coupon, Customer, CustomerId, Debit, Error,
     Key, Money, Order, OrderId, OrderStatus, OwnedCoupon, Product, Refusal, StoreError, Timestamp,
+    Version,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -185,6 +186,8 @@ pub struct Command {
     trace: Option<String>,
     fingerprint: i64,
     sequence: Option<Arc<Progress>>,
+    /// The versions that the row to be changed may have; any when absent.
+    only_if: Option<Vec<Version>>,
 }
 
 /// How a command ended.
@@ -206,6 +209,7 @@ impl Command {
             trace: None,
             fingerprint: 0,
             sequence: None,
+            only_if: None,
         }
     }
 
@@ -230,6 +234,15 @@ impl Command {
     #[must_use]
     pub fn without_refusals(mut self) -> Self {
         self.binds_refusals = false;
+        self
+    }
+
+    /// With the versions that what it changes may have at that moment; see
+    /// [`Call::only_if`](crate::Call::only_if). They are no part of the fingerprint: a repeated call keeps its
+    /// answer.
+    #[must_use]
+    pub fn with_versions(mut self, versions: Vec<Version>) -> Self {
+        self.only_if = Some(versions);
         self
     }
 
@@ -322,7 +335,12 @@ impl Command {
             return Decision { result: Err(refusal.into()), replayed: false };
         }
         let context = Context { now: self.now, hold_seconds, trace: self.trace.as_deref() };
-        let result = rule.decide(state, context);
+        // On the rows that the rule is about to change, in the same transaction.
+        let current = self.only_if.as_ref().map_or(Ok(()), |allowed| {
+            let version = rule.version(state)?;
+            if allowed.contains(&version) { Ok(()) } else { Err(Refusal::PreconditionFailed) }
+        });
+        let result = current.and_then(|()| rule.decide(state, context));
         let binds = self.binds_refusals || result.is_ok();
         if let (Some(key), Some(owner), Some(answer)) = (&self.key, owner, recorded(&result))
             && binds
@@ -403,8 +421,8 @@ pub(crate) struct Context<'a> {
     pub(crate) trace: Option<&'a str>,
 }
 
-/// What a key is to remember. Requests that made no sense are not worth it: mended, they may come
-/// again under the same key. Nor are those that came too early.
+/// What a key is to remember. Requests that made no sense are not worth it: corrected, they may come
+/// again under the same key. Nor are those that came too early, or named an old version.
 fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
     match result {
         Ok(Answer::Order(order)) => Some(Recorded::Order(order.id, order.status)),
@@ -420,6 +438,7 @@ fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
         Ok(Answer::Cart(cart)) => Some(Recorded::Cart(cart.clone())),
         Err(
             Refusal::InvalidRequest { .. }
+            | Refusal::PreconditionFailed
             | Refusal::TooManyRequests { .. }
             | Refusal::TooManyPendingCharges { .. },
         )

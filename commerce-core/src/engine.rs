@@ -5,7 +5,7 @@
 //! the commit is on disk.
 
 use crate::command::{Answer, Command, Decision, needs};
-use crate::histogram::{Distribution, Histogram};
+use crate::histogram::{Distribution, Histogram, SIZES, TIMES};
 use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::sequence::Progress;
 use crate::state::State;
@@ -42,6 +42,10 @@ pub struct Stats {
     pub batches: Distribution,
     /// How long each commit took, in microseconds: saving what changed and waiting for the disk.
     pub commit_micros: Distribution,
+    /// How long commands waited for their transaction, in microseconds.
+    pub wait_micros: Distribution,
+    /// Commands that wait now.
+    pub waiting: usize,
 }
 
 pub(crate) struct Engine {
@@ -49,7 +53,7 @@ pub(crate) struct Engine {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     /// Told when there is work for the thread that writes, or it is to end.
@@ -59,7 +63,23 @@ struct Shared {
     commands: AtomicU64,
     batches: Histogram,
     commit_micros: Histogram,
+    wait_micros: Histogram,
     wakeups: Wakeups,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            queue: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            commands: AtomicU64::new(0),
+            batches: Histogram::new(SIZES),
+            commit_micros: Histogram::new(TIMES),
+            wait_micros: Histogram::new(TIMES),
+            wakeups: Wakeups::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +96,7 @@ struct Queue {
 struct Job {
     command: Command,
     slot: Arc<Slot>,
+    queued: Instant,
     /// It is decided in a transaction of its own: it was in one in which a guard fired.
     alone: bool,
 }
@@ -166,7 +187,7 @@ impl Engine {
         let deadline = now.checked_add(patience).unwrap_or(now);
         let pending =
             Pending { writer: Arc::clone(&self.writer), slot: Arc::clone(&slot), deadline };
-        (Job { command, slot, alone: false }, pending)
+        (Job { command, slot, queued: now, alone: false }, pending)
     }
 
     /// What wakes who waits for events.
@@ -182,6 +203,8 @@ impl Engine {
             commands: shared.commands.load(Ordering::Relaxed),
             batches,
             commit_micros: shared.commit_micros.distribution(),
+            wait_micros: shared.wait_micros.distribution(),
+            waiting: lock(&shared.queue).jobs.len(),
         }
     }
 }
@@ -361,8 +384,13 @@ impl Writer {
     }
 
     fn process(&self, transaction: Box<dyn Transaction + '_>, mut jobs: Vec<Job>) {
+        let begun = Instant::now();
         match self.attempt(transaction, &jobs) {
             Ok(decisions) => {
+                for job in jobs.iter().take(decisions.len()) {
+                    let waited = begun.saturating_duration_since(job.queued);
+                    self.shared.wait_micros.add(micros(waited));
+                }
                 let rest = jobs.split_off(decisions.len().min(jobs.len()));
                 for (job, decision) in jobs.iter().zip(decisions) {
                     self.answer(job, decision);
@@ -442,8 +470,7 @@ impl Writer {
         let begun = Instant::now();
         transaction.apply(state)?;
         transaction.commit()?;
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.shared.commit_micros.add(micros);
+        self.shared.commit_micros.add(micros(begun.elapsed()));
         let due = state.events.len().saturating_add(state.deliveries.released());
         self.shared.wakeups.tell(due);
         Ok(())
@@ -464,6 +491,10 @@ impl Writer {
         *lock(&job.slot.decision) = Some(decision);
         job.slot.ready.notify_one();
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Nothing that is guarded here is ever left half done, so a panic elsewhere poisons nothing.

@@ -2,8 +2,8 @@
 
 use crate::limits::MAX_PENDING_CHARGES;
 use crate::{
-    ChargeId, CouponId, Currency, CustomerId, Key, Money, OrderId, OrderStatus, OwnedCouponId,
-    ProductId, Timestamp,
+    ChargeId, CouponId, Currency, CustomerId, Key, LedgerEntryId, Money, OrderId, OrderStatus,
+    OwnedCouponId, ProductId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -21,6 +21,7 @@ pub enum Code {
     ProductArchived,
     OrderNotFound,
     ChargeNotFound,
+    DebitNotFound,
     CouponNotFound,
     InsufficientBalance,
     BalanceLimit,
@@ -36,6 +37,7 @@ pub enum Code {
     OrderNotPayable,
     OrderNotCancellable,
     IdempotencyKeyReused,
+    PreconditionFailed,
     ChargeDeclined,
     LoginTaken,
     Unauthenticated,
@@ -48,7 +50,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidRequest,
         Self::CustomerNotFound,
         Self::CustomerExists,
@@ -57,6 +59,7 @@ impl Code {
         Self::ProductArchived,
         Self::OrderNotFound,
         Self::ChargeNotFound,
+        Self::DebitNotFound,
         Self::CouponNotFound,
         Self::InsufficientBalance,
         Self::BalanceLimit,
@@ -72,6 +75,7 @@ impl Code {
         Self::OrderNotPayable,
         Self::OrderNotCancellable,
         Self::IdempotencyKeyReused,
+        Self::PreconditionFailed,
         Self::ChargeDeclined,
         Self::LoginTaken,
         Self::Unauthenticated,
@@ -94,6 +98,7 @@ impl Code {
             Self::ProductArchived => "product_archived",
             Self::OrderNotFound => "order_not_found",
             Self::ChargeNotFound => "charge_not_found",
+            Self::DebitNotFound => "debit_not_found",
             Self::CouponNotFound => "coupon_not_found",
             Self::InsufficientBalance => "insufficient_balance",
             Self::BalanceLimit => "balance_limit",
@@ -109,6 +114,7 @@ impl Code {
             Self::OrderNotPayable => "order_not_payable",
             Self::OrderNotCancellable => "order_not_cancellable",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::PreconditionFailed => "precondition_failed",
             Self::ChargeDeclined => "charge_declined",
             Self::LoginTaken => "login_taken",
             Self::Unauthenticated => "unauthenticated",
@@ -176,6 +182,8 @@ pub enum Refusal {
     OrderNotFound { order_id: OrderId },
     /// There is no such charge, or it is not this customer's.
     ChargeNotFound { charge_id: ChargeId },
+    /// There is no such debit, or it is not this customer's.
+    DebitNotFound { debit_id: LedgerEntryId },
     /// There is no such coupon, or it is not this customer's.
     CouponNotFound {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +219,8 @@ pub enum Refusal {
     OrderNotCancellable { order_id: OrderId, order_status: OrderStatus },
     /// The key was used for another request.
     IdempotencyKeyReused { key: Key },
+    /// The caller wanted to change a version that is no longer the current one.
+    PreconditionFailed,
     /// The payment gateway did not give the money. The reason is the gateway's, as the payer may be told.
     ChargeDeclined { charge_id: ChargeId, reason: String },
     /// Another customer logs in by that name.
@@ -249,6 +259,7 @@ impl Refusal {
             Self::ProductArchived { .. } => Code::ProductArchived,
             Self::OrderNotFound { .. } => Code::OrderNotFound,
             Self::ChargeNotFound { .. } => Code::ChargeNotFound,
+            Self::DebitNotFound { .. } => Code::DebitNotFound,
             Self::CouponNotFound { .. } => Code::CouponNotFound,
             Self::InsufficientBalance { .. } => Code::InsufficientBalance,
             Self::BalanceLimit { .. } => Code::BalanceLimit,
@@ -264,6 +275,7 @@ impl Refusal {
             Self::OrderNotPayable { .. } => Code::OrderNotPayable,
             Self::OrderNotCancellable { .. } => Code::OrderNotCancellable,
             Self::IdempotencyKeyReused { .. } => Code::IdempotencyKeyReused,
+            Self::PreconditionFailed => Code::PreconditionFailed,
             Self::ChargeDeclined { .. } => Code::ChargeDeclined,
             Self::LoginTaken { .. } => Code::LoginTaken,
             Self::Unauthenticated => Code::Unauthenticated,
@@ -281,6 +293,7 @@ impl Refusal {
         self.write_with(&|amount| currency.show(amount))
     }
 
+    #[expect(clippy::too_many_lines, reason = "a sentence for each refusal")]
     fn write_with(&self, money: &dyn Fn(Money) -> String) -> String {
         match self {
             Self::InvalidRequest { errors } => {
@@ -305,6 +318,7 @@ impl Refusal {
             }
             Self::OrderNotFound { order_id } => no_such("order", order_id),
             Self::ChargeNotFound { charge_id } => no_such("charge", charge_id),
+            Self::DebitNotFound { debit_id } => no_such("debit", debit_id),
             Self::CouponNotFound { coupon_id: Some(id), .. } => no_such("coupon", id),
             Self::CouponNotFound { owned_coupon_id, .. } => {
                 let id = owned_coupon_id.map_or(0, OwnedCouponId::get);
@@ -368,6 +382,11 @@ impl Refusal {
             Self::ChargeDeclined { charge_id, reason } => format!(
                 "charge {charge_id} was declined ({reason}): try another way to pay, with a new key"
             ),
+            Self::PreconditionFailed => {
+                "it has changed since that version was read: read it again, and repeat the \
+                 change with the version it has now"
+                    .to_owned()
+            }
             Self::LoginTaken { login } => format!("the login {login} is taken: choose another"),
             Self::Unauthenticated => {
                 "the token is missing, unknown or no longer good: log in to get one".to_owned()

@@ -2,25 +2,36 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One bucket for each power of two from 1 to 2^30, and one for all beyond: of microseconds that is up
-/// to a quarter of an hour.
-const BUCKETS: usize = 32;
+/// The edges for times, in microseconds: the usual ones from 5 ms to 10 s, and three below them, where most commits
+/// are.
+pub const TIMES: &[u64] = &[
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000,
+];
 
-/// Counts values by the powers of two they lie between.
+/// The edges for sizes of batches.
+pub const SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
+
+/// As many buckets as the longest scale has edges, and one for all beyond.
+const BUCKETS: usize = TIMES.len() + 1;
+const _: () = assert!(SIZES.len() < BUCKETS);
+
+/// Counts values by the edges they lie between.
 ///
 /// ```
-/// use commerce_core::Histogram;
-/// let sizes = Histogram::default();
-/// for size in [1, 3, 900] {
+/// use commerce_core::{Histogram, SIZES};
+/// let sizes = Histogram::new(SIZES);
+/// for size in [1, 3, 5_000] {
 ///     sizes.add(size);
 /// }
 /// let seen = sizes.distribution();
-/// assert_eq!((seen.count(), seen.sum), (3, 904));
-/// let up_to_four: u64 = seen.buckets().take_while(|(most, _)| *most <= 4).map(|(_, n)| n).sum();
+/// assert_eq!((seen.count(), seen.sum), (3, 5_004));
+/// let up_to_four: u64 = seen.buckets().take_while(|(edge, _)| *edge <= 4).map(|(_, n)| n).sum();
 /// assert_eq!(up_to_four, 2);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Histogram {
+    edges: &'static [u64],
     counts: [AtomicU64; BUCKETS],
     sum: AtomicU64,
 }
@@ -28,18 +39,23 @@ pub struct Histogram {
 /// What a [`Histogram`] had counted at some instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
+    edges: &'static [u64],
     counts: [u64; BUCKETS],
     /// The sum of all values.
     pub sum: u64,
 }
 
 impl Histogram {
+    /// One with these edges, [`TIMES`] or [`SIZES`].
+    #[must_use]
+    pub fn new(edges: &'static [u64]) -> Self {
+        Self { edges, counts: Default::default(), sum: AtomicU64::new(0) }
+    }
+
     /// Counts a value.
     pub fn add(&self, value: u64) {
-        // The power of two that the value does not exceed.
-        let power = value.max(1).checked_next_power_of_two().map_or(64, u64::trailing_zeros);
-        let bucket = usize::try_from(power).unwrap_or(BUCKETS);
-        if let Some(count) = self.counts.get(bucket.min(BUCKETS.saturating_sub(1))) {
+        let bucket = self.edges.partition_point(|edge| *edge < value);
+        if let Some(count) = self.counts.get(bucket) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.sum.fetch_add(value, Ordering::Relaxed);
@@ -48,11 +64,8 @@ impl Histogram {
     /// What has been counted so far.
     #[must_use]
     pub fn distribution(&self) -> Distribution {
-        let mut counts = [0; BUCKETS];
-        for (copy, count) in counts.iter_mut().zip(&self.counts) {
-            *copy = count.load(Ordering::Relaxed);
-        }
-        Distribution { counts, sum: self.sum.load(Ordering::Relaxed) }
+        let counts = std::array::from_fn(|bucket| self.counts[bucket].load(Ordering::Relaxed));
+        Distribution { edges: self.edges, counts, sum: self.sum.load(Ordering::Relaxed) }
     }
 }
 
@@ -63,8 +76,9 @@ impl Distribution {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The greatest value each bucket holds, and how many it holds. The last holds all beyond as well.
+    /// Each edge, and how many values lie between the one below it and it, itself included. Values beyond the last
+    /// edge are in [`Distribution::count`] only.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        (0_u32..).zip(self.counts).map(|(power, count)| (1_u64 << power.min(63), count))
+        self.edges.iter().copied().zip(self.counts)
     }
 }

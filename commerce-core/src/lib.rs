@@ -62,6 +62,7 @@ mod sequence;
 mod shop;
 mod state;
 mod store;
+mod version;
 
 pub use audit::{AuditReport, Problem};
 pub use charges::{NewCharge, NoticeError, Noticed, Settled};
@@ -73,13 +74,14 @@ pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
 pub use gateway::simulated::SimulatedGateway;
 pub use gateway::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway};
-pub use histogram::{Distribution, Histogram};
+pub use histogram::{Distribution, Histogram, SIZES, TIMES};
 pub use id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
 };
 pub use model::access::{
-    Caller, Credentials, LoginAttempts, LoginHash, PasswordHash, Session, SessionRow, TokenHash,
+    Caller, Credentials, LoginAttempts, LoginHash, OpenedSession, PasswordHash, Session,
+    SessionRow, TokenHash,
 };
 pub use model::cart::{Cart, CartItem, CartLines};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
@@ -91,7 +93,7 @@ pub use model::wallet::{
     Account, Balance, Charge, ChargeRow, ChargeSource, ChargeStatus, Customer, Debit, EntryKind,
     LedgerEntry, Payment, PaymentKind, Role,
 };
-pub use money::{Currency, Money};
+pub use money::{Currency, InCurrency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
 pub use relay::{Relay, RelayError, RelayStop, Relayed};
 pub use rule::{
@@ -109,6 +111,7 @@ pub use store::memory::MemoryStore;
 pub use store::postgres::PostgresStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{
-    DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, Table,
-    Transaction,
+    DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, StoreSize,
+    Table, Transaction,
 };
+pub use version::{ParseVersionError, Version};

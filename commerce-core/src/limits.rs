@@ -46,6 +46,11 @@ pub const MAX_WINDOW_DAYS: i64 = 366;
 /// The most ranks of best sellers, and the most items of a page of any list.
 pub const MAX_PAGE: usize = 100;
 
+/// The most bytes of a page of orders or events as JSON, unless its first item alone has more: 1 MiB. A hundred
+/// orders of [`MAX_ORDER_LINES`] would be 22 MiB, held by every reader at once; the rest of the page comes with its
+/// cursor. A hundred items of any other list stay far below it: a text of [`MAX_TEXT`] has 800 bytes.
+pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
+
 /// The items of a page when nobody says how many.
 pub const DEFAULT_PAGE: usize = 20;
 

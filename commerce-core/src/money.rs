@@ -130,6 +130,17 @@ impl Currency {
     }
 }
 
+/// A body with the currency of its amounts, as clients are shown it: 4500 alone may be 45.00 USD or 4,500 KRW.
+/// Rows and kept answers leave the currency out, since a store has only one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InCurrency<T> {
+    /// What is shown.
+    #[serde(flatten)]
+    pub body: T,
+    /// The currency of every amount in it.
+    pub currency: Currency,
+}
+
 impl fmt::Display for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())

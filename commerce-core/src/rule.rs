@@ -5,9 +5,11 @@
 use crate::command::{Answer, Context};
 use crate::state::{Needs, State};
 use crate::{
-    Account, ChargeId, ChargeRow, CouponId, CustomerId, EntryKind, EventId, LedgerEntry, LoginHash,
-    Money, Order, OrderId, OwnedCouponId, Product, ProductId, Refusal, Timestamp,
+    Account, ChargeId, ChargeRow, CouponId, CustomerId, EntryKind, EventId, InCurrency,
+    LedgerEntry, LoginHash, Money, Order, OrderId, OwnedCouponId, Product, ProductId, Refusal,
+    Timestamp, Version,
 };
+use serde::Serialize;
 
 mod add_coupon;
 mod add_customer;
@@ -67,6 +69,14 @@ pub(crate) trait Rule {
 
     /// Decides, and changes the state when the answer is yes.
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal>;
+
+    /// The version of what it changes, as [`Version::of`] the body that clients are shown of it.
+    ///
+    /// Refused as not found when it does not exist, and as `precondition_failed` where nothing with a version is
+    /// changed: to ignore a condition would overwrite what the caller wanted to protect.
+    fn version(&self, _state: &State) -> Result<Version, Refusal> {
+        Err(Refusal::PreconditionFailed)
+    }
 
     /// About how many rows it touches, as far as the request tells.
     fn weight(&self) -> usize {
@@ -166,6 +176,11 @@ impl Needs {
 }
 
 impl State {
+    /// The version of a body as clients are shown it.
+    fn version_of(&self, body: impl Serialize) -> Version {
+        Version::of(&InCurrency { body, currency: self.currency })
+    }
+
     fn cart(&self, id: CustomerId) -> Option<&crate::CartLines> {
         self.carts.is_loaded(id).then(|| self.carts.get(id).map(|(_, lines)| lines)).flatten()
     }

@@ -5,8 +5,8 @@ use crate::state::{Needs, State};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
     CustomerId, DeliveryRow, Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order,
-    OrderId, Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StockMovement, StoreError,
-    Timestamp, TokenHash,
+    OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
+    StockMovement, StoreError, Timestamp, TokenHash,
 };
 use std::sync::Arc;
 
@@ -130,6 +130,12 @@ pub trait Snapshot {
         start: CouponId,
         limit: usize,
     ) -> Result<Vec<OwnedCoupon>, StoreError>;
+    /// One coupon of a customer; none when it is another's.
+    fn owned_coupon(
+        &self,
+        customer: CustomerId,
+        id: OwnedCouponId,
+    ) -> Result<Option<OwnedCoupon>, StoreError>;
     /// One order.
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
     /// A customer's orders, newest first, from `start` back. None when `start` is another's.
@@ -189,10 +195,23 @@ pub trait Snapshot {
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
     /// The kinds of buckets that sales are counted in.
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError>;
+    /// How much room the store takes; nothing where it takes none on a disk.
+    fn size(&self) -> Result<StoreSize, StoreError> {
+        Ok(StoreSize::default())
+    }
     /// What the storage engine itself finds wrong with its files; nothing when it finds nothing.
     fn integrity(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
+}
+
+/// How much room a store takes on its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Bytes of the data.
+    pub data: u64,
+    /// Bytes of the log that belongs to it, where it is a file of its own.
+    pub log: u64,
 }
 
 /// Which ledger entries are wanted.

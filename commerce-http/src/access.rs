@@ -97,6 +97,11 @@ fn number(text: &str) -> Option<i64> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
+/// Whether the value of an `Authorization` header is of the scheme that is used here.
+pub(crate) fn is_bearer(value: &str) -> bool {
+    value.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("Bearer"))
+}
+
 /// The token of a request.
 fn bearer(request: &Request) -> Option<&str> {
     let mut sent = request.values("Authorization");

@@ -5,19 +5,21 @@
 
 use crate::access;
 use crate::call::{self, Call, REPLAYED, Refused, Reply};
+use crate::cors::{self, Origin};
 use crate::log::{Entry, Log};
-use crate::message::{Request, Response, Service, Unreadable};
+use crate::message::{Connections, Request, Response, Service, Unreadable};
 use crate::metrics::Metrics;
 use crate::openapi;
-use crate::pages::{PAGES, Page};
+use crate::pages::{self, PAGES, Page};
 use crate::problem::{Fault, Problem};
 use crate::query;
 use crate::route::{KeyRule, Method, Route};
 use crate::routes::ROUTES;
 use crate::schema;
+use crate::target;
 use crate::trail::{RequestIds, Trail};
 use crate::{etag, json};
-use commerce_core::{Caller, Error, Key, Refusal, Shop};
+use commerce_core::{Caller, Code, Error, Key, Refusal, Shop};
 use matchit::Router;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -30,6 +32,7 @@ pub struct Api {
     /// The OpenAPI document.
     pub(crate) document: Vec<u8>,
     places: Router<Place>,
+    origins: Vec<Origin>,
     log: Log,
     ids: RequestIds,
 }
@@ -40,6 +43,8 @@ enum Place {
     Routes(Vec<&'static Route>),
     /// A page for people.
     Page(&'static Page),
+    /// What the codes of problems mean: all of them, or the one of the path.
+    Problems,
 }
 
 /// How a request ended, for the log and the figures.
@@ -85,6 +90,9 @@ impl Api {
         for page in PAGES {
             places.insert(page.path, Place::Page(page)).map_err(|error| error.to_string())?;
         }
+        for path in ["/problems", "/problems/{code}"] {
+            places.insert(path, Place::Problems).map_err(|error| error.to_string())?;
+        }
         let mut first: Vec<&str> = Vec::new();
         for route in ROUTES {
             if !first.contains(&route.path) {
@@ -94,9 +102,16 @@ impl Api {
                 inserted.map_err(|error| format!("{}: {error}", route.path))?;
             }
         }
-        let document = openapi::document(ROUTES).to_string().into_bytes();
-        let (metrics, ids) = (Metrics::new(ROUTES), RequestIds::new()?);
-        Ok(Self { shop, metrics, document, places, log, ids })
+        let document = openapi::document(ROUTES);
+        let (metrics, ids) = (Metrics::new(ROUTES, &document), RequestIds::new()?);
+        let (document, origins) = (document.to_string().into_bytes(), Vec::new());
+        Ok(Self { shop, metrics, document, places, origins, log, ids })
+    }
+
+    /// With the origins whose pages may call from a browser; none unless told.
+    #[must_use]
+    pub fn with_origins(self, origins: Vec<Origin>) -> Self {
+        Self { origins, ..self }
     }
 
     /// The shop.
@@ -111,13 +126,22 @@ impl Api {
     }
 
     fn handle(&self, request: &Request, trail: &Trail, ended: &mut Ended) -> Result<Reply, Stop> {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        if let Some(reply) = cors::preflight(&self.origins, request) {
+            return Ok(reply);
+        }
+        let (path, query) = target::split(&request.target);
+        let path = target::normal(path);
         let nothing_there = || Stop::fault(Fault::NoSuchPath, "nothing is here: see /docs");
-        let found = self.places.at(path).map_err(|_| nothing_there())?;
+        let found = self.places.at(&path).map_err(|_| nothing_there())?;
         let method = if request.method == "HEAD" { "GET" } else { &request.method };
         let route = match found.value {
             Place::Page(page) if method == "GET" => return Ok(page.reply()),
-            Place::Page(_) => return other_method(method, &[Method::Get]),
+            Place::Problems if method == "GET" => {
+                let accept = request.values("Accept").collect::<Vec<_>>().join(",");
+                let page = pages::problems(found.params.get("code"), &accept);
+                return page.ok_or_else(nothing_there);
+            }
+            Place::Page(_) | Place::Problems => return other_method(method, &[Method::Get]),
             Place::Routes(routes) => {
                 let Some(route) = routes.iter().find(|route| route.method.name() == method) else {
                     let methods: Vec<_> = routes.iter().map(|route| route.method).collect();
@@ -133,6 +157,7 @@ impl Api {
         let path = path?;
         let query = query::read(route, query)?;
         let key = key(route, request)?;
+        let versions = etag::if_match(route, request)?;
         let body = body(route, request)?;
         access::name(&mut admitted, route, &body)?;
         let call = Call {
@@ -141,6 +166,7 @@ impl Api {
             path,
             query,
             key,
+            versions,
             body,
             trace: Some(trail.trace.as_ref().unwrap_or(&trail.id).clone()),
             token: admitted.token,
@@ -149,11 +175,11 @@ impl Api {
         };
         let mut reply = (route.handler)(&call)?;
         ended.detail = reply.detail.take();
-        Ok(if route.tagged { etag::tag(reply, request) } else { reply })
+        Ok(if route.is_tagged() { etag::tag(reply, route, request) } else { reply })
     }
 
     /// The answer that says why a request was turned down.
-    fn say_no(&self, stop: Stop, trail: &Trail, ended: &mut Ended) -> Reply {
+    fn say_no(&self, stop: Stop, request: &Request, trail: &Trail, ended: &mut Ended) -> Reply {
         let mut headers: Vec<(&'static str, Cow<'static, str>)> = Vec::new();
         let mut problem = match stop {
             Stop::Refused(Refused { error, replayed }) => {
@@ -186,7 +212,15 @@ impl Api {
             }
         };
         if problem.status == 401 {
-            headers.push(("WWW-Authenticate", "Bearer".into()));
+            // A client that sent a token learns that it is the token (RFC 6750, 3.1).
+            let sent = problem.code == Code::Unauthenticated.as_str()
+                && request.values("Authorization").any(access::is_bearer);
+            let challenge = if sent { "Bearer error=\"invalid_token\"" } else { "Bearer" };
+            headers.push(("WWW-Authenticate", challenge.into()));
+        }
+        if problem.code == Fault::NotJson.table().1 {
+            // RFC 7694: what a body may be encoded with.
+            headers.push(("Accept-Encoding", "identity".into()));
         }
         if problem.status == 503 {
             headers.push(("Retry-After", "1".into()));
@@ -208,7 +242,8 @@ impl Api {
     ) -> Response {
         let took = begun.elapsed();
         let operation = ended.route.map_or("none", |route| route.operation);
-        self.metrics.count(operation, reply.status, took, ended.code);
+        let replayed = reply.headers.iter().any(|(name, _)| *name == REPLAYED);
+        self.metrics.count(operation, reply.status, took, ended.code, replayed);
         self.log.write(&Entry {
             at: self.shop.now(),
             request: &trail.id,
@@ -227,16 +262,17 @@ impl Api {
         if !reply.headers.iter().any(|(name, _)| *name == "Cache-Control") {
             reply = reply.with(
                 "Cache-Control",
-                if ended.route.is_some_and(|route| route.tagged) { "no-cache" } else { "no-store" },
+                if ended.route.is_some_and(Route::may_be_cached) { "no-cache" } else { "no-store" },
             );
         }
+        let reply = cors::share(&self.origins, request, reply);
         reply.with("X-Request-Id", trail.id).into_response()
     }
 }
 
 /// What of a target is logged. One that is no path may hold a password, as a URL's place may.
 fn shown(target: &str) -> &str {
-    let path = target.split('?').next().unwrap_or_default();
+    let (path, _) = target::split(target);
     if path.starts_with('/') { path } else { "-" }
 }
 
@@ -278,6 +314,11 @@ fn key(route: &Route, request: &Request) -> Result<Option<Key>, Stop> {
 }
 
 fn body(route: &Route, request: &Request) -> Result<Value, Stop> {
+    let plain = |encoding: &str| encoding.trim().eq_ignore_ascii_case("identity");
+    if !request.values("Content-Encoding").all(plain) {
+        let detail = "bodies are not decompressed here: send it as it is, without Content-Encoding";
+        return Err(Stop::fault(Fault::NotJson, detail));
+    }
     if route.proof.is_some() {
         return Ok(Value::Null);
     }
@@ -305,11 +346,12 @@ fn body(route: &Route, request: &Request) -> Result<Value, Stop> {
 impl Service for Api {
     fn answer(&self, request: &Request) -> Response {
         let begun = Instant::now();
+        let _running = self.metrics.running();
         let trail = Trail::of(request, &self.ids);
         let mut ended = Ended::default();
         let reply = match self.handle(request, &trail, &mut ended) {
             Ok(reply) => reply,
-            Err(stop) => self.say_no(stop, &trail, &mut ended),
+            Err(stop) => self.say_no(stop, request, &trail, &mut ended),
         };
         self.finish(request, trail, begun, &ended, reply)
     }
@@ -324,8 +366,11 @@ impl Service for Api {
             Unreadable::TooSlow => {
                 Stop::fault(Fault::TooSlow, "the body did not come in time: send it again")
             }
-            Unreadable::BodyTooLarge => {
-                Stop::fault(Fault::BodyTooLarge, "the body is too large: send less")
+            Unreadable::BodyTooLarge { limit } => {
+                let detail = format!("a body may have {limit} bytes at most: send less at a time");
+                let mut problem = Problem::fault(Fault::BodyTooLarge, detail);
+                problem.numbers.insert("limit".to_owned(), limit.into());
+                Stop::Problem(Box::new(problem))
             }
             Unreadable::HeadTooLarge => {
                 Stop::fault(Fault::HeadTooLarge, "path and headers are too large: send less")
@@ -335,8 +380,12 @@ impl Service for Api {
         let begun = Instant::now();
         let trail = Trail::of(request, &self.ids);
         let mut ended = Ended::default();
-        let reply = self.say_no(stop, &trail, &mut ended);
+        let reply = self.say_no(stop, request, &trail, &mut ended);
         self.finish(request, trail, begun, &ended, reply)
+    }
+
+    fn observe(&self, connections: Connections) {
+        self.metrics.observe(connections);
     }
 }
 

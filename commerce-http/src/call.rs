@@ -4,8 +4,8 @@ use crate::api::{Api, Stop};
 use crate::message::{self, Response};
 use crate::problem::{Fault, Problem};
 use commerce_core::{
-    BestSellersRequest, CustomerId, Error, Key, Order, Outcome, PageRequest, Refusal, Request,
-    Shop, Timestamp,
+    BestSellersRequest, CustomerId, Error, InCurrency, Key, Order, Outcome, Page, PageRequest,
+    Refusal, Request, Shop, Timestamp, Version,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,8 @@ pub(crate) struct Call<'a> {
     /// The body, of the form that the route asks for.
     pub(crate) body: Value,
     pub(crate) key: Option<Key>,
+    /// The versions that what it changes may have; any when absent.
+    pub(crate) versions: Option<Vec<Version>>,
     /// The W3C `traceparent` of the request, or what the log calls it when it brought none: events keep it.
     pub(crate) trace: Option<String>,
     /// The token that came with the request.
@@ -114,6 +116,16 @@ impl Call<'_> {
         &self.api.shop
     }
 
+    /// A body with the currency of its amounts.
+    pub(crate) fn priced<T>(&self, body: T) -> InCurrency<T> {
+        self.shop().in_currency(body)
+    }
+
+    /// A page of bodies, each with the currency of its amounts.
+    pub(crate) fn priced_page<T: Serialize>(&self, page: Page<T>) -> Reply {
+        Reply::ok(&page.map(|item| self.priced(item)))
+    }
+
     /// A number of the path. Paths that lack it never come to the handler.
     pub(crate) fn id<I: From<i64>>(&self, name: &str) -> I {
         let found = self.path.iter().find(|(known, _)| *known == name);
@@ -160,6 +172,9 @@ impl Call<'_> {
         let mut call = self.shop().call(request).trace(self.trace.clone());
         if let Some(key) = &self.key {
             call = call.key(key);
+        }
+        if let Some(versions) = &self.versions {
+            call = call.only_if(versions.clone());
         }
         replied(call.outcome(), show)
     }

@@ -1,17 +1,20 @@
-//! Tags of answers, so that who has the current one is not sent it again. A tag is drawn from the answer
-//! itself: what is asked of the store is asked all the same, and no tag is ever out of date.
+//! Entity tags of answers: a client that has the current answer is not sent it again, and one that changes
+//! something can have it changed only if it is still what the client has read. A tag is drawn from the answer
+//! itself: nothing is stored for it, and it is never out of date.
 
+use crate::api::Stop;
 use crate::call::Reply;
 use crate::message::Request;
-use sha2::{Digest, Sha256};
+use crate::problem::{Problem, status_of};
+use crate::route::{Method, Route};
+use commerce_core::{Code, Version};
 use std::borrow::Cow;
 
-/// Adds the tag, and leaves the body away when the client has it.
-pub(crate) fn tag(mut reply: Reply, request: &Request) -> Reply {
-    let digest = Sha256::digest(&reply.body);
-    let half = digest.iter().take(16).fold(0_u128, |half, byte| half << 8 | u128::from(*byte));
-    let tag = format!("\"{half:032x}\"");
-    if request.header("If-None-Match").is_some_and(|known| names(known, &tag)) {
+/// Adds the tag, and leaves the body away when the client that reads has it.
+pub(crate) fn tag(mut reply: Reply, route: &Route, request: &Request) -> Reply {
+    let tag = format!("\"{}\"", Version::of_bytes(&reply.body));
+    let has = |known: &str| known.trim() == "*" || tags(known).any(|known| known == tag);
+    if route.method == Method::Get && request.values("If-None-Match").any(has) {
         reply.status = 304;
         reply.body = Cow::Borrowed(&[]);
         reply.headers.retain(|(name, _)| *name != "Content-Type");
@@ -19,8 +22,36 @@ pub(crate) fn tag(mut reply: Reply, request: &Request) -> Reply {
     reply.with("ETag", tag)
 }
 
-/// Whether the tag is among those the client has.
-fn names(known: &str, tag: &str) -> bool {
-    let mut tags = known.split(',').map(str::trim);
-    tags.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+/// The tags of a header; that a tag is weak makes no difference to a client that reads.
+fn tags(known: &str) -> impl Iterator<Item = &str> {
+    known.split(',').map(|known| known.trim().trim_start_matches("W/"))
+}
+
+/// The versions that what the call changes may have; any when absent. A tag that was never given out is no version
+/// and matches nothing, and so does a weak one (RFC 9110, 13.1.1).
+pub(crate) fn if_match(route: &Route, request: &Request) -> Result<Option<Vec<Version>>, Stop> {
+    let mut sent = request.values("If-Match").peekable();
+    if sent.peek().is_none() || route.method == Method::Get {
+        return Ok(None);
+    }
+    if !route.is_conditional() {
+        let status = status_of(Code::PreconditionFailed);
+        let detail = "what this call changes has no ETag: send it without If-Match".to_owned();
+        let code = Code::PreconditionFailed.as_str();
+        return Err(Stop::Problem(Box::new(Problem::with(
+            status.http,
+            code,
+            status.title,
+            detail,
+        ))));
+    }
+    let mut versions = Vec::new();
+    for tag in sent.flat_map(|tags| tags.split(',')).map(str::trim) {
+        if tag == "*" {
+            return Ok(None);
+        }
+        let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        versions.extend(bare.and_then(|tag| tag.parse::<Version>().ok()));
+    }
+    Ok(Some(versions))
 }

@@ -28,6 +28,7 @@
 mod access;
 mod api;
 mod call;
+mod cors;
 mod etag;
 mod json;
 mod log;
@@ -36,15 +37,18 @@ mod metrics;
 mod openapi;
 mod pages;
 mod problem;
+mod process;
 mod query;
 mod resource;
 mod route;
 mod routes;
 mod schema;
+mod target;
 mod trail;
 pub mod transport;
 
 pub use api::Api;
+pub use cors::{Origin, ParseOriginError};
 pub use log::{Log, LogFormat, LogSink};
-pub use message::{Request, Response, Service, Unreadable};
+pub use message::{Connections, Request, Response, Service, Unreadable};
 pub use problem::{Problem, Status, status_of};

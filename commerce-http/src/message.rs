@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub struct Request {
     /// The method, as sent: `GET`, `POST` ...
     pub method: String,
-    /// Path and query, as sent.
+    /// The target, as sent: path and query, or the absolute form with scheme and host before them.
     pub target: String,
     /// Name and value pairs, as sent and in that order.
     pub headers: Vec<(String, String)>,
@@ -49,6 +49,22 @@ pub trait Service: Send + Sync {
     /// The answer to a request that the transport itself turns down: it could not be read, or is
     /// larger than is taken. Of the request there is what is known, cut short, and never a body.
     fn turn_down(&self, why: Unreadable, request: &Request) -> Response;
+
+    /// Takes notice of the connections of the transport, from time to time.
+    fn observe(&self, _connections: Connections) {}
+}
+
+/// What a transport has seen of its connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Those that are open now.
+    pub open: usize,
+    /// Those closed since the last notice because there were more than are kept.
+    pub beyond_limit: usize,
+    /// Those closed since the last notice because they sent more requests ahead than are taken.
+    pub too_far_ahead: usize,
+    /// Those closed since the last notice because no whole request came in time.
+    pub too_slow: usize,
 }
 
 /// Why a transport turns a request down before the service sees it.
@@ -58,8 +74,11 @@ pub enum Unreadable {
     Malformed,
     /// The body did not arrive in time: 408, and the connection is closed.
     TooSlow,
-    /// The body is larger than is taken: 413.
-    BodyTooLarge,
+    /// The body has more bytes than are taken: 413.
+    BodyTooLarge {
+        /// How many are.
+        limit: usize,
+    },
     /// Target or headers are larger than is taken: 431.
     HeadTooLarge,
     /// More is in flight than is taken: 503 with `Retry-After`.

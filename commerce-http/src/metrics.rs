@@ -1,50 +1,92 @@
 //! Figures in the text format of Prometheus. Labels are operations, statuses and codes, of which there
 //! are few; never an id.
 
-use crate::pages::PAGES;
-use crate::problem::{Fault, status_of};
+use crate::message::Connections;
+use crate::problem::kinds;
+use crate::process;
 use crate::route::Route;
-use commerce_core::{Code, Distribution, Error, Histogram, Shop};
+use commerce_core::{Distribution, Error, Histogram, Shop, TIMES};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// The operation under which requests are counted that found no other.
+const NONE: &str = "none";
+/// The statuses of those: pages, what OPTIONS gets, and what is refused before a route is found.
+const NONE_STATUSES: [u16; 9] = [200, 204, 302, 400, 404, 405, 408, 413, 431];
+/// What any operation may be answered with while too much is in flight.
+const OVERLOADED: u16 = 503;
+
 /// What has been counted since the process began.
 pub(crate) struct Metrics {
-    /// By operation. Requests that found none are counted under `none`.
+    /// By operation.
     operations: BTreeMap<&'static str, Operation>,
     /// By code.
     refusals: BTreeMap<&'static str, AtomicU64>,
+    replays: AtomicU64,
+    running: AtomicU64,
+    open: AtomicU64,
+    /// Connections refused, by reason.
+    refused: [(&'static str, AtomicU64); 3],
 }
 
-/// How one operation was answered. Every status it can have is there from the beginning, so that counting
-/// waits for nobody.
+/// How one operation was answered. Every status that it documents is there from the beginning, so that a rate can be
+/// taken of the first one; others have a place as well, so that counting needs no lock.
 struct Operation {
     micros: Histogram,
-    statuses: BTreeMap<u16, AtomicU64>,
+    statuses: BTreeMap<u16, Status>,
+}
+
+struct Status {
+    count: AtomicU64,
+    is_documented: bool,
+}
+
+/// Counts a request as in flight until it is dropped.
+pub(crate) struct Running<'a>(&'a AtomicU64);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Metrics {
-    pub(crate) fn new(routes: &[Route]) -> Self {
-        let names = routes.iter().map(|route| route.operation).chain(["none"]);
-        let problems = || {
-            let codes = Code::ALL.map(|code| (status_of(code).http, code.as_str()));
-            codes.into_iter().chain(Fault::ALL.map(|fault| (fault.table().0, fault.table().1)))
+    /// Metrics of these routes, with the statuses that the document has for each.
+    pub(crate) fn new(routes: &[Route], document: &Value) -> Self {
+        let documented = |route: &Route| {
+            let path = &document["paths"][route.path][route.method.name().to_lowercase()];
+            let names =
+                path["responses"].as_object().into_iter().flat_map(|answers| answers.keys());
+            names.filter_map(|status| status.parse().ok()).collect::<Vec<u16>>()
         };
-        let statuses = || {
-            // What routes give, and what is given beside them: to OPTIONS, and to who has it already.
-            let good =
-                routes.iter().map(|route| route.status).chain(PAGES.iter().map(|page| page.status));
-            let good = good.chain([202, 204, 304]);
-            good.chain(problems().map(|(status, _)| status))
-                .map(|status| (status, none()))
-                .collect()
+        let mut all: Vec<(&'static str, Vec<u16>)> =
+            routes.iter().map(|route| (route.operation, documented(route))).collect();
+        all.push((NONE, [&NONE_STATUSES[..], &[OVERLOADED]].concat()));
+        let known: Vec<u16> = all.iter().flat_map(|(_, statuses)| statuses.clone()).collect();
+        let operation = |documented: &[u16]| {
+            let status =
+                |code: &u16| Status { count: none(), is_documented: documented.contains(code) };
+            let statuses = known.iter().map(|code| (*code, status(code))).collect();
+            Operation { micros: Histogram::new(TIMES), statuses }
         };
-        let operation = || Operation { micros: Histogram::default(), statuses: statuses() };
-        let operations = names.map(|name| (name, operation())).collect();
-        Self { operations, refusals: problems().map(|(_, code)| (code, none())).collect() }
+        let operations = all.iter().map(|(name, statuses)| (*name, operation(statuses)));
+        Self {
+            operations: operations.collect(),
+            refusals: kinds().map(|kind| (kind.code, none())).collect(),
+            replays: none(),
+            running: none(),
+            open: none(),
+            refused: ["beyond_limit", "too_far_ahead", "too_slow"].map(|reason| (reason, none())),
+        }
+    }
+
+    /// A request begins.
+    pub(crate) fn running(&self) -> Running<'_> {
+        self.running.fetch_add(1, Ordering::Relaxed);
+        Running(&self.running)
     }
 
     pub(crate) fn count(
@@ -53,44 +95,97 @@ impl Metrics {
         status: u16,
         took: Duration,
         code: Option<&'static str>,
+        replayed: bool,
     ) {
         if let Some(operation) = self.operations.get(operation) {
             operation.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-            increase(&operation.statuses, &status);
+            if let Some(status) = operation.statuses.get(&status) {
+                status.count.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        if let Some(code) = code {
-            increase(&self.refusals, &code);
+        if let Some(count) = code.and_then(|code| self.refusals.get(code)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.replays.fetch_add(u64::from(replayed), Ordering::Relaxed);
+    }
+
+    pub(crate) fn observe(&self, seen: Connections) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.open.store(number(seen.open), Ordering::Relaxed);
+        let refused = [seen.beyond_limit, seen.too_far_ahead, seen.too_slow];
+        for ((_, count), more) in self.refused.iter().zip(refused) {
+            count.fetch_add(number(more), Ordering::Relaxed);
         }
     }
 
     /// Everything, as it is now.
     pub(crate) fn show(&self, shop: &Shop) -> Result<String, Error> {
         let mut text = String::new();
-        head(&mut text, "commerce_http_requests_total", "counter", "Requests answered.");
-        for (name, operation) in &self.operations {
-            for (status, count) in counted(&operation.statuses) {
-                let labels = format!("operation=\"{name}\",status=\"{status}\"");
-                line(&mut text, "commerce_http_requests_total", &labels, count);
-            }
+        let name = "commerce_build_info";
+        head(&mut text, name, "gauge", "1, with the version of the program.");
+        line(&mut text, name, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+        self.requests(&mut text);
+        let name = "commerce_refusals_total";
+        head(&mut text, name, "counter", "Requests turned down, by code.");
+        for (code, count) in &self.refusals {
+            line(&mut text, name, &format!("code=\"{code}\""), read(count));
         }
-        let name = "commerce_http_request_seconds";
-        head(&mut text, name, "histogram", "How long requests took.");
-        for (operation, counted) in &self.operations {
-            let seen = counted.micros.distribution();
-            if seen.count() > 0 {
-                histogram(&mut text, name, &format!("operation=\"{operation}\""), &seen, times());
-            }
-        }
-        head(&mut text, "commerce_refusals_total", "counter", "Requests turned down, by code.");
-        for (code, count) in counted(&self.refusals) {
-            line(&mut text, "commerce_refusals_total", &format!("code=\"{code}\""), count);
-        }
+        let name = "commerce_replays_total";
+        head(
+            &mut text,
+            name,
+            "counter",
+            "Requests answered again because their key was used before.",
+        );
+        line(&mut text, name, "", read(&self.replays));
+        self.connections(&mut text);
         engine(&mut text, shop);
         outbox(&mut text, shop)?;
         let name = "commerce_charges_pending";
         head(&mut text, name, "gauge", "Charges whose gateway has not answered.");
         line(&mut text, name, "", shop.count_pending_charges()?);
+        store(&mut text, shop)?;
+        for figure in process::figures() {
+            head(&mut text, figure.name, figure.kind, figure.help);
+            let value =
+                if figure.is_time { seconds(figure.value) } else { figure.value.to_string() };
+            line(&mut text, figure.name, "", value);
+        }
         Ok(text)
+    }
+
+    fn requests(&self, text: &mut String) {
+        let name = "commerce_http_requests_total";
+        head(text, name, "counter", "Requests answered.");
+        for (operation, counted) in &self.operations {
+            for (status, Status { count, is_documented }) in &counted.statuses {
+                let count = read(count);
+                if *is_documented || count > 0 {
+                    let labels = format!("operation=\"{operation}\",status=\"{status}\"");
+                    line(text, name, &labels, count);
+                }
+            }
+        }
+        let name = "commerce_http_request_seconds";
+        head(text, name, "histogram", "How long requests took.");
+        for (operation, counted) in &self.operations {
+            let labels = format!("operation=\"{operation}\"");
+            histogram(text, name, &labels, &counted.micros.distribution(), seconds);
+        }
+    }
+
+    fn connections(&self, text: &mut String) {
+        let name = "commerce_http_requests_in_flight";
+        head(text, name, "gauge", "Requests that are being answered, this one among them.");
+        line(text, name, "", read(&self.running));
+        let name = "commerce_http_connections_open";
+        head(text, name, "gauge", "Open connections of a TCP port, as of half a second ago.");
+        line(text, name, "", read(&self.open));
+        let name = "commerce_http_connections_refused_total";
+        head(text, name, "counter", "Connections closed by the server, by reason.");
+        for (reason, count) in &self.refused {
+            line(text, name, &format!("reason=\"{reason}\""), read(count));
+        }
     }
 }
 
@@ -100,10 +195,27 @@ fn engine(text: &mut String, shop: &Shop) {
     line(text, "commerce_commands_total", "", stats.commands);
     let name = "commerce_batch_commands";
     head(text, name, "histogram", "How many commands shared a commit.");
-    histogram(text, name, "", &stats.batches, (1..=1 << 10, |size| size.to_string()));
+    histogram(text, name, "", &stats.batches, |size| size.to_string());
     let name = "commerce_commit_seconds";
     head(text, name, "histogram", "How long commits took: saving, and waiting for the disk.");
-    histogram(text, name, "", &stats.commit_micros, times());
+    histogram(text, name, "", &stats.commit_micros, seconds);
+    let name = "commerce_queue_commands";
+    head(text, name, "gauge", "Commands that wait for a transaction.");
+    line(text, name, "", stats.waiting);
+    let name = "commerce_queue_wait_seconds";
+    head(text, name, "histogram", "How long commands waited for their transaction.");
+    histogram(text, name, "", &stats.wait_micros, seconds);
+}
+
+fn store(text: &mut String, shop: &Shop) -> Result<(), Error> {
+    let size = shop.size()?;
+    let name = "commerce_store_bytes";
+    head(text, name, "gauge", "Size of the store's data, without its log.");
+    line(text, name, "", size.data);
+    let name = "commerce_store_log_bytes";
+    head(text, name, "gauge", "Size of the log of a store in a file.");
+    line(text, name, "", size.log);
+    Ok(())
 }
 
 fn outbox(text: &mut String, shop: &Shop) -> Result<(), Error> {
@@ -127,34 +239,19 @@ fn outbox(text: &mut String, shop: &Shop) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which buckets are shown, and how their bounds are written.
-type Scale = (RangeInclusive<u64>, fn(u64) -> String);
-
-/// From 64 microseconds to 16 seconds.
-fn times() -> Scale {
-    (1 << 6..=1 << 24, seconds)
-}
-
 fn none() -> AtomicU64 {
     AtomicU64::new(0)
 }
 
-fn increase<K: Ord>(counts: &BTreeMap<K, AtomicU64>, key: &K) {
-    if let Some(count) = counts.get(key) {
-        count.fetch_add(1, Ordering::Relaxed);
-    }
+fn read(count: &AtomicU64) -> u64 {
+    count.load(Ordering::Relaxed)
 }
 
-/// What was counted at all.
-fn counted<K: Copy>(counts: &BTreeMap<K, AtomicU64>) -> impl Iterator<Item = (K, u64)> {
-    let counts = counts.iter().map(|(key, count)| (*key, count.load(Ordering::Relaxed)));
-    counts.filter(|(_, count)| *count > 0)
-}
-
-/// Microseconds as seconds, exactly.
+/// Microseconds as seconds, exactly, and without zeros at the end.
 fn seconds(micros: u64) -> String {
     let (whole, rest) = (micros.checked_div(1_000_000), micros.checked_rem(1_000_000));
-    format!("{}.{:06}", whole.unwrap_or(0), rest.unwrap_or(0))
+    let text = format!("{}.{:06}", whole.unwrap_or(0), rest.unwrap_or(0));
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
@@ -172,16 +269,14 @@ fn histogram(
     name: &str,
     labels: &str,
     seen: &Distribution,
-    (shown, unit): Scale,
+    unit: fn(u64) -> String,
 ) {
     let comma = if labels.is_empty() { "" } else { "," };
     let mut below = 0_u64;
-    for (most, count) in seen.buckets() {
+    for (edge, count) in seen.buckets() {
         below = below.saturating_add(count);
-        if shown.contains(&most) {
-            let labels = format!("{labels}{comma}le=\"{}\"", unit(most));
-            line(text, &format!("{name}_bucket"), &labels, below);
-        }
+        let labels = format!("{labels}{comma}le=\"{}\"", unit(edge));
+        line(text, &format!("{name}_bucket"), &labels, below);
     }
     line(text, &format!("{name}_bucket"), &format!("{labels}{comma}le=\"+Inf\""), seen.count());
     line(text, &format!("{name}_sum"), labels, unit(seen.sum));

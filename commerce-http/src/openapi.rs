@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, drawn from the route table.
 
 use crate::problem::{Fault, Problem, status_of};
-use crate::route::{Access, KeyRule, Route};
+use crate::route::{Access, KeyRule, Method, Route};
 use crate::schema::{self, REFERENCE};
 use commerce_core::{Code, Key};
 use serde_json::{Map, Value, json};
@@ -151,6 +151,12 @@ fn parameters(route: &Route) -> Vec<Value> {
             "description": "The signature of the body.",
         }));
     }
+    if route.is_conditional() {
+        parameters.push(json!({
+            "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
+            "description": "The `ETag` of what was read: when it has changed since, the answer is 412 and nothing changes.",
+        }));
+    }
     if route.key != KeyRule::None {
         parameters.push(json!({
             "name": "Idempotency-Key",
@@ -173,7 +179,7 @@ fn responses(route: &Route) -> Value {
                 .into();
         responses.insert("202".to_owned(), waiting);
     }
-    if route.tagged {
+    if route.is_tagged() && route.method == Method::Get {
         responses.insert("304".to_owned(), json!({ "description": "It is as you have it." }));
     }
     let mut problems: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
@@ -213,8 +219,8 @@ fn success(route: &Route) -> Value {
         headers["Idempotency-Replayed"] =
             text("`true` when the key was used before and this is the answer of then.");
     }
-    if route.tagged {
-        headers["ETag"] = text("Send it as If-None-Match to be spared what you have.");
+    if route.is_tagged() {
+        headers["ETag"] = text("The version of it, for If-None-Match and If-Match.");
     }
     response["headers"] = headers;
     response
@@ -260,6 +266,9 @@ fn problems_of(route: &Route) -> Vec<Problem> {
     }
     if !matches!(route.access, Access::Public | Access::Caller | Access::Order) {
         codes.push(Code::Forbidden);
+    }
+    if route.is_conditional() {
+        codes.push(Code::PreconditionFailed);
     }
     if route.path.contains('{') {
         faults.push(Fault::NoSuchPath);

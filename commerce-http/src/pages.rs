@@ -3,6 +3,8 @@
 //! `assets/README.md` tells where Swagger UI comes from and how to renew it.
 
 use crate::call::Reply;
+use crate::problem::{Kind, kinds};
+use serde_json::json;
 use std::borrow::Cow;
 
 /// A page, or a part of one.
@@ -74,4 +76,53 @@ impl Page {
             detail: None,
         }
     }
+}
+
+/// What the kinds of problems mean: the one of that code, or all of them; none when there is no such code. Browsers
+/// get a page, everything else JSON.
+pub(crate) fn problems(code: Option<&str>, accept: &str) -> Option<Reply> {
+    let wanted: Vec<Kind> =
+        kinds().filter(|kind| code.is_none_or(|code| code == kind.code)).collect();
+    if wanted.is_empty() {
+        return None;
+    }
+    let reply = if accept.contains("text/html") {
+        let rows: String = wanted.iter().map(row).collect();
+        let page = include_str!("../assets/problems.html").replace("{{problems}}", &rows);
+        Reply::text("text/html; charset=utf-8", page).with("Content-Security-Policy", POLICY)
+    } else {
+        let shown = |kind: &Kind| {
+            let Kind { code, status, title, help } = kind;
+            json!({ "type": place(kind), "code": code, "status": status, "title": title, "help": help })
+        };
+        match (code, wanted.first()) {
+            (Some(_), Some(kind)) => Reply::ok(&shown(kind)),
+            _ => Reply::ok(&json!({ "items": wanted.iter().map(shown).collect::<Vec<_>>() })),
+        }
+    };
+    Some(reply.with("Vary", "Accept"))
+}
+
+/// The `type` of problems of that kind.
+fn place(kind: &Kind) -> String {
+    format!("/problems/{}", kind.code)
+}
+
+/// One kind as HTML. What it is made of is this program's own.
+fn row(kind: &Kind) -> String {
+    let Kind { code, status, title, help } = kind;
+    let marked: Vec<&str> = help.split('`').collect();
+    let marked: String = marked
+        .iter()
+        .enumerate()
+        .map(
+            |(place, part)| {
+                if place % 2 == 1 { format!("<code>{part}</code>") } else { (*part).to_owned() }
+            },
+        )
+        .collect();
+    format!(
+        "<section><h2>{title}</h2><p><a href=\"{}\"><code>{code}</code></a>, HTTP {status}</p><p>{marked}</p></section>\n",
+        place(kind)
+    )
 }

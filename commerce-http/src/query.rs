@@ -1,7 +1,7 @@
-//! The query of a request: every parameter known to the route, once, and of the form it asks for.
+//! The query of a request: every parameter that the route knows, once, and of the form it asks for.
 
 use crate::api::Stop;
-use crate::route::{Parameter, Route};
+use crate::route::{Method, Parameter, Route};
 use crate::schema;
 use commerce_core::{Invalid, Refusal};
 use serde_json::Value;
@@ -15,6 +15,8 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
         let pointer = schema::below("", &name);
         let twice = read.iter().any(|(known, _)| *known == name);
         match route.query.iter().find(|parameter| parameter.name == name) {
+            // Links to what can be read carry what others have added: `utm_source`, `fbclid`.
+            None if route.method == Method::Get => {}
             None => errors.push(Invalid { detail: format!("{name:?} is not known here"), pointer }),
             Some(_) if twice => {
                 errors.push(Invalid { detail: format!("{name} comes twice"), pointer });
@@ -22,7 +24,7 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
             Some(parameter) => {
                 let wrong = schema::wrong(parameter.form(), &value(parameter, &text));
                 errors.extend(wrong.into_iter().map(|error| Invalid {
-                    detail: error.detail.replace("the body", &name),
+                    detail: hinted(error.detail.replace("the body", &name), parameter, &text),
                     pointer: pointer.clone(),
                 }));
                 read.push((name.into_owned(), text.into_owned()));
@@ -31,6 +33,16 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
     }
     errors.truncate(schema::MOST_TOLD);
     if errors.is_empty() { Ok(read) } else { Err(Refusal::InvalidRequest { errors }.into()) }
+}
+
+/// With what is likely wrong where an instant has a space: a `+` that was not escaped.
+fn hinted(detail: String, parameter: &Parameter, text: &str) -> String {
+    if parameter.form()["format"] == "date-time" && text.contains(' ') {
+        return format!(
+            "{detail} (a + stands for a space in a query: write the + of an offset as %2B)"
+        );
+    }
+    detail
 }
 
 /// What the text stands for: a number where one is wanted, and it is written as one. A number that does

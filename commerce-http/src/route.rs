@@ -56,6 +56,17 @@ pub(crate) enum KeyRule {
     Required,
 }
 
+/// What a call does with the versions of what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versions {
+    /// What it is about has none.
+    None,
+    /// Answers have an `ETag`.
+    Given,
+    /// So they have, and `If-Match` is honoured.
+    Honoured,
+}
+
 /// A parameter of the query.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
@@ -87,8 +98,8 @@ pub(crate) struct Route {
     pub(crate) waits: bool,
     /// Of another type than JSON.
     pub(crate) media: &'static str,
-    /// Whether answers have an `ETag`.
-    pub(crate) tagged: bool,
+    /// What it does with versions.
+    pub(crate) versions: Versions,
     /// What rules may say, beyond what follows from access, key and body.
     pub(crate) codes: &'static [Code],
     pub(crate) handler: fn(&Call<'_>) -> Answered,
@@ -118,7 +129,7 @@ impl Route {
             list: false,
             waits: false,
             media: "application/json",
-            tagged: false,
+            versions: Versions::None,
             codes: &[],
             handler,
         }
@@ -165,7 +176,27 @@ impl Route {
     }
 
     pub(crate) const fn tagged(self) -> Self {
-        Self { tagged: true, ..self }
+        Self { versions: Versions::Given, ..self }
+    }
+
+    /// It changes something with an `ETag`, answers with the new one, and honours `If-Match`.
+    pub(crate) const fn conditional(self) -> Self {
+        Self { versions: Versions::Honoured, ..self }
+    }
+
+    /// Whether answers have an `ETag`.
+    pub(crate) fn is_tagged(&self) -> bool {
+        self.versions != Versions::None
+    }
+
+    /// Whether `If-Match` makes the change depend on the version that it names.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.versions == Versions::Honoured
+    }
+
+    /// Whether a cache may keep the answer, as long as it asks whether that is still the current one.
+    pub(crate) fn may_be_cached(&self) -> bool {
+        self.is_tagged() && self.method == Method::Get && self.access == Access::Public
     }
 
     pub(crate) const fn says(self, codes: &'static [Code]) -> Self {

@@ -38,7 +38,8 @@ fn a_token_is_good_at_every_server_and_ends_at_once() {
     assert_eq!(one.ask(&Ask::new("DELETE", "/v1/sessions/current").by(&token)).status, 204);
     for client in [&mut *other, &mut *one] {
         assert_eq!(client.ask(&me).outcome(), (401, "unauthenticated".to_owned()));
-        assert_eq!(client.ask(&me).header("WWW-Authenticate"), Some("Bearer"));
+        let challenge = Some("Bearer error=\"invalid_token\"");
+        assert_eq!(client.ask(&me).header("WWW-Authenticate"), challenge);
         let me = Ask::get("/v1/customers/me").by(&second);
         assert_eq!(client.ask(&me).status, 200, "only that session ended");
     }

@@ -51,7 +51,37 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     place.audit();
 }
 
+/// Origins come from flags, from the environment or from the file, and a wrong one is refused at the start.
+#[test]
+fn origins_are_set_like_everything_else() {
+    let place = Place::with_products(&[(10, 100)]);
+    let file = "cors-origin = [\"https://file.example\", \"http://localhost:3000\"]\n";
+    fs::write(place.path().join("serve.toml"), file).unwrap();
+    let listed = [("COMMERCE_CORS_ORIGIN", "https://env.example,https://other.example")];
+    let flags = ["--cors-origin", "https://flag.example", "--cors-origin", "https://b.example"];
+    for (flags, environment, origin) in [
+        (&[][..], &[][..], "http://localhost:3000"),
+        (&[], &listed[..], "https://other.example"),
+        (&flags[..], &listed[..], "https://b.example"),
+    ] {
+        let mut command = place.command(&["serve", "--config", "serve.toml"]);
+        command.args(["--listen", "127.0.0.1:0"]).args(flags).envs(environment.iter().copied());
+        let server = Server::run(&mut command);
+        for (from, allowed) in [(origin, Some(origin)), ("https://evil.example", None)] {
+            let answer = server.client().ask(&Ask::get("/v1").with("Origin", from));
+            assert_eq!(answer.header("Access-Control-Allow-Origin"), allowed, "{from}");
+        }
+        server.stop();
+    }
+    let mut wrong = place.command(&["serve", "--cors-origin", "shop.example/page"]);
+    let output = wrong.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("https://shop.example"), "{said}");
+}
+
 #[rstest]
+#[case::no_origin("cors-origin = [\"shop.example\"]", "cors-origin")]
 #[case::unknown_name("lisen = \"127.0.0.1:0\"", "lisen")]
 #[case::no_toml("listen 127.0.0.1:0", "serve.toml")]
 #[case::no_address("listen = \"nowhere\"", "127.0.0.1:8080")]

@@ -5,8 +5,8 @@ use crate::failure::Failure;
 use crate::gateway::{Gateway, GatewayArgs};
 use crate::secret;
 use commerce_core::limits::MAX_HOLD_SECONDS;
-use commerce_http::LogFormat;
 use commerce_http::transport::Listen;
+use commerce_http::{LogFormat, Origin};
 use serde::Deserialize;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -27,6 +27,11 @@ pub(super) struct Options {
     /// How log lines are written, one a request, to stderr; logfmt unless told otherwise.
     #[arg(long, value_name = "FORMAT", env = "COMMERCE_LOG", help_heading = HEADING)]
     pub(super) log: Option<Format>,
+    /// An origin whose pages may call from a browser, like `https://shop.example`; `*` for all of them. Repeatable; in the
+    /// environment separated by commas. None unless told.
+    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "COMMERCE_CORS_ORIGIN")]
+    #[arg(help_heading = HEADING, value_delimiter = ',')]
+    pub(super) origins: Vec<Origin>,
     /// How many seconds running requests may take to finish after SIGTERM; 10 unless told otherwise.
     #[arg(long, value_name = "SECONDS", env = "COMMERCE_GRACE", help_heading = HEADING)]
     #[arg(value_parser = clap::value_parser!(u64).range(GRACE))]
@@ -120,6 +125,8 @@ struct InFile {
     log: Option<Format>,
     grace: Option<u64>,
     hold: Option<i64>,
+    #[serde(default)]
+    cors_origin: Vec<String>,
     gateway: Option<Gateway>,
     stripe_url: Option<String>,
     stripe_key_file: Option<PathBuf>,
@@ -140,9 +147,15 @@ impl Options {
         let file = read(path).map_err(wrong)?;
         let listen = file.listen.map(|text| text.parse::<Listen>()).transpose();
         let listen = listen.map_err(|error| wrong(error.to_string()))?;
+        let origins = file.cors_origin.iter().map(|text| text.parse::<Origin>());
+        let origins = origins.collect::<Result<Vec<_>, _>>();
+        let origins = origins.map_err(|error| wrong(format!("cors-origin: {error}")))?;
         inside("grace", file.grace, &GRACE).map_err(wrong)?;
         inside("hold", file.hold, &HOLD).map_err(wrong)?;
         self.listen = self.listen.or(listen);
+        if self.origins.is_empty() {
+            self.origins = origins;
+        }
         self.log = self.log.or(file.log);
         self.grace = self.grace.or(file.grace);
         self.hold = self.hold.or(file.hold);

@@ -111,12 +111,22 @@ impl fmt::Debug for Session {
 }
 
 /// Who calls, as their token proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Caller {
     /// The customer.
     pub customer_id: CustomerId,
     /// What they may do.
     pub role: Role,
+}
+
+/// A session that is open, as its token proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct OpenedSession {
+    /// The customer, and what they may do.
+    #[serde(flatten)]
+    pub caller: Caller,
+    /// From when it is good for nothing.
+    pub expires_at: Timestamp,
 }
 
 impl Caller {

@@ -5,7 +5,7 @@ use super::{Needs, Rule};
 use crate::command::{Answer, Context, SHOP};
 use crate::limits::MAX_STOCK;
 use crate::state::State;
-use crate::{CustomerId, ProductId, Refusal, Shortage, StockMovement, Timestamp};
+use crate::{CustomerId, ProductId, Refusal, Shortage, StockMovement, Timestamp, Version};
 use serde::Serialize;
 
 /// Puts units into stock, or takes them out.
@@ -26,6 +26,10 @@ impl Rule for AdjustStock {
 
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.product(state, self.product_id);
+    }
+
+    fn version(&self, state: &State) -> Result<Version, Refusal> {
+        Ok(state.version_of(state.known_product(self.product_id)?))
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {

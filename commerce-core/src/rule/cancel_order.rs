@@ -5,7 +5,7 @@ use super::valid::grown;
 use super::{Needs, Rule};
 use crate::command::{Answer, Context};
 use crate::state::State;
-use crate::{CustomerId, OrderId, OrderStatus, Refusal};
+use crate::{CustomerId, OrderId, OrderStatus, Refusal, Version};
 use serde::Serialize;
 
 /// Cancels a pending or paid order.
@@ -22,6 +22,10 @@ impl Rule for CancelOrder {
 
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.whole_order(state, self.order_id);
+    }
+
+    fn version(&self, state: &State) -> Result<Version, Refusal> {
+        Ok(state.version_of(state.known_order(self.order_id)?))
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {

@@ -5,7 +5,7 @@ use super::{Needs, Rule};
 use crate::command::{Answer, Context};
 use crate::limits::{MAX_ORDER_LINES, MAX_STOCK};
 use crate::state::State;
-use crate::{Cart, CartLines, CustomerId, ProductId, Refusal, Shortage};
+use crate::{Cart, CartLines, CustomerId, ProductId, Refusal, Shortage, Version};
 use serde::Serialize;
 
 /// Changes a customer's cart.
@@ -44,6 +44,12 @@ impl Rule for EditCart {
         }
     }
 
+    fn version(&self, state: &State) -> Result<Version, Refusal> {
+        state.account(self.customer_id)?;
+        let lines = state.cart(self.customer_id).cloned().unwrap_or_default();
+        Ok(state.version_of(priced(state, self.customer_id, lines)))
+    }
+
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
         match self.edit {
             CartEdit::Set(_, quantity) => {
@@ -69,11 +75,14 @@ impl Rule for EditCart {
         }
 
         state.carts.insert(self.customer_id, (self.customer_id, lines.clone()));
-        let items = lines
-            .into_iter()
-            .filter_map(|(id, quantity)| Some((state.products.get(id)?.clone(), quantity)));
-        Ok(Answer::Cart(Cart::priced(self.customer_id, items)))
+        Ok(Answer::Cart(priced(state, self.customer_id, lines)))
     }
+}
+
+fn priced(state: &State, customer_id: CustomerId, lines: CartLines) -> Cart {
+    let product = |id| state.products.get(id).cloned();
+    let items = lines.into_iter().filter_map(|(id, quantity)| Some((product(id)?, quantity)));
+    Cart::priced(customer_id, items)
 }
 
 fn want(state: &State, lines: &mut CartLines, id: ProductId, quantity: i64) -> Result<(), Refusal> {

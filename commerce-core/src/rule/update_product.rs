@@ -5,7 +5,7 @@ use super::{Needs, Rule};
 use crate::command::{Answer, Context, SHOP};
 use crate::limits::MAX_PRICE;
 use crate::state::State;
-use crate::{CustomerId, Money, ProductId, ProductStatus, Refusal};
+use crate::{CustomerId, Money, ProductId, ProductStatus, Refusal, Version};
 use serde::Serialize;
 
 /// Changes a product. One that is archived, hidden from lists and from ordering, is first taken back
@@ -43,6 +43,10 @@ impl Rule for UpdateProduct {
 
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.product(state, self.product_id);
+    }
+
+    fn version(&self, state: &State) -> Result<Version, Refusal> {
+        Ok(state.version_of(state.known_product(self.product_id)?))
     }
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {

@@ -3,7 +3,7 @@
 use super::Shop;
 use crate::command::{Command, Decision, Reply, Request};
 use crate::engine::Pending;
-use crate::{Error, Key, Sequence, StoreError};
+use crate::{Error, Key, Sequence, StoreError, Version};
 use std::marker::PhantomData;
 
 /// How a call ended, for callers that need to know whether it is an answer given before.
@@ -49,6 +49,13 @@ impl<R: Request> Call<'_, R> {
     /// may be a corrected request. For imports, whose keys follow from what is imported.
     pub fn key_on_success(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()).without_refusals(), ..self }
+    }
+
+    /// Makes the call depend on what the caller has read: unless the product, cart or order that it changes has one
+    /// of these versions at that moment, it is refused as `precondition_failed`. So of two callers who read the same
+    /// version, one wins. A version is [`Version::of`] the [`InCurrency`](crate::InCurrency) body.
+    pub fn only_if(self, versions: Vec<Version>) -> Self {
+        Self { command: self.command.with_versions(versions), ..self }
     }
 
     /// Has events carry the trace of the request on (W3C `traceparent`).

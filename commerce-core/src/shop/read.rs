@@ -3,12 +3,13 @@
 use super::{SWEEP_PATIENCE, Shop};
 use crate::audit::{AuditReport, audit};
 use crate::engine::Stats;
-use crate::query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
-use crate::store::{DeliveryFilter, LedgerFilter, Snapshot};
+use crate::query::{BestSeller, BestSellers, BestSellersRequest, List, Page, PageRequest};
+use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
 use crate::{
-    Account, Balance, Cart, Coupon, CouponId, Currency, Customer, CustomerId, DeliveryRow, Error,
-    Event, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon,
-    Payment, Product, ProductId, Progress, Refusal, Timestamp, TrackedEvent,
+    Account, Balance, Cart, ChargeStatus, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
+    DeliveryRow, EntryKind, Error, Event, EventId, EventRow, InCurrency, LedgerEntry,
+    LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Payment, Product, ProductId,
+    Progress, Refusal, Timestamp, TrackedEvent,
 };
 use std::collections::BTreeMap;
 
@@ -38,6 +39,11 @@ impl Shop {
         self.store.currency()
     }
 
+    /// A body with the currency of its amounts, as clients are shown it.
+    pub fn in_currency<T>(&self, body: T) -> InCurrency<T> {
+        InCurrency { body, currency: self.currency() }
+    }
+
     /// The instant it is now, by the shop's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -48,6 +54,11 @@ impl Shop {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.stats()
+    }
+
+    /// How much room the store takes.
+    pub fn size(&self) -> Result<StoreSize, Error> {
+        Ok(self.store.snapshot()?.size()?)
     }
 
     /// Finds out whether the store can be read.
@@ -73,9 +84,10 @@ impl Shop {
 
     /// Customers by id.
     pub fn customers(&self, page: &PageRequest) -> Result<Page<Customer>, Error> {
-        let start = CustomerId::new(page.start(1)?);
+        const LIST: List = List::of_shop("customers");
+        let start = CustomerId::new(page.start(LIST, 1)?);
         let rows = self.store.snapshot()?.customers(start, page.rows())?;
-        Ok(Page::of(rows, page, |customer| customer.id.get()))
+        Ok(Page::of(rows, page, LIST, |customer| customer.id.get()))
     }
 
     /// A customer's balance.
@@ -86,12 +98,12 @@ impl Shop {
 
     /// A customer's ledger, newest first.
     pub fn ledger(&self, id: CustomerId, page: &PageRequest) -> Result<Page<LedgerEntry>, Error> {
-        self.ledger_page(id, page, LedgerFilter::All)
+        self.ledger_page(id, page, "ledger", LedgerFilter::All)
     }
 
     /// A customer's payments and refunds, newest first.
     pub fn payments(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Payment>, Error> {
-        let entries = self.ledger_page(id, page, LedgerFilter::Payments)?;
+        let entries = self.ledger_page(id, page, "payments", LedgerFilter::Payments)?;
         let next_cursor = entries.next_cursor;
         let items = entries.items.iter().filter_map(LedgerEntry::as_payment).collect();
         Ok(Page { items, next_cursor })
@@ -101,13 +113,32 @@ impl Shop {
         &self,
         id: CustomerId,
         page: &PageRequest,
+        name: &'static str,
         filter: LedgerFilter,
     ) -> Result<Page<LedgerEntry>, Error> {
         let snapshot = self.store.snapshot()?;
         let newest = account(&*snapshot, id)?.last_entry.map_or(0, LedgerEntryId::get);
-        let start = LedgerEntryId::new(page.start(newest)?);
+        let list = List::of_customer(name, id);
+        let start = LedgerEntryId::new(page.start(list, newest)?);
         let rows = snapshot.ledger(id, start, page.rows(), filter)?;
-        Ok(Page::of(rows, page, |entry| entry.id.get()))
+        Ok(Page::of(rows, page, list, |entry| entry.id.get()))
+    }
+
+    /// A customer's debit, by the id of its ledger entry. Refused as `debit_not_found`, of another customer's too.
+    pub fn debit_of(&self, customer: CustomerId, id: LedgerEntryId) -> Result<Debit, Error> {
+        let entries = self.store.snapshot()?.ledger(customer, id, 1, LedgerFilter::All)?;
+        let is_it = |entry: &LedgerEntry| entry.id == id && entry.kind == EntryKind::Debit;
+        let entry =
+            entries.into_iter().find(is_it).ok_or(Refusal::DebitNotFound { debit_id: id })?;
+        Ok(Debit {
+            id,
+            customer_id: customer,
+            amount: entry.amount.negated(),
+            status: ChargeStatus::Succeeded,
+            balance: entry.balance_after,
+            currency: self.currency(),
+            created_at: entry.created_at,
+        })
     }
 
     /// One product.
@@ -118,9 +149,10 @@ impl Shop {
 
     /// Products that are sold, by id.
     pub fn products(&self, page: &PageRequest) -> Result<Page<Product>, Error> {
-        let start = ProductId::new(page.start(1)?);
+        const LIST: List = List::of_shop("products");
+        let start = ProductId::new(page.start(LIST, 1)?);
         let rows = self.fresh()?.products(start, page.rows())?;
-        Ok(Page::of(rows, page, |product| product.id.get()))
+        Ok(Page::of(rows, page, LIST, |product| product.id.get()))
     }
 
     /// A customer's cart at today's prices.
@@ -142,9 +174,10 @@ impl Shop {
 
     /// Coupon campaigns by id.
     pub fn coupons(&self, page: &PageRequest) -> Result<Page<Coupon>, Error> {
-        let start = CouponId::new(page.start(1)?);
+        const LIST: List = List::of_shop("coupons");
+        let start = CouponId::new(page.start(LIST, 1)?);
         let rows = self.store.snapshot()?.coupons(start, page.rows())?;
-        Ok(Page::of(rows, page, |coupon| coupon.id.get()))
+        Ok(Page::of(rows, page, LIST, |coupon| coupon.id.get()))
     }
 
     /// A customer's coupons by campaign, with the status they have now.
@@ -155,14 +188,28 @@ impl Shop {
     ) -> Result<Page<OwnedCoupon>, Error> {
         let snapshot = self.fresh()?;
         account(&*snapshot, id)?;
-        let start = CouponId::new(page.start(1)?);
+        let list = List::of_customer("owned-coupons", id);
+        let start = CouponId::new(page.start(list, 1)?);
         let mut rows = Vec::new();
         for owned in snapshot.owned_coupons(id, start, page.rows())? {
             rows.extend(
                 snapshot.coupon(owned.coupon_id)?.map(|coupon| owned.at(self.now(), &coupon)),
             );
         }
-        Ok(Page::of(rows, page, |owned| owned.coupon_id.get()))
+        Ok(Page::of(rows, page, list, |owned| owned.coupon_id.get()))
+    }
+
+    /// A customer's coupon, with the status it has now. Refused as `coupon_not_found`, of another customer's too.
+    pub fn owned_coupon_of(
+        &self,
+        customer: CustomerId,
+        id: OwnedCouponId,
+    ) -> Result<OwnedCoupon, Error> {
+        let snapshot = self.fresh()?;
+        let unknown = Refusal::CouponNotFound { coupon_id: None, owned_coupon_id: Some(id) };
+        let owned = snapshot.owned_coupon(customer, id)?.ok_or_else(|| unknown.clone())?;
+        let coupon = snapshot.coupon(owned.coupon_id)?.ok_or(unknown)?;
+        Ok(owned.at(self.now(), &coupon))
     }
 
     /// One order.
@@ -175,43 +222,60 @@ impl Shop {
     pub fn orders(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Order>, Error> {
         let snapshot = self.fresh()?;
         let newest = account(&*snapshot, id)?.last_order.map_or(0, OrderId::get);
-        let start = OrderId::new(page.start(newest)?);
-        let mut rows = snapshot.orders(id, start, page.rows())?;
-        rows = rows.into_iter().map(|order| order.at(self.now())).collect();
-        Ok(Page::of(rows, page, |order| order.id.get()))
+        let list = List::of_customer("orders", id);
+        let start = page.start(list, newest)?;
+        let read = |from, count| {
+            let orders = snapshot.orders(id, OrderId::new(from), count)?;
+            Ok(orders.into_iter().map(|order| order.at(self.now())).collect())
+        };
+        Page::read(page, list, start, read, |order: &Order| order.id.get())
     }
 
     /// The outbox, oldest event first.
     pub fn events(&self, page: &PageRequest) -> Result<Page<Event>, Error> {
         let snapshot = self.store.snapshot()?;
-        let start = EventId::new(page.start(1)?);
+        let start = page.start(List::EVENTS, 1)?;
         let epochs = snapshot.epochs()?;
-        let mut rows = Vec::new();
-        for event in snapshot.events(start, page.rows())? {
-            rows.extend(snapshot.order(event.order_id)?.map(|order| event.with(&order, &epochs)));
-        }
-        Ok(Page::of(rows, page, |event| event.id.get()))
+        let read = |from, count| {
+            let mut rows = Vec::new();
+            for event in snapshot.events(EventId::new(from), count)? {
+                rows.extend(
+                    snapshot.order(event.order_id)?.map(|order| event.with(&order, &epochs)),
+                );
+            }
+            Ok(rows)
+        };
+        Page::read(page, List::EVENTS, start, read, |event: &Event| event.id.get())
     }
 
     /// The outbox, oldest event first, with how far the delivery of each has come.
     pub fn tracked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
         let snapshot = self.store.snapshot()?;
-        let start = EventId::new(page.start(1)?);
-        let events = snapshot.events(start, page.rows())?;
-        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::All)?;
-        tracked(&*snapshot, page, events, deliveries)
+        let start = page.start(List::EVENTS, 1)?;
+        let read = |from, count| {
+            let from = EventId::new(from);
+            let events = snapshot.events(from, count)?;
+            let deliveries = snapshot.deliveries(from, count, DeliveryFilter::All)?;
+            tracked(&*snapshot, events, deliveries)
+        };
+        Page::read(page, List::EVENTS, start, read, |row| row.event.id.get())
     }
 
     /// Events that were given up, oldest first.
     pub fn parked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
+        const LIST: List = List::of_shop("parked-events");
         let snapshot = self.store.snapshot()?;
-        let start = EventId::new(page.start(1)?);
-        let deliveries = snapshot.deliveries(start, page.rows(), DeliveryFilter::Parked)?;
-        let mut events = Vec::new();
-        for delivery in &deliveries {
-            events.extend(snapshot.events(delivery.event_id, 1)?);
-        }
-        tracked(&*snapshot, page, events, deliveries)
+        let start = page.start(LIST, 1)?;
+        let read = |from, count| {
+            let from = EventId::new(from);
+            let deliveries = snapshot.deliveries(from, count, DeliveryFilter::Parked)?;
+            let mut events = Vec::new();
+            for delivery in &deliveries {
+                events.extend(snapshot.events(delivery.event_id, 1)?);
+            }
+            tracked(&*snapshot, events, deliveries)
+        };
+        Page::read(page, LIST, start, read, |row| row.event.id.get())
     }
 
     /// The products that sold most in the days before an instant, that instant included.
@@ -244,10 +308,9 @@ impl Shop {
 /// Events with their orders and with what is known of their deliveries.
 fn tracked(
     snapshot: &dyn Snapshot,
-    page: &PageRequest,
     events: Vec<EventRow>,
     deliveries: Vec<DeliveryRow>,
-) -> Result<Page<TrackedEvent>, Error> {
+) -> Result<Vec<TrackedEvent>, Error> {
     let (next, epochs) = (snapshot.next_event()?, snapshot.epochs()?);
     let mut deliveries: BTreeMap<_, _> =
         deliveries.into_iter().map(|row| (row.event_id, row)).collect();
@@ -259,7 +322,7 @@ fn tracked(
             order.map(|order| TrackedEvent { event: event.with(&order, &epochs), delivery }),
         );
     }
-    Ok(Page::of(rows, page, |row| row.event.id.get()))
+    Ok(rows)
 }
 
 pub(crate) fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {

@@ -13,6 +13,8 @@ use rstest::rstest;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
+mod clients;
+
 /// Kim is customer 1 with money, Lee is 2, an admin is 3. Product 1 is tea, coupon 1 takes something
 /// off; Kim has claimed one and has order 1 to pay.
 struct World {
@@ -157,9 +159,12 @@ impl World {
 
 /// What a route is called with, about Kim.
 fn example(route: &Route) -> (String, Value) {
-    let path = ["customer_id", "product_id", "coupon_id", "order_id", "charge_id"]
-        .iter()
-        .fold(route.path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), "1"));
+    // The debit comes after the opening charge in the ledger.
+    let path = route.path.replace("{debit_id}", "2");
+    let path =
+        ["customer_id", "product_id", "coupon_id", "owned_coupon_id", "order_id", "charge_id"]
+            .iter()
+            .fold(path, |path, name| path.replace(&format!("{{{name}}}"), "1"));
     let body = route.body.map_or(Value::Null, |name| schema::named(name)["example"].clone());
     (path, body)
 }
@@ -214,6 +219,9 @@ fn every_route_answers_an_admin_as_its_document_says() {
             let body = json!({ "quantity": 1 });
             assert_eq!(world.call("PUT", &path, &world.admin, "", &body).status, 200);
         }
+        if route.operation == "getDebit" {
+            world.post("/v1/customers/me/debits", "debit", &json!({ "amount": 5 }));
+        }
         let seen = world.call(route.method.name(), &path, &world.admin, "once", &body);
         assert_eq!(seen.status, route.status, "{}: {seen:?}", route.operation);
         assert_eq!(seen.header("Location").is_some(), seen.status == 201, "{}", route.operation);
@@ -260,7 +268,7 @@ fn the_document_names_every_call_and_every_code_once() {
 #[case::no_such_product("GET", "/v1/products/9", "", 404, "product_not_found")]
 #[case::no_method("PATCH", "/v1/bestsellers", "", 405, "method_not_allowed")]
 #[case::method_of_no_kind("BREW", "/v1/products", "", 405, "method_not_allowed")]
-#[case::parameter_unknown("GET", "/v1/products?color=red", "", 422, "invalid_request")]
+#[case::parameter_unknown("DELETE", "/v1/customers/me/cart?a=b", "", 422, "invalid_request")]
 #[case::parameter_twice("GET", "/v1/products?limit=1&limit=2", "", 422, "invalid_request")]
 #[case::limit_too_large("GET", "/v1/products?limit=101", "", 422, "invalid_request")]
 #[case::limit_no_number("GET", "/v1/products?limit=ten", "", 422, "invalid_request")]
@@ -402,7 +410,10 @@ fn all_that_is_wrong_is_told_with_where() {
 #[test]
 fn what_is_wrong_with_a_query_is_told_in_few_words() {
     let world = world();
-    let errors = |query: &str| world.get(&format!("/v1/products?{query}")).body["errors"].clone();
+    let errors = |query: &str| {
+        let target = format!("/v1/customers/me/cart?{query}");
+        world.call("DELETE", &target, &world.kim, "", &Value::Null).body["errors"].clone()
+    };
     let many = errors(&"a&".repeat(1_000));
     assert_eq!(many.as_array().unwrap().len(), schema::MOST_TOLD);
     assert_eq!(errors("a/b~c=1")[0]["pointer"], "/a~1b~0c");
@@ -600,7 +611,8 @@ fn no_secret_comes_into_a_line() {
     );
     world.call("DELETE", "/v1/sessions/current", &token, "", &Value::Null);
     let gone = world.call("GET", "/v1/customers/me", &token, "", &Value::Null);
-    assert_eq!((gone.status, gone.header("WWW-Authenticate")), (401, Some("Bearer")));
+    let challenge = Some("Bearer error=\"invalid_token\"");
+    assert_eq!((gone.status, gone.header("WWW-Authenticate")), (401, challenge));
     world.call("GET", "http://park:hidden@shop/v1/products", "", "", &Value::Null);
     let lines = world.lines.lock().unwrap().join("\n");
     for secret in ["correct horse", token.as_str(), "secret-key", "hidden"] {
@@ -662,7 +674,7 @@ fn what_the_transport_turns_down_is_a_problem_as_well() {
     for (why, status) in [
         (Unreadable::Malformed, 400),
         (Unreadable::TooSlow, 408),
-        (Unreadable::BodyTooLarge, 413),
+        (Unreadable::BodyTooLarge { limit: 65_536 }, 413),
         (Unreadable::HeadTooLarge, 431),
         (Unreadable::Overloaded, 503),
     ] {
@@ -674,6 +686,9 @@ fn what_the_transport_turns_down_is_a_problem_as_well() {
         assert_eq!(response.status, status);
         assert_eq!(header("Retry-After").is_some(), status == 503);
         assert_eq!(header("X-Request-Id").unwrap().1, "mine");
+        let problem: Value = serde_json::from_slice(&response.body).unwrap();
+        let named = problem["detail"].as_str().unwrap().contains("65536");
+        assert_eq!((problem["limit"] == 65_536, named), (status == 413, status == 413));
     }
 }
 

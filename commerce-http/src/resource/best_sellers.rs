@@ -3,5 +3,5 @@
 use crate::call::{Answered, Call, Reply};
 
 pub(crate) fn rank(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().best_sellers(&call.best_sellers()?)?))
+    Ok(Reply::ok(&call.priced(call.shop().best_sellers(&call.best_sellers()?)?)))
 }

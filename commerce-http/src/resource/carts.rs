@@ -10,7 +10,7 @@ struct Quantity {
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().cart(call.customer)?))
+    Ok(Reply::ok(&call.priced(call.shop().cart(call.customer)?)))
 }
 
 pub(crate) fn set(call: &Call<'_>) -> Answered {
@@ -27,5 +27,5 @@ pub(crate) fn clear(call: &Call<'_>) -> Answered {
 }
 
 fn edit(call: &Call<'_>, edit: CartEdit) -> Answered {
-    call.run(EditCart { customer_id: call.customer, edit }, Reply::ok)
+    call.run(EditCart { customer_id: call.customer, edit }, |cart| Reply::ok(&call.priced(cart)))
 }

@@ -15,15 +15,19 @@ struct NewCoupon {
 }
 
 pub(crate) fn list(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().coupons(&call.page()?)?))
+    Ok(call.priced_page(call.shop().coupons(&call.page()?)?))
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().coupon(call.id("coupon_id"))?))
+    Ok(Reply::ok(&call.priced(call.shop().coupon(call.id("coupon_id"))?)))
 }
 
 pub(crate) fn owned(call: &Call<'_>) -> Answered {
     Ok(Reply::ok(&call.shop().owned_coupons(call.customer, &call.page()?)?))
+}
+
+pub(crate) fn show_owned(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().owned_coupon_of(call.customer, call.id("owned_coupon_id"))?))
 }
 
 pub(crate) fn add(call: &Call<'_>) -> Answered {
@@ -36,12 +40,14 @@ pub(crate) fn add(call: &Call<'_>) -> Answered {
         valid_from: new.valid_from,
         valid_until: new.valid_until,
     };
-    call.run(request, |coupon| Reply::created(coupon, format!("/v1/coupons/{}", coupon.id)))
+    call.run(request, |coupon| {
+        Reply::created(&call.priced(coupon), format!("/v1/coupons/{}", coupon.id))
+    })
 }
 
 pub(crate) fn claim(call: &Call<'_>) -> Answered {
     let (coupon_id, customer_id) = (call.id("coupon_id"), call.customer);
     call.run(ClaimCoupon { coupon_id, customer_id }, |owned| {
-        Reply::created(owned, format!("/v1/customers/{customer_id}/coupons"))
+        Reply::created(owned, format!("/v1/customers/{customer_id}/coupons/{}", owned.id))
     })
 }

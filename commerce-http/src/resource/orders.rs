@@ -38,22 +38,25 @@ pub(crate) fn place(call: &Call<'_>) -> Answered {
     };
     let request =
         PlaceOrder { items, owned_coupon_id, pay, ..PlaceOrder::from_cart(call.customer) };
-    call.run(request, |order| Reply::created(order, format!("/v1/orders/{}", order.id)))
+    call.run(request, |order| {
+        Reply::created(&call.priced(order), format!("/v1/orders/{}", order.id))
+    })
 }
 
 pub(crate) fn list(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().orders(call.customer, &call.page()?)?))
+    Ok(call.priced_page(call.shop().orders(call.customer, &call.page()?)?))
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Answered {
     let order_id = call.id("order_id");
-    Ok(Reply::ok(call.order.as_ref().ok_or(Refusal::OrderNotFound { order_id })?))
+    let order = call.order.as_ref().ok_or(Refusal::OrderNotFound { order_id })?;
+    Ok(Reply::ok(&call.priced(order)))
 }
 
 pub(crate) fn pay(call: &Call<'_>) -> Answered {
-    call.run(PayOrder { order_id: call.id("order_id") }, Reply::ok)
+    call.run(PayOrder { order_id: call.id("order_id") }, |order| Reply::ok(&call.priced(order)))
 }
 
 pub(crate) fn cancel(call: &Call<'_>) -> Answered {
-    call.run(CancelOrder { order_id: call.id("order_id") }, Reply::ok)
+    call.run(CancelOrder { order_id: call.id("order_id") }, |order| Reply::ok(&call.priced(order)))
 }

@@ -25,28 +25,30 @@ struct StockChange {
 }
 
 pub(crate) fn list(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().products(&call.page()?)?))
+    Ok(call.priced_page(call.shop().products(&call.page()?)?))
 }
 
 pub(crate) fn show(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().product(call.id("product_id"))?))
+    Ok(Reply::ok(&call.priced(call.shop().product(call.id("product_id"))?)))
 }
 
 pub(crate) fn add(call: &Call<'_>) -> Answered {
     let NewProduct { name, price, stock } = call.read()?;
     call.run(AddProduct::new(name, price, stock), |product| {
-        Reply::created(product, format!("/v1/products/{}", product.id))
+        Reply::created(&call.priced(product), format!("/v1/products/{}", product.id))
     })
 }
 
 pub(crate) fn change(call: &Call<'_>) -> Answered {
     let ProductChange { name, price, status } = call.read()?;
     let product_id = call.id("product_id");
-    call.run(UpdateProduct { product_id, name, price, status }, Reply::ok)
+    call.run(UpdateProduct { product_id, name, price, status }, |product| {
+        Reply::ok(&call.priced(product))
+    })
 }
 
 pub(crate) fn adjust_stock(call: &Call<'_>) -> Answered {
     let StockChange { delta, reason } = call.read()?;
     let product_id = call.id("product_id");
-    call.run(AdjustStock { product_id, delta, reason }, Reply::ok)
+    call.run(AdjustStock { product_id, delta, reason }, |product| Reply::ok(&call.priced(product)))
 }

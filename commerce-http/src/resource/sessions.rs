@@ -15,6 +15,10 @@ pub(crate) fn log_in(call: &Call<'_>) -> Answered {
     Ok(Reply::created(&session, "/v1/sessions/current".to_owned()))
 }
 
+pub(crate) fn show(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().session(call.token.unwrap_or_default())?))
+}
+
 pub(crate) fn log_out(call: &Call<'_>) -> Answered {
     call.shop().log_out(call.token.unwrap_or_default())?;
     Ok(Reply::nothing())

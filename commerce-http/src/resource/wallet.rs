@@ -39,15 +39,21 @@ pub(crate) fn show_charge(call: &Call<'_>) -> Answered {
 
 pub(crate) fn debit(call: &Call<'_>) -> Answered {
     let Movement { amount, note, .. } = call.read()?;
-    let ledger = format!("/v1/customers/{}/ledger", call.customer);
     let request = DebitBalance { customer_id: call.customer, amount, note };
-    call.run(request, |debit| Reply::created(debit, ledger))
+    call.run(request, |debit| {
+        let place = format!("/v1/customers/{}/debits/{}", debit.customer_id, debit.id);
+        Reply::created(debit, place)
+    })
+}
+
+pub(crate) fn show_debit(call: &Call<'_>) -> Answered {
+    Ok(Reply::ok(&call.shop().debit_of(call.customer, call.id("debit_id"))?))
 }
 
 pub(crate) fn ledger(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().ledger(call.customer, &call.page()?)?))
+    Ok(call.priced_page(call.shop().ledger(call.customer, &call.page()?)?))
 }
 
 pub(crate) fn payments(call: &Call<'_>) -> Answered {
-    Ok(Reply::ok(&call.shop().payments(call.customer, &call.page()?)?))
+    Ok(call.priced_page(call.shop().payments(call.customer, &call.page()?)?))
 }

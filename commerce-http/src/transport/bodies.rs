@@ -134,7 +134,7 @@ fn read_body(raw: &mut tiny_http::Request, head: &mut Head, most: usize) -> Resu
     // Asking for the reader says `100 Continue` to a client that waits for it.
     let read = raw.as_reader().take(limit).read_to_end(body);
     if body.len() > most {
-        return Err(Unreadable::BodyTooLarge);
+        return Err(Unreadable::BodyTooLarge { limit: most });
     }
     let whole = read.is_ok() && head.length.is_none_or(|length| length == body.len());
     if whole { Ok(()) } else { Err(Unreadable::Malformed) }

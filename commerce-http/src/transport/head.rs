@@ -4,7 +4,7 @@
 //! take another view, and a request could then be hidden in the body of one before it.
 
 use super::Settings;
-use crate::{Request, Unreadable};
+use crate::{Request, Unreadable, target};
 use tiny_http::HTTPVersion;
 
 /// Up to here `tiny_http` has read a body before it hands the request out.
@@ -37,16 +37,17 @@ pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head
         headers: raw.headers().iter().map(pair).collect(),
         body: Vec::new(),
     };
-    if !well_formed(&request) {
+    let is_1_1 = *raw.http_version() == HTTPVersion(1, 1);
+    if !well_formed(&request, is_1_1) {
         return Err(Unreadable::Malformed);
     }
-    let length = framing(&request, *raw.http_version() == HTTPVersion(1, 1))?;
+    let length = framing(&request, is_1_1, settings.max_body)?;
     if upgrades(raw) && length != Some(0) {
         // tiny_http would hand out the bare stream instead of the body.
         return Err(Unreadable::Malformed);
     }
     if length.is_some_and(|length| length > settings.max_body) {
-        return Err(Unreadable::BodyTooLarge);
+        return Err(Unreadable::BodyTooLarge { limit: settings.max_body });
     }
     Ok(Head { request, length })
 }
@@ -111,24 +112,27 @@ pub(super) fn known(raw: &tiny_http::Request) -> Request {
     }
 }
 
-fn well_formed(request: &Request) -> bool {
+/// Whether every part has its form. HTTP/1.1 needs a host (RFC 9112, 3.2), and no version two of them.
+fn well_formed(request: &Request, is_1_1: bool) -> bool {
     let method = request.method.len() <= METHOD_LENGTH && is_token(&request.method);
-    let target = (request.target.starts_with('/') || request.target == "*")
-        && request.target.bytes().all(|byte| byte.is_ascii_graphic());
+    let origin = request.target.starts_with('/') || request.target == "*";
+    let absolute = request.target.contains("://") && target::is_absolute(&request.target);
+    let target = (origin || absolute) && request.target.bytes().all(|byte| byte.is_ascii_graphic());
     // A line feed alone does not end a line for tiny_http, but for others it may.
     let headers = request.headers.iter().all(|(name, value)| {
         is_token(name) && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
     });
-    method && target && headers && sent(request, "Host").count() <= 1
+    let hosts = sent(request, "Host").count();
+    method && target && headers && (hosts == 1 || hosts == 0 && !is_1_1)
 }
 
 /// The length of the body; none when it is chunked.
-fn framing(request: &Request, chunks: bool) -> Result<Option<usize>, Unreadable> {
+fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Option<usize>, Unreadable> {
     let mut lengths = sent(request, "Content-Length");
     let mut encodings = sent(request, "Transfer-Encoding");
     match (lengths.next(), lengths.next(), encodings.next(), encodings.next()) {
         (None, None, None, None) => Ok(Some(0)),
-        (Some(length), None, None, None) => digits(length).map(Some),
+        (Some(length), None, None, None) => digits(length, limit).map(Some),
         (None, None, Some(encoding), None)
             if chunks && encoding.eq_ignore_ascii_case("chunked") =>
         {
@@ -139,11 +143,11 @@ fn framing(request: &Request, chunks: bool) -> Result<Option<usize>, Unreadable>
 }
 
 /// A length is digits and nothing else. One that no machine could hold is too large.
-fn digits(text: &str) -> Result<usize, Unreadable> {
+fn digits(text: &str, limit: usize) -> Result<usize, Unreadable> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Unreadable::Malformed);
     }
-    text.parse().map_err(|_| Unreadable::BodyTooLarge)
+    text.parse().map_err(|_| Unreadable::BodyTooLarge { limit })
 }
 
 fn sent<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -176,7 +180,7 @@ mod tests {
             (&[(length, "12")], Ok(Some(12))),
             (&[("content-length", "0")], Ok(Some(0))),
             (&[(encoding, "Chunked")], Ok(None)),
-            (&[(length, "99999999999999999999999")], Err(Unreadable::BodyTooLarge)),
+            (&[(length, "99999999999999999999999")], Err(Unreadable::BodyTooLarge { limit: 64 })),
             (&[(length, "5"), (encoding, "chunked")], malformed),
             (&[(length, "5"), ("content-length", "5")], malformed),
             (&[(length, "5, 5")], malformed),
@@ -189,21 +193,40 @@ mod tests {
             (&[(encoding, "chunked"), (encoding, "chunked")], malformed),
             (&[(encoding, "")], malformed),
         ] {
-            assert_eq!(framing(&request(headers), true), expected, "{headers:?}");
+            assert_eq!(framing(&request(headers), true, 64), expected, "{headers:?}");
         }
-        assert_eq!(framing(&request(&[(encoding, "chunked")]), false), malformed, "HTTP/1.0");
+        assert_eq!(framing(&request(&[(encoding, "chunked")]), false, 64), malformed, "HTTP/1.0");
     }
 
     #[test]
     fn lines_that_hide_others_are_not_well_formed() {
-        assert!(well_formed(&request(&[("Host", "a"), ("X-Note", "a\tb")])));
-        assert!(!well_formed(&request(&[("Host", "a"), ("host", "b")])));
-        assert!(!well_formed(&request(&[("X", "a\nContent-Length: 5")])));
-        assert!(!well_formed(&request(&[("X", "a\0")])));
-        assert!(!well_formed(&request(&[("X\u{b}", "a")])));
-        assert!(!well_formed(&request(&[("", "a")])));
-        for target in ["", "a", "/\u{1}", "http://a/"] {
-            assert!(!well_formed(&Request { target: target.into(), ..request(&[]) }), "{target}");
+        let fits = |headers: &[(&str, &str)]| well_formed(&request(headers), true);
+        assert!(fits(&[("Host", "a"), ("X-Note", "a\tb")]));
+        for other in
+            [("host", "b"), ("X", "a\nContent-Length: 5"), ("X", "a\0"), ("X\u{b}", "a"), ("", "a")]
+        {
+            assert!(!fits(&[("Host", "a"), other]), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_needed_where_the_version_has_one() {
+        assert!(!well_formed(&request(&[]), true));
+        assert!(well_formed(&request(&[]), false));
+        assert!(!well_formed(&request(&[("Host", "a"), ("Host", "a")]), false));
+    }
+
+    #[test]
+    fn a_target_is_a_path_or_a_whole_address() {
+        let fits = |target: &str| {
+            let target = target.to_owned();
+            well_formed(&Request { target, ..request(&[("Host", "a")]) }, true)
+        };
+        for target in ["/", "*", "/a?b", "http://a/", "HTTPS://a"] {
+            assert!(fits(target), "{target}");
+        }
+        for target in ["", "a", "/\u{1}", "ftp://a/", "http:a", "a:80"] {
+            assert!(!fits(target), "{target}");
         }
     }
 }

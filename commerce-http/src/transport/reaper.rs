@@ -2,7 +2,9 @@
 
 use super::descriptors;
 use super::shared::Shared;
+use crate::Connections;
 use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A connection that was shut is gone at once, unless its thread is held for good.
@@ -24,6 +26,7 @@ pub(super) fn reap(shared: &Shared, now: Instant, most: usize) -> usize {
     let Some(mut sockets) = shared.sockets() else { return 0 };
     sockets.scan(now);
     let (mut stuck, mut over, mut quiet) = (0_usize, Vec::new(), Vec::new());
+    let mut late = Vec::new();
     let mut all = 0_usize;
     for (peer, seen) in sockets.connections() {
         let known = shared.peers.get(peer);
@@ -40,13 +43,26 @@ pub(super) fn reap(shared: &Shared, now: Instant, most: usize) -> usize {
                 stuck = stuck.saturating_add(1);
             }
             Some(_) => {}
-            None if now.saturating_duration_since(since) > patience => over.push(peer),
+            None if now.saturating_duration_since(since) > patience => match known {
+                Some(_) => over.push(peer),
+                None => late.push(peer),
+            },
             None => quiet.push((known.is_some(), since, peer)),
         }
     }
     quiet.sort_unstable();
-    let excess = all.saturating_sub(most).saturating_sub(over.len());
+    let closing = over.len().saturating_add(late.len());
+    let excess = all.saturating_sub(most).saturating_sub(closing).min(quiet.len());
     over.extend(quiet.into_iter().take(excess).map(|(_, _, peer)| peer));
+    shared.service.observe(Connections {
+        open: all.saturating_sub(closing).saturating_sub(excess),
+        beyond_limit: excess,
+        too_far_ahead: shared.cut.swap(0, Ordering::Relaxed),
+        too_slow: late.len(),
+    });
+    for peer in late {
+        sockets.say_last(peer, &shared.late());
+    }
     for peer in over {
         sockets.shut(peer, Shutdown::Both);
     }

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tiny_http::HTTPVersion;
 
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub(super) finished: AtomicBool,
     /// Connections close after the answer under way.
     pub(super) leaving: AtomicBool,
+    /// Connections cut since the last round because they were too far ahead.
+    pub(super) cut: AtomicUsize,
     sockets: Option<Mutex<Sockets>>,
     date: RwLock<Arc<str>>,
 }
@@ -63,6 +65,7 @@ impl Shared {
             current: RwLock::new(server),
             finished: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            cut: AtomicUsize::new(0),
             sockets: port.and_then(Sockets::of_port).map(Mutex::new),
             date: RwLock::new(answer::http_date(SystemClock.now()).into()),
             settings,
@@ -144,6 +147,15 @@ impl Shared {
             // of a body for a request by now. After an error part of the answer may have been sent.
             self.hang_up(pass.peer, Shutdown::Both);
         }
+    }
+
+    /// The answer to a connection that sent no whole request in time. `tiny_http` may hold the beginning of one, and
+    /// does not show it.
+    pub(super) fn late(&self) -> Vec<u8> {
+        let response = self.turn_down(Unreadable::TooSlow, &Request::default());
+        let (mut bytes, rest) = self.render(Manner::default(), &response, true);
+        bytes.extend_from_slice(rest);
+        bytes
     }
 
     /// Turns a request down. A body that was not read stays so, and the connection is closed.

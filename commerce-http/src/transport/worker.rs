@@ -8,6 +8,7 @@ use super::shared::{self, Shared};
 use crate::Unreadable;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -65,6 +66,7 @@ fn handle(shared: &Shared, post: &Post, raw: tiny_http::Request) {
     let pass = match shared.peers.enter(peer) {
         Entry::Welcome(pass) => pass,
         Entry::TooMany => {
+            shared.cut.fetch_add(1, Ordering::Relaxed);
             shared.hang_up(peer, Shutdown::Both);
             return shared::discard(raw);
         }

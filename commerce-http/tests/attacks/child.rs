@@ -1,7 +1,7 @@
 //! A server in a process of its own, so that its memory and descriptors are only its own.
 
 use commerce_http::transport::{Server, Settings, Stop};
-use commerce_http::{Request, Response, Service, Unreadable};
+use commerce_http::{Connections, Request, Response, Service, Unreadable};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +16,9 @@ static BIG: [u8; 8 * 1024 * 1024] = [0; 8 * 1024 * 1024];
 /// Requests that were hidden in others and served all the same.
 static HIDDEN: AtomicUsize = AtomicUsize::new(0);
 
+/// Connections that sent no whole request in time.
+static SLOW: AtomicUsize = AtomicUsize::new(0);
+
 /// Whether a request that takes its time is under way, or was.
 static WAITING: AtomicBool = AtomicBool::new(false);
 
@@ -29,12 +32,15 @@ impl Service for Double {
     fn answer(&self, request: &Request) -> Response {
         match request.target.as_str() {
             "/big" => Response { status: 200, headers: Vec::new(), body: BIG[..].into() },
-            "/length" => response(200, request.body.len().to_string().into_bytes()),
+            "/length" | "http://a.example/length" => {
+                response(200, request.body.len().to_string().into_bytes())
+            }
             "/hidden" => {
                 HIDDEN.fetch_add(1, Ordering::SeqCst);
                 response(200, Vec::new())
             }
             "/count" => response(200, HIDDEN.load(Ordering::SeqCst).to_string().into_bytes()),
+            "/slow" => response(200, SLOW.load(Ordering::SeqCst).to_string().into_bytes()),
             "/waiting" => response(200, WAITING.load(Ordering::SeqCst).to_string().into_bytes()),
             "/nothing" => response(204, Vec::new()),
             "/panic" => panic!("as asked"),
@@ -55,11 +61,15 @@ impl Service for Double {
         let status = match why {
             Unreadable::Malformed => 400,
             Unreadable::TooSlow => 408,
-            Unreadable::BodyTooLarge => 413,
+            Unreadable::BodyTooLarge { .. } => 413,
             Unreadable::HeadTooLarge => 431,
             Unreadable::Overloaded => 503,
         };
         response(status, format!("{why:?}").into_bytes())
+    }
+
+    fn observe(&self, connections: Connections) {
+        SLOW.fetch_add(connections.too_slow, Ordering::SeqCst);
     }
 }
 

@@ -17,7 +17,7 @@ mod nginx;
 
 use child::Child;
 use client::{GET, Honest, PATIENCE, ask, connect, last_words, once, statuses, to_end, until};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ fn a_thousand_connections_that_say_nothing_are_closed() {
     let honest = Honest::begin(&server.address);
     let mut silent: Vec<TcpStream> = (0..1000).map(|_| connect(&server.address)).collect();
     for stream in &mut silent {
-        assert_eq!(to_end(stream), "");
+        assert_eq!(statuses(&to_end(stream)), [408]);
     }
     honest.was_served();
     assert!(server.peak() < MEMORY, "{} MiB", server.peak());
@@ -58,7 +58,8 @@ fn more_connections_than_are_held_push_out_the_silent_first() {
     ask(&mut known, GET).unwrap();
     let mut silent: Vec<TcpStream> = (0..300).map(|_| connect(&server.address)).collect();
     until("the silent are pushed out", PATIENCE, || server.descriptors() < 300);
-    assert_eq!(to_end(&mut silent[0]), "");
+    let said = statuses(&to_end(&mut silent[0]));
+    assert!(said.is_empty() || said == [408], "{said:?}");
     ask(&mut known, GET).expect("who has asked before may stay");
     once(&server.address);
 }
@@ -91,7 +92,10 @@ fn a_head_of_200_mb_costs_its_memory_for_a_while() {
     let whole = sent == 200 && stream.write_all(b"\r\n\r\n").is_ok();
     let said = if whole { to_end(&mut stream) } else { String::new() };
     println!("{sent} MiB were taken, at a peak of {} MiB; then {said:?}", server.peak());
-    assert!(said.is_empty() || statuses(&said) == [431], "{said}");
+    assert!(
+        said.is_empty() || [431, 408].map(|status| vec![status]).contains(&statuses(&said)),
+        "{said}"
+    );
     honest.was_served();
     assert!(server.peak() < 1024, "{} MiB", server.peak());
 }
@@ -211,10 +215,38 @@ fn large_heads_and_odd_targets_are_refused() {
     assert_eq!(statuses(&last_words(&server.address, many.as_bytes())), [431]);
     let wide = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(9000));
     assert_eq!(statuses(&last_words(&server.address, wide.as_bytes())), [431]);
-    for target in ["a", "http://a/", "/\u{7f}"] {
-        let odd = format!("GET {target} HTTP/1.1\r\n\r\n");
+    for target in ["a", "ftp://a/", "/\u{7f}"] {
+        let odd = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(statuses(&last_words(&server.address, odd.as_bytes())), [400], "{target}");
     }
+}
+
+#[test]
+fn the_version_says_whether_a_host_is_needed_and_any_form_of_a_target_is_read() {
+    let server = Child::start("");
+    for (head, status) in [
+        ("GET /length HTTP/1.1\r\n", 400),
+        ("GET /length HTTP/1.1\r\nHost: a\r\nHost: a\r\n", 400),
+        ("GET /length HTTP/1.1\r\nHost:\r\nConnection: close\r\n", 200),
+        ("GET /length HTTP/1.0\r\n", 200),
+        ("GET http://a.example/length HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n", 200),
+    ] {
+        let said = last_words(&server.address, format!("{head}\r\n").as_bytes());
+        assert_eq!(statuses(&said), [status], "{head}");
+    }
+}
+
+/// `tiny_http` reads a small body before it shows the request: it is answered all the same, and told of.
+#[test]
+fn a_small_body_that_stalls_is_answered_and_counted() {
+    let server = Child::start("head=1000");
+    let mut stream = connect(&server.address);
+    stream.write_all(&post("Content-Length: 10", "abc")).unwrap();
+    assert_eq!(statuses(&to_end(&mut stream)), [408]);
+    until("it is counted", PATIENCE, || {
+        let count = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
+        ask(&mut connect(&server.address), count).unwrap().ends_with("\r\n\r\n1")
+    });
 }
 
 #[test]
@@ -241,8 +273,8 @@ fn connections_that_are_stuck_for_good_end_the_server_in_order() {
     for mut stream in &few {
         stream.write_all(&odd("2.0")).unwrap();
     }
-    for mut stream in &few {
-        assert_eq!(stream.read(&mut [0; 64]).unwrap_or(0), 0, "they are shut");
+    for mut stream in few {
+        assert_eq!(statuses(&to_end(&mut stream)), [408], "they are shut");
     }
     honest.was_served();
     connect(&server.address).write_all(&odd("3.0")).unwrap();

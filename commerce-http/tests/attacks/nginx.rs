@@ -38,6 +38,7 @@ impl Proxied {
             .replace("_timeout 10s", "_timeout 2s")
             // All these attacks come from one address.
             .replace("limit_conn connections 64", "limit_conn connections 3000")
+            .replace("# \"https://shop.example\"", "\"https://shop.example\"")
             .replace("rate=100r/s", rate);
         let file = folder.join("nginx.conf");
         std::fs::write(&file, text).unwrap();
@@ -97,6 +98,13 @@ fn refusals_of_the_shipped_nginx_are_problems_that_say_when_to_come_back() {
     let at = proxied.address.as_str();
     let too_large = last_words(at, &post("Content-Length: 65537", "a"));
     assert_problem(&too_large, 413, "payload_too_large", false);
+    // A page of an origin that is listed may read what nginx refuses, and no other.
+    let shares = |origin: &str| {
+        let headers = format!("Origin: {origin}\r\nContent-Length: 65537");
+        let said = last_words(at, &post(&headers, "a"));
+        said.contains(&format!("Access-Control-Allow-Origin: {origin}\r\n"))
+    };
+    assert!(shares("https://shop.example") && !shares("https://evil.example"));
     let length = b"GET /length HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     assert_eq!(statuses(&last_words(at, length)), [200]);
     proxied.server.ask_to_stop();
@@ -115,7 +123,7 @@ fn assert_problem(said: &str, status: u16, code: &str, later: bool) {
     assert_eq!(head.contains("retry-after: 1"), later, "{said}");
     let problem: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.into()));
-    assert_eq!(problem["type"], format!("urn:commerce:problem:{code}"));
+    assert_eq!(problem["type"], format!("/problems/{code}"));
 }
 
 fn announced_and_framed(at: &str) {

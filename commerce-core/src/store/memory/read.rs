@@ -5,8 +5,8 @@ use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel,
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
     DeliveryRow, DeliveryStatus, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order,
-    OrderId, OrderStatus, Outbox, OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError,
-    Timestamp, TokenHash,
+    OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
+    StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::RwLockReadGuard;
@@ -70,6 +70,15 @@ impl Snapshot for MemorySnapshot<'_> {
             .collect();
         mine.sort_by_key(|owned| owned.coupon_id);
         Ok(mine.into_iter().take(limit).cloned().collect())
+    }
+
+    fn owned_coupon(
+        &self,
+        customer: CustomerId,
+        id: OwnedCouponId,
+    ) -> Result<Option<OwnedCoupon>, StoreError> {
+        let owned = self.0.owned_coupons.get(&id);
+        Ok(owned.filter(|owned| owned.customer_id == customer).cloned())
     }
 
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {

@@ -11,11 +11,12 @@ use crate::store::rows::{
     ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
 };
 use crate::store::sales::levels;
-use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
+use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
     DeliveryRow, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
-    OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
+    OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow, StoreError, Timestamp,
+    TokenHash,
 };
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
@@ -201,6 +202,16 @@ impl Snapshot for PostgresSnapshot {
         self.many(step, rows::owned_coupon)
     }
 
+    fn owned_coupon(
+        &self,
+        customer: CustomerId,
+        id: OwnedCouponId,
+    ) -> Result<Option<OwnedCoupon>, StoreError> {
+        let sql =
+            format!("SELECT {OWNED_COUPON} FROM owned_coupons WHERE id = $1 AND customer_id = $2");
+        self.one(Step::new(sql).with(id.get()).with(customer.get()), rows::owned_coupon)
+    }
+
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let sql = format!("SELECT {ORDER} FROM orders WHERE id = $1");
         let order = self.one(Step::new(sql).with(id.get()), rows::order)?;
@@ -320,6 +331,14 @@ impl Snapshot for PostgresSnapshot {
 
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         scan::scan(&mut *self.connection()?, table, visit)
+    }
+
+    fn size(&self) -> Result<StoreSize, StoreError> {
+        // The log belongs to the server, which keeps it for all its databases.
+        let step = Step::new("SELECT pg_database_size(current_database())");
+        let bytes: Option<i64> = self.one(step, |row| get(row, 0))?;
+        let data = bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
+        Ok(StoreSize { data, log: 0 })
     }
 
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {

@@ -9,11 +9,12 @@ use super::{access, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
-use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
+use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
     DeliveryRow, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
-    OwnedCoupon, Product, ProductId, Role, SessionRow, StoreError, Timestamp, TokenHash,
+    OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow, StoreError, Timestamp,
+    TokenHash,
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
@@ -142,6 +143,16 @@ impl Snapshot for SqliteSnapshot {
         many(&self.0, &sql, params![customer, start, rows_wanted(limit)], rows::owned_coupon)
     }
 
+    fn owned_coupon(
+        &self,
+        customer: CustomerId,
+        id: OwnedCouponId,
+    ) -> Result<Option<OwnedCoupon>, StoreError> {
+        let sql =
+            format!("SELECT {OWNED_COUPON} FROM owned_coupons WHERE id = ?1 AND customer_id = ?2");
+        one(&self.0, &sql, params![id, customer], rows::owned_coupon)
+    }
+
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         order(&self.0, id)
     }
@@ -268,6 +279,13 @@ impl Snapshot for SqliteSnapshot {
 
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
         sales::levels(&self.0)
+    }
+
+    fn size(&self) -> Result<StoreSize, StoreError> {
+        // A file that is not there takes no room: the log comes with the first change.
+        let bytes = |path: &str| std::fs::metadata(path).map_or(0, |file| file.len());
+        let path = self.0.path().unwrap_or_default();
+        Ok(StoreSize { data: bytes(path), log: bytes(&format!("{path}-wal")) })
     }
 
     fn integrity(&self) -> Result<Vec<String>, StoreError> {
