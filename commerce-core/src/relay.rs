@@ -7,7 +7,7 @@
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::random::{self, spread};
 use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
-use crate::{Delivery, Destination, Error, Event, Shop};
+use crate::{Code, Delivery, Destination, Error, Event, Shop};
 use gate::{Gate, Pass};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -247,7 +247,9 @@ impl Worker<'_> {
                         run.tell(&format!("the store cannot be asked: {error}"));
                     }
                     store_failures = store_failures.saturating_add(1);
-                    if run.once && store_failures >= STORE_TRIES {
+                    // A busy store was waited for already, for as long as a call waits.
+                    let is_busy = error.code() == Code::Busy;
+                    if run.once && (is_busy || store_failures >= STORE_TRIES) {
                         run.end(End::Store(error));
                     }
                     std::thread::sleep(STORE_PAUSE);
@@ -294,10 +296,10 @@ impl Worker<'_> {
     /// What is not written down in the end is sent again once the lease is over.
     fn finish(&mut self) {
         for _ in 0..STORE_TRIES {
-            if self.ask(0).is_ok() {
-                return;
+            match self.ask(0) {
+                Err(error) if error.code() != Code::Busy => std::thread::sleep(STORE_PAUSE),
+                _ => return,
             }
-            std::thread::sleep(STORE_PAUSE);
         }
     }
 

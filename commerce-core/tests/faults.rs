@@ -459,7 +459,7 @@ fn a_backup_made_while_orders_come_in_is_a_whole_store() {
     store.backup(&copy, &mut |_| {}).unwrap();
     assert!(orders.into_iter().all(|ticket| ticket.wait().is_ok()));
     assert!(
-        matches!(store.backup(&copy, &mut |_| {}), Err(StoreError::Unavailable(_))),
+        matches!(store.backup(&copy, &mut |_| {}), Err(StoreError::Copy(_))),
         "it is there"
     );
     assert_clean(&Shop::open(SqliteStore::open(&copy).unwrap()));
