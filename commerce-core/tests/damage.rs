@@ -131,7 +131,8 @@ fn problems(world: &World) -> Vec<String> {
     "payments: order 1"
 )]
 #[case::payment_doubled(
-    "INSERT INTO ledger SELECT 99, customer_id, kind, amount, balance_after, order_id, charge_id,\
+    "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id, note,\
+     created_at, previous) SELECT 99, customer_id, kind, amount, balance_after, order_id, charge_id,\
      note, created_at, previous FROM ledger WHERE kind = 'payment' AND order_id = 1",
     "payments: ledger entry 99"
 )]

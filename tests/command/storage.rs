@@ -60,7 +60,11 @@ fn a_store_on_a_read_only_mount_with_a_log_is_refused() {
     db.execute("UPDATE products SET name = 'Coffee'", []).unwrap();
     let said = mounted(&place, &format!("{READ_ONLY}; $commerce product list"));
     assert_eq!(said.status, 1, "{}", said.out);
-    assert!(said.err.contains("commerce.db-wal beside it holds changes: copy both"), "{}", said.err);
+    assert!(
+        said.err.contains("commerce.db-wal beside it holds changes: copy both"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]

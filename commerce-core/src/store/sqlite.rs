@@ -131,8 +131,8 @@ impl SqliteStore {
 
     /// As [`SqliteStore::opened_by`], where neither the file nor anything beside it can be written.
     fn read_only(opener: Opener) -> Result<Self, StoreError> {
-        let ready = schema::ready(opener.open(Role::Reader)?)?;
-        let (_, currency) = ready.ok_or_else(|| read_only::refusal_of_older(opener.path()))?;
+        let ready = schema::readable(&opener.open(Role::Reader)?)?;
+        let currency = ready.ok_or_else(|| read_only::refusal_of_older(opener.path()))?;
         let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
         Ok(Self { currency, writer: Mutex::new(None), opener, tickets: None, readers })
     }

@@ -4,10 +4,10 @@
 use super::connection::{Opener, Role};
 use super::schema;
 use crate::{StoreError, random};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,7 +37,10 @@ pub(super) fn backup(
     progress: &mut dyn FnMut(BackupProgress),
 ) -> Result<(), StoreError> {
     if to.symlink_metadata().is_ok() {
-        return Err(StoreError::Copy(format!("{} is there already: name a new file", to.display())));
+        return Err(StoreError::Copy(format!(
+            "{} is there already: name a new file",
+            to.display()
+        )));
     }
     let mut name = to.as_os_str().to_owned();
     name.push(".part");

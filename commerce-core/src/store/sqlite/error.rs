@@ -44,7 +44,8 @@ fn described(error: &rusqlite::Error) -> String {
         | ffi::SQLITE_IOERR_CHECKRESERVEDLOCK => "a lock",
         _ => "a system call",
     };
-    let limit = if code == ffi::SQLITE_IOERR_WRITE { ", its limit on file sizes (ulimit -f)" } else { "" };
+    let limit =
+        if code == ffi::SQLITE_IOERR_WRITE { ", its limit on file sizes (ulimit -f)" } else { "" };
     format!(
         "{call} failed ({error}, code {code}): check the disk{limit} and the log of the system, then try again"
     )
@@ -122,7 +123,9 @@ mod tests {
     ) {
         let failure = failed_read(finding).map(|error| error.to_string().to_lowercase());
         let matches = match (&failure, reported) {
-            (Some(failure), Some(reported)) => failure.contains(reported) || failure.contains("page 7"),
+            (Some(failure), Some(reported)) => {
+                failure.contains(reported) || failure.contains("page 7")
+            }
             (failure, reported) => failure.is_none() && reported.is_none(),
         };
         assert!(matches, "{failure:?}");

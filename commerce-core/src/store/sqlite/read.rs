@@ -274,13 +274,7 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        // Unlike `quick_check`, it compares every index with its table.
-        let check = "PRAGMA integrity_check";
-        let mut wrong: Vec<String> = many(&self.0, check, [], |row| row.get(0))?;
-        wrong.retain(|line| line != "ok");
-        if let Some(failure) = wrong.iter().find_map(|finding| failed_read(finding)) {
-            return Err(failure);
-        }
+        let mut wrong = integrity_check(&self.0)?;
         let orphans = many(&self.0, "PRAGMA foreign_key_check", [], |row| {
             let (table, row, parent): (String, Option<i64>, String) =
                 (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -289,4 +283,20 @@ impl Snapshot for SqliteSnapshot<'_> {
         wrong.extend(orphans);
         Ok(wrong)
     }
+}
+
+/// What SQLite finds wrong with the file. Unlike `quick_check`, it compares every index with its table.
+fn integrity_check(db: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut check = db.prepare_cached("PRAGMA integrity_check")?;
+    let mut findings = Vec::new();
+    let found = check
+        .query_map([], |row| row.get(0))?
+        .try_for_each(|finding| finding.map(|finding: String| findings.push(finding)));
+    // A page that could not be read goes on to be taken for a damaged one: the first cause counts.
+    if let Some(failure) = findings.iter().find_map(|finding| failed_read(finding)) {
+        return Err(failure);
+    }
+    found?;
+    findings.retain(|finding| finding != "ok");
+    Ok(findings)
 }
