@@ -1,6 +1,6 @@
 //! Commands: one enum of everything that changes a store, and how each is answered once and only once.
 
-use crate::digest::{Digested, Fnv, KeyUse};
+use crate::digest::{self, Digested, Fnv, KeyUse};
 use crate::limits::MAX_TEXT;
 use crate::rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
@@ -351,7 +351,7 @@ impl Command {
                 }
                 None => {
                     let used = KeyUse { key, owner, fingerprint, created_at };
-                    Some(Fnv::default().digest_with(&used))
+                    Some(digest::of_key(&used, &answer))
                 }
             };
             let record = KeyRecord { fingerprint, answer, created_at, digest };

@@ -185,7 +185,7 @@ impl Fnv {
         i64::from(u32::try_from(folded).unwrap_or_default().cast_signed())
     }
 
-    /// The digest of a row that was made with that key; of the key alone when nothing was hashed before.
+    /// The digest of a row that was made with that key.
     pub(crate) fn digest_with(mut self, key: &KeyUse<'_>) -> i64 {
         self.text(Some(key.key.as_str()));
         self.number(key.owner.get());
@@ -193,6 +193,28 @@ impl Fnv {
         self.number(key.created_at.unix());
         self.digest()
     }
+}
+
+/// The digest of a key that made no row with a digest, and of the row that it answers with.
+pub(crate) fn of_key(key: &KeyUse<'_>, answer: &Recorded) -> i64 {
+    let mut hash = Fnv::default();
+    match answer {
+        Recorded::Order(id, status) => {
+            hash.number(id.get());
+            hash.text(Some(&status.to_string()));
+        }
+        Recorded::Product(row) => hash.number(row.id.get()),
+        Recorded::Coupon(row) => hash.number(row.id.get()),
+        Recorded::Customer(row) => hash.number(row.id.get()),
+        Recorded::Cart(cart) => hash.number(cart.customer_id.get()),
+        // The rest of an answer is compared with its row; a refusal has none.
+        Recorded::Charge(_)
+        | Recorded::OpenedCharge(_)
+        | Recorded::Debit(_)
+        | Recorded::OwnedCoupon(_)
+        | Recorded::Refused(_) => {}
+    }
+    hash.digest_with(key)
 }
 
 impl std::io::Write for Fnv {
@@ -258,8 +280,9 @@ mod tests {
             created_at: Timestamp::from_unix(1_767_225_600),
         };
         let (_, hash) = claimed().hashed().unwrap();
-        let digests = [hash.digest(), hash.digest_with(&made), Fnv::default().digest_with(&made)];
-        assert_eq!(digests, [-1_278_375_524, 1_914_261_400, 1_932_051_768]);
+        let answer = Recorded::Order(OrderId::new(4), crate::OrderStatus::Cancelled);
+        let digests = [hash.digest(), hash.digest_with(&made), of_key(&made, &answer)];
+        assert_eq!(digests, [-1_278_375_524, 1_914_261_400, -2_041_216_800]);
         let (_, hash) = debited().hashed().unwrap();
         assert_eq!(hash.digest(), 455_114_206);
     }

@@ -7,7 +7,7 @@
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::random::{self, spread};
 use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
-use crate::{Code, Delivery, Destination, Error, Event, Shop};
+use crate::{Delivery, Destination, Error, Event, Shop};
 use gate::{Gate, Pass};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +26,9 @@ const STORE_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often in a row a store may fail before that ends what is to end anyway.
 const STORE_TRIES: u32 = 5;
+
+/// How long one call may take to fail before it counts as all of [`STORE_TRIES`]: a busy store was waited for already.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often in a row a delivery may fail before [`Relay::once`] gives up.
 const ONCE_FAILURES: u32 = 5;
@@ -247,9 +250,9 @@ impl Worker<'_> {
                         run.tell(&format!("the store cannot be asked: {error}"));
                     }
                     store_failures = store_failures.saturating_add(1);
-                    // A busy store was waited for already, for as long as a call waits.
-                    let is_busy = error.code() == Code::Busy;
-                    if run.once && (is_busy || store_failures >= STORE_TRIES) {
+                    let is_over =
+                        store_failures >= STORE_TRIES || begun.elapsed() >= STORE_PATIENCE;
+                    if run.once && is_over {
                         run.end(End::Store(error));
                     }
                     std::thread::sleep(STORE_PAUSE);
@@ -295,11 +298,12 @@ impl Worker<'_> {
 
     /// What is not written down in the end is sent again once the lease is over.
     fn finish(&mut self) {
+        let begun = Instant::now();
         for _ in 0..STORE_TRIES {
-            match self.ask(0) {
-                Err(error) if error.code() != Code::Busy => std::thread::sleep(STORE_PAUSE),
-                _ => return,
+            if self.ask(0).is_ok() || begun.elapsed() >= STORE_PATIENCE {
+                return;
             }
+            std::thread::sleep(STORE_PAUSE);
         }
     }
 

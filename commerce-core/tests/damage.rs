@@ -229,6 +229,62 @@ fn problems(world: &World) -> Vec<String> {
     "UPDATE idempotency_keys SET owner = 2 WHERE key = 'order-1'",
     "keys: key order-1 of customer 2"
 )]
+#[case::key_altered(
+    "UPDATE idempotency_keys SET key = 'order-X' WHERE key = 'order-1'",
+    "digests: order 1"
+)]
+#[case::key_gone("DELETE FROM idempotency_keys WHERE key = 'order-4'", "digests: order 4")]
+#[case::key_of_a_charge_altered(
+    "UPDATE idempotency_keys SET key = 'chargf' WHERE key = 'charge'",
+    "digests: charge 3"
+)]
+#[case::key_of_a_debit_altered(
+    "UPDATE idempotency_keys SET key = 'debiu' WHERE key = 'debit'",
+    "digests: ledger entry 4"
+)]
+#[case::key_of_a_claim_altered(
+    "UPDATE idempotency_keys SET key = 'claiM' WHERE key = 'claim' AND owner = 2",
+    "digests: owned coupon 2"
+)]
+#[case::key_of_a_cancellation_altered(
+    "UPDATE idempotency_keys SET key = 'cancem' WHERE key = 'cancel'",
+    "digests: key cancem of customer 1"
+)]
+#[case::key_of_another_request(
+    "UPDATE idempotency_keys SET fingerprint = fingerprint + 1 WHERE key = 'order-1'",
+    "digests: order 1"
+)]
+#[case::name_of_a_line(
+    "UPDATE order_lines SET name = 'Tee' WHERE order_id = 1",
+    "digests: order 1"
+)]
+#[case::instant_of_an_order(
+    "UPDATE orders SET created_at = created_at - 1 WHERE id = 4",
+    "digests: order 4"
+)]
+#[case::amount_of_a_debit(
+    "UPDATE ledger SET note = 'x' WHERE kind = 'debit'",
+    "digests: ledger entry 4"
+)]
+#[case::answer_of_a_charge(
+    r#"UPDATE idempotency_keys SET answer = replace(answer, '"amount":100', '"amount":101')
+       WHERE key = 'charge'"#,
+    "keys: key charge of customer 1"
+)]
+#[case::rank_in_an_answer(
+    r#"UPDATE idempotency_keys SET answer = replace(answer, '"rank":2', '"rank":3')
+       WHERE key = 'claim' AND owner = 2"#,
+    "keys: key claim of customer 2"
+)]
+#[case::instant_of_an_event("UPDATE events SET created_at = 1 WHERE id = 1", "events: event 1")]
+#[case::instant_of_a_payment(
+    "UPDATE ledger SET created_at = 1 WHERE kind = 'payment' AND order_id = 1",
+    "payments: ledger entry 5"
+)]
+#[case::instant_of_a_charge(
+    "UPDATE ledger SET created_at = 1 WHERE charge_id = 3",
+    "wallet: ledger entry 3"
+)]
 #[case::cart(
     "UPDATE cart_lines SET product_id = 77",
     "carts: product 77 in the cart of customer 1"

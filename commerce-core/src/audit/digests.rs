@@ -4,7 +4,7 @@ use super::Check;
 use super::by_id::{ById, RowId};
 use super::problems::Problems;
 use crate::command::{KeyRecord, SHOP};
-use crate::digest::{Digest, Digested, Fnv, KeyUse};
+use crate::digest::{self, Digest, Digested, Fnv, KeyUse};
 use crate::store::Record;
 use crate::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
 
@@ -74,7 +74,7 @@ impl Digests {
         let KeyRecord { fingerprint, created_at, digest, .. } = *record;
         let used = KeyUse { key, owner, fingerprint, created_at };
         if let Some(digest) = digest {
-            if digest != Fnv::default().digest_with(&used) {
+            if digest != digest::of_key(&used, &record.answer) {
                 let of =
                     if owner == SHOP { "the shop".to_owned() } else { format!("customer {owner}") };
                 let detail = "it is not the key that was written: the call it was for, repeated, would be carried out \

@@ -133,7 +133,14 @@ fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
                 break;
             }
             // Lines of no order at all are found by the check of foreign keys.
-            if id >= first_line(order.id) {
+            if let Some(place) = id.checked_sub(first_line(order.id)).filter(|place| *place >= 0) {
+                if usize::try_from(place) != Ok(order.lines.len()) {
+                    let detail = format!(
+                        "order {} has a line in place {place} and none before it",
+                        order.id
+                    );
+                    return Err(StoreError::Unsound(detail));
+                }
                 order.lines.push(rows::line(row)?);
             }
             line = lines.next()?;
