@@ -300,6 +300,65 @@ fn damage_is_named(
     assert!(found.iter().any(|problem| problem == named), "{named} is not in {found:#?}");
 }
 
+/// An index that lacks a row: what is looked up by it is not there, and what it keeps unique may come twice.
+#[test]
+fn an_index_of_a_file_that_lacks_a_row_is_named() {
+    let world = history(On::Sqlite);
+    // A partial index with another condition is built under the old definition.
+    let swap = |from: &str, to: &str| {
+        format!(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE name = 'deliveries_by_due';
+             PRAGMA writable_schema = RESET;"
+        )
+    };
+    let (all, none) = ("status <> ''parked''", "status = ''parked''");
+    plant(&world, &format!("{} REINDEX deliveries_by_due; {}", swap(all, none), swap(none, all)));
+    let report = world.shop.audit().unwrap();
+    let named = |text: &str| report.problems.iter().any(|problem| problem.detail.contains(text));
+    assert!(named("missing from index deliveries_by_due"), "{:#?}", report.problems);
+}
+
+#[test]
+fn an_index_of_a_server_that_lacks_a_row_is_named() {
+    let world = history(On::Postgres);
+    let mut db = cluster::shared().admin(world.url.as_ref().unwrap().rsplit('/').next().unwrap());
+    let ready = |is: bool| {
+        format!(
+            "UPDATE pg_index SET indisready = {is} WHERE indexrelid = 'deliveries_by_order'::regclass"
+        )
+    };
+    db.batch_execute(&ready(false)).unwrap();
+    let moved = "WITH gone AS (DELETE FROM deliveries WHERE event_id = 3 RETURNING *)
+                 INSERT INTO deliveries SELECT * FROM gone";
+    db.batch_execute(moved).unwrap();
+    db.batch_execute(
+        "INSERT INTO deliveries VALUES (2, 2, 'waiting', 0, 0, NULL, NULL)
+                      ON CONFLICT (event_id) DO UPDATE SET due_at = deliveries.due_at + 1",
+    )
+    .unwrap();
+    db.batch_execute(&ready(true)).unwrap();
+    let report = world.shop.audit().unwrap();
+    let named = "index deliveries_by_order leads to";
+    assert!(
+        report.problems.iter().any(|problem| problem.detail.starts_with(named)),
+        "{:#?}",
+        report.problems
+    );
+}
+
+#[rstest]
+#[case::paid("UPDATE orders SET paid = 0 WHERE id = 4")]
+#[case::refunded("UPDATE orders SET refunded = 0 WHERE id = 2")]
+fn amounts_that_follow_from_the_rest_of_an_order_are_computed_again(
+    #[case] sql: &str,
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = history(on);
+    plant(&world, sql);
+    assert_eq!(problems(&world), ["integrity: store"]);
+}
+
 /// What only a file can be asked: whether all that its rows refer to is there.
 #[test]
 fn an_orphan_is_named() {

@@ -365,3 +365,14 @@ pub(crate) fn paid_and_refunded(order: &Order) -> (Money, Money) {
     let refunded = if order.status == OrderStatus::Cancelled { paid } else { Money::ZERO };
     (paid, refunded)
 }
+
+/// The orders whose `paid` and `refunded` do not follow from the rest of their rows.
+pub(crate) const WRONG_PAYMENTS: &str = "
+    SELECT id FROM orders
+    WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE total END
+       OR refunded <> CASE WHEN status = 'cancelled' THEN paid ELSE 0 END";
+
+/// The finding of [`WRONG_PAYMENTS`].
+pub(crate) fn wrong_payment(order: i64) -> String {
+    format!("order {order} has another amount paid or refunded than its status and total make")
+}

@@ -3,7 +3,7 @@
 use super::connection::{Connection, Step};
 use super::error::Failure;
 use super::opener::Pooled;
-use super::{rows, sales, scan};
+use super::{integrity, rows, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
@@ -320,6 +320,10 @@ impl Snapshot for PostgresSnapshot {
 
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         scan::scan(&mut *self.connection()?, table, visit)
+    }
+
+    fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        integrity::check(&mut *self.connection()?)
     }
 
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {

@@ -10,6 +10,7 @@ use super::{access, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
+use crate::store::rows::{WRONG_PAYMENTS, wrong_payment};
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
@@ -281,6 +282,8 @@ impl Snapshot for SqliteSnapshot<'_> {
             Ok(format!("row {} of {table} names no row of {parent}", row.unwrap_or(0)))
         })?;
         wrong.extend(orphans);
+        let payments = many(&self.0, WRONG_PAYMENTS, [], |row| row.get(0).map(wrong_payment))?;
+        wrong.extend(payments);
         Ok(wrong)
     }
 }
