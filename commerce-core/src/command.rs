@@ -344,16 +344,12 @@ impl Command {
             && (owner == SHOP || state.accounts.get(owner).is_some())
         {
             let (fingerprint, created_at) = (self.fingerprint, self.now);
-            let digest = match self.makes().then(|| Digested::answered_by(&answer)).flatten() {
-                Some(row) => {
-                    state.made_with_key(row, key.clone(), owner);
-                    None
-                }
-                None => {
-                    let used = KeyUse { key, owner, fingerprint, created_at };
-                    Some(digest::of_key(&used, &answer))
-                }
-            };
+            let used = KeyUse { key, owner, fingerprint, created_at };
+            let made = Digested::answered_by(&answer).filter(|_| self.makes());
+            let digest = made.is_none().then(|| digest::of_key(&used, &answer));
+            if let Some(row) = made {
+                state.made_with_key(row, key.clone(), owner);
+            }
             let record = KeyRecord { fingerprint, answer, created_at, digest };
             state.add_key(key.clone(), owner, record);
         }

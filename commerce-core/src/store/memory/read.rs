@@ -240,7 +240,7 @@ impl Snapshot for MemorySnapshot<'_> {
             }
             Table::Orders => tables.orders.values().cloned().map(Record::Order).for_each(digested),
             Table::Charges => {
-                tables.charges.values().cloned().map(Record::Charge).for_each(digested)
+                tables.charges.values().cloned().map(Record::Charge).for_each(digested);
             }
             Table::Ledger => {
                 let rows = tables.ledger.values().cloned();

@@ -157,15 +157,15 @@ fn without_rest(rest: &Path, error: StoreError) -> StoreError {
 /// An error met while the copy was written or checked, as one of the copy.
 fn of_copy(part: &Path, error: StoreError) -> StoreError {
     let part = part.display();
-    match error {
-        StoreError::Full(_) => StoreError::Copy(format!(
+    if let StoreError::Full(_) = error {
+        return StoreError::Copy(format!(
             "there is no room for {part}: free some space, or name a file on another disk, and try again"
-        )),
-        StoreError::Unavailable(text) | StoreError::Unsound(text) => {
-            StoreError::Copy(format!("{part}: {text}"))
-        }
-        other => other,
+        ));
     }
+    if let StoreError::Unavailable(text) | StoreError::Unsound(text) = error {
+        return StoreError::Copy(format!("{part}: {text}"));
+    }
+    error
 }
 
 fn failed(path: &Path, error: &io::Error) -> StoreError {
