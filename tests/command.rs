@@ -10,6 +10,8 @@ mod bank;
 mod gateway;
 #[path = "command/import.rs"]
 mod import;
+#[path = "command/storage.rs"]
+mod storage;
 
 use rstest::rstest;
 use serde_json::Value;

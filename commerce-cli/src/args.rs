@@ -7,7 +7,7 @@ use crate::gateway::Gateway;
 use crate::output::Output;
 use crate::{
     admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
-    import, init, manual, order, orders, product, seed, serve, top,
+    import, init, interrupt, manual, order, orders, product, seed, serve, top,
 };
 use clap::{Parser, Subcommand};
 use commerce_core::PaymentGateway;
@@ -113,6 +113,7 @@ enum WithoutShop {
 impl Cli {
     pub(crate) fn run(self) -> Result<Ending, Failure> {
         let output = Output::new(self.json);
+        interrupt::outlive_file_limit()?;
         match self.command {
             Command::WithoutShop(command) => command.run(&self.database, output),
             Command::WithShop(command) => {

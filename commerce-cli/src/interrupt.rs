@@ -1,12 +1,23 @@
 //! Ctrl-C: long commands stop at the next good place, and a second one stops them where they are.
 
 use crate::failure::Failure;
+use signal_hook::consts::SIGXFSZ;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The exit status of a command that was stopped: what shells give a process ended by SIGINT.
 pub(crate) const EXIT_STATUS: u8 = 130;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets a write beyond the size that a file may have (`ulimit -f`) fail as on a full disk. By default such a write ends
+/// the process without a message, by SIGXFSZ.
+pub(crate) fn outlive_file_limit() -> Result<(), Failure> {
+    // That there is a handler is enough: the write then fails with EFBIG.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())
+        .map(drop)
+        .map_err(|error| Failure::storage(format!("cannot handle SIGXFSZ: {error}: try again")))
+}
 
 /// Takes Ctrl-C (and a request to terminate) as a wish to stop tidily from here on.
 pub(crate) fn watch() -> Result<(), Failure> {

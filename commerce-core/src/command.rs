@@ -1,5 +1,6 @@
 //! Commands: one enum of everything that changes a store, and how each is answered once and only once.
 
+use crate::digest::{self, Digested, Fnv, KeyUse};
 use crate::limits::MAX_TEXT;
 use crate::rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
@@ -29,6 +30,8 @@ pub struct KeyRecord {
     pub answer: Recorded,
     /// When.
     pub created_at: Timestamp,
+    /// The digest of the key, unless the row that was made with it holds one of both.
+    pub digest: Option<i64>,
 }
 
 /// An answer as it is kept with a key: no more than what cannot be told from the rows it made.
@@ -297,6 +300,18 @@ impl Command {
         }
     }
 
+    /// Whether the row that it is answered with is one that it makes, and not one that was there.
+    fn makes(&self) -> bool {
+        matches!(
+            self.action,
+            Action::PlaceOrder(_)
+                | Action::ChargeBalance(_)
+                | Action::OpenCharge(_)
+                | Action::DebitBalance(_)
+                | Action::ClaimCoupon(_)
+        )
+    }
+
     /// Releases what is overdue before this command, unless that is all the command is for. Whether
     /// anything was.
     pub(crate) fn releases(&self, state: &mut State) -> bool {
@@ -346,7 +361,14 @@ impl Command {
             && binds
             && (owner == SHOP || state.accounts.get(owner).is_some())
         {
-            let record = KeyRecord { fingerprint: self.fingerprint, answer, created_at: self.now };
+            let (fingerprint, created_at) = (self.fingerprint, self.now);
+            let used = KeyUse { key, owner, fingerprint, created_at };
+            let made = Digested::answered_by(&answer).filter(|_| self.makes());
+            let digest = made.is_none().then(|| digest::of_key(&used, &answer));
+            if let Some(row) = made {
+                state.made_with_key(row, key.clone(), owner);
+            }
+            let record = KeyRecord { fingerprint, answer, created_at, digest };
             state.add_key(key.clone(), owner, record);
         }
         Decision { result: result.map_err(Error::from), replayed: false }
@@ -447,23 +469,10 @@ fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
     }
 }
 
-/// 64-bit FNV-1a of the request's JSON. It need only tell one caller's requests under one key apart,
-/// and it must be the same in every version and on every machine, which std's hashers do not promise.
+/// The hash of the request's JSON. It need only tell one caller's requests under one key apart.
 fn fingerprint(action: &Action) -> i64 {
-    struct Fnv(u64);
-    impl std::io::Write for Fnv {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            for byte in bytes {
-                self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    let mut hash = Fnv::default();
     // Neither the sink nor plain structs with string keys can fail to be written.
     let _ = serde_json::to_writer(&mut hash, action);
-    hash.0.cast_signed()
+    hash.all()
 }

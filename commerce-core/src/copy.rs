@@ -111,7 +111,8 @@ impl<'a> Writer<'a> {
         let mut rows = 0_u64;
         let mut failed = Ok(());
         from.scan(table, &mut |record| {
-            rows = rows.saturating_add(1);
+            let is_row = !matches!(record, Record::Digest { .. });
+            rows = rows.saturating_add(u64::from(is_row));
             if failed.is_ok() {
                 failed = self.take(record);
             }
@@ -128,8 +129,10 @@ impl<'a> Writer<'a> {
         if self.waiting >= CHUNK && !goes_on {
             self.write()?;
         }
+        // A digest is written with the row that comes next.
+        let is_row = !matches!(record, Record::Digest { .. });
         self.put(record);
-        self.waiting = self.waiting.saturating_add(1);
+        self.waiting = self.waiting.saturating_add(usize::from(is_row));
         Ok(())
     }
 
@@ -206,6 +209,7 @@ impl<'a> Writer<'a> {
                 state.accounts.loaded(row.customer_id, Some(known(row.customer_id, role)));
                 state.credentials.push(row);
             }
+            Record::Digest { of, digest } => state.digest_copied(of, digest),
             Record::Session(row) => state.sessions.push(SessionChange::Opened(row)),
         }
     }

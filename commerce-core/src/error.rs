@@ -464,6 +464,9 @@ pub enum StoreError {
     /// The store cannot be reached, opened or read. Nothing was changed.
     #[error("the store cannot be used: {0}")]
     Unavailable(String),
+    /// A copy of the store could not be made; the store itself is sound and in use.
+    #[error("the copy was not made: {0}")]
+    Copy(String),
     /// The store is of another program, of a newer version, or damaged.
     #[error("the store is not as it should be: {0}")]
     Unsound(String),

@@ -46,6 +46,7 @@ mod clock;
 mod command;
 mod copy;
 mod destination;
+mod digest;
 mod engine;
 mod error;
 mod gateway;
@@ -70,6 +71,7 @@ pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp}
 pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
 pub use copy::copy;
 pub use destination::{Delivery, Destination};
+pub use digest::Digested;
 pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
 pub use gateway::simulated::SimulatedGateway;

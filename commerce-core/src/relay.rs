@@ -27,6 +27,9 @@ const STORE_PAUSE: Duration = Duration::from_millis(100);
 /// How often in a row a store may fail before that ends what is to end anyway.
 const STORE_TRIES: u32 = 5;
 
+/// How long one call may take to fail before it counts as all of [`STORE_TRIES`]: a busy store was waited for already.
+const STORE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often in a row a delivery may fail before [`Relay::once`] gives up.
 const ONCE_FAILURES: u32 = 5;
 
@@ -247,7 +250,9 @@ impl Worker<'_> {
                         run.tell(&format!("the store cannot be asked: {error}"));
                     }
                     store_failures = store_failures.saturating_add(1);
-                    if run.once && store_failures >= STORE_TRIES {
+                    let is_over =
+                        store_failures >= STORE_TRIES || begun.elapsed() >= STORE_PATIENCE;
+                    if run.once && is_over {
                         run.end(End::Store(error));
                     }
                     std::thread::sleep(STORE_PAUSE);
@@ -293,8 +298,9 @@ impl Worker<'_> {
 
     /// What is not written down in the end is sent again once the lease is over.
     fn finish(&mut self) {
+        let begun = Instant::now();
         for _ in 0..STORE_TRIES {
-            if self.ask(0).is_ok() {
+            if self.ask(0).is_ok() || begun.elapsed() >= STORE_PATIENCE {
                 return;
             }
             std::thread::sleep(STORE_PAUSE);

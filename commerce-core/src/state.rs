@@ -4,6 +4,7 @@
 //! the other. A row must be asked for in [`Needs`] before a rule may look at it.
 
 use crate::command::KeyRecord;
+use crate::digest::{Digest, Digested, KeyUse};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, CustomerId,
     Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, LoginHash, Order,
@@ -257,6 +258,10 @@ pub struct State {
     pub ids: Option<NextIds>,
     /// What idempotency keys stand for; new ones among them.
     keys: HashMap<(Key, CustomerId), (Option<KeyRecord>, Change)>,
+    /// The keys that new rows were made with.
+    made_with: HashMap<Digested, (Key, CustomerId)>,
+    /// Digests of new rows that were copied from another store.
+    copied_digests: HashMap<Digested, i64>,
     /// New ledger entries.
     pub ledger: Vec<LedgerEntry>,
     /// Charges.
@@ -301,6 +306,8 @@ impl State {
             due_orders: None,
             ids: None,
             keys: HashMap::new(),
+            made_with: HashMap::new(),
+            copied_digests: HashMap::new(),
             ledger: Vec::new(),
             charges: Rows::default(),
             pending_charges: BTreeSet::new(),
@@ -378,6 +385,29 @@ impl State {
         if let Entry::Occupied(mut slot) = self.keys.entry((key, owner)) {
             slot.insert((Some(record), Change::Inserted));
         }
+    }
+
+    /// Takes note of the key that a new row is made with.
+    pub(crate) fn made_with_key(&mut self, row: Digested, key: Key, owner: CustomerId) {
+        self.made_with.insert(row, (key, owner));
+    }
+
+    /// Takes in the digest of a row that is copied from another store.
+    pub(crate) fn digest_copied(&mut self, row: Digested, digest: i64) {
+        self.copied_digests.insert(row, digest);
+    }
+
+    /// The digest that a new row is saved with; `None` for a row of a kind that has none.
+    pub(crate) fn digest(&self, row: &impl Digest) -> Option<i64> {
+        let (of, hash) = row.hashed()?;
+        if let Some(copied) = self.copied_digests.get(&of) {
+            return Some(*copied);
+        }
+        let made_with = self.made_with.get(&of).and_then(|(key, owner)| {
+            let KeyRecord { fingerprint, created_at, .. } = *self.key(key, *owner)?;
+            Some(KeyUse { key, owner: *owner, fingerprint, created_at })
+        });
+        Some(made_with.map_or(hash.digest(), |used| hash.digest_with(&used)))
     }
 
     /// The keys that were given a meaning, with their owners, in order.

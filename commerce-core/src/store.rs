@@ -1,11 +1,12 @@
 //! What the engine and the reads ask of a store. Stores move rows; they decide nothing.
 
 use crate::command::KeyRecord;
+use crate::digest::Digest;
 use crate::state::{Needs, State};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
-    CustomerId, DeliveryRow, Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, Order,
-    OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
+    CustomerId, DeliveryRow, Digested, Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId,
+    Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
     StockMovement, StoreError, Timestamp, TokenHash,
 };
 use std::sync::Arc;
@@ -191,7 +192,7 @@ pub trait Snapshot {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError>;
-    /// Every row of a table, in the order of its key.
+    /// Every row of a table, in the order of its key; a row's digest, where it has one, comes before it.
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
     /// The kinds of buckets that sales are counted in.
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError>;
@@ -332,6 +333,11 @@ pub enum Record {
     SalesCount(SalesCount),
     Credentials(Credentials),
     Session(SessionRow),
+    /// The digest of the row that comes right after it, which is of the same table; no row of its own.
+    Digest {
+        of: Digested,
+        digest: i64,
+    },
 }
 
 /// A kind of buckets of time, and how far it is filled.
@@ -354,4 +360,12 @@ pub struct SalesCount {
     pub product_id: ProductId,
     /// How many units, cancelled orders taken out.
     pub units: i64,
+}
+
+/// Shows a row, after its digest where it has one.
+fn visit_with_digest(record: Record, digest: Option<i64>, visit: &mut dyn FnMut(Record)) {
+    if let Some(((of, _), digest)) = record.hashed().zip(digest) {
+        visit(Record::Digest { of, digest });
+    }
+    visit(record);
 }

@@ -11,7 +11,7 @@ mod common;
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Code, Currency, CustomerId, Discount, Error, Key, Money,
-    Order, Outcome, PlaceOrder, PostgresStore, ProductId, Shop, SqliteStore,
+    Order, Outcome, PlaceOrder, PostgresStore, ProductId, Shop, SqliteStore, Store,
 };
 use common::{On, cluster};
 use rstest::rstest;
@@ -120,6 +120,7 @@ fn worker() {
         "one-balance" => one_balance(&shop, number),
         "same-keys" => same_keys(&shop),
         "minute" => minute(&shop, number),
+        "hold-turn" | "hold-lock" => hold(&folder, &role),
         "until-killed" => until_killed(&shop, &folder, number),
         other => panic!("no role {other}"),
     };
@@ -216,6 +217,64 @@ fn place_again(shop: &Shop, name: &str) -> Outcome<Order> {
     let items = [(ProductId::new(2), 1), (ProductId::new(3), 2)];
     let order = PlaceOrder { reference: Some(name.to_owned()), ..PlaceOrder::new(customer, items) };
     shop.call(order).key(&key(name)).outcome()
+}
+
+/// Begins to write, and never ends: with its turn taken as every process of this program does, or with the lock of the
+/// file alone, as a database shell does.
+fn hold(folder: &Path, role: &str) -> Vec<String> {
+    let file = folder.join("shop.db");
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let store = SqliteStore::open(&file).unwrap();
+    let _transaction = if role == "hold-lock" {
+        db.execute_batch("BEGIN IMMEDIATE").unwrap();
+        None
+    } else {
+        Some(store.begin().unwrap())
+    };
+    fs::write(folder.join("held"), "").unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// No call waits for a process that is stopped with the store in hand: each is answered busy at its deadline, reads go
+/// on, and nothing of what was answered busy is carried out later.
+#[rstest]
+fn a_stopped_process_keeps_no_caller_beyond_its_deadline(
+    #[values("hold-turn", "hold-lock")] role: &str,
+) {
+    let folder = place(On::Sqlite);
+    drop(stocked(folder.path()));
+    let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
+    let shop = Shop::builder().patience(Duration::from_millis(200)).open(store);
+    let mut holder = start(role, folder.path(), 0);
+    while !folder.path().join("held").exists() {
+        assert!(holder.try_wait().unwrap().is_none(), "the holder ended by itself");
+        std::thread::yield_now();
+    }
+    signal(&holder, "-STOP");
+    let charge = |number: usize| {
+        shop.charge(CustomerId::new(1), Money::from_minor(1), &key(&format!("charge-{number}")))
+    };
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..8).map(|number| scope.spawn(move || charge(number))).collect();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap().unwrap_err().code(), Code::Busy);
+        }
+    });
+    let balance = || shop.balance(CustomerId::new(1)).unwrap().balance.minor();
+    assert_eq!(balance(), 1_000_000_000);
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    // The thread that writes may still wait for its next look.
+    let done = (0..100).find_map(|_| charge(0).ok());
+    assert_eq!(done.unwrap().balance.minor(), 1_000_000_001, "none of the others came after all");
+    assert_eq!(balance(), 1_000_000_001);
+    assert_clean(&shop);
 }
 
 #[rstest]

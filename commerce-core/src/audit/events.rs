@@ -2,9 +2,9 @@
 
 use super::Check;
 use super::by_id::ById;
-use super::problems::Problems;
+use super::problems::{Problems, shown};
 use crate::store::Record;
-use crate::{Epoch, EventKind, EventRow, Order, OrderId, OrderStatus};
+use crate::{Epoch, EventKind, EventRow, Order, OrderId, OrderStatus, Timestamp};
 use std::collections::HashSet;
 
 const CHECK: &str = "events";
@@ -19,6 +19,8 @@ pub(super) struct Events {
 struct OrderFacts {
     paid: News,
     cancelled: News,
+    paid_at: Option<Timestamp>,
+    cancelled_at: Option<Timestamp>,
 }
 
 /// What is to be told of an order, or not.
@@ -90,10 +92,16 @@ impl Events {
         let Some(order) = self.orders.get_mut(id) else {
             return wrong(format!("is about order {id}, which does not exist"));
         };
-        let (news, happened) = match event.kind {
-            EventKind::OrderPaid => (&mut order.paid, "was paid"),
-            EventKind::OrderCancelled => (&mut order.cancelled, "was cancelled after it was paid"),
+        let (news, happened, at) = match event.kind {
+            EventKind::OrderPaid => (&mut order.paid, "was paid", order.paid_at),
+            EventKind::OrderCancelled => {
+                (&mut order.cancelled, "was cancelled after it was paid", order.cancelled_at)
+            }
         };
+        if *news == News::Due && at != Some(event.created_at) {
+            let (is, should) = (event.created_at, shown(at));
+            wrong(format!("is of {is} and order {id} {happened} at {should}"));
+        }
         match *news {
             News::Due => *news = News::Told,
             News::Told => wrong(format!("tells again that order {id} {happened}")),
@@ -107,6 +115,7 @@ impl OrderFacts {
         let due_if = |due| if due { News::Due } else { News::None };
         let was_paid = order.paid_at.is_some();
         let was_cancelled = was_paid && order.status == OrderStatus::Cancelled;
-        Self { paid: due_if(was_paid), cancelled: due_if(was_cancelled) }
+        let Order { paid_at, cancelled_at, .. } = *order;
+        Self { paid: due_if(was_paid), cancelled: due_if(was_cancelled), paid_at, cancelled_at }
     }
 }

@@ -1,40 +1,79 @@
-//! Idempotency keys: what a key answers with exists, and belongs to whoever the key belongs to.
+//! Idempotency keys: what a key answers with exists, belongs to whoever the key belongs to, and is still what the answer
+//! says of it, as far as that never changes.
 
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
 use crate::command::{Recorded, SHOP};
+use crate::digest::Fnv;
 use crate::store::Record;
 use crate::{
-    ChargeId, CouponId, CustomerId, EntryKind, Key, LedgerEntryId, OrderId, OwnedCouponId,
-    ProductId,
+    Account, ChargeId, Coupon, CouponId, Customer, CustomerId, EntryKind, Key, LedgerEntryId,
+    Money, OrderId, OwnedCoupon, OwnedCouponId, ProductId, Timestamp,
 };
+use serde::Serialize;
 
 const CHECK: &str = "keys";
 
-/// Whose each row is that an answer can name.
+/// The rows that an answer can name: their owners, and what never changes of them.
 #[derive(Default)]
 pub(super) struct Keys {
-    customers: ById<CustomerId, ()>,
+    customers: ById<CustomerId, Unchanging>,
     products: ById<ProductId, ()>,
-    coupons: ById<CouponId, ()>,
-    owned_coupons: ById<OwnedCouponId, CustomerId>,
+    coupons: ById<CouponId, Unchanging>,
+    owned_coupons: ById<OwnedCouponId, (CustomerId, Unchanging)>,
     orders: ById<OrderId, CustomerId>,
-    charges: ById<ChargeId, CustomerId>,
-    debits: ById<LedgerEntryId, CustomerId>,
+    charges: ById<ChargeId, (CustomerId, Unchanging)>,
+    debits: ById<LedgerEntryId, (CustomerId, Unchanging)>,
+}
+
+/// The hash of what never changes of a row: names are too long to be kept of every customer.
+type Unchanging = i64;
+
+fn unchanging(fields: &impl Serialize) -> Unchanging {
+    let mut hash = Fnv::default();
+    // Tuples of numbers and texts can be written, and the sink never fails.
+    let _ = serde_json::to_writer(&mut hash, fields);
+    hash.all()
+}
+
+fn customer(row: &Customer) -> Unchanging {
+    unchanging(&(&row.name, row.created_at))
+}
+
+fn coupon(row: &Coupon) -> Unchanging {
+    let Coupon { name, discount, min_order_amount, quantity, valid_from, valid_until, .. } = row;
+    unchanging(&(name, discount, min_order_amount, quantity, valid_from, valid_until))
+}
+
+fn owned_coupon(row: &OwnedCoupon) -> Unchanging {
+    unchanging(&(row.coupon_id, row.rank, row.claimed_at))
+}
+
+/// A charge or a debit: the amount, the balance after it and the instant.
+fn moved(amount: Money, balance: Option<Money>, at: Timestamp) -> Unchanging {
+    unchanging(&(amount, balance, at))
 }
 
 impl Check for Keys {
     fn see(&mut self, record: &Record, problems: &mut Problems) {
         match record {
-            Record::Account(account) => self.customers.push(account.customer.id, ()),
+            Record::Account(Account { customer: row, .. }) => {
+                self.customers.push(row.id, customer(row));
+            }
             Record::Product(product) => self.products.push(product.id, ()),
-            Record::Coupon(coupon) => self.coupons.push(coupon.id, ()),
-            Record::OwnedCoupon(owned) => self.owned_coupons.push(owned.id, owned.customer_id),
+            Record::Coupon(row) => self.coupons.push(row.id, coupon(row)),
+            Record::OwnedCoupon(row) => {
+                self.owned_coupons.push(row.id, (row.customer_id, owned_coupon(row)));
+            }
             Record::Order(order) => self.orders.push(order.id, order.customer_id),
-            Record::Charge(charge) => self.charges.push(charge.id, charge.customer_id),
-            Record::LedgerEntry(entry) if entry.kind == EntryKind::Debit => {
-                self.debits.push(entry.id, entry.customer_id);
+            Record::Charge(row) => {
+                let moved = moved(row.amount, row.balance_after, row.created_at);
+                self.charges.push(row.id, (row.customer_id, moved));
+            }
+            Record::LedgerEntry(row) if row.kind == EntryKind::Debit => {
+                let moved = moved(row.amount.negated(), Some(row.balance_after), row.created_at);
+                self.debits.push(row.id, (row.customer_id, moved));
             }
             Record::Key { key, owner, record } => self.key(key, *owner, &record.answer, problems),
             _ => {}
@@ -49,24 +88,43 @@ impl Keys {
         if owner != SHOP && !self.customers.has(owner) {
             wrong(format!("{} does not exist", named(owner)));
         }
-        let whose = match answer {
-            Recorded::Order(id, _) => self.orders.get(*id),
-            Recorded::Charge(charge) => self.charges.get(charge.id),
-            Recorded::OpenedCharge(id) => self.charges.get(*id),
-            Recorded::Debit(debit) => self.debits.get(debit.id),
-            Recorded::OwnedCoupon(coupon) => self.owned_coupons.get(coupon.id),
-            Recorded::Product(product) => self.products.get(product.id).map(|()| &SHOP),
-            Recorded::Coupon(coupon) => self.coupons.get(coupon.id).map(|()| &SHOP),
-            Recorded::Customer(customer) => self.customers.get(customer.id).map(|()| &SHOP),
+        // The owner, and whether the row is what the answer says of it.
+        let of_shop = |row: Option<&Unchanging>, answered| row.map(|row| (SHOP, *row == answered));
+        let of_customer = |row: Option<&(CustomerId, Unchanging)>, answered| {
+            row.map(|(owner, row)| (*owner, *row == answered))
+        };
+        let found = match answer {
+            Recorded::Order(id, _) => self.orders.get(*id).map(|owner| (*owner, true)),
+            Recorded::OpenedCharge(id) => self.charges.get(*id).map(|(owner, _)| (*owner, true)),
+            Recorded::Charge(row) => {
+                let answered = moved(row.amount, Some(row.balance), row.created_at);
+                of_customer(self.charges.get(row.id), answered)
+            }
+            Recorded::Debit(row) => {
+                let answered = moved(row.amount, Some(row.balance), row.created_at);
+                of_customer(self.debits.get(row.id), answered)
+            }
+            Recorded::OwnedCoupon(row) => {
+                of_customer(self.owned_coupons.get(row.id), owned_coupon(row))
+            }
+            Recorded::Product(row) => self.products.get(row.id).map(|()| (SHOP, true)),
+            Recorded::Coupon(row) => of_shop(self.coupons.get(row.id), coupon(row)),
+            Recorded::Customer(row) => of_shop(self.customers.get(row.id), customer(row)),
             Recorded::Cart(cart) => {
-                self.customers.get(cart.customer_id).map(|()| &cart.customer_id)
+                self.customers.get(cart.customer_id).map(|_| (cart.customer_id, true))
             }
             Recorded::Refused(_) => return,
         };
-        match whose {
+        match found {
             None => wrong(format!("answers with {}, which does not exist", what(answer))),
-            Some(whose) if *whose != owner => {
-                wrong(format!("answers with {}, which is of {}", what(answer), named(*whose)));
+            Some((other, _)) if other != owner => {
+                wrong(format!("answers with {}, which is of {}", what(answer), named(other)));
+            }
+            Some((_, false)) => {
+                wrong(format!(
+                    "answers with {} as it is not: one of the two was altered",
+                    what(answer)
+                ));
             }
             Some(_) => {}
         }

@@ -2,10 +2,10 @@
 
 use super::Check;
 use super::by_id::ById;
-use super::problems::Problems;
+use super::problems::{Problems, shown};
 use super::wallet::kind_name;
 use crate::store::Record;
-use crate::{CustomerId, EntryKind, LedgerEntry, Money, Order, OrderId, OrderStatus};
+use crate::{CustomerId, EntryKind, LedgerEntry, Money, Order, OrderId, OrderStatus, Timestamp};
 
 const CHECK: &str = "payments";
 
@@ -17,6 +17,8 @@ pub(super) struct Payments {
 struct OrderFacts {
     customer_id: CustomerId,
     total: Money,
+    paid_at: Option<Timestamp>,
+    cancelled_at: Option<Timestamp>,
     payment: Entry,
     refund: Entry,
 }
@@ -75,6 +77,8 @@ impl OrderFacts {
         Self {
             customer_id: order.customer_id,
             total: order.total,
+            paid_at: order.paid_at,
+            cancelled_at: order.cancelled_at,
             payment: due_if(was_paid),
             refund: due_if(was_paid && order.status == OrderStatus::Cancelled),
         }
@@ -82,10 +86,14 @@ impl OrderFacts {
 
     fn entry(&mut self, id: OrderId, entry: &LedgerEntry, wrong: &mut dyn FnMut(String)) {
         let kind = kind_name(entry.kind);
-        let (slot, due) = match entry.kind {
-            EntryKind::Payment => (&mut self.payment, self.total.negated()),
-            _ => (&mut self.refund, self.total),
+        let (slot, due, at) = match entry.kind {
+            EntryKind::Payment => (&mut self.payment, self.total.negated(), self.paid_at),
+            _ => (&mut self.refund, self.total, self.cancelled_at),
         };
+        if *slot == Entry::Due && at != Some(entry.created_at) {
+            let (is, should) = (entry.created_at, shown(at));
+            wrong(format!("is of {is} and the {kind} of order {id} of {should}"));
+        }
         match std::mem::replace(slot, Entry::Seen) {
             Entry::Due => {}
             Entry::Seen => wrong(format!("is a {kind} of order {id}, which has one already")),

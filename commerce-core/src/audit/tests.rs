@@ -5,9 +5,9 @@ use super::{AuditReport, audit, prove};
 use crate::command::Recorded;
 use crate::store::{Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction};
 use crate::{
-    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, CustomerId, Discount, EditCart,
-    EntryKind, EventKind, Key, ManualClock, MemoryStore, Money, Order, OrderId, OrderStatus,
-    OwnedCouponId, PayWhen, PlaceOrder, ProductId, Shop, StoreError, Timestamp,
+    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, CustomerId, Digested, Discount,
+    EditCart, EntryKind, EventKind, Key, ManualClock, MemoryStore, Money, Order, OrderId,
+    OrderStatus, OwnedCouponId, PayWhen, PlaceOrder, ProductId, Shop, StoreError, Timestamp,
 };
 use rstest::rstest;
 use std::sync::Arc;
@@ -138,6 +138,12 @@ fn table(record: &Record) -> Table {
         Record::SalesCount(_) => Table::Sales,
         Record::Credentials(_) => Table::Credentials,
         Record::Session(_) => Table::Sessions,
+        Record::Digest { of, .. } => match of {
+            Digested::Order(_) => Table::Orders,
+            Digested::Charge(_) => Table::Charges,
+            Digested::Debit(_) => Table::Ledger,
+            Digested::OwnedCoupon(_) => Table::OwnedCoupons,
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use super::problems::{Problems, shown};
 use crate::store::Record;
 use crate::{
     Account, ChargeId, ChargeRow, ChargeStatus, CustomerId, EntryKind, LedgerEntry, LedgerEntryId,
-    Money,
+    Money, Timestamp,
 };
 
 const CHECK: &str = "wallet";
@@ -32,6 +32,8 @@ struct ChargeFacts {
     amount: Money,
     status: ChargeStatus,
     balance_after: Option<Money>,
+    /// The instant at which its money came, as far as it did.
+    done_at: Timestamp,
     is_entered: bool,
 }
 
@@ -71,7 +73,9 @@ impl Wallet {
             let detail = format!("customer {customer_id} does not exist");
             problems.add(CHECK, format!("charge {id}"), detail);
         }
-        let facts = ChargeFacts { customer_id, amount, status, balance_after, is_entered: false };
+        let done_at = charge.settled_at.unwrap_or(charge.created_at);
+        let is_entered = false;
+        let facts = ChargeFacts { customer_id, amount, status, balance_after, done_at, is_entered };
         self.charges.push(id, facts);
     }
 
@@ -110,6 +114,9 @@ impl Wallet {
         } else if charge.is_done() && charge.balance_after != Some(entry.balance_after) {
             let (is, said) = (entry.balance_after, shown(charge.balance_after));
             wrong(format!("balance_after is {is} and charge {id}, which it names, has {said}"));
+        } else if charge.is_done() && charge.done_at != entry.created_at {
+            let (is, should) = (entry.created_at, charge.done_at);
+            wrong(format!("is of {is} and charge {id}, which it names, of {should}"));
         }
         charge.is_entered = true;
     }

@@ -2,8 +2,9 @@
 
 use self::read::MemorySnapshot;
 use crate::command::KeyRecord;
+use crate::digest::{Digest, Digested};
 use crate::limits::{EXPIRY_BATCH, LOGIN_MEMORY};
-use crate::state::{Deliveries, Needs, NextIds, SessionChange, State, Wanted};
+use crate::state::{Change, Deliveries, Needs, NextIds, SessionChange, State, Wanted};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, ChargeStatus, Coupon, CouponId, Credentials, Currency,
@@ -52,6 +53,7 @@ struct Tables {
     delivered: Vec<EventId>,
     replayed: Option<EventId>,
     keys: BTreeMap<(Key, CustomerId), KeyRecord>,
+    digests: BTreeMap<Digested, i64>,
     sales: BTreeMap<(Timestamp, ProductId), i64>,
     credentials: BTreeMap<CustomerId, Credentials>,
     sessions: BTreeMap<TokenHash, SessionRow>,
@@ -174,10 +176,12 @@ impl Transaction for MemoryTransaction<'_> {
         for (coupon, _) in state.coupons.changed() {
             changes.coupons.insert(coupon.id, coupon.clone());
         }
-        for (owned, _) in state.owned_coupons.changed() {
+        for (owned, change) in state.owned_coupons.changed() {
+            changes.keep_digest(state, owned, change);
             changes.owned_coupons.insert(owned.id, owned.clone());
         }
-        for (order, _) in state.orders.changed() {
+        for (order, change) in state.orders.changed() {
+            changes.keep_digest(state, order, change);
             changes.orders.insert(order.id, order.clone());
         }
         for (key, owner, record) in state.new_keys() {
@@ -186,8 +190,12 @@ impl Transaction for MemoryTransaction<'_> {
         changes
             .stock_movements
             .extend(state.stock_movements.iter().map(|row| (row.id, row.clone())));
-        for (charge, _) in state.charges.changed() {
+        for (charge, change) in state.charges.changed() {
+            changes.keep_digest(state, charge, change);
             changes.charges.insert(charge.id, charge.clone());
+        }
+        for entry in &state.ledger {
+            changes.keep_digest(state, entry, Change::Inserted);
         }
         changes.ledger.extend(state.ledger.iter().map(|row| (row.id, row.clone())));
         changes.events.extend(state.events.iter().map(|row| (row.id, row.clone())));
@@ -232,6 +240,7 @@ impl Transaction for MemoryTransaction<'_> {
         tables.deliveries.retain(|event, _| !changes.delivered.contains(event));
         tables.deliveries.extend(changes.deliveries);
         tables.keys.extend(changes.keys);
+        tables.digests.extend(changes.digests);
         tables.credentials.extend(changes.credentials);
         tables.attempts.extend(changes.attempts);
         for change in changes.session_changes {
@@ -247,6 +256,12 @@ impl Transaction for MemoryTransaction<'_> {
 }
 
 impl Tables {
+    /// Keeps the digest of a new row.
+    fn keep_digest(&mut self, state: &State, row: &impl Digest, change: Change) {
+        let new = row.hashed().filter(|_| change == Change::Inserted);
+        self.digests.extend(new.and_then(|(of, _)| Some((of, state.digest(row)?))));
+    }
+
     fn change_sessions(&mut self, change: SessionChange) {
         match change {
             SessionChange::Opened(row) => {

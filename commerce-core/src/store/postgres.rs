@@ -27,6 +27,7 @@ mod connection;
 mod deliveries;
 mod distribute;
 mod error;
+mod integrity;
 mod load;
 mod opener;
 mod place;

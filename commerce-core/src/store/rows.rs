@@ -26,6 +26,7 @@ pub(crate) const LEDGER: &str = "id, customer_id, kind, amount, balance_after, o
 pub(crate) const EVENT: &str = "id, kind, order_id, trace, created_at";
 pub(crate) const DELIVERY: &str = "event_id, order_id, status, attempts, due_at, token, error";
 
+pub(crate) const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
 pub(crate) const CREDENTIALS: &str = "id, login, password";
 
 /// The tables whose rows are numbered, in the order of [`next_ids`].
@@ -319,12 +320,13 @@ pub(crate) fn delivery<R: Columns>(row: &R) -> Result<DeliveryRow, R::Error> {
     })
 }
 
-/// The columns `fingerprint, answer, created_at`, which begin at `first`.
+/// The columns of [`KEY_RECORD`], which begin at `first`.
 pub(crate) fn key_record<R: Columns>(row: &R, first: usize) -> Result<KeyRecord, R::Error> {
     Ok(KeyRecord {
         fingerprint: get(row, first)?,
         answer: get(row, first.saturating_add(1))?,
         created_at: get(row, first.saturating_add(2))?,
+        digest: get(row, first.saturating_add(3))?,
     })
 }
 
@@ -362,4 +364,15 @@ pub(crate) fn paid_and_refunded(order: &Order) -> (Money, Money) {
     let paid = order.paid_at.map_or(Money::ZERO, |_| order.total);
     let refunded = if order.status == OrderStatus::Cancelled { paid } else { Money::ZERO };
     (paid, refunded)
+}
+
+/// The orders whose `paid` and `refunded` do not follow from the rest of their rows.
+pub(crate) const WRONG_PAYMENTS: &str = "
+    SELECT id FROM orders
+    WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE total END
+       OR refunded <> CASE WHEN status = 'cancelled' THEN paid ELSE 0 END";
+
+/// The finding of [`WRONG_PAYMENTS`].
+pub(crate) fn wrong_payment(order: i64) -> String {
+    format!("order {order} has another amount paid or refunded than its status and total make")
 }

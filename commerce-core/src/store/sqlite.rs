@@ -21,6 +21,7 @@ mod error;
 mod identity;
 mod load;
 mod read;
+mod read_only;
 mod rows;
 mod sales;
 mod scan;
@@ -46,7 +47,8 @@ pub struct SqliteStore {
     /// The connection that writes, while no transaction has it; opened anew after it was lost.
     writer: Mutex<Option<Connection>>,
     opener: Opener,
-    tickets: TicketOffice,
+    /// None for a store that can only be read.
+    tickets: Option<TicketOffice>,
     readers: Pool,
 }
 
@@ -104,6 +106,9 @@ impl SqliteStore {
 
     /// As [`SqliteStore::opened`], once the file is known to be ours.
     fn opened_by(opener: Opener, currency: Currency) -> Result<Self, StoreError> {
+        if opener.is_read_only() {
+            return Self::read_only(opener);
+        }
         let tickets = TicketOffice::open(opener.path())?;
         let place = identity::place(opener.path())?;
         let (writer, currency) =
@@ -120,7 +125,20 @@ impl SqliteStore {
                 Err(error) => return Err(error),
             };
         let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
-        Ok(Self { currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
+        let (writer, tickets) = (Mutex::new(Some(writer)), Some(tickets));
+        Ok(Self { currency, writer, opener, tickets, readers })
+    }
+
+    /// As [`SqliteStore::opened_by`], where neither the file nor anything beside it can be written.
+    fn read_only(opener: Opener) -> Result<Self, StoreError> {
+        let ready = schema::readable(&opener.open(Role::Reader)?)?;
+        let currency = ready.ok_or_else(|| read_only::refusal_of_older(opener.path()))?;
+        let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
+        Ok(Self { currency, writer: Mutex::new(None), opener, tickets: None, readers })
+    }
+
+    fn tickets(&self) -> Result<&TicketOffice, StoreError> {
+        self.tickets.as_ref().ok_or_else(|| read_only::refusal(self.path()))
     }
 
     /// The file, with every link resolved.
@@ -133,7 +151,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the file is there already or cannot be written,
+    /// [`StoreError::Copy`] when the file is there already or cannot be written, as on a full disk;
     /// [`StoreError::Busy`] when others keep the store locked.
     pub fn backup(
         &self,
@@ -165,7 +183,7 @@ impl Store for SqliteStore {
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         let slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.begin_with(slot, self.tickets.wait()?, BUSY_TIMEOUT)
+        self.begin_with(slot, self.tickets()?.wait()?, BUSY_TIMEOUT)
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
@@ -174,7 +192,7 @@ impl Store for SqliteStore {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(None),
         };
-        let Some(ticket) = self.tickets.get()? else { return Ok(None) };
+        let Some(ticket) = self.tickets()?.get()? else { return Ok(None) };
         match self.begin_with(slot, ticket, Duration::ZERO) {
             Err(StoreError::Busy) => Ok(None),
             begun => begun.map(Some),
@@ -183,7 +201,7 @@ impl Store for SqliteStore {
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         let connection = self.readers.get().map_err(|_| self.opener.last_failure.why())?;
-        Ok(Box::new(SqliteSnapshot::begin(connection)?))
+        Ok(Box::new(SqliteSnapshot::begin(connection, &self.opener)?))
     }
 }
 
@@ -198,6 +216,6 @@ impl SqliteStore {
             Some(connection) => connection,
             None => self.opener.open(Role::Writer)?,
         };
-        Ok(Box::new(SqliteTransaction::begin(connection, slot, ticket, patience)?))
+        Ok(Box::new(SqliteTransaction::begin(connection, slot, (&self.opener, ticket), patience)?))
     }
 }

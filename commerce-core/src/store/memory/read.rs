@@ -1,7 +1,11 @@
 //! Reading the memory: by going through all of it, where the other stores have an index or counts.
 
 use super::Tables;
-use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Table};
+use crate::digest::Digest;
+use crate::store::{
+    DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Table,
+    visit_with_digest,
+};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
     DeliveryRow, DeliveryStatus, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order,
@@ -217,6 +221,10 @@ impl Snapshot for MemorySnapshot<'_> {
 
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
         let tables = &*self.0;
+        let digested = |record: Record| {
+            let digest = record.hashed().and_then(|(of, _)| tables.digests.get(&of).copied());
+            visit_with_digest(record, digest, &mut *visit);
+        };
         match table {
             Table::Accounts => {
                 tables.accounts.values().cloned().map(Record::Account).for_each(visit);
@@ -236,12 +244,16 @@ impl Snapshot for MemorySnapshot<'_> {
             }
             Table::Coupons => tables.coupons.values().cloned().map(Record::Coupon).for_each(visit),
             Table::OwnedCoupons => {
-                tables.owned_coupons.values().cloned().map(Record::OwnedCoupon).for_each(visit);
+                let rows = tables.owned_coupons.values().cloned();
+                rows.map(Record::OwnedCoupon).for_each(digested);
             }
-            Table::Orders => tables.orders.values().cloned().map(Record::Order).for_each(visit),
-            Table::Charges => tables.charges.values().cloned().map(Record::Charge).for_each(visit),
+            Table::Orders => tables.orders.values().cloned().map(Record::Order).for_each(digested),
+            Table::Charges => {
+                tables.charges.values().cloned().map(Record::Charge).for_each(digested);
+            }
             Table::Ledger => {
-                tables.ledger.values().cloned().map(Record::LedgerEntry).for_each(visit);
+                let rows = tables.ledger.values().cloned();
+                rows.map(Record::LedgerEntry).for_each(digested);
             }
             Table::Events => tables.events.values().cloned().map(Record::Event).for_each(visit),
             Table::Epochs => tables.epochs.values().cloned().map(Record::Epoch).for_each(visit),

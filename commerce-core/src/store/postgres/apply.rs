@@ -171,7 +171,7 @@ fn insert_coupon(coupon: &Coupon) -> Step<'static> {
 fn charges(state: &State, steps: &mut Vec<Step<'static>>) {
     let (new, old): (Vec<&ChargeRow>, Vec<&ChargeRow>) = split(state.charges.changed());
     if !new.is_empty() {
-        steps.push(insert_charges(&new));
+        steps.push(insert_charges(state, &new));
     }
     if !old.is_empty() {
         let sql = "UPDATE charges SET status = new.status, failure = new.failure,
@@ -194,13 +194,13 @@ fn charges(state: &State, steps: &mut Vec<Step<'static>>) {
     }
 }
 
-fn insert_charges(rows: &[&ChargeRow]) -> Step<'static> {
+fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Step<'static> {
     let sql =
         "INSERT INTO charges (id, customer_id, amount, status, created_at, gateway, reference,
-                                    payment_method, failure, settled_at, balance_after)
+                                    payment_method, failure, settled_at, balance_after, digest)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[],
                                     $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
-                                    $10::bigint[], $11::bigint[])";
+                                    $10::bigint[], $11::bigint[], $12::bigint[])";
     let source = |row: &ChargeRow, take: fn(&ChargeSource) -> Option<String>| {
         row.source.as_ref().and_then(take)
     };
@@ -216,6 +216,7 @@ fn insert_charges(rows: &[&ChargeRow]) -> Step<'static> {
         .with(column!(rows, row => row.failure.clone()))
         .with(column!(rows, row => row.settled_at.map(crate::Timestamp::unix)))
         .with(column!(rows, row => row.balance_after.map(Money::minor)))
+        .with(column!(rows, row => state.digest(*row)))
 }
 
 fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
@@ -225,10 +226,10 @@ fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
     }
     let sql =
         "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id,
-                                   note, created_at, previous)
+                                   note, created_at, previous, digest)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[],
                                     $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
-                                    $9::bigint[], $10::bigint[])";
+                                    $9::bigint[], $10::bigint[], $11::bigint[])";
     steps.push(
         Step::new(sql)
             .with(column!(rows, row => row.id.get()))
@@ -240,7 +241,8 @@ fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
             .with(column!(rows, row => row.charge_id.map(crate::ChargeId::get)))
             .with(column!(rows, row => row.note.clone()))
             .with(column!(rows, row => row.created_at.unix()))
-            .with(column!(rows, row => row.previous.map(crate::LedgerEntryId::get))),
+            .with(column!(rows, row => row.previous.map(crate::LedgerEntryId::get)))
+            .with(column!(rows, row => state.digest(row))),
     );
 }
 
@@ -314,16 +316,17 @@ fn keys(state: &State, steps: &mut Vec<Step<'static>>) -> Result<(), StoreError>
     }
     let answers = rows.iter().map(|(.., record)| serde_json::to_string(&record.answer));
     let answers: Result<Vec<String>, _> = answers.collect();
-    let sql = "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at)
+    let sql = "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest)
                SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[],
-                                    $5::bigint[])";
+                                    $5::bigint[], $6::bigint[])";
     steps.push(
         Step::new(sql)
             .with(column!(rows, (key, ..) => key.as_str().to_owned()))
             .with(column!(rows, (_, owner, _) => owner.get()))
             .with(column!(rows, (.., record) => record.fingerprint))
             .with(answers.map_err(|error| StoreError::Unsound(error.to_string()))?)
-            .with(column!(rows, (.., record) => record.created_at.unix())),
+            .with(column!(rows, (.., record) => record.created_at.unix()))
+            .with(column!(rows, (.., record) => record.digest)),
     );
     Ok(())
 }

@@ -145,6 +145,7 @@ mod tests {
             StoreError::Guard(_) => "guard",
             StoreError::Unknown(_) => "unknown",
             StoreError::NotAttempted => "not attempted",
+            StoreError::Copy(_) => "copy",
         }
     }
 

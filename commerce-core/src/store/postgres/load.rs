@@ -200,7 +200,7 @@ fn keys<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
     }
     let (keys, owners): (Vec<&str>, Vec<i64>) =
         needs.keys.iter().map(|(key, owner)| (key.as_str(), owner.get())).unzip();
-    let sql = "SELECT known.key, known.owner, fingerprint, answer, created_at
+    let sql = "SELECT known.key, known.owner, fingerprint, answer, created_at, digest
                FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
                JOIN idempotency_keys AS known
                     ON known.key = wanted.key AND known.owner = wanted.owner

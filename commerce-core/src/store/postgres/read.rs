@@ -3,7 +3,7 @@
 use super::connection::{Connection, Step};
 use super::error::Failure;
 use super::opener::Pooled;
-use super::{rows, sales, scan};
+use super::{integrity, rows, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
@@ -339,6 +339,10 @@ impl Snapshot for PostgresSnapshot {
         let bytes: Option<i64> = self.one(step, |row| get(row, 0))?;
         let data = bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
         Ok(StoreSize { data, log: 0 })
+    }
+
+    fn integrity(&self) -> Result<Vec<String>, StoreError> {
+        integrity::check(&mut *self.connection()?)
     }
 
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {

@@ -6,10 +6,10 @@ use super::error::Failure;
 use super::rows::{self, LINE};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::rows::{
-    ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, LEDGER, MOVEMENT, ORDER, OWNED_COUPON,
-    PRODUCT, get, key_record, line, session,
+    ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, KEY_RECORD, LEDGER, MOVEMENT, ORDER,
+    OWNED_COUPON, PRODUCT, get, key_record, line, session,
 };
-use crate::store::{Record, Table, sales};
+use crate::store::{Record, Table, sales, visit_with_digest};
 use crate::{OrderId, OrderLine, StoreError, TokenHash};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -52,15 +52,22 @@ pub(super) fn scan(
         Table::Coupons => {
             each(&by_id(COUPON, "coupons"), |row| rows::coupon(row).map(Record::Coupon))
         }
-        Table::OwnedCoupons => each(&by_id(OWNED_COUPON, "owned_coupons"), |row| {
-            rows::owned_coupon(row).map(Record::OwnedCoupon)
-        }),
+        Table::OwnedCoupons => digested(
+            connection,
+            &by_id(&format!("{OWNED_COUPON}, digest"), "owned_coupons"),
+            visit,
+            |row| rows::owned_coupon(row).map(Record::OwnedCoupon),
+        ),
         Table::Orders => orders(connection, visit),
         Table::Charges => {
-            each(&by_id(CHARGE, "charges"), |row| rows::charge(row).map(Record::Charge))
+            digested(connection, &by_id(&format!("{CHARGE}, digest"), "charges"), visit, |row| {
+                rows::charge(row).map(Record::Charge)
+            })
         }
         Table::Ledger => {
-            each(&by_id(LEDGER, "ledger"), |row| rows::ledger_entry(row).map(Record::LedgerEntry))
+            digested(connection, &by_id(&format!("{LEDGER}, digest"), "ledger"), visit, |row| {
+                rows::ledger_entry(row).map(Record::LedgerEntry)
+            })
         }
         Table::Events => each(&by_id(EVENT, "events"), |row| rows::event(row).map(Record::Event)),
         Table::Epochs => each(EPOCHS, |row| rows::epoch(row).map(Record::Epoch)),
@@ -71,9 +78,9 @@ pub(super) fn scan(
             })
         }
         Table::Keys => {
-            let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
-                       ORDER BY 1, 2";
-            each(sql, |row| {
+            let sql =
+                format!("SELECT key, owner, {KEY_RECORD} FROM idempotency_keys ORDER BY 1, 2");
+            each(&sql, |row| {
                 let (key, owner, record) = (get(row, 0)?, get(row, 1)?, key_record(row, 2)?);
                 Ok(Record::Key { key, owner, record })
             })
@@ -99,6 +106,24 @@ pub(super) fn scan(
             })
         }
     }
+}
+
+/// Shows each row after its digest, which is its last column.
+fn digested(
+    connection: &mut Connection,
+    sql: &str,
+    visit: Visit<'_>,
+    read: fn(&Row) -> Result<Record, StoreError>,
+) -> Result<(), StoreError> {
+    each(connection, sql, |row| {
+        visit_with_digest(read(row)?, last_column(row)?, visit);
+        Ok(())
+    })
+}
+
+/// The digest of a row, which is read last.
+fn last_column(row: &Row) -> Result<Option<i64>, StoreError> {
+    get(row, row.len().saturating_sub(1))
 }
 
 fn bytes(row: &Row, column: usize) -> Result<&[u8], StoreError> {
@@ -152,7 +177,7 @@ fn each(
 
 /// Orders and lines, read side by side: both are in the order of the order's id.
 fn orders(connection: &mut Connection, visit: Visit<'_>) -> Result<(), StoreError> {
-    let select = format!("SELECT {ORDER} FROM orders ORDER BY id");
+    let select = format!("SELECT {ORDER}, digest FROM orders ORDER BY id");
     let select_lines = format!("SELECT {LINE} FROM order_lines ORDER BY order_id, position");
     let mut orders = Cursor::open(connection, "scanned", &select)?;
     let mut lines = Cursor::open(connection, "scanned_lines", &select_lines)?;
@@ -163,7 +188,7 @@ fn orders(connection: &mut Connection, visit: Visit<'_>) -> Result<(), StoreErro
             order.lines.push(line);
             next = next_line(&mut lines, connection)?;
         }
-        visit(Record::Order(order));
+        visit_with_digest(Record::Order(order), last_column(&row)?, visit);
     }
     orders.close(connection)?;
     lines.close(connection)

@@ -146,8 +146,8 @@ fn owned_coupons(db: &Connection, state: &State) -> Result<(), StoreError> {
         match change {
             Change::Inserted => db
                 .prepare_cached(
-                    "INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, order_id, claimed_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, order_id, claimed_at, digest)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
                 .execute(params![
                     owned.id,
@@ -155,7 +155,8 @@ fn owned_coupons(db: &Connection, state: &State) -> Result<(), StoreError> {
                     owned.customer_id,
                     owned.rank,
                     owned.order_id,
-                    owned.claimed_at
+                    owned.claimed_at,
+                    state.digest(owned)
                 ])?,
             Change::Updated | Change::None => db
                 .prepare_cached("UPDATE owned_coupons SET order_id = ?2 WHERE id = ?1")?
@@ -172,8 +173,9 @@ fn orders(db: &Connection, state: &State) -> Result<(), StoreError> {
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO orders (id, customer_id, reference, status, subtotal, discount, total, paid, refunded,
-                             owned_coupon_id, created_at, expires_at, paid_at, cancelled_at, previous)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                             owned_coupon_id, created_at, expires_at, paid_at, cancelled_at, previous,
+                             digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?;
     let mut insert_line = db.prepare_cached(
         "INSERT INTO order_lines (id, product_id, name, unit_price, quantity) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -200,7 +202,8 @@ fn orders(db: &Connection, state: &State) -> Result<(), StoreError> {
                 order.expires_at,
                 order.paid_at,
                 order.cancelled_at,
-                order.previous
+                order.previous,
+                state.digest(order)
             ])?;
             insert_lines(&mut insert_line, order)?;
         } else {
@@ -237,8 +240,9 @@ fn charges(db: &Connection, state: &State) -> Result<(), StoreError> {
             Change::Inserted => db
                 .prepare_cached(
                     "INSERT INTO charges (id, customer_id, amount, status, created_at, gateway, reference,
-                                          payment_method, failure, settled_at, balance_after)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                          payment_method, failure, settled_at, balance_after,
+                                          digest)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                 )?
                 .execute(params![
                     row.id,
@@ -251,7 +255,8 @@ fn charges(db: &Connection, state: &State) -> Result<(), StoreError> {
                     source.and_then(|source| source.payment_method.as_ref()),
                     row.failure,
                     row.settled_at,
-                    row.balance_after
+                    row.balance_after,
+                    state.digest(row)
                 ])?,
             Change::Updated | Change::None => db
                 .prepare_cached(
@@ -276,8 +281,8 @@ fn ledger(db: &Connection, state: &State) -> Result<(), StoreError> {
     }
     let mut insert = db.prepare_cached(
         "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id, note,
-                             created_at, previous)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                             created_at, previous, digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
     )?;
     for entry in &state.ledger {
         insert.execute(params![
@@ -290,7 +295,8 @@ fn ledger(db: &Connection, state: &State) -> Result<(), StoreError> {
             entry.charge_id,
             entry.note,
             entry.created_at,
-            entry.previous
+            entry.previous,
+            state.digest(entry)
         ])?;
     }
     Ok(())
@@ -334,8 +340,8 @@ fn keys(db: &Connection, state: &State) -> Result<(), StoreError> {
         return Ok(());
     }
     let mut insert = db.prepare_cached(
-        "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for (key, owner, record) in new {
         let answer = serde_json::to_string(&record.answer);
@@ -345,7 +351,8 @@ fn keys(db: &Connection, state: &State) -> Result<(), StoreError> {
             owner,
             record.fingerprint,
             answer,
-            record.created_at
+            record.created_at,
+            record.digest
         ])?;
     }
     Ok(())

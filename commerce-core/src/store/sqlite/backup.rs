@@ -6,6 +6,8 @@ use super::schema;
 use crate::{StoreError, random};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -34,9 +36,11 @@ pub(super) fn backup(
     to: &Path,
     progress: &mut dyn FnMut(BackupProgress),
 ) -> Result<(), StoreError> {
-    if to.exists() {
-        let text = format!("{} is there already: name a new file", to.display());
-        return Err(StoreError::Unavailable(text));
+    if to.symlink_metadata().is_ok() {
+        return Err(StoreError::Copy(format!(
+            "{} is there already: name a new file",
+            to.display()
+        )));
     }
     let mut name = to.as_os_str().to_owned();
     name.push(".part");
@@ -45,21 +49,17 @@ pub(super) fn backup(
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
         Ok(file) => drop(file),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::Unavailable(format!(
+            return Err(StoreError::Copy(format!(
                 "{} is there: another backup is at work, or one was killed and it can be removed",
                 part.display()
             )));
         }
-        Err(error) => return Err(unavailable(&part, &error)),
+        Err(error) => return Err(failed(&part, &error)),
     }
-    let done = copy(opener, &part, progress)
-        .and_then(|()| check(&part))
-        .and_then(|()| publish(&part, to).map_err(|error| unavailable(to, &error)));
-    if done.is_err() {
-        // What is left of a failed copy is of no use; that it is gone matters less than why.
-        let _ = fs::remove_file(&part);
-    }
-    done
+    copy(opener, &part, progress)
+        .and_then(|()| check(&part).map_err(|error| of_copy(&part, error)))
+        .and_then(|()| publish(&part, to))
+        .map_err(|error| without_rest(&part, error))
 }
 
 fn copy(
@@ -70,11 +70,12 @@ fn copy(
     let from = opener.open(Role::Reader)?;
     // One read transaction over all steps: other processes may write meanwhile and nothing starts anew.
     from.execute_batch("BEGIN; SELECT id FROM store;")?;
-    let mut to = open_part(part)?;
+    let mut to = open_part(part).map_err(|error| of_copy(part, error))?;
     let backup = Backup::new(&from, &mut to)?;
     let mut waited = 0_u32;
     loop {
-        let step = backup.step(STEP)?;
+        // A full disk and a failed write are the copy's: the store is only read.
+        let step = backup.step(STEP).map_err(|error| of_copy(part, error.into()))?;
         let state = backup.progress();
         let total_pages = u64::try_from(state.pagecount).unwrap_or(0);
         let left = u64::try_from(state.remaining).unwrap_or(0);
@@ -118,16 +119,55 @@ fn open_part(part: &Path) -> Result<Connection, StoreError> {
     Ok(Connection::open_with_flags(part, flags)?)
 }
 
-/// On disk first, then by its name, then the name on disk.
-fn publish(part: &Path, to: &Path) -> io::Result<()> {
-    File::open(part)?.sync_all()?;
-    // Unlike a rename, a link never takes the place of a file that has come meanwhile.
-    fs::hard_link(part, to)?;
-    fs::remove_file(part)?;
+/// Puts the copy on disk, gives it its name, and puts the name on disk. What fails after the copy has its name takes the
+/// name back: a copy is either reported and there, or neither.
+fn publish(part: &Path, to: &Path) -> Result<(), StoreError> {
+    let on_disk = File::open(part).and_then(|file| file.sync_all());
+    on_disk.map_err(|error| failed(part, &error))?;
+    rename_new(part, to).map_err(|error| failed(to, &error))?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    let named = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    named.map_err(|error| without_rest(to, failed(to, &error)))
 }
 
-fn unavailable(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("{}: {error}", path.display()))
+/// Renames a file, and never in place of another one. A filesystem that cannot do that in one step gets a check
+/// before; neither way needs a second call that could fail and leave the copy with two names.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.symlink_metadata().is_err() => {
+            fs::rename(from, to)
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(Errno::EXIST.into()),
+        renamed => Ok(renamed?),
+    }
+}
+
+/// The error, once what is left of the failed copy is removed; when that fails as well, the error names the file.
+fn without_rest(rest: &Path, error: StoreError) -> StoreError {
+    let gone = fs::remove_file(rest);
+    match (gone, error) {
+        (Err(why), StoreError::Copy(text)) if why.kind() != io::ErrorKind::NotFound => {
+            let rest = rest.display();
+            StoreError::Copy(format!("{text}; {rest} is left and of no use ({why}): remove it"))
+        }
+        (_, error) => error,
+    }
+}
+
+/// An error met while the copy was written or checked, as one of the copy.
+fn of_copy(part: &Path, error: StoreError) -> StoreError {
+    let part = part.display();
+    if let StoreError::Full(_) = error {
+        return StoreError::Copy(format!(
+            "there is no room for {part}: free some space, or name a file on another disk, and try again"
+        ));
+    }
+    if let StoreError::Unavailable(text) | StoreError::Unsound(text) = error {
+        return StoreError::Copy(format!("{part}: {text}"));
+    }
+    error
+}
+
+fn failed(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Copy(format!("{}: {error}: name a file where one can be written", path.display()))
 }

@@ -1,5 +1,6 @@
 //! Opening connections: every setting that correctness rests on, set and read back, in one place.
 
+use super::read_only::ReadOnly;
 use super::schema;
 use crate::StoreError;
 use crate::store::pool::LastFailure;
@@ -46,12 +47,25 @@ pub(super) enum Role {
 #[derive(Clone, Debug)]
 pub(super) struct Opener {
     path: PathBuf,
+    /// What the store was when it was opened, where it can only be read.
+    read_only: Option<ReadOnly>,
     pub(super) last_failure: LastFailure,
 }
 
 impl Opener {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), last_failure: LastFailure::default() }
+        let read_only = ReadOnly::find(path);
+        Self { path: path.to_owned(), read_only, last_failure: LastFailure::default() }
+    }
+
+    /// Whether the store can only be read: its file or its folder cannot be written to.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only.is_some()
+    }
+
+    /// Fails when a store that is read without locks has been written to since it was opened.
+    pub(super) fn check_unchanged(&self) -> Result<(), StoreError> {
+        self.read_only.as_ref().map_or(Ok(()), |read_only| read_only.check_unchanged(&self.path))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -59,6 +73,9 @@ impl Opener {
     }
 
     fn bare(&self) -> Result<Connection, StoreError> {
+        if let Some(read_only) = &self.read_only {
+            return read_only.open(&self.path);
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -84,6 +101,9 @@ impl Opener {
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;
              PRAGMA cache_size = {CACHE}; PRAGMA temp_store = MEMORY;"
         ))?;
+        if self.is_read_only() {
+            return Ok(connection);
+        }
         // Some filesystems cannot share memory; SQLite then stays in another mode and says so.
         ensure(&connection, "journal_mode = WAL", "journal_mode", "wal")?;
         // FULL waits for the disk at every commit; anything less loses acknowledged orders.

@@ -1,16 +1,16 @@
 //! What SQLite's result codes mean to a caller. Messages are for people; only codes are looked at.
 
 use crate::StoreError;
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        let text = error.to_string();
         // The index beside the log could not grow: SQLite has no other cause for it than want of space.
         let extended = error.sqlite_error().map(|error| error.extended_code);
-        if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) {
-            return Self::Full(text);
+        if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) {
+            return Self::Full(error.to_string());
         }
+        let text = described(&error);
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full(text),
@@ -24,6 +24,52 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+/// The error's text. SQLite reports every failed system call as "disk I/O error": the call that failed and the
+/// next step are added.
+fn described(error: &rusqlite::Error) -> String {
+    let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
+        return error.to_string();
+    };
+    if code & 0xff != ffi::SQLITE_IOERR {
+        return error.to_string();
+    }
+    let call = match code {
+        ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ => "a read",
+        ffi::SQLITE_IOERR_WRITE => "a write",
+        ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => "a sync to the disk",
+        ffi::SQLITE_IOERR_LOCK
+        | ffi::SQLITE_IOERR_UNLOCK
+        | ffi::SQLITE_IOERR_RDLOCK
+        | ffi::SQLITE_IOERR_SHMLOCK
+        | ffi::SQLITE_IOERR_CHECKRESERVEDLOCK => "a lock",
+        _ => "a system call",
+    };
+    let limit =
+        if code == ffi::SQLITE_IOERR_WRITE { ", its limit on file sizes (ulimit -f)" } else { "" };
+    format!(
+        "{call} failed ({error}, code {code}): check the disk{limit} and the log of the system, then try again"
+    )
+}
+
+/// Whether an error says that a sync to the disk failed: what was written since the last one may be lost, however
+/// often the sync is repeated.
+pub(super) fn is_failed_sync(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC)
+}
+
+/// The failure of the machine that a line of `PRAGMA integrity_check` reports: the check lists a page that could not
+/// be read among its findings, although that proves no damage.
+pub(super) fn failed_read(finding: &str) -> Option<StoreError> {
+    let is_damage = |code: i32| matches!(code & 0xff, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB);
+    let code = match finding.rsplit_once("error code=") {
+        Some((_, code)) => code.trim().parse().ok().filter(|code| !is_damage(*code))?,
+        // Pages of the free list are fetched only once their number is known to be in range.
+        None if finding.contains("failed to get page") => ffi::SQLITE_IOERR_READ,
+        None => return None,
+    };
+    Some(rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(finding.to_owned())).into())
+}
+
 /// What a failed `COMMIT` means: unless SQLite says that it refused, the change may be on disk.
 pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
     let error = StoreError::from(error);
@@ -35,7 +81,6 @@ pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
 mod tests {
     use super::*;
     use rstest::rstest;
-    use rusqlite::ffi;
 
     fn failure(code: i32) -> rusqlite::Error {
         rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
@@ -60,8 +105,30 @@ mod tests {
             StoreError::Guard(_) => "guard",
             StoreError::Unknown(_) => "unknown",
             StoreError::NotAttempted => "not attempted",
+            StoreError::Copy(_) => "copy",
         };
         assert_eq!(name(failure(code).into()), before);
         assert_eq!(name(of_commit(failure(code))), at_commit);
+    }
+
+    #[rstest]
+    #[case::read("Tree 5 page 7: unable to get the page. error code=266", Some("a read failed"))]
+    #[case::memory("Tree 5 page 7: unable to get the page. error code=7", Some("out of memory"))]
+    #[case::free_list("Freelist: failed to get page 9", Some("a read failed"))]
+    #[case::damage("Tree 5 page 7: unable to get the page. error code=11", None)]
+    #[case::other_damage("row 3 missing from index customers_by_login", None)]
+    fn findings_that_are_failures_of_the_machine(
+        #[case] finding: &str,
+        #[case] reported: Option<&str>,
+    ) {
+        let failure = failed_read(finding).map(|error| error.to_string().to_lowercase());
+        let matches = match (&failure, reported) {
+            (Some(failure), Some(reported)) => {
+                failure.contains(reported) || failure.contains("page 7")
+            }
+            (failure, reported) => failure.is_none() && reported.is_none(),
+        };
+        assert!(matches, "{failure:?}");
+        assert!(!matches!(failed_read(finding), Some(StoreError::Unsound(_))));
     }
 }

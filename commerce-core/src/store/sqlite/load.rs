@@ -120,7 +120,7 @@ fn load_keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), St
         return Ok(());
     }
     let mut select = db.prepare_cached(
-        "SELECT fingerprint, answer, created_at FROM idempotency_keys WHERE key = ?1 AND owner = ?2",
+        "SELECT fingerprint, answer, created_at, digest FROM idempotency_keys WHERE key = ?1 AND owner = ?2",
     )?;
     for (key, owner) in &needs.keys {
         let read = |row: &Row<'_>| rows::key_record(row, 0);

@@ -1,7 +1,8 @@
 //! Reading: each list by its key, each history backwards along its own chain.
 
 use super::apply::first_line;
-use super::connection::Pooled;
+use super::connection::{Opener, Pooled};
+use super::error::failed_read;
 use super::rows::{
     self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT,
 };
@@ -9,6 +10,7 @@ use super::{access, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
+use crate::store::rows::{WRONG_PAYMENTS, wrong_payment};
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
@@ -19,16 +21,17 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 /// A read transaction on a connection of the pool. Keep it short: the log cannot shrink meanwhile.
-pub(super) struct SqliteSnapshot(Pooled);
+pub(super) struct SqliteSnapshot<'a>(Pooled, &'a Opener);
 
-impl SqliteSnapshot {
-    pub(super) fn begin(connection: Pooled) -> Result<Self, StoreError> {
+impl<'a> SqliteSnapshot<'a> {
+    pub(super) fn begin(connection: Pooled, opener: &'a Opener) -> Result<Self, StoreError> {
+        opener.check_unchanged()?;
         connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-        Ok(Self(connection))
+        Ok(Self(connection, opener))
     }
 }
 
-impl Drop for SqliteSnapshot {
+impl Drop for SqliteSnapshot<'_> {
     fn drop(&mut self) {
         // A connection that cannot end its transaction is seen by the pool and closed.
         let _ = self.0.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
@@ -88,7 +91,7 @@ pub(super) fn cart(db: &Connection, customer: CustomerId) -> Result<CartLines, S
     Ok(lines.into_iter().collect())
 }
 
-impl Snapshot for SqliteSnapshot {
+impl Snapshot for SqliteSnapshot<'_> {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
         let sql = format!("SELECT {ACCOUNT} FROM customers WHERE id = ?1");
         one(&self.0, &sql, [id], rows::account)
@@ -274,7 +277,8 @@ impl Snapshot for SqliteSnapshot {
     }
 
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        scan::scan(&self.0, table, visit)
+        scan::scan(&self.0, table, visit)?;
+        self.1.check_unchanged()
     }
 
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
@@ -289,14 +293,31 @@ impl Snapshot for SqliteSnapshot {
     }
 
     fn integrity(&self) -> Result<Vec<String>, StoreError> {
-        let mut wrong: Vec<String> = many(&self.0, "PRAGMA quick_check", [], |row| row.get(0))?;
-        wrong.retain(|line| line != "ok");
+        let mut wrong = integrity_check(&self.0)?;
         let orphans = many(&self.0, "PRAGMA foreign_key_check", [], |row| {
             let (table, row, parent): (String, Option<i64>, String) =
                 (row.get(0)?, row.get(1)?, row.get(2)?);
             Ok(format!("row {} of {table} names no row of {parent}", row.unwrap_or(0)))
         })?;
         wrong.extend(orphans);
+        let payments = many(&self.0, WRONG_PAYMENTS, [], |row| row.get(0).map(wrong_payment))?;
+        wrong.extend(payments);
         Ok(wrong)
     }
+}
+
+/// What SQLite finds wrong with the file. Unlike `quick_check`, it compares every index with its table.
+fn integrity_check(db: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut check = db.prepare_cached("PRAGMA integrity_check")?;
+    let mut findings = Vec::new();
+    let found = check
+        .query_map([], |row| row.get(0))?
+        .try_for_each(|finding| finding.map(|finding: String| findings.push(finding)));
+    // A page that could not be read goes on to be taken for a damaged one: the first cause counts.
+    if let Some(failure) = findings.iter().find_map(|finding| failed_read(finding)) {
+        return Err(failure);
+    }
+    found?;
+    findings.retain(|finding| finding != "ok");
+    Ok(findings)
 }

@@ -7,7 +7,8 @@ use super::rows::{
 };
 use super::{access, sales};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
-use crate::store::{Record, Table};
+use crate::store::rows::KEY_RECORD;
+use crate::store::{Record, Table, visit_with_digest};
 use crate::{Order, OrderId, StoreError, TokenHash};
 use rusqlite::{Connection, Row};
 
@@ -15,6 +16,7 @@ type Visit<'a> = &'a mut dyn FnMut(Record);
 
 pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<(), StoreError> {
     let by_id = |columns: &str, name: &str| format!("SELECT {columns} FROM {name} ORDER BY id");
+    let with_digest = |columns: &str, name: &str| by_id(&format!("{columns}, digest"), name);
     match table {
         Table::Accounts => each(db, &by_id(ACCOUNT, "customers"), visit, |row| {
             rows::account(row).map(Record::Account)
@@ -35,14 +37,16 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         Table::Coupons => {
             each(db, &by_id(COUPON, "coupons"), visit, |row| rows::coupon(row).map(Record::Coupon))
         }
-        Table::OwnedCoupons => each(db, &by_id(OWNED_COUPON, "owned_coupons"), visit, |row| {
-            rows::owned_coupon(row).map(Record::OwnedCoupon)
-        }),
-        Table::Orders => orders(db, visit),
-        Table::Charges => {
-            each(db, &by_id(CHARGE, "charges"), visit, |row| rows::charge(row).map(Record::Charge))
+        Table::OwnedCoupons => {
+            digested(db, &with_digest(OWNED_COUPON, "owned_coupons"), visit, |row| {
+                rows::owned_coupon(row).map(Record::OwnedCoupon)
+            })
         }
-        Table::Ledger => each(db, &by_id(LEDGER, "ledger"), visit, |row| {
+        Table::Orders => orders(db, visit),
+        Table::Charges => digested(db, &with_digest(CHARGE, "charges"), visit, |row| {
+            rows::charge(row).map(Record::Charge)
+        }),
+        Table::Ledger => digested(db, &with_digest(LEDGER, "ledger"), visit, |row| {
             rows::ledger_entry(row).map(Record::LedgerEntry)
         }),
         Table::Events => {
@@ -55,9 +59,9 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
             each(db, &sql, visit, |row| rows::delivery(row).map(Record::Delivery))
         }
         Table::Keys => {
-            let sql = "SELECT key, owner, fingerprint, answer, created_at FROM idempotency_keys
-                       ORDER BY 1, 2";
-            each(db, sql, visit, |row| {
+            let sql =
+                format!("SELECT key, owner, {KEY_RECORD} FROM idempotency_keys ORDER BY 1, 2");
+            each(db, &sql, visit, |row| {
                 let (key, owner, record) =
                     (rows::get(row, 0)?, row.get(1)?, rows::key_record(row, 2)?);
                 Ok(Record::Key { key, owner, record })
@@ -93,9 +97,27 @@ fn each(
     Ok(())
 }
 
+/// As [`each`], where the last column is the row's digest.
+fn digested(
+    db: &Connection,
+    sql: &str,
+    visit: Visit<'_>,
+    read: fn(&Row<'_>) -> rusqlite::Result<Record>,
+) -> Result<(), StoreError> {
+    let mut select = db.prepare_cached(sql)?;
+    let last = select.column_count().saturating_sub(1);
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        visit_with_digest(read(row)?, row.get(last)?, visit);
+    }
+    Ok(())
+}
+
 /// Orders and lines, read side by side: both are in the order of the order's id.
 fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
-    let mut select = db.prepare_cached(&format!("SELECT {ORDER} FROM orders ORDER BY id"))?;
+    let mut select =
+        db.prepare_cached(&format!("SELECT {ORDER}, digest FROM orders ORDER BY id"))?;
+    let last = select.column_count().saturating_sub(1);
     let mut select_lines =
         db.prepare_cached(&format!("SELECT {LINE} FROM order_lines ORDER BY id"))?;
     let mut lines = select_lines.query([])?;
@@ -103,6 +125,7 @@ fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
     let mut orders = select.query([])?;
     while let Some(row) = orders.next()? {
         let mut order: Order = rows::order(row)?;
+        let digest = row.get(last)?;
         let end = first_line(OrderId::new(order.id.get().saturating_add(1)));
         while let Some(row) = line {
             let id: i64 = row.get(4)?;
@@ -110,12 +133,19 @@ fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
                 break;
             }
             // Lines of no order at all are found by the check of foreign keys.
-            if id >= first_line(order.id) {
+            if let Some(place) = id.checked_sub(first_line(order.id)).filter(|place| *place >= 0) {
+                if usize::try_from(place) != Ok(order.lines.len()) {
+                    let detail = format!(
+                        "order {} has a line in place {place} and none before it",
+                        order.id
+                    );
+                    return Err(StoreError::Unsound(detail));
+                }
                 order.lines.push(rows::line(row)?);
             }
             line = lines.next()?;
         }
-        visit(Record::Order(order));
+        visit_with_digest(Record::Order(order), digest, visit);
     }
     Ok(())
 }

@@ -8,16 +8,17 @@ use rusqlite::Connection;
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// What leads from each version to the next, from an empty file on.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 4;
-const _: () = assert!(MIGRATIONS.len() == 4, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 5;
+const _: () = assert!(MIGRATIONS.len() == 5, "VERSION counts the migrations");
 
 /// Brings the file to [`VERSION`] in one transaction, begins an epoch where the file is in a new place, and
 /// answers the store's currency; `currency` is what a new store gets.
@@ -50,6 +51,14 @@ pub(super) fn ready(
     }
     let currency = currency_of(&connection)?;
     Ok(Some((connection, currency)))
+}
+
+/// The store's currency, when the file is of [`VERSION`]. A file that is only read begins no epoch: it makes no event.
+pub(super) fn readable(connection: &Connection) -> Result<Option<Currency>, StoreError> {
+    if identify_now(connection)? < VERSION {
+        return Ok(None);
+    }
+    currency_of(connection).map(Some)
 }
 
 fn bring_up(

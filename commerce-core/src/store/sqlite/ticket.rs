@@ -5,9 +5,9 @@
 //! waited longest.
 
 use crate::StoreError;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -26,11 +26,25 @@ impl TicketOffice {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut name = path.as_os_str().to_owned();
         name.push("-lock");
-        let file =
-            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&name);
-        let says =
-            |error| StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display()));
-        Ok(Self(file.map_err(says)?))
+        let failed = |error: io::Error| {
+            let name = Path::new(&name).display();
+            StoreError::Unavailable(format!(
+                "{name}: {error}: give that file, and the folder, to the user that owns the store"
+            ))
+        };
+        let store = path.metadata().map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.write(true).mode(store.mode() & 0o666);
+        match options.clone().create_new(true).open(&name) {
+            Ok(file) => {
+                belong_as(&file, &store).map_err(failed)?;
+                Ok(Self(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(Self(options.open(&name).map_err(failed)?))
+            }
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Waits for the turn, however long it takes: callers who will not wait leave the queue instead.
@@ -67,6 +81,18 @@ impl TicketOffice {
             Err(TryLockError::Error(error)) => Err(taking_turns(&error)),
         }
     }
+}
+
+/// Gives a new file the mode and the owner of the store's file, as SQLite does with `-wal` and `-shm`: an operator may
+/// run a command as root, and the service must be able to open the file afterwards.
+fn belong_as(file: &File, store: &Metadata) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(store.mode() & 0o666))?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (store.uid(), store.gid()) {
+        // Only root may give a file away; a user of the store's group shares it by its mode.
+        let _ = fchown(file, Some(store.uid()), Some(store.gid()));
+    }
+    Ok(())
 }
 
 fn taking_turns(error: &io::Error) -> StoreError {

@@ -1,6 +1,7 @@
 //! The transaction that writes: it has the one writing connection, and gives it back only when sound.
 
-use super::error::of_commit;
+use super::connection::{Opener, Role};
+use super::error::{is_failed_sync, of_commit};
 use super::ticket::Ticket;
 use super::{apply, load};
 use crate::StoreError;
@@ -16,6 +17,7 @@ pub(super) struct SqliteTransaction<'a> {
     /// Whether anything was written, so that a commit waits for the disk.
     written: bool,
     slot: MutexGuard<'a, Option<Connection>>,
+    opener: &'a Opener,
     // Dropped last: others begin when everything else is done.
     _ticket: Ticket<'a>,
 }
@@ -24,13 +26,14 @@ impl<'a> SqliteTransaction<'a> {
     pub(super) fn begin(
         connection: Connection,
         mut slot: MutexGuard<'a, Option<Connection>>,
-        ticket: Ticket<'a>,
+        (opener, ticket): (&'a Opener, Ticket<'a>),
         patience: Duration,
     ) -> Result<Self, StoreError> {
         connection.busy_timeout(patience)?;
         match run(&connection, "BEGIN IMMEDIATE") {
             Ok(_) => {
-                Ok(Self { connection: Some(connection), written: false, slot, _ticket: ticket })
+                let connection = Some(connection);
+                Ok(Self { connection, written: false, slot, opener, _ticket: ticket })
             }
             Err(error) => {
                 let error = StoreError::from(error);
@@ -50,6 +53,20 @@ impl<'a> SqliteTransaction<'a> {
     }
 }
 
+/// Commits nothing on a new connection. After a failed sync the log still shows the commit that failed, while the
+/// system takes its pages for written and never writes them again: a process that recovers that log would copy a
+/// commit into the store that a power cut takes out of the log. The empty commit takes its place in the log.
+fn overwrite_log(opener: &Opener) -> Result<Connection, StoreError> {
+    let connection = opener.open(Role::Writer)?;
+    for sql in ["BEGIN IMMEDIATE", REWRITE, "COMMIT"] {
+        run(&connection, sql)?;
+    }
+    Ok(connection)
+}
+
+/// Changes nothing, and is written to the log all the same.
+const REWRITE: &str = "UPDATE store SET id = id";
+
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
     connection.prepare_cached(sql)?.execute([])
 }
@@ -67,15 +84,20 @@ impl Transaction for SqliteTransaction<'_> {
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         if !self.written {
             // A process that was killed may have left its last commit in the log, and not yet on disk.
-            run(self.open()?, "UPDATE store SET id = id")?;
+            run(self.open()?, REWRITE)?;
         }
         match run(self.open()?, "COMMIT") {
             Ok(_) => Ok(()),
             Err(error) => {
+                let failed_sync = is_failed_sync(&error);
                 let error = of_commit(error);
                 if matches!(error, StoreError::Unknown(_)) {
                     // What this connection believes of the file cannot be trusted any more.
                     self.connection = None;
+                }
+                if failed_sync {
+                    // Should this fail as well, the next transaction begins with it.
+                    *self.slot = overwrite_log(self.opener).ok();
                 }
                 Err(error)
             }

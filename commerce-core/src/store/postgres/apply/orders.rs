@@ -12,21 +12,22 @@ pub(super) fn save(state: &State, steps: &mut Vec<Step<'static>>) {
     let (claimed, handed): (Vec<&OwnedCoupon>, Vec<&OwnedCoupon>) =
         split(state.owned_coupons.changed());
     if !claimed.is_empty() {
-        let sql = "INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, claimed_at)
+        let sql = "INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, claimed_at, digest)
                    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
-                                        $5::bigint[])";
+                                        $5::bigint[], $6::bigint[])";
         steps.push(
             Step::new(sql)
                 .with(column!(claimed, row => row.id.get()))
                 .with(column!(claimed, row => row.coupon_id.get()))
                 .with(column!(claimed, row => row.customer_id.get()))
                 .with(column!(claimed, row => row.rank))
-                .with(column!(claimed, row => row.claimed_at.unix())),
+                .with(column!(claimed, row => row.claimed_at.unix()))
+                .with(column!(claimed, row => state.digest(*row))),
         );
     }
     let (new, old): (Vec<&Order>, Vec<&Order>) = split(state.orders.changed());
     if !new.is_empty() {
-        steps.push(insert_orders(&new));
+        steps.push(insert_orders(state, &new));
         steps.push(insert_lines(&new));
     }
     if !old.is_empty() {
@@ -50,14 +51,15 @@ pub(super) fn save(state: &State, steps: &mut Vec<Step<'static>>) {
     }
 }
 
-fn insert_orders(rows: &[&Order]) -> Step<'static> {
+fn insert_orders(state: &State, rows: &[&Order]) -> Step<'static> {
     let sql = "INSERT INTO orders (id, customer_id, reference, status, subtotal, discount, total,
                                    paid, refunded, owned_coupon_id, created_at, expires_at, paid_at,
-                                   cancelled_at, previous)
+                                   cancelled_at, previous, digest)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[],
                                     $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
                                     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-                                    $13::bigint[], $14::bigint[], $15::bigint[])";
+                                    $13::bigint[], $14::bigint[], $15::bigint[],
+                                    $16::bigint[])";
     Step::new(sql)
         .with(column!(rows, row => row.id.get()))
         .with(column!(rows, row => row.customer_id.get()))
@@ -74,6 +76,7 @@ fn insert_orders(rows: &[&Order]) -> Step<'static> {
         .with(column!(rows, row => row.paid_at.map(crate::Timestamp::unix)))
         .with(column!(rows, row => row.cancelled_at.map(crate::Timestamp::unix)))
         .with(column!(rows, row => row.previous.map(crate::OrderId::get)))
+        .with(column!(rows, row => state.digest(*row)))
         .changing(rows.len())
 }
 

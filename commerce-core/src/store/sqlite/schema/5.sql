@@ -1,0 +1,8 @@
+-- 32 bits over the unchangeable fields of a row and over the key that it was made with, or over a key that made none
+-- of these rows (digest.rs). The audit finds by them that a row or a key is not what was written. Rows of earlier
+-- versions have none.
+ALTER TABLE orders ADD COLUMN digest INTEGER;
+ALTER TABLE charges ADD COLUMN digest INTEGER;
+ALTER TABLE ledger ADD COLUMN digest INTEGER;
+ALTER TABLE owned_coupons ADD COLUMN digest INTEGER;
+ALTER TABLE idempotency_keys ADD COLUMN digest INTEGER;
