@@ -75,7 +75,7 @@ impl Shop {
     ///
     /// Refused as `invalid_credentials`, `too_many_requests`.
     pub fn log_in(&self, login: &str, password: &str) -> Result<Session, Error> {
-        let turn = self.passwords().turn()?;
+        let mut turn = self.passwords().turn()?;
         // Counted before it is known whether it fails, or many tries at once would count as one.
         self.call(TryLogin { login: login.to_owned() }).run()?;
         let known = self.store().snapshot()?.credentials(login)?;
