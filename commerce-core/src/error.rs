@@ -498,9 +498,9 @@ impl Error {
     pub const fn code(&self) -> Code {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Store(
-                StoreError::Busy | StoreError::NotAttempted | StoreError::OutOfMemory,
-            ) => Code::Busy,
+            Self::Store(StoreError::Busy | StoreError::NotAttempted | StoreError::OutOfMemory) => {
+                Code::Busy
+            }
             Self::Store(_) => Code::Storage,
         }
     }

@@ -117,6 +117,26 @@ fn logins_are_given_at_the_command_line() {
     assert_eq!(client.ask(&log_in("kim", "correct horse")).status, 401);
     token_of(client, "kim", "battery staple");
 
+    // A file of an editor that writes a byte order mark and ends lines as Windows does.
+    fs::write(&file, "\u{feff}battery staple 2\r\n").unwrap();
+    place.json("customer login 1 kim --password-file password");
+    token_of(client, "kim", "battery staple 2");
+    fs::write(&file, "\u{feff}\n").unwrap();
+    let refused = place.run("customer login 1 kim --password-file password");
+    assert_eq!((refused.status, refused.out.as_str()), (2, ""), "{}", refused.err);
+
+    // A login that failed too often can be unlocked, and by a new password too.
+    for lift in ["unlock 1", "login 1 kim --password-file -"] {
+        let mut tries = (0..20).map(|_| client.ask(&log_in("kim", "a wrong guess")));
+        assert!(tries.any(|answer| answer.status == 429));
+        let lifted = place.fed(&format!("--json customer {lift}"), "battery staple 2");
+        assert_eq!(lifted.status, 0, "{}", lifted.err);
+        token_of(client, "kim", "battery staple 2");
+    }
+    place.json("customer add Nologin");
+    let refused = place.run("customer unlock 3");
+    assert_eq!(refused.status, 2, "{}", refused.err);
+
     // Tokens without a password: the first admin, somebody by login, nobody.
     let admin = place.admin_token();
     assert_eq!(client.ask(&Ask::get("/v1/customers/1").by(&admin)).status, 200);
