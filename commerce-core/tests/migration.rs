@@ -47,6 +47,7 @@ fn goes_on(shop: &Shop) {
 const FIRST: &str = include_str!("../src/store/sqlite/schema/1.sql");
 const SECOND: &str = include_str!("../src/store/sqlite/schema/2.sql");
 const THIRD: &str = include_str!("../src/store/sqlite/schema/3.sql");
+const FOURTH: &str = include_str!("../src/store/sqlite/schema/4.sql");
 
 /// A file of the version that these migrations lead to, with those rows.
 fn older_file(schema: &[&str], rows: &str) -> (tempfile::TempDir, PathBuf) {
@@ -82,6 +83,7 @@ fn a_file_of_an_older_version_opens(#[case] schema: &[&str]) {
 #[rstest]
 #[case::second(&[FIRST, SECOND])]
 #[case::third(&[FIRST, SECOND, THIRD])]
+#[case::fourth(&[FIRST, SECOND, THIRD, FOURTH])]
 fn logins_in_a_file_of_an_older_version_are_found(#[case] schema: &[&str]) {
     let (_folder, file) = older_file(schema, LOGINS);
     logins_are_found(&Shop::open(SqliteStore::open(&file).unwrap()));
