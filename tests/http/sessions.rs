@@ -189,10 +189,11 @@ fn without_memory_for_a_password_the_answer_is_busy() {
         assert!(prlimit.success());
     };
     // All of its threads have started and have read the store once, so that a request takes no more memory.
+    let address = &server.address;
     std::thread::scope(|scope| {
         for _ in 0..16 {
-            scope.spawn(|| {
-                let client = &mut server.client();
+            scope.spawn(move || {
+                let client = &mut Client::new(address);
                 for _ in 0..4 {
                     assert_eq!(client.ask(&Ask::get("/v1/products")).status, 200);
                 }
