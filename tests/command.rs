@@ -540,6 +540,39 @@ fn a_secret_that_cannot_be_read_is_not_taken_for_none() {
     assert!(said.err.contains("COMMERCE_EVENTS_SECRET"), "{}", said.err);
 }
 
+/// A variable that lost its value must not change what a command does.
+#[rstest]
+#[case::secret_of_events("COMMERCE_EVENTS_SECRET", "", "events relay --to - --once")]
+#[case::blank("COMMERCE_EVENTS_SECRET", " ", "events relay --to - --once")]
+#[case::database("COMMERCE_DATABASE", "", "product list")]
+#[case::gateway("COMMERCE_GATEWAY", "", "charge 1 10")]
+#[case::stripe_key("COMMERCE_STRIPE_KEY", "", "charge 1 10 --gateway stripe")]
+#[case::secret_of_notices("COMMERCE_STRIPE_WEBHOOK_SECRET", "", "serve --listen 127.0.0.1:0")]
+#[case::address("COMMERCE_LISTEN", "", "serve")]
+#[case::seconds("COMMERCE_HOLD", "", "serve")]
+#[case::file("COMMERCE_CONFIG", "", "serve")]
+#[case::destination("COMMERCE_EVENTS_TO", "", "serve")]
+#[case::flag("COMMERCE_EVENTS_ALLOW_PRIVATE", "", "serve")]
+#[case::unused_here("COMMERCE_GRACE", "", "product list")]
+fn an_empty_variable_is_wrong_usage(
+    #[case] variable: &str,
+    #[case] value: &str,
+    #[case] line: &str,
+) {
+    let place = Place::stocked();
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    let said = said(&place.command(&arguments).env(variable, value).output().unwrap());
+    assert_eq!((said.status, said.out.as_str()), (2, ""), "{}", said.err);
+    assert!(said.err.contains(&format!("{variable} is set and empty")), "{}", said.err);
+}
+
+#[test]
+fn help_does_not_depend_on_variables() {
+    let place = Place::empty();
+    let said = said(&place.command(&["--help"]).env("COMMERCE_DATABASE", "").output().unwrap());
+    assert_eq!(said.status, 0, "{}", said.err);
+}
+
 #[test]
 fn several_commands_at_once_make_and_use_one_store() {
     let place = Place::empty();

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::secret::PasswordArg;
 use crate::table::{Rows, facts, or_dash};
 use crate::values::{self, KeyArg, PageArgs};
-use commerce_core::{AddCustomer, CustomerId, Role};
+use commerce_core::{AddCustomer, CustomerId, Role, UnlockLogin};
 
 /// Adds customers and shows them.
 #[derive(clap::Subcommand, Debug)]
@@ -27,6 +27,12 @@ pub(crate) enum Customer {
         login: String,
         #[command(flatten)]
         password: PasswordArg,
+    },
+    /// Lets a customer log in at once whose login failed too often. A new password does so too.
+    Unlock {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
     },
     /// Lists the customers by id.
     List {
@@ -53,6 +59,12 @@ impl Customer {
                 let role = desk.shop.customer(id)?.role;
                 let given = desk.shop.give_login(id, &login, &password.text, role)?;
                 welcome(desk, given, password)
+            }
+            Self::Unlock { id } => {
+                let customer = desk.shop.call(UnlockLogin { customer_id: id }).run()?;
+                desk.output.give(&customer, |c| {
+                    format!("customer {} can log in as {}", c.id, or_dash(c.login.clone()))
+                })
             }
             Self::List { page } => desk.list(&page, |page| desk.shop.customers(page), customers),
             Self::Show { id } => desk.output.give(&desk.shop.customer(id)?, customer),

@@ -17,6 +17,7 @@ mod coupon;
 mod customer;
 mod database;
 mod desk;
+mod environment;
 mod events;
 mod failure;
 mod gateway;
@@ -46,9 +47,13 @@ fn main() -> ExitCode {
     let ending = match Cli::try_parse() {
         Ok(cli) => {
             let json = cli.json;
-            cli.run().map_err(|failure| (failure, json))
+            environment::check().and_then(|()| cli.run()).map_err(|failure| (failure, json))
         }
-        Err(error) => output::help(&error).map_err(|failure| (failure, args::asks_for_json())),
+        Err(error) => output::help(&error).map_err(|failure| {
+            // An empty variable is the reason when clap could not read it as a value.
+            let failure = environment::check().err().unwrap_or(failure);
+            (failure, args::asks_for_json())
+        }),
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,

@@ -47,7 +47,7 @@ pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<String>
     match file {
         Some(path) => read(path).map(Some),
         None => match std::env::var(variable) {
-            Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Ok(text) => Ok(Some(text)),
             Err(VarError::NotPresent) => Ok(None),
             Err(VarError::NotUnicode(_)) => {
                 Err(Failure::usage(format!("{variable} holds bytes that are no text: set it anew")))
@@ -90,5 +90,13 @@ fn first_line(reader: impl BufRead, path: &Path) -> Result<String, Failure> {
     let mut line = String::new();
     let read = reader.take(MAX_LINE).read_line(&mut line);
     read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    // Editors of some systems write a byte order mark, which is no part of the text.
+    let line = line.strip_prefix('\u{feff}').unwrap_or(&line).trim_end_matches(['\r', '\n']);
+    if line.is_empty() {
+        let path = path.display();
+        return Err(Failure::usage(format!(
+            "the first line of {path} is empty: write the secret there"
+        )));
+    }
+    Ok(line.to_owned())
 }

@@ -5,10 +5,12 @@
 use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
 use crate::random;
 use crate::rule::{CloseSession, GiveLogin, NewLogin, OpenSession, TryLogin};
+use crate::text;
 use crate::{
     AddCustomer, Caller, Customer, CustomerId, Error, OpenedSession, Refusal, Role, Session, Shop,
     StoreError, TokenHash,
 };
+use ::passwords::analyzer::is_common_password;
 pub(crate) use password::Passwords;
 
 mod password;
@@ -56,15 +58,11 @@ impl Shop {
     }
 
     fn new_login(&self, login: &str, password: &str, role: Role) -> Result<NewLogin, Error> {
-        let length = password.chars().count();
-        if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&length) {
-            let detail = format!(
-                "password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters, not {length}"
-            );
-            return Err(Refusal::invalid("/password", detail).into());
-        }
-        let password = self.passwords().turn()?.hash(password)?;
-        Ok(NewLogin { login: login.to_owned(), password, role })
+        // The rule refuses what can be no login.
+        let login = text::login(login).unwrap_or_else(|| login.to_owned());
+        let password = acceptable(password, &login)?;
+        let password = self.passwords().turn()?.hash(&password)?;
+        Ok(NewLogin { login, password, role })
     }
 
     /// Opens a session for whoever knows the password. A login that nobody has is answered like a wrong
@@ -75,7 +73,10 @@ impl Shop {
     ///
     /// Refused as `invalid_credentials`, `too_many_requests`.
     pub fn log_in(&self, login: &str, password: &str) -> Result<Session, Error> {
-        let turn = self.passwords().turn()?;
+        // What can be no login or password is unknown like any other, after the same work.
+        let login = &text::login(login).unwrap_or_else(|| login.to_owned());
+        let password = &text::password(password).unwrap_or_else(|| password.to_owned());
+        let mut turn = self.passwords().turn()?;
         // Counted before it is known whether it fails, or many tries at once would count as one.
         self.call(TryLogin { login: login.to_owned() }).run()?;
         let known = self.store().snapshot()?.credentials(login)?;
@@ -114,7 +115,8 @@ impl Shop {
 
     /// Who logs in by that name. Refused as `invalid_credentials` when nobody does.
     pub fn customer_of(&self, login: &str) -> Result<Customer, Error> {
-        let known = self.store().snapshot()?.credentials(login)?;
+        let login = text::login(login).ok_or(Refusal::InvalidCredentials)?;
+        let known = self.store().snapshot()?.credentials(&login)?;
         self.customer(known.ok_or(Refusal::InvalidCredentials)?.customer_id)
     }
 
@@ -131,13 +133,38 @@ impl Shop {
     /// The session of a token. Refused as `unauthenticated` when it is nobody's, or no longer good.
     pub fn session(&self, token: &str) -> Result<OpenedSession, Error> {
         let session = self.store().snapshot()?.session(TokenHash::of(token))?;
-        let good = session.filter(|(session, _)| self.now() < session.expires_at);
+        let good = session.filter(|(session, _)| session.is_valid_at(self.now()));
         let opened = good.map(|(session, role)| OpenedSession {
             caller: Caller { customer_id: session.customer_id, role },
             expires_at: session.expires_at,
         });
         opened.ok_or_else(|| Refusal::Unauthenticated.into())
     }
+}
+
+/// The form in which a password is hashed, when it is acceptable for that login.
+fn acceptable(password: &str, login: &str) -> Result<String, Refusal> {
+    let refused = |detail| Err(Refusal::invalid("/password", detail));
+    let Some(password) = text::password(password) else {
+        let detail = "password must have no control characters and no byte order mark: remove them";
+        return refused(detail.to_owned());
+    };
+    let length = password.chars().count();
+    if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&length) {
+        return refused(format!(
+            "password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters, not {length}"
+        ));
+    }
+    if text::login(&password).as_deref() == Some(login) {
+        return refused("password must not be the login: choose another".to_owned());
+    }
+    // In lower case as well: a capital letter at the beginning is guessed first.
+    if is_common_password(&password) || is_common_password(password.to_lowercase()) {
+        let detail =
+            "password is among those that are guessed first: choose another, such as several words";
+        return refused(detail.to_owned());
+    }
+    Ok(password)
 }
 
 fn random_token() -> Result<String, StoreError> {

@@ -6,7 +6,7 @@ use crate::rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
     ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenCharge,
     OpenSession, PayOrder, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, Rule, SettleCharge,
-    TryLogin, UpdateProduct, expire_orders,
+    TryLogin, UnlockLogin, UpdateProduct, expire_orders,
 };
 use crate::sequence::{Progress, Sequence};
 use crate::state::{Needs, State};
@@ -139,6 +139,7 @@ actions! {
     ExpireOrders => Expired(Vec<OrderId>);
     GiveLogin => Customer(Customer);
     TryLogin => Done(());
+    UnlockLogin => Customer(Customer);
     OpenSession => Done(());
     CloseSession => Done(());
     RelayEvents => Claim(Claim);

@@ -458,6 +458,9 @@ pub enum StoreError {
         "not attempted, since an earlier call of its sequence failed: repeat it after that one"
     )]
     NotAttempted,
+    /// There is not enough memory for the call. Nothing was changed.
+    #[error("there is not enough memory: try again in a moment, or allow the program more of it")]
+    OutOfMemory,
     /// The disk has no room. Nothing was changed.
     #[error("the disk of the store is full: free some space and try again ({0})")]
     Full(String),
@@ -498,7 +501,9 @@ impl Error {
     pub const fn code(&self) -> Code {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Store(StoreError::Busy | StoreError::NotAttempted) => Code::Busy,
+            Self::Store(StoreError::Busy | StoreError::NotAttempted | StoreError::OutOfMemory) => {
+                Code::Busy
+            }
             Self::Store(_) => Code::Storage,
         }
     }

@@ -63,6 +63,7 @@ mod sequence;
 mod shop;
 mod state;
 mod store;
+mod text;
 mod version;
 
 pub use audit::{AuditReport, Problem};
@@ -103,7 +104,7 @@ pub use rule::{
     ClaimCoupon, ClaimedEvent, CloseSession, DebitBalance, DeliveryEnding, DeliveryOutcome,
     EditCart, ExpireOrders, GiveLogin, NewLogin, OpenCharge, OpenSession, OrderItems, PayOrder,
     PayWhen, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, SettleCharge, Settlement,
-    TryLogin, UpdateProduct,
+    TryLogin, UnlockLogin, UpdateProduct,
 };
 pub use sequence::Sequence;
 pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};

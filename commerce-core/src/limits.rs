@@ -86,6 +86,10 @@ pub const FREE_LOGIN_FAILURES: i64 = 5;
 /// pile up: to hash passwords takes too long.
 pub const LOGIN_MEMORY: i64 = 60 * 60;
 
+/// By how many seconds the clocks of machines that share a store may differ. What was written further ahead
+/// was written by a clock that was wrong: such a session is not valid, and such a failed login does not count.
+pub const MAX_CLOCK_SKEW: i64 = 60;
+
 /// The longest a login has to wait after failures: long enough to make guessing hopeless (a hundred
 /// tries a day), short enough that nobody is shut out by somebody else for good.
 pub const MAX_LOGIN_WAIT: i64 = 15 * 60;

@@ -53,7 +53,7 @@ pub use place_order::{OrderItems, PayWhen, PlaceOrder};
 pub use relay_events::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
 pub use replay_events::ReplayEvents;
 pub use retry_events::RetryEvents;
-pub use sessions::{CloseSession, OpenSession, TryLogin};
+pub use sessions::{CloseSession, OpenSession, TryLogin, UnlockLogin};
 pub use settle_charge::{SettleCharge, Settlement};
 pub use update_product::UpdateProduct;
 

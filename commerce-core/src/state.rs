@@ -229,7 +229,8 @@ pub enum SessionChange {
     Closed(TokenHash),
     /// All of a customer end.
     ClosedAll(CustomerId),
-    /// Those that have expired by then are forgotten.
+    /// Those that are not valid then ([`SessionRow::is_valid_at`]) are forgotten, and so are the failed
+    /// logins that do not count then ([`LoginAttempts::counts_at`]).
     Ended(Timestamp),
 }
 

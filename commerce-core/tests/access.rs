@@ -116,13 +116,47 @@ fn guessing_becomes_slow_at_every_shop(
 #[rstest]
 #[case::too_short("kim", "1234567", Code::InvalidRequest)]
 #[case::too_long("kim", &"x".repeat(129), Code::InvalidRequest)]
+#[case::common("kim", "password", Code::InvalidRequest)]
+#[case::digits("kim", "12345678", Code::InvalidRequest)]
+#[case::keyboard("kim", "1q2w3e4r", Code::InvalidRequest)]
+#[case::common_with_a_capital("kim", "Sunshine", Code::InvalidRequest)]
+#[case::the_login("kim.park@shop.example", "Kim.Park@shop.example", Code::InvalidRequest)]
+#[case::byte_order_mark("kim", "\u{feff}correct horse", Code::InvalidRequest)]
 #[case::no_login("", PASSWORD, Code::InvalidRequest)]
+#[case::unseen_login("kim\u{200b}", PASSWORD, Code::InvalidRequest)]
+#[case::two_words("kim lee", PASSWORD, Code::InvalidRequest)]
+#[case::taken_in_capitals("LEE", PASSWORD, Code::LoginTaken)]
 #[case::taken("lee", PASSWORD, Code::LoginTaken)]
 fn who_cannot_log_in_is_not_added(#[case] login: &str, #[case] password: &str, #[case] said: Code) {
     let Place { shops: [shop, _], .. } = &place(On::Sqlite);
     shop.register("Lee", "lee", PASSWORD, Role::Customer).unwrap();
     assert_eq!(code(shop.register("Kim", login, password, Role::Customer)), Some(said));
     assert_eq!(shop.customers(&commerce_core::PageRequest::default()).unwrap().items.len(), 1);
+}
+
+/// Each keyboard and system has forms of its own for the same letters.
+#[rstest]
+fn a_login_and_a_password_are_the_same_however_they_are_typed(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+    #[values(
+        ("Jos\u{e9}", "jose\u{301}", "caf\u{e9} con leche", "cafe\u{301}\u{a0}con leche"),
+        ("\u{ae40}", "\u{1100}\u{1175}\u{11b7}", "\u{be44}\u{bc00}\u{bc88}\u{d638} \u{1f970} 1", "\u{1107}\u{1175}\u{1106}\u{1175}\u{11af}\u{1107}\u{1165}\u{11ab}\u{1112}\u{1169} \u{1f970} 1"),
+    )]
+    typed: (&str, &str, &str, &str),
+) {
+    let Place { shops: [here, there], .. } = &place(on);
+    let (login, other_login, password, other_password) = typed;
+    let made = here.register("Kim", login, password, Role::Customer).unwrap();
+    let again = there.register("Lee", other_login, password, Role::Customer);
+    assert_eq!(code(again), Some(Code::LoginTaken));
+    let session = there.log_in(other_login, other_password).unwrap();
+    assert_eq!(session.customer_id, made.id);
+    assert_eq!(there.customer_of(other_login).unwrap(), made);
+    // Failed attempts of one form count for the other.
+    for _ in 0..=FREE_LOGIN_FAILURES {
+        assert_eq!(code(here.log_in(login, "a wrong guess")), Some(Code::InvalidCredentials));
+    }
+    assert_eq!(code(here.log_in(other_login, password)), Some(Code::TooManyRequests));
 }
 
 #[test]

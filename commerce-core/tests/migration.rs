@@ -7,11 +7,12 @@ mod common;
 
 use commerce_core::{
     Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, Money, PageRequest, PostgresStore,
-    Shop, SqliteStore, State, Store, StoreError, Timestamp,
+    Role, Shop, SqliteStore, State, Store, StoreError, Timestamp,
 };
 use common::{assert_clean, cluster, key};
 use rstest::rstest;
 use rusqlite::Connection;
+use std::path::PathBuf;
 
 /// Kim has charged twice, and has used some of it; the statements are the same for every kind of store.
 const ROWS: &str = "
@@ -43,25 +44,32 @@ fn goes_on(shop: &Shop) {
     assert_clean(shop);
 }
 
-#[rstest]
-#[case::first(1, &[include_str!("../src/store/sqlite/schema/1.sql")])]
-#[case::second(2, &[
-    include_str!("../src/store/sqlite/schema/1.sql"),
-    include_str!("../src/store/sqlite/schema/2.sql"),
-])]
-fn a_file_of_an_older_version_opens(#[case] version: i64, #[case] schema: &[&str]) {
+const FIRST: &str = include_str!("../src/store/sqlite/schema/1.sql");
+const SECOND: &str = include_str!("../src/store/sqlite/schema/2.sql");
+const THIRD: &str = include_str!("../src/store/sqlite/schema/3.sql");
+const FOURTH: &str = include_str!("../src/store/sqlite/schema/4.sql");
+
+/// A file of the version that these migrations lead to, with those rows.
+fn older_file(schema: &[&str], rows: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let old = Connection::open(&file).unwrap();
     old.execute_batch(&schema.concat()).unwrap();
+    let version = schema.len();
     old.execute_batch(&format!(
         "INSERT INTO store (id, currency) VALUES (1, 'KRW');
          PRAGMA application_id = 1129270605; PRAGMA user_version = {version};"
     ))
     .unwrap();
-    old.execute_batch(ROWS).unwrap();
-    drop(old);
+    old.execute_batch(rows).unwrap();
+    (folder, file)
+}
 
+#[rstest]
+#[case::first(&[FIRST])]
+#[case::second(&[FIRST, SECOND])]
+fn a_file_of_an_older_version_opens(#[case] schema: &[&str]) {
+    let (_folder, file) = older_file(schema, ROWS);
     goes_on(&Shop::open(SqliteStore::open(&file).unwrap()));
     let store = SqliteStore::open(&file).unwrap();
     let refused = write_an_orphan(&store).unwrap_err();
@@ -70,6 +78,15 @@ fn a_file_of_an_older_version_opens(#[case] version: i64, #[case] schema: &[&str
     let parents =
         "SELECT count(*) FROM pragma_foreign_key_list('ledger') WHERE \"table\" = 'charges'";
     assert_eq!(db.query_row(parents, [], |row| row.get(0)), Ok(1), "and refers to the new table");
+}
+
+#[rstest]
+#[case::second(&[FIRST, SECOND])]
+#[case::third(&[FIRST, SECOND, THIRD])]
+#[case::fourth(&[FIRST, SECOND, THIRD, FOURTH])]
+fn logins_in_a_file_of_an_older_version_are_found(#[case] schema: &[&str]) {
+    let (_folder, file) = older_file(schema, LOGINS);
+    logins_are_found(&Shop::open(SqliteStore::open(&file).unwrap()));
 }
 
 /// Writes a ledger entry of a charge that is not there, as a rule with a defect might.
@@ -92,6 +109,27 @@ fn write_an_orphan(store: &dyn Store) -> Result<(), StoreError> {
     transaction.commit()
 }
 
+/// Customers whose logins were kept as they were typed: one in another form than today's, and two that become
+/// the same.
+const LOGINS: &str = "
+    INSERT INTO customers (id, name, login, role, balance, created_at) VALUES
+        (2, 'Jose', 'Jose\u{301}', 'customer', 0, 1000), (3, 'Lee', 'LEE', 'customer', 0, 1000),
+        (4, 'Lee', 'lee', 'customer', 0, 1000), (5, 'Park', 'park', 'customer', 0, 1000);
+    INSERT INTO credentials (customer_id, password) SELECT id,
+        '$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$PASSWORD' FROM customers WHERE login IS NOT NULL;";
+
+/// The logins of [`LOGINS`] are found in whatever form they are typed, and none of two customers is lost.
+fn logins_are_found(shop: &Shop) {
+    for (typed, id) in [("jos\u{e9}", 2), ("JOSE\u{301}", 2), ("Lee", 4), ("PARK", 5)] {
+        assert_eq!(shop.customer_of(typed).unwrap().id.get(), id, "{typed}");
+    }
+    let lee = shop.customer(CustomerId::new(3)).unwrap();
+    assert_eq!(lee.login.as_deref(), Some("LEE"), "kept until a new one is given");
+    let given = shop.give_login(lee.id, "lee3", "correct horse", Role::Customer).unwrap();
+    assert_eq!(shop.customer_of("Lee3").unwrap(), given);
+    assert_clean(shop);
+}
+
 /// A database with a store of the first version, and somebody who looks at it from the side.
 fn database_of_the_first_version() -> (String, postgres::Client) {
     let url = cluster::shared().database();
@@ -108,6 +146,7 @@ fn database_of_the_first_version() -> (String, postgres::Client) {
     old.batch_execute("INSERT INTO store (id, currency, schema_version) VALUES (1, 'KRW', 1)")
         .unwrap();
     old.batch_execute(ROWS).unwrap();
+    old.batch_execute(LOGINS).unwrap();
     (url, old)
 }
 
@@ -115,6 +154,7 @@ fn database_of_the_first_version() -> (String, postgres::Client) {
 fn a_database_of_an_older_version_opens() {
     let (url, _old) = database_of_the_first_version();
     goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
+    logins_are_found(&Shop::open(PostgresStore::open(&url).unwrap()));
     let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
     assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
 }

@@ -12,7 +12,7 @@ use commerce_core::{
     MemoryStore, Money, NewLogin, OpenCharge, OpenSession, OrderId, OrderItems, OwnedCouponId,
     PasswordHash, PayOrder, PayWhen, PlaceOrder, PostgresStore, ProductId, Record, Request, Role,
     SettleCharge, Settlement, Shop, SqliteStore, Store, Table, Ticket, Timestamp, TokenHash,
-    TryLogin, UpdateProduct,
+    TryLogin, UnlockLogin, UpdateProduct,
 };
 use common::{Gate, NOW, assert_clean, cluster};
 use proptest::prelude::*;
@@ -153,6 +153,7 @@ fn access() -> impl Strategy<Value = Action> {
             AddCustomer { login: Some(login), ..AddCustomer::new("Choi") }.into()
         }),
         name().prop_map(|login| TryLogin { login }.into()),
+        customer().prop_map(|customer_id| UnlockLogin { customer_id }.into()),
         (customer(), prop::option::of(name()), token(), 0_i64..3_000).prop_map(
             |(customer_id, login, token, seconds)| {
                 let expires_at = NOW.plus_seconds(seconds);
@@ -290,6 +291,7 @@ fn submitted<'a>(
         Action::AdjustStock(request) => go(shop, request, step),
         Action::GiveLogin(request) => go(shop, request, step),
         Action::TryLogin(request) => go(shop, request, step),
+        Action::UnlockLogin(request) => go(shop, request, step),
         Action::OpenSession(request) => go(shop, request, step),
         Action::CloseSession(request) => go(shop, request, step),
         Action::AddCoupon(request) => go(shop, request, step),

@@ -272,7 +272,9 @@ impl Problem {
     pub(crate) fn of(error: &Error, currency: Currency) -> Self {
         let detail = match error {
             Error::Refused(refusal) => refusal.sentence(currency),
-            Error::Store(StoreError::Busy | StoreError::Unknown(_)) => error.to_string(),
+            Error::Store(StoreError::Busy | StoreError::OutOfMemory | StoreError::Unknown(_)) => {
+                error.to_string()
+            }
             // Why is for the operator, who has it in the log: it may name files and servers.
             Error::Store(_) | _ => "the store cannot be used: try again in a while".to_owned(),
         };

@@ -80,6 +80,18 @@ impl Server {
         }
     }
 
+    /// The id of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A line of the process's status in kibibytes, such as `VmRSS`.
+    pub(crate) fn kibibytes(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Asks it to end, by the signal of that name.
     pub(crate) fn signal(&self, name: &str) {
         let process = self.child.id().to_string();

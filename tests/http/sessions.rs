@@ -6,6 +6,7 @@ use crate::server::{Server, wait_until};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 fn log_in(login: &str, password: &str) -> Ask {
     Ask::post("/v1/sessions", &json!({"login": login, "password": password}))
@@ -116,6 +117,26 @@ fn logins_are_given_at_the_command_line() {
     assert_eq!(client.ask(&log_in("kim", "correct horse")).status, 401);
     token_of(client, "kim", "battery staple");
 
+    // A file of an editor that writes a byte order mark and ends lines as Windows does.
+    fs::write(&file, "\u{feff}battery staple 2\r\n").unwrap();
+    place.json("customer login 1 kim --password-file password");
+    token_of(client, "kim", "battery staple 2");
+    fs::write(&file, "\u{feff}\n").unwrap();
+    let refused = place.run("customer login 1 kim --password-file password");
+    assert_eq!((refused.status, refused.out.as_str()), (2, ""), "{}", refused.err);
+
+    // A login that failed too often can be unlocked, and by a new password too.
+    for lift in ["unlock 1", "login 1 kim --password-file -"] {
+        let mut tries = (0..20).map(|_| client.ask(&log_in("kim", "a wrong guess")));
+        assert!(tries.any(|answer| answer.status == 429));
+        let lifted = place.fed(&format!("--json customer {lift}"), "battery staple 2");
+        assert_eq!(lifted.status, 0, "{}", lifted.err);
+        token_of(client, "kim", "battery staple 2");
+    }
+    place.json("customer add Nologin");
+    let refused = place.run("customer unlock 3");
+    assert_eq!(refused.status, 2, "{}", refused.err);
+
     // Tokens without a password: the first admin, somebody by login, nobody.
     let admin = place.admin_token();
     assert_eq!(client.ask(&Ask::get("/v1/customers/1").by(&admin)).status, 200);
@@ -124,4 +145,69 @@ fn logins_are_given_at_the_command_line() {
     assert_eq!(place.run("admin token nobody").status, 3);
     server.stop();
     place.audit();
+}
+
+/// Right and wrong passwords, one after the other and several at once.
+#[test]
+fn passwords_are_checked_in_memory_that_is_used_again() {
+    let place = Place::with_products(&[]);
+    let server = Server::start(&place);
+    register(&mut server.client(), "kim", "correct horse");
+    let address = &server.address;
+    std::thread::scope(|scope| {
+        for caller in 0..4 {
+            scope.spawn(move || {
+                let client = &mut Client::new(address);
+                for number in 0..10 {
+                    let unknown = log_in(&format!("unknown-{caller}-{number}"), "wrong horse");
+                    assert_eq!(client.ask(&unknown).status, 401);
+                    token_of(client, "kim", "correct horse");
+                }
+            });
+        }
+    });
+    let used = server.kibibytes("VmRSS");
+    assert!(used < 128 * 1024, "{used} KiB are used");
+    server.stop();
+}
+
+/// Memory that cannot be had is neither a wrong password nor a failed attempt.
+#[test]
+fn without_memory_for_a_password_the_answer_is_busy() {
+    let place = Place::with_products(&[]);
+    place.json("customer add Kim");
+    let given = place.fed("customer login 1 kim --password-file -", "correct horse\n");
+    assert_eq!(given.status, 0, "{}", given.err);
+    let mut serve = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+    // Else glibc has address space in reserve for each thread, and a limit has no effect at once.
+    let server = Server::run(serve.env("MALLOC_ARENA_MAX", "1"));
+    let client = &mut server.client();
+    let limit = |bytes: &str| {
+        let process = server.process().to_string();
+        let limit = format!("--as={bytes}");
+        let prlimit = Command::new("prlimit").args(["--pid", &process, &limit]).status().unwrap();
+        assert!(prlimit.success());
+    };
+    // All of its threads have started and have read the store once, so that a request takes no more memory.
+    let address = &server.address;
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(move || {
+                let client = &mut Client::new(address);
+                for _ in 0..4 {
+                    assert_eq!(client.ask(&Ask::get("/v1/products")).status, 200);
+                }
+            });
+        }
+    });
+    // Less than the 19 MiB of a hash, and more than all else that a login takes.
+    limit(&format!("{}:unlimited", (server.kibibytes("VmSize") + 18 * 1024) * 1024));
+    for _ in 0..10 {
+        let answer = client.ask(&log_in("kim", "correct horse"));
+        assert_eq!(answer.outcome(), (503, "busy".to_owned()), "{}", answer.body);
+        assert!(answer.header("Retry-After").is_some());
+    }
+    limit("unlimited:unlimited");
+    token_of(client, "kim", "correct horse");
+    server.stop();
 }

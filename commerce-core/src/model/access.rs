@@ -1,5 +1,6 @@
 //! Who may call: what a customer logs in with, the sessions that opens, and tries that were in vain.
 
+use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
 use crate::{CustomerId, Role, Timestamp};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -89,6 +90,15 @@ pub struct SessionRow {
     pub expires_at: Timestamp,
 }
 
+impl SessionRow {
+    /// Whether the session is valid at `now`: it has not expired, and it was opened before `now` or by a
+    /// clock that is ahead by [`MAX_CLOCK_SKEW`] at most.
+    #[must_use]
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.created_at <= now.plus_seconds(MAX_CLOCK_SKEW) && now < self.expires_at
+    }
+}
+
 /// A session that was just opened, with the token that is shown this once.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
@@ -147,4 +157,14 @@ pub struct LoginAttempts {
     pub failures: i64,
     /// When the last one was.
     pub last_at: Timestamp,
+}
+
+impl LoginAttempts {
+    /// Whether the attempts count at `now`: the last one is no more than [`LOGIN_MEMORY`] old, and no more
+    /// than [`MAX_CLOCK_SKEW`] ahead, as after a clock was set back.
+    #[must_use]
+    pub fn counts_at(&self, now: Timestamp) -> bool {
+        let oldest = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
+        (oldest..=now.plus_seconds(MAX_CLOCK_SKEW)).contains(&self.last_at)
+    }
 }

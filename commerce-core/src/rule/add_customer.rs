@@ -41,7 +41,7 @@ impl Rule for AddCustomer {
             needs.account(state, id);
         }
         if let Some(login) = &self.login {
-            needs.login(state, &login.login);
+            login.needs(state, needs);
         }
     }
 
@@ -120,6 +120,9 @@ mod tests {
     #[rstest]
     #[case::no_name(None, "", 0, "invalid_request")]
     #[case::blank_name(None, "  ", 0, "invalid_request")]
+    #[case::invisible_name(None, "\u{200b}\u{2060}", 0, "invalid_request")]
+    #[case::turned_name(None, "Kim \u{202e}2026", 0, "invalid_request")]
+    #[case::two_lines(None, "Kim\u{2028}Lee", 0, "invalid_request")]
     #[case::bell(None, "a\u{7}", 0, "invalid_request")]
     #[case::negative_money(None, "a", -1, "invalid_request")]
     #[case::id_of_no_customer(Some(0), "a", 0, "invalid_request")]

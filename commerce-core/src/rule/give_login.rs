@@ -1,10 +1,12 @@
 //! Letting a customer log in.
 
+use super::sessions::forget_failures;
 use super::valid::Checks;
 use super::{Needs, Rule};
 use crate::command::{Answer, Context};
 use crate::state::{SessionChange, State};
-use crate::{Credentials, CustomerId, PasswordHash, Refusal, Role};
+use crate::text;
+use crate::{Credentials, CustomerId, LoginHash, PasswordHash, Refusal, Role};
 use serde::Serialize;
 
 /// Gives a customer what they log in with. What they had is no longer good, and their sessions end.
@@ -19,7 +21,7 @@ pub struct GiveLogin {
 /// What a customer is to log in with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewLogin {
-    /// The name, told apart to the letter.
+    /// The name, in lower case and composed, as [`Shop::register`](crate::Shop::register) writes it.
     pub login: String,
     /// The password's hash.
     #[serde(skip)]
@@ -29,12 +31,21 @@ pub struct NewLogin {
 }
 
 impl NewLogin {
+    pub(super) fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.login(state, &self.login);
+        needs.attempts(state, LoginHash::of(&self.login));
+    }
+
     pub(super) fn check(&self, checks: &mut Checks) {
+        let form = text::login(&self.login);
         checks.text(&self.login, "/login").that(
-            !self.login.contains(char::is_whitespace),
+            self.login.is_empty() || form.is_some(),
             "/login",
-            || "login must have no spaces".to_owned(),
+            || "login must have letters, digits and ASCII punctuation only".to_owned(),
         );
+        if let Some(form) = form.filter(|form| *form != self.login) {
+            checks.that(false, "/login", || format!("login must be written as it is kept: {form}"));
+        }
     }
 
     /// Refuses when another customer has that login.
@@ -55,7 +66,7 @@ impl NewLogin {
 impl Rule for GiveLogin {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
-        needs.login(state, &self.login.login);
+        self.login.needs(state, needs);
     }
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
@@ -84,6 +95,8 @@ pub(super) fn write_login(
     let (login, password) = (new.login.clone(), new.password.clone());
     state.credentials.push(Credentials { customer_id, login, password });
     state.sessions.push(SessionChange::ClosedAll(customer_id));
+    // A new password lifts the lock that guesses of the old one have left.
+    forget_failures(state, &new.login);
     Ok(Answer::Customer(customer))
 }
 
@@ -134,6 +147,9 @@ mod tests {
     #[rstest]
     #[case::no_login(1, "", "invalid_request")]
     #[case::two_words(1, "kim lee", "invalid_request")]
+    #[case::upper_case(1, "Kim", "invalid_request")]
+    #[case::decomposed(1, "jose\u{301}", "invalid_request")]
+    #[case::unseen(1, "\u{200b}", "invalid_request")]
     #[case::nobody(9, "kim", "customer_not_found")]
     fn refusals(#[case] customer: i64, #[case] login: &str, #[case] refused: &str) {
         assert_eq!(code(world().with_logins(&[login]).refused(give(customer, login))), refused);

@@ -2,7 +2,7 @@
 
 use super::{Needs, Rule};
 use crate::command::{Answer, Context};
-use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT};
+use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT, MAX_SESSION_SECONDS};
 use crate::state::{SessionChange, State};
 use crate::{CustomerId, LoginAttempts, LoginHash, Refusal, SessionRow, Timestamp, TokenHash};
 use serde::Serialize;
@@ -37,6 +37,13 @@ pub struct TryLogin {
     pub login: String,
 }
 
+/// Lets a customer log in at once, however often their login has failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnlockLogin {
+    /// The customer.
+    pub customer_id: CustomerId,
+}
+
 impl Rule for OpenSession {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
@@ -49,12 +56,11 @@ impl Rule for OpenSession {
         state.account(self.customer_id)?;
 
         if let Some(login) = &self.login {
-            let hash = LoginHash::of(login);
-            state
-                .attempts
-                .insert(hash, LoginAttempts { login: hash, failures: 0, last_at: context.now });
+            forget_failures(state, login);
         }
-        let Self { customer_id, token, expires_at, .. } = *self;
+        let Self { customer_id, token, .. } = *self;
+        // A clock that jumps between the request and here must not open a session of years.
+        let expires_at = self.expires_at.min(context.now.plus_seconds(MAX_SESSION_SECONDS));
         let row = SessionRow { token, customer_id, created_at: context.now, expires_at };
         state.sessions.push(SessionChange::Ended(context.now));
         state.sessions.push(SessionChange::Opened(row));
@@ -78,12 +84,12 @@ impl Rule for TryLogin {
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
         let hash = LoginHash::of(&self.login);
-        let (failures, last_at) = state
-            .attempts
-            .get(hash)
-            .map_or((0, context.now), |before| (before.failures, before.last_at));
-        // A clock that was set back must shut nobody out for longer than the wait itself.
-        let since = context.now.unix().saturating_sub(last_at.unix()).max(0);
+        // What a clock that was ahead has left behind does not count: the login would stay locked until
+        // the clock is there again.
+        let before = state.attempts.get(hash).filter(|before| before.counts_at(context.now));
+        let (failures, last_at) =
+            before.map_or((0, context.now), |before| (before.failures, before.last_at));
+        let since = context.now.unix().saturating_sub(last_at.unix());
         let wait = wait_after(failures).saturating_sub(since);
         if wait > 0 {
             return Err(Refusal::TooManyRequests { retry_after: wait });
@@ -92,6 +98,39 @@ impl Rule for TryLogin {
         let failures = failures.saturating_add(1);
         state.attempts.insert(hash, LoginAttempts { login: hash, failures, last_at: context.now });
         Ok(Answer::Done(()))
+    }
+}
+
+impl Rule for UnlockLogin {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+        if state.accounts.is_loaded(self.customer_id)
+            && let Some(account) = state.accounts.get(self.customer_id)
+            && let Some(login) = &account.customer.login
+        {
+            needs.attempts(state, LoginHash::of(login));
+        }
+    }
+
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
+        let customer = state.account(self.customer_id)?.customer.clone();
+        let Some(login) = &customer.login else {
+            let detail = format!(
+                "customer {} has no login: give them one with commerce customer login",
+                self.customer_id
+            );
+            return Err(Refusal::invalid("/customer_id", detail));
+        };
+
+        forget_failures(state, login);
+        Ok(Answer::Customer(customer))
+    }
+}
+
+/// Forgets the failed attempts of a login, if there are any.
+pub(super) fn forget_failures(state: &mut State, login: &str) {
+    if let Some(attempts) = state.attempts.get_mut(LoginHash::of(login)) {
+        attempts.failures = 0;
     }
 }
 
@@ -104,7 +143,11 @@ fn wait_after(failures: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Action;
+    use crate::limits::MAX_CLOCK_SKEW;
     use crate::rule::testing::{World, code};
+    use crate::rule::{GiveLogin, NewLogin};
+    use crate::{PasswordHash, Role};
     use rstest::rstest;
 
     fn attempt(login: &str) -> TryLogin {
@@ -152,14 +195,50 @@ mod tests {
         world.run(attempt("kim")).unwrap();
     }
 
-    #[test]
-    fn a_clock_set_back_shuts_nobody_out() {
+    /// A clock that is a little behind waits that much longer; one that was set back does not wait at all.
+    #[rstest]
+    #[case::set_forward(1, None)]
+    #[case::same(0, Some(1))]
+    #[case::other_machine(-MAX_CLOCK_SKEW, Some(1 + MAX_CLOCK_SKEW))]
+    #[case::set_back(-MAX_CLOCK_SKEW - 1, None)]
+    #[case::epoch(i64::MIN, None)]
+    fn a_lock_lasts_as_long_as_it_says_on_every_clock(
+        #[case] seconds: i64,
+        #[case] wait: Option<i64>,
+    ) {
         let mut world = world();
         for _ in 0..=FREE_LOGIN_FAILURES {
             world.run(attempt("kim")).unwrap();
         }
-        world.now = Timestamp::from_unix(0);
-        assert_eq!(world.refused(attempt("kim")), Refusal::TooManyRequests { retry_after: 1 });
+        world.now = world.now.plus_seconds(seconds);
+        match wait {
+            Some(retry_after) => {
+                assert_eq!(world.refused(attempt("kim")), Refusal::TooManyRequests { retry_after });
+                world.now = world.now.plus_seconds(retry_after);
+                world.run(attempt("kim")).unwrap();
+            }
+            None => assert!(world.run(attempt("kim")).is_ok()),
+        }
+    }
+
+    #[test]
+    fn a_lock_is_lifted_for_a_customer_with_a_login() {
+        let mut world = world().with_customer(2, 0).with_logins(&["kim"]);
+        let login = NewLogin {
+            login: "kim".to_owned(),
+            password: PasswordHash::new("$argon2id$..."),
+            role: Role::Customer,
+        };
+        let give = GiveLogin { customer_id: CustomerId::new(1), login };
+        let unlock = |customer| UnlockLogin { customer_id: CustomerId::new(customer) };
+        world.run(give.clone()).unwrap();
+        for lift in [unlock(1).into(), Action::from(give)] {
+            while world.run(attempt("kim")).is_ok() {}
+            world.run(lift).unwrap();
+            world.run(attempt("kim")).unwrap();
+        }
+        assert_eq!(code(world.refused(unlock(2))), "invalid_request");
+        assert_eq!(code(world.refused(unlock(9))), "customer_not_found");
     }
 
     #[test]

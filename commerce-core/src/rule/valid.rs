@@ -1,6 +1,7 @@
 //! What a value of a request may be. All that is wrong with a request is told at once.
 
 use crate::limits::{MAX_AMOUNT, MAX_BALANCE, MAX_TEXT};
+use crate::text::{is_control, is_visible};
 use crate::{Invalid, Money, Refusal};
 use std::ops::RangeInclusive;
 
@@ -37,15 +38,19 @@ impl Checks {
         self.integer(amount.minor(), 1..=MAX_AMOUNT.minor(), pointer)
     }
 
-    /// A text that is not empty, not too long, and has no control characters.
+    /// A text that has something to be seen, is not too long, and has no characters that control how it or
+    /// what follows is shown.
     pub(super) fn text(&mut self, text: &str, pointer: &str) -> &mut Self {
         let name = pointer.trim_start_matches('/').to_owned();
-        self.that(!text.trim().is_empty(), pointer, || format!("{name} must not be empty"))
+        self.that(is_visible(text), pointer, || format!("{name} must not be empty or invisible"))
             .that(text.chars().count() <= MAX_TEXT, pointer, || {
                 format!("{name} must have {MAX_TEXT} characters at most")
             })
-            .that(!text.chars().any(char::is_control), pointer, || {
-                format!("{name} must have no control characters")
+            .that(!text.chars().any(is_control), pointer, || {
+                format!(
+                    "{name} must have no control characters, and none that turn the direction of text: \
+                     remove them"
+                )
             })
     }
 
@@ -59,7 +64,7 @@ impl Checks {
 
 /// As much of a text from outside as is kept, without control characters: not every store takes all of them.
 pub(super) fn kept(text: &str) -> String {
-    let plain = |char: char| if char.is_control() { ' ' } else { char };
+    let plain = |char: char| if is_control(char) { ' ' } else { char };
     text.chars().map(plain).take(MAX_TEXT).collect()
 }
 

@@ -3,7 +3,7 @@
 use self::read::MemorySnapshot;
 use crate::command::KeyRecord;
 use crate::digest::{Digest, Digested};
-use crate::limits::{EXPIRY_BATCH, LOGIN_MEMORY};
+use crate::limits::EXPIRY_BATCH;
 use crate::state::{Change, Deliveries, Needs, NextIds, SessionChange, State, Wanted};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{
@@ -274,9 +274,8 @@ impl Tables {
                 self.sessions.retain(|_, row| row.customer_id != customer);
             }
             SessionChange::Ended(now) => {
-                self.sessions.retain(|_, row| now < row.expires_at);
-                let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
-                self.attempts.retain(|_, row| row.last_at >= long_ago);
+                self.sessions.retain(|_, row| row.is_valid_at(now));
+                self.attempts.retain(|_, row| row.counts_at(now));
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::connection::Step;
 use super::load::Questions;
 use super::rows::may_be_kept;
-use crate::limits::LOGIN_MEMORY;
+use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
 use crate::state::{Needs, SessionChange, State};
 use crate::store::rows::{Word, get};
 use crate::{CustomerId, LoginAttempts, LoginHash, Role, StoreError};
@@ -101,10 +101,12 @@ fn change_of_session(change: &SessionChange) -> Step<'static> {
             Step::new("DELETE FROM sessions WHERE customer_id = $1").with(customer.get())
         }
         SessionChange::Ended(now) => {
-            let sql = "WITH forgotten AS (DELETE FROM login_attempts WHERE last_at < $2)
-                       DELETE FROM sessions WHERE expires_at <= $1";
+            let sql = "WITH forgotten AS (
+                           DELETE FROM login_attempts WHERE last_at < $2 OR last_at > $3
+                       ) DELETE FROM sessions WHERE expires_at <= $1 OR created_at > $3";
             let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
-            Step::new(sql).with(now.unix()).with(long_ago.unix())
+            let ahead = now.plus_seconds(MAX_CLOCK_SKEW);
+            Step::new(sql).with(now.unix()).with(long_ago.unix()).with(ahead.unix())
         }
     }
 }

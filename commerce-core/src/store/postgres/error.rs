@@ -139,6 +139,7 @@ mod tests {
     fn name(error: &StoreError) -> &'static str {
         match error {
             StoreError::Busy => "busy",
+            StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Unsound(_) => "unsound",

@@ -7,21 +7,25 @@ use super::apply::put_epochs;
 use super::connection::{Connection, Step};
 use super::distribute::{self, Layout};
 use super::error::Failure;
-use crate::{Currency, Epoch, EventId};
+use crate::{Currency, Epoch, EventId, text};
 use std::time::Duration;
 use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 4;
-const _: () = assert!(MIGRATIONS.len() == 4, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 5;
+const _: () = assert!(MIGRATIONS.len() == 5, "VERSION counts the migrations");
+
+/// The first version whose logins are all in one form.
+const LOGINS_IN_ONE_FORM: usize = 5;
 
 /// What spreads the tables of a new store over several machines.
 pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
@@ -171,12 +175,37 @@ fn bring_up(
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
         connection.run_within(PATIENCE, migration)?;
     }
+    if found < LOGINS_IN_ONE_FORM {
+        bring_logins_into_form(connection)?;
+    }
     if found == 0 && layout == Layout::Distributed {
         distribute::distribute(connection)?;
     }
     if found < MIGRATIONS.len() {
         let update = Step::new("UPDATE store SET schema_version = $1 WHERE id = 1");
         connection.ask(&[update.with(VERSION).changing(1)])?;
+    }
+    Ok(())
+}
+
+/// Brings logins that were kept as they were typed into the form in which they are looked for. Of two that
+/// become the same, the one that has the form already, or else the first, stays; the other customer needs a
+/// new login.
+fn bring_logins_into_form(connection: &mut Connection) -> Result<(), Failure> {
+    // Most logins have the form: lower case and ASCII.
+    let select = "SELECT id, login FROM customers
+                  WHERE login ~ '[A-Z]' OR octet_length(login) <> char_length(login) ORDER BY id";
+    let rows = connection.ask(&[Step::new(select)])?;
+    for row in rows.iter().flatten() {
+        let (Ok(id), Ok(login)) = (row.try_get::<_, i64>(0), row.try_get::<_, &str>(1)) else {
+            continue;
+        };
+        let Some(form) = text::login(login).filter(|form| form != login) else { continue };
+        let taken = Step::new("SELECT count(*) FROM customers WHERE login = $1").with(form.clone());
+        if number(&connection.ask(&[taken])?) == 0 {
+            let update = Step::new("UPDATE customers SET login = $2 WHERE id = $1");
+            connection.ask(&[update.with(id).with(form).changing(1)])?;
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Credentials, sessions and failed logins: loading, saving, reading.
 
 use super::rows::{self, CREDENTIALS};
-use crate::limits::LOGIN_MEMORY;
+use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
 use crate::state::{Needs, SessionChange, State};
 use crate::{Credentials, LoginAttempts, Role, SessionRow, StoreError, TokenHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -72,9 +72,11 @@ fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreE
         }
         SessionChange::Ended(now) => {
             let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
-            db.prepare_cached("DELETE FROM login_attempts WHERE last_at < ?1")?
-                .execute([long_ago])?;
-            db.prepare_cached("DELETE FROM sessions WHERE expires_at <= ?1")?.execute([now])?
+            let ahead = now.plus_seconds(MAX_CLOCK_SKEW);
+            db.prepare_cached("DELETE FROM login_attempts WHERE last_at < ?1 OR last_at > ?2")?
+                .execute([long_ago, ahead])?;
+            db.prepare_cached("DELETE FROM sessions WHERE expires_at <= ?1 OR created_at > ?2")?
+                .execute([*now, ahead])?
         }
     };
     Ok(())

@@ -99,6 +99,7 @@ mod tests {
     fn codes(#[case] code: i32, #[case] before: &str, #[case] at_commit: &str) {
         let name = |error: StoreError| match error {
             StoreError::Busy => "busy",
+            StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Unsound(_) => "unsound",

@@ -1,24 +1,28 @@
 //! The schema, its version, and how an older file becomes a newer one.
 
 use super::apply::put_epoch;
-use crate::{Currency, Epoch, EventId, StoreError, random};
+use crate::{Currency, Epoch, EventId, StoreError, random, text};
 use rusqlite::Connection;
 
 /// Marks a file as a store of this program: "COMM".
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// What leads from each version to the next, from an empty file on.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 5;
-const _: () = assert!(MIGRATIONS.len() == 5, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 6;
+const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
+
+/// The first version whose logins are all in one form.
+const LOGINS_IN_ONE_FORM: i64 = 6;
 
 /// Brings the file to [`VERSION`] in one transaction, begins an epoch where the file is in a new place, and
 /// answers the store's currency; `currency` is what a new store gets.
@@ -71,6 +75,9 @@ fn bring_up(
     for migration in todo.unwrap_or_default() {
         connection.execute_batch(migration)?;
     }
+    if found < LOGINS_IN_ONE_FORM {
+        bring_logins_into_form(connection)?;
+    }
     if found == 0 {
         connection.execute("INSERT INTO store (id, currency) VALUES (1, ?1)", [currency.code()])?;
     }
@@ -102,6 +109,24 @@ fn settle(connection: &Connection, place: &str) -> Result<(), StoreError> {
 
 fn place_of(connection: &Connection) -> Result<String, StoreError> {
     Ok(connection.query_row("SELECT place FROM store", [], |row| row.get(0))?)
+}
+
+/// Brings logins that were kept as they were typed into the form in which they are looked for. Of two that
+/// become the same, the one that has the form already, or else the first, stays; the other customer needs a
+/// new login.
+fn bring_logins_into_form(connection: &Connection) -> Result<(), StoreError> {
+    let sql = "SELECT id, login FROM customers WHERE login IS NOT NULL ORDER BY id";
+    let mut select = connection.prepare(sql)?;
+    let logins = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let logins: Vec<(i64, String)> = logins.collect::<Result<_, _>>()?;
+    let mut update =
+        connection.prepare("UPDATE OR IGNORE customers SET login = ?2 WHERE id = ?1")?;
+    for (id, login) in logins {
+        if let Some(form) = text::login(&login).filter(|form| *form != login) {
+            update.execute((id, form))?;
+        }
+    }
+    Ok(())
 }
 
 fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {

@@ -1,0 +1,132 @@
+//! Texts from outside: the one form of a login and of a password however they were typed, and characters that
+//! are not seen.
+
+use precis_profiles::UsernameCaseMapped;
+use precis_profiles::precis_core::profile::PrecisFastInvocation;
+use std::ops::RangeInclusive;
+use unicode_normalization::UnicodeNormalization;
+
+/// Characters without a shape of their own: `Default_Ignorable_Code_Point` of Unicode, and the Braille pattern
+/// without dots.
+const INVISIBLE: [RangeInclusive<char>; 18] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
+    '\u{61c}'..='\u{61c}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
+    '\u{200b}'..='\u{200f}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fff8}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e0fff}',
+];
+
+/// Characters that turn the direction of what follows: `Bidi_Control` of Unicode.
+const BIDI_CONTROLS: [RangeInclusive<char>; 4] = [
+    '\u{61c}'..='\u{61c}',
+    '\u{200e}'..='\u{200f}',
+    '\u{202a}'..='\u{202e}',
+    '\u{2066}'..='\u{2069}',
+];
+
+/// Whether a text has anything to be seen.
+pub(crate) fn is_visible(text: &str) -> bool {
+    let hidden = |char: char| {
+        char.is_whitespace()
+            || char.is_control()
+            || INVISIBLE.iter().any(|range| range.contains(&char))
+    };
+    !text.chars().all(hidden)
+}
+
+/// Whether a character controls what is shown around it: a control character, a separator of lines, or one that
+/// turns the direction of the rest of a line.
+pub(crate) fn is_control(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{2028}' | '\u{2029}')
+        || BIDI_CONTROLS.iter().any(|range| range.contains(&char))
+}
+
+/// The form in which a login is kept and looked for: `UsernameCaseMapped` of RFC 8265, so that upper and lower
+/// case, wide and narrow, composed and decomposed letters are one login. `None` when it can be no login: it is
+/// empty, or has spaces, controls, symbols beyond ASCII, or characters that are not seen.
+pub(crate) fn login(text: &str) -> Option<String> {
+    // Composed first: the profile refuses the letters that Hangul is decomposed into.
+    let composed: String = text.nfc().collect();
+    UsernameCaseMapped::enforce(composed).ok().map(Into::into)
+}
+
+/// The form in which a password is hashed: `OpaqueString` of RFC 8265, so that composed and decomposed letters,
+/// and spaces of all kinds, are one password. `None` when it has controls or a byte order mark.
+///
+/// Unlike the profile, which knows the characters of Unicode 6.3, it takes all that Unicode has today.
+pub(crate) fn password(text: &str) -> Option<String> {
+    if text.chars().any(|char| is_control(char) || char == '\u{feff}') {
+        return None;
+    }
+    let spaced = text.chars().map(|char| if char.is_whitespace() { ' ' } else { char });
+    Some(spaced.nfc().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::lower_case("Kim@Example.COM", Some("kim@example.com"))]
+    #[case::decomposed("Jose\u{301}", Some("jos\u{e9}"))]
+    #[case::composed("jos\u{e9}", Some("jos\u{e9}"))]
+    #[case::decomposed_hangul("\u{1100}\u{1175}\u{11b7}", Some("\u{ae40}"))]
+    #[case::wide("\u{ff4b}\u{ff49}\u{ff4d}", Some("kim"))]
+    #[case::punctuation("a_b-c+d.e", Some("a_b-c+d.e"))]
+    #[case::right_to_left("\u{5e9}\u{5dc}\u{5d5}\u{5dd}", Some("\u{5e9}\u{5dc}\u{5d5}\u{5dd}"))]
+    #[case::empty("", None)]
+    #[case::space("kim lee", None)]
+    #[case::no_break_space("kim\u{a0}lee", None)]
+    #[case::control("ki\0m", None)]
+    #[case::byte_order_mark("\u{feff}kim", None)]
+    #[case::unseen("kim\u{200b}", None)]
+    #[case::turned("kim\u{202e}", None)]
+    fn logins(#[case] typed: &str, #[case] kept: Option<&str>) {
+        let made = login(typed);
+        assert_eq!(made.as_deref(), kept);
+        assert_eq!(made.as_deref().and_then(login), made, "and stays so");
+    }
+
+    #[rstest]
+    #[case::decomposed("cafe\u{301} creme", Some("caf\u{e9} creme"))]
+    #[case::decomposed_hangul("\u{1107}\u{1175}", Some("\u{be44}"))]
+    #[case::no_break_space("correct\u{a0}horse", Some("correct horse"))]
+    #[case::case_matters("Correct Horse", Some("Correct Horse"))]
+    #[case::spaces_stay(" correct  horse ", Some(" correct  horse "))]
+    #[case::new_in_unicode_11("\u{1f970} horse", Some("\u{1f970} horse"))]
+    #[case::joined("\u{1f469}\u{200d}\u{1f4bb}", Some("\u{1f469}\u{200d}\u{1f4bb}"))]
+    #[case::byte_order_mark("\u{feff}correct horse", None)]
+    #[case::tab("correct\thorse", None)]
+    #[case::turned("correct\u{202e}horse", None)]
+    fn passwords(#[case] typed: &str, #[case] hashed: Option<&str>) {
+        assert_eq!(password(typed).as_deref(), hashed);
+    }
+
+    #[rstest]
+    #[case::text("Kim", true)]
+    #[case::joined_picture("\u{1f469}\u{200d}\u{1f4bb}", true)]
+    #[case::spaces(" \u{a0}\u{3000}", false)]
+    #[case::zero_width("\u{200b}\u{2060}\u{feff}", false)]
+    #[case::hangul_filler("\u{3164}", false)]
+    #[case::braille_blank("\u{2800}", false)]
+    #[case::soft_hyphen("\u{ad}", false)]
+    #[case::tags("\u{e0041}", false)]
+    fn visible(#[case] text: &str, #[case] seen: bool) {
+        assert_eq!(is_visible(text), seen);
+    }
+}
