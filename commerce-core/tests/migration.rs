@@ -6,12 +6,13 @@
 mod common;
 
 use commerce_core::{
-    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, Money, PageRequest, PostgresStore,
-    Shop, SqliteStore, State, Store, StoreError, Timestamp,
+    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, ManualClock, Money, PageRequest,
+    PostgresStore, RelayEvents, Shop, SqliteStore, State, Store, StoreError, Timestamp,
 };
 use common::{assert_clean, cluster, key};
 use rstest::rstest;
 use rusqlite::Connection;
+use std::path::Path;
 
 /// Kim has charged twice, and has used some of it; the statements are the same for every kind of store.
 const ROWS: &str = "
@@ -52,15 +53,7 @@ fn goes_on(shop: &Shop) {
 fn a_file_of_an_older_version_opens(#[case] version: i64, #[case] schema: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
-    let old = Connection::open(&file).unwrap();
-    old.execute_batch(&schema.concat()).unwrap();
-    old.execute_batch(&format!(
-        "INSERT INTO store (id, currency) VALUES (1, 'KRW');
-         PRAGMA application_id = 1129270605; PRAGMA user_version = {version};"
-    ))
-    .unwrap();
-    old.execute_batch(ROWS).unwrap();
-    drop(old);
+    drop(old_file(&file, version, schema));
 
     goes_on(&Shop::open(SqliteStore::open(&file).unwrap()));
     let store = SqliteStore::open(&file).unwrap();
@@ -70,6 +63,19 @@ fn a_file_of_an_older_version_opens(#[case] version: i64, #[case] schema: &[&str
     let parents =
         "SELECT count(*) FROM pragma_foreign_key_list('ledger') WHERE \"table\" = 'charges'";
     assert_eq!(db.query_row(parents, [], |row| row.get(0)), Ok(1), "and refers to the new table");
+}
+
+/// A file of that version with [`ROWS`].
+fn old_file(file: &Path, version: i64, schema: &[&str]) -> Connection {
+    let old = Connection::open(file).unwrap();
+    old.execute_batch(&schema.concat()).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO store (id, currency) VALUES (1, 'KRW');
+         PRAGMA application_id = 1129270605; PRAGMA user_version = {version};"
+    ))
+    .unwrap();
+    old.execute_batch(ROWS).unwrap();
+    old
 }
 
 /// Writes a ledger entry of a charge that is not there, as a rule with a defect might.
@@ -117,6 +123,49 @@ fn a_database_of_an_older_version_opens() {
     goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
     let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
     assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
+}
+
+/// A retry that was put off to 2036, by a clock that was ahead. Older rows do not tell when they were written.
+const PUT_OFF: &str = "
+    INSERT INTO orders (id, customer_id, status, subtotal, discount, total, paid, refunded, created_at, paid_at)
+        VALUES (1, 1, 'paid', 5, 0, 5, 5, 0, 1000, 1000);
+    INSERT INTO events (id, kind, order_id, created_at) VALUES (1, 'order.paid', 1, 1000);
+    UPDATE store SET next_event = 2;
+    INSERT INTO deliveries (event_id, order_id, status, attempts, due_at)
+        VALUES (1, 1, 'waiting', 2, 2100000000);";
+
+#[test]
+fn a_retry_of_the_far_future_is_due_once_its_file_is_brought_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let schema = [
+        include_str!("../src/store/sqlite/schema/1.sql"),
+        include_str!("../src/store/sqlite/schema/2.sql"),
+        include_str!("../src/store/sqlite/schema/3.sql"),
+    ];
+    old_file(&file, 3, &schema).execute_batch(PUT_OFF).unwrap();
+    is_due(SqliteStore::open(&file).unwrap());
+}
+
+#[test]
+fn a_retry_of_the_far_future_is_due_once_its_database_is_brought_up() {
+    let (url, mut old) = database_of_the_first_version();
+    old.batch_execute(include_str!("../src/store/postgres/schema/2.sql")).unwrap();
+    old.batch_execute("UPDATE store SET schema_version = 2").unwrap();
+    let with_customer = PUT_OFF.replace(
+        "order_id, created_at) VALUES (1, 'order.paid', 1,",
+        "order_id, customer_id, created_at) VALUES (1, 'order.paid', 1, 1,",
+    );
+    old.batch_execute(&with_customer).unwrap();
+    is_due(PostgresStore::open(&url).unwrap());
+}
+
+fn is_due(store: impl Store + 'static) {
+    let now = Timestamp::from_unix(1_800_000_000);
+    let shop = Shop::builder().clock(ManualClock::new(now)).open(store);
+    assert!(shop.has_due_events().unwrap());
+    let ask = RelayEvents { token: 1, outcomes: vec![], want: 1, fresh_first: false, jitter: 0 };
+    assert_eq!(shop.call(ask).run().unwrap().events.len(), 1);
 }
 
 /// Each of two rows takes longer to change than a statement of a batch may take, as millions would, and both

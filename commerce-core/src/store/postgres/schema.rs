@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
-const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 2;
-const _: () = assert!(MIGRATIONS.len() == 2, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 3;
+const _: () = assert!(MIGRATIONS.len() == 3, "VERSION counts the migrations");
 
 /// What spreads the tables of a new store over several machines.
 pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");

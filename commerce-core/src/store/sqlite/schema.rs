@@ -7,12 +7,16 @@ use rusqlite::Connection;
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// What leads from each version to the next, from an empty file on.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 3;
-const _: () = assert!(MIGRATIONS.len() == 3, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 4;
+const _: () = assert!(MIGRATIONS.len() == 4, "VERSION counts the migrations");
 
 /// Brings the file to [`VERSION`] in one transaction, and answers the store's currency; `currency` is
 /// what a new store gets.
