@@ -14,6 +14,7 @@ mod import;
 mod storage;
 
 use rstest::rstest;
+use rusqlite::Connection;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
@@ -158,6 +159,29 @@ fn events_are_told_given_up_and_told_again() {
     assert_eq!((&failed["delivered"], &failed["failed"]), (&0.into(), &1.into()));
     assert_eq!(place.json("events list")["items"][0]["delivery"]["attempts"], 1);
     assert!(place.run("events list").out.contains("waiting until "));
+
+    // The next run finds nothing that is due, and events that have not arrived all the same.
+    let db = Connection::open(place.0.path().join("commerce.db")).unwrap();
+    let change = |sql| db.execute(sql, []).unwrap();
+    let again = || place.run("--json events relay --to file:events.ndjson --once");
+    change("UPDATE deliveries SET due_at = due_at + 1000 WHERE attempts > 0");
+    let nothing_due = again();
+    assert_eq!(nothing_due.status, 1, "{}", nothing_due.out);
+    let report: Value = serde_json::from_str(&nothing_due.out).unwrap();
+    assert_eq!((&report["delivered"], &report["failed"]), (&0.into(), &0.into()));
+    assert_eq!(report["waiting"], 2, "the cancellation waits behind the payment");
+    let problem: Value = serde_json::from_str(&nothing_due.err).unwrap();
+    assert_eq!((&problem["waiting"], &problem["parked"]), (&2.into(), &0.into()));
+    let text = place.run("events relay --to file:events.ndjson --once");
+    assert!(
+        text.out.contains("still waiting 2") && text.err.contains("2 still wait"),
+        "{}",
+        text.err
+    );
+    change("UPDATE deliveries SET status = 'parked'");
+    let parked = again();
+    let problem: Value = serde_json::from_str(&parked.err).unwrap();
+    assert_eq!((parked.status, &problem["waiting"], &problem["parked"]), (1, &0.into(), &2.into()));
 
     assert_eq!(place.json("events replay --from 1")["events"], 2);
     assert_eq!(place.json("events relay --to file:events.ndjson --once")["delivered"], 2);

@@ -26,6 +26,8 @@ mod kills;
 mod notices;
 #[path = "http/place.rs"]
 mod place;
+#[path = "http/receivers.rs"]
+mod receivers;
 #[path = "http/relay.rs"]
 mod relay;
 #[path = "http/server.rs"]

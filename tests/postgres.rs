@@ -41,7 +41,7 @@ fn commands_work_on_a_server_as_on_a_file() {
     let url = database();
     assert_eq!(run(&url, "balance 1").status.code(), Some(1), "there is no store yet");
     let made = json(&url, "init --currency USD");
-    assert_eq!((&made["currency"], &made["schema_version"]), (&"USD".into(), &4.into()));
+    assert_eq!((&made["currency"], &made["schema_version"]), (&"USD".into(), &6.into()));
     assert_eq!(run(&url, "init --currency KRW").status.code(), Some(2));
     json(&url, "customer add Kim");
     json(&url, "product add Tea 150 10");

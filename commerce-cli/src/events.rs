@@ -16,7 +16,7 @@ pub(crate) mod relay;
 pub(crate) enum Events {
     /// Lists the events, oldest first, and how far the delivery of each has come.
     List {
-        /// Only those that were given up, after ten tries or because the destination will not have them.
+        /// Only those that were given up after eleven tries.
         #[arg(long)]
         parked: bool,
         #[command(flatten)]

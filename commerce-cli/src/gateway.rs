@@ -25,12 +25,14 @@ pub(crate) struct GatewayArgs {
     #[arg(long, value_name = "URL", env = "COMMERCE_STRIPE_URL", help_heading = HEADING)]
     #[arg(hide_env_values = true)]
     pub(crate) stripe_url: Option<String>,
-    /// A file whose first line is Stripe's secret key; or `COMMERCE_STRIPE_KEY` in the environment.
+    /// A file whose first line is Stripe's secret key, read again when it changes; or `COMMERCE_STRIPE_KEY` in the
+    /// environment.
     #[arg(long, value_name = "FILE", env = "COMMERCE_STRIPE_KEY_FILE", help_heading = HEADING)]
     #[arg(hide_env_values = true)]
     pub(crate) stripe_key_file: Option<PathBuf>,
-    /// A file whose first line is what Stripe signs notices with; or `COMMERCE_STRIPE_WEBHOOK_SECRET` in
-    /// the environment. Without it no notice is believed.
+    /// A file with what Stripe signs notices with, or with several secrets while it is rotated, one a line; it is
+    /// read again when it changes. Or `COMMERCE_STRIPE_WEBHOOK_SECRET` in the environment. Without it no notice
+    /// is believed.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     #[arg(env = "COMMERCE_STRIPE_WEBHOOK_SECRET_FILE", hide_env_values = true)]
     pub(crate) stripe_webhook_secret_file: Option<PathBuf>,

@@ -2,15 +2,19 @@
 //! which everybody on the machine can see.
 
 use crate::failure::Failure;
+use commerce_outbound::SecretSource;
 use std::env::VarError;
 use std::fs::File;
-use std::io::{BufRead, BufReader, stdin};
+use std::io::{BufRead, BufReader, Read, stdin};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 /// The longest line that is looked at.
 const MAX_LINE: u64 = 4_096;
+
+/// The most bytes of a file of secrets that are read: a good many secrets.
+const MAX_FILE: u64 = 4_096;
 
 /// Where a password comes from.
 #[derive(clap::Args, Debug)]
@@ -41,18 +45,29 @@ impl PasswordArg {
     }
 }
 
-/// A secret from a file, or else from the environment; `None` when it is in neither.
+/// Secrets from a file, which is read again before each use, or else from the environment; `None` when they are in
+/// neither.
+pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<SecretSource>, Failure> {
+    let Some(path) = file else {
+        return Ok(from_environment(variable)?.map(SecretSource::fixed));
+    };
+    let text = read_all(path)?;
+    if !path.is_file() {
+        // A pipe can be read only once.
+        return Ok(Some(SecretSource::fixed(text)));
+    }
+    let path = path.to_owned();
+    Ok(Some(SecretSource::read_by(move || read_all(&path).map_err(|failure| failure.sentence()))))
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the command line")]
-pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<String>, Failure> {
-    match file {
-        Some(path) => read(path).map(Some),
-        None => match std::env::var(variable) {
-            Ok(text) => Ok(Some(text)),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => {
-                Err(Failure::usage(format!("{variable} holds bytes that are no text: set it anew")))
-            }
-        },
+fn from_environment(variable: &str) -> Result<Option<String>, Failure> {
+    match std::env::var(variable) {
+        Ok(text) => Ok(Some(text)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => {
+            Err(Failure::usage(format!("{variable} holds bytes that are no text: set it anew")))
+        }
     }
 }
 
@@ -66,6 +81,22 @@ fn read(path: &Path) -> Result<String, Failure> {
     if path == Path::new("-") {
         return first_line(stdin().lock(), path);
     }
+    first_line(BufReader::new(open(path)?), path)
+}
+
+/// All lines of a file, and the first one of standard input, which may be a terminal.
+fn read_all(path: &Path) -> Result<String, Failure> {
+    if path == Path::new("-") {
+        return read(path);
+    }
+    let mut text = String::new();
+    match open(path)?.take(MAX_FILE).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
     let told = |error| {
         if path.to_str().is_none_or(looks_like_one) {
             return Failure::usage(
@@ -83,7 +114,7 @@ fn read(path: &Path) -> Result<String, Failure> {
             "others can read {path}: run `chmod 600 {path}` first"
         )));
     }
-    first_line(BufReader::new(file), path)
+    Ok(file)
 }
 
 fn first_line(reader: impl BufRead, path: &Path) -> Result<String, Failure> {

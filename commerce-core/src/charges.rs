@@ -90,6 +90,12 @@ impl Shop {
         self.gateway().is_some()
     }
 
+    /// Something that the operator of the gateway should know, once.
+    #[must_use]
+    pub fn gateway_warning(&self) -> Option<String> {
+        self.gateway()?.warning()
+    }
+
     /// Puts money onto a balance: at once where there is no gateway, else once the gateway has collected it.
     ///
     /// When the gateway gives no answer, or [`MAX_GATEWAY_CALLS`] wait for it already, the charge is answered

@@ -18,6 +18,12 @@ pub trait Destination: Send + Sync {
     /// crash, with the same id and content. It must return within
     /// [`MAX_DELIVERY`](crate::limits::MAX_DELIVERY), or another relay may take the events for given up.
     fn deliver(&self, events: &[Event]) -> Delivery;
+
+    /// Something that the operator should know although no delivery has failed of it. It is asked for after each
+    /// delivery, and returned once.
+    fn warning(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What became of a delivery.
@@ -31,11 +37,6 @@ pub enum Delivery {
         error: String,
         /// How long the destination asks to be left alone.
         retry_after: Option<Duration>,
-    },
-    /// It will never take these events: they are parked.
-    Rejected {
-        /// What it said, for the operator.
-        error: String,
     },
     /// It wants no events any more: the relay ends, and these events wait for the next.
     Gone {

@@ -27,6 +27,11 @@ pub trait PaymentGateway: Send + Sync {
     ) -> Result<Option<Notice>, BadNotice> {
         Err(BadNotice("this gateway sends no notices".to_owned()))
     }
+
+    /// Something that the operator should know although no charge has failed of it. It is returned once.
+    fn warning(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A charge as a gateway is asked for it.

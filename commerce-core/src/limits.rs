@@ -114,23 +114,19 @@ pub const MAX_DELIVERY: Duration = Duration::from_secs(30);
 pub const DELIVERY_LEASE: i64 = 60;
 const _: () = assert!(DELIVERY_LEASE.unsigned_abs() == MAX_DELIVERY.as_secs().saturating_mul(2));
 
+/// The most seconds by which the clocks of machines that share a store may differ, as far as deliveries are
+/// concerned: as long as a lease, so that a machine whose clock is behind does not take a lease for one of
+/// the future.
+pub const MAX_CLOCK_DIFFERENCE: i64 = DELIVERY_LEASE;
+
 /// The most events that are taken up, or sent again, by one commit: beyond that a bigger batch gains nothing.
 pub const MAX_CLAIM: usize = 1_000;
 
-/// How many seconds after each failure an event is tried again; after one more it is parked. So there are
-/// ten tries over three days, which is a long weekend: often at first, when it was a hiccup, and late enough
-/// at the end for somebody to come to work and mend the other side. The steps are those of Standard Webhooks.
-pub const RETRY_DELAYS: [i64; 9] = [
-    5,
-    5 * 60,
-    30 * 60,
-    2 * 60 * 60,
-    5 * 60 * 60,
-    10 * 60 * 60,
-    14 * 60 * 60,
-    20 * 60 * 60,
-    24 * 60 * 60,
-];
+/// The seconds between each failure of an event and its next try; after one more failure it is parked. That is
+/// eleven tries over 46 hours. The first ones are dense, because most failures are over within a minute and
+/// events are wanted in real time; the last ones leave time to repair the receiver.
+pub const RETRY_DELAYS: [i64; 10] =
+    [1, 5, 30, 2 * 60, 10 * 60, 30 * 60, 2 * 60 * 60, 6 * 60 * 60, 12 * 60 * 60, 24 * 60 * 60];
 
 /// The most that a retry is put off at random, per mille of its delay: a tenth.
 pub const MAX_RETRY_JITTER: i64 = 100;

@@ -7,11 +7,10 @@
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::random::{self, spread};
 use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
-use crate::{Delivery, Destination, Error, Event, Shop};
+use crate::{Delivery, Destination, Error, Event, Shop, Timestamp};
 use gate::{Gate, Pass};
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -82,6 +81,12 @@ impl Shop {
     #[must_use]
     pub fn relayed(&self) -> Relayed {
         self.counts().now()
+    }
+
+    /// The instant of the last delivery by a relay of this shop, or of the shop's opening when there was none.
+    #[must_use]
+    pub fn last_delivery(&self) -> Timestamp {
+        Timestamp::from_unix(self.counts().last.load(Ordering::Relaxed))
     }
 }
 
@@ -232,7 +237,7 @@ impl Worker<'_> {
             }
             let Some(pass) = run.gate.enter(LOOK) else {
                 // Others keep the gate shut, for longer than a lease maybe: what has arrived is written down.
-                let _ = self.ask(0);
+                let _ = self.ask(0, false);
                 // The destination may have asked for minutes, for which nothing is due.
                 if run.once && !run.relay.shop.has_due_events().unwrap_or(true) {
                     break;
@@ -242,7 +247,7 @@ impl Worker<'_> {
             let seen = wakeups.seen();
             let want = pass.want(run.relay.destination.batch().max(1));
             let begun = Instant::now();
-            let claim = match self.ask(want) {
+            let claim = match self.ask(want, pass.is_probe()) {
                 Ok(claim) => claim,
                 Err(error) => {
                     drop(pass);
@@ -267,7 +272,7 @@ impl Worker<'_> {
                 drop(pass);
                 if run.gate.failures() > 0 {
                     // The next wish may be long in coming. What cannot be written down now, is then.
-                    let _ = self.ask(0);
+                    let _ = self.ask(0, false);
                 }
             } else if !claim.more {
                 drop(pass);
@@ -281,13 +286,13 @@ impl Worker<'_> {
     }
 
     /// Writes down what there is to write down, and takes events up.
-    fn ask(&mut self, want: usize) -> Result<Claim, Error> {
+    fn ask(&mut self, want: usize, fresh_first: bool) -> Result<Claim, Error> {
         let outcomes = self.outcomes.clone();
         if outcomes.is_empty() && want == 0 {
             return Ok(Claim { events: Vec::new(), more: false, parked: 0 });
         }
         let jitter = i64::from(spread()).rem_euclid(MAX_RETRY_JITTER.saturating_add(1));
-        let request = RelayEvents { token: self.token, outcomes, want, jitter };
+        let request = RelayEvents { token: self.token, outcomes, want, fresh_first, jitter };
         let asked = self.run.relay.shop.call(request).run();
         if let Ok(claim) = &asked {
             self.outcomes.clear();
@@ -300,7 +305,7 @@ impl Worker<'_> {
     fn finish(&mut self) {
         let begun = Instant::now();
         for _ in 0..STORE_TRIES {
-            if self.ask(0).is_ok() || begun.elapsed() >= STORE_PATIENCE {
+            if self.ask(0, false).is_ok() || begun.elapsed() >= STORE_PATIENCE {
                 return;
             }
             std::thread::sleep(STORE_PAUSE);
@@ -315,52 +320,48 @@ impl Worker<'_> {
             claimed.into_iter().partition(|claimed| claimed.attempts == 0);
         let new: Vec<Event> = new.into_iter().map(|claimed| claimed.event).collect();
         let again = again.into_iter().map(|claimed| vec![claimed.event]);
-        let mut parts: VecDeque<Vec<Event>> =
-            Some(new).filter(|new| !new.is_empty()).into_iter().chain(again).collect();
         let mut goes_on = true;
-        while let Some(part) = parts.pop_front() {
+        for part in Some(new).filter(|new| !new.is_empty()).into_iter().chain(again) {
             goes_on &= !self.run.is_ending() && begun.elapsed() < MAX_DELIVERY;
             if !goes_on {
                 self.note(&part, &DeliveryEnding::GivenBack);
                 continue;
             }
             let delivery = self.run.deliver(&part);
-            if part.len() > 1 && matches!(delivery, Delivery::Rejected { .. }) {
-                parts.extend(part.into_iter().map(|event| vec![event]));
-            } else {
-                goes_on = self.take(&part, delivery, pass);
+            if let Some(warning) = self.run.relay.destination.warning() {
+                self.run.tell(&warning);
             }
+            goes_on = self.take(&part, delivery, pass);
         }
     }
 
     /// Takes in what became of events. Whether to go on with others.
     fn take(&mut self, events: &[Event], delivery: Delivery, pass: &Pass<'_>) -> bool {
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
-        let mut goes_on = false;
+        let goes_on;
         let (ending, what) = match delivery {
             Delivery::Done => {
                 pass.succeeded();
-                self.run.count(|counts| add(&counts.delivered, count));
+                let now = self.run.relay.shop.now().unix();
+                self.run.count(|counts| {
+                    add(&counts.delivered, count);
+                    counts.last.store(now, Ordering::Relaxed);
+                });
                 self.note(events, &DeliveryEnding::Delivered);
                 return true;
             }
             Delivery::Failed { error, retry_after } => {
-                pass.failed(retry_after, spread());
+                goes_on = pass.failed(retry_after, spread());
                 let seconds = |after: Duration| i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
                 let retry_after = retry_after.map(seconds);
                 (DeliveryEnding::Failed { error: error.clone(), retry_after }, error)
-            }
-            // It may be this event or all of them: a wrong address must not park them all at once.
-            Delivery::Rejected { error } => {
-                goes_on = pass.rejected(spread());
-                (DeliveryEnding::Rejected { error: error.clone() }, error)
             }
             // How the relay ends says it.
             Delivery::Gone { error } => {
                 self.run.end(End::Gone(error));
                 self.run.count(|counts| add(&counts.failed, count));
                 self.note(events, &DeliveryEnding::GivenBack);
-                return goes_on;
+                return false;
             }
         };
         self.run.count(|counts| add(&counts.failed, count));
@@ -389,9 +390,15 @@ pub(crate) struct Counts {
     delivered: AtomicU64,
     failed: AtomicU64,
     parked: AtomicU64,
+    /// The instant of the last delivery, or of the beginning; in seconds since 1970.
+    last: AtomicI64,
 }
 
 impl Counts {
+    pub(crate) fn since(now: Timestamp) -> Self {
+        Self { last: AtomicI64::new(now.unix()), ..Self::default() }
+    }
+
     fn now(&self) -> Relayed {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Relayed {

@@ -99,7 +99,8 @@ impl ShopBuilder {
         let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
         let Self { clock, patience, gateway, .. } = self;
-        let (relayed, gateway_calls) = (Counts::default(), GatewayCalls::default());
+        let relayed = Counts::since(clock.now());
+        let gateway_calls = GatewayCalls::default();
         Shop { store, engine, clock, patience, passwords, gateway, relayed, gateway_calls }
     }
 }

@@ -4,11 +4,12 @@
 
 mod common;
 
-use commerce_core::limits::DELIVERY_LEASE;
+use commerce_core::limits::{DELIVERY_LEASE, RETRY_DELAYS};
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CartEdit, Currency, DeliveryEnding, DeliveryOutcome, EditCart,
-    MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore, Record, RelayEvents, Role,
-    SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
+    AddCustomer, BestSellersRequest, CartEdit, ClaimedEvent, Currency, DeliveryEnding,
+    DeliveryOutcome, EditCart, MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore,
+    Record, RelayEvents, Role, SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError,
+    Table, copy,
 };
 use common::{NOW, assert_clean, cluster, key};
 use rstest::rstest;
@@ -84,13 +85,27 @@ fn fill(store: &Arc<dyn Store>) {
         shop.call(EditCart { customer_id: lee, edit }).run().unwrap();
     }
     shop.log_in("kim", "correct horse").unwrap();
-    // Of what was taken up, one has arrived, one is parked and one is to be tried again.
-    let ask = |outcomes, want| RelayEvents { token: 7, outcomes, want, jitter: 0 };
+    // Of what was taken up, one is parked, one has arrived, one is to be tried again and one is due.
+    let ask =
+        |outcomes, want| RelayEvents { token: 7, outcomes, want, fresh_first: false, jitter: 0 };
+    let fails = |claimed: &ClaimedEvent| DeliveryOutcome {
+        event_id: claimed.event.id,
+        order_id: claimed.event.order_id,
+        ending: DeliveryEnding::Failed { error: "400".to_owned(), retry_after: None },
+    };
+    let mut at = NOW;
+    for delay in [0].into_iter().chain(RETRY_DELAYS) {
+        at = at.plus_seconds(delay);
+        let claim = shop.call_at(ask(vec![], 1), at).run().unwrap();
+        let outcomes = claim.events.iter().map(fails).collect();
+        shop.call_at(ask(outcomes, 0), at).run().unwrap();
+    }
+    assert_eq!(shop.outbox().unwrap().parked, 1);
     let claim = shop.call(ask(vec![], 3)).run().unwrap();
     let endings = [
         DeliveryEnding::Delivered,
-        DeliveryEnding::Rejected { error: "400".to_owned() },
         DeliveryEnding::Failed { error: "503".to_owned(), retry_after: None },
+        DeliveryEnding::GivenBack,
     ];
     let outcomes = claim.events.iter().zip(endings).map(|(claimed, ending)| DeliveryOutcome {
         event_id: claimed.event.id,
@@ -107,10 +122,10 @@ fn what_is_being_sent_waits_in_the_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
     fill(&from);
-    let ask = RelayEvents { token: 7, outcomes: vec![], want: 1, jitter: 0 };
+    let ask = RelayEvents { token: 7, outcomes: vec![], want: 1, fresh_first: false, jitter: 0 };
     let claim = shop(&from).call(ask.clone()).run().unwrap();
     copy(&*from, &*to, &mut |_| ()).unwrap();
-    let more = RelayEvents { want: 2, ..ask };
+    let more = RelayEvents { want: 3, ..ask };
     let claimed = shop_at(&to, 90_000 + DELIVERY_LEASE).call(more).run().unwrap();
     assert!(claimed.events.contains(&claim.events[0]), "{claimed:#?}");
     assert_clean(&shop(&to));

@@ -34,7 +34,8 @@ fn history(on: On) -> World {
     world.clock.set(common::NOW.plus_seconds(3 * 86_400));
     shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("order-4")).unwrap();
     // The payment of order 2 is being sent, its cancellation waits behind it, as does the last payment.
-    let ask = |token, outcomes| RelayEvents { token, outcomes, want: 9, jitter: 0 };
+    let ask =
+        |token, outcomes| RelayEvents { token, outcomes, want: 9, fresh_first: false, jitter: 0 };
     let claim = shop.call(ask(7, vec![])).run().unwrap();
     let outcomes = [(0, DeliveryEnding::Delivered), (2, failed())].map(|(place, ending)| {
         let event = &claim.events[place].event;
@@ -201,7 +202,7 @@ fn problems(world: &World) -> Vec<String> {
 #[case::epoch_of_no_event("INSERT INTO epochs VALUES (6, 'later')", "events: epoch 6")]
 #[case::next_event("UPDATE store SET next_event = 99", "deliveries: relay")]
 #[case::delivery_of_nothing(
-    "INSERT INTO deliveries VALUES (77, 1, 'waiting', 0, 1, NULL, NULL)",
+    "INSERT INTO deliveries VALUES (77, 1, 'waiting', 0, 1, NULL, NULL, 1)",
     "deliveries: event 77"
 )]
 #[case::delivery_of_another_order(

@@ -85,7 +85,7 @@ fn business(shop: &Shop) {
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(lee, [(tea, 1)]) };
     let later = shop.place_order(later, &key("later")).unwrap();
     shop.pay_order(later.id, &key("pay")).unwrap();
-    let ask = |outcomes| RelayEvents { token: 7, outcomes, want: 9, jitter: 0 };
+    let ask = |outcomes| RelayEvents { token: 7, outcomes, want: 9, fresh_first: false, jitter: 0 };
     let event = &shop.call(ask(vec![])).run().unwrap().events[0].event;
     let (event_id, order_id) = (event.id, event.order_id);
     let outcome = DeliveryOutcome { event_id, order_id, ending: DeliveryEnding::Delivered };

@@ -53,7 +53,11 @@ fn a_call_ahead_of_the_clock_is_refused_and_ends_no_hold(
         ahead(&world, ChargeBalance { customer_id: kim, amount }, year),
         ahead(&world, DebitBalance { customer_id: kim, amount, note: None }, year),
         ahead(&world, ClaimCoupon { coupon_id: coupon, customer_id: kim }, 500),
-        ahead(&world, RelayEvents { token: 7, outcomes: vec![], want: 9, jitter: 0 }, year),
+        ahead(
+            &world,
+            RelayEvents { token: 7, outcomes: vec![], want: 9, fresh_first: false, jitter: 0 },
+            year,
+        ),
         ahead(&world, OpenSession { customer_id: kim, login: None, token, expires_at }, year),
         ahead(&world, TryLogin { login: "kim".to_owned() }, year),
         ahead(
@@ -79,7 +83,7 @@ fn a_call_ahead_of_the_clock_is_refused_and_ends_no_hold(
     let paid = world.shop.pay_order(held.id, &key("pay")).unwrap();
     assert_eq!(paid.status, OrderStatus::Paid);
     // None of the refusals has bound the key, and the events are still there to be taken up.
-    let ask = RelayEvents { token: 7, outcomes: vec![], want: 9, jitter: 0 };
+    let ask = RelayEvents { token: 7, outcomes: vec![], want: 9, fresh_first: false, jitter: 0 };
     assert_eq!(world.shop.call(ask).run().unwrap().events.len(), 2);
     world.shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("ahead")).unwrap();
     world.assert_clean();

@@ -6,8 +6,8 @@
 mod common;
 
 use commerce_core::{
-    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, Money, PageRequest, PostgresStore,
-    Role, Shop, SqliteStore, State, Store, StoreError, Timestamp,
+    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, ManualClock, Money, PageRequest,
+    PostgresStore, RelayEvents, Role, Shop, SqliteStore, State, Store, StoreError, Timestamp,
 };
 use common::{assert_clean, cluster, key};
 use rstest::rstest;
@@ -157,6 +157,43 @@ fn a_database_of_an_older_version_opens() {
     logins_are_found(&Shop::open(PostgresStore::open(&url).unwrap()));
     let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
     assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
+}
+
+/// A retry that was put off to 2036, by a clock that was ahead. Older rows do not tell when they were written.
+const PUT_OFF: &str = "
+    INSERT INTO orders (id, customer_id, status, subtotal, discount, total, paid, refunded, created_at, paid_at)
+        VALUES (1, 1, 'paid', 5, 0, 5, 5, 0, 1000, 1000);
+    INSERT INTO events (id, kind, order_id, created_at) VALUES (1, 'order.paid', 1, 1000);
+    UPDATE store SET next_event = 2;
+    INSERT INTO deliveries (event_id, order_id, status, attempts, due_at)
+        VALUES (1, 1, 'waiting', 2, 2100000000);";
+
+#[test]
+fn a_retry_of_the_far_future_is_due_once_its_file_is_brought_up() {
+    let rows = format!("{ROWS}{PUT_OFF}");
+    let (_folder, file) = older_file(&[FIRST, SECOND, THIRD], &rows);
+    is_due(SqliteStore::open(&file).unwrap());
+}
+
+#[test]
+fn a_retry_of_the_far_future_is_due_once_its_database_is_brought_up() {
+    let (url, mut old) = database_of_the_first_version();
+    old.batch_execute(include_str!("../src/store/postgres/schema/2.sql")).unwrap();
+    old.batch_execute("UPDATE store SET schema_version = 2").unwrap();
+    let with_customer = PUT_OFF.replace(
+        "order_id, created_at) VALUES (1, 'order.paid', 1,",
+        "order_id, customer_id, created_at) VALUES (1, 'order.paid', 1, 1,",
+    );
+    old.batch_execute(&with_customer).unwrap();
+    is_due(PostgresStore::open(&url).unwrap());
+}
+
+fn is_due(store: impl Store + 'static) {
+    let now = Timestamp::from_unix(1_800_000_000);
+    let shop = Shop::builder().clock(ManualClock::new(now)).open(store);
+    assert!(shop.has_due_events().unwrap());
+    let ask = RelayEvents { token: 1, outcomes: vec![], want: 1, fresh_first: false, jitter: 0 };
+    assert_eq!(shop.call(ask).run().unwrap().events.len(), 1);
 }
 
 /// Each of two rows takes longer to change than a statement of a batch may take, as millions would, and both

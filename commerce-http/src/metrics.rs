@@ -5,7 +5,7 @@ use crate::message::Connections;
 use crate::problem::kinds;
 use crate::process;
 use crate::route::Route;
-use commerce_core::{Distribution, Error, Histogram, Shop, TIMES};
+use commerce_core::{Distribution, Error, Histogram, Shop, TIMES, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -233,9 +233,14 @@ fn outbox(text: &mut String, shop: &Shop) -> Result<(), Error> {
         line(text, name, &format!("outcome=\"{outcome}\""), count);
     }
     let name = "commerce_outbox_oldest_seconds";
-    head(text, name, "gauge", "The age of the oldest of them.");
-    let age = outbox.oldest.map_or(0, |at| shop.now().unix().saturating_sub(at.unix()).max(0));
-    line(text, name, "", u64::try_from(age).unwrap_or(0));
+    let help = "The age of the oldest event that has not arrived, parked ones among them.";
+    head(text, name, "gauge", help);
+    let age = |at: Timestamp| shop.now().unix().saturating_sub(at.unix()).max(0);
+    line(text, name, "", outbox.oldest.map_or(0, age));
+    let name = "commerce_last_delivery_age_seconds";
+    let help = "Seconds since a relay of this process last delivered an event, or since its start.";
+    head(text, name, "gauge", help);
+    line(text, name, "", age(shop.last_delivery()));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use crate::OutboundError;
 use crate::cloud_event::Form;
 use crate::file::FileDestination;
 use crate::http;
+use crate::secrets::{Rotating, SecretSource};
 use crate::signature::Secret;
 use crate::stdout::StdoutDestination;
 use crate::webhook::{self, WebhookDestination};
@@ -22,8 +23,10 @@ pub(crate) const LINES_AT_ONCE: usize = 500;
 #[derive(Clone)]
 pub struct DestinationOptions {
     /// What requests are signed with, as Standard Webhooks writes secrets: `whsec_` and the base64 of 24
-    /// to 64 bytes. Without it, requests are not signed. Files and standard output never are.
-    pub secret: Option<String>,
+    /// to 64 bytes, one a line and the newest first. Requests bear a signature of each, so that a receiver may
+    /// know either while a secret is rotated. Without it, requests are not signed. Files and standard output
+    /// never are.
+    pub secret: Option<SecretSource>,
     /// The most events of one request: 1 sends each event by itself, more sends arrays. Files and
     /// standard output take many lines at once in any case.
     pub batch: usize,
@@ -46,7 +49,7 @@ impl Default for DestinationOptions {
 impl fmt::Debug for DestinationOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DestinationOptions")
-            .field("secret", &self.secret.as_ref().map(|_| "..."))
+            .field("secret", &self.secret)
             .field("batch", &self.batch)
             .field("allow_private", &self.allow_private)
             .field("source", &self.source)
@@ -89,7 +92,9 @@ pub fn destination(
             }
             Some((scheme, _)) if is_http(scheme) => {
                 let uri = http::address(to)?;
-                let secret = options.secret.as_deref().map(Secret::standard).transpose()?;
+                let secret = options.secret;
+                let secret =
+                    secret.map(|source| Rotating::new(source, Secret::all_standard)).transpose()?;
                 let (batch, allow_private) = (options.batch, options.allow_private);
                 let limits = webhook::LIMITS;
                 let webhook =
@@ -129,7 +134,7 @@ mod tests {
         #[case] takes: usize,
         #[case] at_once: usize,
     ) {
-        let secret = Some(SECRET.to_owned());
+        let secret = Some(SecretSource::fixed(SECRET));
         let to = destination(to, DestinationOptions { secret, batch, ..options() }).unwrap();
         assert_eq!((to.batch(), to.at_once()), (takes, at_once));
     }
@@ -155,7 +160,7 @@ mod tests {
     #[case::no_uri("-", DestinationOptions { source: "my shop".to_owned(), ..options() })]
     #[case::no_secret(
         "http://shop.example/",
-        DestinationOptions { secret: Some("hunter2".to_owned()), ..options() }
+        DestinationOptions { secret: Some(SecretSource::fixed("hunter2")), ..options() }
     )]
     fn what_cannot_be_is_refused_without_repeating_it(
         #[case] to: &str,

@@ -19,6 +19,9 @@ pub enum OutboundError {
     /// The secret that events are signed with, or notices are checked with, is none.
     #[error("the secret cannot be used: {0}")]
     Secret(&'static str),
+    /// The secret or the key cannot be read.
+    #[error("the secret cannot be read: {0}")]
+    Unreadable(String),
     /// The key of the gateway is none.
     #[error("the gateway's key cannot be used: {0}")]
     GatewayKey(&'static str),

@@ -69,7 +69,7 @@ impl Destination for FileDestination {
     fn deliver(&self, events: &[Event]) -> Delivery {
         let lines = match self.form.lines(events) {
             Ok(lines) => lines,
-            Err(error) => return Delivery::Rejected { error: error.to_string() },
+            Err(error) => return Delivery::Failed { error: error.to_string(), retry_after: None },
         };
         match self.append(&lines) {
             Ok(()) => Delivery::Done,

@@ -39,6 +39,7 @@ mod http;
 mod outside;
 #[cfg(test)]
 mod receiver;
+mod secrets;
 mod signature;
 mod stdout;
 mod stripe;
@@ -47,4 +48,5 @@ mod webhook;
 pub use cloud_event::MAX_EVENT_BYTES;
 pub use destination::{DestinationOptions, MAX_EVENTS_A_REQUEST, destination};
 pub use error::OutboundError;
+pub use secrets::SecretSource;
 pub use stripe::{Stripe, StripeOptions};

@@ -1,6 +1,7 @@
 //! Proof of who sent a request: HMAC-SHA256 over it, in the two forms that are in use.
 
 use crate::OutboundError;
+use crate::secrets::lines;
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::DecodePaddingMode;
@@ -30,6 +31,24 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
+    /// Each line as [`Secret::standard`] reads it, the newest first.
+    pub(crate) fn all_standard(text: &str) -> Result<Vec<Self>, OutboundError> {
+        Self::all(text, Self::standard)
+    }
+
+    /// Each line as [`Secret::stripe`] reads it.
+    pub(crate) fn all_stripe(text: &str) -> Result<Vec<Self>, OutboundError> {
+        Self::all(text, Self::stripe)
+    }
+
+    fn all(
+        text: &str,
+        one: fn(&str) -> Result<Self, OutboundError>,
+    ) -> Result<Vec<Self>, OutboundError> {
+        let secrets = lines(text).map(one).collect::<Result<Vec<_>, _>>()?;
+        if secrets.is_empty() { one("").map(|secret| vec![secret]) } else { Ok(secrets) }
+    }
+
     /// As Standard Webhooks writes it: `whsec_` and the base64 of 24 to 64 bytes.
     pub(crate) fn standard(text: &str) -> Result<Self, OutboundError> {
         let encoded = text.trim().strip_prefix("whsec_");
@@ -57,7 +76,8 @@ impl Secret {
         hmac.map(Self).map_err(|_| OutboundError::Secret("it has no use as a key"))
     }
 
-    /// The header `webhook-signature` of Standard Webhooks.
+    /// A signature of the header `webhook-signature` of Standard Webhooks, which holds one of each secret, separated
+    /// by spaces.
     pub(crate) fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> String {
         let head = format!("{id}.{}.", at.unix());
         let hmac = self.0.clone().chain_update(head).chain_update(body);

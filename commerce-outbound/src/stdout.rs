@@ -29,7 +29,7 @@ impl Destination for StdoutDestination {
     fn deliver(&self, events: &[Event]) -> Delivery {
         match self.form.lines(events) {
             Ok(lines) => write(&mut io::stdout().lock(), &lines),
-            Err(error) => Delivery::Rejected { error: error.to_string() },
+            Err(error) => Delivery::Failed { error: error.to_string(), retry_after: None },
         }
     }
 }

@@ -12,6 +12,7 @@ mod notice;
 
 use crate::OutboundError;
 use crate::http::{self, Answer, Client, Limits, plain};
+use crate::secrets::{Rotating, SecretSource, lines};
 use crate::signature::Secret;
 use commerce_core::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway, Timestamp};
 use form_urlencoded::Serializer;
@@ -55,10 +56,11 @@ const _: () = assert!(LIMITS.whole.as_secs() < 15 && LOOK_UP.as_secs() < 15);
 pub struct StripeOptions {
     /// Where Stripe is, when it is not at `https://api.stripe.com`. A place that is named may be private.
     pub url: Option<String>,
-    /// The secret key, `sk_...` or `rk_...`.
-    pub key: String,
-    /// The secret that notices are signed with, `whsec_...`. Without it no notice is believed.
-    pub webhook_secret: Option<String>,
+    /// The secret key, `sk_...` or `rk_...`, in the first line.
+    pub key: SecretSource,
+    /// The secrets that notices are signed with, `whsec_...`, one a line: a notice is believed that any of them has
+    /// signed. Without it no notice is believed.
+    pub webhook_secret: Option<SecretSource>,
 }
 
 impl fmt::Debug for StripeOptions {
@@ -72,8 +74,8 @@ pub struct Stripe {
     client: Client,
     /// Without a slash at its end.
     url: String,
-    key: String,
-    webhook_secret: Option<Secret>,
+    key: Rotating<String>,
+    webhook_secret: Option<Rotating<Vec<Secret>>>,
 }
 
 impl fmt::Debug for Stripe {
@@ -99,19 +101,14 @@ impl Stripe {
         if uri.query().is_some() {
             return Err(OutboundError::Url("it must have no query"));
         }
-        let key = options.key.trim();
-        if !key.starts_with("sk_") && !key.starts_with("rk_") {
-            return Err(OutboundError::GatewayKey("it must begin with sk_ or rk_"));
-        }
-        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(OutboundError::GatewayKey("it must be visible ASCII characters"));
-        }
-        let secret = options.webhook_secret.as_deref();
+        let secret = options.webhook_secret;
         Ok(Self {
             client: Client::new(&uri, named, limits)?,
             url: url.trim_end_matches('/').to_owned(),
-            key: key.to_owned(),
-            webhook_secret: secret.map(Secret::stripe).transpose()?,
+            key: Rotating::new(options.key, key)?,
+            webhook_secret: secret
+                .map(|source| Rotating::new(source, Secret::all_stripe))
+                .transpose()?,
         })
     }
 
@@ -146,15 +143,16 @@ impl Stripe {
     }
 
     fn send(&self, request: ureq::http::request::Builder, body: &[u8]) -> Result<Answer, String> {
+        let key = self.key.current();
         let request = request
-            .header(header::AUTHORIZATION, format!("Bearer {}", self.key))
+            .header(header::AUTHORIZATION, format!("Bearer {key}"))
             .header("stripe-version", VERSION)
             .body(body);
         let mut answer = self.client.send(request.map_err(|error| error.to_string())?)?;
         // What is told stands in logs and is shown to payers, and whoever answers may repeat what it was sent.
         let body = String::from_utf8_lossy(&answer.body);
-        if body.contains(&self.key) {
-            answer.body = body.replace(&self.key, "...").into_bytes();
+        if body.contains(&key) {
+            answer.body = body.replace(&key, "...").into_bytes();
         }
         Ok(answer)
     }
@@ -254,9 +252,30 @@ impl PaymentGateway for Stripe {
         let secret = self.webhook_secret.as_ref();
         let secret = secret.ok_or_else(|| bad("there is no secret to check it with"))?;
         let signature = signature.ok_or_else(|| bad("it is not signed"))?;
-        secret.check_stripe(signature, body, now).map_err(bad)?;
+        let mut checked = Err("there is no secret to check it with");
+        for secret in secret.current() {
+            checked = checked.or_else(|_| secret.check_stripe(signature, body, now));
+        }
+        checked.map_err(bad)?;
         notice::read(body)
     }
+
+    fn warning(&self) -> Option<String> {
+        let of_notices = || self.webhook_secret.as_ref()?.warning();
+        self.key.warning().or_else(of_notices)
+    }
+}
+
+/// The key in the first line.
+fn key(text: &str) -> Result<String, OutboundError> {
+    let key = lines(text).next().unwrap_or_default();
+    if !key.starts_with("sk_") && !key.starts_with("rk_") {
+        return Err(OutboundError::GatewayKey("it must begin with sk_ or rk_"));
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(OutboundError::GatewayKey("it must be visible ASCII characters"));
+    }
+    Ok(key.to_owned())
 }
 
 /// A page of intents, the newest first.

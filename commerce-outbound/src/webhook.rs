@@ -3,6 +3,7 @@
 use crate::OutboundError;
 use crate::cloud_event::Form;
 use crate::http::{Answer, Client, Limits, plain};
+use crate::secrets::Rotating;
 use crate::signature::Secret;
 use commerce_core::limits::MAX_DELIVERY;
 use commerce_core::{Clock, Delivery, Destination, Event, SystemClock};
@@ -38,7 +39,7 @@ pub(crate) struct WebhookDestination {
     client: Client,
     uri: Uri,
     form: Form,
-    secret: Option<Secret>,
+    secret: Option<Rotating<Vec<Secret>>>,
     batch: usize,
 }
 
@@ -46,7 +47,7 @@ impl WebhookDestination {
     pub(crate) fn new(
         uri: Uri,
         form: Form,
-        secret: Option<Secret>,
+        secret: Option<Rotating<Vec<Secret>>>,
         batch: usize,
         allow_private: bool,
         limits: Limits,
@@ -77,7 +78,10 @@ impl WebhookDestination {
             .header("webhook-id", id)
             .header("webhook-timestamp", now.unix().to_string());
         if let Some(secret) = &self.secret {
-            request = request.header("webhook-signature", secret.sign(id, now, body));
+            let secrets = secret.current();
+            let signatures: Vec<_> =
+                secrets.iter().map(|secret| secret.sign(id, now, body)).collect();
+            request = request.header("webhook-signature", signatures.join(" "));
         }
         self.client.send(request.body(body).map_err(|error| error.to_string())?)
     }
@@ -95,12 +99,16 @@ impl Destination for WebhookDestination {
     fn deliver(&self, events: &[Event]) -> Delivery {
         let (id, kind, body) = match self.request(events) {
             Ok(request) => request,
-            Err(error) => return Delivery::Rejected { error: error.to_string() },
+            Err(error) => return Delivery::Failed { error: error.to_string(), retry_after: None },
         };
         match self.send(&id, kind, &body) {
             Ok(answer) => judge(&answer),
             Err(error) => Delivery::Failed { error, retry_after: None },
         }
+    }
+
+    fn warning(&self) -> Option<String> {
+        self.secret.as_ref()?.warning()
     }
 }
 
@@ -113,8 +121,8 @@ fn digest(events: &[Event]) -> String {
     ids.finalize().iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// What an answer means. A redirect is no refusal of the event but a destination that has moved: the
-/// operator has the days of all tries to name the new place.
+/// The meaning of an answer. Everything but success and 410 is tried again: a 4xx is often a secret that is being
+/// rotated or a route that is being deployed, and a redirect is a receiver that has moved.
 fn judge(answer: &Answer) -> Delivery {
     let retry_after = answer.retry_after;
     let said = plain(&answer.body);
@@ -128,8 +136,6 @@ fn judge(answer: &Answer) -> Delivery {
     match answer.status {
         200..=299 => Delivery::Done,
         410 => Delivery::Gone { error },
-        408 | 425 | 429 => Delivery::Failed { error, retry_after },
-        400..=499 => Delivery::Rejected { error },
         _ => Delivery::Failed { error, retry_after },
     }
 }

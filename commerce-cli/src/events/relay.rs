@@ -6,8 +6,9 @@ use crate::database::Database;
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::{interrupt, secret};
-use commerce_core::{Currency, Destination, RelayError, RelayStop, Relayed};
+use commerce_core::{Currency, Destination, Outbox, RelayError, RelayStop, Relayed};
 use commerce_outbound::{DestinationOptions, OutboundError};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Where the secret stands when no file is named.
@@ -22,8 +23,9 @@ pub(crate) struct Relay {
     /// Where to: https://..., http://..., `file:PATH` for lines of JSON, or - for standard output.
     #[arg(long, value_name = "URL")]
     to: String,
-    /// A file whose first line is the secret that requests are signed with after Standard Webhooks,
-    /// whsec_...; - is standard input. Else it is taken from `COMMERCE_EVENTS_SECRET`.
+    /// A file with the secret that requests are signed with after Standard Webhooks, whsec_..., or with several
+    /// while it is rotated, one a line and the newest first. It is read again when it changes. - is the first
+    /// line of standard input. Without it the secret is that of `COMMERCE_EVENTS_SECRET`.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// The most events of one request; more than 1 sends arrays. 1 unless told otherwise.
@@ -100,15 +102,15 @@ impl Relay {
             Err(RelayError::Gone { .. }) if writes_events_itself => return Ok(Ending::Done),
             relayed => relayed.map_err(failure)?,
         };
+        let outbox = desk.shop.outbox()?;
+        let report = Report { relayed, waiting: outbox.waiting };
         if writes_events_itself {
-            desk.output.note(summary(&relayed));
+            desk.output.note(summary(&report));
         } else {
-            desk.output.give(&relayed, summary)?;
+            desk.output.give(&report, summary)?;
         }
-        if once && relayed.failed > 0 && desk.shop.outbox()?.waiting > 0 {
-            let said =
-                "events have not arrived, and wait for their next try: see commerce events list";
-            return Err(Failure::storage(said.to_owned()));
+        if once && (outbox.failed > 0 || outbox.parked > 0) {
+            return Err(undelivered(&outbox));
         }
         // Without --once, to be stopped is the way to end.
         Ok(if once && stop.asked() { Ending::Interrupted } else { Ending::Done })
@@ -122,7 +124,34 @@ fn failure(error: RelayError) -> Failure {
     }
 }
 
-fn summary(relayed: &Relayed) -> String {
-    let Relayed { delivered, failed, parked } = relayed;
-    format!("delivered {delivered}, failed tries {failed}, parked {parked}")
+/// The answer: what this run has done, and what is left to do.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    relayed: Relayed,
+    waiting: u64,
+}
+
+fn summary(report: &Report) -> String {
+    let Report { relayed: Relayed { delivered, failed, parked }, waiting } = report;
+    format!(
+        "delivered {delivered}, failed tries {failed}, parked {parked}, still waiting {waiting}"
+    )
+}
+
+/// The failure of a run after which events that have failed are still there.
+fn undelivered(outbox: &Outbox) -> Failure {
+    let Outbox { waiting, parked, .. } = *outbox;
+    let mut left = Vec::new();
+    if outbox.failed > 0 {
+        left.push(format!("{waiting} still wait (run this again later, or without --once)"));
+    }
+    if parked > 0 {
+        left.push(format!("{parked} are parked (`commerce events retry` sends them again)"));
+    }
+    let sentence = format!(
+        "events have not arrived: {}; `commerce events list` shows each error",
+        left.join(", ")
+    );
+    Failure::storage(sentence).with("waiting", waiting).with("parked", parked)
 }

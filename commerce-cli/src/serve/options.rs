@@ -57,7 +57,8 @@ pub(super) struct EventArgs {
     #[arg(long = "events-to", value_name = "URL", env = "COMMERCE_EVENTS_TO")]
     #[arg(help_heading = HEADING, hide_env_values = true)]
     to: Option<String>,
-    /// A file with the secret that these requests are signed with; else `COMMERCE_EVENTS_SECRET`.
+    /// A file with the secret that these requests are signed with, or with several while it is rotated, one a line
+    /// and the newest first; it is read again when it changes. Without it, `COMMERCE_EVENTS_SECRET`.
     #[arg(long = "events-secret-file", value_name = "FILE", env = "COMMERCE_EVENTS_SECRET_FILE")]
     #[arg(help_heading = HEADING, hide_env_values = true)]
     secret_file: Option<PathBuf>,

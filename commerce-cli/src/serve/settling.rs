@@ -55,6 +55,9 @@ impl Over {
                 Ok(settled) => settled.to_string(),
                 Err(error) => error.to_string(),
             };
+            if let Some(warning) = api.shop().gateway_warning() {
+                api.note("payment gateway", &warning);
+            }
             if line != said && settled != Ok(Settled::default()) {
                 api.note("charges settled", &line);
             }

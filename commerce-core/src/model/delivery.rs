@@ -1,6 +1,7 @@
 //! Deliveries: how far the telling of each event has come. An event that has arrived has no row, so that a
 //! healthy store keeps as many rows as are on their way this moment.
 
+use crate::limits::MAX_CLOCK_DIFFERENCE;
 use crate::{Event, EventId, OrderId, Timestamp};
 use serde::Serialize;
 
@@ -22,13 +23,19 @@ pub struct DeliveryRow {
     pub token: Option<i64>,
     /// What went wrong the last time.
     pub error: Option<String>,
+    /// When this row was last written, by the clock of the writer.
+    pub updated_at: Timestamp,
 }
 
 impl DeliveryRow {
-    /// Whether it may be taken up at `now`.
+    /// Whether it may be taken up at `now`. A row that was written later than `now` comes from a clock that has
+    /// been set back since; its due time means nothing, and to wait for it could take years.
     #[must_use]
     pub fn is_due_at(&self, now: Timestamp) -> bool {
-        self.status != DeliveryStatus::Parked && self.due_at <= now
+        let is_behind_another = self.due_at == Timestamp::MAX;
+        let is_ahead = self.updated_at > now.plus_seconds(MAX_CLOCK_DIFFERENCE);
+        self.status != DeliveryStatus::Parked
+            && (self.due_at <= now || is_ahead && !is_behind_another)
     }
 
     /// As when nobody is sending it any more.
@@ -103,7 +110,9 @@ impl Progress {
 pub struct Outbox {
     /// How many events have not arrived; parked ones are not counted.
     pub waiting: u64,
-    /// When the oldest of them was written.
+    /// How many of those have been tried and failed.
+    pub failed: u64,
+    /// When the oldest event that has not arrived was written, be it waiting or parked.
     pub oldest: Option<Timestamp>,
     /// How many events are parked.
     pub parked: u64,

@@ -1,7 +1,8 @@
-//! Who may try a destination that fails, and when: one at a time, after a pause that grows.
+//! A circuit breaker: when several deliveries in a row fail, one at a time is tried, after a pause that grows.
 //!
-//! Tries are few and days apart. Were they spent on a destination that is down for everybody, all events
-//! would be put off for hours by an outage of minutes.
+//! The tries of an event are few and soon far apart. If every event were tried during an outage, an outage of
+//! minutes would put all of them off for hours. A failure here and there does not open the breaker: it is of one
+//! event or of one moment, and the others must not wait for it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,14 +10,15 @@ use std::time::{Duration, Instant};
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause: what people wait for things to go on once the other side works again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause, which is the delay before events flow again once the other side works.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest pause that is kept because the other side asks for it.
 const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
 
-/// So many events turned down in a row are no poisoned events but a wrong address.
-const REJECTIONS: u32 = 3;
+/// The failures in a row that shut the gate. A receiver that fails one request in three still gives three in a row
+/// only once in 27.
+const SHUT_AFTER: u32 = 3;
 
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -28,8 +30,6 @@ pub(super) struct Gate {
 struct State {
     /// Failures since the last success.
     failures: u32,
-    /// Events turned down since the last success.
-    rejections: u32,
     /// When the next one may try.
     until: Option<Instant>,
     /// Somebody is trying.
@@ -39,8 +39,8 @@ struct State {
 /// Leave to take up events.
 pub(super) struct Pass<'a> {
     gate: &'a Gate,
-    /// How many failures there were when it was given.
-    failures: u32,
+    /// Given while the gate was shut, to find out whether the destination works again.
+    is_probe: bool,
 }
 
 impl Gate {
@@ -51,8 +51,8 @@ impl Gate {
         loop {
             let pause = state.pause();
             if pause.is_zero() {
-                state.probing = state.failures > 0;
-                return Some(Pass { gate: self, failures: state.failures });
+                state.probing = state.is_shut();
+                return Some(Pass { gate: self, is_probe: state.probing });
             }
             let left = patience.saturating_sub(begun.elapsed());
             if left.is_zero() {
@@ -74,6 +74,10 @@ impl Gate {
 }
 
 impl State {
+    fn is_shut(&self) -> bool {
+        self.failures >= SHUT_AFTER
+    }
+
     /// How long to wait for leave, as far as is known.
     fn pause(&self) -> Duration {
         if self.probing {
@@ -84,9 +88,13 @@ impl State {
 }
 
 impl Pass<'_> {
-    /// How many events to take up: one when it is to find out whether the destination works again.
+    pub(super) fn is_probe(&self) -> bool {
+        self.is_probe
+    }
+
+    /// The number of events to take up.
     pub(super) fn want(&self, batch: usize) -> usize {
-        if self.failures > 0 { 1 } else { batch }
+        if self.is_probe { 1 } else { batch }
     }
 
     /// Something has arrived.
@@ -95,37 +103,30 @@ impl Pass<'_> {
         self.gate.changed.notify_all();
     }
 
-    /// Something has not. Those who fail together count as one. `part` of 256 of the pause is left out, at
-    /// random, so that several relays do not come back together.
-    pub(super) fn failed(&self, retry_after: Option<Duration>, part: u8) {
+    /// Counts a failure, and returns whether to go on with others. What was under way when the gate shut does not
+    /// count. A destination that asks to be left alone shuts the gate at once. `part` of 1,024 of the pause is
+    /// left out, at random, so that several relays do not come back together.
+    pub(super) fn failed(&self, retry_after: Option<Duration>, part: u8) -> bool {
         let mut state = self.gate.lock();
-        if state.failures != self.failures {
-            return;
+        if state.is_shut() && !self.is_probe {
+            return false;
         }
-        let doubled = 2_u32.saturating_pow(state.failures);
-        let pause = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
-        let less = pause.checked_div(1_024).unwrap_or_default().saturating_mul(u32::from(part));
         let asked = retry_after.unwrap_or_default().min(LONGEST_ASKED);
         state.failures = state.failures.saturating_add(1);
-        state.until = Instant::now().checked_add(pause.saturating_sub(less).max(asked));
-    }
-
-    /// An event was turned down. Whether to go on with others.
-    pub(super) fn rejected(&self, part: u8) -> bool {
-        let mut state = self.gate.lock();
-        state.rejections = state.rejections.saturating_add(1);
-        let goes_on = self.failures == 0 && state.failures == 0 && state.rejections < REJECTIONS;
-        drop(state);
-        if !goes_on {
-            self.failed(None, part);
+        if !asked.is_zero() {
+            state.failures = state.failures.max(SHUT_AFTER);
         }
-        goes_on
+        let Some(doublings) = state.failures.checked_sub(SHUT_AFTER) else { return true };
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_PAUSE);
+        let less = pause.checked_div(1_024).unwrap_or_default().saturating_mul(u32::from(part));
+        state.until = Instant::now().checked_add(pause.saturating_sub(less).max(asked));
+        false
     }
 }
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.failures > 0 {
+        if self.is_probe {
             self.gate.lock().probing = false;
             self.gate.changed.notify_all();
         }
@@ -136,50 +137,63 @@ impl Drop for Pass<'_> {
 mod tests {
     use super::*;
 
+    fn pass(gate: &Gate) -> Pass<'_> {
+        gate.enter(Duration::ZERO).unwrap()
+    }
+
+    fn shut(gate: &Gate) {
+        let passes = [(); 3].map(|()| pass(gate));
+        let goes_on = passes.each_ref().map(|pass| pass.failed(None, 0));
+        assert_eq!(goes_on, [true, true, false]);
+    }
+
     #[test]
-    fn after_a_failure_one_at_a_time_tries_one_event_until_one_arrives() {
+    fn after_three_failures_in_a_row_one_at_a_time_tries_one_event_until_one_arrives() {
         let gate = Gate::default();
-        let (first, second) = (gate.enter(Duration::ZERO).unwrap(), gate.enter(Duration::ZERO));
-        assert_eq!((first.want(50), second.unwrap().want(50)), (50, 50));
-        first.failed(None, 0);
+        let late = pass(&gate);
+        assert_eq!(late.want(50), 50);
+        shut(&gate);
         assert!(gate.enter(Duration::ZERO).is_none(), "a pause");
+        assert!(!late.failed(None, 0));
+        assert_eq!(gate.failures(), SHUT_AFTER, "what was under way does not count");
         let probe = gate.enter(LONGEST_PAUSE).unwrap();
-        assert_eq!(probe.want(50), 1);
-        assert!(gate.enter(Duration::ZERO).is_none(), "somebody is trying");
+        assert_eq!((probe.is_probe(), probe.want(50)), (true, 1));
+        assert!(gate.enter(Duration::ZERO).is_none(), "another is trying");
         drop(probe);
-        let probe = gate.enter(Duration::ZERO).unwrap();
+        let probe = pass(&gate);
         probe.succeeded();
-        assert_eq!(gate.enter(Duration::ZERO).unwrap().want(50), 50);
+        assert_eq!(pass(&gate).want(50), 50);
     }
 
     #[test]
-    fn those_who_fail_together_count_as_one() {
+    fn failures_with_successes_between_them_pause_nothing() {
         let gate = Gate::default();
-        let passes = [(); 3].map(|()| gate.enter(Duration::ZERO).unwrap());
-        for pass in &passes {
-            pass.failed(None, 255);
+        for _ in 0..100 {
+            assert!(pass(&gate).failed(None, 0) && pass(&gate).failed(None, 0));
+            pass(&gate).succeeded();
         }
-        assert_eq!(gate.failures(), 1);
     }
 
     #[test]
-    fn a_pause_is_as_long_as_was_asked_for_and_not_too_long() {
+    fn pauses_grow_to_a_bound() {
         let gate = Gate::default();
-        gate.enter(Duration::ZERO).unwrap().failed(Some(Duration::from_secs(5)), 0);
+        shut(&gate);
+        for _ in 0..20 {
+            gate.lock().until = None;
+            assert!(!pass(&gate).failed(None, 0));
+        }
+        let longest = gate.lock().pause();
+        assert!(LONGEST_PAUSE / 2 < longest && longest <= LONGEST_PAUSE, "{longest:?}");
+    }
+
+    #[test]
+    fn a_pause_that_is_asked_for_is_kept_up_to_a_bound() {
+        let gate = Gate::default();
+        pass(&gate).failed(Some(Duration::from_secs(50)), 0);
         let long = gate.lock().pause();
-        assert!(Duration::from_secs(4) < long && long <= Duration::from_secs(5), "{long:?}");
+        assert!(Duration::from_secs(40) < long && long <= Duration::from_secs(50), "{long:?}");
         let gate = Gate::default();
-        gate.enter(Duration::ZERO).unwrap().failed(Some(Duration::MAX), 0);
+        pass(&gate).failed(Some(Duration::MAX), 0);
         assert!(gate.lock().pause() <= LONGEST_ASKED);
-    }
-
-    #[test]
-    fn some_poisoned_events_close_no_gate_and_a_wrong_address_does() {
-        let gate = Gate::default();
-        let pass = gate.enter(Duration::ZERO).unwrap();
-        assert!(pass.rejected(0) && pass.rejected(0));
-        pass.succeeded();
-        assert!(pass.rejected(0) && pass.rejected(0) && !pass.rejected(0));
-        assert!(gate.enter(Duration::ZERO).is_none(), "a pause");
     }
 }

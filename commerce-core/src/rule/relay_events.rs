@@ -25,6 +25,9 @@ pub struct RelayEvents {
     pub outcomes: Vec<DeliveryOutcome>,
     /// How many events they want now; at most [`MAX_CLAIM`] are given.
     pub want: usize,
+    /// Whether new events go before retries. A relay asks for that while its destination seems to be down: of many
+    /// events that fail for ever, none may then keep a good one from showing that the destination works.
+    pub fresh_first: bool,
     /// How much later than in the table the next tries are to be made, per mille of the delay, up to
     /// [`MAX_RETRY_JITTER`]; drawn at random, so that what failed together does not come back together.
     pub jitter: i64,
@@ -49,8 +52,6 @@ pub enum DeliveryEnding {
     Delivered,
     /// It has not; a later try may do better, but not before so many seconds, if any are named.
     Failed { error: String, retry_after: Option<i64> },
-    /// It never will.
-    Rejected { error: String },
     /// It was not tried.
     GivenBack,
 }
@@ -108,8 +109,13 @@ impl Rule for RelayEvents {
         let parked = parked.fold(0_u64, u64::saturating_add);
         let mut claim = Claim { events: Vec::new(), more: false, parked };
         let want = self.want.min(MAX_CLAIM);
+        if self.fresh_first {
+            self.claim_fresh(state, want, context.now, &mut claim);
+        }
         self.claim_due(state, want, context.now, &mut claim);
-        self.claim_fresh(state, want, context.now, &mut claim);
+        if !self.fresh_first {
+            self.claim_fresh(state, want, context.now, &mut claim);
+        }
         claim.events.sort_unstable_by_key(|claimed| claimed.event.id);
         claim.more |= state.deliveries.released() > released;
         Ok(Answer::Claim(claim))
@@ -140,7 +146,7 @@ impl RelayEvents {
             DeliveryEnding::GivenBack => {
                 row.due_at = now;
                 deliveries.count_released(1);
-                deliveries.keep(row);
+                deliveries.update(row, now);
             }
             DeliveryEnding::Failed { error, retry_after } => {
                 row.error = Some(kept(error));
@@ -148,14 +154,10 @@ impl RelayEvents {
                     let asked = retry_after.unwrap_or(0).min(MAX_RETRY_AFTER);
                     row.attempts = row.attempts.saturating_add(1);
                     row.due_at = now.plus_seconds(delay.max(asked));
-                    deliveries.keep(row);
+                    deliveries.update(row, now);
                 } else {
                     return park(deliveries, row, now);
                 }
-            }
-            DeliveryEnding::Rejected { error } => {
-                row.error = Some(kept(error));
-                return park(deliveries, row, now);
             }
         }
         0
@@ -170,6 +172,7 @@ impl RelayEvents {
             due_at: now.plus_seconds(DELIVERY_LEASE),
             token: Some(self.token),
             error: None,
+            updated_at: now,
         }
     }
 
@@ -194,7 +197,7 @@ impl RelayEvents {
             row.status = DeliveryStatus::Sending;
             row.due_at = now.plus_seconds(DELIVERY_LEASE);
             row.token = Some(self.token);
-            state.deliveries.keep(row);
+            state.deliveries.update(row, now);
         }
     }
 
@@ -213,11 +216,11 @@ impl RelayEvents {
             let row = self.row(&event, now);
             let before = state.deliveries.of_order(event.order_id).next().cloned();
             if let Some(before) = before {
-                state.deliveries.keep(behind(row, &before, now));
+                state.deliveries.update(behind(row, &before, now), now);
                 claim.more = true;
             } else if let Some(event) = in_full(state, &event) {
                 claim.events.push(ClaimedEvent { event, attempts: 0 });
-                state.deliveries.keep(row);
+                state.deliveries.update(row, now);
             } else {
                 let error = Some(format!("its order {} is missing", event.order_id));
                 park(&mut state.deliveries, DeliveryRow { error, token: None, ..row }, now);
@@ -252,12 +255,12 @@ fn park(deliveries: &mut Deliveries, row: DeliveryRow, now: Timestamp) -> u64 {
     let (event, order) = (row.event_id, row.order_id);
     let attempts = row.attempts.saturating_add(1);
     let status = DeliveryStatus::Parked;
-    deliveries.keep(DeliveryRow { status, attempts, due_at: now, ..row });
+    deliveries.update(DeliveryRow { status, attempts, due_at: now, ..row }, now);
     let later: Vec<_> =
         deliveries.of_order(order).filter(|row| row.event_id > event).cloned().collect();
     let parked = u64::try_from(later.len()).unwrap_or(u64::MAX).saturating_add(1);
     for row in later {
-        deliveries.keep(parked_behind(row, event, now));
+        deliveries.update(parked_behind(row, event, now), now);
     }
     parked
 }
@@ -269,7 +272,7 @@ fn release_first(deliveries: &mut Deliveries, order: OrderId, now: Timestamp) {
         |row: &&DeliveryRow| row.status == DeliveryStatus::Waiting && row.due_at == Timestamp::MAX;
     if let Some(row) = first.filter(waits).cloned() {
         deliveries.count_released(1);
-        deliveries.keep(DeliveryRow { due_at: now, ..row });
+        deliveries.update(DeliveryRow { due_at: now, ..row }, now);
     }
 }
 

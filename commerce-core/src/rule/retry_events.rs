@@ -54,7 +54,7 @@ impl Rule for RetryEvents {
                     state.deliveries.count_released(released);
                     let (status, error) = (DeliveryStatus::Waiting, None);
                     let waiting = DeliveryRow { status, attempts: 0, due_at, error, ..row };
-                    state.deliveries.keep(waiting);
+                    state.deliveries.update(waiting, context.now);
                     count = count.saturating_add(1);
                 }
                 due_at = Timestamp::MAX;

@@ -184,6 +184,11 @@ impl Deliveries {
         self.rows.insert(row.event_id, Slot { row: Some(row), has_changed: true });
     }
 
+    /// Keeps the row as one that is written now.
+    pub(crate) fn update(&mut self, row: DeliveryRow, now: Timestamp) {
+        self.keep(DeliveryRow { updated_at: now, ..row });
+    }
+
     pub(crate) fn remove(&mut self, event: EventId) {
         if let Some(slot) = self.rows.get_mut(&event) {
             *slot = Slot { row: None, has_changed: true };

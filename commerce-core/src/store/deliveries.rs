@@ -3,6 +3,7 @@
 
 use super::DeliveryFilter;
 use super::rows::{Columns, DELIVERY, get};
+use crate::limits::MAX_CLOCK_DIFFERENCE;
 use crate::{EventId, Outbox, StoreError, Timestamp};
 
 /// The first event that nobody has taken up.
@@ -16,8 +17,9 @@ pub(crate) const OUTBOX: &str = "SELECT
     next_event,
     (SELECT id FROM events ORDER BY id DESC LIMIT 1),
     (SELECT count(*) FROM deliveries WHERE status <> 'parked'),
-    (SELECT min(event_id) FROM deliveries WHERE status <> 'parked'),
-    (SELECT count(*) FROM deliveries WHERE status = 'parked')
+    (SELECT min(event_id) FROM deliveries),
+    (SELECT count(*) FROM deliveries WHERE status = 'parked'),
+    (SELECT count(*) FROM deliveries WHERE status <> 'parked' AND attempts > 0)
     FROM store WHERE id = 1";
 
 /// A row when anything may be sent at an instant.
@@ -25,7 +27,18 @@ pub(crate) fn has_due_events(now: &str) -> String {
     format!(
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM events
                                 WHERE id >= (SELECT next_event FROM store WHERE id = 1))
-                     OR EXISTS (SELECT 1 FROM deliveries WHERE status <> 'parked' AND due_at <= {now})"
+                     OR EXISTS (SELECT 1 FROM deliveries WHERE status <> 'parked' AND due_at <= {now})
+                     OR EXISTS (SELECT 1 FROM deliveries WHERE {})",
+        is_ahead(now)
+    )
+}
+
+/// [`DeliveryRow::is_due_at`](crate::DeliveryRow::is_due_at) for rows whose due time has not come.
+fn is_ahead(now: &str) -> String {
+    let never = Timestamp::MAX.unix();
+    format!(
+        "status <> 'parked' AND updated_at > {now} + {MAX_CLOCK_DIFFERENCE}
+         AND due_at > {now} AND due_at < {never}"
     )
 }
 
@@ -44,8 +57,15 @@ pub(crate) fn deliveries_from(filter: DeliveryFilter, start: &str, limit: &str) 
 /// What may be sent at an instant, the longest due first.
 pub(crate) fn due(now: &str, limit: &str) -> String {
     format!(
-        "SELECT {DELIVERY} FROM deliveries WHERE status <> 'parked' AND due_at <= {now}
-         ORDER BY due_at, event_id LIMIT {limit}"
+        "SELECT {DELIVERY} FROM (
+             SELECT * FROM (SELECT {DELIVERY} FROM deliveries
+                            WHERE status <> 'parked' AND due_at <= {now}
+                            ORDER BY due_at, event_id LIMIT {limit}) AS due
+             UNION ALL
+             SELECT * FROM (SELECT {DELIVERY} FROM deliveries WHERE {}
+                            ORDER BY updated_at LIMIT {limit}) AS ahead
+         ) AS wanted ORDER BY due_at, event_id LIMIT {limit}",
+        is_ahead(now)
     )
 }
 
@@ -59,8 +79,9 @@ pub(crate) struct OutboxCounts {
     next: i64,
     newest: Option<i64>,
     waiting: i64,
-    first_waiting: Option<i64>,
+    first: Option<i64>,
     parked: i64,
+    failed: i64,
 }
 
 pub(crate) fn outbox_counts<R: Columns>(row: &R) -> Result<OutboxCounts, R::Error> {
@@ -68,21 +89,23 @@ pub(crate) fn outbox_counts<R: Columns>(row: &R) -> Result<OutboxCounts, R::Erro
         next: get(row, 0)?,
         newest: get(row, 1)?,
         waiting: get(row, 2)?,
-        first_waiting: get(row, 3)?,
+        first: get(row, 3)?,
         parked: get(row, 4)?,
+        failed: get(row, 5)?,
     })
 }
 
 impl OutboxCounts {
     /// The oldest event that has not arrived, if there is one of that number.
     pub(crate) fn oldest(&self) -> EventId {
-        EventId::new(self.first_waiting.unwrap_or(self.next))
+        EventId::new(self.first.unwrap_or(self.next))
     }
 
     pub(crate) fn outbox(&self, oldest: Option<Timestamp>) -> Outbox {
         let fresh = self.newest.unwrap_or(0).saturating_add(1).saturating_sub(self.next).max(0);
         Outbox {
             waiting: u64::try_from(fresh.saturating_add(self.waiting)).unwrap_or(0),
+            failed: u64::try_from(self.failed).unwrap_or(0),
             oldest,
             parked: u64::try_from(self.parked).unwrap_or(0),
         }

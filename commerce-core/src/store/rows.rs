@@ -24,7 +24,8 @@ pub(crate) const CHARGE: &str = "id, customer_id, amount, status, created_at, ga
 pub(crate) const LEDGER: &str = "id, customer_id, kind, amount, balance_after, order_id, charge_id, note, \
                                  created_at, previous";
 pub(crate) const EVENT: &str = "id, kind, order_id, trace, created_at";
-pub(crate) const DELIVERY: &str = "event_id, order_id, status, attempts, due_at, token, error";
+pub(crate) const DELIVERY: &str =
+    "event_id, order_id, status, attempts, due_at, token, error, updated_at";
 
 pub(crate) const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
 pub(crate) const CREDENTIALS: &str = "id, login, password";
@@ -317,6 +318,7 @@ pub(crate) fn delivery<R: Columns>(row: &R) -> Result<DeliveryRow, R::Error> {
         due_at: get(row, 4)?,
         token: get(row, 5)?,
         error: get(row, 6)?,
+        updated_at: get(row, 7)?,
     })
 }
 

@@ -4,6 +4,7 @@
 //! localstripe does not, and loses requests and answers as it is told.
 
 use super::Program;
+use crate::SecretSource;
 use crate::http::Limits;
 use crate::receiver::{Behaviour, Received, Receiver};
 use crate::stripe::{Stripe, StripeOptions};
@@ -57,8 +58,8 @@ impl Bank {
         };
         let options = StripeOptions {
             url: Some(format!("http://{}", proxy.address)),
-            key: KEY.to_owned(),
-            webhook_secret: Some(SECRET.to_owned()),
+            key: SecretSource::fixed(KEY),
+            webhook_secret: Some(SecretSource::fixed(SECRET)),
         };
         let stripe = Stripe::within(options, limits).unwrap();
         Self { program, proxy, troubles, stripe }
@@ -207,7 +208,7 @@ fn a_key_that_is_wrong_declines_nobody() {
     let bank = Bank::open();
     let options = StripeOptions {
         url: Some(format!("http://{}", bank.proxy.address)),
-        key: "rk_wrong".to_owned(),
+        key: SecretSource::fixed("rk_wrong"),
         webhook_secret: None,
     };
     let collected = Stripe::new(options).unwrap().collect(&request("pm_card_visa"));

@@ -5,6 +5,7 @@ use crate::receiver::{Behaviour, Received, Receiver, answer};
 use commerce_core::{Currency, Money};
 use rstest::rstest;
 use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
 
 /// Waits that a test can sit through, where nothing else ends it.
 const SHORT: Limits =
@@ -21,8 +22,11 @@ fn stripe(receiver: &Receiver) -> Stripe {
 
 fn within(limits: Limits, receiver: &Receiver) -> Stripe {
     let url = Some(format!("http://{}/", receiver.address));
-    let options =
-        StripeOptions { url, key: KEY.to_owned(), webhook_secret: Some(SECRET.to_owned()) };
+    let options = StripeOptions {
+        url,
+        key: SecretSource::fixed(KEY),
+        webhook_secret: Some(SecretSource::fixed(SECRET)),
+    };
     Stripe::within(options, limits).unwrap()
 }
 
@@ -162,7 +166,7 @@ fn an_answer_that_never_came_leaves_it_open(#[case] behaviour: Behaviour) {
 fn nobody_there_leaves_it_open_and_says_why() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = Some(format!("http://{address}"));
-    let options = StripeOptions { url, key: KEY.to_owned(), webhook_secret: None };
+    let options = StripeOptions { url, key: SecretSource::fixed(KEY), webhook_secret: None };
     let collected = Stripe::new(options).unwrap().collect(&request(0));
     assert_eq!(collected, Collected::Unknown { why: "connection refused".to_owned() });
 }
@@ -343,13 +347,54 @@ fn a_notice_is_believed_only_when_it_is_proven() {
     let other = Secret::stripe("whsec_of_somebody_else").unwrap().sign_as_stripe(now, &body);
     assert!(stripe(&receiver).notice(None, &body, now).is_err());
     assert!(stripe(&receiver).notice(Some(&other), &body, now).is_err());
-    let options = StripeOptions { url: None, key: KEY.to_owned(), webhook_secret: None };
+    let options = StripeOptions { url: None, key: SecretSource::fixed(KEY), webhook_secret: None };
     let right = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, &body);
     let without_secret = Stripe::within(
         StripeOptions { url: Some("http://127.0.0.1:9".to_owned()), ..options },
         SHORT,
     );
     assert!(without_secret.unwrap().notice(Some(&right), &body, now).is_err());
+}
+
+/// A source whose text the test changes.
+fn changing(text: &str) -> (Arc<Mutex<String>>, SecretSource) {
+    let file = Arc::new(Mutex::new(text.to_owned()));
+    let read = Arc::clone(&file);
+    (file, SecretSource::read_by(move || Ok(read.lock().unwrap().clone())))
+}
+
+#[test]
+fn a_key_and_secrets_are_rotated_without_a_restart() {
+    let receiver = Receiver::new(Behaviour::Says(answer("500 Oops", "", "")));
+    let (key, key_source) = changing(KEY);
+    let (secrets, secret_source) = changing(SECRET);
+    let url = Some(format!("http://{}/", receiver.address));
+    let options = StripeOptions { url, key: key_source, webhook_secret: Some(secret_source) };
+    let stripe = Stripe::within(options, LIMITS).unwrap();
+    let asked_with = || {
+        stripe.collect(&request(0));
+        let asked = receiver.received.try_iter().next().unwrap();
+        asked.header("authorization").unwrap().to_owned()
+    };
+    assert_eq!(asked_with(), format!("Bearer {KEY}"));
+    "sk_test_new\n".clone_into(&mut key.lock().unwrap());
+    assert_eq!(asked_with(), "Bearer sk_test_new");
+    "half".clone_into(&mut key.lock().unwrap());
+    assert_eq!(asked_with(), "Bearer sk_test_new");
+    assert!(stripe.warning().is_some() && stripe.warning().is_none());
+
+    let new = "whsec_fedcba9876543210";
+    let body = told("payment_intent.succeeded", &intent("succeeded"));
+    let now = Timestamp::from_unix(OPENED);
+    let believes = |secret| {
+        let header = Secret::stripe(secret).unwrap().sign_as_stripe(now, &body);
+        stripe.notice(Some(&header), &body, now).is_ok()
+    };
+    assert_eq!((believes(SECRET), believes(new)), (true, false));
+    *secrets.lock().unwrap() = format!("{new}\n{SECRET}\n");
+    assert_eq!((believes(SECRET), believes(new)), (true, true));
+    new.clone_into(&mut secrets.lock().unwrap());
+    assert_eq!((believes(SECRET), believes(new)), (false, true));
 }
 
 #[rstest]
@@ -367,8 +412,8 @@ fn what_cannot_work_is_refused_without_repeating_it(
 ) {
     let options = StripeOptions {
         url: Some(url.to_owned()),
-        key: key.to_owned(),
-        webhook_secret: secret.map(str::to_owned),
+        key: SecretSource::fixed(key),
+        webhook_secret: secret.map(SecretSource::fixed),
     };
     assert_eq!(format!("{options:?}"), "StripeOptions { .. }");
     let error = format!("{:?}", Stripe::new(options).unwrap_err());
@@ -381,8 +426,11 @@ fn what_cannot_work_is_refused_without_repeating_it(
 #[case::an_address("127.0.0.1:12111")]
 #[case::another_scheme("ftp://127.0.0.1")]
 fn a_url_without_its_scheme_is_told_as_that(#[case] url: &str) {
-    let options =
-        StripeOptions { url: Some(url.to_owned()), key: KEY.to_owned(), webhook_secret: None };
+    let options = StripeOptions {
+        url: Some(url.to_owned()),
+        key: SecretSource::fixed(KEY),
+        webhook_secret: None,
+    };
     let told = Stripe::new(options).unwrap_err().to_string();
     assert_eq!(told, "the URL cannot be used: it must begin with https:// or http://");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::receiver::{Behaviour, Receiver, answer, event};
-use crate::{DestinationOptions, destination, http};
+use crate::{DestinationOptions, SecretSource, destination, http};
 use commerce_core::Timestamp;
 use rstest::rstest;
 use serde_json::Value;
@@ -19,17 +19,17 @@ fn webhook(url: &str, batch: usize) -> WebhookDestination {
 }
 
 fn within(limits: Limits, url: &str, batch: usize) -> WebhookDestination {
+    signed_by(limits, url, batch, SecretSource::fixed(SECRET))
+}
+
+fn signed_by(limits: Limits, url: &str, batch: usize, source: SecretSource) -> WebhookDestination {
+    let secret = Some(Rotating::new(source, Secret::all_standard).unwrap());
     let form = Form { source: "/commerce".to_owned(), currency: None };
-    let secret = Some(Secret::standard(SECRET).unwrap());
     WebhookDestination::new(http::address(url).unwrap(), form, secret, batch, true, limits).unwrap()
 }
 
 fn failed(error: &str, seconds: Option<u64>) -> Delivery {
     Delivery::Failed { error: error.to_owned(), retry_after: seconds.map(Duration::from_secs) }
-}
-
-fn rejected(error: &str) -> Delivery {
-    Delivery::Rejected { error: error.to_owned() }
 }
 
 #[rstest]
@@ -56,9 +56,10 @@ fn rejected(error: &str) -> Delivery {
     "",
     failed("status 308 to /elsewhere: name the new place", None)
 )]
-#[case::bad("400 Bad Request", "", "no", rejected("status 400: no"))]
-#[case::unauthorized("401 Unauthorized", "", "", rejected("status 401"))]
-#[case::missing("404 Not Found", "", "", rejected("status 404"))]
+#[case::bad("400 Bad Request", "", "no", failed("status 400: no", None))]
+#[case::unauthorized("401 Unauthorized", "", "", failed("status 401", None))]
+#[case::missing("404 Not Found", "", "", failed("status 404", None))]
+#[case::forbidden("403 Forbidden", "retry-after: 3\r\n", "", failed("status 403", Some(3)))]
 #[case::slow("408 Request Timeout", "", "", failed("status 408", None))]
 #[case::gone("410 Gone", "", "bye", Delivery::Gone { error: "status 410: bye".to_owned() })]
 #[case::early("425 Too Early", "", "", failed("status 425", None))]
@@ -203,6 +204,36 @@ fn one_event_is_sent_as_it_is_and_over_one_connection() {
     let signed = Secret::standard(SECRET).unwrap().sign(id, at, &request.body);
     assert_eq!(request.header("webhook-signature"), Some(signed.as_str()));
     assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap()["id"], id);
+}
+
+/// As the secret is rotated: the old one, both with the newest first, the new one.
+#[test]
+fn each_secret_signs_and_a_change_needs_no_restart() {
+    const NEW: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "ok")));
+    let file = std::sync::Arc::new(std::sync::Mutex::new(SECRET.to_owned()));
+    let read = std::sync::Arc::clone(&file);
+    let source = SecretSource::read_by(move || Ok(read.lock().unwrap().clone()));
+    let webhook = signed_by(LIMITS, &receiver.url(), 1, source);
+    let both = format!("{NEW}\r\n\n  {SECRET}\n");
+    for (text, signed_by) in [
+        (SECRET, &[SECRET][..]),
+        (&both, &[NEW, SECRET]),
+        ("whsec_ha", &[NEW, SECRET]),
+        (NEW, &[NEW]),
+    ] {
+        text.clone_into(&mut file.lock().unwrap());
+        assert_eq!(webhook.deliver(&[event(1, 1)]), Delivery::Done);
+        assert_eq!(webhook.warning().is_some(), text == "whsec_ha");
+        let request = receiver.received.try_iter().next().unwrap();
+        let at = request.header("webhook-timestamp").unwrap().parse().unwrap();
+        let sign = |secret: &&str| {
+            let secret = Secret::standard(secret).unwrap();
+            secret.sign("1", Timestamp::from_unix(at), &request.body)
+        };
+        let expected = signed_by.iter().map(sign).collect::<Vec<_>>().join(" ");
+        assert_eq!(request.header("webhook-signature"), Some(expected.as_str()));
+    }
 }
 
 #[test]

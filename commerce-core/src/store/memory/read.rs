@@ -187,12 +187,14 @@ impl Snapshot for MemorySnapshot<'_> {
         let is_parked = |row: &&DeliveryRow| row.status == DeliveryStatus::Parked;
         let parked = tables.deliveries.values().filter(is_parked).count();
         let on_their_way = tables.deliveries.values().filter(|row| !is_parked(row));
+        let failed = on_their_way.clone().filter(|row| row.attempts > 0).count();
         let fresh = tables.events.range(tables.next_event()..);
-        let waiting = fresh.clone().count().saturating_add(on_their_way.clone().count());
-        let mut waits = on_their_way.map(|row| row.event_id).chain(fresh.map(|(id, _)| *id));
-        let oldest = waits.next().and_then(|id| tables.events.get(&id));
+        let waiting = fresh.clone().count().saturating_add(on_their_way.count());
+        let first = tables.deliveries.keys().chain(fresh.map(|(id, _)| id)).next();
+        let oldest = first.and_then(|id| tables.events.get(id));
         Ok(Outbox {
             waiting: u64::try_from(waiting).unwrap_or(u64::MAX),
+            failed: u64::try_from(failed).unwrap_or(u64::MAX),
             oldest: oldest.map(|event| event.created_at),
             parked: u64::try_from(parked).unwrap_or(u64::MAX),
         })

@@ -83,12 +83,14 @@ pub(super) fn apply(deliveries: &Deliveries, steps: &mut Vec<Step<'static>>) {
     if kept.is_empty() {
         return;
     }
-    let sql = "INSERT INTO deliveries (event_id, order_id, status, attempts, due_at, token, error)
+    let sql = "INSERT INTO deliveries (event_id, order_id, status, attempts, due_at, token, error,
+                                       updated_at)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[],
-                                    $5::bigint[], $6::bigint[], $7::text[])
+                                    $5::bigint[], $6::bigint[], $7::text[], $8::bigint[])
                ON CONFLICT (event_id) DO UPDATE SET status = excluded.status,
                    attempts = excluded.attempts, due_at = excluded.due_at,
-                   token = excluded.token, error = excluded.error";
+                   token = excluded.token, error = excluded.error,
+                   updated_at = excluded.updated_at";
     steps.push(
         Step::new(sql)
             .with(kept.iter().map(|row| row.event_id.get()).collect::<Vec<_>>())
@@ -98,6 +100,7 @@ pub(super) fn apply(deliveries: &Deliveries, steps: &mut Vec<Step<'static>>) {
             .with(kept.iter().map(|row| row.due_at.unix()).collect::<Vec<_>>())
             .with(kept.iter().map(|row| row.token).collect::<Vec<_>>())
             .with(kept.iter().map(|row| row.error.clone()).collect::<Vec<_>>())
+            .with(kept.iter().map(|row| row.updated_at.unix()).collect::<Vec<_>>())
             .changing(kept.len()),
     );
 }

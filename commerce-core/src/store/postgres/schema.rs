@@ -12,17 +12,18 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 5;
-const _: () = assert!(MIGRATIONS.len() == 5, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 6;
+const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
 
 /// The first version whose logins are all in one form.
 const LOGINS_IN_ONE_FORM: usize = 5;

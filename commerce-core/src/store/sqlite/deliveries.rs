@@ -54,8 +54,9 @@ pub(super) fn apply(db: &Connection, deliveries: &Deliveries) -> Result<(), Stor
         delete.execute([event])?;
     }
     let mut keep = db.prepare_cached(
-        "INSERT OR REPLACE INTO deliveries (event_id, order_id, status, attempts, due_at, token, error)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO deliveries (event_id, order_id, status, attempts, due_at, token, error,
+                                            updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for row in deliveries.kept() {
         keep.execute(params![
@@ -65,7 +66,8 @@ pub(super) fn apply(db: &Connection, deliveries: &Deliveries) -> Result<(), Stor
             row.attempts,
             row.due_at,
             row.token,
-            row.error
+            row.error,
+            row.updated_at
         ])?;
     }
     Ok(())

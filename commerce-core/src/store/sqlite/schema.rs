@@ -8,18 +8,19 @@ use rusqlite::Connection;
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// What leads from each version to the next, from an empty file on.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 6;
-const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 7;
+const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
 
 /// The first version whose logins are all in one form.
 const LOGINS_IN_ONE_FORM: i64 = 6;

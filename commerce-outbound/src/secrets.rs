@@ -1,0 +1,132 @@
+//! Secrets that may change while they are in use: a source is read again before each use, and what cannot be used
+//! leaves the last good secret in force. So a secret is rotated without a restart.
+
+use crate::OutboundError;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+type Read = dyn Fn() -> Result<String, String> + Send + Sync;
+
+/// A source of secrets, one a line. It is never shown.
+#[derive(Clone)]
+pub struct SecretSource(Arc<Read>);
+
+impl SecretSource {
+    /// A secret that never changes.
+    #[must_use]
+    pub fn fixed(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::read_by(move || Ok(text.clone()))
+    }
+
+    /// A secret that `read` returns, or the reason why it cannot be read. It is called before each use, from several
+    /// threads, and has to be quick: a small local file is.
+    #[must_use]
+    pub fn read_by(read: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretSource")
+    }
+}
+
+/// The last usable secret of a source, in the form in which it is used.
+#[derive(Debug)]
+pub(crate) struct Rotating<T> {
+    source: SecretSource,
+    parse: fn(&str) -> Result<T, OutboundError>,
+    seen: Mutex<Seen<T>>,
+}
+
+struct Seen<T> {
+    /// The last reading, usable or not.
+    read: Result<String, String>,
+    good: T,
+    warning: Option<String>,
+}
+
+impl<T> fmt::Debug for Seen<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seen")
+    }
+}
+
+impl<T: Clone> Rotating<T> {
+    /// Reads the source for the first time, when it has to be usable.
+    pub(crate) fn new(
+        source: SecretSource,
+        parse: fn(&str) -> Result<T, OutboundError>,
+    ) -> Result<Self, OutboundError> {
+        let text = (source.0)().map_err(OutboundError::Unreadable)?;
+        let good = parse(&text)?;
+        let seen = Mutex::new(Seen { read: Ok(text), good, warning: None });
+        Ok(Self { source, parse, seen })
+    }
+
+    pub(crate) fn current(&self) -> T {
+        let read = (self.source.0)();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if read != seen.read {
+            let parsed = match &read {
+                Ok(text) => (self.parse)(text).map_err(|error| error.to_string()),
+                Err(error) => Err(error.clone()),
+            };
+            match parsed {
+                Ok(good) => (seen.good, seen.warning) = (good, None),
+                Err(error) => {
+                    let kept =
+                        "the secret before it stays in use: write a whole file and rename it";
+                    seen.warning = Some(format!("{error}; {kept}"));
+                }
+            }
+            seen.read = read;
+        }
+        seen.good.clone()
+    }
+
+    /// Returns why the last reading cannot be used, once.
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).warning.take()
+    }
+}
+
+/// The lines that are not empty.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_used_leaves_the_last_good_secret_in_force_and_warns_once() {
+        let file = Arc::new(Mutex::new(Ok("first".to_owned())));
+        let read = Arc::clone(&file);
+        let source = SecretSource::read_by(move || read.lock().unwrap().clone());
+        let parse = |text: &str| match text {
+            "" => Err(OutboundError::Secret("it is empty")),
+            text => Ok(text.to_owned()),
+        };
+        let secret = Rotating::new(source, parse).unwrap();
+        assert_eq!(secret.current(), "first");
+        for bad in [Ok(String::new()), Err("permission denied".to_owned())] {
+            *file.lock().unwrap() = bad;
+            assert_eq!((secret.current(), secret.current()), ("first".into(), "first".into()));
+            assert!(secret.warning().unwrap().contains("stays in use"));
+            assert_eq!((secret.current(), secret.warning()), ("first".to_owned(), None));
+        }
+        *file.lock().unwrap() = Ok("second".to_owned());
+        assert_eq!((secret.current(), secret.warning()), ("second".to_owned(), None));
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_read_at_first_is_an_error() {
+        let source = SecretSource::read_by(|| Err("no such file".to_owned()));
+        let error = Rotating::new(source, |text| Ok(text.to_owned())).unwrap_err();
+        assert!(error.to_string().contains("no such file"), "{error}");
+    }
+}
