@@ -93,12 +93,14 @@ fn fill(store: &Arc<dyn Store>) {
         order_id: claimed.event.order_id,
         ending: DeliveryEnding::Failed { error: "400".to_owned(), retry_after: None },
     };
-    let mut at = NOW;
+    // The last attempt is made at the instant of the shop.
+    let mut seconds = 90_000 - RETRY_DELAYS.iter().sum::<i64>();
     for delay in [0].into_iter().chain(RETRY_DELAYS) {
-        at = at.plus_seconds(delay);
-        let claim = shop.call_at(ask(vec![], 1), at).run().unwrap();
+        seconds += delay;
+        let then = shop_at(store, seconds);
+        let claim = then.call(ask(vec![], 1)).run().unwrap();
         let outcomes = claim.events.iter().map(fails).collect();
-        shop.call_at(ask(outcomes, 0), at).run().unwrap();
+        then.call(ask(outcomes, 0)).run().unwrap();
     }
     assert_eq!(shop.outbox().unwrap().parked, 1);
     let claim = shop.call(ask(vec![], 3)).run().unwrap();

@@ -63,7 +63,7 @@ pub(crate) fn due(now: &str, limit: &str) -> String {
                             ORDER BY due_at, event_id LIMIT {limit}) AS due
              UNION ALL
              SELECT * FROM (SELECT {DELIVERY} FROM deliveries WHERE {}
-                            ORDER BY updated_at LIMIT {limit}) AS ahead
+                            ORDER BY updated_at, event_id LIMIT {limit}) AS ahead
          ) AS wanted ORDER BY due_at, event_id LIMIT {limit}",
         is_ahead(now)
     )

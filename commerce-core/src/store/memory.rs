@@ -301,7 +301,12 @@ impl Tables {
             deliveries.parked_loaded(parked);
         }
         if let Some(Wanted { now, limit }) = needs.wanted {
-            let mut due = rows(&|row| row.is_due_at(now));
+            // Rows of a clock that was ahead are read in the order of another index, as far as they are wanted.
+            let mut ahead = rows(&|row| row.due_at > now && row.is_due_at(now));
+            ahead.sort_by_key(|row| (row.updated_at, row.event_id));
+            ahead.truncate(limit);
+            let mut due = rows(&|row| row.due_at <= now && row.is_due_at(now));
+            due.append(&mut ahead);
             due.sort_by_key(|row| (row.due_at, row.event_id));
             due.truncate(limit);
             let fresh = self.events.range(self.next_event()..).take(limit);
