@@ -1,6 +1,8 @@
 //! Commands: one enum of everything that changes a store, and how each is answered once and only once.
 
 use crate::limits::MAX_TEXT;
+#[cfg(test)]
+use crate::rule::testing::Careless;
 use crate::rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
     ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenCharge,
@@ -85,30 +87,32 @@ pub trait Request: Into<Action> {
 pub struct Reply(pub(crate) Answer);
 
 macro_rules! actions {
-    ($($(#[$meta:meta])* $request:ident => $variant:ident($answer:ty);)+) => {
+    ($($(#[$meta:meta])* $([$only:meta])? $request:ident => $variant:ident($answer:ty);)+) => {
         /// Everything that can be asked of a store that changes it.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "snake_case")]
         #[expect(missing_docs, reason = "each variant is explained at the request it holds")]
         pub enum Action {
-            $($(#[$meta])* $request($request),)+
+            $($(#[$meta])* $(#[$only])? $request($request),)+
         }
 
         impl Action {
             fn rule(&self) -> &dyn Rule {
                 match self {
-                    $(Self::$request(request) => request,)+
+                    $($(#[$only])? Self::$request(request) => request,)+
                 }
             }
         }
 
         $(
+            $(#[$only])?
             impl From<$request> for Action {
                 fn from(request: $request) -> Self {
                     Self::$request(request)
                 }
             }
 
+            $(#[$only])?
             impl Request for $request {
                 type Answer = $answer;
             }
@@ -140,6 +144,7 @@ actions! {
     RelayEvents => Claim(Claim);
     RetryEvents => Count(u64);
     ReplayEvents => Count(u64);
+    [cfg(test)] Careless => Done(());
 }
 
 macro_rules! replies {

@@ -213,6 +213,13 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
         .unwrap_or_else(|_| Err(StoreError::Guard("a rule or a store panicked".to_owned())))
 }
 
+/// A command that read what it had not asked for was decided on a guess, and must leave nothing behind.
+fn deny_misread(state: &State) -> Result<(), StoreError> {
+    state.misread().map_or(Ok(()), |kind| {
+        Err(StoreError::Guard(format!("a command read {kind} that it had not asked for")))
+    })
+}
+
 fn failed(error: StoreError) -> Decision {
     Decision { result: Err(error.into()), replayed: false }
 }
@@ -391,12 +398,19 @@ impl Writer {
     ) -> Result<Vec<Decision>, StoreError> {
         guarded(|| {
             let mut state = State::new(self.store.currency());
-            loop {
-                let needs = needs(jobs.iter().map(|job| &job.command), &state);
-                if needs.is_empty() {
-                    break;
-                }
+            let wanted = |state: &State| needs(jobs.iter().map(|job| &job.command), state);
+            let mut needs = wanted(&state);
+            while !needs.is_empty() {
                 transaction.load(&needs, &mut state)?;
+                let left = wanted(&state);
+                if left == needs {
+                    // Asked again it would answer the same, with the write lock held all the while.
+                    let kinds = left.kinds().collect::<Vec<_>>().join(", ");
+                    return Err(StoreError::Guard(format!(
+                        "it was asked for {kinds} and loaded none"
+                    )));
+                }
+                needs = left;
             }
             // More may be overdue than one commit takes on. Then a batch ends where they were released:
             // the others still hold what the next command may want.
@@ -422,6 +436,7 @@ impl Writer {
                     break;
                 }
             }
+            deny_misread(&state)?;
             if state.has_changed() {
                 self.save(transaction, &state)?;
                 self.shared.batches.add(u64::try_from(decisions.len()).unwrap_or(u64::MAX));
@@ -441,6 +456,7 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
         transaction.apply(state)?;
+        deny_misread(state)?;
         transaction.commit()?;
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.commit_micros.add(micros);
@@ -469,4 +485,43 @@ impl Writer {
 /// Nothing that is guarded here is ever left half done, so a panic elsewhere poisons nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rule::testing::Careless;
+    use crate::{
+        AddCustomer, Currency, CustomerId, Error, Key, MemoryStore, Money, Shop, SqliteStore,
+        Store, StoreError,
+    };
+
+    /// In every build: a business refusal would be untrue, and be remembered with the key.
+    fn deny_a_careless_rule(store: impl Store + 'static) {
+        let shop = Shop::open(store);
+        let kim = AddCustomer { balance: Money::from_minor(10), ..AddCustomer::new("Kim") };
+        let kim = shop.call(kim).run().unwrap().id;
+        let key = Key::new("careless").unwrap();
+        for customer_id in [kim, CustomerId::new(9)] {
+            let outcome = shop.call(Careless { customer_id }).key(&key).outcome();
+            let Err(Error::Store(StoreError::Guard(told))) = outcome.result else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(told, "a command read customers that it had not asked for");
+            assert!(!outcome.replayed, "nothing is remembered");
+        }
+        let others = [1, 2].map(|_| shop.call(AddCustomer::new("Lee")).submit());
+        let careless = shop.call(Careless { customer_id: CustomerId::new(9) }).submit();
+        assert!(matches!(careless.wait(), Err(Error::Store(StoreError::Guard(_)))));
+        for other in others {
+            other.wait().unwrap();
+        }
+        assert!(shop.audit().unwrap().ok);
+    }
+
+    #[test]
+    fn a_rule_that_reads_what_it_did_not_ask_for_is_an_error() {
+        deny_a_careless_rule(MemoryStore::new(Currency::KRW));
+        let folder = tempfile::tempdir().unwrap();
+        deny_a_careless_rule(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
+    }
 }

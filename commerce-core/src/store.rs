@@ -67,7 +67,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
 /// A transaction that writes. Dropped without [`Transaction::commit`], it leaves nothing behind.
 pub trait Transaction {
-    /// Puts what is needed into the state: every row asked for, or the knowledge that there is none.
+    /// Puts what is needed into the state: every row asked for, or the knowledge that there is none. A load
+    /// after which the same rows are still needed fails the commands with [`StoreError::Guard`].
     ///
     /// # Errors
     ///
