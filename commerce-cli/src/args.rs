@@ -10,7 +10,7 @@ use crate::{
     import, init, manual, order, orders, product, seed, serve, top,
 };
 use clap::{Parser, Subcommand};
-use commerce_core::PaymentGateway;
+use commerce_core::{PaymentGateway, SystemClock};
 use std::sync::Arc;
 
 /// An order service: balances, stock, coupons and orders that can be trusted with money.
@@ -113,6 +113,12 @@ enum WithoutShop {
 impl Cli {
     pub(crate) fn run(self) -> Result<Ending, Failure> {
         let output = Output::new(self.json);
+        if !matches!(
+            self.command,
+            Command::WithoutShop(WithoutShop::Completions(_) | WithoutShop::Man(_))
+        ) {
+            SystemClock.check()?;
+        }
         match self.command {
             Command::WithoutShop(command) => command.run(&self.database, output),
             Command::WithShop(command) => {

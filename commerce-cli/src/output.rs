@@ -7,8 +7,10 @@ use crate::args::Ending;
 use crate::failure::Failure;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Serialize;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
 use std::io::{ErrorKind as IoErrorKind, IsTerminal, Write, stderr, stdout};
+use std::panic::PanicHookInfo;
 
 /// How answers are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,17 @@ pub(crate) fn error(failure: &Failure, json: bool) {
         tell(&serde_json::to_string(&failure.problem()).unwrap_or_default());
     } else {
         tell(&format_args!("commerce: {}", failure.sentence()));
+    }
+}
+
+/// Writes a panic as one line, and where it came from when `RUST_BACKTRACE` asks for that.
+pub(crate) fn defect(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map(|at| format!(" ({at})")).unwrap_or_default();
+    tell(&format_args!("commerce: a defect of this program, please report it: {message}{place}"));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tell(&backtrace);
     }
 }
 

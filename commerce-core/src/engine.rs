@@ -1,6 +1,7 @@
 //! The engine: callers queue, whatever has queued up is committed as one, each gets its own answer.
 //!
-//! One at a time *leads*: the thread that writes, or a caller who found nobody else there. A batch is
+//! One at a time *leads*: the thread that writes, or a caller who found nobody else there. That thread is
+//! started by the first command that cannot be carried out by its caller. A batch is
 //! what arrived while the last commit ran, so a lone caller waits for nobody. Nobody is answered before
 //! the commit is on disk.
 
@@ -10,7 +11,7 @@ use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::sequence::Progress;
 use crate::state::State;
 use crate::store::{Store, Transaction};
-use crate::{Error, StoreError};
+use crate::{Error, StoreError, threads};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +47,6 @@ pub struct Stats {
 
 pub(crate) struct Engine {
     writer: Arc<Writer>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -105,11 +105,15 @@ pub(crate) struct Pending {
 }
 
 impl Engine {
-    /// Starts the thread that writes.
-    pub(crate) fn start(store: Arc<dyn Store>, hold_seconds: i64) -> Self {
-        let writer = Arc::new(Writer { shared: Shared::default(), store, hold_seconds });
-        let thread = Arc::clone(&writer);
-        Self { writer, thread: Some(std::thread::spawn(move || thread.run())) }
+    /// An engine that has no thread yet: the first command that needs it starts the one that writes.
+    pub(crate) fn new(store: Arc<dyn Store>, hold_seconds: i64) -> Self {
+        let (shared, thread) = (Shared::default(), Mutex::default());
+        Self { writer: Arc::new(Writer { shared, store, hold_seconds, thread }) }
+    }
+
+    /// Starts the thread that writes, unless it runs.
+    pub(crate) fn start(&self) -> Result<(), StoreError> {
+        self.writer.start()
     }
 
     /// Carries a command out. A caller who finds nobody else at it does so on its own thread: handing
@@ -155,7 +159,7 @@ impl Engine {
         let wake = !queue.leading && queue.jobs.len() == 1;
         drop(queue);
         if wake {
-            shared.work.notify_one();
+            self.writer.wake();
         }
         Ok(pending)
     }
@@ -199,7 +203,8 @@ impl Drop for Engine {
         }
         let stuck = queue.waiting_for_store;
         drop(queue);
-        if let Some(thread) = self.thread.take().filter(|_| !stuck) {
+        let thread = lock(&self.writer.thread).take();
+        if let Some(thread) = thread.filter(|_| !stuck) {
             // A writer that panicked has nothing left to say: every job it held was answered.
             let _ = thread.join();
         }
@@ -268,6 +273,7 @@ struct Writer {
     shared: Shared,
     store: Arc<dyn Store>,
     hold_seconds: i64,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -277,7 +283,29 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    fn run(&self) {
+    /// Starts the thread that writes, unless it runs.
+    fn start(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            let writer = Arc::clone(self);
+            *thread = Some(threads::start("writer", move || writer.run())?);
+        }
+        Ok(())
+    }
+
+    /// Has the thread that writes look at the queue. When it cannot be started, what waits there fails.
+    fn wake(self: &Arc<Self>) {
+        match self.start() {
+            Ok(()) => self.shared.work.notify_one(),
+            Err(error) => {
+                let jobs: Vec<Job> = lock(&self.shared.queue).jobs.drain(..).collect();
+                self.fail(&jobs, &error);
+                self.shared.room.notify_all();
+            }
+        }
+    }
+
+    fn run(self: &Arc<Self>) {
         while self.wait_for_work() {
             // Jobs are taken once the store is ours: whoever comes while we wait for it joins in, and
             // whoever has waited too long has left.
@@ -336,12 +364,14 @@ impl Writer {
     }
 
     /// Lets the thread that writes go on with what has come meanwhile.
-    fn give_up_lead(&self) {
+    fn give_up_lead(self: &Arc<Self>) {
         let mut queue = lock(&self.shared.queue);
         queue.leading = false;
-        let wake = !queue.jobs.is_empty() || queue.closed;
+        let (has_jobs, closed) = (!queue.jobs.is_empty(), queue.closed);
         drop(queue);
-        if wake {
+        if has_jobs {
+            self.wake();
+        } else if closed {
             self.shared.work.notify_one();
         }
         self.shared.room.notify_all();

@@ -62,6 +62,7 @@ mod sequence;
 mod shop;
 mod state;
 mod store;
+mod threads;
 
 pub use audit::{AuditReport, Problem};
 pub use charges::{NewCharge, NoticeError, Noticed, Settled};

@@ -7,12 +7,13 @@
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::random::{self, spread};
 use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
-use crate::{Delivery, Destination, Error, Event, Shop};
+use crate::{Delivery, Destination, Error, Event, Shop, threads};
 use gate::{Gate, Pass};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 mod gate;
@@ -134,9 +135,18 @@ impl<'a> Relay<'a> {
             counts: Counts::default(),
         };
         std::thread::scope(|scope| {
-            for token in tokens {
-                scope.spawn(move || Worker { run, token, outcomes: Vec::new() }.work());
+            let mut workers =
+                tokens.into_iter().map(|token| Worker { run, token, outcomes: Vec::new() });
+            // The first one works on this thread.
+            let own = workers.next();
+            for worker in workers {
+                let started = Builder::new().name("relay".to_owned());
+                if let Err(error) = started.spawn_scoped(scope, move || worker.work()) {
+                    run.tell(&format!("fewer deliveries at a time: {}", threads::refused(&error)));
+                    break;
+                }
             }
+            own.map(Worker::work);
         });
         let relayed = run.counts.now();
         let end = lock(&run.end).take();

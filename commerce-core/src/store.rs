@@ -44,6 +44,15 @@ pub trait Store: Send + Sync {
     ///
     /// Whatever is wrong with the store.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
+
+    /// Gets what reads that overlap will need, so that a server finds out before it takes requests.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be had.
+    fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A store may be shared: by a shop and by who looks at its rows.
@@ -62,6 +71,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         (**self).snapshot()
+    }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        (**self).prepare()
     }
 }
 

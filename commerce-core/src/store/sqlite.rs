@@ -1,7 +1,7 @@
 //! The store in one SQLite file: the default, for any number of processes on one machine.
 
-use crate::store::pool::pool;
-use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Pool, Role};
+use crate::store::pool::Readers;
+use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Role};
 use crate::store::sqlite::read::SqliteSnapshot;
 use crate::store::sqlite::ticket::{Ticket, TicketOffice};
 use crate::store::sqlite::transaction::SqliteTransaction;
@@ -47,7 +47,7 @@ pub struct SqliteStore {
     writer: Mutex<Option<Connection>>,
     opener: Opener,
     tickets: TicketOffice,
-    readers: Pool,
+    readers: Readers<Opener>,
 }
 
 impl SqliteStore {
@@ -119,7 +119,8 @@ impl SqliteStore {
                 }
                 Err(error) => return Err(error),
             };
-        let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
+        let last_failure = opener.last_failure.clone();
+        let readers = Readers::new(opener.clone(), connection::POOL_TIMEOUT, last_failure);
         Ok(Self { currency, writer: Mutex::new(Some(writer)), opener, tickets, readers })
     }
 
@@ -182,8 +183,11 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        let connection = self.readers.get().map_err(|_| self.opener.last_failure.why())?;
-        Ok(Box::new(SqliteSnapshot::begin(connection)?))
+        Ok(Box::new(SqliteSnapshot::begin(self.readers.get()?)?))
+    }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        self.readers.prepare()
     }
 }
 

@@ -9,8 +9,9 @@ use super::{Settings, Stop, bodies, descriptors, reaper};
 use crate::Service;
 use std::io;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,12 @@ const BETWEEN_SERVERS: Duration = Duration::from_millis(100);
 const STRAIN: Duration = Duration::from_secs(1);
 /// How long a dead server's connections may still ask.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Threads that `tiny_http` starts: one that accepts, and four for connections. It panics when it gets none.
+const SERVER_THREADS: usize = 5;
+/// Descriptors that must be free once a server has started: a connection takes three, a read of the store
+/// three.
+const FREE_DESCRIPTORS: u64 = 24;
 
 pub(super) struct Guard {
     shared: Arc<Shared>,
@@ -67,7 +74,7 @@ impl Guard {
             shared,
             door,
         };
-        match guard.hire() {
+        match guard.hire().and_then(|()| descriptors::require(FREE_DESCRIPTORS)) {
             Ok(()) => Ok(guard),
             Err(error) => {
                 guard.door.close();
@@ -82,12 +89,22 @@ impl Guard {
         for number in 0..workers {
             let shared = Arc::clone(&self.shared);
             let work = move || worker::work(&shared, &shared.posts[number]);
-            self.threads.push(Builder::new().name(format!("answer-{number}")).spawn(work)?);
+            self.threads.push(
+                Builder::new()
+                    .name(format!("answer-{number}"))
+                    .spawn(work)
+                    .map_err(|error| no_thread(&error))?,
+            );
         }
         for number in 0..self.shared.settings.max_slow_bodies {
             let shared = Arc::clone(&self.shared);
             let read = move || bodies::read(&shared, &shared.posts[workers.saturating_add(number)]);
-            self.threads.push(Builder::new().name(format!("body-{number}")).spawn(read)?);
+            self.threads.push(
+                Builder::new()
+                    .name(format!("body-{number}"))
+                    .spawn(read)
+                    .map_err(|error| no_thread(&error))?,
+            );
         }
         Ok(())
     }
@@ -205,6 +222,30 @@ impl Guard {
 
 fn build(door: &Door) -> io::Result<(Arc<Inside>, RawFd)> {
     let (listener, number) = door.copy()?;
-    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    // One more: a thread that has just ended may still count for a moment.
+    try_threads(SERVER_THREADS.saturating_add(1))?;
+    let build = || tiny_http::Server::from_listener(listener, None).map_err(io::Error::other);
+    let server = catch_unwind(AssertUnwindSafe(build))
+        .unwrap_or_else(|_| Err(io::Error::other("the HTTP server could not start a thread")))?;
     Ok((Arc::new(Inside::new(server)), number))
+}
+
+/// Whether so many threads can be started at a time.
+fn try_threads(threads: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    let shut = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        let wait = || drop(gate.lock());
+        let start = |_| Builder::new().spawn_scoped(scope, wait).map(drop);
+        let tried = (0..threads).try_for_each(start);
+        drop(shut);
+        tried.map_err(|error| no_thread(&error))
+    })
+}
+
+fn no_thread(error: &io::Error) -> io::Error {
+    io::Error::other(format!(
+        "the system starts no further thread ({error}): raise the limit on processes (ulimit -u) or on \
+         memory (ulimit -v), or stop other programs"
+    ))
 }

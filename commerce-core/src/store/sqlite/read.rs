@@ -1,7 +1,7 @@
 //! Reading: each list by its key, each history backwards along its own chain.
 
 use super::apply::first_line;
-use super::connection::Pooled;
+use super::connection::Reader;
 use super::rows::{
     self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT,
 };
@@ -17,19 +17,19 @@ use crate::{
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-/// A read transaction on a connection of the pool. Keep it short: the log cannot shrink meanwhile.
-pub(super) struct SqliteSnapshot(Pooled);
+/// A read transaction on a reading connection. Keep it short: the log cannot shrink meanwhile.
+pub(super) struct SqliteSnapshot<'a>(Reader<'a>);
 
-impl SqliteSnapshot {
-    pub(super) fn begin(connection: Pooled) -> Result<Self, StoreError> {
+impl<'a> SqliteSnapshot<'a> {
+    pub(super) fn begin(connection: Reader<'a>) -> Result<Self, StoreError> {
         connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
         Ok(Self(connection))
     }
 }
 
-impl Drop for SqliteSnapshot {
+impl Drop for SqliteSnapshot<'_> {
     fn drop(&mut self) {
-        // A connection that cannot end its transaction is seen by the pool and closed.
+        // A connection that cannot end its transaction is closed before its next use.
         let _ = self.0.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
     }
 }
@@ -87,7 +87,7 @@ pub(super) fn cart(db: &Connection, customer: CustomerId) -> Result<CartLines, S
     Ok(lines.into_iter().collect())
 }
 
-impl Snapshot for SqliteSnapshot {
+impl Snapshot for SqliteSnapshot<'_> {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
         let sql = format!("SELECT {ACCOUNT} FROM customers WHERE id = ?1");
         one(&self.0, &sql, [id], rows::account)
