@@ -73,7 +73,9 @@ pub(crate) fn error(failure: &Failure, json: bool) {
 
 /// Writes a panic as one line, and where it came from when `RUST_BACKTRACE` asks for that.
 pub(crate) fn defect(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("no message");
+    let payload = panic.payload();
+    let owned = payload.downcast_ref::<String>().map(String::as_str);
+    let message = owned.or(payload.downcast_ref().copied()).unwrap_or("no message");
     let place = panic.location().map(|at| format!(" ({at})")).unwrap_or_default();
     tell(&format_args!("commerce: a defect of this program, please report it: {message}{place}"));
     let backtrace = Backtrace::capture();

@@ -87,7 +87,7 @@ impl Serve {
             ask_relay.ask();
             ask.ask();
         })
-        .map_err(|error| Failure::storage(format!("cannot watch for signals: {error}")))?;
+        .map_err(interrupt::unwatched)?;
 
         let base = Base::of(&server);
         let can_shut = server.can_shut();

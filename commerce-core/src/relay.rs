@@ -146,7 +146,9 @@ impl<'a> Relay<'a> {
                     break;
                 }
             }
-            own.map(Worker::work);
+            if let Some(worker) = own {
+                worker.work();
+            }
         });
         let relayed = run.counts.now();
         let end = lock(&run.end).take();

@@ -9,6 +9,7 @@ mod guard;
 mod head;
 mod listen;
 mod lookout;
+mod memory;
 mod peers;
 mod reaper;
 mod settings;

@@ -54,7 +54,8 @@ impl Load {
         let all = thread::scope(|scope| {
             let client = |number| {
                 let shared = &shared;
-                let started = thread::Builder::new().spawn_scoped(scope, move || shared.client(number));
+                let started =
+                    thread::Builder::new().spawn_scoped(scope, move || shared.client(number));
                 started.inspect_err(|_| shared.failed.store(true, Ordering::Relaxed))
             };
             let clients: Vec<_> = (0..self.clients).map(client).collect();

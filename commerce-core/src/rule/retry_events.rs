@@ -32,7 +32,9 @@ impl Rule for RetryEvents {
     fn needs(&self, state: &State, needs: &mut Needs) {
         match &self.events {
             Some(events) if events.iter().any(|id| !state.known_events.is_loaded(*id)) => {
-                events.iter().for_each(|id| needs.event(state, *id));
+                for id in events {
+                    needs.event(state, *id);
+                }
             }
             None if !state.deliveries.is_parked_loaded() => needs.parked = Some(MAX_CLAIM),
             _ => self.orders(state).into_iter().for_each(|id| needs.deliveries(state, id)),

@@ -76,8 +76,8 @@ impl<M: ManageConnection<Error = StoreError> + Clone> Readers<M> {
         if let Some(pool) = &*made {
             return Ok(pool.clone());
         }
-        let make = || ScheduledThreadPool::builder().num_threads(POOL_THREADS).build();
-        let threads = threads::for_library(POOL_THREADS, make)?;
+        let spawn = || ScheduledThreadPool::builder().num_threads(POOL_THREADS).build();
+        let threads = threads::for_library(POOL_THREADS, spawn)?;
         let pool = Pool::builder()
             .max_size(MAX_POOLED)
             .min_idle(Some(0))
