@@ -152,15 +152,12 @@ impl PostgresStore {
         &self,
         slot: &mut MutexGuard<'_, Option<Connection>>,
     ) -> Result<Connection, StoreError> {
-        match slot.take().filter(|connection| !connection.is_lost()) {
-            Some(connection) => Ok(connection),
-            None => {
-                let mut connection =
-                    self.opener.open(Role::Writer).map_err(Failure::before_commit)?;
-                schema::settle(&mut connection).map_err(Failure::before_commit)?;
-                Ok(connection)
-            }
+        if let Some(connection) = slot.take().filter(|connection| !connection.is_lost()) {
+            return Ok(connection);
         }
+        let mut connection = self.opener.open(Role::Writer).map_err(Failure::before_commit)?;
+        schema::settle(&mut connection).map_err(Failure::before_commit)?;
+        Ok(connection)
     }
 }
 
