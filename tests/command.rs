@@ -10,6 +10,8 @@ mod bank;
 mod gateway;
 #[path = "command/import.rs"]
 mod import;
+#[path = "command/limits.rs"]
+mod limits;
 
 use rstest::rstest;
 use serde_json::Value;
