@@ -109,6 +109,13 @@ fn the_limit_on_processes_stops_servers_and_no_one_shot_command() {
         let said = run("1", line);
         assert_eq!(said.status, 0, "{line}: {}", said.err);
     }
+    // One thread watches for Ctrl-C, the next one writes what an import hands over.
+    fs::write(place.0.path().join("products.csv"), "id,name,price,stock\n9,Jam,1,1\n").unwrap();
+    for threads in ["1", "2"] {
+        let said = run(threads, "import products products.csv");
+        assert_eq!((said.status, said.err.contains("ulimit -u")), (1, true), "{}", said.err);
+        assert_tidy(&said, threads);
+    }
     // Every number of threads that is too small for a server, at each step of its start.
     for threads in [1, 2, 3, 4, 8, 20, 40, 50, 52, 54, 56] {
         let said = run(&threads.to_string(), "serve --listen 127.0.0.1:0");

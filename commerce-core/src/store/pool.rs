@@ -8,8 +8,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// Connections of the pool: more than cores gain nothing, fewer would make reads wait for slow ones.
-const MAX_POOLED: u32 = 8;
+/// Connections of the pool, eight with the first one: more than cores gain nothing, fewer would make reads
+/// wait for slow ones.
+const MAX_POOLED: u32 = 7;
 
 /// Threads of the pool, which open its connections.
 const POOL_THREADS: usize = 1;
