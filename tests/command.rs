@@ -10,6 +10,8 @@ mod bank;
 mod gateway;
 #[path = "command/import.rs"]
 mod import;
+#[path = "command/limits.rs"]
+mod limits;
 #[path = "command/storage.rs"]
 mod storage;
 

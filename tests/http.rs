@@ -22,6 +22,8 @@ mod gateway;
 mod guide;
 #[path = "http/kills.rs"]
 mod kills;
+#[path = "http/limits.rs"]
+mod limits;
 #[path = "http/notices.rs"]
 mod notices;
 #[path = "http/place.rs"]

@@ -10,7 +10,7 @@ use crate::{
     import, init, interrupt, manual, order, orders, product, seed, serve, top,
 };
 use clap::{Parser, Subcommand};
-use commerce_core::PaymentGateway;
+use commerce_core::{PaymentGateway, SystemClock};
 use std::sync::Arc;
 
 /// An order service: balances, stock, coupons and orders that can be trusted with money.
@@ -114,6 +114,12 @@ impl Cli {
     pub(crate) fn run(self) -> Result<Ending, Failure> {
         let output = Output::new(self.json);
         interrupt::outlive_file_limit()?;
+        if !matches!(
+            self.command,
+            Command::WithoutShop(WithoutShop::Completions(_) | WithoutShop::Man(_))
+        ) {
+            SystemClock.check()?;
+        }
         match self.command {
             Command::WithoutShop(command) => command.run(&self.database, output),
             Command::WithShop(command) => {

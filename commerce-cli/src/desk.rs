@@ -34,7 +34,7 @@ impl Desk {
 
     /// Carries a call out with its key, and tells a person when it was answered before.
     pub(crate) fn call<R: Request>(&self, request: R, key: &KeyArg) -> Result<R::Answer, Failure> {
-        self.ask(key, |key| self.shop.call(request).key(key).submit().outcome())
+        self.ask(key, |key| self.shop.call(request).key(key).outcome())
     }
 
     /// As [`Desk::call`], for what is more than one request.

@@ -34,7 +34,21 @@ pub(crate) fn watch_and(stop: impl Fn() + Send + 'static) -> Result<(), Failure>
         }
         stop();
     })
-    .map_err(|error| Failure::storage(format!("cannot watch for Ctrl-C: {error}")))
+    .map_err(unwatched)
+}
+
+/// Why signals cannot be watched for: mostly there is no thread to be had for it.
+pub(crate) fn unwatched(error: ctrlc::Error) -> Failure {
+    let reason = match error {
+        ctrlc::Error::System(error) => error.to_string(),
+        other @ (ctrlc::Error::NoSuchSignal(_) | ctrlc::Error::MultipleHandlers) => {
+            other.to_string()
+        }
+    };
+    Failure::storage(format!(
+        "cannot watch for Ctrl-C ({reason}): raise the limits on processes (ulimit -u), descriptors \
+         (ulimit -n) and memory (ulimit -v), or stop other programs"
+    ))
 }
 
 /// Whether a stop was asked for.

@@ -37,17 +37,26 @@ mod seed;
 mod serve;
 mod table;
 mod top;
+mod unique;
 mod values;
 
 use args::{Cli, Ending};
 use clap::Parser;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    panic::set_hook(Box::new(output::defect));
     let ending = match Cli::try_parse() {
         Ok(cli) => {
             let json = cli.json;
-            environment::check().and_then(|()| cli.run()).map_err(|failure| (failure, json))
+            // A defect is an error like others: the hook has written it.
+            let Ok(ending) =
+                catch_unwind(AssertUnwindSafe(|| environment::check().and_then(|()| cli.run())))
+            else {
+                return ExitCode::FAILURE;
+            };
+            ending.map_err(|failure| (failure, json))
         }
         Err(error) => output::help(&error).map_err(|failure| {
             // An empty variable is the reason when clap could not read it as a value.

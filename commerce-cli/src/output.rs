@@ -7,8 +7,13 @@ use crate::args::Ending;
 use crate::failure::Failure;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Serialize;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
+use std::fs::File;
 use std::io::{ErrorKind as IoErrorKind, IsTerminal, Write, stderr, stdout};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::panic::PanicHookInfo;
 
 /// How answers are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +74,19 @@ pub(crate) fn error(failure: &Failure, json: bool) {
     }
 }
 
+/// Writes a panic as one line, and where it came from when `RUST_BACKTRACE` asks for that.
+pub(crate) fn defect(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let owned = payload.downcast_ref::<String>().map(String::as_str);
+    let message = owned.or(payload.downcast_ref().copied()).unwrap_or("no message");
+    let place = panic.location().map(|at| format!(" ({at})")).unwrap_or_default();
+    tell(&format_args!("commerce: a defect of this program, please report it: {message}{place}"));
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tell(&backtrace);
+    }
+}
+
 /// Answers what clap has to say: help and version are answers, the rest is wrong usage.
 pub(crate) fn help(error: &clap::Error) -> Result<Ending, Failure> {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -84,6 +102,16 @@ pub(crate) fn colours() -> bool {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
     !unwanted && stdout().is_terminal()
+}
+
+/// Whether what is written to stdout goes nowhere. The runtime opens `/dev/null` for one that is closed.
+pub(crate) fn is_discarded() -> bool {
+    let device =
+        |file: &File| file.metadata().ok().filter(|file| file.file_type().is_char_device());
+    let stdout = stdout().as_fd().try_clone_to_owned().map(File::from);
+    let (stdout, null) = (stdout.ok(), File::open("/dev/null").ok());
+    let (stdout, null) = (stdout.as_ref().and_then(device), null.as_ref().and_then(device));
+    stdout.zip(null).is_some_and(|(stdout, null)| stdout.rdev() == null.rdev())
 }
 
 /// How many columns stdout has, when it is a terminal.

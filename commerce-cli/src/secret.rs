@@ -2,13 +2,13 @@
 //! which everybody on the machine can see.
 
 use crate::failure::Failure;
+use crate::unique;
 use commerce_outbound::SecretSource;
 use std::env::VarError;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use uuid::Uuid;
 
 /// The longest line that is looked at.
 const MAX_LINE: u64 = 4_096;
@@ -38,8 +38,7 @@ impl PasswordArg {
 
     pub(crate) fn get(&self) -> Result<Password, Failure> {
         match &self.password_file {
-            // 122 random bits.
-            None => Ok(Password { text: Uuid::new_v4().simple().to_string(), made_up: true }),
+            None => Ok(Password { text: unique::at_random()?.simple().to_string(), made_up: true }),
             Some(path) => Ok(Password { text: read(path)?, made_up: false }),
         }
     }

@@ -9,7 +9,7 @@ use crate::output::Output;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
 use commerce_core::{RelayStop, Shop};
 use commerce_http::transport::{Listen, Server, Settings, Stop};
-use commerce_http::{Api, Log};
+use commerce_http::{Api, Log, Service};
 use demo::Demo;
 use lines::Lines;
 use options::Options;
@@ -87,11 +87,25 @@ impl Serve {
             ask_relay.ask();
             ask.ask();
         })
-        .map_err(|error| Failure::storage(format!("cannot watch for signals: {error}")))?;
+        .map_err(interrupt::unwatched)?;
 
         let base = Base::of(&server);
+        let can_shut = server.can_shut();
+        shop.prepare()?;
+        let demo = self.demo.then(|| demo::open(&shop, &base)).transpose()?;
+        let lines = Lines::start()?;
+        let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
+        let api =
+            Arc::new(Api::new(shop, log).map_err(Failure::storage)?.with_origins(options.origins));
+        let settling = Settling::start(&api)?;
+        let telling = told.map(|to| Telling::start(&api, to, &telling_ends)).transpose()?;
+        // Everything a server needs is had before its address is printed.
+        let service: Arc<dyn Service> = Arc::<Api>::clone(&api);
+        let running = server
+            .start(service)
+            .map_err(|error| Failure::storage(format!("cannot serve at {listen}: {error}")))?;
         output.note(format_args!("serving {database} at {}: see {}", base.0, base.url("/docs")));
-        if !server.can_shut() {
+        if !can_shut {
             output
                 .trouble("this system does not let slow clients be cut off: put a proxy in front");
         }
@@ -100,27 +114,24 @@ impl Serve {
             Gateway::Stripe if !options.gateway.believes_notices() => output.trouble(NO_NOTICES),
             Gateway::Stripe | Gateway::None => {}
         }
-        let demo = self.demo.then(|| demo::open(&shop, &base)).transpose()?;
         if let Some(demo) = &demo {
             output.note(&demo.lines);
         }
-        output.give_programs(&Serving {
+        let announced = output.give_programs(&Serving {
             database: database.to_string(),
             address: base.0.clone(),
             demo,
-        })?;
-        let lines = Lines::start()?;
-        let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
-        let api =
-            Arc::new(Api::new(shop, log).map_err(Failure::storage)?.with_origins(options.origins));
-        let settling = Settling::start(&api)?;
-        let telling = told.map(|to| Telling::start(&api, to, &telling_ends)).transpose()?;
-        let ended = server.run(api, &end);
+        });
+        if announced.is_err() {
+            end.ask();
+        }
+        let ended = running.watch(&end);
         if let Some(telling) = telling {
             telling.end(grace.saturating_sub(asked.get().map_or(Duration::ZERO, Instant::elapsed)));
         }
         settling.end();
         lines.end();
+        announced?;
         ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;
         Ok(Ending::Done)
     }

@@ -1,10 +1,10 @@
 //! The values people write on the command line, and what is told when one makes no sense.
 
 use crate::failure::Failure;
+use crate::unique;
 use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
 use std::num::{IntErrorKind, ParseIntError};
-use uuid::Uuid;
 
 /// The key that makes a command safe to repeat.
 #[derive(clap::Args, Debug)]
@@ -18,8 +18,10 @@ pub(crate) struct KeyArg {
 impl KeyArg {
     /// The key that was given, or one that nobody has used.
     pub(crate) fn or_made_up(&self) -> Result<Key, Failure> {
-        let made_up = || Key::new(&Uuid::now_v7().to_string());
-        let key = self.key.clone().or_else(made_up);
+        if let Some(key) = &self.key {
+            return Ok(key.clone());
+        }
+        let key = Key::new(&unique::in_order()?.to_string());
         key.ok_or_else(|| Failure::storage("cannot make up a key"))
     }
 

@@ -1,5 +1,6 @@
 //! Time as a value the caller hands in. Only [`SystemClock`] looks at a clock.
 
+use crate::StoreError;
 use chrono::format::ParseErrorKind;
 use chrono::{DateTime, Datelike, NaiveTime, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,25 @@ pub trait Clock: Send + Sync {
 /// The machine's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
+
+impl SystemClock {
+    /// Fails when the clock shows an instant that no [`Timestamp`] can hold: [`Clock::now`] would answer the
+    /// nearest one that can.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`].
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn check(self) -> Result<(), StoreError> {
+        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
+        let seconds = elapsed.ok().and_then(|elapsed| i64::try_from(elapsed.as_secs()).ok());
+        if seconds.is_some_and(|seconds| seconds <= Timestamp::MAX.0) {
+            return Ok(());
+        }
+        let text = "the clock of this machine is not between 1970 and 9999: set it first";
+        Err(StoreError::Unavailable(text.to_owned()))
+    }
+}
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]

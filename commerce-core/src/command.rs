@@ -2,6 +2,8 @@
 
 use crate::digest::{self, Digested, Fnv, KeyUse};
 use crate::limits::MAX_TEXT;
+#[cfg(test)]
+use crate::rule::testing::Careless;
 use crate::rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
     ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenCharge,
@@ -89,30 +91,32 @@ pub trait Request: Into<Action> {
 pub struct Reply(pub(crate) Answer);
 
 macro_rules! actions {
-    ($($(#[$meta:meta])* $request:ident => $variant:ident($answer:ty);)+) => {
+    ($($(#[$meta:meta])* $([$only:meta])? $request:ident => $variant:ident($answer:ty);)+) => {
         /// Everything that can be asked of a store that changes it.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "snake_case")]
         #[expect(missing_docs, reason = "each variant is explained at the request it holds")]
         pub enum Action {
-            $($(#[$meta])* $request($request),)+
+            $($(#[$meta])* $(#[$only])? $request($request),)+
         }
 
         impl Action {
             fn rule(&self) -> &dyn Rule {
                 match self {
-                    $(Self::$request(request) => request,)+
+                    $($(#[$only])? Self::$request(request) => request,)+
                 }
             }
         }
 
         $(
+            $(#[$only])?
             impl From<$request> for Action {
                 fn from(request: $request) -> Self {
                     Self::$request(request)
                 }
             }
 
+            $(#[$only])?
             impl Request for $request {
                 type Answer = $answer;
             }
@@ -145,6 +149,7 @@ actions! {
     RelayEvents => Claim(Claim);
     RetryEvents => Count(u64);
     ReplayEvents => Count(u64);
+    [cfg(test)] Careless => Done(());
 }
 
 macro_rules! replies {

@@ -1,6 +1,7 @@
 //! The engine: callers queue, whatever has queued up is committed as one, each gets its own answer.
 //!
-//! One at a time *leads*: the thread that writes, or a caller who found nobody else there. A batch is
+//! One at a time *leads*: the thread that writes, or a caller who found nobody else there. That thread is
+//! started by the first command that cannot be carried out by its caller. A batch is
 //! what arrived while the last commit ran, so a lone caller waits for nobody. Nobody is answered before
 //! the commit is on disk.
 
@@ -10,7 +11,7 @@ use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::sequence::Progress;
 use crate::state::State;
 use crate::store::{Store, Transaction};
-use crate::{Error, StoreError};
+use crate::{Error, StoreError, threads};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +51,6 @@ pub struct Stats {
 
 pub(crate) struct Engine {
     writer: Arc<Writer>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -126,11 +126,15 @@ pub(crate) struct Pending {
 }
 
 impl Engine {
-    /// Starts the thread that writes.
-    pub(crate) fn start(store: Arc<dyn Store>, hold_seconds: i64) -> Self {
-        let writer = Arc::new(Writer { shared: Shared::default(), store, hold_seconds });
-        let thread = Arc::clone(&writer);
-        Self { writer, thread: Some(std::thread::spawn(move || thread.run())) }
+    /// An engine that has no thread yet: the first command that needs it starts the one that writes.
+    pub(crate) fn new(store: Arc<dyn Store>, hold_seconds: i64) -> Self {
+        let (shared, thread) = (Shared::default(), Mutex::default());
+        Self { writer: Arc::new(Writer { shared, store, hold_seconds, thread }) }
+    }
+
+    /// Starts the thread that writes, unless it runs.
+    pub(crate) fn start(&self) -> Result<(), StoreError> {
+        self.writer.start()
     }
 
     /// Carries a command out. A caller who finds nobody else at it does so on its own thread: handing
@@ -176,7 +180,7 @@ impl Engine {
         let wake = !queue.leading && queue.jobs.len() == 1;
         drop(queue);
         if wake {
-            shared.work.notify_one();
+            self.writer.wake();
         }
         Ok(pending)
     }
@@ -222,7 +226,8 @@ impl Drop for Engine {
         }
         let stuck = queue.waiting_for_store;
         drop(queue);
-        if let Some(thread) = self.thread.take().filter(|_| !stuck) {
+        let thread = lock(&self.writer.thread).take();
+        if let Some(thread) = thread.filter(|_| !stuck) {
             // A writer that panicked has nothing left to say: every job it held was answered.
             let _ = thread.join();
         }
@@ -234,6 +239,13 @@ impl Drop for Engine {
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StoreError::Guard("a rule or a store panicked".to_owned())))
+}
+
+/// A command that read what it had not asked for was decided on a guess, and must leave nothing behind.
+fn deny_misread(state: &State) -> Result<(), StoreError> {
+    state.misread().map_or(Ok(()), |kind| {
+        Err(StoreError::Guard(format!("a command read {kind} that it had not asked for")))
+    })
 }
 
 fn failed(error: StoreError) -> Decision {
@@ -284,6 +296,7 @@ struct Writer {
     shared: Shared,
     store: Arc<dyn Store>,
     hold_seconds: i64,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Writer {
@@ -293,7 +306,29 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    fn run(&self) {
+    /// Starts the thread that writes, unless it runs.
+    fn start(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            let writer = Arc::clone(self);
+            *thread = Some(threads::start("writer", move || writer.run())?);
+        }
+        Ok(())
+    }
+
+    /// Has the thread that writes look at the queue. When it cannot be started, what waits there fails.
+    fn wake(self: &Arc<Self>) {
+        match self.start() {
+            Ok(()) => self.shared.work.notify_one(),
+            Err(error) => {
+                let jobs: Vec<Job> = lock(&self.shared.queue).jobs.drain(..).collect();
+                self.fail(&jobs, &error);
+                self.shared.room.notify_all();
+            }
+        }
+    }
+
+    fn run(self: &Arc<Self>) {
         while self.wait_for_work() {
             // Jobs are taken once the store is ours: whoever comes while we wait for it joins in, and
             // whoever has waited too long has left.
@@ -352,12 +387,14 @@ impl Writer {
     }
 
     /// Lets the thread that writes go on with what has come meanwhile.
-    fn give_up_lead(&self) {
+    fn give_up_lead(self: &Arc<Self>) {
         let mut queue = lock(&self.shared.queue);
         queue.leading = false;
-        let wake = !queue.jobs.is_empty() || queue.closed;
+        let (has_jobs, closed) = (!queue.jobs.is_empty(), queue.closed);
         drop(queue);
-        if wake {
+        if has_jobs {
+            self.wake();
+        } else if closed {
             self.shared.work.notify_one();
         }
         self.shared.room.notify_all();
@@ -419,12 +456,19 @@ impl Writer {
     ) -> Result<Vec<Decision>, StoreError> {
         guarded(|| {
             let mut state = State::new(self.store.currency());
-            loop {
-                let needs = needs(jobs.iter().map(|job| &job.command), &state);
-                if needs.is_empty() {
-                    break;
-                }
+            let wanted = |state: &State| needs(jobs.iter().map(|job| &job.command), state);
+            let mut needs = wanted(&state);
+            while !needs.is_empty() {
                 transaction.load(&needs, &mut state)?;
+                let left = wanted(&state);
+                if left == needs {
+                    // Asked again it would answer the same, with the write lock held all the while.
+                    let kinds = left.kinds().collect::<Vec<_>>().join(", ");
+                    return Err(StoreError::Guard(format!(
+                        "it was asked for {kinds} and loaded none"
+                    )));
+                }
+                needs = left;
             }
             // More may be overdue than one commit takes on. Then a batch ends where they were released:
             // the others still hold what the next command may want.
@@ -450,6 +494,7 @@ impl Writer {
                     break;
                 }
             }
+            deny_misread(&state)?;
             if state.has_changed() {
                 self.save(transaction, &state)?;
                 self.shared.batches.add(u64::try_from(decisions.len()).unwrap_or(u64::MAX));
@@ -469,6 +514,7 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
         transaction.apply(state)?;
+        deny_misread(state)?;
         transaction.commit()?;
         self.shared.commit_micros.add(micros(begun.elapsed()));
         let due = state.events.len().saturating_add(state.deliveries.released());
@@ -500,4 +546,43 @@ fn micros(time: Duration) -> u64 {
 /// Nothing that is guarded here is ever left half done, so a panic elsewhere poisons nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rule::testing::Careless;
+    use crate::{
+        AddCustomer, Currency, CustomerId, Error, Key, MemoryStore, Money, Shop, SqliteStore,
+        Store, StoreError,
+    };
+
+    /// In every build: a business refusal would be untrue, and be remembered with the key.
+    fn deny_a_careless_rule(store: impl Store + 'static) {
+        let shop = Shop::open(store);
+        let kim = AddCustomer { balance: Money::from_minor(10), ..AddCustomer::new("Kim") };
+        let kim = shop.call(kim).run().unwrap().id;
+        let key = Key::new("careless").unwrap();
+        for customer_id in [kim, CustomerId::new(9)] {
+            let outcome = shop.call(Careless { customer_id }).key(&key).outcome();
+            let Err(Error::Store(StoreError::Guard(told))) = outcome.result else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(told, "a command read customers that it had not asked for");
+            assert!(!outcome.replayed, "nothing is remembered");
+        }
+        let others = [1, 2].map(|_| shop.call(AddCustomer::new("Lee")).submit());
+        let careless = shop.call(Careless { customer_id: CustomerId::new(9) }).submit();
+        assert!(matches!(careless.wait(), Err(Error::Store(StoreError::Guard(_)))));
+        for other in others {
+            other.wait().unwrap();
+        }
+        assert!(shop.audit().unwrap().ok);
+    }
+
+    #[test]
+    fn a_rule_that_reads_what_it_did_not_ask_for_is_an_error() {
+        deny_a_careless_rule(MemoryStore::new(Currency::KRW));
+        let folder = tempfile::tempdir().unwrap();
+        deny_a_careless_rule(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
+    }
 }

@@ -64,6 +64,7 @@ mod shop;
 mod state;
 mod store;
 mod text;
+mod threads;
 mod version;
 
 pub use audit::{AuditReport, Problem};

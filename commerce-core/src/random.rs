@@ -7,7 +7,11 @@ use std::fmt::Write;
 pub(crate) fn bytes<const BYTES: usize>() -> Result<[u8; BYTES], StoreError> {
     let mut bytes = [0; BYTES];
     let drawn = getrandom::fill(&mut bytes);
-    drawn.map_err(|error| StoreError::Unavailable(format!("no random numbers: {error}")))?;
+    drawn.map_err(|error| {
+        StoreError::Unavailable(format!(
+            "the system gives no random numbers ({error}): check that /dev/urandom can be read"
+        ))
+    })?;
     Ok(bytes)
 }
 

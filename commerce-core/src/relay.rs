@@ -7,11 +7,12 @@
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::random::{self, spread};
 use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
-use crate::{Delivery, Destination, Error, Event, Shop, Timestamp};
+use crate::{Delivery, Destination, Error, Event, Shop, Timestamp, threads};
 use gate::{Gate, Pass};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 mod gate;
@@ -142,8 +143,19 @@ impl<'a> Relay<'a> {
             counts: Counts::default(),
         };
         std::thread::scope(|scope| {
-            for token in tokens {
-                scope.spawn(move || Worker { run, token, outcomes: Vec::new() }.work());
+            let mut workers =
+                tokens.into_iter().map(|token| Worker { run, token, outcomes: Vec::new() });
+            // The first one works on this thread.
+            let own = workers.next();
+            for worker in workers {
+                let started = Builder::new().name("relay".to_owned());
+                if let Err(error) = started.spawn_scoped(scope, move || worker.work()) {
+                    run.tell(&format!("fewer deliveries at a time: {}", threads::refused(&error)));
+                    break;
+                }
+            }
+            if let Some(worker) = own {
+                worker.work();
             }
         });
         let relayed = run.counts.now();

@@ -100,6 +100,7 @@ impl Needs {
     pub(crate) fn cart(&mut self, state: &State, id: CustomerId) {
         if !state.carts.is_loaded(id) {
             self.carts.insert(id);
+            return;
         }
         for &product in state.cart(id).into_iter().flat_map(|lines| lines.keys()) {
             self.product(state, product);
@@ -182,7 +183,7 @@ impl State {
     }
 
     fn cart(&self, id: CustomerId) -> Option<&crate::CartLines> {
-        self.carts.is_loaded(id).then(|| self.carts.get(id).map(|(_, lines)| lines)).flatten()
+        self.carts.get(id).map(|(_, lines)| lines)
     }
 
     fn account(&self, id: CustomerId) -> Result<&Account, Refusal> {

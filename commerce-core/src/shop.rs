@@ -96,7 +96,7 @@ impl ShopBuilder {
     /// Opens the shop on a store.
     pub fn open(self, store: impl Store + 'static) -> Shop {
         let store: Arc<dyn Store> = Arc::new(store);
-        let engine = Engine::start(Arc::clone(&store), self.hold_seconds);
+        let engine = Engine::new(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
         let Self { clock, patience, gateway, .. } = self;
         let relayed = Counts::since(clock.now());
@@ -122,6 +122,13 @@ impl Shop {
     #[must_use]
     pub fn builder() -> ShopBuilder {
         ShopBuilder::default()
+    }
+
+    /// Gets ready for many callers at a time: starts the thread that commits their calls together, and
+    /// opens connections for two reads at once. All of it is else done when it is first needed.
+    pub fn prepare(&self) -> Result<(), Error> {
+        self.engine.start()?;
+        Ok(self.store.prepare()?)
     }
 
     /// Prepares a call, to be decided as of the instant it is now, whenever it is run.

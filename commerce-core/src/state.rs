@@ -1,7 +1,8 @@
 //! What a batch of commands works on: the rows that were loaded, and what has changed since.
 //!
 //! Rules read and write a [`State`]; stores fill it and save what it says has changed. Neither knows
-//! the other. A row must be asked for in [`Needs`] before a rule may look at it.
+//! the other. A row must be asked for in [`Needs`] before a rule may look at it; a look at any other fails the
+//! command.
 
 use crate::command::KeyRecord;
 use crate::digest::{Digest, Digested, KeyUse};
@@ -16,11 +17,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 mod deliveries;
+mod misread;
 
 pub use deliveries::{Deliveries, Wanted};
+use misread::Misread;
 
 /// The rows that commands may touch and that are not loaded yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// Customers with their money.
     pub accounts: BTreeSet<CustomerId>,
@@ -68,25 +71,33 @@ impl Needs {
     /// Whether everything is loaded.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
-            && self.products.is_empty()
-            && self.carts.is_empty()
-            && self.coupons.is_empty()
-            && self.owned_coupons.is_empty()
-            && self.claims.is_empty()
-            && self.orders.is_empty()
-            && self.charges.is_empty()
-            && self.pending_charges.is_empty()
-            && self.keys.is_empty()
-            && self.due_orders.is_none()
-            && self.logins.is_empty()
-            && self.attempts.is_empty()
-            && !self.ids
-            && self.events.is_empty()
-            && self.deliveries.is_empty()
-            && self.wanted.is_none()
-            && self.parked.is_none()
-            && !self.next_event
+        self.kinds().next().is_none()
+    }
+
+    /// The kinds of rows that are asked for.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        let all = [
+            ("customers", !self.accounts.is_empty()),
+            ("products", !self.products.is_empty()),
+            ("carts", !self.carts.is_empty()),
+            ("coupons", !self.coupons.is_empty()),
+            ("claimed coupons", !self.owned_coupons.is_empty()),
+            ("claims", !self.claims.is_empty()),
+            ("orders", !self.orders.is_empty()),
+            ("charges", !self.charges.is_empty()),
+            ("pending charges", !self.pending_charges.is_empty()),
+            ("idempotency keys", !self.keys.is_empty()),
+            ("overdue orders", self.due_orders.is_some()),
+            ("logins", !self.logins.is_empty()),
+            ("login attempts", !self.attempts.is_empty()),
+            ("next ids", self.ids),
+            ("events", !self.events.is_empty()),
+            ("deliveries", !self.deliveries.is_empty()),
+            ("due events", self.wanted.is_some()),
+            ("parked events", self.parked.is_some()),
+            ("the next event", self.next_event),
+        ];
+        all.into_iter().filter_map(|(kind, is_needed)| is_needed.then_some(kind))
     }
 }
 
@@ -103,11 +114,14 @@ pub enum Change {
 
 /// Rows of one kind, by key, each known to exist or known not to.
 #[derive(Debug)]
-pub struct Rows<K, V>(HashMap<K, (Option<V>, Change)>);
+pub struct Rows<K, V> {
+    rows: HashMap<K, (Option<V>, Change)>,
+    misread: Misread,
+}
 
 impl<K, V> Default for Rows<K, V> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { rows: HashMap::new(), misread: Misread::default() }
     }
 }
 
@@ -115,24 +129,24 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
     /// Whether the row was looked for.
     #[must_use]
     pub fn is_loaded(&self, key: K) -> bool {
-        self.0.contains_key(&key)
+        self.rows.contains_key(&key)
     }
 
     /// Takes in what the store has under that key. A row known already stays as it is.
     pub fn loaded(&mut self, key: K, row: Option<V>) {
-        self.0.entry(key).or_insert((row, Change::None));
+        self.rows.entry(key).or_insert((row, Change::None));
     }
 
     /// The row, when it exists.
     #[must_use]
     pub fn get(&self, key: K) -> Option<&V> {
-        debug_assert!(self.is_loaded(key), "a rule looks at a row that nobody asked for");
-        self.0.get(&key).and_then(|(row, _)| row.as_ref())
+        let (row, _) = self.misread.check(self.rows.get(&key))?;
+        row.as_ref()
     }
 
     /// The row to be changed, when it exists.
     pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        let (row, change) = self.0.get_mut(&key)?;
+        let (row, change) = self.misread.check(self.rows.get_mut(&key))?;
         if row.is_some() && *change == Change::None {
             *change = Change::Updated;
         }
@@ -142,19 +156,19 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
     /// The row to be completed by the store that loads it; to the rules nothing has happened to it.
     #[cfg(feature = "postgres")]
     pub(crate) fn fill(&mut self, key: K) -> Option<&mut V> {
-        self.0.get_mut(&key).and_then(|(row, _)| row.as_mut())
+        self.rows.get_mut(&key).and_then(|(row, _)| row.as_mut())
     }
 
     /// Adds a row.
     pub fn insert(&mut self, key: K, row: V) {
-        self.0.insert(key, (Some(row), Change::Inserted));
+        self.rows.insert(key, (Some(row), Change::Inserted));
     }
 
     /// What was inserted or updated, by key.
     #[must_use]
     pub fn changed(&self) -> Vec<(&V, Change)> {
         let mut changed: Vec<_> = self
-            .0
+            .rows
             .iter()
             .filter(|(_, (_, change))| *change != Change::None)
             .filter_map(|(key, (row, change))| Some((*key, row.as_ref()?, *change)))
@@ -165,11 +179,11 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
 
     /// The rows that exist, in no order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.0.values().filter_map(|(row, _)| row.as_ref())
+        self.rows.values().filter_map(|(row, _)| row.as_ref())
     }
 
     fn has_changed(&self) -> bool {
-        self.0.values().any(|(_, change)| *change != Change::None)
+        self.rows.values().any(|(_, change)| *change != Change::None)
     }
 }
 
@@ -283,6 +297,8 @@ pub struct State {
     pub sales: Vec<Sale>,
     /// Who has a login, as far as it was looked for.
     logins: HashMap<String, Option<CustomerId>>,
+    /// Marks a look at anything else that was not loaded.
+    misread: Misread,
     /// Counts of logins tried in vain.
     pub attempts: Rows<LoginHash, LoginAttempts>,
     /// New logins and passwords.
@@ -319,6 +335,7 @@ impl State {
             deliveries: Deliveries::default(),
             sales: Vec::new(),
             logins: HashMap::new(),
+            misread: Misread::default(),
             attempts: Rows::default(),
             credentials: Vec::new(),
             sessions: Vec::new(),
@@ -342,6 +359,38 @@ impl State {
             || self.keys.values().any(|(_, change)| *change != Change::None)
     }
 
+    /// The kind of rows that a rule looked at without asking for them in its needs; such a look finds
+    /// nothing, and what was decided after it is wrong.
+    pub(crate) fn misread(&self) -> Option<&'static str> {
+        let all = [
+            ("customers", &self.accounts.misread),
+            ("products", &self.products.misread),
+            ("carts", &self.carts.misread),
+            ("coupons", &self.coupons.misread),
+            ("claimed coupons", &self.owned_coupons.misread),
+            ("claims", &self.claims.misread),
+            ("orders", &self.orders.misread),
+            ("charges", &self.charges.misread),
+            ("events", &self.known_events.misread),
+            ("login attempts", &self.attempts.misread),
+            ("deliveries", self.deliveries.misread()),
+            ("logins, keys, ids, overdue orders or pending charges", &self.misread),
+        ];
+        all.into_iter().find_map(|(kind, misread)| misread.happened().then_some(kind))
+    }
+
+    /// The orders that may be overdue, for a rule that asked for them.
+    pub(crate) fn overdue_orders(&self) -> &[OrderId] {
+        self.misread.check(self.due_orders.as_deref()).unwrap_or_default()
+    }
+
+    /// The loaded and new charges of a customer, for a rule that asked for the pending ones.
+    pub(crate) fn charges_of(&self, customer: CustomerId) -> impl Iterator<Item = &ChargeRow> {
+        let asked = self.misread.check(self.pending_charges.get(&customer));
+        let charges = asked.into_iter().flat_map(|_| self.charges.values());
+        charges.filter(move |row| row.customer_id == customer)
+    }
+
     /// Whether the login was looked for.
     #[must_use]
     pub fn is_login_loaded(&self, login: &str) -> bool {
@@ -354,7 +403,7 @@ impl State {
     }
 
     pub(crate) fn login_owner(&self, login: &str) -> Option<CustomerId> {
-        self.logins.get(login).copied().flatten()
+        self.misread.check(self.logins.get(login)).copied().flatten()
     }
 
     /// Gives a login to a customer, in place of the one they had.
@@ -379,7 +428,8 @@ impl State {
     /// What the key stands for.
     #[must_use]
     pub fn key(&self, key: &Key, owner: CustomerId) -> Option<&KeyRecord> {
-        self.keys.get(&(key.clone(), owner)).and_then(|(record, _)| record.as_ref())
+        let found = self.misread.check(self.keys.get(&(key.clone(), owner)));
+        found.and_then(|(record, _)| record.as_ref())
     }
 
     pub(crate) fn add_key(&mut self, key: Key, owner: CustomerId, record: KeyRecord) {
@@ -428,14 +478,14 @@ impl State {
 impl State {
     /// Keeps an id that a caller chose from being given out again.
     pub(crate) fn reserve_customer_id(&mut self, id: CustomerId) {
-        let next = &mut self.ids.get_or_insert_default().customer;
-        *next = id.get().saturating_add(1).max(*next);
+        let Some(ids) = self.misread.check(self.ids.as_mut()) else { return };
+        ids.customer = id.get().saturating_add(1).max(ids.customer);
     }
 
     /// As [`State::reserve_customer_id`], for a product.
     pub(crate) fn reserve_product_id(&mut self, id: ProductId) {
-        let next = &mut self.ids.get_or_insert_default().product;
-        *next = id.get().saturating_add(1).max(*next);
+        let Some(ids) = self.misread.check(self.ids.as_mut()) else { return };
+        ids.product = id.get().saturating_add(1).max(ids.product);
     }
 }
 
@@ -443,8 +493,8 @@ macro_rules! next_ids {
     ($($method:ident, $field:ident, $id:ident;)+) => {
         impl State {$(
             pub(crate) fn $method(&mut self) -> $id {
-                debug_assert!(self.ids.is_some(), "a rule takes an id before ids are loaded");
-                $id::new(take(&mut self.ids.get_or_insert_default().$field))
+                let ids = self.misread.check(self.ids.as_mut());
+                $id::new(ids.map_or(0, |ids| take(&mut ids.$field)))
             }
         )+}
     };

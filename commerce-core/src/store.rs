@@ -45,6 +45,15 @@ pub trait Store: Send + Sync {
     ///
     /// Whatever is wrong with the store.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
+
+    /// Gets what reads that overlap will need, so that a server finds out before it takes requests.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be had.
+    fn prepare(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A store may be shared: by a shop and by who looks at its rows.
@@ -64,11 +73,16 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         (**self).snapshot()
     }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        (**self).prepare()
+    }
 }
 
 /// A transaction that writes. Dropped without [`Transaction::commit`], it leaves nothing behind.
 pub trait Transaction {
-    /// Puts what is needed into the state: every row asked for, or the knowledge that there is none.
+    /// Puts what is needed into the state: every row asked for, or the knowledge that there is none. A load
+    /// after which the same rows are still needed fails the commands with [`StoreError::Guard`].
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@ mod guard;
 mod head;
 mod listen;
 mod lookout;
+mod memory;
 mod peers;
 mod reaper;
 mod settings;
@@ -79,15 +80,38 @@ impl Server {
         descriptors::Duplicator::new().is_some_and(|duplicator| duplicator.works())
     }
 
-    /// Answers requests until a stop is asked for, then lets what runs finish, for at most
+    /// Starts to answer requests. Everything that a server needs is had once this returns.
+    ///
+    /// # Errors
+    ///
+    /// When threads cannot be made, or too few descriptors are left for connections.
+    pub fn start(self, service: Arc<dyn Service>) -> io::Result<Running> {
+        guard::Guard::start(self.door, self.settings, service).map(Running)
+    }
+
+    /// [`Server::start`] and [`Running::watch`] in one.
+    ///
+    /// # Errors
+    ///
+    /// As both.
+    pub fn run(self, service: Arc<dyn Service>, stop: &Stop) -> io::Result<()> {
+        self.start(service)?.watch(stop)
+    }
+}
+
+/// A server that answers requests. Dropped without [`Running::watch`], it is not looked after.
+#[must_use = "a server that is not watched is never stopped"]
+pub struct Running(guard::Guard);
+
+impl Running {
+    /// Looks after the server until a stop is asked for, then lets what runs finish, for at most
     /// [`Settings::grace`], and returns.
     ///
     /// # Errors
     ///
-    /// When threads cannot be made, or when more than [`Settings::max_stuck`] connections can be
-    /// closed by nothing but the end of the process. What ran has been finished then as well, and
-    /// whoever watches the process should start it anew.
-    pub fn run(self, service: Arc<dyn Service>, stop: &Stop) -> io::Result<()> {
-        guard::Guard::start(self.door, self.settings, service)?.watch(stop)
+    /// When more than [`Settings::max_stuck`] connections can be closed by nothing but the end of the
+    /// process. What ran has been finished then as well, and the process should be started again.
+    pub fn watch(self, stop: &Stop) -> io::Result<()> {
+        self.0.watch(stop)
     }
 }

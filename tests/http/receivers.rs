@@ -190,9 +190,9 @@ fn a_secret_is_rotated_without_a_restart_a_lost_event_or_a_parked_one() {
     let secret = place.path().join("secret");
     write_secret(&secret, OLD);
     let known = Arc::new(Mutex::new(OLD));
-    let knows = Arc::clone(&known);
+    let checked = Arc::clone(&known);
     let receiver = Receiver::start(move |delivery| {
-        let is_known = delivery.is_signed_with(*knows.lock().unwrap());
+        let is_known = delivery.is_signed_with(*checked.lock().unwrap());
         if is_known { "204 No Content" } else { "401 Unauthorized" }
     });
     let flags =

@@ -54,11 +54,19 @@ impl Load {
         let all = thread::scope(|scope| {
             let client = |number| {
                 let shared = &shared;
-                scope.spawn(move || shared.client(number))
+                let started =
+                    thread::Builder::new().spawn_scoped(scope, move || shared.client(number));
+                started.inspect_err(|_| shared.failed.store(true, Ordering::Relaxed))
             };
             let clients: Vec<_> = (0..self.clients).map(client).collect();
             let mut all = Latencies::none()?;
             for client in clients {
+                let client = client.map_err(|error| {
+                    Failure::storage(format!(
+                        "the system starts no further thread ({error}): ask for fewer --clients, or raise \
+                         the limit on processes (ulimit -u)"
+                    ))
+                })?;
                 let joined = client.join().map_err(|_| Failure::storage("a client panicked"))?;
                 all.add(&joined?)?;
             }

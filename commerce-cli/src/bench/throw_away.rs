@@ -3,11 +3,11 @@
 
 use crate::database::Database;
 use crate::failure::Failure;
+use crate::unique;
 use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
-use uuid::Uuid;
 
 /// What is left to be removed; dropped, it is.
 pub(super) enum ThrowAway {
@@ -26,7 +26,7 @@ impl ThrowAway {
                 Ok((Arc::new(store), Self::Folder { _folder: folder }))
             }
             Database::Server { url, .. } => {
-                let name = format!("commerce_bench_{}", Uuid::new_v4().simple());
+                let name = format!("commerce_bench_{}", unique::at_random()?.simple());
                 let made = Self::Schema { url: url.clone(), name: name.clone() };
                 let store = PostgresStore::create_aside(url, &name, Currency::KRW)?;
                 Ok((Arc::new(store), made))

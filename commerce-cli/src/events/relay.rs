@@ -5,7 +5,7 @@ use crate::args::Ending;
 use crate::database::Database;
 use crate::desk::Desk;
 use crate::failure::Failure;
-use crate::{interrupt, secret};
+use crate::{interrupt, output, secret};
 use commerce_core::{Currency, Destination, Outbox, RelayError, RelayStop, Relayed};
 use commerce_outbound::{DestinationOptions, OutboundError};
 use serde::Serialize;
@@ -64,6 +64,11 @@ impl Named {
         if self.to.strip_prefix("file:").is_some_and(|path| database.holds(Path::new(path))) {
             let told = "that file is a part of the store itself: name another one for events";
             return Err(Failure::usage(told));
+        }
+        if self.to == "-" && output::is_discarded() {
+            let told = "standard output is closed or /dev/null, and events written there would be lost: \
+                        send it to a program or a file, or name another destination";
+            return Err(Failure::storage(told));
         }
         let usual = DestinationOptions::default();
         let options = DestinationOptions {

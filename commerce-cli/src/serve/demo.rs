@@ -2,12 +2,12 @@
 
 use super::Base;
 use crate::failure::Failure;
+use crate::unique;
 use commerce_core::limits::SESSION_SECONDS;
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, CustomerId, Discount, Key, Money, ProductId, Shop,
 };
 use serde::Serialize;
-use uuid::Uuid;
 
 /// What is ordered: a name, a price and a stock.
 const TEA: (&str, i64, i64) = ("Green tea, 100 g", 4_500, 100);
@@ -46,7 +46,7 @@ pub(super) fn open(shop: &Shop, base: &Base) -> Result<Demo, Failure> {
     let customer = shop.call(AddCustomer::new("Demo")).key(&key("demo:customer")?).run()?;
     let token = shop.open_session(customer.id, SESSION_SECONDS)?.token;
     // Keys of their own for each start, so that the lines do something each time they are pasted anew.
-    let once = Uuid::now_v7().simple().to_string();
+    let once = unique::in_order()?.simple().to_string();
     let post = |path: &str, key: &str, body: &str| {
         format!(
             "curl -X POST {} -H 'Authorization: Bearer {token}' -H 'Idempotency-Key: {key}-{once}' \

@@ -25,7 +25,7 @@ impl Rule for ExpireOrders {
 
 /// Releases the loaded orders that are overdue at `now`, and names them, the longest overdue first.
 pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
-    let waiting = state.due_orders.iter().flatten().filter_map(|id| state.orders.get(*id));
+    let waiting = state.overdue_orders().iter().filter_map(|id| state.orders.get(*id));
     let mut due: Vec<_> = waiting.filter(|order| order.is_due_at(now)).cloned().collect();
     due.sort_unstable_by_key(|order| (order.expires_at, order.id));
     for order in &mut due {

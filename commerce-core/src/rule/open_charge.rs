@@ -82,10 +82,8 @@ impl Rule for OpenCharge {
 impl OpenCharge {
     /// What the customer has been asked for and nobody has heard of since.
     fn pending(&self, state: &State) -> impl Iterator<Item = Money> {
-        let theirs = |row: &&ChargeRow| {
-            row.customer_id == self.customer_id && row.status == ChargeStatus::Pending
-        };
-        state.charges.values().filter(theirs).map(|row| row.amount)
+        let pending = |row: &&ChargeRow| row.status == ChargeStatus::Pending;
+        state.charges_of(self.customer_id).filter(pending).map(|row| row.amount)
     }
 }
 

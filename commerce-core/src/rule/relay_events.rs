@@ -109,11 +109,13 @@ impl Rule for RelayEvents {
         let parked = parked.fold(0_u64, u64::saturating_add);
         let mut claim = Claim { events: Vec::new(), more: false, parked };
         let want = self.want.min(MAX_CLAIM);
-        if self.fresh_first {
-            self.claim_fresh(state, want, context.now, &mut claim);
+        if want > 0 {
+            if self.fresh_first {
+                self.claim_fresh(state, want, context.now, &mut claim);
+            }
+            self.claim_due(state, want, context.now, &mut claim);
         }
-        self.claim_due(state, want, context.now, &mut claim);
-        if !self.fresh_first {
+        if want > 0 && !self.fresh_first {
             self.claim_fresh(state, want, context.now, &mut claim);
         }
         claim.events.sort_unstable_by_key(|claimed| claimed.event.id);
@@ -132,8 +134,8 @@ impl RelayEvents {
     fn settle(&self, state: &mut State, outcome: &DeliveryOutcome, now: Timestamp) -> u64 {
         let deliveries = &mut state.deliveries;
         let mine =
-            |row: &&DeliveryRow| row.token == Some(self.token) && row.order_id == outcome.order_id;
-        let Some(mut row) = deliveries.get(outcome.event_id).filter(mine).cloned() else {
+            |row: &&DeliveryRow| row.token == Some(self.token) && row.event_id == outcome.event_id;
+        let Some(mut row) = deliveries.of_order(outcome.order_id).find(mine).cloned() else {
             return 0;
         };
         row.token = None;

@@ -17,29 +17,27 @@ pub struct RetryEvents {
 }
 
 impl RetryEvents {
-    /// The orders they are of, as far as they are known.
+    /// The orders of the events, once those are loaded.
     fn orders(&self, state: &State) -> BTreeSet<OrderId> {
-        let parked = state.deliveries.parked().unwrap_or_default();
-        let parked = parked.iter().filter_map(|id| state.deliveries.get(*id));
-        let named = self.events.iter().flatten();
-        let named = named.filter(|id| state.known_events.is_loaded(**id));
-        let named = named.filter_map(|id| state.known_events.get(*id));
-        match self.events {
-            Some(_) => named.map(|event| event.order_id).collect(),
-            None => parked.map(|row| row.order_id).collect(),
+        if let Some(events) = &self.events {
+            let named = events.iter().filter_map(|id| state.known_events.get(*id));
+            return named.map(|event| event.order_id).collect();
         }
+        let parked = state.deliveries.parked().iter().filter_map(|id| state.deliveries.get(*id));
+        parked.map(|row| row.order_id).collect()
     }
 }
 
 impl Rule for RetryEvents {
     fn needs(&self, state: &State, needs: &mut Needs) {
         match &self.events {
-            Some(events) => events.iter().for_each(|id| needs.event(state, *id)),
-            None if state.deliveries.parked().is_none() => needs.parked = Some(MAX_CLAIM),
-            None => {}
-        }
-        for order in self.orders(state) {
-            needs.deliveries(state, order);
+            Some(events) if events.iter().any(|id| !state.known_events.is_loaded(*id)) => {
+                for id in events {
+                    needs.event(state, *id);
+                }
+            }
+            None if !state.deliveries.is_parked_loaded() => needs.parked = Some(MAX_CLAIM),
+            _ => self.orders(state).into_iter().for_each(|id| needs.deliveries(state, id)),
         }
     }
 

@@ -29,6 +29,29 @@ impl Default for World {
     }
 }
 
+/// A rule with a defect: it looks at a customer that it did not ask for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Careless {
+    pub(crate) customer_id: CustomerId,
+}
+
+impl super::Rule for Careless {
+    fn owner(&self, _state: &State) -> Option<CustomerId> {
+        Some(crate::command::SHOP)
+    }
+
+    fn needs(&self, _state: &State, _needs: &mut crate::state::Needs) {}
+
+    fn decide(
+        &self,
+        state: &mut State,
+        _context: crate::command::Context<'_>,
+    ) -> Result<Answer, Refusal> {
+        state.account(self.customer_id)?;
+        Ok(Answer::Done(()))
+    }
+}
+
 pub(crate) fn code(refusal: Refusal) -> &'static str {
     refusal.code().as_str()
 }
@@ -122,6 +145,7 @@ impl World {
     pub(crate) fn run(&mut self, action: impl Into<Action>) -> Result<Answer, Error> {
         self.know_everything();
         let decision = Command::new(action, self.now).decide(&mut self.state, HOLD_SECONDS);
+        assert_eq!(self.state.misread(), None, "a rule reads what it asked for");
         let pending = |id: &OrderId| {
             self.state.orders.get(*id).is_some_and(|order| order.status == OrderStatus::Pending)
         };

@@ -4,6 +4,7 @@
 //! Deliveries are known by order, all of an order or none: what may be sent depends on what else of the
 //! same order is on its way.
 
+use super::Misread;
 use crate::{DeliveryRow, Epoch, EventId, EventRow, OrderId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,7 @@ pub struct Deliveries {
     has_moved: bool,
     replayed: Option<EventId>,
     released: usize,
+    misread: Misread,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,10 @@ impl Deliveries {
         self.has_moved || self.replayed.is_some() || self.changed().next().is_some()
     }
 
+    pub(super) fn misread(&self) -> &Misread {
+        &self.misread
+    }
+
     /// How many events have become due by what was changed.
     pub(crate) fn released(&self) -> usize {
         self.released
@@ -135,28 +141,31 @@ impl Deliveries {
         self.due.is_some() && self.fresh.is_some()
     }
 
+    pub(crate) fn is_parked_loaded(&self) -> bool {
+        self.parked.is_some()
+    }
+
     pub(crate) fn is_order_loaded(&self, order: OrderId) -> bool {
         self.orders.contains_key(&order)
     }
 
     /// Events that were due when they were looked for.
     pub(crate) fn due(&self) -> &[EventId] {
-        self.due.as_deref().unwrap_or_default()
+        self.misread.check(self.due.as_deref()).unwrap_or_default()
     }
 
     /// Events that nobody had taken up when they were looked for.
     pub(crate) fn fresh(&self) -> &[EventRow] {
-        self.fresh.as_deref().unwrap_or_default()
+        self.misread.check(self.fresh.as_deref()).unwrap_or_default()
     }
 
     /// Events that were parked when they were looked for.
-    pub(crate) fn parked(&self) -> Option<&[EventId]> {
-        self.parked.as_deref()
+    pub(crate) fn parked(&self) -> &[EventId] {
+        self.misread.check(self.parked.as_deref()).unwrap_or_default()
     }
 
     pub(crate) fn next(&self) -> EventId {
-        debug_assert!(self.next.is_some(), "a rule looks at what nobody asked for");
-        self.next.unwrap_or(EventId::new(1))
+        self.misread.check(self.next).unwrap_or(EventId::new(1))
     }
 
     pub(crate) fn epochs(&self) -> &[Epoch] {
@@ -174,8 +183,8 @@ impl Deliveries {
 
     /// The deliveries of an order, the earliest event first.
     pub(crate) fn of_order(&self, order: OrderId) -> impl Iterator<Item = &DeliveryRow> {
-        debug_assert!(self.is_order_loaded(order), "a rule looks at what nobody asked for");
-        self.orders.get(&order).into_iter().flatten().filter_map(|id| self.get(*id))
+        let events = self.misread.check(self.orders.get(&order));
+        events.into_iter().flatten().filter_map(|id| self.get(*id))
     }
 
     /// Keeps the row, in place of the one there was.

@@ -5,11 +5,11 @@
 //! may be called from inside a runtime of tokio.
 
 use crate::random::spread;
-use crate::store::pool::pool;
+use crate::store::pool::Readers;
 use crate::store::postgres::connection::{Connection, Role};
 use crate::store::postgres::distribute::Layout;
 use crate::store::postgres::error::Failure;
-use crate::store::postgres::opener::{Opener, POOL_TIMEOUT, Pool};
+use crate::store::postgres::opener::{Opener, POOL_TIMEOUT};
 use crate::store::postgres::place::Place;
 use crate::store::postgres::read::PostgresSnapshot;
 use crate::store::postgres::schema::Found;
@@ -57,7 +57,7 @@ pub struct PostgresStore {
     writer: Mutex<Option<Connection>>,
     lately: Lately,
     opener: Opener,
-    readers: Pool,
+    readers: Readers<Opener>,
 }
 
 impl PostgresStore {
@@ -139,7 +139,7 @@ impl PostgresStore {
             let text = format!("its currency is {currency} and cannot be changed");
             return Err(StoreError::Unsound(text));
         }
-        let readers = pool(opener.clone(), POOL_TIMEOUT)?;
+        let readers = Readers::new(opener.clone(), POOL_TIMEOUT, opener.last_failure.clone());
         Ok(Self {
             currency,
             writer: Mutex::new(Some(writer)),
@@ -207,13 +207,26 @@ impl Store for PostgresStore {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         let deadline = Instant::now().checked_add(READ_PATIENCE);
         loop {
-            let connection = self.readers.get().map_err(|_| self.opener.last_failure.why())?;
+            let in_time = || deadline.is_some_and(|at| Instant::now() < at);
+            let connection = match self.readers.get() {
+                Ok(connection) => connection,
+                // A server that is not there may be back before the caller gives up.
+                Err(_) if in_time() => {
+                    pause();
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match PostgresSnapshot::begin(connection) {
                 Ok(snapshot) => return Ok(Box::new(snapshot)),
-                Err(failure) if failure.lost && deadline.is_some_and(|at| Instant::now() < at) => {}
+                Err(failure) if failure.lost && in_time() => {}
                 Err(failure) => return Err(failure.before_commit()),
             }
         }
+    }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        self.readers.prepare()
     }
 }
 

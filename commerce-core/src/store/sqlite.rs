@@ -1,7 +1,7 @@
 //! The store in one SQLite file: the default, for any number of processes on one machine.
 
-use crate::store::pool::pool;
-use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Pool, Role};
+use crate::store::pool::Readers;
+use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Role};
 use crate::store::sqlite::read::SqliteSnapshot;
 use crate::store::sqlite::ticket::{Ticket, TicketOffice};
 use crate::store::sqlite::transaction::SqliteTransaction;
@@ -49,7 +49,7 @@ pub struct SqliteStore {
     opener: Opener,
     /// None for a store that can only be read.
     tickets: Option<TicketOffice>,
-    readers: Pool,
+    readers: Readers<Opener>,
 }
 
 impl SqliteStore {
@@ -124,17 +124,16 @@ impl SqliteStore {
                 }
                 Err(error) => return Err(error),
             };
-        let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
         let (writer, tickets) = (Mutex::new(Some(writer)), Some(tickets));
-        Ok(Self { currency, writer, opener, tickets, readers })
+        Ok(Self { currency, writer, readers: readers(&opener), opener, tickets })
     }
 
     /// As [`SqliteStore::opened_by`], where neither the file nor anything beside it can be written.
     fn read_only(opener: Opener) -> Result<Self, StoreError> {
         let ready = schema::readable(&opener.open(Role::Reader)?)?;
         let currency = ready.ok_or_else(|| read_only::refusal_of_older(opener.path()))?;
-        let readers = pool(opener.clone(), connection::POOL_TIMEOUT)?;
-        Ok(Self { currency, writer: Mutex::new(None), opener, tickets: None, readers })
+        let (writer, readers) = (Mutex::new(None), readers(&opener));
+        Ok(Self { currency, writer, readers, opener, tickets: None })
     }
 
     fn tickets(&self) -> Result<&TicketOffice, StoreError> {
@@ -160,6 +159,11 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         backup::backup(&self.opener, to, progress)
     }
+}
+
+/// The connections that read, of which none is open yet.
+fn readers(opener: &Opener) -> Readers<Opener> {
+    Readers::new(opener.clone(), connection::POOL_TIMEOUT, opener.last_failure.clone())
 }
 
 /// Tries again while a store is being made. Processes that only look at the file keep it from being turned
@@ -200,8 +204,11 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        let connection = self.readers.get().map_err(|_| self.opener.last_failure.why())?;
-        Ok(Box::new(SqliteSnapshot::begin(connection, &self.opener)?))
+        Ok(Box::new(SqliteSnapshot::begin(self.readers.get()?, &self.opener)?))
+    }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        self.readers.prepare()
     }
 }
 

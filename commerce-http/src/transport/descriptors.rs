@@ -97,6 +97,18 @@ pub(super) fn limit() -> u64 {
     system::limit().unwrap_or(USUAL)
 }
 
+/// Fails unless so many more descriptors may be opened.
+pub(super) fn require(free: u64) -> io::Result<()> {
+    let (open, limit) = (count(), limit());
+    let needed = open.saturating_add(free);
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "too few descriptors: {limit} may be open and {needed} are needed: raise the limit (ulimit -n)"
+    )))
+}
+
 /// Raises that limit as far as it may be, to [`ENOUGH`]. Failing is no reason not to start.
 pub(super) fn raise_limit() {
     system::raise_limit(ENOUGH);

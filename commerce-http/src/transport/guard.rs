@@ -5,12 +5,14 @@ use super::listen::Door;
 use super::lookout::Lookouts;
 use super::shared::{Inside, Shared};
 use super::worker::{self, Post};
-use super::{Settings, Stop, bodies, descriptors, reaper};
+use super::{Settings, Stop, bodies, descriptors, memory, reaper};
 use crate::Service;
 use std::io;
 use std::os::fd::RawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,15 @@ const BETWEEN_SERVERS: Duration = Duration::from_millis(100);
 const STRAIN: Duration = Duration::from_secs(1);
 /// How long a dead server's connections may still ask.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Threads that `tiny_http` starts: one that accepts, and four for connections. It panics when it gets none.
+const SERVER_THREADS: usize = 5;
+/// Descriptors that must be free once a server has started: a connection takes three, a read of the store
+/// three.
+const FREE_DESCRIPTORS: u64 = 24;
+
+/// A thread that waits, and what sends it to work.
+type Hired = (Sender<Arc<Shared>>, JoinHandle<()>);
 
 pub(super) struct Guard {
     shared: Arc<Shared>,
@@ -53,43 +64,30 @@ impl Guard {
         settings: Settings,
         service: Arc<dyn Service>,
     ) -> io::Result<Self> {
+        memory::require(threads(&settings))?;
+        // Own threads first: `tiny_http` panics on a thread of its own when it gets none.
+        let hired = hire(&settings)?;
         let (server, accepting) = build(&door)?;
+        descriptors::require(FREE_DESCRIPTORS).inspect_err(|_| door.close())?;
         let shared = Arc::new(Shared::new(settings, service, server, door.port()));
-        let mut guard = Self {
+        let begin = |(start, thread): Hired| {
+            // A thread that waits for this has not ended.
+            let _ = start.send(Arc::clone(&shared));
+            thread
+        };
+        let threads = hired.into_iter().map(begin).collect();
+        Ok(Self {
             inode: descriptors::socket_inode(door.number()),
             open: descriptors::count(),
             built: Instant::now(),
-            threads: Vec::new(),
+            threads,
             old: Vec::new(),
             owed: 0,
             tick: 0,
             accepting,
             shared,
             door,
-        };
-        match guard.hire() {
-            Ok(()) => Ok(guard),
-            Err(error) => {
-                guard.door.close();
-                guard.finish();
-                Err(error)
-            }
-        }
-    }
-
-    fn hire(&mut self) -> io::Result<()> {
-        let workers = self.shared.settings.workers;
-        for number in 0..workers {
-            let shared = Arc::clone(&self.shared);
-            let work = move || worker::work(&shared, &shared.posts[number]);
-            self.threads.push(Builder::new().name(format!("answer-{number}")).spawn(work)?);
-        }
-        for number in 0..self.shared.settings.max_slow_bodies {
-            let shared = Arc::clone(&self.shared);
-            let read = move || bodies::read(&shared, &shared.posts[workers.saturating_add(number)]);
-            self.threads.push(Builder::new().name(format!("body-{number}")).spawn(read)?);
-        }
-        Ok(())
+        })
     }
 
     /// Watches until a stop is asked for.
@@ -203,8 +201,55 @@ impl Guard {
     }
 }
 
+/// How many threads a server has.
+fn threads(settings: &Settings) -> usize {
+    settings.workers.saturating_add(settings.max_slow_bodies).saturating_add(SERVER_THREADS)
+}
+
+/// Starts the threads that answer and those that read bodies. Each works once it is sent what they share,
+/// and ends when that never comes.
+fn hire(settings: &Settings) -> io::Result<Vec<Hired>> {
+    let workers = settings.workers;
+    let hire = |number: usize| {
+        let (start, started) = channel::<Arc<Shared>>();
+        let work = move || {
+            let Ok(shared) = started.recv() else { return };
+            let post = &shared.posts[number];
+            if number < workers { worker::work(&shared, post) } else { bodies::read(&shared, post) }
+        };
+        let name = if number < workers { "answer" } else { "body" };
+        let thread = Builder::new().name(format!("{name}-{number}")).spawn(work);
+        Ok((start, thread.map_err(|error| no_thread(&error))?))
+    };
+    (0..workers.saturating_add(settings.max_slow_bodies)).map(hire).collect()
+}
+
 fn build(door: &Door) -> io::Result<(Arc<Inside>, RawFd)> {
     let (listener, number) = door.copy()?;
-    let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
+    // One more: a thread that has just ended may still count for a moment.
+    try_threads(SERVER_THREADS.saturating_add(1))?;
+    let build = || tiny_http::Server::from_listener(listener, None).map_err(io::Error::other);
+    let server = catch_unwind(AssertUnwindSafe(build))
+        .unwrap_or_else(|_| Err(io::Error::other("the HTTP server could not start a thread")))?;
     Ok((Arc::new(Inside::new(server)), number))
+}
+
+/// Whether so many threads can be started at a time.
+fn try_threads(threads: usize) -> io::Result<()> {
+    let gate = Mutex::new(());
+    let shut = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    std::thread::scope(|scope| {
+        let wait = || drop(gate.lock());
+        let start = |_| Builder::new().spawn_scoped(scope, wait).map(drop);
+        let tried = (0..threads).try_for_each(start);
+        drop(shut);
+        tried.map_err(|error| no_thread(&error))
+    })
+}
+
+fn no_thread(error: &io::Error) -> io::Error {
+    io::Error::other(format!(
+        "the system starts no further thread ({error}): raise the limit on processes (ulimit -u) or on \
+         memory (ulimit -v), or stop other programs"
+    ))
 }

@@ -7,6 +7,7 @@
 use super::distribute;
 use super::error::Failure;
 use super::place::{Place, address};
+use crate::threads;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -113,7 +114,13 @@ impl Connection {
     pub(super) fn open(place: &Place, role: Role) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::local(&error))?;
-        let client = runtime.block_on(reach(place))?;
+        let reach = || runtime.block_on(reach(place));
+        let client = if place.has_names() {
+            // The runtime looks names up on a thread of its own, and panics when it gets none.
+            threads::for_library(1, reach).map_err(Failure::unavailable)??
+        } else {
+            reach()?
+        };
         let (statements, lost, cluster) = (HashMap::new(), false, false);
         let mut connection = Self { client, statements, lost, cluster, runtime };
         let (names, values): (Vec<_>, Vec<_>) = role.settings().into_iter().unzip();

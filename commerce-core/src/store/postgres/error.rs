@@ -32,6 +32,11 @@ impl Failure {
         Self::gone(without_number(&error.to_string()))
     }
 
+    /// Something that this machine was to give could not be had.
+    pub(super) fn unavailable(error: StoreError) -> Self {
+        Self { error, lost: true, refused: false, place: 0 }
+    }
+
     /// No connection came about to the server at that place.
     pub(super) fn to_connect(error: &Error, place: &str) -> Self {
         if error.as_db_error().is_some() {

@@ -4,14 +4,13 @@ use super::connection::{Connection, Role};
 use super::error::Failure;
 use super::place::Place;
 use crate::StoreError;
-use crate::store::pool::LastFailure;
+use crate::store::pool::{self, LastFailure};
 use std::time::Duration;
 
 /// How long a read waits for a connection of the pool.
 pub(super) const POOL_TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) type Pool = r2d2::Pool<Opener>;
-pub(super) type Pooled = r2d2::PooledConnection<Opener>;
+pub(super) type Reader<'a> = pool::Reader<'a, Opener>;
 
 /// Opens connections to one place.
 #[derive(Clone, Debug)]
@@ -35,7 +34,6 @@ impl r2d2::ManageConnection for Opener {
     type Error = StoreError;
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        // A server that is not there may be back before whoever waits gives up.
         self.last_failure.note(self.open(Role::Reader).map_err(Failure::before_commit))
     }
 

@@ -5,6 +5,7 @@ use super::tls::{self, Trust};
 use crate::StoreError;
 use crate::random::spread;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio_postgres::Config;
@@ -69,6 +70,13 @@ impl Place {
             servers.rotate_left(usize::from(spread()).checked_rem(count).unwrap_or(0));
         }
         servers
+    }
+
+    /// Whether a server is named, and its address must be looked up.
+    pub(super) fn has_names(&self) -> bool {
+        let is_name =
+            |host: &Host| matches!(host, Host::Tcp(name) if name.parse::<IpAddr>().is_err());
+        self.config.get_hostaddrs().is_empty() && self.config.get_hosts().iter().any(is_name)
     }
 
     fn count(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Step};
 use super::error::Failure;
-use super::opener::Pooled;
+use super::opener::Reader;
 use super::{integrity, rows, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
@@ -26,11 +26,11 @@ use tokio_postgres::Row;
 /// the one that has taken its place.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A read transaction on a connection of the pool: repeatable, so that all it reads is of one instant.
-pub(super) struct PostgresSnapshot(RefCell<Pooled>);
+/// A read transaction on a reading connection: repeatable, so that all it reads is of one instant.
+pub(super) struct PostgresSnapshot<'a>(RefCell<Reader<'a>>);
 
-impl PostgresSnapshot {
-    pub(super) fn begin(mut connection: Pooled) -> Result<Self, Failure> {
+impl<'a> PostgresSnapshot<'a> {
+    pub(super) fn begin(mut connection: Reader<'a>) -> Result<Self, Failure> {
         // The view is that of the first read, not of BEGIN.
         let steps = [
             Step::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
@@ -40,7 +40,7 @@ impl PostgresSnapshot {
         Ok(Self(RefCell::new(connection)))
     }
 
-    fn connection(&self) -> Result<RefMut<'_, Pooled>, StoreError> {
+    fn connection(&self) -> Result<RefMut<'_, Reader<'a>>, StoreError> {
         let again = |_| StoreError::Unavailable("a snapshot is read by two at once".to_owned());
         self.0.try_borrow_mut().map_err(again)
     }
@@ -102,9 +102,9 @@ impl PostgresSnapshot {
     }
 }
 
-impl Drop for PostgresSnapshot {
+impl Drop for PostgresSnapshot<'_> {
     fn drop(&mut self) {
-        // A connection that cannot end its transaction is seen by the pool and closed.
+        // A connection that cannot end its transaction is closed before its next use.
         let connection: &mut Connection = self.0.get_mut();
         if !connection.is_lost() && connection.ask(&[Step::new("COMMIT")]).is_err() {
             connection.lose();
@@ -136,7 +136,7 @@ fn chain(table: &str, columns: &str, counted: &str) -> String {
     )
 }
 
-impl Snapshot for PostgresSnapshot {
+impl Snapshot for PostgresSnapshot<'_> {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
         self.by_id(("customers", ACCOUNT, id.get()), rows::account)
     }

@@ -3,7 +3,7 @@
 use super::read_only::ReadOnly;
 use super::schema;
 use crate::StoreError;
-use crate::store::pool::LastFailure;
+use crate::store::pool::{self, LastFailure};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, OpenOptions};
@@ -33,8 +33,7 @@ const CACHE: i64 = -8 * 1024;
 /// Prepared statements kept for each connection: more than there are in the code.
 const STATEMENTS: usize = 128;
 
-pub(super) type Pool = r2d2::Pool<Opener>;
-pub(super) type Pooled = r2d2::PooledConnection<Opener>;
+pub(super) type Reader<'a> = pool::Reader<'a, Opener>;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,9 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full(text),
             Some(ErrorCode::ConstraintViolation) => Self::Guard(text),
+            Some(ErrorCode::CannotOpen) => Self::Unavailable(format!(
+                "{text}: check its path, its permissions and the limit on open files (ulimit -n)"
+            )),
             // Without a code, a row could not be read as what it should be.
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
                 Self::Unsound(text)

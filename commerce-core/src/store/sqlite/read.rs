@@ -1,7 +1,7 @@
 //! Reading: each list by its key, each history backwards along its own chain.
 
 use super::apply::first_line;
-use super::connection::{Opener, Pooled};
+use super::connection::{Opener, Reader};
 use super::error::failed_read;
 use super::rows::{
     self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT,
@@ -20,11 +20,11 @@ use crate::{
 };
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-/// A read transaction on a connection of the pool. Keep it short: the log cannot shrink meanwhile.
-pub(super) struct SqliteSnapshot<'a>(Pooled, &'a Opener);
+/// A read transaction on a reading connection. Keep it short: the log cannot shrink meanwhile.
+pub(super) struct SqliteSnapshot<'a>(Reader<'a>, &'a Opener);
 
 impl<'a> SqliteSnapshot<'a> {
-    pub(super) fn begin(connection: Pooled, opener: &'a Opener) -> Result<Self, StoreError> {
+    pub(super) fn begin(connection: Reader<'a>, opener: &'a Opener) -> Result<Self, StoreError> {
         opener.check_unchanged()?;
         connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
         Ok(Self(connection, opener))
@@ -33,7 +33,7 @@ impl<'a> SqliteSnapshot<'a> {
 
 impl Drop for SqliteSnapshot<'_> {
     fn drop(&mut self) {
-        // A connection that cannot end its transaction is seen by the pool and closed.
+        // A connection that cannot end its transaction is closed before its next use.
         let _ = self.0.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
     }
 }
