@@ -24,8 +24,9 @@ fn run(database: &str, line: &str) -> Output {
 
 fn json(database: &str, line: &str) -> Value {
     let output = run(database, &format!("--json {line}"));
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {error}");
+    let (answer, error) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{line}: {error}{answer}");
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

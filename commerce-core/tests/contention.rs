@@ -4,7 +4,7 @@
 
 mod common;
 
-use commerce_core::{Code, Error, Money, Order, PageRequest, PayWhen, PlaceOrder};
+use commerce_core::{Code, Error, EventId, Money, Order, PageRequest, PayWhen, PlaceOrder};
 use common::{On, World, key};
 use rstest::rstest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,7 +177,8 @@ fn a_follower_of_events_sees_each_once_while_orders_come_in(
                 let last = placed.load(Ordering::SeqCst);
                 let events = world.shop.events(&page).unwrap().items;
                 seen.extend(events.iter().map(|event| event.data.id));
-                page.cursor = Some((seen.len() + 1).to_string());
+                let next = i64::try_from(seen.len() + 1).unwrap();
+                page = PageRequest::of_events(7, EventId::new(next));
                 if last && events.is_empty() {
                     return seen;
                 }
