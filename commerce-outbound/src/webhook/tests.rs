@@ -229,7 +229,11 @@ fn each_secret_signs_and_a_change_needs_no_restart() {
         let at = request.header("webhook-timestamp").unwrap().parse().unwrap();
         let sign = |secret: &&str| {
             let secret = Secret::standard(secret).unwrap();
-            secret.sign("1", Timestamp::from_unix(at), &request.body)
+            secret.sign(
+                request.header("webhook-id").unwrap(),
+                Timestamp::from_unix(at),
+                &request.body,
+            )
         };
         let expected = signed_by.iter().map(sign).collect::<Vec<_>>().join(" ");
         assert_eq!(request.header("webhook-signature"), Some(expected.as_str()));
