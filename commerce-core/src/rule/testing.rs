@@ -61,7 +61,7 @@ impl World {
     pub(crate) fn with_logins(mut self, logins: &[&str]) -> Self {
         for login in logins {
             self.state.login_loaded((*login).to_owned(), None);
-            self.state.attempts.loaded(LoginHash::of(login), None);
+            self.state.attempts.loaded(crate::LoginHash::of(login), None);
         }
         self
     }
