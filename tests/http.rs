@@ -16,6 +16,8 @@ mod contention;
 mod demo;
 #[path = "http/events.rs"]
 mod events;
+#[path = "http/files.rs"]
+mod files;
 #[path = "http/gateway.rs"]
 mod gateway;
 #[path = "http/guide.rs"]

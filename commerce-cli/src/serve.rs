@@ -66,7 +66,8 @@ impl Serve {
         if let Some(gateway) = options.gateway.open(gateway)? {
             builder = builder.gateway(gateway);
         }
-        let shop = builder.open(database.open(Access::Creating)?);
+        let store = database.open(Access::Creating)?;
+        let shop = builder.open(Arc::clone(&store));
         let told = options.events.named();
         let told = told.map(|named| named.open(database, shop.currency())).transpose()?;
 
@@ -129,7 +130,11 @@ impl Serve {
         if let Some(telling) = telling {
             telling.end(grace.saturating_sub(asked.get().map_or(Duration::ZERO, Instant::elapsed)));
         }
-        settling.end();
+        settling.end(grace.saturating_sub(asked.get().map_or(Duration::ZERO, Instant::elapsed)));
+        // A thread that hangs may keep the store open, and its log would be left behind.
+        if let Err(error) = store.flush() {
+            output.trouble(error);
+        }
         lines.end();
         announced?;
         ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;

@@ -9,7 +9,7 @@ use crate::command::{Answer, Command, Decision, needs};
 use crate::histogram::{Distribution, Histogram, SIZES, TIMES};
 use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::sequence::Progress;
-use crate::state::State;
+use crate::state::{Needs, State};
 use crate::store::{Store, Transaction};
 use crate::{Error, StoreError, threads};
 use std::collections::VecDeque;
@@ -65,6 +65,8 @@ struct Shared {
     commit_micros: Histogram,
     wait_micros: Histogram,
     wakeups: Wakeups,
+    /// Why the last write failed; none once one has succeeded again.
+    failure: Mutex<Option<StoreError>>,
 }
 
 impl Default for Shared {
@@ -78,6 +80,7 @@ impl Default for Shared {
             commit_micros: Histogram::new(TIMES),
             wait_micros: Histogram::new(TIMES),
             wakeups: Wakeups::default(),
+            failure: Mutex::default(),
         }
     }
 }
@@ -197,6 +200,18 @@ impl Engine {
     /// What wakes who waits for events.
     pub(crate) fn wakeups(&self) -> &Wakeups {
         &self.writer.shared.wakeups
+    }
+
+    /// Finds out whether the store can be written, where the last write has failed.
+    pub(crate) fn can_write(&self) -> Result<(), StoreError> {
+        let Some(failure) = lock(&self.writer.shared.failure).clone() else { return Ok(()) };
+        // A write that changes nothing tells whether the reason is gone. While others write, it is not known.
+        let mut transaction = self.writer.store.try_begin()?.ok_or(failure)?;
+        let needs = Needs { ids: true, ..Needs::default() };
+        transaction.load(&needs, &mut State::new(self.writer.store.currency()))?;
+        transaction.commit()?;
+        self.writer.note(None);
+        Ok(())
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -516,13 +531,22 @@ impl Writer {
         transaction.apply(state)?;
         deny_misread(state)?;
         transaction.commit()?;
+        self.note(None);
         self.shared.commit_micros.add(micros(begun.elapsed()));
         let due = state.events.len().saturating_add(state.deliveries.released());
         self.shared.wakeups.tell(due);
         Ok(())
     }
 
+    fn note(&self, failure: Option<&StoreError>) {
+        *lock(&self.shared.failure) = failure.cloned();
+    }
+
     fn fail(&self, jobs: &[Job], error: &StoreError) {
+        // A guard fires for one command, not for every write.
+        if !matches!(error, StoreError::Guard(_) | StoreError::Busy) {
+            self.note(Some(error));
+        }
         for job in jobs {
             let result: Result<Answer, Error> = Err(error.clone().into());
             self.answer(job, Decision { result, replayed: false });

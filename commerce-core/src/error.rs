@@ -470,6 +470,12 @@ pub enum StoreError {
     /// A copy of the store could not be made; the store itself is sound and in use.
     #[error("the copy was not made: {0}")]
     Copy(String),
+    /// A file of the store was removed or replaced while it was open. Nothing was changed.
+    #[error(
+        "{0} was removed or replaced while this process had it open: put the file back, or end this process \
+         and start it again on the file that is there now"
+    )]
+    Replaced(String),
     /// The store is of another program, of a newer version, or damaged.
     #[error("the store is not as it should be: {0}")]
     Unsound(String),

@@ -54,6 +54,16 @@ pub trait Store: Send + Sync {
     fn prepare(&self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// Brings all that was committed from a log into the store itself, where there is one and no reader needs
+    /// it: a process that is about to end leaves one file that is the whole store.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the store; all that was committed is safe nevertheless.
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// A store may be shared: by a shop and by who looks at its rows.
@@ -76,6 +86,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn prepare(&self) -> Result<(), StoreError> {
         (**self).prepare()
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        (**self).flush()
     }
 }
 

@@ -107,6 +107,37 @@ fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
     assert!((4..20).contains(&steps), "a batch begins, loads, applies and commits: {steps} steps");
 }
 
+/// A service that cannot write is not ready, until a write has succeeded.
+#[rstest]
+fn a_store_that_cannot_be_written_is_not_ready(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+    #[values(Fault::Full, Fault::Unavailable, Fault::NotDoneAndUnknown)] fault: Fault,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = match on {
+        On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
+        On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
+        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+    };
+    let store = Arc::new(Failing::new(store, fault));
+    let shop = Shop::open(Arc::clone(&store));
+    stock(&shop);
+    assert_eq!(shop.ready(), Ok(()));
+    let add = || shop.call(AddCustomer::new("Lee")).run();
+    store.fail_at(0);
+    add().unwrap_err();
+    store.fail_at(0);
+    assert_eq!(shop.ready().unwrap_err().code(), Code::Storage);
+    store.heal();
+    assert_eq!(shop.ready(), Ok(()), "it finds out by itself");
+    store.fail_at(0);
+    add().unwrap_err();
+    store.heal();
+    add().unwrap();
+    store.fail_at(0);
+    assert_eq!(shop.ready(), Ok(()), "a write has succeeded");
+}
+
 /// Keeps the ids of the events that have arrived.
 #[derive(Default)]
 struct Arrived(Mutex<Vec<i64>>);

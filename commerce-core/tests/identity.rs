@@ -1,14 +1,16 @@
-//! The identity of a store: event ids that are never given out twice.
+//! The identity of a store: event ids that are never given out twice, files that are deleted or replaced while
+//! they are open, and logs that are damaged or belong to another store.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
 
 mod common;
 
 use commerce_core::{
-    AddCustomer, AddProduct, Currency, MemoryStore, Money, PageRequest, PlaceOrder, PostgresStore,
-    Shop, SqliteStore, Store, copy,
+    AddCustomer, AddProduct, Currency, Error, MemoryStore, Money, PageRequest, PlaceOrder,
+    PostgresStore, Shop, SqliteStore, Store, StoreError, copy,
 };
 use common::{assert_clean, cluster, key};
+use rstest::rstest;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
@@ -179,4 +181,276 @@ fn a_promoted_standby_begins_a_new_epoch() {
     assert_eq!(ids.len(), 2);
     assert_ne!(name(&ids[0]), name(&ids[1]));
     assert_clean(&shop);
+}
+
+/// A folder with copies of the files that a process would leave behind if it were killed now.
+fn killed(file: &Path, endings: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for ending in endings {
+        let name = format!("shop.db{ending}");
+        fs::copy(file.with_file_name(&name), folder.path().join(&name)).unwrap();
+    }
+    folder
+}
+
+const ALL: [&str; 4] = ["", "-wal", "-shm", "-lock"];
+
+/// A store with a backup of one order and a log with five more, as `kill -9` leaves it; and the ids of all.
+fn crashed() -> (tempfile::TempDir, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let store = Arc::new(SqliteStore::open(&file).unwrap());
+    let shop = Shop::open(Arc::clone(&store));
+    fill(&shop);
+    order(&shop, "a");
+    (0..5).for_each(|number| assert_eq!(order(&shop, &format!("b{number}")), number + 2));
+    let left = killed(&file, &ALL);
+    store.backup(&left.path().join("backup.db"), &mut |_| ()).unwrap();
+    (left, ids(&shop))
+}
+
+fn refusal(file: &Path) -> String {
+    match SqliteStore::open(file) {
+        Err(StoreError::Unsound(text)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_store_moved_or_copied_with_all_its_files_keeps_its_log() {
+    let (left, before) = crashed();
+    let copied = killed(&left.path().join("shop.db"), &ALL);
+    let without_lock = killed(&left.path().join("shop.db"), &["", "-wal"]);
+    let moved = left.path().join("elsewhere");
+    fs::create_dir(&moved).unwrap();
+    for ending in ALL {
+        let name = format!("shop.db{ending}");
+        fs::rename(left.path().join(&name), moved.join(&name)).unwrap();
+    }
+    for folder in [&moved, copied.path(), without_lock.path()] {
+        let shop = open(&folder.join("shop.db"));
+        assert_eq!(ids(&shop), before);
+        assert_clean(&shop);
+    }
+}
+
+#[test]
+fn a_backup_is_never_mixed_with_the_log_of_the_store_it_replaces() {
+    let (left, _) = crashed();
+    let file = left.path().join("shop.db");
+    for by_rename in [false, true] {
+        let backup = left.path().join("backup.db");
+        if by_rename {
+            fs::rename(&backup, &file).unwrap();
+        } else {
+            fs::copy(&backup, &file).unwrap();
+        }
+        let before =
+            ALL.map(|ending| fs::read(file.with_file_name(format!("shop.db{ending}"))).ok());
+        let refused = refusal(&file);
+        assert!(refused.contains("shop.db-wal") && refused.contains("remove"), "{refused}");
+        assert!(SqliteStore::find(&file).is_err());
+        let after =
+            ALL.map(|ending| fs::read(file.with_file_name(format!("shop.db{ending}"))).ok());
+        assert!(before == after, "nothing is changed");
+    }
+    ["-wal", "-shm"].iter().for_each(|ending| {
+        fs::remove_file(file.with_file_name(format!("shop.db{ending}"))).unwrap();
+    });
+    let shop = open(&file);
+    order(&shop, "c");
+    assert_clean(&shop);
+}
+
+/// A plain copy has the name of its source. Its file is another, and the log has stayed where it was.
+#[test]
+fn an_old_copy_in_place_of_the_store_is_never_mixed_with_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    drop(open(&file));
+    let old = folder.path().join("old.db");
+    fs::copy(&file, &old).unwrap();
+    let shop = open(&file);
+    fill(&shop);
+    fs::rename(&old, &file).unwrap();
+    let refused = refusal(&file);
+    assert!(refused.contains("shop.db-wal"), "{refused}");
+}
+
+/// SQLite would remove the log, and with it what the process still has that is open.
+#[test]
+fn no_store_is_made_beside_the_log_of_a_lost_one() {
+    let (left, before) = crashed();
+    let file = left.path().join("shop.db");
+    let aside = left.path().join("aside.db");
+    fs::rename(&file, &aside).unwrap();
+    for is_empty in [false, true] {
+        if is_empty {
+            fs::write(&file, "").unwrap();
+        }
+        let refused = refusal(&file);
+        assert!(refused.contains("shop.db-wal"), "{refused}");
+        assert_eq!(file.exists(), is_empty, "and none is left behind");
+    }
+    fs::rename(&aside, &file).unwrap();
+    assert_eq!(ids(&open(&file)), before);
+}
+
+/// What is changed about the files of a store while it is open.
+#[rstest]
+#[case::file_deleted("")]
+#[case::log_deleted("-wal")]
+#[case::index_deleted("-shm")]
+#[case::lock_deleted("-lock")]
+fn a_store_whose_files_are_gone_takes_nothing_until_they_are_back(
+    #[case] ending: &str,
+    #[values(false, true)] is_replaced: bool,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let shop = open(&file);
+    fill(&shop);
+    order(&shop, "a");
+    let [named, aside] =
+        [format!("shop.db{ending}"), "aside".to_owned()].map(|name| folder.path().join(name));
+    fs::rename(&named, &aside).unwrap();
+    if is_replaced {
+        fs::copy(&aside, &named).unwrap();
+    }
+    let place = || shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key("b"));
+    let replaced = |error: Error| matches!(error, Error::Store(StoreError::Replaced(_)));
+    for _ in 0..2 {
+        assert!(replaced(place().unwrap_err()));
+        assert!(replaced(shop.orders(1.into(), &PageRequest::default()).unwrap_err()));
+        assert!(replaced(shop.ready().unwrap_err()));
+    }
+    fs::rename(&aside, &named).unwrap();
+    assert_eq!(shop.ready(), Ok(()));
+    assert_eq!(place().unwrap().id.get(), 2);
+    assert_clean(&shop);
+}
+
+/// Without the index another process cannot see who else has the log open.
+#[test]
+fn no_order_id_is_given_out_twice_after_the_index_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let shop = open(&file);
+    fill(&shop);
+    let mut acknowledged = vec![order(&shop, "a")];
+    fs::remove_file(folder.path().join("shop.db-shm")).unwrap();
+    let place = |name| shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key(name));
+    assert!(place("b").is_err());
+    // As another process sees it: in this one SQLite knows of the index that was deleted.
+    let other = killed(&file, &["", "-wal"]);
+    acknowledged.push(order(&open(&other.path().join("shop.db")), "c"));
+    assert_eq!(acknowledged, [1, 2]);
+}
+
+/// The frames of a log, each with whether it ends a commit.
+fn frames(log: &[u8]) -> Vec<(usize, bool)> {
+    let frame = 4_096 + 24;
+    let ends = |at: usize| log[at + 4..at + 8] != [0; 4];
+    (0..(log.len() - 32) / frame).map(|n| 32 + n * frame).map(|at| (at, ends(at))).collect()
+}
+
+#[test]
+fn a_flipped_bit_that_would_drop_acknowledged_orders_is_reported() {
+    let (left, before) = crashed();
+    let log = fs::read(left.path().join("shop.db-wal")).unwrap();
+    let frames = frames(&log);
+    // The last commit looks like a torn one; every other frame proves the loss of what is behind it.
+    let commits: Vec<usize> = frames.iter().filter(|frame| frame.1).map(|frame| frame.0).collect();
+    let last = commits[commits.len() - 2];
+    let flips = frames.iter().map(|frame| frame.0).filter(|at| *at <= last);
+    let places = flips.flat_map(|at| [at, at + 5, at + 9, at + 17, at + 2_000]);
+    let mut found = 0;
+    for place in places.chain([0, 9, 17, 25]) {
+        let folder = killed(&left.path().join("shop.db"), &ALL);
+        let mut bad = log.clone();
+        bad[place] ^= 4;
+        fs::write(folder.path().join("shop.db-wal"), bad).unwrap();
+        let refused = refusal(&folder.path().join("shop.db"));
+        assert!(refused.contains("shop.db-wal is damaged"), "at {place}: {refused}");
+        found += 1;
+    }
+    assert!(found > 50, "{found}");
+    assert_eq!(ids(&open(&left.path().join("shop.db"))), before);
+}
+
+#[test]
+fn a_damaged_log_can_be_cut_where_the_message_says() {
+    let (left, before) = crashed();
+    let log = left.path().join("shop.db-wal");
+    let mut bytes = fs::read(&log).unwrap();
+    let commits: Vec<_> = frames(&bytes).into_iter().filter(|frame| frame.1).collect();
+    bytes[commits[commits.len() - 3].0 + 3_000] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let refused = refusal(&left.path().join("shop.db"));
+    let command = refused.split('`').nth(1).unwrap();
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
+    let shop = open(&left.path().join("shop.db"));
+    assert_eq!(ids(&shop), before[..before.len() - 3]);
+    assert_clean(&shop);
+}
+
+/// A power cut loses any part of the last commit, which nobody was told of: the store opens with all others.
+#[test]
+fn a_torn_commit_at_the_end_of_the_log_is_no_damage() {
+    let (left, before) = crashed();
+    let log = fs::read(left.path().join("shop.db-wal")).unwrap();
+    let frames = frames(&log);
+    let commits: Vec<usize> = frames.iter().filter(|frame| frame.1).map(|frame| frame.0).collect();
+    let last = commits[commits.len() - 2] + 4_096 + 24;
+    let lost = frames.iter().map(|frame| frame.0).filter(|at| *at >= last);
+    let whole = before[..before.len() - 1].to_vec();
+    for start in lost {
+        for (from, to) in [(start, start + 4_120), (start, start + 512), (start + 512, log.len())] {
+            let folder = killed(&left.path().join("shop.db"), &["", "-lock"]);
+            let mut torn = log.clone();
+            torn[from..to].fill(0);
+            fs::write(folder.path().join("shop.db-wal"), &torn).unwrap();
+            let shop = open(&folder.path().join("shop.db"));
+            assert_eq!(ids(&shop), whole, "without {from} to {to}");
+            assert_clean(&shop);
+        }
+    }
+}
+
+/// Behind the end of a log that was begun anew are frames of the one before.
+#[test]
+fn a_log_that_was_begun_anew_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let shop = open(&file);
+    fill(&shop);
+    (0..20).for_each(|number| assert_eq!(order(&shop, &format!("a{number}")), number + 1));
+    let shell = rusqlite::Connection::open(&file).unwrap();
+    let done: i64 =
+        shell.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0)).unwrap();
+    assert_eq!(done, 0);
+    let length = fs::metadata(folder.path().join("shop.db-wal")).unwrap().len();
+    order(&shop, "b");
+    assert_eq!(fs::metadata(folder.path().join("shop.db-wal")).unwrap().len(), length);
+    let left = killed(&file, &ALL);
+    assert_eq!(ids(&open(&left.path().join("shop.db"))).len(), 21);
+}
+
+/// Whoever opens the store last leaves one file.
+#[test]
+fn a_store_that_is_closed_is_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file).unwrap());
+    let shop = Shop::open(Arc::clone(&store));
+    fill(&shop);
+    order(&shop, "a");
+    store.flush().unwrap();
+    let alone = killed(&file, &[""]);
+    assert_eq!(ids(&open(&alone.path().join("shop.db"))), ids(&shop), "while it is open");
+    order(&shop, "b");
+    drop((shop, store));
+    assert!(!folder.path().join("shop.db-wal").exists());
+    let alone = killed(&file, &[""]);
+    assert_eq!(ids(&open(&alone.path().join("shop.db"))).len(), 2);
 }

@@ -275,6 +275,11 @@ impl Problem {
             Error::Store(StoreError::Busy | StoreError::OutOfMemory | StoreError::Unknown(_)) => {
                 error.to_string()
             }
+            Error::Store(StoreError::Replaced(_)) => {
+                "the files of the store were removed or replaced while the service had them open: \
+                 nothing is saved until it is started again"
+                    .to_owned()
+            }
             // Why is for the operator, who has it in the log: it may name files and servers.
             Error::Store(_) | _ => "the store cannot be used: try again in a while".to_owned(),
         };

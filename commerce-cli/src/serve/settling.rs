@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use commerce_core::Settled;
 use commerce_core::limits::SETTLE_AFTER_SECONDS;
 use commerce_http::Api;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
@@ -14,7 +15,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// The thread that asks.
-pub(super) struct Settling(Arc<Over>);
+pub(super) struct Settling {
+    over: Arc<Over>,
+    /// Closed when the thread has ended.
+    ended: Receiver<()>,
+}
 
 #[derive(Default)]
 struct Over {
@@ -25,19 +30,25 @@ struct Over {
 impl Settling {
     pub(super) fn start(api: &Arc<Api>) -> Result<Self, Failure> {
         let over: Arc<Over> = Arc::default();
+        let (alive, ended) = channel::<()>();
         if api.shop().has_gateway() {
             let (api, over) = (Arc::clone(api), Arc::clone(&over));
-            let thread = Builder::new().name("settle".to_owned()).spawn(move || over.settle(&api));
+            let settle = move || {
+                over.settle(&api);
+                // The store is let go of first: it is closed when this has ended.
+                drop((api, alive));
+            };
+            let thread = Builder::new().name("settle".to_owned()).spawn(settle);
             thread.map_err(|error| Failure::storage(format!("cannot settle charges: {error}")))?;
         }
-        Ok(Self(over))
+        Ok(Self { over, ended })
     }
 
-    /// Lets it ask no more. It is not waited for: a gateway may take long, and what it answers to nobody is
-    /// asked again next time.
-    pub(super) fn end(self) {
-        *self.0.lock() = true;
-        self.0.told.notify_one();
+    /// Lets it ask no more, and waits that long at most: what a gateway answers later is asked again next time.
+    pub(super) fn end(self, time: Duration) {
+        *self.over.lock() = true;
+        self.over.told.notify_one();
+        let _ = self.ended.recv_timeout(time);
     }
 }
 

@@ -25,12 +25,13 @@ impl Telling {
         let (api, ask, stop) = (Arc::clone(api), stop.clone(), stop.clone());
         let (alive, ended) = channel::<()>();
         let tell = move || {
-            let _alive = alive;
             let relay = api.shop().relay(&*destination);
-            let relay = relay.on_trouble(|trouble| api.note("telling events", trouble));
-            if let Err(error) = relay.run(&ask) {
+            let relayed = relay.on_trouble(|trouble| api.note("telling events", trouble)).run(&ask);
+            if let Err(error) = relayed {
                 api.note("events are not told any more", &error.to_string());
             }
+            // The store is let go of first: it is closed when this has ended.
+            drop((api, alive));
         };
         let thread = Builder::new().name("events".to_owned()).spawn(tell);
         thread

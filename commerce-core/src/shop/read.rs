@@ -61,10 +61,10 @@ impl Shop {
         Ok(self.store.snapshot()?.size()?)
     }
 
-    /// Finds out whether the store can be read.
+    /// Finds out whether the store can be read, and written where the last write has failed.
     pub fn ready(&self) -> Result<(), Error> {
         self.store.snapshot()?.product(ProductId::new(0))?;
-        Ok(())
+        Ok(self.engine.can_write()?)
     }
 
     /// Whether there is an event that may be sent now.

@@ -2,6 +2,7 @@
 
 use crate::store::pool::Readers;
 use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Role};
+use crate::store::sqlite::identity::OpenFiles;
 use crate::store::sqlite::read::SqliteSnapshot;
 use crate::store::sqlite::ticket::{Ticket, TicketOffice};
 use crate::store::sqlite::transaction::SqliteTransaction;
@@ -20,6 +21,7 @@ mod deliveries;
 mod error;
 mod identity;
 mod load;
+mod log;
 mod read;
 mod read_only;
 mod rows;
@@ -34,6 +36,9 @@ pub use backup::BackupProgress;
 /// How long opening a store that is to be made or migrated waits for its turn.
 const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a flush waits for readers that still need the log.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Between two tries to open it meanwhile: nobody tells when the other process is done.
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
 
@@ -46,6 +51,8 @@ pub struct SqliteStore {
     currency: Currency,
     /// The connection that writes, while no transaction has it; opened anew after it was lost.
     writer: Mutex<Option<Connection>>,
+    /// The files that all connections have open.
+    files: OpenFiles,
     opener: Opener,
     /// None for a store that can only be read.
     tickets: Option<TicketOffice>,
@@ -91,6 +98,7 @@ impl SqliteStore {
             return Ok(None);
         }
         let opener = Opener::new(&connection::existing_file(path)?);
+        check_log(opener.path())?;
         if !in_time(|| opener.holds_store())? {
             return Ok(None);
         }
@@ -99,7 +107,12 @@ impl SqliteStore {
 
     /// Opens the store in that file, and makes it, with that currency, when there is none.
     fn opened(path: &Path, currency: Currency) -> Result<Self, StoreError> {
+        // Before a file is made: an empty one would have SQLite delete the log of a store that was lost.
+        if !path.exists() {
+            check_log(path)?;
+        }
         let opener = Opener::new(&connection::prepare_file(path)?);
+        check_log(opener.path())?;
         in_time(|| opener.holds_store())?;
         Self::opened_by(opener, currency)
     }
@@ -120,20 +133,28 @@ impl SqliteStore {
                     let _ticket = tickets.get_within(OPEN_PATIENCE)?;
                     let writer = in_time(|| opener.open(Role::Writer))?;
                     let currency = schema::migrate(&writer, currency, &place)?;
+                    // The file alone has to hold its name. Where others read, the next process sees to it.
+                    checkpoint(&writer)?;
                     (writer, currency)
                 }
                 Err(error) => return Err(error),
             };
+        // Stays open as long as the store does: with its last connection the log would be removed and made again.
+        let readers = readers(&opener);
+        drop(readers.get()?);
+        tickets.bind(opener.path(), &schema::name_of(&writer)?)?;
+        let files = OpenFiles::of(opener.path())?;
         let (writer, tickets) = (Mutex::new(Some(writer)), Some(tickets));
-        Ok(Self { currency, writer, readers: readers(&opener), opener, tickets })
+        Ok(Self { currency, writer, files, opener, tickets, readers })
     }
 
-    /// As [`SqliteStore::opened_by`], where neither the file nor anything beside it can be written.
+    /// As [`SqliteStore::opened_by`], where neither the file nor anything beside it can be written. Each read
+    /// looks by itself whether the file has changed.
     fn read_only(opener: Opener) -> Result<Self, StoreError> {
         let ready = schema::readable(&opener.open(Role::Reader)?)?;
         let currency = ready.ok_or_else(|| read_only::refusal_of_older(opener.path()))?;
         let (writer, readers) = (Mutex::new(None), readers(&opener));
-        Ok(Self { currency, writer, readers, opener, tickets: None })
+        Ok(Self { currency, writer, files: OpenFiles::default(), opener, tickets: None, readers })
     }
 
     fn tickets(&self) -> Result<&TicketOffice, StoreError> {
@@ -164,6 +185,17 @@ impl SqliteStore {
 /// The connections that read, of which none is open yet.
 fn readers(opener: &Opener) -> Readers<Opener> {
     Readers::new(opener.clone(), connection::POOL_TIMEOUT, opener.last_failure.clone())
+}
+
+/// Refuses a log that belongs to another store or is damaged, before SQLite plays any of it.
+fn check_log(path: &Path) -> Result<(), StoreError> {
+    identity::check_log(path)?;
+    log::check(path)
+}
+
+/// Copies the log into the file and empties it, as far as no reader needs it.
+fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 
 /// Tries again while a store is being made. Processes that only look at the file keep it from being turned
@@ -204,11 +236,25 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        Ok(Box::new(SqliteSnapshot::begin(self.readers.get()?, &self.opener)?))
+        // Before another connection is opened, which would open whatever is there now.
+        self.files.check()?;
+        let reader = self.readers.get()?;
+        self.files.check()?;
+        Ok(Box::new(SqliteSnapshot::begin(reader, &self.opener)?))
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
         self.readers.prepare()
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        if self.opener.is_read_only() {
+            return Ok(());
+        }
+        self.files.check()?;
+        let connection = self.opener.open(Role::Writer)?;
+        connection.busy_timeout(FLUSH_PATIENCE)?;
+        checkpoint(&connection)
     }
 }
 
@@ -219,10 +265,11 @@ impl SqliteStore {
         ticket: Ticket<'a>,
         patience: Duration,
     ) -> Result<Box<dyn Transaction + 'a>, StoreError> {
+        self.files.check()?;
         let connection = match slot.take() {
             Some(connection) => connection,
             None => self.opener.open(Role::Writer)?,
         };
-        Ok(Box::new(SqliteTransaction::begin(connection, slot, (&self.opener, ticket), patience)?))
+        Ok(Box::new(SqliteTransaction::begin(self, connection, slot, ticket, patience)?))
     }
 }

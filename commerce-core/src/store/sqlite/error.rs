@@ -105,6 +105,7 @@ mod tests {
             StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",
+            StoreError::Replaced(_) => "replaced",
             StoreError::Unsound(_) => "unsound",
             StoreError::Guard(_) => "guard",
             StoreError::Unknown(_) => "unknown",

@@ -4,6 +4,7 @@
 //! a log is complete in its one file and is read as `immutable`, without locks and without those files. That is right
 //! as long as the file is not written to, which is checked before and after each read.
 
+use super::identity::beside;
 use crate::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, access};
@@ -12,7 +13,7 @@ use std::fs::Metadata;
 use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The state of a store's file that can only be read, as it was found.
 #[derive(Clone, Debug)]
@@ -87,14 +88,8 @@ fn stamp(metadata: &Metadata) -> Stamp {
     (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
-}
-
-/// The path as SQLite reads URIs: `?`, `#` and `%` have a meaning in them.
-fn uri(path: &Path) -> OsString {
+/// The file as a URI that SQLite reads without its log and without any lock: `?`, `#` and `%` have a meaning in it.
+pub(super) fn uri(path: &Path) -> OsString {
     let mut uri = b"file:".to_vec();
     for &byte in path.as_os_str().as_bytes() {
         match byte {

@@ -108,6 +108,11 @@ fn settle(connection: &Connection, place: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The random name of the store.
+pub(super) fn name_of(connection: &Connection) -> Result<String, StoreError> {
+    Ok(connection.query_row("SELECT name FROM store", [], |row| row.get(0))?)
+}
+
 fn place_of(connection: &Connection) -> Result<String, StoreError> {
     Ok(connection.query_row("SELECT place FROM store", [], |row| row.get(0))?)
 }

@@ -2,12 +2,13 @@
 //!
 //! Processes that poll for SQLite's own write lock can starve one another for seconds. An advisory
 //! lock on a file of its own, taken before `BEGIN IMMEDIATE`, is handed on by the kernel to who has
-//! waited longest.
+//! waited longest. The file also keeps which store the log belongs to.
 
+use super::identity::{self, Binding, beside};
 use crate::StoreError;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,17 +25,16 @@ pub(super) struct Ticket<'a>(&'a File);
 impl TicketOffice {
     /// The office of the store in `path`: the file beside it that ends in `-lock`.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-lock");
+        let name = beside(path, "-lock");
         let failed = |error: io::Error| {
-            let name = Path::new(&name).display();
             StoreError::Unavailable(format!(
-                "{name}: {error}: give that file, and the folder, to the user that owns the store"
+                "{}: {error}: give that file, and the folder, to the user that owns the store",
+                name.display()
             ))
         };
         let store = path.metadata().map_err(failed)?;
         let mut options = OpenOptions::new();
-        options.write(true).mode(store.mode() & 0o666);
+        options.read(true).write(true).mode(store.mode() & 0o666);
         match options.clone().create_new(true).open(&name) {
             Ok(file) => {
                 belong_as(&file, &store).map_err(failed)?;
@@ -45,6 +45,35 @@ impl TicketOffice {
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Keeps which store the log belongs to, once the file of the store holds its name by itself. The disk is
+    /// waited for where that is another store or file than before: a log outlives a power cut, and must find
+    /// its store again.
+    pub(super) fn bind(&self, path: &Path, name: &str) -> Result<(), StoreError> {
+        let failed = |error: io::Error| {
+            StoreError::Unavailable(format!(
+                "{}: {error}: check the disk and the owner of that file",
+                beside(path, "-lock").display()
+            ))
+        };
+        let mut bytes = Vec::new();
+        (&self.0).read_to_end(&mut bytes).map_err(failed)?;
+        let before = String::from_utf8_lossy(&bytes).parse::<Binding>().ok();
+        let binding = match Binding::of(path, name)? {
+            Some(binding) if before.as_ref() != Some(&binding) => binding,
+            _ => return Ok(()),
+        };
+        if !identity::holds_name(path, name)? {
+            return Ok(());
+        }
+        let text = format!("{binding}\n");
+        self.0.write_all_at(text.as_bytes(), 0).map_err(failed)?;
+        self.0.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX)).map_err(failed)?;
+        if before.is_some_and(|before| before.is_of_same_store(&binding)) {
+            return Ok(());
+        }
+        self.0.sync_all().map_err(failed)
     }
 
     /// Waits for the turn, however long it takes: callers who will not wait leave the queue instead.

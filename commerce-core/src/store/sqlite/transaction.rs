@@ -3,7 +3,7 @@
 use super::connection::{Opener, Role};
 use super::error::{is_failed_sync, of_commit};
 use super::ticket::Ticket;
-use super::{apply, load};
+use super::{SqliteStore, apply, load};
 use crate::StoreError;
 use crate::state::{Needs, State};
 use crate::store::Transaction;
@@ -17,23 +17,26 @@ pub(super) struct SqliteTransaction<'a> {
     /// Whether anything was written, so that a commit waits for the disk.
     written: bool,
     slot: MutexGuard<'a, Option<Connection>>,
-    opener: &'a Opener,
+    store: &'a SqliteStore,
     // Dropped last: others begin when everything else is done.
     _ticket: Ticket<'a>,
 }
 
 impl<'a> SqliteTransaction<'a> {
     pub(super) fn begin(
+        store: &'a SqliteStore,
         connection: Connection,
         mut slot: MutexGuard<'a, Option<Connection>>,
-        (opener, ticket): (&'a Opener, Ticket<'a>),
+        ticket: Ticket<'a>,
         patience: Duration,
     ) -> Result<Self, StoreError> {
         connection.busy_timeout(patience)?;
         match run(&connection, "BEGIN IMMEDIATE") {
             Ok(_) => {
                 let connection = Some(connection);
-                Ok(Self { connection, written: false, slot, opener, _ticket: ticket })
+                let begun = Self { connection, written: false, slot, store, _ticket: ticket };
+                begun.store.files.check()?;
+                Ok(begun)
             }
             Err(error) => {
                 let error = StoreError::from(error);
@@ -86,8 +89,13 @@ impl Transaction for SqliteTransaction<'_> {
             // A process that was killed may have left its last commit in the log, and not yet on disk.
             run(self.open()?, REWRITE)?;
         }
+        self.store.files.check()?;
         match run(self.open()?, "COMMIT") {
-            Ok(_) => Ok(()),
+            // What was replaced meanwhile may have taken the commit with it.
+            Ok(_) => {
+                let replaced = self.store.files.check();
+                replaced.map_err(|error| StoreError::Unknown(error.to_string()))
+            }
             Err(error) => {
                 let failed_sync = is_failed_sync(&error);
                 let error = of_commit(error);
@@ -97,7 +105,7 @@ impl Transaction for SqliteTransaction<'_> {
                 }
                 if failed_sync {
                     // Should this fail as well, the next transaction begins with it.
-                    *self.slot = overwrite_log(self.opener).ok();
+                    *self.slot = overwrite_log(&self.store.opener).ok();
                 }
                 Err(error)
             }
