@@ -254,9 +254,9 @@ fn a_backup_is_never_mixed_with_the_log_of_the_store_it_replaces() {
             ALL.map(|ending| fs::read(file.with_file_name(format!("shop.db{ending}"))).ok());
         assert!(before == after, "nothing is changed");
     }
-    ["-wal", "-shm"].iter().for_each(|ending| {
+    for ending in ["-wal", "-shm"] {
         fs::remove_file(file.with_file_name(format!("shop.db{ending}"))).unwrap();
-    });
+    }
     let shop = open(&file);
     order(&shop, "c");
     assert_clean(&shop);
@@ -401,8 +401,8 @@ fn a_torn_commit_at_the_end_of_the_log_is_no_damage() {
     let log = fs::read(left.path().join("shop.db-wal")).unwrap();
     let frames = frames(&log);
     let commits: Vec<usize> = frames.iter().filter(|frame| frame.1).map(|frame| frame.0).collect();
-    let last = commits[commits.len() - 2] + 4_096 + 24;
-    let lost = frames.iter().map(|frame| frame.0).filter(|at| *at >= last);
+    let torn_from = commits[commits.len() - 2] + 4_096 + 24;
+    let lost = frames.iter().map(|frame| frame.0).filter(|at| *at >= torn_from);
     let whole = before[..before.len() - 1].to_vec();
     for start in lost {
         for (from, to) in [(start, start + 4_120), (start, start + 512), (start + 512, log.len())] {

@@ -151,6 +151,7 @@ mod tests {
             StoreError::Guard(_) => "guard",
             StoreError::Unknown(_) => "unknown",
             StoreError::NotAttempted => "not attempted",
+            StoreError::Replaced(_) => "replaced",
             StoreError::Copy(_) => "copy",
         }
     }

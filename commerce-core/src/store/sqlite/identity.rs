@@ -140,7 +140,7 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     }
     let lock = fs::read_to_string(beside(path, "-lock"));
     let Ok(bound) = lock.unwrap_or_default().parse::<Binding>() else { return Ok(()) };
-    let is_foreign = match name_in(path)? {
+    let is_foreign = match name_in(path) {
         NameInFile::Unreadable => false,
         NameInFile::Is(name) if name == bound.name => {
             place(path)? != bound.store && place(&log)? == bound.log
@@ -161,8 +161,8 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Whether the file of a store holds that name by itself.
-pub(super) fn holds_name(path: &Path, name: &str) -> Result<bool, StoreError> {
-    Ok(matches!(name_in(path)?, NameInFile::Is(found) if found == name))
+pub(super) fn holds_name(path: &Path, name: &str) -> bool {
+    matches!(name_in(path), NameInFile::Is(found) if found == name)
 }
 
 /// The name that the file of a store holds by itself, whatever its log says.
@@ -175,9 +175,9 @@ enum NameInFile {
     Unreadable,
 }
 
-fn name_in(path: &Path) -> Result<NameInFile, StoreError> {
+fn name_in(path: &Path) -> NameInFile {
     if fs::metadata(path).is_ok_and(|store| store.len() == 0) || !path.exists() {
-        return Ok(NameInFile::None);
+        return NameInFile::None;
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -185,11 +185,11 @@ fn name_in(path: &Path) -> Result<NameInFile, StoreError> {
     let name = Connection::open_with_flags(uri(path), flags).and_then(|file| {
         file.query_row("SELECT name FROM store", [], |row| row.get::<_, String>(0))
     });
-    Ok(match name {
+    match name {
         Ok(name) if name.is_empty() => NameInFile::None,
         Ok(name) => NameInFile::Is(name),
         // No such table or column.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => NameInFile::None,
         Err(_) => NameInFile::Unreadable,
-    })
+    }
 }

@@ -160,9 +160,8 @@ impl Checksum {
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        let read = |word: &[u8; 4]| match self.is_big_endian {
-            true => u32::from_be_bytes(*word),
-            false => u32::from_le_bytes(*word),
+        let read = |word: &[u8; 4]| {
+            if self.is_big_endian { u32::from_be_bytes(*word) } else { u32::from_le_bytes(*word) }
         };
         let [mut first, mut second] = self.sums;
         let (words, _) = bytes.as_chunks::<4>();

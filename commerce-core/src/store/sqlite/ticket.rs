@@ -64,7 +64,7 @@ impl TicketOffice {
             Some(binding) if before.as_ref() != Some(&binding) => binding,
             _ => return Ok(()),
         };
-        if !identity::holds_name(path, name)? {
+        if !identity::holds_name(path, name) {
             return Ok(());
         }
         let text = format!("{binding}\n");
