@@ -118,5 +118,5 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/metrics", "getMetrics", "Show figures for Prometheus", operations::metrics).media("text/plain"),
     Route::new(Get, "/openapi.json", "getDocument", "Show this document", operations::document),
     Route::new(Get, "/openapi-3.0.json", "getDocument30", "Show this document as OpenAPI 3.0.3", operations::document_3_0)
-        .about("For generators that read no 3.1. Every problem has the one schema `Problem` here."),
+        .about("For generators that read no 3.1. Every problem has the one schema `AnyProblem` here."),
 ];

@@ -406,7 +406,7 @@ fn the_examples_of_faults_are_true() {
         world.post("/v1/bestsellers", "", &json!({})).body,
         world.ask("POST", "/v1/sessions", &[], b"{}").body,
         turned_down(Unreadable::TooSlow),
-        turned_down(Unreadable::BodyTooLarge),
+        turned_down(Unreadable::BodyTooLarge { limit: 65_536 }),
         turned_down(Unreadable::HeadTooLarge),
     ];
     let mut codes: Vec<String> = Vec::new();
