@@ -119,11 +119,9 @@ fn success(route: &Route) -> Response {
     if !headers.is_empty() {
         content["headers"] = header_references(&headers);
     }
-    Response {
-        status,
-        name: component(&answer.unwrap_or_else(|| "Done".to_owned()), keyed),
-        content,
-    }
+    let created = if route.status == 201 { "Created" } else { "" };
+    let name = format!("{created}{}", answer.as_deref().unwrap_or("Done"));
+    Response { status, name: component(&name, keyed), content }
 }
 
 /// The name of a component. What is repeated for a key has a header more.
@@ -160,9 +158,12 @@ fn failures(route: &Route) -> Vec<Response> {
     let mut by_status: BTreeMap<String, Vec<&Problem>> = BTreeMap::new();
     for problem in problems.iter().filter_map(|samples| samples.first()) {
         let (any, particular) = match problem.status {
+            // The key is missing, or the request is malformed in another way.
+            400 if problem.code == Fault::KeyMissing.table().1 => (false, true),
+            400 => (true, route.key != KeyRule::None),
             412 => (true, route.is_conditional()),
             422 => (problem.code == Code::InvalidRequest.as_str(), !bare),
-            400 | 405 | 408 | 413 | 415 | 431 => (true, false),
+            405 | 408 | 413 | 415 | 431 => (true, false),
             _ => (false, true),
         };
         if any {
