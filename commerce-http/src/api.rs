@@ -9,7 +9,7 @@ use crate::cors::{self, Origin};
 use crate::log::{Entry, Log};
 use crate::message::{Connections, Request, Response, Service, Unreadable};
 use crate::metrics::Metrics;
-use crate::openapi;
+use crate::openapi::{self, Documents};
 use crate::pages::{self, PAGES, Page};
 use crate::problem::{Fault, Problem};
 use crate::query;
@@ -29,8 +29,8 @@ use std::time::Instant;
 pub struct Api {
     pub(crate) shop: Shop,
     pub(crate) metrics: Metrics,
-    /// The OpenAPI document.
-    pub(crate) document: Vec<u8>,
+    /// The OpenAPI document, in both renderings.
+    pub(crate) documents: Documents,
     places: Router<Place>,
     origins: Vec<Origin>,
     log: Log,
@@ -102,10 +102,9 @@ impl Api {
                 inserted.map_err(|error| format!("{}: {error}", route.path))?;
             }
         }
-        let document = openapi::document(ROUTES);
-        let (metrics, ids) = (Metrics::new(ROUTES, &document), RequestIds::new()?);
-        let (document, origins) = (document.to_string().into_bytes(), Vec::new());
-        Ok(Self { shop, metrics, document, places, origins, log, ids })
+        let (documents, origins) = (openapi::documents(ROUTES), Vec::new());
+        let (metrics, ids) = (Metrics::new(ROUTES), RequestIds::new()?);
+        Ok(Self { shop, metrics, documents, places, origins, log, ids })
     }
 
     /// With the origins whose pages may call from a browser; none unless told.
@@ -367,10 +366,7 @@ impl Service for Api {
                 Stop::fault(Fault::TooSlow, "the body did not come in time: send it again")
             }
             Unreadable::BodyTooLarge { limit } => {
-                let detail = format!("a body may have {limit} bytes at most: send less at a time");
-                let mut problem = Problem::fault(Fault::BodyTooLarge, detail);
-                problem.numbers.insert("limit".to_owned(), limit.into());
-                Stop::Problem(Box::new(problem))
+                Stop::Problem(Box::new(Problem::body_too_large(limit)))
             }
             Unreadable::HeadTooLarge => {
                 Stop::fault(Fault::HeadTooLarge, "path and headers are too large: send less")

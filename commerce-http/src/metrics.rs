@@ -2,11 +2,11 @@
 //! are few; never an id.
 
 use crate::message::Connections;
+use crate::openapi;
 use crate::problem::kinds;
 use crate::process;
 use crate::route::Route;
 use commerce_core::{Distribution, Error, Histogram, Shop, TIMES, Timestamp};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,16 +54,10 @@ impl Drop for Running<'_> {
 }
 
 impl Metrics {
-    /// Metrics of these routes, with the statuses that the document has for each.
-    pub(crate) fn new(routes: &[Route], document: &Value) -> Self {
-        let documented = |route: &Route| {
-            let path = &document["paths"][route.path][route.method.name().to_lowercase()];
-            let names =
-                path["responses"].as_object().into_iter().flat_map(|answers| answers.keys());
-            names.filter_map(|status| status.parse().ok()).collect::<Vec<u16>>()
-        };
+    /// Metrics of these routes, with the statuses that each can be answered with.
+    pub(crate) fn new(routes: &[Route]) -> Self {
         let mut all: Vec<(&'static str, Vec<u16>)> =
-            routes.iter().map(|route| (route.operation, documented(route))).collect();
+            routes.iter().map(|route| (route.operation, openapi::statuses(route))).collect();
         all.push((NONE, [&NONE_STATUSES[..], &[OVERLOADED]].concat()));
         let known: Vec<u16> = all.iter().flat_map(|(_, statuses)| statuses.clone()).collect();
         let operation = |documented: &[u16]| {

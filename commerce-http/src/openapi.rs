@@ -1,11 +1,14 @@
 //! The OpenAPI 3.1 document, drawn from the route table.
 
-use crate::problem::{Fault, Problem, status_of};
-use crate::route::{Access, KeyRule, Method, Route};
+mod problems;
+mod rendering_3_0;
+mod responses;
+
+use crate::route::{Access, KeyRule, Parameter, Route};
 use crate::schema::{self, REFERENCE};
-use commerce_core::{Code, Key};
+use responses::Responses;
+pub(crate) use responses::statuses;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 const DESCRIPTION: &str = "\
 An order service: prepaid balances, stock, carts, coupons, orders, best sellers.
@@ -19,29 +22,53 @@ is whoever calls.
 Calls that move money, stock or coupons carry an `Idempotency-Key` of your choosing: sent again with the same \
 key and body, a call is answered as the first time, with `Idempotency-Replayed: true`, and changes nothing.
 
-Lists come in pages: send `next_cursor` as `cursor` to go on. Problems are RFC 9457 documents; `code` names the \
-problem for good.";
+Lists come in pages: send `next_cursor` as `cursor` to go on; it is null on the last page. Problems are RFC 9457 documents; `code` names the \
+problem for good. Members may be added to answers and problems: ignore those you do not know.";
 
-/// The document of these routes.
-pub(crate) fn document(routes: &[Route]) -> Value {
+/// Both renderings of the document.
+pub(crate) struct Documents {
+    /// OpenAPI 3.1.
+    pub(crate) current: Vec<u8>,
+    /// OpenAPI 3.0.3.
+    pub(crate) rendering_3_0: Vec<u8>,
+}
+
+/// The documents of these routes.
+pub(crate) fn documents(routes: &[Route]) -> Documents {
+    let document = document(routes);
+    Documents {
+        rendering_3_0: rendering_3_0::rendering(&document).to_string().into_bytes(),
+        current: document.to_string().into_bytes(),
+    }
+}
+
+fn document(routes: &[Route]) -> Value {
+    let responses = Responses::of(routes);
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.name().to_lowercase()] = operation(route);
+        path[route.method.name().to_lowercase()] = operation(route, &responses);
     }
+    let mut schemas = schemas(routes);
+    schemas.extend(responses.schemas());
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "commerce",
             "version": env!("CARGO_PKG_VERSION"),
             "description": DESCRIPTION,
+            "contact": { "name": "The operator of this server" },
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
-        "servers": [{ "url": "/" }],
+        "servers": [{ "url": "/", "description": "This server." }],
+        "security": [{ "bearer": [] }],
         "tags": tags(routes),
         "paths": paths,
         "components": {
-            "schemas": schemas(),
+            "schemas": schemas,
+            "parameters": shared_parameters(routes),
+            "headers": responses::headers(),
+            "responses": responses.shared(),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -53,7 +80,7 @@ pub(crate) fn document(routes: &[Route]) -> Value {
     })
 }
 
-/// What there are calls about, in the order of the routes; `paths` cannot keep it.
+/// The subjects of the calls, in the order of the routes; `paths` cannot keep it.
 fn tags(routes: &[Route]) -> Vec<Value> {
     let mut names: Vec<&str> = Vec::new();
     for name in routes.iter().map(|route| tag(route.path)) {
@@ -61,41 +88,102 @@ fn tags(routes: &[Route]) -> Vec<Value> {
             names.push(name);
         }
     }
-    names.into_iter().map(|name| json!({ "name": name })).collect()
+    let described = |name| json!({ "name": name, "description": about(name) });
+    names.into_iter().map(described).collect()
 }
 
-/// The schemas, and a list of each kind that is listed.
-fn schemas() -> Map<String, Value> {
+/// The description of a tag.
+fn about(tag: &str) -> &'static str {
+    match tag {
+        "customers" => "Owners of a balance, a cart, coupons and orders.",
+        "sessions" => "Logging in and out.",
+        "balance" => "The prepaid money of a customer.",
+        "charges" => "Money put onto a balance through the payment gateway.",
+        "debits" => "Money used from a balance outside an order.",
+        "ledger" => "The history of a balance, which is only ever added to.",
+        "payments" => "Payments and refunds of orders.",
+        "products" => "Names, prices and stock.",
+        "bestsellers" => "Products ranked by the units paid for.",
+        "cart" => "Products that a customer may order later. A cart reserves nothing.",
+        "coupons" => "Campaigns, and the coupons that customers claim from them.",
+        "orders" => "Placing, paying and cancelling orders.",
+        "webhooks" => "Notices of payment gateways.",
+        _ => "The state of the server, and its description.",
+    }
+}
+
+/// The schemas that the document refers to, and a page of each kind that is listed.
+fn schemas(routes: &[Route]) -> Map<String, Value> {
     let mut schemas = schema::all().clone();
+    // The form of requests without a body, which no operation refers to.
+    schemas.remove("Nothing");
     for schema in schemas.values_mut().filter_map(Value::as_object_mut) {
         if let Some(example) = schema.remove("example") {
             schema.insert("examples".to_owned(), json!([example]));
         }
     }
+    for item in routes.iter().filter(|route| route.list).filter_map(|route| route.answer) {
+        schemas.insert(
+            page(item),
+            json!({
+                "type": "object",
+                "required": ["items", "next_cursor"],
+                "properties": {
+                    "items": { "type": "array", "items": reference(item) },
+                    "next_cursor": { "type": ["string", "null"] },
+                },
+            }),
+        );
+    }
     schemas
+}
+
+/// The name of the schema for a page of these.
+fn page(item: &str) -> String {
+    format!("{item}Page")
 }
 
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("{REFERENCE}{name}") })
 }
 
-fn operation(route: &Route) -> Value {
+/// A reference to a component that is no schema.
+fn shared(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+/// A name in `snake_case` as the names of components are written.
+fn pascal(name: &str) -> String {
+    name.split('_')
+        .map(|word| {
+            let (first, rest) = word.split_at(word.len().min(1));
+            first.to_uppercase() + rest
+        })
+        .collect()
+}
+
+/// One of the problems of these codes. Their schemas have the names of the codes, so no mapping is needed.
+fn one_of_problems(codes: &[&str]) -> Value {
+    let one_of: Vec<Value> = codes.iter().map(|code| reference(code)).collect();
+    json!({ "oneOf": one_of, "discriminator": { "propertyName": "code" } })
+}
+
+fn operation(route: &Route, responses: &Responses) -> Value {
     let mut operation = json!({
         "operationId": route.operation,
         "summary": route.summary,
+        "description": description(route),
         "tags": [tag(route.path)],
-        "parameters": parameters(route),
-        "responses": responses(route),
+        "responses": responses.of_route(route),
     });
-    if route.access != Access::Public {
-        operation["security"] = json!([{ "bearer": [] }]);
+    let parameters = parameters(route);
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
     }
-    if route.access == Access::Admin {
-        operation["description"] = "For admins.".into();
+    if route.access == Access::Public {
+        operation["security"] = json!([]);
     }
-    if let Some(header) = route.proof {
-        operation["description"] =
-            format!("`{header}` proves who sent it; no token is asked for.").into();
+    if route.proof.is_some() {
         operation["requestBody"] = json!({
             "required": true,
             "content": { "application/json": { "schema": { "type": "object" } } },
@@ -111,7 +199,22 @@ fn operation(route: &Route) -> Value {
     operation
 }
 
-/// What a path is about: the part after the version, or after the customer.
+/// What is particular to a call, and the callers that may make it.
+fn description(route: &Route) -> String {
+    let callers = match (route.access, route.proof) {
+        (_, Some(_)) => "For whoever can sign.",
+        (Access::Public, _) => "For everybody.",
+        (Access::Caller, _) => "For every token.",
+        (Access::Customer, _) => "For that customer and admins.",
+        (Access::Payer, _) => "For that customer, while there is a payment gateway, and admins.",
+        (Access::Named, _) => "For every token. An admin may name another customer.",
+        (Access::Order, _) => "For the customer of the order and admins.",
+        (Access::Admin, _) => "For admins.",
+    };
+    format!("{} {callers}", route.details).trim_start().to_owned()
+}
+
+/// The subject of a path: the part after the version, or after the customer.
 fn tag(path: &str) -> &str {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let (first, second) = (parts.next(), parts.next());
@@ -122,28 +225,13 @@ fn tag(path: &str) -> &str {
 }
 
 fn parameters(route: &Route) -> Vec<Value> {
-    let mut parameters = Vec::new();
-    for part in route.path.split('/') {
-        if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
-            let schema = match name {
-                "customer_id" => json!({ "type": "string", "pattern": "^(me|[1-9][0-9]{0,14})$" }),
-                _ => reference("Id"),
-            };
-            let (description, example) = match name {
-                "customer_id" => ("A customer's id, or `me`.", json!("me")),
-                _ => ("Its id.", json!(1)),
-            };
-            parameters.push(json!({
-                "name": name, "in": "path", "required": true, "schema": schema,
-                "description": description, "example": example,
-            }));
-        }
-    }
+    let mut parameters: Vec<Value> =
+        path_parameters(route.path).map(|name| shared("parameters", &pascal(name))).collect();
     for parameter in route.query {
-        parameters.push(json!({
-            "name": parameter.name, "in": "query", "required": false,
-            "schema": reference(parameter.schema), "description": parameter.description,
-        }));
+        parameters.push(match parameter.shared {
+            Some(name) => shared("parameters", name),
+            None => query_parameter(parameter),
+        });
     }
     if let Some(header) = route.proof {
         parameters.push(json!({
@@ -151,137 +239,79 @@ fn parameters(route: &Route) -> Vec<Value> {
             "description": "The signature of the body.",
         }));
     }
-    if route.is_conditional() {
-        parameters.push(json!({
-            "name": "If-Match", "in": "header", "required": false, "schema": { "type": "string" },
-            "description": "The `ETag` of what was read: when it has changed since, the answer is 412 and nothing changes.",
-        }));
+    if responses::may_be_unchanged(route) {
+        parameters.push(shared("parameters", "IfNoneMatch"));
     }
-    if route.key != KeyRule::None {
-        parameters.push(json!({
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": route.key == KeyRule::Required,
-            "schema": { "type": "string", "minLength": 1, "maxLength": Key::MAX_LENGTH, "pattern": "^[!-~]+$" },
-            "description": "Names what is to happen once. Quoted or bare.",
-        }));
+    if route.is_conditional() {
+        parameters.push(shared("parameters", "IfMatch"));
+    }
+    match route.key {
+        KeyRule::None => {}
+        KeyRule::Optional => parameters.push(shared("parameters", "OptionalIdempotencyKey")),
+        KeyRule::Required => parameters.push(shared("parameters", "IdempotencyKey")),
     }
     parameters
 }
 
-fn responses(route: &Route) -> Value {
-    let mut responses: BTreeMap<String, Value> = BTreeMap::new();
-    responses.insert(route.status.to_string(), success(route));
-    if route.waits {
-        let mut waiting = success(route);
-        waiting["description"] =
-            "Nobody knows yet: look at `Location` later, or send the same again with the same key."
-                .into();
-        responses.insert("202".to_owned(), waiting);
-    }
-    if route.is_tagged() && route.method == Method::Get {
-        responses.insert("304".to_owned(), json!({ "description": "It is as you have it." }));
-    }
-    let mut problems: BTreeMap<u16, Vec<Problem>> = BTreeMap::new();
-    for problem in problems_of(route) {
-        problems.entry(problem.status).or_default().push(problem);
-    }
-    for (status, problems) in problems {
-        responses.insert(status.to_string(), failure(status, &problems));
-    }
-    json!(responses)
+/// The names of the variable parts of a path.
+fn path_parameters(path: &'static str) -> impl Iterator<Item = &'static str> {
+    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
-fn success(route: &Route) -> Value {
-    let mut response = json!({ "description": route.summary });
-    let schema = match (route.answer, route.media) {
-        (None, _) if route.status == 204 => return json!({ "description": "Done." }),
-        (None, "application/json") => json!({ "type": "object" }),
-        (None, _) => json!({ "type": "string" }),
-        (Some(item), _) if route.list => json!({
-            "type": "object",
-            "required": ["items", "next_cursor"],
-            "properties": {
-                "items": { "type": "array", "items": reference(item) },
-                "next_cursor": { "description": "Where to go on; null at the end.", "type": ["string", "null"] },
-            },
-        }),
-        (Some(answer), _) => reference(answer),
+fn query_parameter(parameter: &Parameter) -> Value {
+    json!({
+        "name": parameter.name, "in": "query",
+        "schema": reference(parameter.schema), "description": parameter.description,
+    })
+}
+
+/// The parameters that several calls take, by the names of their components.
+fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
+    let header = |name: &str, required: bool, schema: Value, description: &str| {
+        json!({
+            "name": name, "in": "header", "required": required, "schema": schema,
+            "description": description,
+        })
     };
-    response["content"] = json!({ route.media: { "schema": schema } });
-    let mut headers = json!({});
-    let text =
-        |description: &str| json!({ "description": description, "schema": { "type": "string" } });
-    if route.status == 201 {
-        headers["Location"] = text("Where it is found from now on.");
+    let mut shared = Map::new();
+    for name in routes.iter().flat_map(|route| path_parameters(route.path)) {
+        let (schema, description, example) = match name {
+            "customer_id" => ("CustomerRef", "A customer's id, or `me`.", json!("me")),
+            _ => ("Id", "Its id.", json!(1)),
+        };
+        shared.insert(
+            pascal(name),
+            json!({
+                "name": name, "in": "path", "required": true, "schema": reference(schema),
+                "description": description, "example": example,
+            }),
+        );
     }
-    if route.key != KeyRule::None {
-        headers["Idempotency-Replayed"] =
-            text("`true` when the key was used before and this is the answer of then.");
+    for parameter in routes.iter().flat_map(|route| route.query) {
+        if let Some(name) = parameter.shared {
+            shared.insert(name.to_owned(), query_parameter(parameter));
+        }
     }
-    if route.is_tagged() {
-        headers["ETag"] = text("The version of it, for If-None-Match and If-Match.");
+    let described = "A name for what is to happen once, quoted or bare. Repeat the call with the same key until there is an answer.";
+    for (name, required) in [("IdempotencyKey", true), ("OptionalIdempotencyKey", false)] {
+        let key = header("Idempotency-Key", required, reference("IdempotencyKey"), described);
+        shared.insert(name.to_owned(), key);
     }
-    response["headers"] = headers;
-    response
-}
-
-fn failure(status: u16, problems: &[Problem]) -> Value {
-    let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
-    let titles: Vec<String> =
-        problems.iter().map(|problem| format!("`{}`: {}.", problem.code, problem.title)).collect();
-    let examples: Map<String, Value> = problems
-        .iter()
-        .map(|problem| (problem.code.to_owned(), json!({ "value": problem })))
-        .collect();
-    let mut response = json!({
-        "description": titles.join(" "),
-        "content": {
-            "application/problem+json": {
-                "schema": {
-                    "allOf": [reference("Problem"), { "properties": { "code": { "enum": codes } } }],
-                },
-                "examples": examples,
-            },
-        },
-    });
-    if matches!(status, 429 | 503) {
-        response["headers"] = json!({ "Retry-After": { "description": "Seconds to wait.", "schema": { "type": "integer" } } });
-    }
-    response
-}
-
-/// Every problem a route can give: what its rules say, and what follows from how it is called.
-fn problems_of(route: &Route) -> Vec<Problem> {
-    let mut codes: Vec<Code> = route.codes.to_vec();
-    let mut faults = vec![
-        Fault::Malformed,
-        Fault::BodyTooLarge,
-        Fault::NotJson,
-        Fault::HeadTooLarge,
-        Fault::TooSlow,
+    let conditions = [
+        (
+            "IfNoneMatch",
+            "If-None-Match",
+            "The `ETag` of the answer that the client has: 304 when it is still the current one.",
+        ),
+        (
+            "IfMatch",
+            "If-Match",
+            "The `ETag` of what was read: when it has changed since, the answer is 412 and nothing changes.",
+        ),
     ];
-    if route.access != Access::Public {
-        codes.push(Code::Unauthenticated);
+    for (name, field, described) in conditions {
+        let tag = header(field, false, json!({ "type": "string" }), described);
+        shared.insert(name.to_owned(), tag);
     }
-    if !matches!(route.access, Access::Public | Access::Caller | Access::Order) {
-        codes.push(Code::Forbidden);
-    }
-    if route.is_conditional() {
-        codes.push(Code::PreconditionFailed);
-    }
-    if route.path.contains('{') {
-        faults.push(Fault::NoSuchPath);
-    }
-    if route.key != KeyRule::None {
-        faults.push(Fault::KeyMissing);
-        codes.push(Code::IdempotencyKeyReused);
-    }
-    // A body or a parameter that is not asked for is told as well.
-    codes.extend([Code::InvalidRequest, Code::Busy, Code::Storage]);
-    let of_rules = codes.into_iter().map(|code| {
-        let status = status_of(code);
-        Problem::with(status.http, code.as_str(), status.title, format!("{}.", status.title))
-    });
-    of_rules.chain(faults.into_iter().map(|fault| Problem::fault(fault, fault.table().2))).collect()
+    shared
 }

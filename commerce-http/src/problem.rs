@@ -291,6 +291,14 @@ impl Problem {
         Self::with(status, code, title, detail.into())
     }
 
+    /// The problem of a body beyond that many bytes.
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let detail = format!("a body may have {limit} bytes at most: send less at a time");
+        let mut problem = Self::fault(Fault::BodyTooLarge, detail);
+        problem.numbers.insert("limit".to_owned(), limit.into());
+        problem
+    }
+
     pub(crate) fn with(
         status: u16,
         code: &'static str,

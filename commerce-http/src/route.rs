@@ -74,6 +74,8 @@ pub(crate) struct Parameter {
     /// The name of its schema.
     pub(crate) schema: &'static str,
     pub(crate) description: &'static str,
+    /// The name of its component in the document, when several calls take it.
+    pub(crate) shared: Option<&'static str>,
 }
 
 /// One call of the API.
@@ -83,6 +85,8 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     pub(crate) operation: &'static str,
     pub(crate) summary: &'static str,
+    /// Sentences about what is particular to the call, for the document.
+    pub(crate) details: &'static str,
     pub(crate) access: Access,
     pub(crate) key: KeyRule,
     pub(crate) query: &'static [Parameter],
@@ -119,6 +123,7 @@ impl Route {
             path,
             operation,
             summary,
+            details: "",
             access: Access::Public,
             key: KeyRule::None,
             query: &[],
@@ -133,6 +138,10 @@ impl Route {
             codes: &[],
             handler,
         }
+    }
+
+    pub(crate) const fn about(self, details: &'static str) -> Self {
+        Self { details, ..self }
     }
 
     pub(crate) const fn by(self, access: Access) -> Self {
@@ -205,25 +214,33 @@ impl Route {
 }
 
 const PAGE: &[Parameter] = &[
-    Parameter { name: "limit", schema: "PageLimit", description: "How many items." },
+    Parameter {
+        name: "limit",
+        schema: "PageLimit",
+        description: "The most items of the page.",
+        shared: Some("Limit"),
+    },
     Parameter {
         name: "cursor",
         schema: "Cursor",
-        description: "Where to go on: the next_cursor of the page before.",
+        description: "The next_cursor of the page before.",
+        shared: Some("Cursor"),
     },
 ];
 
-/// What best sellers may be asked with.
+/// The parameters of best sellers.
 pub(crate) const BEST_SELLERS: &[Parameter] = &[
     Parameter {
         name: "days",
         schema: "WindowDays",
-        description: "How many days of 24 hours the window is long.",
+        description: "The length of the window in days of 24 hours.",
+        shared: None,
     },
-    Parameter { name: "limit", schema: "Ranks", description: "How many ranks." },
+    Parameter { name: "limit", schema: "Ranks", description: "The most ranks.", shared: None },
     Parameter {
         name: "at",
         schema: "Instant",
-        description: "When the window ends, that second included; now when absent.",
+        description: "The end of the window, that second included; now when absent.",
+        shared: None,
     },
 ];

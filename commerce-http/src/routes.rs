@@ -37,9 +37,11 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Show a balance", wallet::balance)
         .by(Customer).gives(200, "Balance").says(&[CustomerNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/charges", "charge", "Put money onto a balance", wallet::charge)
+        .about("The payment gateway collects the money. While it has not answered, the charge is pending: 202.")
         .by(Payer).key(Required).takes("NewCharge").gives(201, "Charge").waits()
         .says(&[CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests]),
     Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Show what became of a charge", wallet::show_charge)
+        .about("A pending charge succeeds or fails later.")
         .by(Customer).gives(200, "Charge").says(&[ChargeNotFound, CustomerNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/debits", "debit", "Use money outside an order", wallet::debit)
         .by(Customer).key(Required).takes("NewDebit").gives(201, "Charge").says(&[CustomerNotFound, InsufficientBalance]),
@@ -51,21 +53,26 @@ pub(crate) static ROUTES: &[Route] = &[
         .by(Customer).lists("Payment").says(&[CustomerNotFound]),
 
     Route::new(Get, "/v1/products", "listProducts", "List what is sold", products::list)
+        .about("Without archived products.")
         .lists("Product").tagged(),
     Route::new(Post, "/v1/products", "addProduct", "Add a product", products::add)
         .by(Admin).key(Optional).takes("NewProduct").gives(201, "Product").tagged(),
     Route::new(Get, "/v1/products/{product_id}", "getProduct", "Show a product", products::show)
+        .about("An archived product is shown as well.")
         .gives(200, "Product").tagged().says(&[ProductNotFound]),
     Route::new(Patch, "/v1/products/{product_id}", "changeProduct", "Change a product, archive it or take it back", products::change)
+        .about("Absent members stay as they are.")
         .by(Admin).key(Optional).takes("ProductChange").gives(200, "Product").conditional().says(&[ProductNotFound, ProductArchived]),
     Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Put units into stock, or take them out", products::adjust_stock)
         .by(Admin).key(Required).takes("StockChange").gives(200, "Product").conditional().says(&[ProductNotFound, InsufficientStock]),
     Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank what sold most in the last days", best_sellers::rank)
+        .about("Units paid for in the window, most first, exact to the second.")
         .query(BEST_SELLERS).gives(200, "BestSellers"),
 
     Route::new(Get, "/v1/customers/{customer_id}/cart", "getCart", "Show a cart at today's prices", carts::show)
         .by(Customer).gives(200, "Cart").tagged().says(&[CustomerNotFound]),
     Route::new(Put, "/v1/customers/{customer_id}/cart/items/{product_id}", "setCartItem", "Say how many of a product are wanted", carts::set)
+        .about("0 takes it out. Nothing is reserved.")
         .by(Customer).key(Optional).takes("Quantity").gives(200, "Cart").conditional()
         .says(&[CustomerNotFound, ProductNotFound, ProductArchived, InsufficientStock, NotInCart]),
     Route::new(Delete, "/v1/customers/{customer_id}/cart/items/{product_id}", "removeCartItem", "Take a product out of a cart", carts::remove)
@@ -88,6 +95,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .by(Customer).gives(200, "OwnedCoupon").says(&[CouponNotFound]),
 
     Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "Place an order", orders::place)
+        .about("Either everything is done or nothing: stock and coupon are taken, and the order is paid from the balance unless `payment` is `later`.")
         .by(Customer).key(Required).takes("NewOrder").gives(201, "Order").tagged()
         .says(&[CustomerNotFound, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound, CouponAlreadyUsed,
             CouponNotStarted, CouponExpired, CouponNotApplicable, InsufficientStock, InsufficientBalance]),
@@ -96,8 +104,10 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/orders/{order_id}", "getOrder", "Show an order", orders::show)
         .by(Order).gives(200, "Order").tagged().says(&[OrderNotFound]),
     Route::new(Post, "/v1/orders/{order_id}/payment", "payOrder", "Pay an order that was to be paid later", orders::pay)
+        .about("An order is never paid twice.")
         .by(Order).key(Required).gives(200, "Order").conditional().says(&[OrderNotFound, OrderNotPayable, InsufficientBalance]),
     Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order: all it took comes back", orders::cancel)
+        .about("What was paid, the stock and the coupon come back.")
         .by(Order).key(Required).gives(200, "Order").conditional().says(&[OrderNotFound, OrderNotCancellable, BalanceLimit]),
 
     Route::new(Post, "/v1/webhooks/stripe", "takeStripeNotice", "Take what Stripe tells of a charge", webhooks::stripe)
@@ -107,4 +117,6 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/readyz", "isReady", "Tell that the store can be reached", operations::ready).gives(200, "Health"),
     Route::new(Get, "/metrics", "getMetrics", "Show figures for Prometheus", operations::metrics).media("text/plain"),
     Route::new(Get, "/openapi.json", "getDocument", "Show this document", operations::document),
+    Route::new(Get, "/openapi-3.0.json", "getDocument30", "Show this document as OpenAPI 3.0.3", operations::document_3_0)
+        .about("For generators that read no 3.1. Every problem has the one schema `AnyProblem` here."),
 ];

@@ -43,9 +43,7 @@ pub(crate) fn wrong(schema: &Value, value: &Value) -> Vec<Invalid> {
 }
 
 fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
-    if let Some(name) = schema["$ref"].as_str().and_then(|name| name.strip_prefix(REFERENCE)) {
-        return check(named(name), value, at, wrong);
-    }
+    let schema = resolved(schema);
     if let Some(branches) = schema["oneOf"].as_array() {
         return check_branches(branches, value, at, wrong);
     }
@@ -64,9 +62,16 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
     }
 }
 
-/// Tells what is wrong with the branch that was most likely meant.
+/// The schema itself, or the one that it refers to.
+pub(crate) fn resolved(schema: &Value) -> &Value {
+    let name = schema["$ref"].as_str().and_then(|name| name.strip_prefix(REFERENCE));
+    name.map_or(schema, |name| resolved(named(name)))
+}
+
+/// Reports what is wrong with the branch that was most likely meant: one of the right type, if there is one.
 fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
-    if let Some(meant) = branches.iter().min_by_key(|branch| foreign(branch, value)) {
+    let distance = |branch: &&Value| (kind(branch, value).is_some(), foreign(branch, value));
+    if let Some(meant) = branches.iter().map(resolved).min_by_key(distance) {
         check(meant, value, at, wrong);
     }
 }
@@ -217,10 +222,11 @@ mod tests {
     #[case::inside("NewOrder", json!({"items": [{"product_id": 1, "quantity": 0}]}),
         &["/items/0/quantity: quantity must be at least 1"])]
     #[case::the_branch_that_was_meant("NewOrder", json!({"cart": true, "payment": "never"}),
-        &["/payment: payment must be one of \"now\", \"later\", null"])]
+        &["/payment: payment must be one of \"now\", \"later\""])]
     #[case::the_branch_that_was_named("NewCoupon", json!({"name": "a", "quantity": 1,
         "discount": {"type": "percent", "amount": 5}}),
         &["/discount/percent: percent is missing", "/discount/amount: \"amount\" is not known here"])]
+    #[case::null_branch("NewOrder", json!({"cart": true, "payment": null}), &[])]
     #[case::neither("NewOrder", json!({}), &["/items: items is missing"])]
     #[case::not_that("StockChange", json!({"delta": 0, "reason": "a"}), &["/delta: delta must not be 0"])]
     #[case::null("NewCoupon", json!({"name": "a", "quantity": 1, "valid_until": null,
@@ -252,18 +258,20 @@ mod tests {
         let most = |name: &str, at: &str| named(name).pointer(at).and_then(Value::as_i64);
         let amount = Some(limits::MAX_AMOUNT.minor());
         assert_eq!(most("Amount", "/maximum"), amount);
-        assert_eq!(most("NewCoupon", "/properties/min_order_amount/maximum"), amount);
         let stock = Some(limits::MAX_STOCK);
         assert_eq!(most("NewProduct", "/properties/stock/maximum"), stock);
         assert_eq!(most("StockChange", "/properties/delta/maximum"), stock);
         assert_eq!(most("Quantity", "/properties/quantity/maximum"), stock);
+        assert_eq!(most("Units", "/maximum"), stock);
+        assert_eq!(most("Money", "/maximum"), Some(limits::MAX_BALANCE.minor()));
         assert_eq!(most("NewCoupon", "/properties/quantity/maximum"), Some(limits::MAX_COUPONS));
         let length = |length: usize| i64::try_from(length).ok();
         assert_eq!(most("Text", "/maxLength"), length(limits::MAX_TEXT));
         assert_eq!(most("Password", "/minLength"), length(limits::MIN_PASSWORD));
         assert_eq!(most("Password", "/maxLength"), length(limits::MAX_PASSWORD));
+        assert_eq!(most("IdempotencyKey", "/maxLength"), length(commerce_core::Key::MAX_LENGTH));
         assert_eq!(
-            most("NewOrder", "/oneOf/0/properties/items/maxItems"),
+            most("NewOrderOfItems", "/properties/items/maxItems"),
             length(limits::MAX_ORDER_LINES)
         );
     }

@@ -1,5 +1,6 @@
 //! Carts: what a customer may order later. A cart reserves nothing.
 
+use crate::limits::MAX_BALANCE;
 use crate::{CustomerId, Money, Product, ProductId, ProductStatus};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,7 +47,7 @@ impl Cart {
     ) -> Self {
         let items: Vec<CartItem> = items.into_iter().map(|(p, q)| CartItem::priced(p, q)).collect();
         let total = items.iter().fold(0_i64, |sum, item| sum.saturating_add(item.amount.minor()));
-        Self { customer_id, items, total: Money::from_minor(total) }
+        Self { customer_id, items, total: shown(total) }
     }
 }
 
@@ -57,9 +58,35 @@ impl CartItem {
             name: product.name,
             unit_price: product.price,
             quantity,
-            amount: Money::from_minor(product.price.minor().saturating_mul(quantity)),
+            amount: shown(product.price.minor().saturating_mul(quantity)),
             stock: product.stock,
             status: product.status,
         }
+    }
+}
+
+/// An amount of a cart, [`MAX_BALANCE`] at most: beyond it readers of JSON lose digits, and no order may cost so much.
+fn shown(units: i64) -> Money {
+    Money::from_minor(units).min(MAX_BALANCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{MAX_PRICE, MAX_STOCK};
+
+    #[test]
+    fn a_cart_beyond_any_balance_is_shown_with_amounts_that_every_reader_keeps() {
+        let yacht = Product {
+            id: ProductId::new(1),
+            name: "Yacht".to_owned(),
+            price: MAX_PRICE,
+            stock: MAX_STOCK,
+            status: ProductStatus::Active,
+        };
+        let cart = Cart::priced(CustomerId::new(1), [(yacht.clone(), MAX_STOCK), (yacht, 1)]);
+        assert_eq!(cart.items[0].amount, MAX_BALANCE);
+        assert_eq!(cart.items[1].amount, MAX_PRICE);
+        assert_eq!(cart.total, MAX_BALANCE);
     }
 }

@@ -157,6 +157,11 @@ impl World {
     }
 }
 
+/// The document as it is served.
+fn document() -> Value {
+    serde_json::from_slice(&world().api.documents.current).unwrap()
+}
+
 /// What a route is called with, about Kim.
 fn example(route: &Route) -> (String, Value) {
     // The debit comes after the opening charge in the ledger.
@@ -240,7 +245,7 @@ fn every_route_answers_an_admin_as_its_document_says() {
 
 #[test]
 fn the_document_names_every_call_and_every_code_once() {
-    let document: Value = serde_json::from_slice(&world().api.document).unwrap();
+    let document = document();
     let operations: Vec<&Value> = document["paths"]
         .as_object()
         .unwrap()
@@ -253,10 +258,171 @@ fn the_document_names_every_call_and_every_code_once() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), ROUTES.len());
-    let schemas = document["components"]["schemas"].as_object().unwrap();
-    for reference in document.to_string().split(schema::REFERENCE).skip(1) {
-        assert!(schemas.contains_key(reference.split('"').next().unwrap()), "{reference:.40}");
+    for reference in document.to_string().split("\"#").skip(1) {
+        let pointer = reference.split('"').next().unwrap();
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
     }
+}
+
+/// Every object inside a document that is not part of an example.
+fn each_object(value: &Value, seen: &mut impl FnMut(&serde_json::Map<String, Value>)) {
+    match value {
+        Value::Object(members) => {
+            seen(members);
+            let members = members.iter().filter(|(name, _)| !name.starts_with("example"));
+            members.for_each(|(_, member)| each_object(member, seen));
+        }
+        Value::Array(items) => items.iter().for_each(|item| each_object(item, seen)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Generators take 32 bits where a document does not ask for 64, and guess where a value has no type.
+#[test]
+fn every_number_of_the_document_has_a_width_and_every_value_a_type() {
+    let api = world().api;
+    for text in [&api.documents.current, &api.documents.rendering_3_0] {
+        let document: Value = serde_json::from_slice(text).unwrap();
+        each_object(&document, &mut |schema| {
+            if schema.get("type") == Some(&json!("integer")) {
+                let narrow = schema.get("description") == Some(&json!("The HTTP status."));
+                let wanted = if narrow { "int32" } else { "int64" };
+                assert_eq!(schema.get("format"), Some(&json!(wanted)), "{schema:?}");
+            }
+            if schema.get("const").is_some_and(|only| !only.is_object())
+                || schema.get("enum").is_some_and(Value::is_array)
+            {
+                assert!(schema.get("type").is_some_and(Value::is_string), "{schema:?}");
+            }
+        });
+    }
+}
+
+/// Amounts are of the named types, which fit 64 bits and every reader of JSON.
+#[test]
+fn money_is_money_wherever_it_is_named() {
+    let document = document();
+    let money =
+        ["Money", "SignedMoney", "Amount"].map(|name| format!("{}{name}", schema::REFERENCE));
+    let names = [
+        "amount",
+        "balance",
+        "balance_after",
+        "discount",
+        "limit",
+        "max_amount",
+        "min_order_amount",
+        "price",
+        "required",
+        "subtotal",
+        "total",
+        "unit_price",
+    ];
+    let mut found = 0;
+    each_object(&document["components"]["schemas"], &mut |schema| {
+        let Some(Value::Object(properties)) = schema.get("properties") else { return };
+        // The limit of a body is in bytes.
+        if properties.get("code").is_some_and(|code| code["const"] == "payload_too_large") {
+            return;
+        }
+        for (name, member) in properties.iter().filter(|(name, _)| names.contains(&name.as_str())) {
+            let plain = member["oneOf"].get(0).unwrap_or(member);
+            let is_discount = *plain == json!({ "$ref": format!("{}Discount", schema::REFERENCE) });
+            let is_money = money.iter().any(|reference| plain["$ref"] == **reference);
+            assert!(is_money || is_discount, "{name}: {member}");
+            found += 1;
+        }
+    });
+    assert!(found > 20, "{found}");
+}
+
+/// A generator names what has no name of its own after the place where it stands.
+#[test]
+fn lists_lines_items_and_problems_have_names() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    for name in ["OrderPage", "ProductPage", "OrderLine", "CartItem", "NewOrderItem", "Money"] {
+        assert!(schemas[name].is_object(), "{name}");
+    }
+    for route in ROUTES {
+        let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let place = response["$ref"].as_str().map_or(response, |reference| {
+                document.pointer(reference.trim_start_matches('#')).unwrap()
+            });
+            let media = place["content"].as_object().into_iter().flatten();
+            for (_, media) in media.filter(|(media, _)| media.ends_with("json")) {
+                let schema = &media["schema"];
+                let open = *schema == json!({ "type": "object" });
+                let named = schema["$ref"].is_string() || schema["oneOf"].is_array();
+                assert!(named || open, "{} {status}: {schema}", route.operation);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_document_stays_small() {
+    let length = world().api.documents.current.len();
+    assert!(length <= 80_000, "{length}");
+}
+
+/// The response that the document has for a status of an operation.
+fn documented(document: &Value, route: &Route, status: u16) -> Value {
+    let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
+    let responses = &operation["responses"];
+    let response = match &responses[status.to_string()] {
+        Value::Null => &responses[format!("{}XX", status / 100)],
+        response => response,
+    };
+    let Some(reference) = response["$ref"].as_str() else { return response.clone() };
+    document.pointer(reference.trim_start_matches('#')).unwrap().clone()
+}
+
+/// The codes that the document has for a status of an operation.
+fn documented_codes(document: &Value, route: &Route, status: u16) -> Vec<String> {
+    let response = documented(document, route, status);
+    let schema = &response["content"]["application/problem+json"]["schema"];
+    let one = std::slice::from_ref(schema);
+    let schemas = schema["oneOf"].as_array().map_or(one, Vec::as_slice);
+    let name = |schema: &Value| {
+        schema["$ref"].as_str()?.strip_prefix(schema::REFERENCE).map(str::to_owned)
+    };
+    schemas.iter().filter_map(name).collect()
+}
+
+/// The example of a fault is what is answered when it happens.
+#[test]
+fn the_examples_of_faults_are_true() {
+    let world = world();
+    let document = document();
+    let json = [("Content-Type", "application/json")];
+    let turned_down = |why| {
+        let response = world.api.turn_down(why, &Request::default());
+        serde_json::from_slice(&response.body).unwrap()
+    };
+    let bearer = format!("Bearer {}", world.kim);
+    let keyless = [("Authorization", bearer.as_str()), json[0]];
+    let answers: [Value; 8] = [
+        world.ask("POST", "/v1/sessions", &json, b"").body,
+        world.ask("POST", "/v1/customers/me/charges", &keyless, b"{}").body,
+        world.get("/v1/nothing").body,
+        world.post("/v1/bestsellers", "", &json!({})).body,
+        world.ask("POST", "/v1/sessions", &[], b"{}").body,
+        turned_down(Unreadable::TooSlow),
+        turned_down(Unreadable::BodyTooLarge { limit: 65_536 }),
+        turned_down(Unreadable::HeadTooLarge),
+    ];
+    let mut codes: Vec<String> = Vec::new();
+    for mut answer in answers {
+        answer.as_object_mut().unwrap().remove("request_id");
+        let code = answer["code"].as_str().unwrap();
+        assert_eq!(document["components"]["schemas"][code]["examples"][0], answer);
+        codes.push(code.to_owned());
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), Fault::ALL.len());
 }
 
 #[rstest]
@@ -361,6 +527,14 @@ fn what_makes_no_sense_is_told(
     assert_eq!(seen.body["status"], status);
     assert_eq!(seen.body["request_id"].as_str(), seen.header("X-Request-Id"));
     assert_eq!(seen.header("Allow").is_some(), status == 405);
+    let path = target.split('?').next().unwrap();
+    let place = world.api.places.at(path).map(|place| place.value);
+    if let Ok(Place::Routes(routes)) = place {
+        for route in routes.iter().filter(|route| [method, "BREW"].contains(&route.method.name())) {
+            let codes = documented_codes(&document(), route, status);
+            assert!(codes.contains(&code.to_owned()), "{}: {codes:?}", route.operation);
+        }
+    }
     if code == "invalid_request" {
         assert!(seen.body["errors"][0]["pointer"].is_string(), "{seen:?}");
     }
@@ -370,7 +544,7 @@ fn what_makes_no_sense_is_told(
 #[test]
 fn a_body_may_be_left_out_where_the_document_says_so() {
     let world = world();
-    let document: Value = serde_json::from_slice(&world.api.document).unwrap();
+    let document = document();
     for route in ROUTES.iter().filter(|route| route.body.is_some()) {
         let (path, _) = example(route);
         let method = route.method.name();

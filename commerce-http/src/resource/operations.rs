@@ -61,5 +61,10 @@ pub(crate) fn metrics(call: &Call<'_>) -> Answered {
 
 #[expect(clippy::unnecessary_wraps, reason = "handlers are of one type")]
 pub(crate) fn document(call: &Call<'_>) -> Answered {
-    Ok(Reply::text("application/json", call.api.document.clone()))
+    Ok(Reply::text("application/json", call.api.documents.current.clone()))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "handlers are of one type")]
+pub(crate) fn document_3_0(call: &Call<'_>) -> Answered {
+    Ok(Reply::text("application/json", call.api.documents.rendering_3_0.clone()))
 }

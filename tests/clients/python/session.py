@@ -1,0 +1,73 @@
+"""A customer's session by the generated client. The argument is the address of the server."""
+
+import sys
+
+from commerce_client import AuthenticatedClient, Client
+from commerce_client.api.balance import get_balance
+from commerce_client.api.bestsellers import list_best_sellers
+from commerce_client.api.charges import charge
+from commerce_client.api.customers import register
+from commerce_client.api.orders import cancel_order, place_order
+from commerce_client.api.sessions import log_in
+from commerce_client.models import (
+    ChargeStatus,
+    Customer,
+    InsufficientBalance,
+    InsufficientStock,
+    NewCharge,
+    NewCustomer,
+    NewOrderItem,
+    NewOrderOfItems,
+    NewSession,
+    Order,
+    OrderStatus,
+    Session,
+)
+
+base = sys.argv[1]
+login, password = "python", "correct horse battery staple"
+visitor = Client(base_url=base)
+customer = register.sync(client=visitor, body=NewCustomer(login=login, password=password, name="Python"))
+assert isinstance(customer, Customer), customer
+session = log_in.sync(client=visitor, body=NewSession(login=login, password=password))
+assert isinstance(session, Session), session
+assert session.customer_id == customer.id
+
+client = AuthenticatedClient(base_url=base, token=session.token)
+
+
+def charged(key, amount):
+    answer = charge.sync("me", client=client, idempotency_key=key, body=NewCharge(amount=amount))
+    assert answer.status == ChargeStatus.SUCCEEDED, answer
+    return answer.balance
+
+
+def ordered(key, *items):
+    body = NewOrderOfItems(
+        items=[NewOrderItem(product_id=product, quantity=quantity) for product, quantity in items]
+    )
+    return place_order.sync("me", client=client, idempotency_key=key, body=body)
+
+
+assert charged("charge-1", 20_000) == 20_000
+assert charged("charge-2", 3_000_000_000) == 3_000_020_000
+
+order = ordered("order-1", (1, 2), (2, 1))
+assert isinstance(order, Order), order
+assert (order.status, order.total) == (OrderStatus.PAID, 9_900), order
+assert [line.amount for line in order.lines] == [9_000, 900], order
+assert ordered("order-1", (1, 2), (2, 1)).id == order.id
+
+problem = ordered("order-2", (1, 101))
+assert isinstance(problem, InsufficientStock), problem
+[short] = problem.shortages
+assert (short.product_id, short.requested, short.available) == (1, 101, 98), problem
+problem = ordered("order-3", (3, 1))
+assert isinstance(problem, InsufficientBalance), problem
+assert (problem.balance, problem.required) == (3_000_010_100, 1_000_000_000_000), problem
+
+best = list_best_sellers.sync(client=visitor).items[0]
+assert (best.product_id, best.units_sold) == (1, 2), best
+cancelled = cancel_order.sync(order.id, client=client, idempotency_key="cancel-1")
+assert cancelled.status == OrderStatus.CANCELLED, cancelled
+assert get_balance.sync("me", client=client).balance == 3_000_020_000

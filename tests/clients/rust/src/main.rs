@@ -1,0 +1,94 @@
+//! A customer's session by the generated client. The argument is the address of the server.
+
+#[allow(
+    dead_code,
+    unreachable_patterns,
+    reason = "it is generated, for every operation and status"
+)]
+mod commerce {
+    include!(concat!(env!("OUT_DIR"), "/client.rs"));
+}
+
+use commerce::types::{
+    AnyProblem, ChargeStatus, Id, NewCharge, NewCustomer, NewOrder, NewOrderItem, NewOrderOfItems,
+    NewSession, Order, OrderStatus,
+};
+use commerce::{Client, Error};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use std::error;
+
+type Outcome<T> = Result<T, Box<dyn error::Error>>;
+
+fn main() -> Outcome<()> {
+    let base = std::env::args().nth(1).ok_or("the address of the server is missing")?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(session(&base))
+}
+
+async fn session(base: &str) -> Outcome<()> {
+    let (login, password) = ("rust", "correct horse battery staple");
+    let visitor = Client::new(base);
+    let new =
+        NewCustomer { login: login.parse()?, password: password.parse()?, name: "Rust".parse()? };
+    let customer = visitor.register(&new).await?.into_inner();
+    let new = NewSession { login: login.parse()?, password: password.parse()? };
+    let session = visitor.log_in(&new).await?.into_inner();
+    assert_eq!(*session.customer_id, *customer.id);
+
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, format!("Bearer {}", session.token).parse()?);
+    let http = reqwest::Client::builder().default_headers(headers).build()?;
+    let client = Client::new_with_client(base, http);
+    let me = "me".parse()?;
+    let charge = async |key: &str, amount: u64| -> Outcome<i64> {
+        let body = NewCharge {
+            amount: amount.try_into().map(commerce::types::Amount)?,
+            payment_method: None,
+        };
+        let charge = client.charge(&me, &key.parse()?, &body).await?.into_inner();
+        assert_eq!(charge.status, ChargeStatus::Succeeded);
+        Ok(*charge.balance)
+    };
+    assert_eq!(charge("charge-1", 20_000).await?, 20_000);
+    // More than 32 bits hold.
+    assert_eq!(charge("charge-2", 3_000_000_000).await?, 3_000_020_000);
+
+    let order = async |key: &str, items: &[(u64, u64)]| -> Outcome<Result<Order, AnyProblem>> {
+        let item = |(product, quantity): &(u64, u64)| -> Outcome<NewOrderItem> {
+            Ok(NewOrderItem {
+                product_id: (*product).try_into().map(Id)?,
+                quantity: (*quantity).try_into().map(commerce::types::Units)?,
+            })
+        };
+        let items = items.iter().map(item).collect::<Outcome<Vec<_>>>()?;
+        let body = NewOrder::Items(NewOrderOfItems { items, owned_coupon_id: None, payment: None });
+        match client.place_order(&me, &key.parse()?, &body).await {
+            Ok(order) => Ok(Ok(order.into_inner())),
+            Err(Error::ErrorResponse(problem)) => Ok(Err(problem.into_inner())),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let placed =
+        order("order-1", &[(1, 2), (2, 1)]).await?.map_err(|problem| format!("{problem:?}"))?;
+    assert_eq!((placed.status, *placed.total), (OrderStatus::Paid, 9_900));
+    assert_eq!(placed.lines.iter().map(|line| *line.amount).collect::<Vec<_>>(), [9_000, 900]);
+    let again =
+        order("order-1", &[(1, 2), (2, 1)]).await?.map_err(|problem| format!("{problem:?}"))?;
+    assert_eq!(*again.id, *placed.id);
+
+    let Err(AnyProblem::InsufficientStock(problem)) = order("order-2", &[(1, 101)]).await? else {
+        return Err("it was not refused for want of stock".into());
+    };
+    let shortage = &problem.shortages[0];
+    assert_eq!((shortage.product_id.get(), *shortage.requested, *shortage.available), (1, 101, 98));
+    let Err(AnyProblem::InsufficientBalance(problem)) = order("order-3", &[(3, 1)]).await? else {
+        return Err("it was not refused for want of money".into());
+    };
+    assert_eq!((*problem.balance, *problem.required), (3_000_010_100, 1_000_000_000_000));
+
+    let best = client.list_best_sellers(None, None, None).await?.into_inner();
+    assert_eq!((best.items[0].product_id.get(), *best.items[0].units_sold), (1, 2));
+    let cancelled = client.cancel_order(&placed.id, &"cancel-1".parse()?).await?.into_inner();
+    assert_eq!(cancelled.status, OrderStatus::Cancelled);
+    assert_eq!(*client.get_balance(&me).await?.into_inner().balance, 3_000_020_000);
+    Ok(())
+}
