@@ -13,17 +13,15 @@ use serde_json::{Map, Value, json};
 const DESCRIPTION: &str = "\
 An order service: prepaid balances, stock, carts, coupons, orders, best sellers.
 
-Money is a whole number in minor units of the store's one currency: 1250 is 12.50 USD, and 1250 KRW. Instants \
-are RFC 3339 in UTC, to the second.
+Money is a whole number in minor units of the store's one currency: 1250 is 12.50 USD. Instants are RFC 3339 in UTC.
 
-A customer logs in (`POST /v1/sessions`) and sends the token as `Authorization: Bearer TOKEN`. `me` in a path \
-is whoever calls.
+Log in with `POST /v1/sessions` and send the token as `Authorization: Bearer TOKEN`. `me` in a path is the caller.
 
-Calls that move money, stock or coupons carry an `Idempotency-Key` of your choosing: sent again with the same \
-key and body, a call is answered as the first time, with `Idempotency-Replayed: true`, and changes nothing.
+Calls that move money, stock or coupons carry an `Idempotency-Key` of the client's choice. The same key and body get \
+the first answer again, with `Idempotency-Replayed: true`, and change nothing.
 
-Lists come in pages: send `next_cursor` as `cursor` to go on; it is null on the last page. Problems are RFC 9457 documents; `code` names the \
-problem for good. Members may be added to answers and problems: ignore those you do not know.";
+Lists are paginated: send `next_cursor` as `cursor`; it is null on the last page. Problems are RFC 9457 documents with \
+a permanent `code`. Ignore members you do not know.";
 
 /// Both renderings of the document.
 pub(crate) struct Documents {
@@ -202,16 +200,16 @@ fn operation(route: &Route, responses: &Responses) -> Value {
 /// What is particular to a call, and the callers that may make it.
 fn description(route: &Route) -> String {
     let callers = match (route.access, route.proof) {
-        (_, Some(_)) => "For whoever can sign.",
-        (Access::Public, _) => "For everybody.",
-        (Access::Caller, _) => "For every token.",
-        (Access::Customer, _) => "For that customer and admins.",
-        (Access::Payer, _) => "For that customer, while there is a payment gateway, and admins.",
-        (Access::Named, _) => "For every token. An admin may name another customer.",
-        (Access::Order, _) => "For the customer of the order and admins.",
-        (Access::Admin, _) => "For admins.",
+        (_, Some(_)) => "Signed by the gateway.",
+        (Access::Public, _) => "Public.",
+        (Access::Caller, _) => "Any token.",
+        (Access::Customer, _) => "Owner or admin.",
+        (Access::Payer, _) => "Owner, if there is a payment gateway, or admin.",
+        (Access::Named, _) => "Any token; an admin may name another customer.",
+        (Access::Order, _) => "Owner or admin.",
+        (Access::Admin, _) => "Admin.",
     };
-    format!("{} {callers}", route.details).trim_start().to_owned()
+    format!("{} {callers}", route.details).trim().to_owned()
 }
 
 /// The subject of a path: the part after the version, or after the customer.
@@ -292,22 +290,14 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
             shared.insert(name.to_owned(), query_parameter(parameter));
         }
     }
-    let described = "A name for what is to happen once, quoted or bare. Repeat the call with the same key until there is an answer.";
+    let described = "The same key until there is an answer.";
     for (name, required) in [("IdempotencyKey", true), ("OptionalIdempotencyKey", false)] {
         let key = header("Idempotency-Key", required, reference("IdempotencyKey"), described);
         shared.insert(name.to_owned(), key);
     }
     let conditions = [
-        (
-            "IfNoneMatch",
-            "If-None-Match",
-            "The `ETag` of the answer that the client has: 304 when it is still the current one.",
-        ),
-        (
-            "IfMatch",
-            "If-Match",
-            "The `ETag` of what was read: when it has changed since, the answer is 412 and nothing changes.",
-        ),
+        ("IfNoneMatch", "If-None-Match", "The `ETag` that the client has; 304 if it is current."),
+        ("IfMatch", "If-Match", "The `ETag` that was read; 412 if it has changed."),
     ];
     for (name, field, described) in conditions {
         let tag = header(field, false, json!({ "type": "string" }), described);

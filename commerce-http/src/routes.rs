@@ -37,7 +37,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Show a balance", wallet::balance)
         .by(Customer).gives(200, "Balance").says(&[CustomerNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/charges", "charge", "Put money onto a balance", wallet::charge)
-        .about("The payment gateway collects the money. While it has not answered, the charge is pending: 202.")
+        .about("The payment gateway collects the money; 202 while it has not answered.")
         .by(Payer).key(Required).takes("NewCharge").gives(201, "Charge").waits()
         .says(&[CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests]),
     Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Show what became of a charge", wallet::show_charge)
@@ -95,7 +95,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .by(Customer).gives(200, "OwnedCoupon").says(&[CouponNotFound]),
 
     Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "Place an order", orders::place)
-        .about("Either everything is done or nothing: stock and coupon are taken, and the order is paid from the balance unless `payment` is `later`.")
+        .about("Takes stock and coupon and pays from the balance, all or nothing; `later` leaves the payment for another call.")
         .by(Customer).key(Required).takes("NewOrder").gives(201, "Order").tagged()
         .says(&[CustomerNotFound, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound, CouponAlreadyUsed,
             CouponNotStarted, CouponExpired, CouponNotApplicable, InsufficientStock, InsufficientBalance]),

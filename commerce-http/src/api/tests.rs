@@ -364,7 +364,7 @@ fn lists_lines_items_and_problems_have_names() {
 #[test]
 fn the_document_stays_small() {
     let length = world().api.documents.current.len();
-    assert!(length <= 80_000, "{length}");
+    assert!(length <= 80 * 1_024, "{length}");
 }
 
 /// The response that the document has for a status of an operation.

@@ -81,8 +81,7 @@ fn responses(route: &Route) -> Vec<Response> {
     if route.waits {
         let mut waiting = success(route);
         waiting.content["description"] =
-            "The outcome is not known yet: look at `Location` later, or send the same again with the same key."
-                .into();
+            "Pending: read `Location` later, or repeat with the same key.".into();
         responses.push(Response { status: "202".to_owned(), ..waiting });
     }
     if may_be_unchanged(route) {
@@ -136,7 +135,7 @@ pub(super) fn headers() -> Value {
     json!({
         "X-Request-Id": text(true, "The name of the request in the log."),
         "Location": text(true, "The place where it is found from now on."),
-        "Idempotency-Replayed": text(false, "`true` when the key was used before and this is the answer of then."),
+        "Replayed": text(false, "`true` if this is the answer that the key got before."),
         "ETag": text(true, "The version of it, for `If-None-Match` and `If-Match`."),
         "WWW-Authenticate": text(true, "The scheme that is wanted: `Bearer`."),
         "Allow": text(false, "With 405: the methods that the path takes."),
@@ -145,8 +144,13 @@ pub(super) fn headers() -> Value {
 }
 
 fn header_references(names: &[&str]) -> Value {
-    let headers: Map<String, Value> =
-        names.iter().map(|name| ((*name).to_owned(), shared("headers", name))).collect();
+    // The longest name stands in most responses.
+    let component =
+        |name: &str| if name == "Idempotency-Replayed" { "Replayed" } else { name }.to_owned();
+    let headers: Map<String, Value> = names
+        .iter()
+        .map(|name| ((*name).to_owned(), shared("headers", &component(name))))
+        .collect();
     json!(headers)
 }
 
@@ -196,7 +200,7 @@ fn failure(route: &Route, status: String, problems: &[&Problem]) -> Response {
     // Its first problem is the most particular one.
     let name = match codes.first() {
         Some(code) if status != ANY_4XX => pascal(code),
-        _ => "WrongForm".to_owned(),
+        _ => "Any4XX".to_owned(),
     };
     let mut content = json!({
         "description": description,
