@@ -203,10 +203,9 @@ fn description(route: &Route) -> String {
         (_, Some(_)) => "Signed by the gateway.",
         (Access::Public, _) => "Public.",
         (Access::Caller, _) => "Any token.",
-        (Access::Customer, _) => "Owner or admin.",
+        (Access::Customer | Access::Order, _) => "Owner or admin.",
         (Access::Payer, _) => "Owner, if there is a payment gateway, or admin.",
         (Access::Named, _) => "Any token; an admin may name another customer.",
-        (Access::Order, _) => "Owner or admin.",
         (Access::Admin, _) => "Admin.",
     };
     format!("{} {callers}", route.details).trim().to_owned()
