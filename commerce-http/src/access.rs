@@ -91,10 +91,13 @@ pub(crate) fn ids<'k>(path: &Params<'k, '_>) -> Option<Vec<(&'k str, i64)>> {
     others.map(|(name, text)| number(text).map(|id| (name, id))).collect()
 }
 
+/// The greatest id of the document: the greatest integer that every JSON reader keeps whole.
+const MAX_ID: i64 = 9_007_199_254_740_991;
+
 /// An id as it is written: digits, and no zero in front.
 fn number(text: &str) -> Option<i64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    plain.then(|| text.parse().ok()).flatten()
+    plain.then(|| text.parse().ok()).flatten().filter(|id| *id <= MAX_ID)
 }
 
 /// Whether the value of an `Authorization` header is of the scheme that is used here.

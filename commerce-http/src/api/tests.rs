@@ -880,3 +880,14 @@ fn an_admin_is_told_who_does_not_exist() {
     );
     assert_eq!((seen.status, seen.code()), (404, "customer_not_found"));
 }
+
+#[test]
+fn an_id_beyond_what_json_readers_keep_whole_is_not_found() {
+    let world = world();
+    for (id, code) in
+        [(9_007_199_254_740_991_i64, "product_not_found"), (9_007_199_254_740_992, "not_found")]
+    {
+        let seen = world.get(&format!("/v1/products/{id}"));
+        assert_eq!((seen.status, seen.code()), (404, code), "{id}");
+    }
+}

@@ -87,7 +87,7 @@ async fn session(base: &str) -> Outcome<()> {
 
     let best = client.list_best_sellers(None, None, None).await?.into_inner();
     assert_eq!((best.items[0].product_id.get(), *best.items[0].units_sold), (1, 2));
-    let cancelled = client.cancel_order(&placed.id, &"cancel-1".parse()?).await?.into_inner();
+    let cancelled = client.cancel_order(&placed.id, &"cancel-1".parse()?, None).await?.into_inner();
     assert_eq!(cancelled.status, OrderStatus::Cancelled);
     assert_eq!(*client.get_balance(&me).await?.into_inner().balance, 3_000_020_000);
     Ok(())
