@@ -50,16 +50,19 @@ function draw(spec) {
     addEventListener("hashchange", () => ui.layoutActions.parseDeepLinkHash(location.hash));
 }
 
-// The calls that take a key. Swagger UI would not send them while a required field is empty, so the
-// field is shown as one that may be.
+// The calls that take a key. Swagger UI does not send a call while a required field is empty, so the
+// parameters for keys, which calls share, become optional.
 function callsWithKey(spec) {
+    const keys = Object.entries(spec.components.parameters).filter(([, shared]) => shared.name === KEY);
+    for (const [, key] of keys) {
+        key.required = false;
+        key.description += " Left empty, this page sends a new one with each call.";
+    }
+    const references = keys.map(([name]) => `#/components/parameters/${name}`);
     const found = [];
     for (const [path, operations] of Object.entries(spec.paths)) {
-        for (const [method, operation] of Object.entries(operations)) {
-            const key = operation.parameters.find((parameter) => parameter.name === KEY);
-            if (key) {
-                key.required = false;
-                key.description += " Left empty, this page sends a new one with each call.";
+        for (const [method, { parameters = [] }] of Object.entries(operations)) {
+            if (parameters.some((parameter) => references.includes(parameter.$ref))) {
                 const pattern = path.replaceAll(/\{\w+\}/g, "[^/]+");
                 found.push({ method: method.toUpperCase(), path: new RegExp(`^${pattern}$`) });
             }
