@@ -266,7 +266,7 @@ fn garbage_after_a_request_ends_the_connection() {
 /// ends, for a new start; nginx lets none through.
 #[test]
 fn connections_that_are_stuck_for_good_end_the_server_in_order() {
-    let mut server = Child::start("head=2000 stuck=8");
+    let mut server = Child::start("head=5000 stuck=8");
     let honest = Honest::begin(&server.address);
     let odd = |version: &str| format!("GET / HTTP/{version}\r\n\r\n").into_bytes();
     let few: Vec<TcpStream> = (0..8).map(|_| connect(&server.address)).collect();
