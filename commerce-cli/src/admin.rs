@@ -1,7 +1,7 @@
 //! `commerce admin`: who may keep products and coupons over HTTP, and act for any customer.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::secret::{Password, PasswordArg};
 use commerce_core::limits::MAX_SESSION_SECONDS;
 use commerce_core::{Code, Customer, CustomerId, Role, Session};
@@ -47,31 +47,35 @@ pub(crate) struct Welcomed {
 }
 
 impl Admin {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         match self {
             Self::Create { login, name, password } => {
                 let password = password.get()?;
                 let name = name.unwrap_or_else(|| login.clone());
-                let made = desk.shop.register(&name, &login, &password.text, Role::Admin)?;
-                welcome(desk, made, password)
+                let made = context.shop.register(&name, &login, &password.text, Role::Admin)?;
+                welcome(context, made, password)
             }
             Self::Token { login, days } => {
                 let customer = match login {
-                    Some(login) => named(desk, &login)?,
-                    None => first_admin(desk)?,
+                    Some(login) => named(context, &login)?,
+                    None => first_admin(context)?,
                 };
                 let seconds = i64::from(days).saturating_mul(DAY).min(MAX_SESSION_SECONDS);
-                let session = desk.shop.open_session(customer, seconds)?;
-                desk.output.give(&session, token)
+                let session = context.shop.open_session(customer, seconds)?;
+                context.output.print(&session, token)
             }
         }
     }
 }
 
 /// Shows somebody with their login, and with their password if it was made up.
-pub(crate) fn welcome(desk: &Desk, customer: Customer, password: Password) -> Result<(), Failure> {
-    let password = password.made_up.then_some(password.text);
-    desk.output.give(&Welcomed { customer, password }, |Welcomed { customer, password }| {
+pub(crate) fn welcome(
+    context: &CommandContext,
+    customer: Customer,
+    password: Password,
+) -> Result<(), CliError> {
+    let password = password.generated_key.then_some(password.text);
+    context.output.print(&Welcomed { customer, password }, |Welcomed { customer, password }| {
         let login = customer.login.as_deref().unwrap_or_default();
         let text = format!("customer {} logs in as {login}", customer.id);
         match password {
@@ -81,17 +85,17 @@ pub(crate) fn welcome(desk: &Desk, customer: Customer, password: Password) -> Re
     })
 }
 
-fn first_admin(desk: &Desk) -> Result<CustomerId, Failure> {
+fn first_admin(context: &CommandContext) -> Result<CustomerId, CliError> {
     let password = PasswordArg::none().get()?;
-    match desk.shop.register("Admin", FIRST, &password.text, Role::Admin) {
+    match context.shop.register("Admin", FIRST, &password.text, Role::Admin) {
         Ok(customer) => Ok(customer.id),
         Err(error) if error.code() == Code::LoginTaken => {
-            let known = desk.shop.customer_of(FIRST)?;
+            let known = context.shop.customer_of(FIRST)?;
             if known.role == Role::Admin {
                 return Ok(known.id);
             }
             // Anybody may register by that name.
-            Err(Failure::usage(format!(
+            Err(CliError::usage(format!(
                 "the login {FIRST} is customer {}'s, who is no admin: run `commerce admin create LOGIN`, \
                  then `commerce admin token LOGIN`",
                 known.id
@@ -101,14 +105,14 @@ fn first_admin(desk: &Desk) -> Result<CustomerId, Failure> {
     }
 }
 
-fn named(desk: &Desk, login: &str) -> Result<CustomerId, Failure> {
-    desk.shop.customer_of(login).map(|customer| customer.id).map_err(|error| {
+fn named(context: &CommandContext, login: &str) -> Result<CustomerId, CliError> {
+    context.shop.customer_of(login).map(|customer| customer.id).map_err(|error| {
         let unknown = error.code() == Code::InvalidCredentials;
-        let failure = Failure::from(error);
+        let error = CliError::from(error);
         if unknown {
-            failure.saying(format!("nobody has the login {login}: check it"))
+            error.with_message(format!("nobody has the login {login}: check it"))
         } else {
-            failure
+            error
         }
     })
 }

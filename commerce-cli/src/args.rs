@@ -1,8 +1,8 @@
 //! The commands there are, and which of them need a shop to be open.
 
-use crate::database::{Access, Database};
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::database::{Database, OpenMode};
+use crate::error::CliError;
 use crate::gateway::Gateway;
 use crate::output::Output;
 use crate::{
@@ -46,11 +46,11 @@ const EXIT_STATUS: &str = "Exit status: 0 done; 1 the service failed; 2 wrong us
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ExitKind {
     /// It did what was asked.
-    Done,
+    Success,
     /// The store was examined and is not as it should be.
-    Unsound,
+    AuditFailed,
     /// It was asked to stop, and did so tidily.
     Interrupted,
 }
@@ -103,7 +103,7 @@ enum WithoutShop {
     #[command(display_order = 0)]
     Init(init::Init),
     Backup(backup::Backup),
-    Copy(copy::Copy),
+    Copy(copy::CopyCommand),
     Bench(bench::Bench),
     Serve(Box<serve::Serve>),
     Completions(manual::Completions),
@@ -111,7 +111,7 @@ enum WithoutShop {
 }
 
 impl Cli {
-    pub(crate) fn run(self) -> Result<Ending, Failure> {
+    pub(crate) fn run(self) -> Result<ExitKind, CliError> {
         let output = Output::new(self.json);
         interrupt::outlive_file_limit()?;
         if !matches!(
@@ -125,16 +125,16 @@ impl Cli {
             Command::WithShop(command) => {
                 let database = Database::at(&self.database)?;
                 let gateway = command.gateway()?;
-                let desk = Desk::open(&database, command.access(), gateway, output)?;
-                let ending = command.run(&desk);
-                ending.map_err(|failure| desk.told(failure))
+                let context = CommandContext::open(&database, command.access(), gateway, output)?;
+                let ending = command.run(&context);
+                ending.map_err(|error| context.annotate(error))
             }
         }
     }
 }
 
 impl WithoutShop {
-    fn run(self, url: &str, output: Output) -> Result<Ending, Failure> {
+    fn run(self, url: &str, output: Output) -> Result<ExitKind, CliError> {
         match self {
             Self::Init(command) => command.run(&Database::at(url)?, output),
             Self::Backup(command) => command.run(&Database::at(url)?, output),
@@ -144,13 +144,13 @@ impl WithoutShop {
             Self::Completions(command) => command.run(output),
             Self::Man(command) => command.run(output),
         }?;
-        Ok(Ending::Done)
+        Ok(ExitKind::Success)
     }
 }
 
 impl WithShop {
     /// Commands that bring the first data into a store create it; the others do not.
-    fn access(&self) -> Access {
+    fn access(&self) -> OpenMode {
         let creating = matches!(
             self,
             Self::Seed(_)
@@ -160,11 +160,11 @@ impl WithShop {
                 | Self::Coupon(coupon::Coupon::Add(_))
                 | Self::Admin(_)
         );
-        if creating { Access::Creating } else { Access::Existing }
+        if creating { OpenMode::Creating } else { OpenMode::Existing }
     }
 
     /// What collects the money of charges; nothing unless it is named.
-    fn gateway(&self) -> Result<Option<Arc<dyn PaymentGateway>>, Failure> {
+    fn gateway(&self) -> Result<Option<Arc<dyn PaymentGateway>>, CliError> {
         if let Self::Charge(charge::Charge { gateway, .. })
         | Self::Charges(charges::Charges::Settle { gateway }) = self
         {
@@ -173,28 +173,28 @@ impl WithShop {
         Ok(None)
     }
 
-    fn run(self, desk: &Desk) -> Result<Ending, Failure> {
+    fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
         match self {
-            Self::Seed(command) => return command.run(desk),
-            Self::Import(command) => return command.run(desk),
-            Self::Audit => return audit::run(desk),
-            Self::Events(command) => return command.run(desk),
-            Self::Customer(command) => command.run(desk),
-            Self::Charge(command) => command.run(desk),
-            Self::Charges(command) => command.run(desk),
-            Self::Debit(command) => command.run(desk),
-            Self::Balance(command) => command.run(desk),
-            Self::Ledger(command) => command.run(desk),
-            Self::Payments(command) => command.run(desk),
-            Self::Product(command) => command.run(desk),
-            Self::Cart(command) => command.run(desk),
-            Self::Coupon(command) => command.run(desk),
-            Self::Order(command) => command.run(desk),
-            Self::Orders(command) => command.run(desk),
-            Self::Top(command) => command.run(desk),
-            Self::Admin(command) => command.run(desk),
+            Self::Seed(command) => return command.run(context),
+            Self::Import(command) => return command.run(context),
+            Self::Audit => return audit::run(context),
+            Self::Events(command) => return command.run(context),
+            Self::Customer(command) => command.run(context),
+            Self::Charge(command) => command.run(context),
+            Self::Charges(command) => command.run(context),
+            Self::Debit(command) => command.run(context),
+            Self::Balance(command) => command.run(context),
+            Self::Ledger(command) => command.run(context),
+            Self::Payments(command) => command.run(context),
+            Self::Product(command) => command.run(context),
+            Self::Cart(command) => command.run(context),
+            Self::Coupon(command) => command.run(context),
+            Self::Order(command) => command.run(context),
+            Self::Orders(command) => command.run(context),
+            Self::Top(command) => command.run(context),
+            Self::Admin(command) => command.run(context),
         }?;
-        Ok(Ending::Done)
+        Ok(ExitKind::Success)
     }
 }
 

@@ -1,15 +1,15 @@
 //! `commerce audit`: proves the store consistent, or says row by row what is not.
 
-use crate::args::Ending;
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::args::ExitKind;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::table::Rows;
 use commerce_core::AuditReport;
 
-pub(crate) fn run(desk: &Desk) -> Result<Ending, Failure> {
-    let report = desk.shop.audit()?;
-    desk.output.give(&report, text)?;
-    Ok(if report.ok { Ending::Done } else { Ending::Unsound })
+pub(crate) fn run(context: &CommandContext) -> Result<ExitKind, CliError> {
+    let report = context.shop.audit()?;
+    context.output.print(&report, text)?;
+    Ok(if report.ok { ExitKind::Success } else { ExitKind::AuditFailed })
 }
 
 fn text(report: &AuditReport) -> String {

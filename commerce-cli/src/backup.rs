@@ -1,7 +1,7 @@
 //! `commerce backup`: a consistent copy of the store while it is in use.
 
 use crate::database::Database;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::progress;
 use commerce_core::SqliteStore;
@@ -22,12 +22,12 @@ struct Copied {
 }
 
 impl Backup {
-    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), Failure> {
+    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), CliError> {
         let file = self.file.display();
         let path = match database {
             Database::File(path) => path,
             Database::Server { .. } => {
-                return Err(Failure::usage(format!(
+                return Err(CliError::usage(format!(
                     "a database on a server is copied by PostgreSQL's own program, while it is in \
                      use: pg_dump --format=custom --file={file} and the same URL; pg_restore brings \
                      it back"
@@ -37,10 +37,10 @@ impl Backup {
         let store = SqliteStore::find(path)?.ok_or_else(|| database.is_missing())?;
         if database.holds(&self.file) {
             let told = format!("{file} is a part of the store itself: name another file");
-            return Err(Failure::usage(told));
+            return Err(CliError::usage(told));
         }
         if self.file.symlink_metadata().is_ok() {
-            return Err(Failure::usage(format!("{file} exists already: name a new file")));
+            return Err(CliError::usage(format!("{file} exists already: name a new file")));
         }
         let bar = progress::counted("pages", 0);
         let mut pages = 0;
@@ -50,6 +50,6 @@ impl Backup {
             bar.set_position(at.copied_pages);
         })?;
         bar.finish_and_clear();
-        output.give(&Copied { file: file.to_string(), pages }, |_| format!("copied to {file}"))
+        output.print(&Copied { file: file.to_string(), pages }, |_| format!("copied to {file}"))
     }
 }

@@ -1,7 +1,7 @@
 //! `commerce balance`, `ledger` and `payments`: a customer's money, and how it came to be so.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::table::{Rows, or_dash};
 use crate::values::{self, PageArgs};
 use commerce_core::{CustomerId, EntryKind, LedgerEntry, Payment, PaymentKind};
@@ -15,9 +15,9 @@ pub(crate) struct Balance {
 }
 
 impl Balance {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let balance = desk.shop.balance(self.customer)?;
-        desk.output.give(&balance, |balance| desk.money(balance.balance))
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let balance = context.shop.balance(self.customer)?;
+        context.output.print(&balance, |balance| context.money(balance.balance))
     }
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let read = |page: &_| desk.shop.ledger(self.customer, page);
-        desk.list_priced(&self.page, read, |entries| ledger(desk, entries))
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let read = |page: &_| context.shop.ledger(self.customer, page);
+        context.list_priced(&self.page, read, |entries| ledger(context, entries))
     }
 }
 
@@ -49,14 +49,14 @@ pub(crate) struct Payments {
 }
 
 impl Payments {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let read = |page: &_| desk.shop.payments(self.customer, page);
-        desk.list_priced(&self.page, read, |rows| payments(desk, rows))
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let read = |page: &_| context.shop.payments(self.customer, page);
+        context.list_priced(&self.page, read, |rows| payments(context, rows))
     }
 }
 
-fn ledger(desk: &Desk, entries: &[LedgerEntry]) -> String {
-    let (amount, balance) = (desk.head("amount"), desk.head("balance"));
+fn ledger(context: &CommandContext, entries: &[LedgerEntry]) -> String {
+    let (amount, balance) = (context.head("amount"), context.head("balance"));
     let head = [">id", "when", "what", &amount, &balance, ">order", "note"];
     Rows::new(head, "nothing has moved on this balance")
         .each(entries, |entry| {
@@ -64,8 +64,8 @@ fn ledger(desk: &Desk, entries: &[LedgerEntry]) -> String {
                 entry.id.to_string(),
                 entry.created_at.to_string(),
                 kind(entry.kind).to_owned(),
-                desk.number(entry.amount),
-                desk.number(entry.balance_after),
+                context.number(entry.amount),
+                context.number(entry.balance_after),
                 or_dash(entry.order_id),
                 entry.note.clone().unwrap_or_default(),
             ]
@@ -73,8 +73,8 @@ fn ledger(desk: &Desk, entries: &[LedgerEntry]) -> String {
         .text()
 }
 
-fn payments(desk: &Desk, payments: &[Payment]) -> String {
-    let head = [">id", "when", "what", &desk.head("amount"), ">order"];
+fn payments(context: &CommandContext, payments: &[Payment]) -> String {
+    let head = [">id", "when", "what", &context.head("amount"), ">order"];
     Rows::new(head, "no order was paid by this customer")
         .each(payments, |payment| {
             let what = match payment.kind {
@@ -82,7 +82,13 @@ fn payments(desk: &Desk, payments: &[Payment]) -> String {
                 PaymentKind::Refund => "refund",
             };
             let (id, when) = (payment.id.to_string(), payment.created_at.to_string());
-            [id, when, what.to_owned(), desk.number(payment.amount), payment.order_id.to_string()]
+            [
+                id,
+                when,
+                what.to_owned(),
+                context.number(payment.amount),
+                payment.order_id.to_string(),
+            ]
         })
         .text()
 }

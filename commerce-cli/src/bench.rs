@@ -1,24 +1,24 @@
 //! `commerce bench`: how many orders this machine places in a second, each waited for until it is on
 //! disk, on a throw-away store of the same kind and on the same disk.
 
-use crate::args::Ending;
+use crate::args::ExitKind;
 use crate::database::Database;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::interrupt;
 use crate::output::Output;
-use crate::pipeline::{Entry, Pipeline, Place};
-use crate::random::{SplitMix, Zipf};
+use crate::pipeline::{Entry, Pipeline, SourceLocation};
+use crate::prng::{SplitMix, Zipf};
 use crate::table::facts;
 use clap::value_parser;
 use clients::{Latencies, Load};
 use commerce_core::limits::{MAX_AMOUNT, MAX_ORDER_LINES, MAX_STOCK};
-use commerce_core::{AddCustomer, AddProduct, Money, Request, Shop, Stats};
+use commerce_core::{AddCustomer, AddProduct, Money, Operation, Shop, Stats};
+use scratch_store::ScratchStore;
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use throw_away::ThrowAway;
 
 mod clients;
-mod throw_away;
+mod scratch_store;
 
 /// The fewest customers: orders of one customer share a balance, which real shops see little of.
 const CUSTOMERS: u32 = 1_000;
@@ -70,34 +70,34 @@ struct LatencyMs {
 }
 
 impl Bench {
-    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<ExitKind, CliError> {
         if self.lines > self.products {
             let (lines, products) = (self.lines, self.products);
-            return Err(Failure::usage(format!(
+            return Err(CliError::usage(format!(
                 "an order of {lines} different products needs more than the {products} there are: \
                  fewer --lines, or more --products"
             )));
         }
         interrupt::watch()?;
-        let (store, throw_away) = ThrowAway::make(database)?;
+        let (store, scratch_store) = ScratchStore::make(database)?;
         let shop = Shop::open(store);
         let measured = self.measure(&shop);
         // The store is closed before it is removed, which happens on errors too.
         drop(shop);
-        drop(throw_away);
+        drop(scratch_store);
         let measured = measured?;
-        output.give(&measured, text)?;
+        output.print(&measured, text)?;
         if interrupt::requested() {
             output.note("stopped before the end: these are the orders until then");
         }
         Ok(match (measured.audit_ok, interrupt::requested()) {
-            (false, _) => Ending::Unsound,
-            (true, true) => Ending::Interrupted,
-            (true, false) => Ending::Done,
+            (false, _) => ExitKind::AuditFailed,
+            (true, true) => ExitKind::Interrupted,
+            (true, false) => ExitKind::Success,
         })
     }
 
-    fn measure(&self, shop: &Shop) -> Result<Measured, Failure> {
+    fn measure(&self, shop: &Shop) -> Result<Measured, CliError> {
         let customers = self.clients.max(CUSTOMERS);
         fill(shop, self.products, |number| AddProduct {
             id: Some(i64::from(number).into()),
@@ -150,15 +150,19 @@ impl Bench {
     }
 }
 
-fn fill<R: Request + Clone>(
+fn fill<R: Operation + Clone>(
     shop: &Shop,
     count: u32,
     request: impl Fn(u32) -> R,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let mut pipeline = Pipeline::new(shop);
     for number in 1..=count {
-        let entry =
-            Entry { request: request(number), at: None, key: None, place: Place::default() };
+        let entry = Entry {
+            request: request(number),
+            at: None,
+            key: None,
+            location: SourceLocation::default(),
+        };
         if interrupt::requested() || !pipeline.push(entry) {
             break;
         }

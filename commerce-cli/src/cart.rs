@@ -1,7 +1,7 @@
 //! `commerce cart`: what a customer may order later. A cart reserves nothing.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::table::Rows;
 use crate::values;
 use commerce_core::{CartEdit, CustomerId, EditCart, ProductId, ProductStatus};
@@ -57,7 +57,7 @@ pub(crate) enum Cart {
 }
 
 impl Cart {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let (customer, edit) = match self {
             Self::Show { customer } => (customer, None),
             Self::Set { customer, product, quantity } => {
@@ -70,15 +70,15 @@ impl Cart {
             Self::Clear { customer } => (customer, Some(CartEdit::Clear)),
         };
         let cart = match edit {
-            Some(edit) => desk.shop.call(EditCart { customer_id: customer, edit }).run()?,
-            None => desk.shop.cart(customer)?,
+            Some(edit) => context.shop.call(EditCart { customer_id: customer, edit }).run()?,
+            None => context.shop.cart(customer)?,
         };
-        desk.give(cart, |cart| self::cart(desk, cart))
+        context.print(cart, |cart| self::cart(context, cart))
     }
 }
 
-fn cart(desk: &Desk, cart: &commerce_core::Cart) -> String {
-    let (price, amount) = (desk.head("price"), desk.head("amount"));
+fn cart(context: &CommandContext, cart: &commerce_core::Cart) -> String {
+    let (price, amount) = (context.head("price"), context.head("amount"));
     let rows = Rows::new(
         [">product", "name", &price, ">quantity", &amount, ">stock"],
         "the cart is empty",
@@ -91,14 +91,14 @@ fn cart(desk: &Desk, cart: &commerce_core::Cart) -> String {
         [
             item.product_id.to_string(),
             item.name.clone(),
-            desk.number(item.unit_price),
+            context.number(item.unit_price),
             item.quantity.to_string(),
-            desk.number(item.amount),
+            context.number(item.amount),
             stock,
         ]
     });
     if cart.items.is_empty() {
         return rows.text();
     }
-    format!("{}\ntotal {}", rows.text(), desk.money(cart.total))
+    format!("{}\ntotal {}", rows.text(), context.money(cart.total))
 }

@@ -1,7 +1,7 @@
 //! `commerce charge` and `commerce debit`: moving money onto a balance, and off it.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::gateway::GatewayArgs;
 use crate::values::{self, KeyArg};
 use commerce_core::{ChargeStatus, CustomerId, DebitBalance, Money, NewCharge};
@@ -28,30 +28,30 @@ pub(crate) struct Charge {
 }
 
 impl Charge {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let Self { customer, amount, payment_method, key, .. } = self;
         let request = NewCharge { customer_id: customer, amount, payment_method };
         let mut used = String::new();
-        let charge = desk.ask(&key, |made| {
+        let charge = context.call_with_key(&key, |made| {
             made.as_str().clone_into(&mut used);
             // Whoever stops it while the gateway is asked is to ask again, and not for a second charge.
-            if desk.shop.has_gateway() && !key.is_given() {
-                desk.output.trouble(format_args!("asking the gateway with --key {used}"));
+            if context.shop.has_gateway() && !key.is_given() {
+                context.output.warn(format_args!("asking the gateway with --key {used}"));
             }
-            desk.shop.charge_from(&request, made)
+            context.shop.charge_from(&request, made)
         })?;
-        let amount = desk.money(charge.amount);
+        let amount = context.money(charge.amount);
         if charge.status == ChargeStatus::Pending {
             let told = format!(
                 "charge {} of {amount} is pending, the gateway has not answered: ask again with --key {used}, \
                  or with commerce charges settle",
                 charge.id
             );
-            desk.output.note_to_programs(&told);
-            return desk.output.give(&charge, |_| told);
+            context.output.note_json_only(&told);
+            return context.output.print(&charge, |_| told);
         }
-        desk.output.give(&charge, |charge| {
-            let balance = desk.money(charge.balance);
+        context.output.print(&charge, |charge| {
+            let balance = context.money(charge.balance);
             format!("charged {amount}: the balance of customer {customer} is {balance}")
         })
     }
@@ -74,12 +74,12 @@ pub(crate) struct Debit {
 }
 
 impl Debit {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let request =
             DebitBalance { customer_id: self.customer, amount: self.amount, note: self.note };
-        let debit = desk.call(request, &self.key)?;
-        desk.output.give(&debit, |debit| {
-            let (amount, balance) = (desk.money(debit.amount), desk.money(debit.balance));
+        let debit = context.call(request, &self.key)?;
+        context.output.print(&debit, |debit| {
+            let (amount, balance) = (context.money(debit.amount), context.money(debit.balance));
             format!("debited {amount}: the balance of customer {} is {balance}", debit.customer_id)
         })
     }

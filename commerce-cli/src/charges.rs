@@ -1,7 +1,7 @@
 //! `commerce charges`: charges whose gateway has not answered.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::gateway::GatewayArgs;
 use crate::table::Rows;
 use crate::values::PageArgs;
@@ -23,31 +23,33 @@ pub(crate) enum Charges {
 }
 
 impl Charges {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         match self {
-            Self::Pending { page } => {
-                desk.list(&page, |page| desk.shop.pending_charges(page), |rows| pending(desk, rows))
-            }
-            Self::Settle { .. } if !desk.shop.has_gateway() => {
-                Err(Failure::usage("say which gateway is to be asked: --gateway stripe, for one"))
+            Self::Pending { page } => context.list(
+                &page,
+                |page| context.shop.pending_charges(page),
+                |rows| pending(context, rows),
+            ),
+            Self::Settle { .. } if !context.shop.has_gateway() => {
+                Err(CliError::usage("say which gateway is to be asked: --gateway stripe, for one"))
             }
             Self::Settle { .. } => {
-                let settled = desk.shop.settle_charges(0, &|| true)?;
-                desk.output.give(&settled, ToString::to_string)
+                let settled = context.shop.settle_charges(0, &|| true)?;
+                context.output.print(&settled, ToString::to_string)
             }
         }
     }
 }
 
-fn pending(desk: &Desk, charges: &[Charge]) -> String {
-    let head = [">id", "since", ">customer", &desk.head("amount")];
+fn pending(context: &CommandContext, charges: &[Charge]) -> String {
+    let head = [">id", "since", ">customer", &context.head("amount")];
     Rows::new(head, "no charge is pending")
         .each(charges, |charge| {
             [
                 charge.id.to_string(),
                 charge.created_at.to_string(),
                 charge.customer_id.to_string(),
-                desk.number(charge.amount),
+                context.number(charge.amount),
             ]
         })
         .text()

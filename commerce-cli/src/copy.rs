@@ -1,8 +1,8 @@
 //! `commerce copy`: a store becomes another one, of the same kind or the other.
 
-use crate::args::Ending;
-use crate::database::{Access, Database};
-use crate::failure::Failure;
+use crate::args::ExitKind;
+use crate::database::{Database, OpenMode};
+use crate::error::CliError;
 use crate::output::Output;
 use crate::progress;
 use commerce_core::Shop;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// All of it is copied in one commit, or nothing. Both stores are audited afterwards; when either is not
 /// sound, or they differ, the exit status is 3. Stop what writes to the first one before.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Copy {
+pub(crate) struct CopyCommand {
     /// The store to copy.
     #[arg(long, value_name = "URL")]
     from: String,
@@ -32,14 +32,14 @@ struct Copied {
     audit_ok: bool,
 }
 
-impl Copy {
-    pub(crate) fn run(&self, output: Output) -> Result<Ending, Failure> {
+impl CopyCommand {
+    pub(crate) fn run(&self, output: Output) -> Result<ExitKind, CliError> {
         let (from, to) = (Database::at(&self.from)?, Database::at(&self.to)?);
         let is_part = matches!(&to, Database::File(path) if from.holds(path));
         if from == to || is_part {
-            return Err(Failure::usage("a store cannot be copied to itself: name another --to"));
+            return Err(CliError::usage("a store cannot be copied to itself: name another --to"));
         }
-        let source = from.open(Access::Existing)?;
+        let source = from.open(OpenMode::Existing)?;
         let target = match to.find()? {
             Some(store) => store,
             None => to.create(Some(source.currency()))?,
@@ -52,8 +52,8 @@ impl Copy {
         let after = Shop::open(Arc::clone(&target)).audit()?;
         let audit_ok = before.ok && after.ok && alike(&before.checked, &after.checked);
         let body = Copied { from: from.to_string(), to: to.to_string(), rows, audit_ok };
-        output.give(&body, text)?;
-        Ok(if audit_ok { Ending::Done } else { Ending::Unsound })
+        output.print(&body, text)?;
+        Ok(if audit_ok { ExitKind::Success } else { ExitKind::AuditFailed })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `commerce coupon`: campaigns, and the coupons that customers claimed from them.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::table::{Rows, facts, or_dash};
 use crate::values::{self, KeyArg, PageArgs};
 use clap::ArgGroup;
@@ -94,43 +94,45 @@ impl Add {
 }
 
 impl Coupon {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let one = |coupon: &_| coupon_facts(desk, coupon);
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let one = |coupon: &_| coupon_facts(context, coupon);
         match self {
-            Self::Add(add) => desk.give(desk.call(add.request(), &add.key)?, one),
-            Self::Show { id } => desk.give(desk.shop.coupon(id)?, one),
-            Self::List { page } => {
-                desk.list_priced(&page, |page| desk.shop.coupons(page), |rows| coupons(desk, rows))
-            }
+            Self::Add(add) => context.print(context.call(add.request(), &add.key)?, one),
+            Self::Show { id } => context.print(context.shop.coupon(id)?, one),
+            Self::List { page } => context.list_priced(
+                &page,
+                |page| context.shop.coupons(page),
+                |rows| coupons(context, rows),
+            ),
             Self::Claim { coupon, customer, key } => {
                 let request = ClaimCoupon { coupon_id: coupon, customer_id: customer };
-                desk.output.give(&desk.call(request, &key)?, claimed)
+                context.output.print(&context.call(request, &key)?, claimed)
             }
             Self::Owned { customer, page } => {
-                desk.list(&page, |page| desk.shop.owned_coupons(customer, page), owned)
+                context.list(&page, |page| context.shop.owned_coupons(customer, page), owned)
             }
         }
     }
 }
 
-fn discount(desk: &Desk, discount: Discount) -> String {
+fn discount(context: &CommandContext, discount: Discount) -> String {
     match discount {
-        Discount::Fixed { amount } => desk.money(amount),
+        Discount::Fixed { amount } => context.money(amount),
         Discount::Percent { percent, max_amount: None } => format!("{percent} %"),
         Discount::Percent { percent, max_amount: Some(most) } => {
-            format!("{percent} %, at most {}", desk.money(most))
+            format!("{percent} %, at most {}", context.money(most))
         }
     }
 }
 
-fn coupons(desk: &Desk, coupons: &[commerce_core::Coupon]) -> String {
+fn coupons(context: &CommandContext, coupons: &[commerce_core::Coupon]) -> String {
     let head = [">id", "name", "discount", ">given out", ">of", "from", "until"];
     Rows::new(head, "there are no coupons")
         .each(coupons, |coupon| {
             [
                 coupon.id.to_string(),
                 coupon.name.clone(),
-                discount(desk, coupon.discount),
+                discount(context, coupon.discount),
                 coupon.issued.to_string(),
                 coupon.quantity.to_string(),
                 coupon.valid_from.to_string(),
@@ -140,12 +142,12 @@ fn coupons(desk: &Desk, coupons: &[commerce_core::Coupon]) -> String {
         .text()
 }
 
-fn coupon_facts(desk: &Desk, coupon: &commerce_core::Coupon) -> String {
+fn coupon_facts(context: &CommandContext, coupon: &commerce_core::Coupon) -> String {
     facts([
         ("coupon", coupon.id.to_string()),
         ("name", coupon.name.clone()),
-        ("discount", discount(desk, coupon.discount)),
-        ("smallest order", or_dash(coupon.min_order_amount.map(|least| desk.money(least)))),
+        ("discount", discount(context, coupon.discount)),
+        ("smallest order", or_dash(coupon.min_order_amount.map(|least| context.money(least)))),
         ("given out", format!("{} of {}", coupon.issued, coupon.quantity)),
         ("from", coupon.valid_from.to_string()),
         ("until", or_dash(coupon.valid_until)),

@@ -1,8 +1,8 @@
 //! `commerce customer`: adding customers and looking at them.
 
 use crate::admin::welcome;
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::secret::PasswordArg;
 use crate::table::{Rows, facts, or_dash};
 use crate::values::{self, KeyArg, PageArgs};
@@ -48,26 +48,28 @@ pub(crate) enum Customer {
 }
 
 impl Customer {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         match self {
             Self::Add { name, key } => {
-                let customer = desk.call(AddCustomer::new(name), &key)?;
-                desk.output.give(&customer, |c| format!("customer {} is {}", c.id, c.name))
+                let customer = context.call(AddCustomer::new(name), &key)?;
+                context.output.print(&customer, |c| format!("customer {} is {}", c.id, c.name))
             }
             Self::Login { id, login, password } => {
                 let password = password.get()?;
-                let role = desk.shop.customer(id)?.role;
-                let given = desk.shop.give_login(id, &login, &password.text, role)?;
-                welcome(desk, given, password)
+                let role = context.shop.customer(id)?.role;
+                let given = context.shop.set_credentials(id, &login, &password.text, role)?;
+                welcome(context, given, password)
             }
             Self::Unlock { id } => {
-                let customer = desk.shop.call(UnlockLogin { customer_id: id }).run()?;
-                desk.output.give(&customer, |c| {
+                let customer = context.shop.call(UnlockLogin { customer_id: id }).run()?;
+                context.output.print(&customer, |c| {
                     format!("customer {} can log in as {}", c.id, or_dash(c.login.clone()))
                 })
             }
-            Self::List { page } => desk.list(&page, |page| desk.shop.customers(page), customers),
-            Self::Show { id } => desk.output.give(&desk.shop.customer(id)?, customer),
+            Self::List { page } => {
+                context.list(&page, |page| context.shop.customers(page), customers)
+            }
+            Self::Show { id } => context.output.print(&context.shop.customer(id)?, customer),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Where the store is, as people write it: a path, `sqlite:PATH`, or the URL of a database server.
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +24,7 @@ pub(crate) enum Database {
 
 /// What a command does about a store that is not there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum OpenMode {
     /// Says so: nobody who only looks wants an empty store left behind.
     Existing,
     /// Creates it.
@@ -34,27 +34,27 @@ pub(crate) enum Access {
 impl Database {
     /// The place that a URL names. What is told of a wrong one leaves the URL out: it may hold a
     /// password.
-    pub(crate) fn at(url: &str) -> Result<Self, Failure> {
-        url.parse().map_err(|sentence: String| Failure::usage(sentence))
+    pub(crate) fn at(url: &str) -> Result<Self, CliError> {
+        url.parse().map_err(|sentence: String| CliError::usage(sentence))
     }
 
     /// Opens the store, and migrates it where it is of an older version.
-    pub(crate) fn open(&self, access: Access) -> Result<Arc<dyn Store>, Failure> {
+    pub(crate) fn open(&self, access: OpenMode) -> Result<Arc<dyn Store>, CliError> {
         match access {
-            Access::Creating => self.create(None),
-            Access::Existing => self.find()?.ok_or_else(|| self.is_missing()),
+            OpenMode::Creating => self.create(None),
+            OpenMode::Existing => self.find()?.ok_or_else(|| self.is_missing()),
         }
     }
 
     /// What is said where there is no store and one is wanted.
-    pub(crate) fn is_missing(&self) -> Failure {
-        Failure::storage(format!(
+    pub(crate) fn is_missing(&self) -> CliError {
+        CliError::storage(format!(
             "there is no store at {self}: run `commerce init` first, or name another one"
         ))
     }
 
     /// Opens the store where there is one.
-    pub(crate) fn find(&self) -> Result<Option<Arc<dyn Store>>, Failure> {
+    pub(crate) fn find(&self) -> Result<Option<Arc<dyn Store>>, CliError> {
         match self {
             Self::File(path) => {
                 Ok(SqliteStore::find(path)?.map(|store| -> Arc<dyn Store> { Arc::new(store) }))
@@ -66,7 +66,7 @@ impl Database {
     }
 
     /// Opens the store, and makes it when there is none: with that currency, or with KRW when any will do.
-    pub(crate) fn create(&self, currency: Option<Currency>) -> Result<Arc<dyn Store>, Failure> {
+    pub(crate) fn create(&self, currency: Option<Currency>) -> Result<Arc<dyn Store>, CliError> {
         Ok(match (self, currency) {
             (Self::File(path), Some(currency)) => Arc::new(SqliteStore::create(path, currency)?),
             (Self::File(path), None) => Arc::new(SqliteStore::open(path)?),
@@ -78,9 +78,9 @@ impl Database {
     }
 
     /// Opens the store, and makes it over several machines when there is none.
-    pub(crate) fn distribute(&self, currency: Currency) -> Result<Arc<dyn Store>, Failure> {
+    pub(crate) fn distribute(&self, currency: Currency) -> Result<Arc<dyn Store>, CliError> {
         match self {
-            Self::File(path) => Err(Failure::usage(format!(
+            Self::File(path) => Err(CliError::usage(format!(
                 "{} is a file of this machine: --distribute wants a database on a PostgreSQL server",
                 path.display()
             ))),
@@ -145,7 +145,7 @@ impl FromStr for Database {
             return Err(told.to_owned());
         }
         match scheme {
-            Some("postgres" | "postgresql") => match PostgresStore::place_of(url) {
+            Some("postgres" | "postgresql") => match PostgresStore::redacted_url(url) {
                 Ok(shown) => Ok(Self::Server { url: url.to_owned(), shown }),
                 Err(error) => Err(error.to_string()),
             },

@@ -1,11 +1,11 @@
 //! `commerce events`: what the outside is told of orders.
 
-use crate::args::Ending;
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::args::ExitKind;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::table::Rows;
 use crate::values::{self, PageArgs};
-use commerce_core::{EventId, EventKind, PageRequest, Progress, TrackedEvent};
+use commerce_core::{DeliveryState, EventId, EventKind, PageRequest, TrackedEvent};
 use relay::Relay;
 use serde::Serialize;
 
@@ -44,25 +44,29 @@ struct Returned {
 }
 
 impl Events {
-    pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
-        let shop = &desk.shop;
+    pub(crate) fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
+        let shop = &context.shop;
         match self {
-            Self::List { parked: false, page } => {
-                desk.list_priced(&page, |page| shop.tracked_events(page), |rows| events(desk, rows))
-            }
-            Self::List { parked: true, page } => {
-                desk.list_priced(&page, |page| shop.parked_events(page), |rows| events(desk, rows))
-            }
-            Self::Relay(relay) => return relay.run(desk),
+            Self::List { parked: false, page } => context.list_priced(
+                &page,
+                |page| shop.tracked_events(page),
+                |rows| events(context, rows),
+            ),
+            Self::List { parked: true, page } => context.list_priced(
+                &page,
+                |page| shop.parked_events(page),
+                |rows| events(context, rows),
+            ),
+            Self::Relay(relay) => return relay.run(context),
             Self::Retry { events } => {
                 let wanted = Some(events).filter(|events| !events.is_empty());
                 let are_named = wanted.is_some();
                 let returned = shop.retry_events(wanted)?;
                 if are_named && returned == 0 {
                     let told = "no event of that id is parked: see commerce events list --parked";
-                    return Err(Failure::usage(told));
+                    return Err(CliError::usage(told));
                 }
-                give_returned(desk, returned)
+                give_returned(context, returned)
             }
             Self::Replay { from } => {
                 let one = PageRequest::of_events(1, from);
@@ -70,25 +74,25 @@ impl Events {
                     let told = format!(
                         "there is no event {from}, nor any after it: see commerce events list"
                     );
-                    return Err(Failure::usage(told));
+                    return Err(CliError::usage(told));
                 }
-                give_returned(desk, shop.replay_events(from)?)
+                give_returned(context, shop.replay_events(from)?)
             }
         }?;
-        Ok(Ending::Done)
+        Ok(ExitKind::Success)
     }
 }
 
-fn give_returned(desk: &Desk, events: u64) -> Result<(), Failure> {
-    desk.output.give(&Returned { events }, |_| match events {
+fn give_returned(context: &CommandContext, events: u64) -> Result<(), CliError> {
+    context.output.print(&Returned { events }, |_| match events {
         0 => "there is nothing to send again".to_owned(),
         1 => "1 event is to be sent again".to_owned(),
         events => format!("{events} events are to be sent again"),
     })
 }
 
-fn events(desk: &Desk, events: &[TrackedEvent]) -> String {
-    let head = [">id", "when", "what", ">order", ">customer", &desk.head("total"), "delivery"];
+fn events(context: &CommandContext, events: &[TrackedEvent]) -> String {
+    let head = [">id", "when", "what", ">order", ">customer", &context.head("total"), "delivery"];
     Rows::new(head, "there are no events")
         .each(events, |TrackedEvent { event, delivery }| {
             let what = match event.kind {
@@ -101,14 +105,14 @@ fn events(desk: &Desk, events: &[TrackedEvent]) -> String {
                 what.to_owned(),
                 event.order_id.to_string(),
                 event.data.customer_id.to_string(),
-                desk.number(event.data.total),
+                context.number(event.data.total),
                 progress(delivery),
             ]
         })
         .text()
 }
 
-fn progress(delivery: &Progress) -> String {
+fn progress(delivery: &DeliveryState) -> String {
     let tried = |attempts: i64, error: &Option<String>| match (attempts, error) {
         (0, None) => String::new(),
         (0, Some(error)) => format!(": {error}"),
@@ -119,13 +123,15 @@ fn progress(delivery: &Progress) -> String {
         }
     };
     match delivery {
-        Progress::Delivered => "delivered".to_owned(),
-        Progress::Sending { until, .. } => format!("sending, until {until}"),
-        Progress::Waiting { attempts: 0, .. } => "waiting".to_owned(),
-        Progress::Waiting { attempts, due_at, error } => {
+        DeliveryState::Delivered => "delivered".to_owned(),
+        DeliveryState::Sending { until, .. } => format!("sending, until {until}"),
+        DeliveryState::Waiting { attempts: 0, .. } => "waiting".to_owned(),
+        DeliveryState::Waiting { attempts, due_at, error } => {
             let from = due_at.map(|at| format!(" until {at}")).unwrap_or_default();
             format!("waiting{from}{}", tried(*attempts, error))
         }
-        Progress::Parked { attempts, error, .. } => format!("parked{}", tried(*attempts, error)),
+        DeliveryState::Parked { attempts, error, .. } => {
+            format!("parked{}", tried(*attempts, error))
+        }
     }
 }

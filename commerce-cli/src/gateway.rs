@@ -1,6 +1,6 @@
 //! Which payment gateway collects the money of charges, from flags, the environment and the file of `serve`.
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::secret;
 use commerce_core::{PaymentGateway, SimulatedGateway};
 use commerce_outbound::{Stripe, StripeOptions};
@@ -66,7 +66,7 @@ impl GatewayArgs {
     }
 
     /// The gateway; `usual` when none was named.
-    pub(crate) fn open(&self, usual: Gateway) -> Result<Option<Arc<dyn PaymentGateway>>, Failure> {
+    pub(crate) fn open(&self, usual: Gateway) -> Result<Option<Arc<dyn PaymentGateway>>, CliError> {
         Ok(match self.gateway.unwrap_or(usual) {
             Gateway::None => None,
             Gateway::Simulated => Some(Arc::new(SimulatedGateway)),
@@ -75,15 +75,15 @@ impl GatewayArgs {
     }
 
     /// Whether there is something to check notices with.
-    pub(crate) fn believes_notices(&self) -> bool {
+    pub(crate) fn has_webhook_secret(&self) -> bool {
         let in_environment = || matches!(secret::from(None, WEBHOOK_SECRET), Ok(Some(_)));
         self.stripe_webhook_secret_file.is_some() || in_environment()
     }
 
-    fn stripe(&self) -> Result<Stripe, Failure> {
+    fn stripe(&self) -> Result<Stripe, CliError> {
         let key = secret::from(self.stripe_key_file.as_deref(), KEY)?;
         let key = key.ok_or_else(|| {
-            Failure::usage(format!(
+            CliError::usage(format!(
                 "Stripe asks for a secret key: name its file with --stripe-key-file, or set {KEY}"
             ))
         })?;
@@ -91,6 +91,6 @@ impl GatewayArgs {
             secret::from(self.stripe_webhook_secret_file.as_deref(), WEBHOOK_SECRET)?;
         let options = StripeOptions { url: self.stripe_url.clone(), key, webhook_secret };
         Stripe::new(options)
-            .map_err(|error| Failure::usage(format!("Stripe cannot be asked: {error}")))
+            .map_err(|error| CliError::usage(format!("Stripe cannot be asked: {error}")))
     }
 }

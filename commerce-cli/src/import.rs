@@ -1,12 +1,12 @@
 //! `commerce import`: CSV files, streamed. What is there already is skipped, so that an import which
 //! was stopped, or refused halfway, is simply run again.
 
-use crate::args::Ending;
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::args::ExitKind;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::interrupt;
-use crate::pipeline::{Entry, Pipeline, Tally};
-use commerce_core::{AddCustomer, AddProduct, Money, Request};
+use crate::pipeline::{Entry, ImportCounts, Pipeline};
+use commerce_core::{AddCustomer, AddProduct, Money, Operation};
 use orders::OrderReader;
 use rows::Rows;
 use serde::Serialize;
@@ -50,27 +50,27 @@ struct Summary {
 }
 
 impl Import {
-    pub(crate) fn run(&self, desk: &Desk) -> Result<Ending, Failure> {
+    pub(crate) fn run(&self, context: &CommandContext) -> Result<ExitKind, CliError> {
         interrupt::watch()?;
         match self.kind {
             Kind::Products => {
                 let rows = Rows::open(&self.file, &["id", "name", "price", "stock"])?;
-                feed(desk, rows, "products", product)
+                feed(context, rows, "products", product)
             }
             Kind::Customers => {
                 let rows = Rows::open(&self.file, &["id", "name", "balance"])?;
-                feed(desk, rows, "customers", customer)
+                feed(context, rows, "customers", customer)
             }
             Kind::Orders => {
                 let rows = Rows::open(&self.file, &orders::COLUMNS)?;
                 let mut reader = OrderReader::default();
-                feed(desk, rows, "orders", |rows| reader.next(rows))
+                feed(context, rows, "orders", |rows| reader.next(rows))
             }
         }
     }
 }
 
-fn product(rows: &mut Rows) -> Result<Option<Entry<AddProduct>>, Failure> {
+fn product(rows: &mut Rows) -> Result<Option<Entry<AddProduct>>, CliError> {
     let Some(row) = rows.next()? else { return Ok(None) };
     let request = AddProduct {
         id: Some(row.number(0)?.into()),
@@ -78,75 +78,75 @@ fn product(rows: &mut Rows) -> Result<Option<Entry<AddProduct>>, Failure> {
         price: Money::from_minor(row.number(2)?),
         stock: row.number(3)?,
     };
-    Ok(Some(Entry { request, at: None, key: None, place: row.place(None) }))
+    Ok(Some(Entry { request, at: None, key: None, location: row.location(None) }))
 }
 
-fn customer(rows: &mut Rows) -> Result<Option<Entry<AddCustomer>>, Failure> {
+fn customer(rows: &mut Rows) -> Result<Option<Entry<AddCustomer>>, CliError> {
     let Some(row) = rows.next()? else { return Ok(None) };
     let request = AddCustomer {
         id: Some(row.number(0)?.into()),
         balance: Money::from_minor(row.number(2)?),
         ..AddCustomer::new(row.text(1))
     };
-    Ok(Some(Entry { request, at: None, key: None, place: row.place(None) }))
+    Ok(Some(Entry { request, at: None, key: None, location: row.location(None) }))
 }
 
 /// Hands in what `next` makes of the rows, until they end, one is refused, or Ctrl-C is pressed.
-fn feed<R: Request + Clone>(
-    desk: &Desk,
+fn feed<R: Operation + Clone>(
+    context: &CommandContext,
     mut rows: Rows,
     what: &str,
-    mut next: impl FnMut(&mut Rows) -> Result<Option<Entry<R>>, Failure>,
-) -> Result<Ending, Failure> {
-    let mut pipeline = Pipeline::new(&desk.shop);
+    mut next: impl FnMut(&mut Rows) -> Result<Option<Entry<R>>, CliError>,
+) -> Result<ExitKind, CliError> {
+    let mut pipeline = Pipeline::new(&context.shop);
     let ending = loop {
         let read = next(&mut rows);
         // Asked after reading: Ctrl-C also stops the program that writes our input, and what ended
         // there may be half an order.
         if interrupt::requested() {
-            break Ok(Ending::Interrupted);
+            break Ok(ExitKind::Interrupted);
         }
         match read {
             Ok(Some(entry)) => {
                 if !pipeline.push(entry) {
-                    break Ok(Ending::Done);
+                    break Ok(ExitKind::Success);
                 }
             }
-            Ok(None) => break Ok(Ending::Done),
-            Err(failure) => break Err(failure),
+            Ok(None) => break Ok(ExitKind::Success),
+            Err(error) => break Err(error),
         }
     };
-    let (tally, refused) = pipeline.finish();
+    let (counts, refused) = pipeline.finish();
     let read = rows.finish();
     // A row that was refused stands before one that could not be read.
     match refused.map_or(ending, Err) {
-        Ok(ending) => report(desk, what, read, tally, ending),
-        Err(failure) => Err(stopped(failure, what, read, tally)),
+        Ok(ending) => report(context, what, read, counts, ending),
+        Err(error) => Err(stopped(error, what, read, counts)),
     }
 }
 
 fn report(
-    desk: &Desk,
+    context: &CommandContext,
     what: &str,
     rows: u64,
-    tally: Tally,
-    ending: Ending,
-) -> Result<Ending, Failure> {
-    let body = Summary { rows, imported: tally.done, skipped: tally.skipped };
-    desk.output.give(&body, |body| {
+    counts: ImportCounts,
+    ending: ExitKind,
+) -> Result<ExitKind, CliError> {
+    let body = Summary { rows, imported: counts.done, skipped: counts.skipped };
+    context.output.print(&body, |body| {
         let Summary { rows, imported, skipped } = body;
         format!("{what} imported: {imported}, there already: {skipped}, rows read: {rows}")
     })?;
-    if ending == Ending::Interrupted {
-        desk.output.note("stopped before the end: run it again to go on");
+    if ending == ExitKind::Interrupted {
+        context.output.note("stopped before the end: run it again to go on");
     }
     Ok(ending)
 }
 
 /// What stopped the import, and how far it came.
-fn stopped(failure: Failure, what: &str, rows: u64, tally: Tally) -> Failure {
-    let Tally { done, skipped } = tally;
+fn stopped(error: CliError, what: &str, rows: u64, counts: ImportCounts) -> CliError {
+    let ImportCounts { done, skipped } = counts;
     let progress =
         format!("{what} imported: {done}, there already: {skipped}; run it again to go on");
-    failure.and(&progress).with("rows", rows).with("imported", done).with("skipped", skipped)
+    error.and(&progress).with("rows", rows).with("imported", done).with("skipped", skipped)
 }

@@ -1,7 +1,7 @@
 //! `commerce init`: creates the store, or brings one of an older version up to date.
 
 use crate::database::Database;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use crate::values;
 use commerce_core::Currency;
@@ -28,7 +28,7 @@ struct Initialised {
 }
 
 impl Init {
-    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), Failure> {
+    pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), CliError> {
         let store = match database.find()? {
             Some(store) if !self.distribute => store,
             Some(store) => database.distribute(store.currency())?,
@@ -39,13 +39,13 @@ impl Init {
         };
         let currency = store.currency();
         if let Some(wanted) = self.currency.filter(|wanted| *wanted != currency) {
-            return Err(Failure::usage(format!(
+            return Err(CliError::usage(format!(
                 "{database} is kept in {currency} for good: name another --database for {wanted}"
             )));
         }
         let schema_version = database.schema_version();
         let body = Initialised { database: database.to_string(), currency, schema_version };
-        output.give(&body, |_| {
+        output.print(&body, |_| {
             format!("{database} is ready: amounts in {currency}, schema version {schema_version}")
         })
     }

@@ -1,6 +1,6 @@
 //! Ctrl-C: long commands stop at the next good place, and a second one stops them where they are.
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use signal_hook::consts::SIGXFSZ;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,20 +12,20 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Lets a write beyond the size that a file may have (`ulimit -f`) fail as on a full disk. By default such a write ends
 /// the process without a message, by SIGXFSZ.
-pub(crate) fn outlive_file_limit() -> Result<(), Failure> {
+pub(crate) fn outlive_file_limit() -> Result<(), CliError> {
     // That there is a handler is enough: the write then fails with EFBIG.
     signal_hook::flag::register(SIGXFSZ, Arc::default())
         .map(drop)
-        .map_err(|error| Failure::storage(format!("cannot handle SIGXFSZ: {error}: try again")))
+        .map_err(|error| CliError::storage(format!("cannot handle SIGXFSZ: {error}: try again")))
 }
 
 /// Takes Ctrl-C (and a request to terminate) as a wish to stop tidily from here on.
-pub(crate) fn watch() -> Result<(), Failure> {
+pub(crate) fn watch() -> Result<(), CliError> {
     watch_and(|| {})
 }
 
 /// As [`watch`], with something to do the first time.
-pub(crate) fn watch_and(stop: impl Fn() + Send + 'static) -> Result<(), Failure> {
+pub(crate) fn watch_and(stop: impl Fn() + Send + 'static) -> Result<(), CliError> {
     ctrlc::set_handler(move || {
         // Every change is a commit of its own, so stopping at once loses nothing. It is needed when
         // a read from a terminal or pipe never returns.
@@ -38,14 +38,14 @@ pub(crate) fn watch_and(stop: impl Fn() + Send + 'static) -> Result<(), Failure>
 }
 
 /// Why signals cannot be watched for: mostly there is no thread to be had for it.
-pub(crate) fn unwatched(error: ctrlc::Error) -> Failure {
+pub(crate) fn unwatched(error: ctrlc::Error) -> CliError {
     let reason = match error {
         ctrlc::Error::System(error) => error.to_string(),
         other @ (ctrlc::Error::NoSuchSignal(_) | ctrlc::Error::MultipleHandlers) => {
             other.to_string()
         }
     };
-    Failure::storage(format!(
+    CliError::storage(format!(
         "cannot watch for Ctrl-C ({reason}): raise the limits on processes (ulimit -u), descriptors \
          (ulimit -n) and memory (ulimit -v), or stop other programs"
     ))

@@ -12,14 +12,14 @@ mod bench;
 mod cart;
 mod charge;
 mod charges;
+mod context;
 mod copy;
 mod coupon;
 mod customer;
 mod database;
-mod desk;
 mod environment;
+mod error;
 mod events;
-mod failure;
 mod gateway;
 mod import;
 mod init;
@@ -29,9 +29,9 @@ mod order;
 mod orders;
 mod output;
 mod pipeline;
+mod prng;
 mod product;
 mod progress;
-mod random;
 mod secret;
 mod seed;
 mod serve;
@@ -40,7 +40,7 @@ mod top;
 mod unique;
 mod values;
 
-use args::{Cli, Ending};
+use args::{Cli, ExitKind};
 use clap::Parser;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -56,21 +56,21 @@ fn main() -> ExitCode {
             else {
                 return ExitCode::FAILURE;
             };
-            ending.map_err(|failure| (failure, json))
+            ending.map_err(|error| (error, json))
         }
-        Err(error) => output::help(&error).map_err(|failure| {
+        Err(error) => output::help(&error).map_err(|error| {
             // An empty variable is the reason when clap could not read it as a value.
-            let failure = environment::check().err().unwrap_or(failure);
-            (failure, args::asks_for_json())
+            let error = environment::check().err().unwrap_or(error);
+            (error, args::asks_for_json())
         }),
     };
     match ending {
-        Ok(Ending::Done) => ExitCode::SUCCESS,
-        Ok(Ending::Unsound) => ExitCode::from(3),
-        Ok(Ending::Interrupted) => ExitCode::from(interrupt::EXIT_STATUS),
-        Err((failure, json)) => {
-            output::error(&failure, json);
-            ExitCode::from(failure.exit_status())
+        Ok(ExitKind::Success) => ExitCode::SUCCESS,
+        Ok(ExitKind::AuditFailed) => ExitCode::from(3),
+        Ok(ExitKind::Interrupted) => ExitCode::from(interrupt::EXIT_STATUS),
+        Err((error, json)) => {
+            output::error(&error, json);
+            ExitCode::from(error.exit_status())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `commerce completions` and `commerce man`: drawn from the same definitions as `--help`.
 
 use crate::args::Cli;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::output::Output;
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -25,11 +25,11 @@ struct Script {
 }
 
 impl Completions {
-    pub(crate) fn run(&self, output: Output) -> Result<(), Failure> {
+    pub(crate) fn run(&self, output: Output) -> Result<(), CliError> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "commerce", &mut script);
         let script = String::from_utf8_lossy(&script).into_owned();
-        output.give(&Script { shell: self.shell.to_string(), script }, |body| body.script.clone())
+        output.print(&Script { shell: self.shell.to_string(), script }, |body| body.script.clone())
     }
 }
 
@@ -50,16 +50,16 @@ struct Manual {
 }
 
 impl Man {
-    pub(crate) fn run(&self, output: Output) -> Result<(), Failure> {
+    pub(crate) fn run(&self, output: Output) -> Result<(), CliError> {
         let Some(dir) = &self.dir else {
             let page = page().map_err(|error| cannot_write(Path::new("the page"), &error))?;
-            return output.give(&Manual { page: Some(page.clone()), dir: None }, |_| page);
+            return output.print(&Manual { page: Some(page.clone()), dir: None }, |_| page);
         };
         fs::create_dir_all(dir)
             .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
             .map_err(|error| cannot_write(dir, &error))?;
         let dir = dir.display().to_string();
-        output.give(&Manual { page: None, dir: Some(dir) }, |_| "the pages are written".to_owned())
+        output.print(&Manual { page: None, dir: Some(dir) }, |_| "the pages are written".to_owned())
     }
 }
 
@@ -69,6 +69,6 @@ fn page() -> io::Result<String> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-fn cannot_write(what: &Path, error: &io::Error) -> Failure {
-    Failure::storage(format!("cannot write {}: {error}", what.display()))
+fn cannot_write(what: &Path, error: &io::Error) -> CliError {
+    CliError::storage(format!("cannot write {}: {error}", what.display()))
 }

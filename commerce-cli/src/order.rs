@@ -1,7 +1,7 @@
 //! `commerce order`: places an order.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::orders;
 use crate::values::{self, Item, KeyArg};
 use commerce_core::{CustomerId, OrderItems, OwnedCouponId, PayWhen, PlaceOrder};
@@ -30,7 +30,7 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let items = || self.items.iter().map(|item| (item.product, item.quantity)).collect();
         let request = PlaceOrder {
             customer_id: self.customer,
@@ -39,7 +39,7 @@ impl Order {
             pay: if self.unpaid { PayWhen::Later } else { PayWhen::Now },
             reference: None,
         };
-        let order = desk.call(request, &self.key)?;
-        desk.give(order, |order| orders::order(desk, order))
+        let order = context.call(request, &self.key)?;
+        context.print(order, |order| orders::order(context, order))
     }
 }

@@ -1,7 +1,7 @@
 //! `commerce orders`: what was ordered, and what becomes of it.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::table::{Rows, facts, or_dash};
 use crate::values::{self, KeyArg, PageArgs};
 use commerce_core::{CancelOrder, CustomerId, Money, Order, OrderId, OrderStatus, PayOrder};
@@ -50,24 +50,28 @@ struct Expired {
 }
 
 impl Orders {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let order = match self {
             Self::List { customer, page } => {
-                let text = |rows: &[_]| orders(desk, rows);
-                return desk.list_priced(&page, |page| desk.shop.orders(customer, page), text);
+                let text = |rows: &[_]| orders(context, rows);
+                return context.list_priced(
+                    &page,
+                    |page| context.shop.orders(customer, page),
+                    text,
+                );
             }
-            Self::Expire => return expire(desk),
-            Self::Show { id } => desk.shop.order(id)?,
-            Self::Pay { id, key } => desk.call(PayOrder { order_id: id }, &key)?,
-            Self::Cancel { id, key } => desk.call(CancelOrder { order_id: id }, &key)?,
+            Self::Expire => return expire(context),
+            Self::Show { id } => context.shop.order(id)?,
+            Self::Pay { id, key } => context.call(PayOrder { order_id: id }, &key)?,
+            Self::Cancel { id, key } => context.call(CancelOrder { order_id: id }, &key)?,
         };
-        desk.give(order, |order| self::order(desk, order))
+        context.print(order, |order| self::order(context, order))
     }
 }
 
-fn expire(desk: &Desk) -> Result<(), Failure> {
-    let body = Expired { expired: desk.shop.expire_orders()? };
-    desk.output.give(&body, |Expired { expired }| match expired.as_slice() {
+fn expire(context: &CommandContext) -> Result<(), CliError> {
+    let body = Expired { expired: context.shop.expire_orders()? };
+    context.output.print(&body, |Expired { expired }| match expired.as_slice() {
         [] => "no order was overdue".to_owned(),
         orders => {
             let ids: Vec<String> = orders.iter().map(OrderId::to_string).collect();
@@ -76,8 +80,8 @@ fn expire(desk: &Desk) -> Result<(), Failure> {
     })
 }
 
-fn orders(desk: &Desk, orders: &[Order]) -> String {
-    let head = [">id", "placed", "status", ">lines", &desk.head("total"), "reference"];
+fn orders(context: &CommandContext, orders: &[Order]) -> String {
+    let head = [">id", "placed", "status", ">lines", &context.head("total"), "reference"];
     Rows::new(head, "this customer has no orders")
         .each(orders, |order| {
             [
@@ -85,7 +89,7 @@ fn orders(desk: &Desk, orders: &[Order]) -> String {
                 order.created_at.to_string(),
                 order.status.to_string(),
                 order.lines.len().to_string(),
-                desk.number(order.total),
+                context.number(order.total),
                 order.reference.clone().unwrap_or_default(),
             ]
         })
@@ -93,16 +97,16 @@ fn orders(desk: &Desk, orders: &[Order]) -> String {
 }
 
 /// One order in full.
-pub(crate) fn order(desk: &Desk, order: &Order) -> String {
-    let (price, amount) = (desk.head("price"), desk.head("amount"));
+pub(crate) fn order(context: &CommandContext, order: &Order) -> String {
+    let (price, amount) = (context.head("price"), context.head("amount"));
     let lines = Rows::new([">product", "name", &price, ">quantity", &amount], "no lines")
         .each(&order.lines, |line| {
             [
                 line.product_id.to_string(),
                 line.name.clone(),
-                desk.number(line.unit_price),
+                context.number(line.unit_price),
                 line.quantity.to_string(),
-                desk.number(line.amount),
+                context.number(line.amount),
             ]
         })
         .text();
@@ -114,15 +118,15 @@ pub(crate) fn order(desk: &Desk, order: &Order) -> String {
         ("reference", or_dash(order.reference.clone())),
         ("coupon", or_dash(order.owned_coupon_id)),
     ]);
-    format!("{facts}\n\n{lines}\n{}", total(desk, order))
+    format!("{facts}\n\n{lines}\n{}", total(context, order))
 }
 
-fn total(desk: &Desk, order: &Order) -> String {
-    let total = desk.money(order.total);
+fn total(context: &CommandContext, order: &Order) -> String {
+    let total = context.money(order.total);
     if order.discount == Money::ZERO {
         return format!("total {total}");
     }
-    let (subtotal, discount) = (desk.money(order.subtotal), desk.money(order.discount));
+    let (subtotal, discount) = (context.money(order.subtotal), context.money(order.discount));
     format!("subtotal {subtotal}, discount {discount}, total {total}")
 }
 

@@ -3,8 +3,8 @@
 //! An answer is either one JSON document or text. A reader that has closed the pipe has seen enough:
 //! that is success.
 
-use crate::args::Ending;
-use crate::failure::Failure;
+use crate::args::ExitKind;
+use crate::error::CliError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Serialize;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -27,21 +27,21 @@ impl Output {
     }
 
     /// Gives the answer: the body as JSON, or the text that is made for a person.
-    pub(crate) fn give<T: Serialize>(
+    pub(crate) fn print<T: Serialize>(
         self,
         body: &T,
         text: impl FnOnce(&T) -> String,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         if !self.json {
             return write(&text(body));
         }
         let document = serde_json::to_string(body);
-        write(&document.map_err(|error| Failure::storage(format!("cannot write JSON: {error}")))?)
+        write(&document.map_err(|error| CliError::storage(format!("cannot write JSON: {error}")))?)
     }
 
     /// Gives what only programs ask for: people have been told it in notes.
-    pub(crate) fn give_programs<T: Serialize>(self, body: &T) -> Result<(), Failure> {
-        if self.json { self.give(body, |_| String::new()) } else { Ok(()) }
+    pub(crate) fn print_json_only<T: Serialize>(self, body: &T) -> Result<(), CliError> {
+        if self.json { self.print(body, |_| String::new()) } else { Ok(()) }
     }
 
     /// Tells a person something beside the answer. Programs have it in the answer.
@@ -52,25 +52,25 @@ impl Output {
     }
 
     /// Tells a program beside the answer what a person has in it.
-    pub(crate) fn note_to_programs(self, line: impl Display) {
+    pub(crate) fn note_json_only(self, line: impl Display) {
         if self.json {
             tell(&line);
         }
     }
 
-    /// Tells of trouble, or of what else may matter and is in no answer.
+    /// Tells of warn, or of what else may matter and is in no answer.
     #[expect(clippy::unused_self, reason = "programs are told as people are")]
-    pub(crate) fn trouble(self, line: impl Display) {
+    pub(crate) fn warn(self, line: impl Display) {
         tell(&line);
     }
 }
 
 /// Tells on stderr what went wrong.
-pub(crate) fn error(failure: &Failure, json: bool) {
+pub(crate) fn error(error: &CliError, json: bool) {
     if json {
-        tell(&serde_json::to_string(&failure.problem()).unwrap_or_default());
+        tell(&serde_json::to_string(&error.problem()).unwrap_or_default());
     } else {
-        tell(&format_args!("commerce: {}", failure.sentence()));
+        tell(&format_args!("commerce: {}", error.sentence()));
     }
 }
 
@@ -79,8 +79,10 @@ pub(crate) fn defect(panic: &PanicHookInfo<'_>) {
     let payload = panic.payload();
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     let message = owned.or(payload.downcast_ref().copied()).unwrap_or("no message");
-    let place = panic.location().map(|at| format!(" ({at})")).unwrap_or_default();
-    tell(&format_args!("commerce: a defect of this program, please report it: {message}{place}"));
+    let location = panic.location().map(|at| format!(" ({at})")).unwrap_or_default();
+    tell(&format_args!(
+        "commerce: a defect of this program, please report it: {message}{location}"
+    ));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
         tell(&backtrace);
@@ -88,13 +90,13 @@ pub(crate) fn defect(panic: &PanicHookInfo<'_>) {
 }
 
 /// Answers what clap has to say: help and version are answers, the rest is wrong usage.
-pub(crate) fn help(error: &clap::Error) -> Result<Ending, Failure> {
+pub(crate) fn help(error: &clap::Error) -> Result<ExitKind, CliError> {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let rendered = error.render();
         let text = if colours() { rendered.ansi().to_string() } else { rendered.to_string() };
-        return write(text.trim_end()).map(|()| Ending::Done);
+        return write(text.trim_end()).map(|()| ExitKind::Success);
     }
-    Err(Failure::usage(usage_sentence(error)))
+    Err(CliError::usage(usage_sentence(error)))
 }
 
 /// Whether stdout shows colours: on a terminal, unless `NO_COLOR` asks for none.
@@ -148,11 +150,11 @@ fn suggestion(error: &clap::Error) -> Option<&str> {
     if let ContextValue::String(text) = found { Some(text) } else { None }
 }
 
-fn write(text: &str) -> Result<(), Failure> {
+fn write(text: &str) -> Result<(), CliError> {
     let mut stdout = stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
-            Err(Failure::storage(format!("cannot write the answer: {error}")))
+            Err(CliError::storage(format!("cannot write the answer: {error}")))
         }
         _ => Ok(()),
     }

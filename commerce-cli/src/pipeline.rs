@@ -1,9 +1,10 @@
 //! Calls handed in one after another without waiting for each, so that many share a commit, and
 //! waited for in the order they were handed in.
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use commerce_core::{
-    Code, Error, Key, Outcome, ProductId, Refusal, Request, Sequence, Shop, Ticket, Timestamp,
+    Code, Error, Key, Operation, Outcome, PendingCall, ProductId, Refusal, Sequence, Shop,
+    Timestamp,
 };
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -20,12 +21,12 @@ pub(crate) struct Entry<R> {
     pub(crate) at: Option<Timestamp>,
     /// Makes it safe to repeat. Calls that add something under an id of its own need none.
     pub(crate) key: Option<Key>,
-    pub(crate) place: Place,
+    pub(crate) location: SourceLocation,
 }
 
 /// Where a call came from.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct SourceLocation {
     /// For a person.
     pub(crate) text: String,
     /// The line of a file, for a program.
@@ -36,42 +37,42 @@ pub(crate) struct Place {
     pub(crate) items: Vec<(ProductId, u64)>,
 }
 
-impl Place {
+impl SourceLocation {
     /// A line of a file.
     pub(crate) fn row(file: &str, line: u64) -> Self {
         Self { text: file.to_owned(), line: Some(line), ..Self::default() }
     }
 
-    /// The failure with its place.
-    pub(crate) fn mark(&self, failure: Failure) -> Failure {
-        self.mark_line(failure, self.line)
+    /// The error with its place.
+    pub(crate) fn mark(&self, error: CliError) -> CliError {
+        self.mark_line(error, self.line)
     }
 
     /// The error with its place: of an order, the line that the error is about.
-    fn mark_error(&self, error: Error) -> Failure {
+    fn mark_error(&self, error: Error) -> CliError {
         let line = self.line_of(&error).or(self.line);
         let reused = error.code() == Code::IdempotencyKeyReused;
-        let failure = Failure::from(error);
+        let error = CliError::from(error);
         if reused && self.order.is_some() {
             let sentence = "it was imported before with other products or quantities: give it the rows \
                             it had, all together, or name it otherwise";
-            return self.mark_line(failure.saying(sentence), line);
+            return self.mark_line(error.with_message(sentence), line);
         }
-        self.mark_line(failure, line)
+        self.mark_line(error, line)
     }
 
-    fn mark_line(&self, failure: Failure, line: Option<u64>) -> Failure {
+    fn mark_line(&self, error: CliError, line: Option<u64>) -> CliError {
         let mut text = self.text.clone();
         let values =
             [("line", line.map(Value::from)), ("order", self.order.as_deref().map(Value::from))];
-        let mut failure = failure;
+        let mut error = error;
         for (name, value) in values {
             let Some(value) = value else { continue };
             let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             text = format!("{text}, {name} {shown}");
-            failure = failure.with(name, value);
+            error = error.with(name, value);
         }
-        failure.at(&text)
+        error.at(&text)
     }
 
     /// The line of the first item that an error names.
@@ -79,8 +80,8 @@ impl Place {
         let Error::Refused(refusal) = error else { return None };
         if let Refusal::InvalidRequest { errors } = refusal {
             return errors.iter().find_map(|error| {
-                let place = error.pointer.strip_prefix("/items/")?.split('/').next()?;
-                self.items.get(place.parse::<usize>().ok()?).map(|(_, line)| *line)
+                let location = error.pointer.strip_prefix("/items/")?.split('/').next()?;
+                self.items.get(location.parse::<usize>().ok()?).map(|(_, line)| *line)
             });
         }
         let is_named = |product: ProductId| {
@@ -100,34 +101,34 @@ impl Place {
 
 /// How many calls were carried out, and how many had been before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct ImportCounts {
     pub(crate) done: u64,
     pub(crate) skipped: u64,
 }
 
-pub(crate) struct Pipeline<'a, R: Request> {
+pub(crate) struct Pipeline<'a, R: Operation> {
     shop: &'a Shop,
     /// Keeps what is on its way behind a refused call from being carried out.
     sequence: Sequence,
-    in_flight: VecDeque<(Entry<R>, Ticket<R::Answer>)>,
-    tally: Tally,
-    failure: Option<Failure>,
+    in_flight: VecDeque<(Entry<R>, PendingCall<R::Output>)>,
+    counts: ImportCounts,
+    error: Option<CliError>,
 }
 
-impl<'a, R: Request + Clone> Pipeline<'a, R> {
+impl<'a, R: Operation + Clone> Pipeline<'a, R> {
     pub(crate) fn new(shop: &'a Shop) -> Self {
         let sequence = Sequence::tolerating(is_there_already);
-        let (in_flight, tally) = (VecDeque::new(), Tally::default());
-        Self { shop, sequence, in_flight, tally, failure: None }
+        let (in_flight, counts) = (VecDeque::new(), ImportCounts::default());
+        Self { shop, sequence, in_flight, counts, error: None }
     }
 
     /// Hands a call in, and waits for the oldest when too many are on their way. Tells whether to go
     /// on: not once a call has failed.
     pub(crate) fn push(&mut self, entry: Entry<R>) -> bool {
         if self.in_flight.len() >= WINDOW {
-            self.settle_oldest();
+            self.wait_for_oldest();
         }
-        if self.failure.is_some() {
+        if self.error.is_some() {
             return false;
         }
         let request = entry.request.clone();
@@ -145,23 +146,23 @@ impl<'a, R: Request + Clone> Pipeline<'a, R> {
         true
     }
 
-    /// Waits for every call on its way. Gives what was done, and the first failure if there was one.
-    pub(crate) fn finish(mut self) -> (Tally, Option<Failure>) {
+    /// Waits for every call on its way. Gives what was done, and the first error if there was one.
+    pub(crate) fn finish(mut self) -> (ImportCounts, Option<CliError>) {
         while !self.in_flight.is_empty() {
-            self.settle_oldest();
+            self.wait_for_oldest();
         }
-        (self.tally, self.failure)
+        (self.counts, self.error)
     }
 
-    fn settle_oldest(&mut self) {
+    fn wait_for_oldest(&mut self) {
         let Some((entry, ticket)) = self.in_flight.pop_front() else { return };
         let Outcome { result, replayed } = ticket.outcome();
         match result {
-            Ok(_) if replayed => count(&mut self.tally.skipped),
-            Ok(_) => count(&mut self.tally.done),
-            Err(error) if is_there_already(&error) => count(&mut self.tally.skipped),
+            Ok(_) if replayed => count(&mut self.counts.skipped),
+            Ok(_) => count(&mut self.counts.done),
+            Err(error) if is_there_already(&error) => count(&mut self.counts.skipped),
             Err(error) => {
-                self.failure.get_or_insert_with(|| entry.place.mark_error(error));
+                self.error.get_or_insert_with(|| entry.location.mark_error(error));
             }
         }
     }
@@ -182,18 +183,21 @@ mod tests {
 
     fn entry<R>(request: R, key: Option<&str>) -> Entry<R> {
         let key = key.and_then(Key::new);
-        Entry { request, at: None, key, place: Place::row("file", 2) }
+        Entry { request, at: None, key, location: SourceLocation::row("file", 2) }
     }
 
-    fn run<R: Request + Clone>(shop: &Shop, entries: Vec<Entry<R>>) -> (Tally, Option<String>) {
+    fn run<R: Operation + Clone>(
+        shop: &Shop,
+        entries: Vec<Entry<R>>,
+    ) -> (ImportCounts, Option<String>) {
         let mut pipeline = Pipeline::new(shop);
         for entry in entries {
             if !pipeline.push(entry) {
                 break;
             }
         }
-        let (tally, failure) = pipeline.finish();
-        (tally, failure.map(|failure| failure.sentence()))
+        let (counts, error) = pipeline.finish();
+        (counts, error.map(|error| error.sentence()))
     }
 
     #[test]
@@ -205,8 +209,14 @@ mod tests {
                 entry(AddCustomer { id: id(number), ..AddCustomer::new("Kim") }, None)
             })
         };
-        assert_eq!(run(&shop, customers(2).collect()), (Tally { done: 2, skipped: 0 }, None));
-        assert_eq!(run(&shop, customers(3).collect()), (Tally { done: 1, skipped: 2 }, None));
+        assert_eq!(
+            run(&shop, customers(2).collect()),
+            (ImportCounts { done: 2, skipped: 0 }, None)
+        );
+        assert_eq!(
+            run(&shop, customers(3).collect()),
+            (ImportCounts { done: 1, skipped: 2 }, None)
+        );
     }
 
     #[test]
@@ -217,14 +227,14 @@ mod tests {
         let debit =
             commerce_core::DebitBalance { customer_id: kim.id, amount: charge.amount, note: None };
         for _ in 0..2 {
-            let (tally, failure) = run(&shop, vec![entry(debit.clone(), Some("debit"))]);
-            assert_eq!(tally, Tally::default());
-            assert!(failure.unwrap().starts_with("file, line 2: the balance is 0"));
+            let (counts, error) = run(&shop, vec![entry(debit.clone(), Some("debit"))]);
+            assert_eq!(counts, ImportCounts::default());
+            assert!(error.unwrap().starts_with("file, line 2: the balance is 0"));
         }
         shop.call(charge).run().unwrap();
         let once = vec![entry(debit.clone(), Some("debit"))];
-        assert_eq!(run(&shop, once.clone()).0, Tally { done: 1, skipped: 0 });
-        assert_eq!(run(&shop, once).0, Tally { done: 0, skipped: 1 });
+        assert_eq!(run(&shop, once.clone()).0, ImportCounts { done: 1, skipped: 0 });
+        assert_eq!(run(&shop, once).0, ImportCounts { done: 0, skipped: 1 });
         assert_eq!(shop.balance(kim.id).unwrap().balance, Money::ZERO);
     }
 }

@@ -1,7 +1,7 @@
 //! `commerce product`: what is sold, at which price, and how many there are.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::table::{Rows, facts};
 use crate::values::{self, KeyArg, PageArgs};
 use commerce_core::{AddProduct, AdjustStock, Money, ProductId, ProductStatus, UpdateProduct};
@@ -68,39 +68,39 @@ pub(crate) enum Product {
 }
 
 impl Product {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let product = match self {
             Self::List { page } => {
-                let text = |rows: &[_]| products(desk, rows);
-                return desk.list_priced(&page, |page| desk.shop.products(page), text);
+                let text = |rows: &[_]| products(context, rows);
+                return context.list_priced(&page, |page| context.shop.products(page), text);
             }
-            Self::Show { id } => desk.shop.product(id)?,
+            Self::Show { id } => context.shop.product(id)?,
             Self::Add { name, price, stock, key } => {
-                desk.call(AddProduct::new(name, price, stock), &key)?
+                context.call(AddProduct::new(name, price, stock), &key)?
             }
             Self::Update { id, name, price } => {
-                desk.shop.call(UpdateProduct { name, price, ..UpdateProduct::new(id) }).run()?
+                context.shop.call(UpdateProduct { name, price, ..UpdateProduct::new(id) }).run()?
             }
             Self::Stock { id, delta, reason, key } => {
-                desk.call(AdjustStock { product_id: id, delta, reason }, &key)?
+                context.call(AdjustStock { product_id: id, delta, reason }, &key)?
             }
-            Self::Archive { id } => desk.shop.call(UpdateProduct::archive(id)).run()?,
+            Self::Archive { id } => context.shop.call(UpdateProduct::archive(id)).run()?,
         };
-        desk.give(product, |product| self::product(desk, product))
+        context.print(product, |product| self::product(context, product))
     }
 }
 
-fn products(desk: &Desk, products: &[commerce_core::Product]) -> String {
-    let head = [">id", "name", &desk.head("price"), ">stock"];
+fn products(context: &CommandContext, products: &[commerce_core::Product]) -> String {
+    let head = [">id", "name", &context.head("price"), ">stock"];
     Rows::new(head, "there are no products")
         .each(products, |product| {
             let (id, stock) = (product.id.to_string(), product.stock.to_string());
-            [id, product.name.clone(), desk.number(product.price), stock]
+            [id, product.name.clone(), context.number(product.price), stock]
         })
         .text()
 }
 
-fn product(desk: &Desk, product: &commerce_core::Product) -> String {
+fn product(context: &CommandContext, product: &commerce_core::Product) -> String {
     let status = match product.status {
         ProductStatus::Active => "active",
         ProductStatus::Archived => "archived",
@@ -108,7 +108,7 @@ fn product(desk: &Desk, product: &commerce_core::Product) -> String {
     facts([
         ("product", product.id.to_string()),
         ("name", product.name.clone()),
-        ("price", desk.money(product.price)),
+        ("price", context.money(product.price)),
         ("stock", product.stock.to_string()),
         ("status", status.to_owned()),
     ])

@@ -1,7 +1,7 @@
 //! Passwords and keys at the command line: read from a file or standard input, or made up; never an argument,
 //! which everybody on the machine can see.
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::unique;
 use commerce_outbound::SecretSource;
 use std::env::VarError;
@@ -27,7 +27,7 @@ pub(crate) struct PasswordArg {
 /// A password, and whether the person has yet to be told it.
 pub(crate) struct Password {
     pub(crate) text: String,
-    pub(crate) made_up: bool,
+    pub(crate) generated_key: bool,
 }
 
 impl PasswordArg {
@@ -36,17 +36,20 @@ impl PasswordArg {
         Self { password_file: None }
     }
 
-    pub(crate) fn get(&self) -> Result<Password, Failure> {
+    pub(crate) fn get(&self) -> Result<Password, CliError> {
         match &self.password_file {
-            None => Ok(Password { text: unique::at_random()?.simple().to_string(), made_up: true }),
-            Some(path) => Ok(Password { text: read(path)?, made_up: false }),
+            None => Ok(Password {
+                text: unique::at_random()?.simple().to_string(),
+                generated_key: true,
+            }),
+            Some(path) => Ok(Password { text: read(path)?, generated_key: false }),
         }
     }
 }
 
 /// Secrets from a file, which is read again before each use, or else from the environment; `None` when they are in
 /// neither.
-pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<SecretSource>, Failure> {
+pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<SecretSource>, CliError> {
     let Some(path) = file else {
         return Ok(from_environment(variable)?.map(SecretSource::fixed));
     };
@@ -56,16 +59,16 @@ pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<SecretS
         return Ok(Some(SecretSource::fixed(text)));
     }
     let path = path.to_owned();
-    Ok(Some(SecretSource::read_by(move || read_all(&path).map_err(|failure| failure.sentence()))))
+    Ok(Some(SecretSource::read_by(move || read_all(&path).map_err(|error| error.sentence()))))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the command line")]
-fn from_environment(variable: &str) -> Result<Option<String>, Failure> {
+fn from_environment(variable: &str) -> Result<Option<String>, CliError> {
     match std::env::var(variable) {
         Ok(text) => Ok(Some(text)),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
-            Err(Failure::usage(format!("{variable} holds bytes that are no text: set it anew")))
+            Err(CliError::usage(format!("{variable} holds bytes that are no text: set it anew")))
         }
     }
 }
@@ -76,7 +79,7 @@ pub(crate) fn looks_like_one(text: &str) -> bool {
     words.any(|word| ["whsec_", "sk_", "rk_"].iter().any(|beginning| word.starts_with(beginning)))
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+fn read(path: &Path) -> Result<String, CliError> {
     if path == Path::new("-") {
         return first_line(stdin().lock(), path);
     }
@@ -84,47 +87,47 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// All lines of a file, and the first one of standard input, which may be a terminal.
-fn read_all(path: &Path) -> Result<String, Failure> {
+fn read_all(path: &Path) -> Result<String, CliError> {
     if path == Path::new("-") {
         return read(path);
     }
     let mut text = String::new();
     match open(path)?.take(MAX_FILE).read_to_string(&mut text) {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()))),
+        Err(error) => Err(CliError::usage(format!("cannot read {}: {error}", path.display()))),
     }
 }
 
-fn open(path: &Path) -> Result<File, Failure> {
+fn open(path: &Path) -> Result<File, CliError> {
     let told = |error| {
         if path.to_str().is_none_or(looks_like_one) {
-            return Failure::usage(
+            return CliError::usage(
                 "a file's name is wanted, and not what it is to hold: write that into a file that only you \
                  can read",
             );
         }
-        Failure::usage(format!("cannot read {}: {error}", path.display()))
+        CliError::usage(format!("cannot read {}: {error}", path.display()))
     };
     let file = File::open(path).map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         let path = path.display();
-        return Err(Failure::usage(format!(
+        return Err(CliError::usage(format!(
             "others can read {path}: run `chmod 600 {path}` first"
         )));
     }
     Ok(file)
 }
 
-fn first_line(reader: impl BufRead, path: &Path) -> Result<String, Failure> {
+fn first_line(reader: impl BufRead, path: &Path) -> Result<String, CliError> {
     let mut line = String::new();
     let read = reader.take(MAX_LINE).read_line(&mut line);
-    read.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+    read.map_err(|error| CliError::usage(format!("cannot read {}: {error}", path.display())))?;
     // Editors of some systems write a byte order mark, which is no part of the text.
     let line = line.strip_prefix('\u{feff}').unwrap_or(&line).trim_end_matches(['\r', '\n']);
     if line.is_empty() {
         let path = path.display();
-        return Err(Failure::usage(format!(
+        return Err(CliError::usage(format!(
             "the first line of {path} is empty: write the secret there"
         )));
     }

@@ -1,14 +1,14 @@
 //! `commerce seed`: made-up data to try things on, the same for the same seed.
 
-use crate::args::Ending;
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::args::ExitKind;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::interrupt;
-use crate::pipeline::{Entry, Pipeline, Place, Tally};
+use crate::pipeline::{Entry, ImportCounts, Pipeline, SourceLocation};
 use crate::progress;
 use clap::value_parser;
 use commerce_core::{
-    AddCustomer, AddProduct, CustomerId, Key, PageRequest, PlaceOrder, ProductId, Request,
+    AddCustomer, AddProduct, CustomerId, Key, Operation, PageRequest, PlaceOrder, ProductId,
     Timestamp,
 };
 use plan::{Plan, Sizes};
@@ -51,34 +51,34 @@ struct Seeded {
 }
 
 impl Seed {
-    pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
         interrupt::watch()?;
         let sizes =
             Sizes { products: self.products, customers: self.customers, orders: self.orders };
         let plan = Plan::new(self.number, sizes);
-        check(desk, &plan)?;
-        let start = desk.shop.now().plus_seconds(DAYS.saturating_mul(-24 * 60 * 60));
+        check(context, &plan)?;
+        let start = context.shop.now().plus_seconds(DAYS.saturating_mul(-24 * 60 * 60));
         let mut seeded = Seeded::default();
-        let mut add = |tally: Tally| {
-            seeded.skipped = seeded.skipped.saturating_add(tally.skipped);
-            tally.done.saturating_add(tally.skipped)
+        let mut add = |counts: ImportCounts| {
+            seeded.skipped = seeded.skipped.saturating_add(counts.skipped);
+            counts.done.saturating_add(counts.skipped)
         };
-        let products = add(fill(desk, "products", self.products, |n| product(&plan, n, start))?);
+        let products = add(fill(context, "products", self.products, |n| product(&plan, n, start))?);
         let customers =
-            add(fill(desk, "customers", self.customers, |n| customer(&plan, n, start))?);
-        let orders = add(fill(desk, "orders", self.orders, |n| order(&plan, n, start))?);
+            add(fill(context, "customers", self.customers, |n| customer(&plan, n, start))?);
+        let orders = add(fill(context, "orders", self.orders, |n| order(&plan, n, start))?);
         let body = Seeded { products, customers, orders, ..seeded };
-        desk.output.give(&body, text)?;
-        Ok(if interrupt::requested() { Ending::Interrupted } else { Ending::Done })
+        context.output.print(&body, text)?;
+        Ok(if interrupt::requested() { ExitKind::Interrupted } else { ExitKind::Success })
     }
 }
 
 /// Makes sure that the store is empty, or was filled by this very seed: orders must not take the
 /// stock and the money of anybody else.
-fn check(desk: &Desk, plan: &Plan) -> Result<(), Failure> {
+fn check(context: &CommandContext, plan: &Plan) -> Result<(), CliError> {
     let first = PageRequest::first(1);
-    let product = desk.shop.products(&first)?.items.into_iter().next();
-    let customer = desk.shop.customers(&first)?.items.into_iter().next();
+    let product = context.shop.products(&first)?.items.into_iter().next();
+    let customer = context.shop.customers(&first)?.items.into_iter().next();
     let product_fits = product.is_none_or(|product| {
         let planned = product_request(plan, 0);
         planned.id == Some(product.id)
@@ -92,32 +92,32 @@ fn check(desk: &Desk, plan: &Plan) -> Result<(), Failure> {
     if product_fits && customer_fits {
         return Ok(());
     }
-    Err(Failure::usage("the store holds other data than this seed makes: seed a new --database"))
+    Err(CliError::usage("the store holds other data than this seed makes: seed a new --database"))
 }
 
 /// Hands in the calls 0 to `count - 1`, until one fails or Ctrl-C is pressed.
-fn fill<R: Request + Clone>(
-    desk: &Desk,
+fn fill<R: Operation + Clone>(
+    context: &CommandContext,
     what: &str,
     count: u64,
     entry: impl Fn(u64) -> Entry<R>,
-) -> Result<Tally, Failure> {
+) -> Result<ImportCounts, CliError> {
     let bar = progress::counted(what, count);
-    let mut pipeline = Pipeline::new(&desk.shop);
+    let mut pipeline = Pipeline::new(&context.shop);
     for number in 0..count {
         if interrupt::requested() || !pipeline.push(entry(number)) {
             break;
         }
         bar.inc(1);
     }
-    let (tally, failure) = pipeline.finish();
+    let (counts, error) = pipeline.finish();
     bar.finish_and_clear();
-    failure.map_or(Ok(tally), Err)
+    error.map_or(Ok(counts), Err)
 }
 
 fn product(plan: &Plan, number: u64, at: Timestamp) -> Entry<AddProduct> {
     let request = product_request(plan, number);
-    Entry { request, at: Some(at), key: None, place: place("product", number) }
+    Entry { request, at: Some(at), key: None, location: location("product", number) }
 }
 
 fn product_request(plan: &Plan, number: u64) -> AddProduct {
@@ -127,7 +127,7 @@ fn product_request(plan: &Plan, number: u64) -> AddProduct {
 
 fn customer(plan: &Plan, number: u64, at: Timestamp) -> Entry<AddCustomer> {
     let request = customer_request(plan, number);
-    Entry { request, at: Some(at), key: None, place: place("customer", number) }
+    Entry { request, at: Some(at), key: None, location: location("customer", number) }
 }
 
 fn customer_request(plan: &Plan, number: u64) -> AddCustomer {
@@ -142,7 +142,7 @@ fn order(plan: &Plan, number: u64, start: Timestamp) -> Entry<PlaceOrder> {
     let request = PlaceOrder::new(CustomerId::new(id(order.customer)), items);
     let at = start.plus_seconds(plan.moment(number, DAYS.saturating_mul(24 * 60 * 60)));
     let key = Key::new(&format!("seed:{}:{number}", plan.seed()));
-    Entry { request, at: Some(at), key, place: place("order", number) }
+    Entry { request, at: Some(at), key, location: location("order", number) }
 }
 
 /// Ids count from 1.
@@ -150,8 +150,8 @@ fn id(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX).saturating_add(1)
 }
 
-fn place(what: &str, number: u64) -> Place {
-    Place { text: format!("{what} {}", id(number)), ..Place::default() }
+fn location(what: &str, number: u64) -> SourceLocation {
+    SourceLocation { text: format!("{what} {}", id(number)), ..SourceLocation::default() }
 }
 
 fn text(seeded: &Seeded) -> String {

@@ -1,32 +1,32 @@
 //! `commerce serve`: the HTTP server.
 
-use crate::args::Ending;
-use crate::database::{Access, Database};
-use crate::failure::Failure;
+use crate::args::ExitKind;
+use crate::database::{Database, OpenMode};
+use crate::error::CliError;
 use crate::gateway::Gateway;
 use crate::interrupt;
 use crate::output::Output;
+use charge_reconciler::ChargeReconciler;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
-use commerce_core::{RelayStop, Shop};
+use commerce_core::{CancellationToken, Shop};
 use commerce_http::transport::{Listen, Server, Settings, Stop};
 use commerce_http::{Api, Log, Service};
 use demo::Demo;
-use lines::Lines;
+use event_relay::EventRelayThread;
+use log_writer::LogWriter;
 use options::Options;
 use serde::Serialize;
-use settling::Settling;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use telling::Telling;
 
+mod charge_reconciler;
 mod demo;
-mod lines;
+mod event_relay;
+mod log_writer;
 mod options;
-mod settling;
-mod telling;
 
 /// How long a call waits for its turn before its client is answered `busy`.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is said where anybody may put money onto a balance that nobody pays for.
 const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. \
@@ -53,20 +53,20 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    pub(crate) fn run(self, database: &Database, output: Output) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, database: &Database, output: Output) -> Result<ExitKind, CliError> {
         let options = self.options.resolved()?;
         let gateway = options.gateway.gateway.unwrap_or(Gateway::Simulated);
         if self.demo && gateway != Gateway::Simulated {
-            return Err(Failure::usage(
+            return Err(CliError::usage(
                 "the calls of --demo charge with the simulated gateway: leave the other one out",
             ));
         }
         let hold = options.hold.unwrap_or(HOLD_SECONDS).min(MAX_HOLD_SECONDS);
-        let mut builder = Shop::builder().patience(PATIENCE).hold_seconds(hold);
+        let mut builder = Shop::builder().timeout(TIMEOUT).hold_seconds(hold);
         if let Some(gateway) = options.gateway.open(gateway)? {
             builder = builder.gateway(gateway);
         }
-        let store = database.open(Access::Creating)?;
+        let store = database.open(OpenMode::Creating)?;
         let shop = builder.open(Arc::clone(&store));
         let told = options.events.named();
         let told = told.map(|named| named.open(database, shop.currency())).transpose()?;
@@ -75,56 +75,56 @@ impl Serve {
         let listen = options.listen.unwrap_or(Listen::Tcp(([127, 0, 0, 1], 8080).into()));
         let settings = Settings { grace, ..Settings::default() };
         let server = Server::bind(&listen, settings)
-            .map_err(|error| Failure::storage(format!("cannot listen at {listen}: {error}")))?;
+            .map_err(|error| CliError::storage(format!("cannot listen at {listen}: {error}")))?;
         let (end, telling_ends, asked) =
-            (Stop::new(), RelayStop::default(), Arc::new(OnceLock::new()));
+            (Stop::new(), CancellationToken::default(), Arc::new(OnceLock::new()));
         let (ask, ask_relay, ask_at) = (end.clone(), telling_ends.clone(), Arc::clone(&asked));
         // A second one ends at once what the first one asked to finish.
         ctrlc::set_handler(move || {
-            if ask.asked() {
+            if ask.is_cancelled() {
                 std::process::exit(i32::from(interrupt::EXIT_STATUS));
             }
             ask_at.get_or_init(Instant::now);
-            ask_relay.ask();
-            ask.ask();
+            ask_relay.cancel();
+            ask.cancel();
         })
         .map_err(interrupt::unwatched)?;
 
-        let base = Base::of(&server);
+        let base = BaseUrl::of(&server);
         let can_shut = server.can_shut();
         shop.prepare()?;
         let demo = self.demo.then(|| demo::open(&shop, &base)).transpose()?;
-        let lines = Lines::start()?;
+        let lines = LogWriter::start()?;
         let log = Log::new(options.log.unwrap_or_default().into(), lines.sink());
         let api =
-            Arc::new(Api::new(shop, log).map_err(Failure::storage)?.with_origins(options.origins));
-        let settling = Settling::start(&api)?;
-        let telling = told.map(|to| Telling::start(&api, to, &telling_ends)).transpose()?;
+            Arc::new(Api::new(shop, log).map_err(CliError::storage)?.with_origins(options.origins));
+        let settling = ChargeReconciler::start(&api)?;
+        let telling =
+            told.map(|to| EventRelayThread::start(&api, to, &telling_ends)).transpose()?;
         // Everything a server needs is had before its address is printed.
         let service: Arc<dyn Service> = Arc::<Api>::clone(&api);
         let running = server
             .start(service)
-            .map_err(|error| Failure::storage(format!("cannot serve at {listen}: {error}")))?;
+            .map_err(|error| CliError::storage(format!("cannot serve at {listen}: {error}")))?;
         output.note(format_args!("serving {database} at {}: see {}", base.0, base.url("/docs")));
         if !can_shut {
-            output
-                .trouble("this system does not let slow clients be cut off: put a proxy in front");
+            output.warn("this system does not let slow clients be cut off: put a proxy in front");
         }
         match gateway {
-            Gateway::Simulated => output.trouble(SIMULATED),
-            Gateway::Stripe if !options.gateway.believes_notices() => output.trouble(NO_NOTICES),
+            Gateway::Simulated => output.warn(SIMULATED),
+            Gateway::Stripe if !options.gateway.has_webhook_secret() => output.warn(NO_NOTICES),
             Gateway::Stripe | Gateway::None => {}
         }
         if let Some(demo) = &demo {
             output.note(&demo.lines);
         }
-        let announced = output.give_programs(&Serving {
+        let announced = output.print_json_only(&Serving {
             database: database.to_string(),
             address: base.0.clone(),
             demo,
         });
         if announced.is_err() {
-            end.ask();
+            end.cancel();
         }
         let ended = running.watch(&end);
         if let Some(telling) = telling {
@@ -133,12 +133,12 @@ impl Serve {
         settling.end(grace.saturating_sub(asked.get().map_or(Duration::ZERO, Instant::elapsed)));
         // A thread that hangs may keep the store open, and its log would be left behind.
         if let Err(error) = store.flush() {
-            output.trouble(error);
+            output.warn(error);
         }
         lines.end();
         announced?;
-        ended.map_err(|error| Failure::storage(format!("serving ended: {error}")))?;
-        Ok(Ending::Done)
+        ended.map_err(|error| CliError::storage(format!("serving ended: {error}")))?;
+        Ok(ExitKind::Success)
     }
 }
 
@@ -153,9 +153,9 @@ struct Serving {
 }
 
 /// Where calls go, as a client names it.
-struct Base(String);
+struct BaseUrl(String);
 
-impl Base {
+impl BaseUrl {
     fn of(server: &Server) -> Self {
         Self(server.address())
     }

@@ -1,7 +1,7 @@
 //! `commerce top`: the best sellers, drawn as bars for a person.
 
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::context::CommandContext;
+use crate::error::CliError;
 use crate::output;
 use crate::values;
 use chart::Chart;
@@ -29,12 +29,12 @@ pub(crate) struct Top {
 }
 
 impl Top {
-    pub(crate) fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let request = BestSellersRequest { days: self.days, limit: self.limit, at: self.at };
-        let ranking = desk.shop.best_sellers(&request)?;
+        let ranking = context.shop.best_sellers(&request)?;
         let width = output::terminal_width().map_or(PIPED_WIDTH, usize::from);
-        let currency = desk.shop.currency();
-        desk.give(ranking, |ranking| {
+        let currency = context.shop.currency();
+        context.print(ranking, |ranking| {
             drawing(ranking, currency, self.days, width, output::colours())
         })
     }

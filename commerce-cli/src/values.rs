@@ -1,6 +1,6 @@
 //! The values people write on the command line, and what is told when one makes no sense.
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::unique;
 use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
@@ -17,12 +17,12 @@ pub(crate) struct KeyArg {
 
 impl KeyArg {
     /// The key that was given, or one that nobody has used.
-    pub(crate) fn or_made_up(&self) -> Result<Key, Failure> {
+    pub(crate) fn or_generate(&self) -> Result<Key, CliError> {
         if let Some(key) = &self.key {
             return Ok(key.clone());
         }
         let key = Key::new(&unique::in_order()?.to_string());
-        key.ok_or_else(|| Failure::storage("cannot make up a key"))
+        key.ok_or_else(|| CliError::storage("cannot make up a key"))
     }
 
     /// Whether the caller chose the key.
@@ -161,6 +161,6 @@ mod tests {
     #[test]
     fn a_made_up_key_is_new_every_time() {
         let absent = KeyArg { key: None };
-        assert_ne!(absent.or_made_up().unwrap(), absent.or_made_up().unwrap());
+        assert_ne!(absent.or_generate().unwrap(), absent.or_generate().unwrap());
     }
 }

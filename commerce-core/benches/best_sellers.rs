@@ -18,9 +18,9 @@ const DAY: i64 = 86_400;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let place = arguments.iter().position(|argument| argument == "--orders");
+    let index = arguments.iter().position(|argument| argument == "--orders");
     let orders: i64 =
-        place.and_then(|place| arguments.get(place + 1)?.parse().ok()).unwrap_or(200_000);
+        index.and_then(|index| arguments.get(index + 1)?.parse().ok()).unwrap_or(200_000);
     let folder = tempfile::tempdir_in(".").unwrap();
     let file = folder.path().join("bench.db");
     let shop = shop(&file, PRODUCTS);

@@ -21,8 +21,8 @@ const PRODUCTS: i64 = 1_000;
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let number = |name: &str, usual: u64| {
-        let place = arguments.iter().position(|argument| argument == name);
-        place.and_then(|place| arguments.get(place + 1)?.parse().ok()).unwrap_or(usual)
+        let index = arguments.iter().position(|argument| argument == name);
+        index.and_then(|index| arguments.get(index + 1)?.parse().ok()).unwrap_or(usual)
     };
     let time = Duration::from_secs(number("--seconds", 5));
     let history = number("--history", 0);
@@ -78,7 +78,7 @@ fn baseline(file: &std::path::Path, time: Duration) -> f64 {
     let start = Instant::now();
     let mut done = 0_u64;
     while start.elapsed() < time {
-        hand.place(
+        hand.index(
             &order(&mut random, Taste::Spread(PRODUCTS)),
             &growing_key(first_key + done),
             1_800_000_000,

@@ -22,8 +22,8 @@ const TURNS: usize = 3;
 
 /// What they cost is told by leaving them out on both sides.
 const WITHOUT_FOREIGN_KEYS: &str = "DO $$ DECLARE one RECORD; BEGIN
-    FOR one IN SELECT conrelid::regclass AS place, conname FROM pg_constraint WHERE contype = 'f' LOOP
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.place, one.conname);
+    FOR one IN SELECT conrelid::regclass AS index, conname FROM pg_constraint WHERE contype = 'f' LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.index, one.conname);
     END LOOP;
 END $$";
 
@@ -42,8 +42,8 @@ const CASES: [Case; 3] = [
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let place = arguments.iter().position(|argument| argument == "--seconds");
-    let seconds = place.and_then(|place| arguments.get(place + 1)?.parse().ok()).unwrap_or(5);
+    let index = arguments.iter().position(|argument| argument == "--seconds");
+    let seconds = index.and_then(|index| arguments.get(index + 1)?.parse().ok()).unwrap_or(5);
     let cluster = Cluster::start();
     let (ours, theirs) = (cluster.database(), cluster.database());
     let shop = Shop::open(PostgresStore::open(&ours).unwrap());

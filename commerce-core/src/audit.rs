@@ -88,7 +88,7 @@ pub(crate) fn audit(snapshot: &dyn Snapshot) -> Result<AuditReport, StoreError> 
     let mut checked = Counts::new();
     match look(snapshot, &mut problems, &mut checked) {
         // What cannot be read at all is a problem like others; what else is wrong is then left open.
-        Err(StoreError::Unsound(detail)) => {
+        Err(StoreError::Corrupt(detail)) => {
             problems.add("integrity", "store".to_owned(), detail);
         }
         looked => looked?,
@@ -148,7 +148,7 @@ fn pass(
         });
         checked.insert(table.name(), rows);
         match end {
-            Err(StoreError::Unsound(detail)) => {
+            Err(StoreError::Corrupt(detail)) => {
                 problems.add("integrity", format!("table {}", table.name()), detail);
                 return Ok(false);
             }

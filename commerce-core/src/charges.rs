@@ -5,10 +5,10 @@
 //! that the gateway knows it by, and to ask again with that reference collects nothing twice: so a lost
 //! answer is no more than a reason to ask again.
 
-use crate::gateway::{BadNotice, CollectRequest, Collected, PaymentGateway};
+use crate::entropy;
+use crate::gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway};
 use crate::limits::{MAX_GATEWAY_CALLS, MAX_PAGE};
 use crate::query::List;
-use crate::random;
 use crate::rule::{ChargeBalance, OpenCharge, SettleCharge, Settlement};
 use crate::shop::account;
 use crate::{
@@ -33,9 +33,9 @@ pub struct NewCharge {
     pub payment_method: Option<String>,
 }
 
-/// What became of the charges that were pending.
+/// What charge_output of the charges that were pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Settled {
+pub struct ReconcileSummary {
     /// So many succeeded.
     pub succeeded: u64,
     /// So many failed.
@@ -48,7 +48,7 @@ pub struct Settled {
 
 /// What came of a notice that a gateway sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Noticed {
+pub enum WebhookOutcome {
     /// It was about nothing that matters here.
     Nothing,
     /// No charge has that reference: the gateway serves another store as well, or this one lost a charge.
@@ -62,16 +62,16 @@ pub enum Noticed {
 
 /// Why a notice came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoticeError {
+pub enum WebhookError {
     /// It is not to be believed.
     #[error(transparent)]
-    Bad(#[from] BadNotice),
+    Bad(#[from] InvalidWebhook),
     /// It is believed, and could not be written down: it should come again.
     #[error(transparent)]
     NotSettled(#[from] Error),
 }
 
-impl From<StoreError> for NoticeError {
+impl From<StoreError> for WebhookError {
     fn from(error: StoreError) -> Self {
         Self::NotSettled(error.into())
     }
@@ -106,32 +106,32 @@ impl Shop {
     /// `too_many_requests` while too many charges of that customer are pending.
     #[must_use]
     pub fn charge_from(&self, charge: &NewCharge, key: &Key) -> Outcome<Charge> {
-        self.charge_telling(charge, key, &mut |_| {})
+        self.charge_with_diagnostics(charge, key, &mut |_| {})
     }
 
     /// As [`Shop::charge_from`]; `tell` hears why the charge is pending, in words for the operator.
     #[must_use]
-    pub fn charge_telling(
+    pub fn charge_with_diagnostics(
         &self,
         charge: &NewCharge,
         key: &Key,
         tell: &mut dyn FnMut(&str),
     ) -> Outcome<Charge> {
-        let Some(gateway) = self.gateway() else { return self.charge_at_once(charge, key) };
+        let Some(gateway) = self.gateway() else { return self.charge_without_gateway(charge, key) };
         let opened = match self.open_charge(gateway, charge, key) {
             Ok(opened) => opened,
             Err(error) => return Outcome { result: Err(error.into()), replayed: false },
         };
         match &opened.result {
             Ok(charge) if charge.status == ChargeStatus::Pending => {
-                let result = self.collect_opened(gateway, charge.id, opened.replayed, tell);
+                let result = self.collect_open_charge(gateway, charge.id, opened.replayed, tell);
                 Outcome { result, replayed: false }
             }
             _ => opened,
         }
     }
 
-    fn charge_at_once(&self, charge: &NewCharge, key: &Key) -> Outcome<Charge> {
+    fn charge_without_gateway(&self, charge: &NewCharge, key: &Key) -> Outcome<Charge> {
         let NewCharge { customer_id, amount, ref payment_method } = *charge;
         if payment_method.is_some() {
             let detail = "there is no gateway that could take the money from a payment method";
@@ -152,20 +152,20 @@ impl Shop {
             amount: charge.amount,
             payment_method: charge.payment_method.clone(),
             gateway: gateway.name().to_owned(),
-            reference: random::hex::<REFERENCE_BYTES>()?,
+            reference: entropy::hex::<REFERENCE_BYTES>()?,
         };
         Ok(self.call(request).key(key).outcome())
     }
 
     /// Asks for the money of a charge that was found pending.
-    fn collect_opened(
+    fn collect_open_charge(
         &self,
         gateway: &dyn PaymentGateway,
         id: ChargeId,
         is_asked_again: bool,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Charge, Error> {
-        let turn = self.gateway_calls().turn();
+        let turn = self.gateway_permits().turn();
         let unknown = Refusal::ChargeNotFound { charge_id: id };
         let row = self.store().snapshot()?.charge(id)?.ok_or(unknown)?;
         if turn.is_none() {
@@ -174,27 +174,27 @@ impl Shop {
         }
         let now = if is_asked_again { self.now() } else { row.created_at };
         match self.collect(gateway, &row, now)? {
-            Asked::Settled(Charge { id, failure: Some(reason), .. }) => {
+            CollectOutcome::ReconcileSummary(Charge { id, failure: Some(reason), .. }) => {
                 Err(Refusal::ChargeDeclined { charge_id: id, reason }.into())
             }
-            Asked::Settled(charge) => Ok(charge),
-            Asked::Pending(why) => {
+            CollectOutcome::ReconcileSummary(charge) => Ok(charge),
+            CollectOutcome::Pending(why) => {
                 tell(&why);
                 self.shown(&row)
             }
         }
     }
 
-    /// Asks a charge's gateway what became of it, and writes that down.
+    /// Asks a charge's gateway what charge_output of it, and writes that down.
     fn collect(
         &self,
         gateway: &dyn PaymentGateway,
         row: &ChargeRow,
         now: Timestamp,
-    ) -> Result<Asked, Error> {
+    ) -> Result<CollectOutcome, Error> {
         let Some(source) = row.source.as_ref().filter(|source| source.gateway == gateway.name())
         else {
-            return Ok(Asked::Pending("another gateway was asked for it".to_owned()));
+            return Ok(CollectOutcome::Pending("another gateway was asked for it".to_owned()));
         };
         let request = CollectRequest {
             reference: source.reference.clone(),
@@ -207,16 +207,16 @@ impl Shop {
             now,
         };
         let settled = match gateway.collect(&request) {
-            Collected::Paid => self.settle(row.id, Settlement::Paid),
-            Collected::Declined { reason } => self.settle(row.id, Settlement::Declined(reason)),
-            Collected::Unknown { why } => return Ok(Asked::Pending(why)),
+            ChargeResult::Paid => self.settle(row.id, Settlement::Paid),
+            ChargeResult::Declined { reason } => self.settle(row.id, Settlement::Declined(reason)),
+            ChargeResult::Unknown { why } => return Ok(CollectOutcome::Pending(why)),
         };
         match settled {
             // The money is at the gateway, and comes in once there is room for it.
             Err(Error::Refused(refusal @ Refusal::BalanceLimit { .. })) => {
-                Ok(Asked::Pending(refusal.sentence(self.currency())))
+                Ok(CollectOutcome::Pending(refusal.sentence(self.currency())))
             }
-            settled => settled.map(Asked::Settled),
+            settled => settled.map(CollectOutcome::ReconcileSummary),
         }
     }
 
@@ -226,7 +226,7 @@ impl Shop {
 
     fn shown(&self, row: &ChargeRow) -> Result<Charge, Error> {
         let balance = account(&*self.store().snapshot()?, row.customer_id)?.balance;
-        Ok(row.shown(balance, self.currency()))
+        Ok(row.to_charge(balance, self.currency()))
     }
 
     /// A customer's charge. Refused as `charge_not_found`, of another customer's too.
@@ -246,7 +246,7 @@ impl Shop {
         let mut charges = Vec::with_capacity(rows.len());
         for row in rows {
             let balance = account(&*snapshot, row.customer_id)?.balance;
-            charges.push(row.shown(balance, self.currency()));
+            charges.push(row.to_charge(balance, self.currency()));
         }
         Ok(Page::of(charges, page, LIST, |charge| charge.id.get()))
     }
@@ -260,8 +260,12 @@ impl Shop {
     /// as long as `go_on` says so, and writes down what it did.
     ///
     /// To be called again and again: see [`SETTLE_AFTER_SECONDS`](crate::limits::SETTLE_AFTER_SECONDS).
-    pub fn settle_charges(&self, seconds: i64, go_on: &dyn Fn() -> bool) -> Result<Settled, Error> {
-        let mut settled = Settled::default();
+    pub fn settle_charges(
+        &self,
+        seconds: i64,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<ReconcileSummary, Error> {
+        let mut settled = ReconcileSummary::default();
         let mut start = FIRST;
         loop {
             let rows = self.store().snapshot()?.pending_charges(start, MAX_PAGE)?;
@@ -281,23 +285,24 @@ impl Shop {
         }
     }
 
-    fn ask_again(&self, row: &ChargeRow) -> Result<Asked, Error> {
+    fn ask_again(&self, row: &ChargeRow) -> Result<CollectOutcome, Error> {
         match self.gateway() {
             Some(gateway) => self.collect(gateway, row, self.now()),
-            None => Ok(Asked::Pending("there is no gateway to ask".to_owned())),
+            None => Ok(CollectOutcome::Pending("there is no gateway to ask".to_owned())),
         }
     }
 
     /// Takes in what the gateway sent by itself. `signature` is the header that proves it. A notice may come
     /// late, twice, and in any order.
-    pub fn take_notice(
+    pub fn handle_webhook(
         &self,
         signature: Option<&str>,
         body: &[u8],
-    ) -> Result<Noticed, NoticeError> {
-        let gateway = self.gateway().ok_or_else(|| BadNotice("there is no gateway".to_owned()))?;
-        let Some(notice) = gateway.notice(signature, body, self.now())? else {
-            return Ok(Noticed::Nothing);
+    ) -> Result<WebhookOutcome, WebhookError> {
+        let gateway =
+            self.gateway().ok_or_else(|| InvalidWebhook("there is no gateway".to_owned()))?;
+        let Some(notice) = gateway.parse_webhook(signature, body, self.now())? else {
+            return Ok(WebhookOutcome::Nothing);
         };
         let reference = notice.reference;
         let row = self.store().snapshot()?.charge_by_reference(&reference)?;
@@ -305,42 +310,42 @@ impl Shop {
             row.source.as_ref().is_some_and(|source| source.gateway == gateway.name())
         };
         let Some(row) = row.filter(is_theirs) else {
-            return Ok(Noticed::UnknownCharge { reference });
+            return Ok(WebhookOutcome::UnknownCharge { reference });
         };
         let settlement = match notice.collected {
-            Collected::Paid
+            ChargeResult::Paid
                 if (notice.amount, notice.currency) != (row.amount, self.currency()) =>
             {
                 let paid = format!("{} {}", notice.amount, notice.currency);
                 let due = format!("{} {}", row.amount, self.currency());
                 let text = format!("it has {paid} for charge {}, which is of {due}", row.id);
-                return Err(BadNotice(text).into());
+                return Err(InvalidWebhook(text).into());
             }
-            Collected::Paid => Settlement::Paid,
-            Collected::Declined { reason } => Settlement::Declined(reason),
-            Collected::Unknown { .. } => return Ok(Noticed::Nothing),
+            ChargeResult::Paid => Settlement::Paid,
+            ChargeResult::Declined { reason } => Settlement::Declined(reason),
+            ChargeResult::Unknown { .. } => return Ok(WebhookOutcome::Nothing),
         };
-        Ok(Noticed::Charge(self.settle(row.id, settlement)?))
+        Ok(WebhookOutcome::Charge(self.settle(row.id, settlement)?))
     }
 }
 
 /// How many callers wait for the gateway.
 #[derive(Default)]
-pub(crate) struct GatewayCalls(AtomicUsize);
+pub(crate) struct GatewayPermits(AtomicUsize);
 
 /// The right to ask the gateway; given back when dropped.
-struct Turn<'a>(&'a GatewayCalls);
+struct Permit<'a>(&'a GatewayPermits);
 
-impl GatewayCalls {
+impl GatewayPermits {
     /// A turn to ask, unless as many wait already as may.
-    fn turn(&self) -> Option<Turn<'_>> {
+    fn turn(&self) -> Option<Permit<'_>> {
         let waiting = self.0.fetch_add(1, Ordering::SeqCst);
-        let turn = Turn(self);
+        let turn = Permit(self);
         (waiting < MAX_GATEWAY_CALLS).then_some(turn)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
@@ -350,15 +355,15 @@ impl Drop for Turn<'_> {
 const FIRST: (CustomerId, ChargeId) = (CustomerId::new(0), ChargeId::new(0));
 
 /// What came of asking a gateway.
-enum Asked {
+enum CollectOutcome {
     /// It is written down.
-    Settled(Charge),
+    ReconcileSummary(Charge),
     /// The charge is pending still; why, for the operator.
     Pending(String),
 }
 
 /// As a sentence for a person.
-impl fmt::Display for Settled {
+impl fmt::Display for ReconcileSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { succeeded, failed, pending, why } = self;
         write!(f, "{succeeded} succeeded, {failed} failed, {pending} pending still")?;
@@ -366,12 +371,14 @@ impl fmt::Display for Settled {
     }
 }
 
-impl Settled {
-    fn add(&mut self, asked: Asked) {
+impl ReconcileSummary {
+    fn add(&mut self, asked: CollectOutcome) {
         let count = match asked {
-            Asked::Settled(charge) if charge.failure.is_some() => &mut self.failed,
-            Asked::Settled(_) => &mut self.succeeded,
-            Asked::Pending(why) => {
+            CollectOutcome::ReconcileSummary(charge) if charge.failure.is_some() => {
+                &mut self.failed
+            }
+            CollectOutcome::ReconcileSummary(_) => &mut self.succeeded,
+            CollectOutcome::Pending(why) => {
                 self.why = Some(why);
                 &mut self.pending
             }

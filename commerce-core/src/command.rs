@@ -5,10 +5,10 @@ use crate::limits::MAX_TEXT;
 #[cfg(test)]
 use crate::rule::testing::Careless;
 use crate::rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, Claim,
-    ClaimCoupon, CloseSession, DebitBalance, EditCart, ExpireOrders, GiveLogin, OpenCharge,
-    OpenSession, PayOrder, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, Rule, SettleCharge,
-    TryLogin, UnlockLogin, UpdateProduct, expire_orders,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, ClaimCoupon,
+    CloseSession, DebitBalance, EditCart, EventLease, ExpireOrders, OpenCharge, OpenSession,
+    PayOrder, PlaceOrder, RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents, Rule,
+    SetCredentials, SettleCharge, UnlockLogin, UpdateProduct, expire_orders,
 };
 use crate::sequence::{Progress, Sequence};
 use crate::state::{Needs, State};
@@ -21,15 +21,15 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Whose keys those are that belong to no customer: of the shop itself, as when stock is adjusted.
-pub(crate) const SHOP: CustomerId = CustomerId::new(0);
+pub(crate) const GLOBAL_SCOPE: CustomerId = CustomerId::new(0);
 
 /// What an idempotency key stands for: which request it was, and how that was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRecord {
+pub struct IdempotencyRecord {
     /// Tells the request from others; see [`Command::fingerprint`].
     pub fingerprint: i64,
     /// The answer.
-    pub answer: Recorded,
+    pub answer: StoredResult,
     /// When.
     pub created_at: Timestamp,
     /// The digest of the key, unless the row that was made with it holds one of both.
@@ -39,12 +39,12 @@ pub struct KeyRecord {
 /// An answer as it is kept with a key: no more than what cannot be told from the rows it made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Recorded {
+pub enum StoredResult {
     /// An order, and the status it had come to.
     Order(OrderId, OrderStatus),
     /// A charge that was done at once.
     Charge(Charge),
-    /// A charge that its gateway had yet to be asked for: what became of it stands in its row.
+    /// A charge that its gateway had yet to be asked for: what charge_output of it stands in its row.
     OpenedCharge(ChargeId),
     /// A debit.
     Debit(Debit),
@@ -64,7 +64,7 @@ pub enum Recorded {
 
 /// The answer to a command that was carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Output {
     Customer(Customer),
     Product(Product),
     Coupon(Coupon),
@@ -75,32 +75,32 @@ pub(crate) enum Answer {
     Order(Order),
     Expired(Vec<OrderId>),
     Done(()),
-    Claim(Claim),
+    EventLease(EventLease),
     Count(u64),
 }
 
 /// A typed request: what is asked, and the type of its answer. Implemented by the request types of
 /// this crate.
-pub trait Request: Into<Action> {
+pub trait Operation: Into<AnyOperation> {
     /// What is answered.
-    type Answer: TryFrom<Reply, Error = StoreError>;
+    type Output: TryFrom<AnyOutput, Error = StoreError>;
 }
 
-/// An answer that [`Request::Answer`] can be taken from.
+/// An answer that [`Operation::Output`] can be taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply(pub(crate) Answer);
+pub struct AnyOutput(pub(crate) Output);
 
-macro_rules! actions {
+macro_rules! operations {
     ($($(#[$meta:meta])* $([$only:meta])? $request:ident => $variant:ident($answer:ty);)+) => {
         /// Everything that can be asked of a store that changes it.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "snake_case")]
         #[expect(missing_docs, reason = "each variant is explained at the request it holds")]
-        pub enum Action {
+        pub enum AnyOperation {
             $($(#[$meta])* $(#[$only])? $request($request),)+
         }
 
-        impl Action {
+        impl AnyOperation {
             fn rule(&self) -> &dyn Rule {
                 match self {
                     $($(#[$only])? Self::$request(request) => request,)+
@@ -110,21 +110,21 @@ macro_rules! actions {
 
         $(
             $(#[$only])?
-            impl From<$request> for Action {
+            impl From<$request> for AnyOperation {
                 fn from(request: $request) -> Self {
                     Self::$request(request)
                 }
             }
 
             $(#[$only])?
-            impl Request for $request {
-                type Answer = $answer;
+            impl Operation for $request {
+                type Output = $answer;
             }
         )+
     };
 }
 
-actions! {
+operations! {
     AddCustomer => Customer(Customer);
     AddProduct => Product(Product);
     UpdateProduct => Product(Product);
@@ -141,32 +141,32 @@ actions! {
     PayOrder => Order(Order);
     CancelOrder => Order(Order);
     ExpireOrders => Expired(Vec<OrderId>);
-    GiveLogin => Customer(Customer);
-    TryLogin => Done(());
+    SetCredentials => Customer(Customer);
+    RecordLoginAttempt => Done(());
     UnlockLogin => Customer(Customer);
     OpenSession => Done(());
     CloseSession => Done(());
-    RelayEvents => Claim(Claim);
+    RelayEvents => EventLease(EventLease);
     RetryEvents => Count(u64);
     ReplayEvents => Count(u64);
     [cfg(test)] Careless => Done(());
 }
 
-macro_rules! replies {
+macro_rules! outputs {
     ($($variant:ident => $answer:ty;)+) => {$(
-        impl TryFrom<Reply> for $answer {
+        impl TryFrom<AnyOutput> for $answer {
             type Error = StoreError;
-            fn try_from(reply: Reply) -> Result<Self, StoreError> {
+            fn try_from(reply: AnyOutput) -> Result<Self, StoreError> {
                 match reply.0 {
-                    Answer::$variant(answer) => Ok(answer),
-                    other => Err(StoreError::Unsound(format!("an answer of another kind: {other:?}"))),
+                    Output::$variant(answer) => Ok(answer),
+                    other => Err(StoreError::Corrupt(format!("an answer of another kind: {other:?}"))),
                 }
             }
         }
     )+};
 }
 
-replies! {
+outputs! {
     Customer => Customer;
     Product => Product;
     Coupon => Coupon;
@@ -177,14 +177,14 @@ replies! {
     Order => Order;
     Expired => Vec<OrderId>;
     Done => ();
-    Claim => Claim;
+    EventLease => EventLease;
     Count => u64;
 }
 
 /// One thing asked of a store, with all it needs to be decided.
 #[derive(Clone, Debug)]
 pub struct Command {
-    action: Action,
+    action: AnyOperation,
     key: Option<Key>,
     /// Whether a refusal binds the key, as an answer does.
     binds_refusals: bool,
@@ -202,13 +202,13 @@ pub struct Command {
 /// How a command ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
-    pub(crate) result: Result<Answer, Error>,
+    pub(crate) result: Result<Output, Error>,
     pub(crate) replayed: bool,
 }
 
 impl Command {
     /// A command to be decided at the instant that the clock shows.
-    pub fn new(action: impl Into<Action>, clock: Timestamp) -> Self {
+    pub fn new(action: impl Into<AnyOperation>, clock: Timestamp) -> Self {
         Self {
             action: action.into(),
             key: None,
@@ -247,7 +247,7 @@ impl Command {
     }
 
     /// With the versions that what it changes may have at that moment; see
-    /// [`Call::only_if`](crate::Call::only_if). They are no part of the fingerprint: a repeated call keeps its
+    /// [`PreparedCall::only_if`](crate::PreparedCall::only_if). They are no part of the fingerprint: a repeated call keeps its
     /// answer.
     #[must_use]
     pub fn with_versions(mut self, versions: Vec<Version>) -> Self {
@@ -292,7 +292,7 @@ impl Command {
             wanted.now = wanted.now.max(self.now.min(self.clock));
         }
         let (Some(key), Some(owner)) = (&self.key, rule.owner(state)) else { return };
-        if owner != SHOP {
+        if owner != GLOBAL_SCOPE {
             needs.account(state, owner);
         }
         if !state.is_key_loaded(key, owner) {
@@ -300,8 +300,8 @@ impl Command {
             return;
         }
         match state.key(key, owner).map(|record| &record.answer) {
-            Some(Recorded::Order(id, _)) => needs.order(state, *id),
-            Some(Recorded::OpenedCharge(id)) => needs.charge(state, *id),
+            Some(StoredResult::Order(id, _)) => needs.order(state, *id),
+            Some(StoredResult::OpenedCharge(id)) => needs.charge(state, *id),
             _ => {}
         }
     }
@@ -310,11 +310,11 @@ impl Command {
     fn makes(&self) -> bool {
         matches!(
             self.action,
-            Action::PlaceOrder(_)
-                | Action::ChargeBalance(_)
-                | Action::OpenCharge(_)
-                | Action::DebitBalance(_)
-                | Action::ClaimCoupon(_)
+            AnyOperation::PlaceOrder(_)
+                | AnyOperation::ChargeBalance(_)
+                | AnyOperation::OpenCharge(_)
+                | AnyOperation::DebitBalance(_)
+                | AnyOperation::ClaimCoupon(_)
         )
     }
 
@@ -326,7 +326,7 @@ impl Command {
 
     /// Whether to release overdue orders is all that the command is for.
     pub(crate) fn is_sweep(&self) -> bool {
-        matches!(self.action, Action::ExpireOrders(_))
+        matches!(self.action, AnyOperation::ExpireOrders(_))
     }
 
     /// Whether all it may touch is loaded. An earlier command of the batch may have made what names more:
@@ -341,7 +341,7 @@ impl Command {
     pub(crate) fn decide(&self, state: &mut State, hold_seconds: i64) -> Decision {
         let expired = expire_orders::expire_due(state, self.clock);
         if self.is_sweep() && self.now <= self.clock {
-            return Decision { result: Ok(Answer::Expired(expired)), replayed: false };
+            return Decision { result: Ok(Output::Expired(expired)), replayed: false };
         }
         let rule = self.action.rule();
         let owner = rule.owner(state);
@@ -365,7 +365,7 @@ impl Command {
         let binds = self.binds_refusals || result.is_ok();
         if let (Some(key), Some(owner), Some(answer)) = (&self.key, owner, recorded(&result))
             && binds
-            && (owner == SHOP || state.accounts.get(owner).is_some())
+            && (owner == GLOBAL_SCOPE || state.accounts.get(owner).is_some())
         {
             let (fingerprint, created_at) = (self.fingerprint, self.now);
             let used = KeyUse { key, owner, fingerprint, created_at };
@@ -374,33 +374,33 @@ impl Command {
             if let Some(row) = made {
                 state.made_with_key(row, key.clone(), owner);
             }
-            let record = KeyRecord { fingerprint, answer, created_at, digest };
+            let record = IdempotencyRecord { fingerprint, answer, created_at, digest };
             state.add_key(key.clone(), owner, record);
         }
         Decision { result: result.map_err(Error::from), replayed: false }
     }
 
-    fn replay(&self, key: &Key, record: &KeyRecord, state: &State) -> Decision {
+    fn replay(&self, key: &Key, record: &IdempotencyRecord, state: &State) -> Decision {
         if record.fingerprint != self.fingerprint {
             let refusal = Refusal::IdempotencyKeyReused { key: key.clone() };
             return Decision { result: Err(refusal.into()), replayed: false };
         }
         let result = match record.answer.clone() {
-            Recorded::Charge(charge) => Ok(Answer::Charge(charge)),
-            Recorded::OpenedCharge(id) => match state.charges.get(id) {
-                Some(row) => became(row, state),
-                None => Err(StoreError::Unsound(format!("key {key} names no charge {id}")).into()),
+            StoredResult::Charge(charge) => Ok(Output::Charge(charge)),
+            StoredResult::OpenedCharge(id) => match state.charges.get(id) {
+                Some(row) => charge_output(row, state),
+                None => Err(StoreError::Corrupt(format!("key {key} names no charge {id}")).into()),
             },
-            Recorded::Debit(debit) => Ok(Answer::Debit(debit)),
-            Recorded::OwnedCoupon(owned) => Ok(Answer::OwnedCoupon(owned)),
-            Recorded::Product(product) => Ok(Answer::Product(product)),
-            Recorded::Coupon(coupon) => Ok(Answer::Coupon(coupon)),
-            Recorded::Customer(customer) => Ok(Answer::Customer(customer)),
-            Recorded::Cart(cart) => Ok(Answer::Cart(cart)),
-            Recorded::Refused(refusal) => Err(refusal.into()),
-            Recorded::Order(id, status) => match state.orders.get(id) {
-                Some(order) => Ok(Answer::Order(order.as_of(status))),
-                None => Err(StoreError::Unsound(format!("key {key} names no order {id}")).into()),
+            StoredResult::Debit(debit) => Ok(Output::Debit(debit)),
+            StoredResult::OwnedCoupon(owned) => Ok(Output::OwnedCoupon(owned)),
+            StoredResult::Product(product) => Ok(Output::Product(product)),
+            StoredResult::Coupon(coupon) => Ok(Output::Coupon(coupon)),
+            StoredResult::Customer(customer) => Ok(Output::Customer(customer)),
+            StoredResult::Cart(cart) => Ok(Output::Cart(cart)),
+            StoredResult::Refused(refusal) => Err(refusal.into()),
+            StoredResult::Order(id, status) => match state.orders.get(id) {
+                Some(order) => Ok(Output::Order(order.as_of(status))),
+                None => Err(StoreError::Corrupt(format!("key {key} names no order {id}")).into()),
             },
         };
         Decision { result, replayed: true }
@@ -408,12 +408,12 @@ impl Command {
 }
 
 /// What has become of a charge that was opened, for whoever asked for it.
-fn became(row: &ChargeRow, state: &State) -> Result<Answer, Error> {
+fn charge_output(row: &ChargeRow, state: &State) -> Result<Output, Error> {
     if let Some(reason) = row.failure.clone() {
         return Err(Refusal::ChargeDeclined { charge_id: row.id, reason }.into());
     }
     let balance = state.accounts.get(row.customer_id).map_or(Money::ZERO, |own| own.balance);
-    Ok(Answer::Charge(row.shown(balance, state.currency)))
+    Ok(Output::Charge(row.to_charge(balance, state.currency)))
 }
 
 /// The refusal of an instant that has not come. Local time written with a `Z` is the usual cause.
@@ -451,32 +451,34 @@ pub(crate) struct Context<'a> {
 
 /// What a key is to remember. Requests that made no sense are not worth it: corrected, they may come
 /// again under the same key. Nor are those that came too early, or named an old version.
-fn recorded(result: &Result<Answer, Refusal>) -> Option<Recorded> {
+fn recorded(result: &Result<Output, Refusal>) -> Option<StoredResult> {
     match result {
-        Ok(Answer::Order(order)) => Some(Recorded::Order(order.id, order.status)),
-        Ok(Answer::Charge(charge)) if charge.status == ChargeStatus::Pending => {
-            Some(Recorded::OpenedCharge(charge.id))
+        Ok(Output::Order(order)) => Some(StoredResult::Order(order.id, order.status)),
+        Ok(Output::Charge(charge)) if charge.status == ChargeStatus::Pending => {
+            Some(StoredResult::OpenedCharge(charge.id))
         }
-        Ok(Answer::Charge(charge)) => Some(Recorded::Charge(charge.clone())),
-        Ok(Answer::Debit(debit)) => Some(Recorded::Debit(debit.clone())),
-        Ok(Answer::OwnedCoupon(owned)) => Some(Recorded::OwnedCoupon(owned.clone())),
-        Ok(Answer::Product(product)) => Some(Recorded::Product(product.clone())),
-        Ok(Answer::Coupon(coupon)) => Some(Recorded::Coupon(coupon.clone())),
-        Ok(Answer::Customer(customer)) => Some(Recorded::Customer(customer.clone())),
-        Ok(Answer::Cart(cart)) => Some(Recorded::Cart(cart.clone())),
+        Ok(Output::Charge(charge)) => Some(StoredResult::Charge(charge.clone())),
+        Ok(Output::Debit(debit)) => Some(StoredResult::Debit(debit.clone())),
+        Ok(Output::OwnedCoupon(owned)) => Some(StoredResult::OwnedCoupon(owned.clone())),
+        Ok(Output::Product(product)) => Some(StoredResult::Product(product.clone())),
+        Ok(Output::Coupon(coupon)) => Some(StoredResult::Coupon(coupon.clone())),
+        Ok(Output::Customer(customer)) => Some(StoredResult::Customer(customer.clone())),
+        Ok(Output::Cart(cart)) => Some(StoredResult::Cart(cart.clone())),
         Err(
             Refusal::InvalidRequest { .. }
             | Refusal::PreconditionFailed
             | Refusal::TooManyRequests { .. }
             | Refusal::TooManyPendingCharges { .. },
         )
-        | Ok(Answer::Expired(_) | Answer::Done(()) | Answer::Claim(_) | Answer::Count(_)) => None,
-        Err(refusal) => Some(Recorded::Refused(refusal.clone())),
+        | Ok(Output::Expired(_) | Output::Done(()) | Output::EventLease(_) | Output::Count(_)) => {
+            None
+        }
+        Err(refusal) => Some(StoredResult::Refused(refusal.clone())),
     }
 }
 
 /// The hash of the request's JSON. It need only tell one caller's requests under one key apart.
-fn fingerprint(action: &Action) -> i64 {
+fn fingerprint(action: &AnyOperation) -> i64 {
     let mut hash = Fnv::default();
     // Neither the sink nor plain structs with string keys can fail to be written.
     let _ = serde_json::to_writer(&mut hash, action);

@@ -40,9 +40,9 @@ const ORDER: [Table; 18] = [
 ///
 /// # Errors
 ///
-/// [`StoreError::Unsound`] when `to` is not empty or of another currency, or when `from` holds what no
+/// [`StoreError::Corrupt`] when `to` is not empty or of another currency, or when `from` holds what no
 /// store can; whatever else is wrong with either store. Nothing is written then, unless the outcome is
-/// [`StoreError::Unknown`].
+/// [`StoreError::CommitUnknown`].
 pub fn copy(
     from: &dyn Store,
     to: &dyn Store,
@@ -50,7 +50,7 @@ pub fn copy(
 ) -> Result<BTreeMap<&'static str, u64>, StoreError> {
     if from.currency() != to.currency() {
         let (from, to) = (from.currency(), to.currency());
-        return Err(StoreError::Unsound(format!("a store in {from} cannot become one in {to}")));
+        return Err(StoreError::Corrupt(format!("a store in {from} cannot become one in {to}")));
     }
     let snapshot = from.snapshot()?;
     let mut writer = Writer::begin(to, progress)?;
@@ -90,7 +90,7 @@ impl<'a> Writer<'a> {
         transaction.load(&Needs { ids: true, ..Needs::default() }, &mut state)?;
         if state.ids != Some(NextIds::FIRST) {
             let text = "there are rows in it already: only a new store can be copied into";
-            return Err(StoreError::Unsound(text.to_owned()));
+            return Err(StoreError::Corrupt(text.to_owned()));
         }
         transaction.expect_pauses()?;
         let (waiting, written, again) = (0, 0, false);
@@ -172,13 +172,13 @@ impl<'a> Writer<'a> {
             Record::Coupon(coupon) => state.coupons.insert(coupon.id, coupon),
             Record::OwnedCoupon(owned) if self.again => {
                 let (id, order) = (owned.id, owned.order_id);
-                state.owned_coupons.loaded(id, Some(owned));
+                state.owned_coupons.provide(id, Some(owned));
                 if let Some(row) = order.and_then(|_| state.owned_coupons.get_mut(id)) {
-                    row.hand_to(order);
+                    row.assign_order(order);
                 }
             }
             Record::OwnedCoupon(mut owned) => {
-                owned.hand_to(None);
+                owned.assign_order(None);
                 state.owned_coupons.insert(owned.id, owned);
             }
             Record::Order(order) => state.orders.insert(order.id, order),
@@ -194,7 +194,7 @@ impl<'a> Writer<'a> {
             Record::Delivery(row) => state.deliveries.keep(row.given_up()),
             Record::Key { key, owner, record } => {
                 let key: Key = key;
-                state.key_loaded(key.clone(), owner, None);
+                state.provide_key(key.clone(), owner, None);
                 state.add_key(key, owner, record);
             }
             // What minutes, hours and days hold follows from their seconds.
@@ -206,7 +206,7 @@ impl<'a> Writer<'a> {
             Record::SalesCount(_) => {}
             Record::Credentials(row) => {
                 let role = self.roles.get(&row.customer_id).copied().unwrap_or(Role::Customer);
-                state.accounts.loaded(row.customer_id, Some(known(row.customer_id, role)));
+                state.accounts.provide(row.customer_id, Some(known(row.customer_id, role)));
                 state.credentials.push(row);
             }
             Record::Digest { of, digest } => state.digest_copied(of, digest),
@@ -216,7 +216,7 @@ impl<'a> Writer<'a> {
 
     fn put_cart_line(&mut self, customer: CustomerId, product: crate::ProductId, quantity: i64) {
         let carts = &mut self.state.carts;
-        carts.loaded(customer, None);
+        carts.provide(customer, None);
         if carts.get(customer).is_none() {
             carts.insert(customer, (customer, BTreeMap::new()));
         }

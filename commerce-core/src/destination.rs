@@ -7,17 +7,17 @@ use std::time::Duration;
 /// long it takes delays no order.
 pub trait Destination: Send + Sync {
     /// The most events that one delivery takes, 1 or more.
-    fn batch(&self) -> usize;
+    fn max_batch_size(&self) -> usize;
 
     /// How many deliveries may be under way at once, 1 or more. Events of one order arrive in their order in
     /// any case: one that follows soon comes in a later delivery. With 1, and one relay, so do all others, as
     /// long as none fails.
-    fn at_once(&self) -> usize;
+    fn max_concurrency(&self) -> usize;
 
     /// Delivers these events: all, in that order, or as if none. The same event may come again after a
     /// crash, with the same id and content. It must return within
     /// [`MAX_DELIVERY`](crate::limits::MAX_DELIVERY), or another relay may take the events for given up.
-    fn deliver(&self, events: &[Event]) -> Delivery;
+    fn deliver(&self, events: &[Event]) -> DeliveryResult;
 
     /// Something that the operator should know although no delivery has failed of it. It is asked for after each
     /// delivery, and returned once.
@@ -26,9 +26,9 @@ pub trait Destination: Send + Sync {
     }
 }
 
-/// What became of a delivery.
+/// What charge_output of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum DeliveryResult {
     /// All events have arrived.
     Done,
     /// It may work later; not before so long, when the destination says so.

@@ -7,7 +7,7 @@
 //! The digests guard against damage, and not against forgery. How they are computed is part of the format of a store
 //! and never changes.
 
-use crate::command::Recorded;
+use crate::command::StoredResult;
 use crate::store::Record;
 use crate::{
     ChargeId, ChargeRow, CustomerId, EntryKind, Key, LedgerEntry, LedgerEntryId, Order, OrderId,
@@ -26,18 +26,18 @@ pub enum Digested {
 
 impl Digested {
     /// The row that a call made which was answered so; `None` when it made none of these.
-    pub(crate) fn answered_by(answer: &Recorded) -> Option<Self> {
+    pub(crate) fn answered_by(answer: &StoredResult) -> Option<Self> {
         match answer {
-            Recorded::Order(id, _) => Some(Self::Order(*id)),
-            Recorded::Charge(charge) => Some(Self::Charge(charge.id)),
-            Recorded::OpenedCharge(id) => Some(Self::Charge(*id)),
-            Recorded::Debit(debit) => Some(Self::Debit(debit.id)),
-            Recorded::OwnedCoupon(owned) => Some(Self::OwnedCoupon(owned.id)),
-            Recorded::Product(_)
-            | Recorded::Coupon(_)
-            | Recorded::Customer(_)
-            | Recorded::Cart(_)
-            | Recorded::Refused(_) => None,
+            StoredResult::Order(id, _) => Some(Self::Order(*id)),
+            StoredResult::Charge(charge) => Some(Self::Charge(charge.id)),
+            StoredResult::OpenedCharge(id) => Some(Self::Charge(*id)),
+            StoredResult::Debit(debit) => Some(Self::Debit(debit.id)),
+            StoredResult::OwnedCoupon(owned) => Some(Self::OwnedCoupon(owned.id)),
+            StoredResult::Product(_)
+            | StoredResult::Coupon(_)
+            | StoredResult::Customer(_)
+            | StoredResult::Cart(_)
+            | StoredResult::Refused(_) => None,
         }
     }
 }
@@ -196,23 +196,23 @@ impl Fnv {
 }
 
 /// The digest of a key that made no row with a digest, and of the row that it answers with.
-pub(crate) fn of_key(key: &KeyUse<'_>, answer: &Recorded) -> i64 {
+pub(crate) fn of_key(key: &KeyUse<'_>, answer: &StoredResult) -> i64 {
     let mut hash = Fnv::default();
     match answer {
-        Recorded::Order(id, status) => {
+        StoredResult::Order(id, status) => {
             hash.number(id.get());
             hash.text(Some(&status.to_string()));
         }
-        Recorded::Product(row) => hash.number(row.id.get()),
-        Recorded::Coupon(row) => hash.number(row.id.get()),
-        Recorded::Customer(row) => hash.number(row.id.get()),
-        Recorded::Cart(cart) => hash.number(cart.customer_id.get()),
+        StoredResult::Product(row) => hash.number(row.id.get()),
+        StoredResult::Coupon(row) => hash.number(row.id.get()),
+        StoredResult::Customer(row) => hash.number(row.id.get()),
+        StoredResult::Cart(cart) => hash.number(cart.customer_id.get()),
         // The rest of an answer is compared with its row; a refusal has none.
-        Recorded::Charge(_)
-        | Recorded::OpenedCharge(_)
-        | Recorded::Debit(_)
-        | Recorded::OwnedCoupon(_)
-        | Recorded::Refused(_) => {}
+        StoredResult::Charge(_)
+        | StoredResult::OpenedCharge(_)
+        | StoredResult::Debit(_)
+        | StoredResult::OwnedCoupon(_)
+        | StoredResult::Refused(_) => {}
     }
     hash.digest_with(key)
 }
@@ -280,7 +280,7 @@ mod tests {
             created_at: Timestamp::from_unix(1_767_225_600),
         };
         let (_, hash) = claimed().hashed().unwrap();
-        let answer = Recorded::Order(OrderId::new(4), crate::OrderStatus::Cancelled);
+        let answer = StoredResult::Order(OrderId::new(4), crate::OrderStatus::Cancelled);
         let digests = [hash.digest(), hash.digest_with(&made), of_key(&made, &answer)];
         assert_eq!(digests, [-1_278_375_524, 1_914_261_400, -2_041_216_800]);
         let (_, hash) = debited().hashed().unwrap();

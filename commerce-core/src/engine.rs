@@ -5,26 +5,26 @@
 //! what arrived while the last commit ran, so a lone caller waits for nobody. Nobody is answered before
 //! the commit is on disk.
 
-use crate::command::{Answer, Command, Decision, needs};
+use crate::command::{Command, Decision, Output, needs};
 use crate::histogram::{Distribution, Histogram, SIZES, TIMES};
 use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::sequence::Progress;
 use crate::state::{Needs, State};
 use crate::store::{Store, Transaction};
 use crate::{Error, StoreError, threads};
+pub(crate) use notifier::EventNotifier;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-pub(crate) use wakeups::Wakeups;
 
-mod wakeups;
+mod notifier;
 
 /// The part of the last commit's time that is waited for callers to come back: a fourth costs little
 /// when they do not, and nearly doubles what a commit takes on when they do.
-const LINGER_PART: u32 = 4;
+const LINGER_FRACTION: u32 = 4;
 
 /// The longest that is waited for callers to come back.
 const MAX_LINGER: Duration = Duration::from_millis(2);
@@ -64,7 +64,7 @@ struct Shared {
     batches: Histogram,
     commit_micros: Histogram,
     wait_micros: Histogram,
-    wakeups: Wakeups,
+    notifier: EventNotifier,
     /// Why the last write failed; none once one has succeeded again.
     failure: Mutex<Option<StoreError>>,
 }
@@ -79,7 +79,7 @@ impl Default for Shared {
             batches: Histogram::new(SIZES),
             commit_micros: Histogram::new(TIMES),
             wait_micros: Histogram::new(TIMES),
-            wakeups: Wakeups::default(),
+            notifier: EventNotifier::default(),
             failure: Mutex::default(),
         }
     }
@@ -142,12 +142,12 @@ impl Engine {
 
     /// Carries a command out. A caller who finds nobody else at it does so on its own thread: handing
     /// over to another and back would cost it more than the commit.
-    pub(crate) fn run(&self, command: Command, patience: Duration) -> Decision {
+    pub(crate) fn run(&self, command: Command, timeout: Duration) -> Decision {
         if !self.writer.take_lead() {
-            return self.submit(command, patience).map_or_else(failed, Pending::wait);
+            return self.submit(command, timeout).map_or_else(failed, Pending::wait);
         }
-        let (job, pending) = self.job(command, patience);
-        match guarded(|| self.writer.store.try_begin()) {
+        let (job, pending) = self.job(command, timeout);
+        match catch_panics(|| self.writer.store.try_begin()) {
             Ok(Some(transaction)) => {
                 let mut jobs = vec![job];
                 jobs.extend(self.writer.take_batch());
@@ -157,7 +157,7 @@ impl Engine {
             Ok(None) => self.writer.put_back(vec![job]),
             Err(error) => self.writer.fail(&[job], &error),
         }
-        self.writer.give_up_lead();
+        self.writer.release_lead();
         pending.wait()
     }
 
@@ -165,9 +165,9 @@ impl Engine {
     pub(crate) fn submit(
         &self,
         command: Command,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Pending, StoreError> {
-        let (job, pending) = self.job(command, patience);
+        let (job, pending) = self.job(command, timeout);
         let shared = &self.writer.shared;
         let mut queue = lock(&shared.queue);
         while queue.jobs.len() >= MAX_QUEUE {
@@ -188,18 +188,18 @@ impl Engine {
         Ok(pending)
     }
 
-    fn job(&self, command: Command, patience: Duration) -> (Job, Pending) {
+    fn job(&self, command: Command, timeout: Duration) -> (Job, Pending) {
         let slot = Arc::new(Slot::default());
         let now = Instant::now();
-        let deadline = now.checked_add(patience).unwrap_or(now);
+        let deadline = now.checked_add(timeout).unwrap_or(now);
         let pending =
             Pending { writer: Arc::clone(&self.writer), slot: Arc::clone(&slot), deadline };
         (Job { command, slot, queued: now, alone: false }, pending)
     }
 
     /// What wakes who waits for events.
-    pub(crate) fn wakeups(&self) -> &Wakeups {
-        &self.writer.shared.wakeups
+    pub(crate) fn notifier(&self) -> &EventNotifier {
+        &self.writer.shared.notifier
     }
 
     /// Finds out whether the store can be written, where the last write has failed.
@@ -251,15 +251,18 @@ impl Drop for Engine {
 
 /// A panic counts as a guard that fired: what was begun is dropped, and the thread that everybody waits
 /// for lives on.
-fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(StoreError::Guard("a rule or a store panicked".to_owned())))
+fn catch_panics<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(StoreError::ConstraintViolation("a rule or a store panicked".to_owned()))
+    })
 }
 
 /// A command that read what it had not asked for was decided on a guess, and must leave nothing behind.
 fn deny_misread(state: &State) -> Result<(), StoreError> {
     state.misread().map_or(Ok(()), |kind| {
-        Err(StoreError::Guard(format!("a command read {kind} that it had not asked for")))
+        Err(StoreError::ConstraintViolation(format!(
+            "a command read {kind} that it had not asked for"
+        )))
     })
 }
 
@@ -295,8 +298,8 @@ impl Pending {
 
     fn withdraw(&self) -> bool {
         let mut queue = lock(&self.writer.shared.queue);
-        let place = queue.jobs.iter().position(|job| Arc::ptr_eq(&job.slot, &self.slot));
-        let withdrawn = place.and_then(|place| queue.jobs.remove(place));
+        let index = queue.jobs.iter().position(|job| Arc::ptr_eq(&job.slot, &self.slot));
+        let withdrawn = index.and_then(|index| queue.jobs.remove(index));
         if let Some(job) = &withdrawn {
             // While the queue is locked: whatever follows in the sequence is still in it.
             job.stop_sequence();
@@ -347,12 +350,12 @@ impl Writer {
         while self.wait_for_work() {
             // Jobs are taken once the store is ours: whoever comes while we wait for it joins in, and
             // whoever has waited too long has left.
-            let transaction = guarded(|| self.store.begin());
+            let transaction = catch_panics(|| self.store.begin());
             let begun = Instant::now();
             lock(&self.shared.queue).waiting_for_store = false;
             if matches!(transaction, Err(StoreError::Busy)) {
                 // Who still waits, waits on; who will not has left the queue.
-                self.give_up_lead();
+                self.release_lead();
                 // Nobody tells when another process is done.
                 std::thread::sleep(BUSY_PAUSE);
                 continue;
@@ -363,21 +366,21 @@ impl Writer {
                 Ok(transaction) => self.process(transaction, jobs),
                 Err(error) => self.fail(&jobs, &error),
             }
-            self.give_up_lead();
-            self.let_callers_return(callers, begun.elapsed());
+            self.release_lead();
+            self.linger(callers, begun.elapsed());
         }
     }
 
     /// Those who were answered together mostly ask again at once: to commit them together again is worth
     /// a wait of a part of what the last commit took. After a batch of one there is none.
-    fn let_callers_return(&self, callers: usize, took: Duration) {
+    fn linger(&self, callers: usize, took: Duration) {
         let begun = Instant::now();
-        let patience = took.checked_div(LINGER_PART).unwrap_or_default().min(MAX_LINGER);
+        let timeout = took.checked_div(LINGER_FRACTION).unwrap_or_default().min(MAX_LINGER);
         let nobody_new = || {
             let queue = lock(&self.shared.queue);
             queue.jobs.len() < callers && !queue.closed
         };
-        while callers > 1 && nobody_new() && begun.elapsed() < patience {
+        while callers > 1 && nobody_new() && begun.elapsed() < timeout {
             std::thread::yield_now();
         }
     }
@@ -402,7 +405,7 @@ impl Writer {
     }
 
     /// Lets the thread that writes go on with what has come meanwhile.
-    fn give_up_lead(self: &Arc<Self>) {
+    fn release_lead(self: &Arc<Self>) {
         let mut queue = lock(&self.shared.queue);
         queue.leading = false;
         let (has_jobs, closed) = (!queue.jobs.is_empty(), queue.closed);
@@ -450,7 +453,7 @@ impl Writer {
                 self.put_back(rest);
             }
             // One of them did it; alone, each shows whether it was the one.
-            Err(StoreError::Guard(_)) if jobs.len() > 1 => {
+            Err(StoreError::ConstraintViolation(_)) if jobs.len() > 1 => {
                 for job in &mut jobs {
                     job.alone = true;
                 }
@@ -463,13 +466,13 @@ impl Writer {
     }
 
     /// Loads, decides, applies and commits; answers the decisions of as many jobs as could be decided
-    /// on what was loaded: the first at least, unless a pile of overdue orders went before it.
+    /// on what was loaded: the first at least, unless a expiry_backlog of overdue orders went before it.
     fn attempt(
         &self,
         mut transaction: Box<dyn Transaction + '_>,
         jobs: &[Job],
     ) -> Result<Vec<Decision>, StoreError> {
-        guarded(|| {
+        catch_panics(|| {
             let mut state = State::new(self.store.currency());
             let wanted = |state: &State| needs(jobs.iter().map(|job| &job.command), state);
             let mut needs = wanted(&state);
@@ -479,15 +482,16 @@ impl Writer {
                 if left == needs {
                     // Asked again it would answer the same, with the write lock held all the while.
                     let kinds = left.kinds().collect::<Vec<_>>().join(", ");
-                    return Err(StoreError::Guard(format!(
+                    return Err(StoreError::ConstraintViolation(format!(
                         "it was asked for {kinds} and loaded none"
                     )));
                 }
                 needs = left;
             }
             // More may be overdue than one commit takes on. Then a batch ends where they were released:
-            // the others still hold what the next command may want.
-            let pile = state.due_orders.as_ref().is_some_and(|due| due.len() >= EXPIRY_BATCH);
+            // the others still hold what the next command may max_events.
+            let expiry_backlog =
+                state.due_orders.as_ref().is_some_and(|due| due.len() >= EXPIRY_BATCH);
             let mut decisions = Vec::with_capacity(jobs.len());
             // Sequences that end in this transaction. Their flag is set once it is committed.
             let mut ended: Vec<&Arc<Progress>> = Vec::new();
@@ -499,13 +503,13 @@ impl Writer {
                     decisions.push(failed(StoreError::NotAttempted));
                     continue;
                 }
-                if !command.is_ready(&state) || pile && command.releases(&mut state) {
+                if !command.is_ready(&state) || expiry_backlog && command.releases(&mut state) {
                     break;
                 }
                 let decision = command.decide(&mut state, self.hold_seconds);
                 ended.extend(sequence.filter(|own| own.ends_with(&decision.result)));
                 decisions.push(decision);
-                if pile && command.is_sweep() {
+                if expiry_backlog && command.is_sweep() {
                     break;
                 }
             }
@@ -534,7 +538,7 @@ impl Writer {
         self.note(None);
         self.shared.commit_micros.add(micros(begun.elapsed()));
         let due = state.events.len().saturating_add(state.deliveries.released());
-        self.shared.wakeups.tell(due);
+        self.shared.notifier.notify(due);
         Ok(())
     }
 
@@ -544,11 +548,11 @@ impl Writer {
 
     fn fail(&self, jobs: &[Job], error: &StoreError) {
         // A guard fires for one command, not for every write.
-        if !matches!(error, StoreError::Guard(_) | StoreError::Busy) {
+        if !matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy) {
             self.note(Some(error));
         }
         for job in jobs {
-            let result: Result<Answer, Error> = Err(error.clone().into());
+            let result: Result<Output, Error> = Err(error.clone().into());
             self.answer(job, Decision { result, replayed: false });
         }
     }
@@ -567,7 +571,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Nothing that is guarded here is ever left half done, so a panic elsewhere poisons nothing.
+/// Nothing that is catch_panics here is ever left half done, so a panic elsewhere poisons nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -588,7 +592,7 @@ mod tests {
         let key = Key::new("careless").unwrap();
         for customer_id in [kim, CustomerId::new(9)] {
             let outcome = shop.call(Careless { customer_id }).key(&key).outcome();
-            let Err(Error::Store(StoreError::Guard(told))) = outcome.result else {
+            let Err(Error::Store(StoreError::ConstraintViolation(told))) = outcome.result else {
                 panic!("{outcome:?}")
             };
             assert_eq!(told, "a command read customers that it had not asked for");
@@ -596,7 +600,7 @@ mod tests {
         }
         let others = [1, 2].map(|_| shop.call(AddCustomer::new("Lee")).submit());
         let careless = shop.call(Careless { customer_id: CustomerId::new(9) }).submit();
-        assert!(matches!(careless.wait(), Err(Error::Store(StoreError::Guard(_)))));
+        assert!(matches!(careless.wait(), Err(Error::Store(StoreError::ConstraintViolation(_)))));
         for other in others {
             other.wait().unwrap();
         }

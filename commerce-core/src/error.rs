@@ -478,15 +478,15 @@ pub enum StoreError {
     Replaced(String),
     /// The store is of another program, of a newer version, or damaged.
     #[error("the store is not as it should be: {0}")]
-    Unsound(String),
+    Corrupt(String),
     /// A guard of the store fired: a defect of this program. Nothing was changed.
     #[error("the store refused a change that the rules allowed, please report it: {0}")]
-    Guard(String),
+    ConstraintViolation(String),
     /// The commit failed in a way that leaves open whether it happened.
     #[error(
         "it is not known whether the change was saved: repeat it with the same key to learn it ({0})"
     )]
-    Unknown(String),
+    CommitUnknown(String),
 }
 
 /// What a call may be answered instead of its result.

@@ -9,23 +9,23 @@ pub trait PaymentGateway: Send + Sync {
     /// Its name, which is kept with every charge it was asked for.
     fn name(&self) -> &'static str;
 
-    /// Collects the money, or finds out what became of it. However often it is asked with one reference,
+    /// Collects the money, or finds out what charge_output of it. However often it is asked with one reference,
     /// whatever was answered and whatever got lost in between, it collects at most once.
-    fn collect(&self, request: &CollectRequest) -> Collected;
+    fn collect(&self, request: &CollectRequest) -> ChargeResult;
 
     /// Reads what the gateway sent by itself, once it is proven to come from there. `None` when it is
     /// about nothing that matters here. `signature` is the header that proves it.
     ///
     /// # Errors
     ///
-    /// [`BadNotice`] when it does not come from the gateway, or makes no sense.
-    fn notice(
+    /// [`InvalidWebhook`] when it does not come from the gateway, or makes no sense.
+    fn parse_webhook(
         &self,
         _signature: Option<&str>,
         _body: &[u8],
         _now: Timestamp,
-    ) -> Result<Option<Notice>, BadNotice> {
-        Err(BadNotice("this gateway sends no notices".to_owned()))
+    ) -> Result<Option<WebhookEvent>, InvalidWebhook> {
+        Err(InvalidWebhook("this gateway sends no notices".to_owned()))
     }
 
     /// Something that the operator should know although no charge has failed of it. It is returned once.
@@ -58,7 +58,7 @@ pub struct CollectRequest {
 
 /// What a gateway says of a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Collected {
+pub enum ChargeResult {
     /// The money was collected.
     Paid,
     /// It was not, and never will be under this reference.
@@ -75,18 +75,18 @@ pub enum Collected {
 
 /// A gateway's own word on a charge.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct WebhookEvent {
     /// Which charge.
     pub reference: String,
     /// How much was collected, when it was.
     pub amount: Money,
     /// Of which currency.
     pub currency: Currency,
-    /// What became of it.
-    pub collected: Collected,
+    /// What charge_output of it.
+    pub collected: ChargeResult,
 }
 
 /// A notice that is not to be believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the notice is not to be believed: {0}")]
-pub struct BadNotice(pub String);
+pub struct InvalidWebhook(pub String);

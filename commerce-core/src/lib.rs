@@ -39,8 +39,8 @@
     )
 )]
 
-mod access;
 mod audit;
+mod auth;
 mod charges;
 mod clock;
 mod command;
@@ -48,6 +48,7 @@ mod copy;
 mod destination;
 mod digest;
 mod engine;
+mod entropy;
 mod error;
 mod gateway;
 mod histogram;
@@ -56,7 +57,6 @@ pub mod limits;
 mod model;
 mod money;
 mod query;
-mod random;
 mod relay;
 mod rule;
 mod sequence;
@@ -68,28 +68,28 @@ mod threads;
 mod version;
 
 pub use audit::{AuditReport, Problem};
-pub use charges::{NewCharge, NoticeError, Noticed, Settled};
+pub use charges::{NewCharge, ReconcileSummary, WebhookError, WebhookOutcome};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
-pub use command::{Action, Command, KeyRecord, Recorded, Reply, Request};
+pub use command::{AnyOperation, AnyOutput, Command, IdempotencyRecord, Operation, StoredResult};
 pub use copy::copy;
-pub use destination::{Delivery, Destination};
+pub use destination::{DeliveryResult, Destination};
 pub use digest::Digested;
 pub use engine::Stats;
 pub use error::{Code, Error, Invalid, Refusal, Shortage, StoreError};
 pub use gateway::simulated::SimulatedGateway;
-pub use gateway::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway};
+pub use gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent};
 pub use histogram::{Distribution, Histogram, SIZES, TIMES};
 pub use id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
 };
-pub use model::access::{
+pub use model::auth::{
     Caller, Credentials, LoginAttempts, LoginHash, OpenedSession, PasswordHash, Session,
     SessionRow, TokenHash,
 };
 pub use model::cart::{Cart, CartItem, CartLines};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
-pub use model::delivery::{DeliveryRow, DeliveryStatus, Outbox, Progress, TrackedEvent};
+pub use model::delivery::{DeliveryRow, DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
 pub use model::event::{Epoch, Event, EventKind, EventRow};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus, StockMovement};
@@ -99,17 +99,19 @@ pub use model::wallet::{
 };
 pub use money::{Currency, InCurrency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
-pub use relay::{Relay, RelayError, RelayStop, Relayed};
+pub use relay::{CancellationToken, Relay, RelayError, RelayStats};
 pub use rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, CartEdit, ChargeBalance, Claim,
-    ClaimCoupon, ClaimedEvent, CloseSession, DebitBalance, DeliveryEnding, DeliveryOutcome,
-    EditCart, ExpireOrders, GiveLogin, NewLogin, OpenCharge, OpenSession, OrderItems, PayOrder,
-    PayWhen, PlaceOrder, RelayEvents, ReplayEvents, RetryEvents, SettleCharge, Settlement,
-    TryLogin, UnlockLogin, UpdateProduct,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, AttemptResult, CancelOrder, CartEdit,
+    ChargeBalance, ClaimCoupon, CloseSession, DebitBalance, DeliveryOutcome, EditCart, EventLease,
+    ExpireOrders, LeasedEvent, NewLogin, OpenCharge, OpenSession, OrderItems, PayOrder, PayWhen,
+    PlaceOrder, RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents, SetCredentials,
+    SettleCharge, Settlement, UnlockLogin, UpdateProduct,
 };
 pub use sequence::Sequence;
-pub use shop::{Call, Outcome, Shop, ShopBuilder, Ticket};
-pub use state::{Change, Deliveries, Needs, NextIds, Rows, Sale, SessionChange, State, Wanted};
+pub use shop::{Outcome, PendingCall, PreparedCall, Shop, ShopBuilder};
+pub use state::{
+    Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,
+};
 pub use store::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use store::postgres::PostgresStore;

@@ -120,7 +120,7 @@ const _: () = assert!(DELIVERY_LEASE.unsigned_abs() == MAX_DELIVERY.as_secs().sa
 pub const MAX_CLOCK_DIFFERENCE: i64 = DELIVERY_LEASE;
 
 /// The most events that are taken up, or sent again, by one commit: beyond that a bigger batch gains nothing.
-pub const MAX_CLAIM: usize = 1_000;
+pub const MAX_LEASED_EVENTS: usize = 1_000;
 
 /// The seconds between each failure of an event and its next try; after one more failure it is parked. That is
 /// eleven tries over 46 hours. The first ones are dense, because most failures are over within a minute and

@@ -1,6 +1,6 @@
 //! What the things are: plain data with their own small behaviour. JSON field names are the contract's.
 
-pub(crate) mod access;
+pub(crate) mod auth;
 pub(crate) mod cart;
 pub(crate) mod coupon;
 pub(crate) mod delivery;

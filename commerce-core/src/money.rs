@@ -163,8 +163,8 @@ impl<'de> Deserialize<'de> for Currency {
 fn group_thousands(digits: &str) -> String {
     let first = digits.len().wrapping_rem(3);
     let mut grouped = String::from(&digits[..first]);
-    for (place, digit) in digits[first..].chars().enumerate() {
-        if place.wrapping_rem(3) == 0 && !grouped.is_empty() {
+    for (index, digit) in digits[first..].chars().enumerate() {
+        if index.wrapping_rem(3) == 0 && !grouped.is_empty() {
             grouped.push(',');
         }
         grouped.push(digit);

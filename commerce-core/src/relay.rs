@@ -1,25 +1,25 @@
-//! The relay: takes events up, delivers them with no transaction open, and writes down what became of them
+//! The relay: takes events up, delivers them with no transaction open, and writes down what charge_output of them
 //! in the commit that takes up the next.
 //!
 //! Any number of relays may work on one store. Each event arrives at least once: who dies between sending and
 //! writing down leaves it to the next, who sends it again with the same id. Orders wait for none of it.
 
+use crate::entropy::{self, random_byte};
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
-use crate::random::{self, spread};
-use crate::rule::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
-use crate::{Delivery, Destination, Error, Event, Shop, Timestamp, threads};
-use gate::{Gate, Pass};
+use crate::rule::{AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents};
+use crate::{DeliveryResult, Destination, Error, Event, Shop, Timestamp, threads};
+use circuit_breaker::{CircuitBreaker, Permit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-mod gate;
+mod circuit_breaker;
 
 /// How often to look for what other processes have written, and for retries whose time has come: a worker
-/// may look as much later as another has looked before it, so that each is found within twice as long.
-const LOOK: Duration = Duration::from_millis(250);
+/// may look as much later as another has polled_at before it, so that each is found within twice as long.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long to leave a store alone that could not be asked: nobody tells when it is back.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
@@ -28,10 +28,10 @@ const STORE_PAUSE: Duration = Duration::from_millis(100);
 const STORE_TRIES: u32 = 5;
 
 /// How long one call may take to fail before it counts as all of [`STORE_TRIES`]: a busy store was waited for already.
-const STORE_PATIENCE: Duration = Duration::from_secs(5);
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often in a row a delivery may fail before [`Relay::once`] gives up.
-const ONCE_FAILURES: u32 = 5;
+/// How often in a row a delivery may fail before [`Relay::run_once`] gives up.
+const RUN_ONCE_FAILURES: u32 = 5;
 
 /// Delivers the events of a shop to a destination; made by [`Shop::relay`].
 #[must_use = "a relay does nothing until it is run"]
@@ -43,11 +43,11 @@ pub struct Relay<'a> {
 
 /// Asks relays to end. Clones ask for the same.
 #[derive(Clone, Debug, Default)]
-pub struct RelayStop(Arc<AtomicBool>);
+pub struct CancellationToken(Arc<AtomicBool>);
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Relayed {
+pub struct RelayStats {
     /// Events that have arrived.
     pub delivered: u64,
     /// Tries that have failed, counted by event.
@@ -65,7 +65,7 @@ pub enum RelayError {
         /// What it said.
         error: String,
         /// What was done before.
-        relayed: Relayed,
+        relayed: RelayStats,
     },
     /// The store could not be asked.
     #[error(transparent)]
@@ -80,7 +80,7 @@ impl Shop {
 
     /// What the relays of this shop have done since it was opened.
     #[must_use]
-    pub fn relayed(&self) -> Relayed {
+    pub fn relay_stats(&self) -> RelayStats {
         self.counts().now()
     }
 
@@ -91,22 +91,22 @@ impl Shop {
     }
 }
 
-impl RelayStop {
+impl CancellationToken {
     /// Asks for the end: what is being sent is finished, at most for [`MAX_DELIVERY`], and no more is begun.
-    pub fn ask(&self) {
+    pub fn cancel(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
     /// Whether the end was asked for.
     #[must_use]
-    pub fn asked(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
 impl<'a> Relay<'a> {
     /// Has somebody told what goes wrong, in a line each, as it happens: deliveries that fail, and stores.
-    pub fn on_trouble(self, tell: impl Fn(&str) + Send + Sync + 'a) -> Self {
+    pub fn on_error(self, tell: impl Fn(&str) + Send + Sync + 'a) -> Self {
         Self { tell: Box::new(tell), ..self }
     }
 
@@ -115,7 +115,7 @@ impl<'a> Relay<'a> {
     /// # Errors
     ///
     /// [`RelayError::Gone`]. A store that fails is asked again and again.
-    pub fn run(&self, stop: &RelayStop) -> Result<Relayed, RelayError> {
+    pub fn run(&self, stop: &CancellationToken) -> Result<RelayStats, RelayError> {
         self.work(stop, false)
     }
 
@@ -124,21 +124,21 @@ impl<'a> Relay<'a> {
     /// # Errors
     ///
     /// [`RelayError::Gone`], and [`RelayError::Store`] when the store fails again and again.
-    pub fn once(&self, stop: &RelayStop) -> Result<Relayed, RelayError> {
+    pub fn run_once(&self, stop: &CancellationToken) -> Result<RelayStats, RelayError> {
         self.work(stop, true)
     }
 
-    fn work(&self, stop: &RelayStop, once: bool) -> Result<Relayed, RelayError> {
-        let at_once = self.destination.at_once().max(1);
-        let token = |_| random::bytes().map(i64::from_le_bytes);
-        let tokens: Result<Vec<i64>, _> = (0..at_once).map(token).collect();
+    fn work(&self, stop: &CancellationToken, once: bool) -> Result<RelayStats, RelayError> {
+        let max_concurrency = self.destination.max_concurrency().max(1);
+        let token = |_| entropy::bytes().map(i64::from_le_bytes);
+        let tokens: Result<Vec<i64>, _> = (0..max_concurrency).map(token).collect();
         let tokens = tokens.map_err(Error::from)?;
         let run = &Run {
             relay: self,
             stop,
             once,
-            gate: Gate::default(),
-            looked: Mutex::new(Instant::now()),
+            breaker: CircuitBreaker::default(),
+            polled_at: Mutex::new(Instant::now()),
             end: Mutex::new(None),
             counts: Counts::default(),
         };
@@ -171,11 +171,11 @@ impl<'a> Relay<'a> {
 /// What the workers of a run share.
 struct Run<'a> {
     relay: &'a Relay<'a>,
-    stop: &'a RelayStop,
+    stop: &'a CancellationToken,
     once: bool,
-    gate: Gate,
-    /// When somebody last looked for what other processes have written.
-    looked: Mutex<Instant>,
+    breaker: CircuitBreaker,
+    /// When somebody last polled_at for what other processes have written.
+    polled_at: Mutex<Instant>,
     end: Mutex<Option<End>>,
     counts: Counts,
 }
@@ -188,15 +188,15 @@ enum End {
 
 impl Run<'_> {
     fn is_ending(&self) -> bool {
-        self.stop.asked() || lock(&self.end).is_some()
+        self.stop.is_cancelled() || lock(&self.end).is_some()
     }
 
     fn end(&self, why: End) {
         lock(&self.end).get_or_insert(why);
     }
 
-    fn tell(&self, trouble: &str) {
-        (self.relay.tell)(trouble);
+    fn tell(&self, error_line: &str) {
+        (self.relay.tell)(error_line);
     }
 
     fn count(&self, count: impl Fn(&Counts)) {
@@ -206,26 +206,29 @@ impl Run<'_> {
 
     /// Waits until something may be due that was not when `seen` was taken.
     fn idle(&self, seen: u64) {
-        let wakeups = self.relay.shop.wakeups();
-        while !self.is_ending() && !wakeups.wait(seen, LOOK) && !self.finds_due() {}
+        let notifier = self.relay.shop.notifier();
+        while !self.is_ending() && !notifier.wait(seen, POLL_INTERVAL) && !self.poll_due() {}
     }
 
     /// Looks for events, unless somebody else has just done so.
-    fn finds_due(&self) -> bool {
-        let mut looked = lock(&self.looked);
-        if looked.elapsed() < LOOK {
+    fn poll_due(&self) -> bool {
+        let mut polled_at = lock(&self.polled_at);
+        if polled_at.elapsed() < POLL_INTERVAL {
             return false;
         }
-        *looked = Instant::now();
-        drop(looked);
+        *polled_at = Instant::now();
+        drop(polled_at);
         // A store that fails is told of by who takes events up.
         self.relay.shop.has_due_events().unwrap_or(true)
     }
 
-    fn deliver(&self, events: &[Event]) -> Delivery {
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
         let destination = self.relay.destination;
         catch_unwind(AssertUnwindSafe(|| destination.deliver(events))).unwrap_or_else(|_| {
-            Delivery::Failed { error: "the destination panicked".to_owned(), retry_after: None }
+            DeliveryResult::Failed {
+                error: "the destination panicked".to_owned(),
+                retry_after: None,
+            }
         })
     }
 }
@@ -234,20 +237,20 @@ impl Run<'_> {
 struct Worker<'a> {
     run: &'a Run<'a>,
     token: i64,
-    /// What became of events and is not written down yet.
+    /// What charge_output of events and is not written down yet.
     outcomes: Vec<DeliveryOutcome>,
 }
 
 impl Worker<'_> {
     fn work(mut self) {
         let run = self.run;
-        let wakeups = run.relay.shop.wakeups();
+        let notifier = run.relay.shop.notifier();
         let mut store_failures = 0_u32;
         while !run.is_ending() {
-            if run.once && run.gate.failures() >= ONCE_FAILURES {
+            if run.once && run.breaker.failures() >= RUN_ONCE_FAILURES {
                 break;
             }
-            let Some(pass) = run.gate.enter(LOOK) else {
+            let Some(permit) = run.breaker.acquire(POLL_INTERVAL) else {
                 // Others keep the gate shut, for longer than a lease maybe: what has arrived is written down.
                 let _ = self.ask(0, false);
                 // The destination may have asked for minutes, for which nothing is due.
@@ -256,19 +259,18 @@ impl Worker<'_> {
                 }
                 continue;
             };
-            let seen = wakeups.seen();
-            let want = pass.want(run.relay.destination.batch().max(1));
+            let seen = notifier.generation();
+            let max_events = permit.max_events(run.relay.destination.max_batch_size().max(1));
             let begun = Instant::now();
-            let claim = match self.ask(want, pass.is_probe()) {
-                Ok(claim) => claim,
+            let lease = match self.ask(max_events, permit.is_probe()) {
+                Ok(lease) => lease,
                 Err(error) => {
-                    drop(pass);
+                    drop(permit);
                     if store_failures == 0 {
                         run.tell(&format!("the store cannot be asked: {error}"));
                     }
                     store_failures = store_failures.saturating_add(1);
-                    let is_over =
-                        store_failures >= STORE_TRIES || begun.elapsed() >= STORE_PATIENCE;
+                    let is_over = store_failures >= STORE_TRIES || begun.elapsed() >= STORE_TIMEOUT;
                     if run.once && is_over {
                         run.end(End::Store(error));
                     }
@@ -277,17 +279,17 @@ impl Worker<'_> {
                 }
             };
             store_failures = 0;
-            if !claim.events.is_empty() {
+            if !lease.events.is_empty() {
                 // Whoever has nothing to do may help.
-                wakeups.tell(usize::from(claim.more));
-                self.deliver(claim.events, begun, &pass);
-                drop(pass);
-                if run.gate.failures() > 0 {
+                notifier.notify(usize::from(lease.more));
+                self.deliver(lease.events, begun, &permit);
+                drop(permit);
+                if run.breaker.failures() > 0 {
                     // The next wish may be long in coming. What cannot be written down now, is then.
                     let _ = self.ask(0, false);
                 }
-            } else if !claim.more {
-                drop(pass);
+            } else if !lease.more {
+                drop(permit);
                 if run.once {
                     break;
                 }
@@ -298,17 +300,17 @@ impl Worker<'_> {
     }
 
     /// Writes down what there is to write down, and takes events up.
-    fn ask(&mut self, want: usize, fresh_first: bool) -> Result<Claim, Error> {
+    fn ask(&mut self, max_events: usize, fresh_first: bool) -> Result<EventLease, Error> {
         let outcomes = self.outcomes.clone();
-        if outcomes.is_empty() && want == 0 {
-            return Ok(Claim { events: Vec::new(), more: false, parked: 0 });
+        if outcomes.is_empty() && max_events == 0 {
+            return Ok(EventLease { events: Vec::new(), more: false, parked: 0 });
         }
-        let jitter = i64::from(spread()).rem_euclid(MAX_RETRY_JITTER.saturating_add(1));
-        let request = RelayEvents { token: self.token, outcomes, want, fresh_first, jitter };
+        let jitter = i64::from(random_byte()).rem_euclid(MAX_RETRY_JITTER.saturating_add(1));
+        let request = RelayEvents { token: self.token, outcomes, max_events, fresh_first, jitter };
         let asked = self.run.relay.shop.call(request).run();
-        if let Ok(claim) = &asked {
+        if let Ok(lease) = &asked {
             self.outcomes.clear();
-            self.run.count(|counts| add(&counts.parked, claim.parked));
+            self.run.count(|counts| add(&counts.parked, lease.parked));
         }
         asked
     }
@@ -317,7 +319,7 @@ impl Worker<'_> {
     fn finish(&mut self) {
         let begun = Instant::now();
         for _ in 0..STORE_TRIES {
-            if self.ask(0, false).is_ok() || begun.elapsed() >= STORE_PATIENCE {
+            if self.ask(0, false).is_ok() || begun.elapsed() >= STORE_TIMEOUT {
                 return;
             }
             std::thread::sleep(STORE_PAUSE);
@@ -327,52 +329,52 @@ impl Worker<'_> {
     /// Delivers what was taken up: events that are new together, others each by itself, since one of them
     /// may be why it failed. What is not begun in the first half of the lease, which began with the wish, is
     /// given back, and so is what is left after a failure.
-    fn deliver(&mut self, claimed: Vec<ClaimedEvent>, begun: Instant, pass: &Pass<'_>) {
+    fn deliver(&mut self, leased: Vec<LeasedEvent>, begun: Instant, permit: &Permit<'_>) {
         let (new, again): (Vec<_>, Vec<_>) =
-            claimed.into_iter().partition(|claimed| claimed.attempts == 0);
-        let new: Vec<Event> = new.into_iter().map(|claimed| claimed.event).collect();
-        let again = again.into_iter().map(|claimed| vec![claimed.event]);
+            leased.into_iter().partition(|leased| leased.attempts == 0);
+        let new: Vec<Event> = new.into_iter().map(|leased| leased.event).collect();
+        let again = again.into_iter().map(|leased| vec![leased.event]);
         let mut goes_on = true;
         for part in Some(new).filter(|new| !new.is_empty()).into_iter().chain(again) {
             goes_on &= !self.run.is_ending() && begun.elapsed() < MAX_DELIVERY;
             if !goes_on {
-                self.note(&part, &DeliveryEnding::GivenBack);
+                self.note(&part, &AttemptResult::Released);
                 continue;
             }
             let delivery = self.run.deliver(&part);
             if let Some(warning) = self.run.relay.destination.warning() {
                 self.run.tell(&warning);
             }
-            goes_on = self.take(&part, delivery, pass);
+            goes_on = self.take(&part, delivery, permit);
         }
     }
 
-    /// Takes in what became of events. Whether to go on with others.
-    fn take(&mut self, events: &[Event], delivery: Delivery, pass: &Pass<'_>) -> bool {
+    /// Takes in what charge_output of events. Whether to go on with others.
+    fn take(&mut self, events: &[Event], delivery: DeliveryResult, permit: &Permit<'_>) -> bool {
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let goes_on;
-        let (ending, what) = match delivery {
-            Delivery::Done => {
-                pass.succeeded();
+        let (result, what) = match delivery {
+            DeliveryResult::Done => {
+                permit.succeeded();
                 let now = self.run.relay.shop.now().unix();
                 self.run.count(|counts| {
                     add(&counts.delivered, count);
                     counts.last.store(now, Ordering::Relaxed);
                 });
-                self.note(events, &DeliveryEnding::Delivered);
+                self.note(events, &AttemptResult::Delivered);
                 return true;
             }
-            Delivery::Failed { error, retry_after } => {
-                goes_on = pass.failed(retry_after, spread());
+            DeliveryResult::Failed { error, retry_after } => {
+                goes_on = permit.failed(retry_after, random_byte());
                 let seconds = |after: Duration| i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
                 let retry_after = retry_after.map(seconds);
-                (DeliveryEnding::Failed { error: error.clone(), retry_after }, error)
+                (AttemptResult::Failed { error: error.clone(), retry_after }, error)
             }
             // How the relay ends says it.
-            Delivery::Gone { error } => {
+            DeliveryResult::Gone { error } => {
                 self.run.end(End::Gone(error));
                 self.run.count(|counts| add(&counts.failed, count));
-                self.note(events, &DeliveryEnding::GivenBack);
+                self.note(events, &AttemptResult::Released);
                 return false;
             }
         };
@@ -383,15 +385,15 @@ impl Worker<'_> {
             many => format!(" and {} more", many.saturating_sub(1)),
         };
         self.run.tell(&format!("event {first}{others} did not arrive: {what}"));
-        self.note(events, &ending);
+        self.note(events, &result);
         goes_on
     }
 
-    fn note(&mut self, events: &[Event], ending: &DeliveryEnding) {
+    fn note(&mut self, events: &[Event], result: &AttemptResult) {
         self.outcomes.extend(events.iter().map(|event| DeliveryOutcome {
             event_id: event.id,
             order_id: event.order_id,
-            ending: ending.clone(),
+            result: result.clone(),
         }));
     }
 }
@@ -411,9 +413,9 @@ impl Counts {
         Self { last: AtomicI64::new(now.unix()), ..Self::default() }
     }
 
-    fn now(&self) -> Relayed {
+    fn now(&self) -> RelayStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Relayed {
+        RelayStats {
             delivered: read(&self.delivered),
             failed: read(&self.failed),
             parked: read(&self.parked),

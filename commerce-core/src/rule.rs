@@ -2,7 +2,7 @@
 //!
 //! A rule makes all its checks before its first change, so that a refusal leaves nothing behind.
 
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::{Needs, State};
 use crate::{
     Account, ChargeId, ChargeRow, CouponId, CustomerId, EntryKind, EventId, InCurrency,
@@ -21,20 +21,20 @@ mod claim_coupon;
 mod debit_balance;
 mod edit_cart;
 pub(crate) mod expire_orders;
-mod give_login;
 mod open_charge;
+mod order_effects;
 mod pay_order;
 mod place_order;
 mod relay_events;
 mod replay_events;
 mod retry_events;
 mod sessions;
-mod settle;
+mod set_credentials;
 mod settle_charge;
 #[cfg(test)]
 pub(crate) mod testing;
 mod update_product;
-mod valid;
+mod validate;
 
 pub use add_coupon::AddCoupon;
 pub use add_customer::AddCustomer;
@@ -46,14 +46,14 @@ pub use claim_coupon::ClaimCoupon;
 pub use debit_balance::DebitBalance;
 pub use edit_cart::{CartEdit, EditCart};
 pub use expire_orders::ExpireOrders;
-pub use give_login::{GiveLogin, NewLogin};
 pub use open_charge::OpenCharge;
 pub use pay_order::PayOrder;
 pub use place_order::{OrderItems, PayWhen, PlaceOrder};
-pub use relay_events::{Claim, ClaimedEvent, DeliveryEnding, DeliveryOutcome, RelayEvents};
+pub use relay_events::{AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents};
 pub use replay_events::ReplayEvents;
 pub use retry_events::RetryEvents;
-pub use sessions::{CloseSession, OpenSession, TryLogin, UnlockLogin};
+pub use sessions::{CloseSession, OpenSession, RecordLoginAttempt, UnlockLogin};
+pub use set_credentials::{NewLogin, SetCredentials};
 pub use settle_charge::{SettleCharge, Settlement};
 pub use update_product::UpdateProduct;
 
@@ -68,7 +68,7 @@ pub(crate) trait Rule {
     fn needs(&self, state: &State, needs: &mut Needs);
 
     /// Decides, and changes the state when the answer is yes.
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal>;
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal>;
 
     /// The version of what it changes, as [`Version::of`] the body that clients are shown of it.
     ///
@@ -206,22 +206,22 @@ impl State {
         &mut self,
         id: ProductId,
         change: impl FnOnce(&mut Product),
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Output, Refusal> {
         let unknown = || Refusal::ProductNotFound { product_ids: vec![id] };
         let product = self.products.get_mut(id).ok_or_else(unknown)?;
         change(product);
-        Ok(Answer::Product(product.clone()))
+        Ok(Output::Product(product.clone()))
     }
 
     fn known_order(&self, id: OrderId) -> Result<&Order, Refusal> {
         self.orders.get(id).ok_or(Refusal::OrderNotFound { order_id: id })
     }
 
-    fn change_order(&mut self, order: Order) -> Result<Answer, Refusal> {
+    fn change_order(&mut self, order: Order) -> Result<Output, Refusal> {
         let row =
             self.orders.get_mut(order.id).ok_or(Refusal::OrderNotFound { order_id: order.id })?;
         row.clone_from(&order);
-        Ok(Answer::Order(order))
+        Ok(Output::Order(order))
     }
 
     /// A charge, once it is loaded.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// behind it change nothing, however many were submitted before the failure was known, and are answered
 /// [`StoreError::NotAttempted`](crate::StoreError::NotAttempted).
 ///
-/// A sequence belongs to the calls of one shop; see [`Call::submit_in`](crate::Call::submit_in).
+/// A sequence belongs to the calls of one shop; see [`PreparedCall::submit_in`](crate::PreparedCall::submit_in).
 ///
 /// ```
 /// use commerce_core::{AddCustomer, AddProduct, Currency, MemoryStore, Money, Sequence, Shop};

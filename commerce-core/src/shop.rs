@@ -3,12 +3,12 @@
 mod call;
 mod read;
 
-use crate::access::Passwords;
-use crate::charges::{GatewayCalls, NewCharge};
-use crate::command::{Action, Command, Request};
-use crate::engine::{Engine, Wakeups};
+use crate::auth::Passwords;
+use crate::charges::{GatewayPermits, NewCharge};
+use crate::command::{AnyOperation, Command, Operation};
+use crate::engine::{Engine, EventNotifier};
 use crate::gateway::PaymentGateway;
-use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_CLAIM, MAX_HOLD_SECONDS};
+use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_LEASED_EVENTS};
 use crate::relay::Counts;
 use crate::rule::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder, PlaceOrder,
@@ -22,15 +22,15 @@ use crate::{
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use call::{Call, Outcome, Ticket};
+pub use call::{Outcome, PendingCall, PreparedCall};
 pub(crate) use read::account;
 
 /// Instants that far ahead can still be told.
-const MAX_PATIENCE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+const MAX_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// How long a read waits for overdue orders to be released. They are shown as expired all the same; only
 /// their stock and coupons are seen later when somebody else writes for longer than that.
-const SWEEP_PATIENCE: Duration = Duration::from_millis(100);
+const SWEEP_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// An order service on a store. Share it among as many threads as you like.
 ///
@@ -39,17 +39,17 @@ pub struct Shop {
     store: Arc<dyn Store>,
     engine: Engine,
     clock: Arc<dyn Clock>,
-    patience: Duration,
+    timeout: Duration,
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
     relayed: Counts,
-    gateway_calls: GatewayCalls,
+    gateway_permits: GatewayPermits,
 }
 
 /// How a [`Shop`] is to be opened.
 pub struct ShopBuilder {
     clock: Arc<dyn Clock>,
-    patience: Duration,
+    timeout: Duration,
     hold_seconds: i64,
     gateway: Option<Arc<dyn PaymentGateway>>,
 }
@@ -58,7 +58,7 @@ impl Default for ShopBuilder {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
-            patience: Duration::from_secs(30),
+            timeout: Duration::from_secs(30),
             hold_seconds: HOLD_SECONDS,
             gateway: None,
         }
@@ -75,8 +75,8 @@ impl ShopBuilder {
     /// How long a call waits for its turn before it is answered
     /// [`StoreError::Busy`](crate::StoreError::Busy); 30 seconds unless told otherwise, a year at most.
     #[must_use]
-    pub fn patience(self, patience: Duration) -> Self {
-        Self { patience: patience.min(MAX_PATIENCE), ..self }
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: timeout.min(MAX_TIMEOUT), ..self }
     }
 
     /// How long an unpaid order holds its stock, from a second to a week; 15 minutes unless told
@@ -98,10 +98,10 @@ impl ShopBuilder {
         let store: Arc<dyn Store> = Arc::new(store);
         let engine = Engine::new(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
-        let Self { clock, patience, gateway, .. } = self;
+        let Self { clock, timeout, gateway, .. } = self;
         let relayed = Counts::since(clock.now());
-        let gateway_calls = GatewayCalls::default();
-        Shop { store, engine, clock, patience, passwords, gateway, relayed, gateway_calls }
+        let gateway_permits = GatewayPermits::default();
+        Shop { store, engine, clock, timeout, passwords, gateway, relayed, gateway_permits }
     }
 }
 
@@ -132,18 +132,18 @@ impl Shop {
     }
 
     /// Prepares a call, to be decided as of the instant it is now, whenever it is run.
-    pub fn call<R: Request>(&self, request: R) -> Call<'_, R> {
-        let action: Action = request.into();
-        Call::new(self, Command::new(action, self.now()))
+    pub fn call<R: Operation>(&self, request: R) -> PreparedCall<'_, R> {
+        let action: AnyOperation = request.into();
+        PreparedCall::new(self, Command::new(action, self.now()))
     }
 
     /// Prepares a call to be decided at an instant of the caller's choosing: for imports of history.
     ///
     /// Refused as `invalid_request` when that instant is ahead of the shop's clock. Holds of other
     /// orders end by the shop's clock, whatever the instant of the call is.
-    pub fn call_at<R: Request>(&self, request: R, now: Timestamp) -> Call<'_, R> {
-        let action: Action = request.into();
-        Call::new(self, Command::new(action, self.now()).decided_at(now))
+    pub fn call_at<R: Operation>(&self, request: R, now: Timestamp) -> PreparedCall<'_, R> {
+        let action: AnyOperation = request.into();
+        PreparedCall::new(self, Command::new(action, self.now()).decided_at(now))
     }
 
     /// Puts money onto a balance, as [`Shop::charge_from`] does, from no payment method in particular.
@@ -224,7 +224,7 @@ impl Shop {
             let count = self.call(request.clone()).run()?;
             retried = retried.saturating_add(count);
             // Parked meanwhile, they would be retried for ever.
-            if !all || count < u64::try_from(MAX_CLAIM).unwrap_or(u64::MAX) {
+            if !all || count < u64::try_from(MAX_LEASED_EVENTS).unwrap_or(u64::MAX) {
                 return Ok(retried);
             }
         }
@@ -241,14 +241,14 @@ impl Shop {
     /// Releases every order that was not paid in time, and names those it released itself: other calls
     /// release what they find overdue as well.
     pub fn expire_orders(&self) -> Result<Vec<OrderId>, Error> {
-        self.sweep(self.patience)
+        self.sweep(self.timeout)
     }
 
-    fn sweep(&self, patience: Duration) -> Result<Vec<OrderId>, Error> {
+    fn sweep(&self, timeout: Duration) -> Result<Vec<OrderId>, Error> {
         let mut expired = Vec::new();
         loop {
             let sweep = Command::new(ExpireOrders, self.now());
-            let batch = Outcome::<Vec<OrderId>>::of(self.engine.run(sweep, patience)).result?;
+            let batch = Outcome::<Vec<OrderId>>::of(self.engine.run(sweep, timeout)).result?;
             let more = batch.len() >= EXPIRY_BATCH;
             expired.extend(batch);
             if !more {
@@ -268,8 +268,8 @@ impl Shop {
         self.gateway.as_deref()
     }
 
-    pub(crate) fn gateway_calls(&self) -> &GatewayCalls {
-        &self.gateway_calls
+    pub(crate) fn gateway_permits(&self) -> &GatewayPermits {
+        &self.gateway_permits
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {
@@ -277,8 +277,8 @@ impl Shop {
     }
 
     /// What wakes who waits for events.
-    pub(crate) fn wakeups(&self) -> &Wakeups {
-        self.engine.wakeups()
+    pub(crate) fn notifier(&self) -> &EventNotifier {
+        self.engine.notifier()
     }
 
     /// What the relays of this shop have done so far.

@@ -4,7 +4,7 @@
 //! the other. A row must be asked for in [`Needs`] before a rule may look at it; a look at any other fails the
 //! command.
 
-use crate::command::KeyRecord;
+use crate::command::IdempotencyRecord;
 use crate::digest::{Digest, Digested, KeyUse};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, CustomerId,
@@ -19,7 +19,7 @@ use std::hash::Hash;
 mod deliveries;
 mod misread;
 
-pub use deliveries::{Deliveries, Wanted};
+pub use deliveries::{Deliveries, DueEventsQuery};
 use misread::Misread;
 
 /// The rows that commands may touch and that are not loaded yet.
@@ -58,12 +58,12 @@ pub struct Needs {
     pub events: BTreeSet<EventId>,
     /// Deliveries by order, all of each.
     pub deliveries: BTreeSet<OrderId>,
-    /// Events to be sent: for [`Deliveries::due_loaded`], [`Deliveries::fresh_loaded`],
-    /// [`Deliveries::next_loaded`] and [`Deliveries::epochs_loaded`].
-    pub wanted: Option<Wanted>,
-    /// At most so many parked deliveries, by event: for [`Deliveries::parked_loaded`].
+    /// Events to be sent: for [`Deliveries::provide_due`], [`Deliveries::provide_fresh`],
+    /// [`Deliveries::provide_next`] and [`Deliveries::epochs_loaded`].
+    pub wanted: Option<DueEventsQuery>,
+    /// At most so many parked deliveries, by event: for [`Deliveries::provide_parked`].
     pub parked: Option<usize>,
-    /// The first event that nobody has taken up: for [`Deliveries::next_loaded`].
+    /// The first event that nobody has taken up: for [`Deliveries::provide_next`].
     pub next_event: bool,
 }
 
@@ -133,7 +133,7 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
     }
 
     /// Takes in what the store has under that key. A row known already stays as it is.
-    pub fn loaded(&mut self, key: K, row: Option<V>) {
+    pub fn provide(&mut self, key: K, row: Option<V>) {
         self.rows.entry(key).or_insert((row, Change::None));
     }
 
@@ -240,7 +240,7 @@ pub enum SessionChange {
     /// One begins.
     Opened(SessionRow),
     /// The one of that token ends.
-    Closed(TokenHash),
+    RollupWatermarks(TokenHash),
     /// All of a customer end.
     ClosedAll(CustomerId),
     /// Those that are not valid then ([`SessionRow::is_valid_at`]) are forgotten, and so are the failed
@@ -272,7 +272,7 @@ pub struct State {
     /// The next free ids.
     pub ids: Option<NextIds>,
     /// What idempotency keys stand for; new ones among them.
-    keys: HashMap<(Key, CustomerId), (Option<KeyRecord>, Change)>,
+    keys: HashMap<(Key, CustomerId), (Option<IdempotencyRecord>, Change)>,
     /// The keys that new rows were made with.
     made_with: HashMap<Digested, (Key, CustomerId)>,
     /// Digests of new rows that were copied from another store.
@@ -398,7 +398,7 @@ impl State {
     }
 
     /// Takes in who has that login in the store.
-    pub fn login_loaded(&mut self, login: String, owner: Option<CustomerId>) {
+    pub fn provide_login(&mut self, login: String, owner: Option<CustomerId>) {
         self.logins.entry(login).or_insert(owner);
     }
 
@@ -407,7 +407,7 @@ impl State {
     }
 
     /// Gives a login to a customer, in place of the one they had.
-    pub(crate) fn hand_login(&mut self, before: Option<&str>, login: &str, customer: CustomerId) {
+    pub(crate) fn assign_login(&mut self, before: Option<&str>, login: &str, customer: CustomerId) {
         if let Some(before) = before {
             self.logins.insert(before.to_owned(), None);
         }
@@ -421,18 +421,18 @@ impl State {
     }
 
     /// Takes in what the store has under that key.
-    pub fn key_loaded(&mut self, key: Key, owner: CustomerId, record: Option<KeyRecord>) {
+    pub fn provide_key(&mut self, key: Key, owner: CustomerId, record: Option<IdempotencyRecord>) {
         self.keys.entry((key, owner)).or_insert((record, Change::None));
     }
 
     /// What the key stands for.
     #[must_use]
-    pub fn key(&self, key: &Key, owner: CustomerId) -> Option<&KeyRecord> {
+    pub fn key(&self, key: &Key, owner: CustomerId) -> Option<&IdempotencyRecord> {
         let found = self.misread.check(self.keys.get(&(key.clone(), owner)));
         found.and_then(|(record, _)| record.as_ref())
     }
 
-    pub(crate) fn add_key(&mut self, key: Key, owner: CustomerId, record: KeyRecord) {
+    pub(crate) fn add_key(&mut self, key: Key, owner: CustomerId, record: IdempotencyRecord) {
         if let Entry::Occupied(mut slot) = self.keys.entry((key, owner)) {
             slot.insert((Some(record), Change::Inserted));
         }
@@ -455,7 +455,7 @@ impl State {
             return Some(*copied);
         }
         let made_with = self.made_with.get(&of).and_then(|(key, owner)| {
-            let KeyRecord { fingerprint, created_at, .. } = *self.key(key, *owner)?;
+            let IdempotencyRecord { fingerprint, created_at, .. } = *self.key(key, *owner)?;
             Some(KeyUse { key, owner: *owner, fingerprint, created_at })
         });
         Some(made_with.map_or(hash.digest(), |used| hash.digest_with(&used)))
@@ -463,7 +463,7 @@ impl State {
 
     /// The keys that were given a meaning, with their owners, in order.
     #[must_use]
-    pub fn new_keys(&self) -> Vec<(&Key, CustomerId, &KeyRecord)> {
+    pub fn new_keys(&self) -> Vec<(&Key, CustomerId, &IdempotencyRecord)> {
         let mut new: Vec<_> = self
             .keys
             .iter()

@@ -1,6 +1,6 @@
 //! What the engine and the reads ask of a store. Stores move rows; they decide nothing.
 
-use crate::command::KeyRecord;
+use crate::command::IdempotencyRecord;
 use crate::digest::Digest;
 use crate::state::{Needs, State};
 use crate::{
@@ -96,7 +96,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 /// A transaction that writes. Dropped without [`Transaction::commit`], it leaves nothing behind.
 pub trait Transaction {
     /// Puts what is needed into the state: every row asked for, or the knowledge that there is none. A load
-    /// after which the same rows are still needed fails the commands with [`StoreError::Guard`].
+    /// after which the same rows are still needed fails the commands with [`StoreError::ConstraintViolation`].
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ pub trait Transaction {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Guard`] when a constraint fired, [`StoreError::Full`] and whatever else is wrong
+    /// [`StoreError::ConstraintViolation`] when a constraint fired, [`StoreError::Full`] and whatever else is wrong
     /// with the store; the transaction is then of no use any more.
     fn apply(&mut self, state: &State) -> Result<(), StoreError>;
 
@@ -125,7 +125,7 @@ pub trait Transaction {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unknown`] when it may or may not have happened; with any other error it has not.
+    /// [`StoreError::CommitUnknown`] when it may or may not have happened; with any other error it has not.
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
@@ -356,7 +356,7 @@ pub enum Record {
     Key {
         key: Key,
         owner: CustomerId,
-        record: KeyRecord,
+        record: IdempotencyRecord,
     },
     SalesCount(SalesCount),
     Credentials(Credentials),

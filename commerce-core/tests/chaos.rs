@@ -12,7 +12,7 @@ mod common;
 
 use commerce_core::{AddCustomer, Code, Money, PostgresStore, Shop};
 use common::cluster::Cluster;
-use common::insist::{LONGEST, PATIENCE, Seen, Until, assert_each_once, fill};
+use common::insist::{LONGEST, Seen, TIMEOUT, Until, assert_each_once, fill};
 use common::{assert_clean, key};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ fn what_was_acknowledged_survives_terminations_and_restarts() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let database = url.rsplit('/').next().unwrap().to_owned();
-    let open = || Shop::builder().patience(PATIENCE).open(PostgresStore::open(&url).unwrap());
+    let open = || Shop::builder().timeout(TIMEOUT).open(PostgresStore::open(&url).unwrap());
     let shops: Vec<Shop> = (0..INSTANCES).map(|_| open()).collect();
     fill(&shops[0]);
     let (over, seen) = (AtomicBool::new(false), Seen::default());
@@ -84,8 +84,8 @@ fn what_was_acknowledged_survives_terminations_and_restarts() {
 fn nobody_waits_for_ever_for_a_server_that_is_gone() {
     let cluster = Cluster::start();
     let url = cluster.database();
-    let patience = Duration::from_secs(2);
-    let shop = Shop::builder().patience(patience).open(PostgresStore::open(&url).unwrap());
+    let timeout = Duration::from_secs(2);
+    let shop = Shop::builder().timeout(timeout).open(PostgresStore::open(&url).unwrap());
     shop.call(AddCustomer::new("Kim")).run().unwrap();
     cluster.stop();
     let begun = Instant::now();

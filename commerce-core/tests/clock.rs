@@ -63,7 +63,7 @@ fn a_lock_is_lifted_by_an_operator(#[values(On::Memory, On::Sqlite, On::Postgres
     world.shop.call(UnlockLogin { customer_id: customer.id }).run().unwrap();
     world.shop.log_in("kim", PASSWORD).unwrap();
     lock(&world);
-    world.shop.give_login(customer.id, "kim", "another horse", Role::Customer).unwrap();
+    world.shop.set_credentials(customer.id, "kim", "another horse", Role::Customer).unwrap();
     world.shop.log_in("kim", "another horse").unwrap();
     let lee = world.shop.call(AddCustomer::new("Lee")).run().unwrap();
     let refused = world.shop.call(UnlockLogin { customer_id: lee.id }).run();

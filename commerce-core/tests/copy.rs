@@ -6,10 +6,9 @@ mod common;
 
 use commerce_core::limits::{DELIVERY_LEASE, RETRY_DELAYS};
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CartEdit, ClaimedEvent, Currency, DeliveryEnding,
-    DeliveryOutcome, EditCart, MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore,
-    Record, RelayEvents, Role, SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError,
-    Table, copy,
+    AddCustomer, AttemptResult, BestSellersRequest, CartEdit, Currency, DeliveryOutcome, EditCart,
+    LeasedEvent, MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore, Record,
+    RelayEvents, Role, SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
 };
 use common::{NOW, assert_clean, cluster, key};
 use rstest::rstest;
@@ -86,12 +85,17 @@ fn fill(store: &Arc<dyn Store>) {
     }
     shop.log_in("kim", "correct horse").unwrap();
     // Of what was taken up, one is parked, one has arrived, one is to be tried again and one is due.
-    let ask =
-        |outcomes, want| RelayEvents { token: 7, outcomes, want, fresh_first: false, jitter: 0 };
-    let fails = |claimed: &ClaimedEvent| DeliveryOutcome {
+    let ask = |outcomes, max_events| RelayEvents {
+        token: 7,
+        outcomes,
+        max_events,
+        fresh_first: false,
+        jitter: 0,
+    };
+    let fails = |claimed: &LeasedEvent| DeliveryOutcome {
         event_id: claimed.event.id,
         order_id: claimed.event.order_id,
-        ending: DeliveryEnding::Failed { error: "400".to_owned(), retry_after: None },
+        result: AttemptResult::Failed { error: "400".to_owned(), retry_after: None },
     };
     // The last attempt is made at the instant of the shop.
     let mut seconds = 90_000 - RETRY_DELAYS.iter().sum::<i64>();
@@ -105,14 +109,14 @@ fn fill(store: &Arc<dyn Store>) {
     assert_eq!(shop.outbox().unwrap().parked, 1);
     let claim = shop.call(ask(vec![], 3)).run().unwrap();
     let endings = [
-        DeliveryEnding::Delivered,
-        DeliveryEnding::Failed { error: "503".to_owned(), retry_after: None },
-        DeliveryEnding::GivenBack,
+        AttemptResult::Delivered,
+        AttemptResult::Failed { error: "503".to_owned(), retry_after: None },
+        AttemptResult::Released,
     ];
-    let outcomes = claim.events.iter().zip(endings).map(|(claimed, ending)| DeliveryOutcome {
+    let outcomes = claim.events.iter().zip(endings).map(|(claimed, result)| DeliveryOutcome {
         event_id: claimed.event.id,
         order_id: claimed.event.order_id,
-        ending,
+        result,
     });
     shop.call(ask(outcomes.collect(), 0)).run().unwrap();
     assert_clean(&shop);
@@ -124,10 +128,11 @@ fn what_is_being_sent_waits_in_the_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
     fill(&from);
-    let ask = RelayEvents { token: 7, outcomes: vec![], want: 1, fresh_first: false, jitter: 0 };
+    let ask =
+        RelayEvents { token: 7, outcomes: vec![], max_events: 1, fresh_first: false, jitter: 0 };
     let claim = shop(&from).call(ask.clone()).run().unwrap();
     copy(&*from, &*to, &mut |_| ()).unwrap();
-    let more = RelayEvents { want: 3, ..ask };
+    let more = RelayEvents { max_events: 3, ..ask };
     let claimed = shop_at(&to, 90_000 + DELIVERY_LEASE).call(more).run().unwrap();
     assert!(claimed.events.contains(&claim.events[0]), "{claimed:#?}");
     assert_clean(&shop(&to));
@@ -197,10 +202,10 @@ fn what_is_not_empty_or_of_another_currency_is_left_as_it_is() {
     fill(&from);
     shop(&to).call(AddCustomer::new("Choi")).run().unwrap();
     let before = rows(&*to);
-    assert!(matches!(copy(&*from, &*to, &mut |_| ()), Err(StoreError::Unsound(_))));
+    assert!(matches!(copy(&*from, &*to, &mut |_| ()), Err(StoreError::Corrupt(_))));
     assert_eq!(rows(&*to), before);
     let dollars = MemoryStore::new(Currency::from_code("USD").unwrap());
-    assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Unsound(_))));
+    assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Corrupt(_))));
 }
 
 /// A server ends a writer that stands still for five seconds. One that waits for rows of a slow store does.

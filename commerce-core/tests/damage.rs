@@ -6,7 +6,7 @@
 mod common;
 
 use commerce_core::{
-    CartEdit, DeliveryEnding, DeliveryOutcome, EditCart, Money, PayWhen, PlaceOrder, RelayEvents,
+    AttemptResult, CartEdit, DeliveryOutcome, EditCart, Money, PayWhen, PlaceOrder, RelayEvents,
 };
 use common::{On, World, cluster, key};
 use rstest::rstest;
@@ -34,20 +34,25 @@ fn history(on: On) -> World {
     world.clock.set(common::NOW.plus_seconds(3 * 86_400));
     shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("order-4")).unwrap();
     // The payment of order 2 is being sent, its cancellation waits behind it, as does the last payment.
-    let ask =
-        |token, outcomes| RelayEvents { token, outcomes, want: 9, fresh_first: false, jitter: 0 };
+    let ask = |token, outcomes| RelayEvents {
+        token,
+        outcomes,
+        max_events: 9,
+        fresh_first: false,
+        jitter: 0,
+    };
     let claim = shop.call(ask(7, vec![])).run().unwrap();
-    let outcomes = [(0, DeliveryEnding::Delivered), (2, failed())].map(|(place, ending)| {
-        let event = &claim.events[place].event;
-        DeliveryOutcome { event_id: event.id, order_id: event.order_id, ending }
+    let outcomes = [(0, AttemptResult::Delivered), (2, failed())].map(|(index, result)| {
+        let event = &claim.events[index].event;
+        DeliveryOutcome { event_id: event.id, order_id: event.order_id, result }
     });
     shop.call(ask(7, outcomes.to_vec())).run().unwrap();
     world.assert_clean();
     world
 }
 
-fn failed() -> DeliveryEnding {
-    DeliveryEnding::Failed { error: "503".to_owned(), retry_after: None }
+fn failed() -> AttemptResult {
+    AttemptResult::Failed { error: "503".to_owned(), retry_after: None }
 }
 
 fn plant(world: &World, sql: &str) {
@@ -65,10 +70,10 @@ fn plant_on_server(url: &str, sql: &str) {
     let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
     db.batch_execute(
         "DO $$ DECLARE one RECORD; BEGIN
-             FOR one IN SELECT conrelid::regclass AS place, conname FROM pg_constraint
+             FOR one IN SELECT conrelid::regclass AS index, conname FROM pg_constraint
                         WHERE contype IN ('c', 'f', 'u') AND conrelid <> 0
                         AND connamespace = 'public'::regnamespace ORDER BY contype DESC, oid LOOP
-                 EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I CASCADE', one.place, one.conname);
+                 EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I CASCADE', one.index, one.conname);
              END LOOP;
          END $$;
          ALTER TABLE events ALTER customer_id SET DEFAULT 1",

@@ -1,4 +1,4 @@
-//! Taking up events and writing down what became of them, on every store: who may have which event, and
+//! Taking up events and writing down what charge_output of them, on every store: who may have which event, and
 //! when. Relays and destinations are in `relay.rs`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
@@ -7,8 +7,8 @@ mod common;
 
 use commerce_core::limits::{DELIVERY_LEASE, MAX_RETRY_AFTER, MAX_TEXT, RETRY_DELAYS};
 use commerce_core::{
-    Claim, ClaimedEvent, Code, DeliveryEnding, DeliveryOutcome, OrderId, PageRequest, PlaceOrder,
-    Progress, RelayEvents,
+    AttemptResult, Code, DeliveryOutcome, DeliveryState, EventLease, LeasedEvent, OrderId,
+    PageRequest, PlaceOrder, RelayEvents,
 };
 use common::{NOW, On, World, key};
 use proptest::prelude::*;
@@ -31,57 +31,57 @@ fn cancel(world: &World, order: i64) {
     world.shop.cancel_order(OrderId::new(order), &key(&format!("cancel-{order}"))).unwrap();
 }
 
-fn ask(world: &World, token: i64, outcomes: Vec<DeliveryOutcome>, want: usize) -> Claim {
+fn ask(world: &World, token: i64, outcomes: Vec<DeliveryOutcome>, max_events: usize) -> EventLease {
     world
         .shop
-        .call(RelayEvents { token, outcomes, want, fresh_first: false, jitter: 0 })
+        .call(RelayEvents { token, outcomes, max_events, fresh_first: false, jitter: 0 })
         .run()
         .unwrap()
 }
 
 /// Takes up events, and names them.
-fn take(world: &World, token: i64, want: usize) -> Vec<i64> {
-    ids(&ask(world, token, vec![], want))
+fn take(world: &World, token: i64, max_events: usize) -> Vec<i64> {
+    ids(&ask(world, token, vec![], max_events))
 }
 
-fn ids(claim: &Claim) -> Vec<i64> {
+fn ids(claim: &EventLease) -> Vec<i64> {
     claim.events.iter().map(|claimed| claimed.event.id.get()).collect()
 }
 
-fn outcome(claimed: &ClaimedEvent, ending: &DeliveryEnding) -> DeliveryOutcome {
+fn outcome(claimed: &LeasedEvent, result: &AttemptResult) -> DeliveryOutcome {
     let (event_id, order_id) = (claimed.event.id, claimed.event.order_id);
-    DeliveryOutcome { event_id, order_id, ending: ending.clone() }
+    DeliveryOutcome { event_id, order_id, result: result.clone() }
 }
 
 /// Tells that all these ended so.
-fn settle(world: &World, token: i64, claim: &Claim, ending: &DeliveryEnding) -> Claim {
-    let outcomes = claim.events.iter().map(|claimed| outcome(claimed, ending)).collect();
+fn settle(world: &World, token: i64, claim: &EventLease, result: &AttemptResult) -> EventLease {
+    let outcomes = claim.events.iter().map(|claimed| outcome(claimed, result)).collect();
     ask(world, token, outcomes, 0)
 }
 
-fn failed() -> DeliveryEnding {
-    DeliveryEnding::Failed { error: "503".to_owned(), retry_after: None }
+fn failed() -> AttemptResult {
+    AttemptResult::Failed { error: "503".to_owned(), retry_after: None }
 }
 
 /// Fails these until they are parked, and counts what was parked. What else is taken up meanwhile is given back.
-fn park(world: &World, token: i64, mut claim: Claim) -> u64 {
-    let (bad, want) = (ids(&claim), claim.events.len());
+fn park(world: &World, token: i64, mut claim: EventLease) -> u64 {
+    let (bad, max_events) = (ids(&claim), claim.events.len());
     let mut parked = 0;
     for delay in RETRY_DELAYS.map(Some).into_iter().chain([None]) {
-        let outcome = |claimed: &ClaimedEvent| {
+        let outcome = |claimed: &LeasedEvent| {
             let is_bad = bad.contains(&claimed.event.id.get());
-            outcome(claimed, &if is_bad { failed() } else { DeliveryEnding::GivenBack })
+            outcome(claimed, &if is_bad { failed() } else { AttemptResult::Released })
         };
         let outcomes = claim.events.iter().map(outcome).collect();
         parked += ask(world, token, outcomes, 0).parked;
         let Some(delay) = delay else { break };
         world.clock.set(world.shop.now().plus_seconds(delay));
-        claim = ask(world, token, vec![], want);
+        claim = ask(world, token, vec![], max_events);
     }
     parked
 }
 
-fn progress(world: &World) -> Vec<Progress> {
+fn progress(world: &World) -> Vec<DeliveryState> {
     let page = world.shop.tracked_events(&PageRequest::first(100)).unwrap();
     page.items.into_iter().map(|row| row.delivery).collect()
 }
@@ -105,11 +105,11 @@ fn each_event_is_taken_up_by_one_and_is_over_once_it_has_arrived(
     assert_eq!(take(&world, 3, 9), [0; 0]);
     assert_eq!(outbox(&world), (5, 0));
     let until = NOW.plus_seconds(DELIVERY_LEASE);
-    assert_eq!(progress(&world)[1], Progress::Sending { attempts: 0, until });
+    assert_eq!(progress(&world)[1], DeliveryState::Sending { attempts: 0, until });
     world.assert_clean();
-    settle(&world, 1, &first, &DeliveryEnding::Delivered);
-    settle(&world, 2, &second, &DeliveryEnding::Delivered);
-    assert_eq!(progress(&world), vec![Progress::Delivered; 5]);
+    settle(&world, 1, &first, &AttemptResult::Delivered);
+    settle(&world, 2, &second, &AttemptResult::Delivered);
+    assert_eq!(progress(&world), vec![DeliveryState::Delivered; 5]);
     assert_eq!(outbox(&world), (0, 0));
     assert!(!world.shop.has_due_events().unwrap());
     world.assert_clean();
@@ -122,7 +122,7 @@ fn to_look_in_vain_commits_nothing(#[values(On::Memory, On::Sqlite, On::Postgres
     let claim = ask(&world, 1, vec![], 5);
     let before = world.shop.stats().commits;
     assert_eq!(take(&world, 1, 5), [0; 0]);
-    settle(&world, 2, &claim, &DeliveryEnding::Delivered);
+    settle(&world, 2, &claim, &AttemptResult::Delivered);
     assert_eq!(world.shop.stats().commits, before);
 }
 
@@ -134,11 +134,11 @@ fn events_of_an_order_go_one_after_another(#[values(On::Memory, On::Sqlite, On::
     let claim = ask(&world, 1, vec![], 9);
     assert_eq!((ids(&claim), claim.more), (vec![1, 2], true));
     assert_eq!(claim.events[0].event.data.status, commerce_core::OrderStatus::Paid);
-    let behind = Progress::Waiting { attempts: 0, due_at: None, error: None };
+    let behind = DeliveryState::Waiting { attempts: 0, due_at: None, error: None };
     assert_eq!(progress(&world)[2], behind);
     assert_eq!(take(&world, 2, 9), [0; 0]);
     world.assert_clean();
-    let settled = settle(&world, 1, &claim, &DeliveryEnding::Delivered);
+    let settled = settle(&world, 1, &claim, &AttemptResult::Delivered);
     assert!(settled.more, "the next may go");
     assert!(world.shop.has_due_events().unwrap());
     assert_eq!(take(&world, 2, 9), [3]);
@@ -158,12 +158,12 @@ fn a_lease_that_has_ended_goes_to_the_next_and_a_late_outcome_is_not_heard(
     assert!(world.shop.has_due_events().unwrap());
     let taken = ask(&world, 2, vec![], 1);
     assert_eq!(taken, lost, "the same event with the same content");
-    for ending in [DeliveryEnding::Delivered, failed(), DeliveryEnding::GivenBack] {
-        settle(&world, 1, &lost, &ending);
-        assert!(matches!(progress(&world)[0], Progress::Sending { attempts: 0, .. }));
+    for result in [AttemptResult::Delivered, failed(), AttemptResult::Released] {
+        settle(&world, 1, &lost, &result);
+        assert!(matches!(progress(&world)[0], DeliveryState::Sending { attempts: 0, .. }));
     }
-    settle(&world, 2, &taken, &DeliveryEnding::Delivered);
-    assert_eq!(progress(&world), [Progress::Delivered]);
+    settle(&world, 2, &taken, &AttemptResult::Delivered);
+    assert_eq!(progress(&world), [DeliveryState::Delivered]);
 }
 
 #[rstest]
@@ -180,11 +180,11 @@ fn eleven_tries_over_two_days_and_then_it_is_parked(
         if attempts == 0 {
             let claim = ask(&world, 1, vec![], 9);
             assert_eq!(ids(&claim), [2], "the cancellation waits behind the payment");
-            settle(&world, 1, &claim, &DeliveryEnding::Delivered);
+            settle(&world, 1, &claim, &AttemptResult::Delivered);
         }
         now = now.plus_seconds(delay);
         let (due_at, error) = (Some(now), Some("503".to_owned()));
-        let waits = Progress::Waiting { attempts: attempts + 1, due_at, error };
+        let waits = DeliveryState::Waiting { attempts: attempts + 1, due_at, error };
         assert_eq!(progress(&world)[0], waits);
         world.clock.set(now.plus_seconds(-1));
         assert_eq!(take(&world, 1, 9), [0; 0]);
@@ -193,13 +193,13 @@ fn eleven_tries_over_two_days_and_then_it_is_parked(
     assert_eq!(now.unix() - NOW.unix(), 44 * 3_600 + 42 * 60 + 36);
     let claim = ask(&world, 1, vec![], 1);
     assert_eq!(settle(&world, 1, &claim, &failed()).parked, 2);
-    let parked = |attempts, error: &str| Progress::Parked {
+    let parked = |attempts, error: &str| DeliveryState::Parked {
         attempts,
         since: now,
         error: Some(error.to_owned()),
     };
     let behind = parked(0, "event 1 of the same order is parked");
-    assert_eq!(progress(&world), [parked(11, "503"), Progress::Delivered, behind]);
+    assert_eq!(progress(&world), [parked(11, "503"), DeliveryState::Delivered, behind]);
     assert_eq!(outbox(&world), (0, 2));
     assert_eq!(world.shop.outbox().unwrap().oldest, Some(NOW), "parked events have not arrived");
     world.clock.set(now.plus_seconds(1_000_000));
@@ -217,10 +217,12 @@ fn a_destination_may_put_a_retry_off_but_not_for_ever(
 ) {
     let world = paid(On::Memory, 1);
     let claim = ask(&world, 1, vec![], 1);
-    let ending = DeliveryEnding::Failed { error: "429".to_owned(), retry_after: Some(retry_after) };
-    settle(&world, 1, &claim, &ending);
+    let result = AttemptResult::Failed { error: "429".to_owned(), retry_after: Some(retry_after) };
+    settle(&world, 1, &claim, &result);
     let due = NOW.plus_seconds(expected);
-    assert!(matches!(progress(&world)[0], Progress::Waiting { due_at: Some(at), .. } if at == due));
+    assert!(
+        matches!(progress(&world)[0], DeliveryState::Waiting { due_at: Some(at), .. } if at == due)
+    );
 }
 
 /// A store that refused it would be told of it again for ever.
@@ -231,10 +233,10 @@ fn whatever_a_destination_says_is_kept_as_a_line(
     let world = paid(on, 1);
     let claim = ask(&world, 1, vec![], 1);
     let said = format!("a\0b\n{}", "c".repeat(1_000));
-    settle(&world, 1, &claim, &DeliveryEnding::Failed { error: said, retry_after: None });
+    settle(&world, 1, &claim, &AttemptResult::Failed { error: said, retry_after: None });
     let kept = format!("a b {}", "c".repeat(MAX_TEXT - 4));
     assert!(
-        matches!(&progress(&world)[0], Progress::Waiting { error, .. } if *error == Some(kept))
+        matches!(&progress(&world)[0], DeliveryState::Waiting { error, .. } if *error == Some(kept))
     );
 }
 
@@ -245,11 +247,11 @@ fn a_retry_is_spread_by_a_tenth_of_its_delay_at_most() {
         let claim = ask(&world, 1, vec![], 1);
         let outcomes = vec![outcome(&claim.events[0], &failed())];
         let now = world.shop.now();
-        let settled = RelayEvents { token: 1, outcomes, want: 0, fresh_first: false, jitter };
+        let settled = RelayEvents { token: 1, outcomes, max_events: 0, fresh_first: false, jitter };
         world.shop.call(settled).run().unwrap();
         let due = now.plus_seconds(expected);
         assert!(
-            matches!(progress(&world)[0], Progress::Waiting { due_at: Some(at), .. } if at == due)
+            matches!(progress(&world)[0], DeliveryState::Waiting { due_at: Some(at), .. } if at == due)
         );
         world.clock.set(due);
     }
@@ -280,7 +282,7 @@ fn what_was_given_back_is_due_at_once_and_no_try_was_spent(
 ) {
     let world = paid(on, 2);
     let claim = ask(&world, 1, vec![], 2);
-    assert!(settle(&world, 1, &claim, &DeliveryEnding::GivenBack).more);
+    assert!(settle(&world, 1, &claim, &AttemptResult::Released).more);
     assert_eq!(ask(&world, 2, vec![], 2), claim);
 }
 
@@ -307,7 +309,7 @@ fn parked_events_are_sent_again_in_their_order(
     let claim = ask(&world, 1, vec![], 9);
     assert_eq!(ids(&claim), taken);
     assert!(claim.events.iter().all(|claimed| claimed.attempts == 0));
-    settle(&world, 1, &claim, &DeliveryEnding::Delivered);
+    settle(&world, 1, &claim, &AttemptResult::Delivered);
     let released = if taken.contains(&1) { vec![4] } else { vec![] };
     assert_eq!(take(&world, 1, 9), released);
     world.assert_clean();
@@ -321,8 +323,8 @@ fn history_is_sent_again_whatever_has_become_of_it(
     cancel(&world, 2);
     // 1 and 2 have arrived, 3 is parked, 4 waits for its retry, 5 is being sent, 6 and 7 are new.
     let mut claim = ask(&world, 1, vec![], 3);
-    let parked = Claim { events: claim.events.split_off(2), ..claim.clone() };
-    settle(&world, 1, &claim, &DeliveryEnding::Delivered);
+    let parked = EventLease { events: claim.events.split_off(2), ..claim.clone() };
+    settle(&world, 1, &claim, &AttemptResult::Delivered);
     park(&world, 1, parked);
     let waiting = ask(&world, 1, vec![], 1);
     let sending = ask(&world, 1, vec![], 1);
@@ -331,12 +333,12 @@ fn history_is_sent_again_whatever_has_become_of_it(
 
     assert_eq!(world.shop.replay_events(2.into()).unwrap(), 4);
     assert_eq!(outbox(&world), (6, 0));
-    assert_eq!(progress(&world)[0], Progress::Delivered);
-    settle(&world, 1, &sending, &DeliveryEnding::Delivered);
+    assert_eq!(progress(&world)[0], DeliveryState::Delivered);
+    settle(&world, 1, &sending, &AttemptResult::Delivered);
     let again = ask(&world, 2, vec![], 9);
     assert_eq!(ids(&again), [2, 3, 4, 5, 6]);
     world.assert_clean();
-    settle(&world, 2, &again, &DeliveryEnding::Delivered);
+    settle(&world, 2, &again, &AttemptResult::Delivered);
     assert_eq!(take(&world, 2, 9), [7]);
 
     assert_eq!(world.shop.replay_events(99.into()).unwrap(), 0);
@@ -362,7 +364,7 @@ fn many_at_once_never_take_up_the_same(#[values(On::Memory, On::Sqlite, On::Post
                             return taken;
                         }
                         taken.extend(ids(&claim));
-                        settle(world, token, &claim, &DeliveryEnding::Delivered);
+                        settle(world, token, &claim, &AttemptResult::Delivered);
                     }
                 })
             })
@@ -385,7 +387,8 @@ fn new_events_go_before_retries_where_that_is_asked_for(
     let claim = ask(&world, 1, vec![], 1);
     settle(&world, 1, &claim, &failed());
     world.clock.set(NOW.plus_seconds(1));
-    let probe = RelayEvents { token: 1, outcomes: vec![], want: 1, fresh_first: true, jitter: 0 };
+    let probe =
+        RelayEvents { token: 1, outcomes: vec![], max_events: 1, fresh_first: true, jitter: 0 };
     let taken = || ids(&world.shop.call(probe.clone()).run().unwrap());
     assert_eq!((taken(), taken(), taken()), (vec![2], vec![1], vec![]));
 }
@@ -414,8 +417,8 @@ fn a_clock_that_is_a_little_behind_takes_nothing_of_another(
 enum Step {
     Pay,
     Cancel(i64),
-    Ask { token: i64, want: usize, fresh_first: bool },
-    Settle { token: i64, ending: DeliveryEnding },
+    Ask { token: i64, max_events: usize, fresh_first: bool },
+    Settle { token: i64, result: AttemptResult },
     Park,
     Retry(Option<Vec<i64>>),
     Replay(i64),
@@ -424,18 +427,18 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let token = || 1_i64..4;
-    let ending = select(vec![
-        DeliveryEnding::Delivered,
-        DeliveryEnding::Delivered,
+    let result = select(vec![
+        AttemptResult::Delivered,
+        AttemptResult::Delivered,
         failed(),
-        DeliveryEnding::GivenBack,
+        AttemptResult::Released,
     ]);
     prop_oneof![
         3 => Just(Step::Pay),
         3 => (1_i64..12).prop_map(Step::Cancel),
         6 => (token(), 0_usize..5, any::<bool>())
-            .prop_map(|(token, want, fresh_first)| Step::Ask { token, want, fresh_first }),
-        6 => (token(), ending).prop_map(|(token, ending)| Step::Settle { token, ending }),
+            .prop_map(|(token, max_events, fresh_first)| Step::Ask { token, max_events, fresh_first }),
+        6 => (token(), result).prop_map(|(token, result)| Step::Settle { token, result }),
         1 => Just(Step::Park),
         1 => prop::option::of(prop::collection::vec(1_i64..20, 0..4)).prop_map(Step::Retry),
         1 => (1_i64..20).prop_map(Step::Replay),
@@ -446,7 +449,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Goes through a history, and writes down all that was answered.
 fn history(on: On, steps: &[Step]) -> Vec<String> {
     let world = paid(on, 3);
-    let mut held: BTreeMap<i64, Claim> = BTreeMap::new();
+    let mut held: BTreeMap<i64, EventLease> = BTreeMap::new();
     let mut answers = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let key = key(&format!("step-{number}"));
@@ -461,8 +464,9 @@ fn history(on: On, steps: &[Step]) -> Vec<String> {
                 let claim = ask(&world, 9, vec![], 1);
                 format!("{}", park(&world, 9, claim))
             }
-            Step::Ask { token, want, fresh_first } => {
-                let request = RelayEvents { token, outcomes: vec![], want, fresh_first, jitter: 0 };
+            Step::Ask { token, max_events, fresh_first } => {
+                let request =
+                    RelayEvents { token, outcomes: vec![], max_events, fresh_first, jitter: 0 };
                 let mut claim = shop.call(request).run().unwrap();
                 // Every store has a random name in the public ids of its events.
                 for claimed in &mut claim.events {
@@ -475,9 +479,9 @@ fn history(on: On, steps: &[Step]) -> Vec<String> {
                 held.insert(token, claim);
                 answer
             }
-            Step::Settle { token, ending } => {
+            Step::Settle { token, result } => {
                 let claim = held.remove(&token);
-                format!("{:?}", claim.map(|claim| settle(&world, token, &claim, &ending)))
+                format!("{:?}", claim.map(|claim| settle(&world, token, &claim, &result)))
             }
             Step::Retry(events) => {
                 let events = events.map(|ids| ids.into_iter().map(Into::into).collect());
@@ -497,14 +501,16 @@ fn history(on: On, steps: &[Step]) -> Vec<String> {
 }
 
 /// What comes before an event in its order has arrived, and what comes after it is not on its way.
-fn one_of_an_order_at_a_time(world: &World, claim: &Claim) {
+fn one_of_an_order_at_a_time(world: &World, claim: &EventLease) {
     let all = world.shop.tracked_events(&PageRequest::first(100)).unwrap().items;
     for claimed in &claim.events {
         for other in all.iter().filter(|other| other.event.order_id == claimed.event.order_id) {
             let fine = match other.event.id.cmp(&claimed.event.id) {
-                std::cmp::Ordering::Less => other.delivery == Progress::Delivered,
+                std::cmp::Ordering::Less => other.delivery == DeliveryState::Delivered,
                 std::cmp::Ordering::Equal => true,
-                std::cmp::Ordering::Greater => !matches!(other.delivery, Progress::Sending { .. }),
+                std::cmp::Ordering::Greater => {
+                    !matches!(other.delivery, DeliveryState::Sending { .. })
+                }
             };
             assert!(fine, "{claimed:?} was given, and there is {other:?}");
         }
@@ -513,8 +519,8 @@ fn one_of_an_order_at_a_time(world: &World, claim: &Claim) {
 
 fn agree(steps: &[Step], on: On) -> Result<(), TestCaseError> {
     let expected = history(On::Memory, steps);
-    for (place, (expected, found)) in expected.iter().zip(history(on, steps)).enumerate() {
-        prop_assert_eq!(expected, &found, "at {:?}", &steps[place / 2]);
+    for (index, (expected, found)) in expected.iter().zip(history(on, steps)).enumerate() {
+        prop_assert_eq!(expected, &found, "at {:?}", &steps[index / 2]);
     }
     Ok(())
 }

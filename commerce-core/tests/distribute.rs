@@ -7,7 +7,7 @@
 mod common;
 
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, DeliveryEnding, DeliveryOutcome,
+    AddCoupon, AddCustomer, AddProduct, AttemptResult, CartEdit, Currency, DeliveryOutcome,
     Discount, EditCart, Money, PayWhen, PlaceOrder, PostgresStore, RelayEvents, Role, Shop,
     StoreError,
 };
@@ -85,10 +85,11 @@ fn business(shop: &Shop) {
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(lee, [(tea, 1)]) };
     let later = shop.place_order(later, &key("later")).unwrap();
     shop.pay_order(later.id, &key("pay")).unwrap();
-    let ask = |outcomes| RelayEvents { token: 7, outcomes, want: 9, fresh_first: false, jitter: 0 };
+    let ask =
+        |outcomes| RelayEvents { token: 7, outcomes, max_events: 9, fresh_first: false, jitter: 0 };
     let event = &shop.call(ask(vec![])).run().unwrap().events[0].event;
     let (event_id, order_id) = (event.id, event.order_id);
-    let outcome = DeliveryOutcome { event_id, order_id, ending: DeliveryEnding::Delivered };
+    let outcome = DeliveryOutcome { event_id, order_id, result: AttemptResult::Delivered };
     shop.call(ask(vec![outcome])).run().unwrap();
     assert!(shop.has_due_events().is_ok() && shop.outbox().unwrap().parked == 0);
     let edit = CartEdit::Set(tea, 2);
@@ -161,7 +162,7 @@ fn a_server_or_a_store_of_one_machine_is_not_spread() {
     let (url, mut admin) = database(shared());
     let refused = |url: &str, told: &str| {
         let error = PostgresStore::create_distributed(url, Currency::KRW).unwrap_err();
-        assert!(matches!(&error, StoreError::Unsound(text) if text.contains(told)), "{error}");
+        assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(told)), "{error}");
     };
     refused(&url, "CREATE EXTENSION citus");
     assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing is left behind");

@@ -7,12 +7,13 @@ mod common;
 
 use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
-    AddCustomer, AddProduct, Code, Currency, CustomerId, Delivery, Destination, Error, Event,
-    ManualClock, MemoryStore, Money, Needs, PageRequest, PlaceOrder, PostgresStore, ProductId,
-    RelayStop, Shop, Snapshot, SqliteStore, State, Store, StoreError, Ticket, Transaction,
+    AddCustomer, AddProduct, CancellationToken, Code, Currency, CustomerId, DeliveryResult,
+    Destination, Error, Event, ManualClock, MemoryStore, Money, Needs, PageRequest, PendingCall,
+    PlaceOrder, PostgresStore, ProductId, Shop, Snapshot, SqliteStore, State, Store, StoreError,
+    Transaction,
 };
 use common::failing::{Failing, Fault};
-use common::{Gate, NOW, On, assert_clean, cluster, key};
+use common::{CircuitBreaker, NOW, On, assert_clean, cluster, key};
 use rstest::rstest;
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,7 @@ fn stock(shop: &Shop) {
     shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
 }
 
-fn submit_all(shop: &Shop) -> Vec<Ticket<commerce_core::Order>> {
+fn submit_all(shop: &Shop) -> Vec<PendingCall<commerce_core::Order>> {
     let order = |number: i64| {
         let order = PlaceOrder::new(CustomerId::new(1 + number % 2), [(ProductId::new(1), 1)]);
         shop.call(order).key(&key(&format!("order-{number}"))).submit()
@@ -52,7 +53,7 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
         On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
         On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
     };
-    let gate = Gate::new(Failing::new(store, fault));
+    let gate = CircuitBreaker::new(Failing::new(store, fault));
     let shop = Shop::open(Arc::clone(&gate));
     stock(&shop);
 
@@ -60,10 +61,11 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
     gate.store.fail_at(step);
     let tickets = submit_all(&shop);
     gate.open();
-    let first: Vec<_> = tickets.into_iter().map(Ticket::wait).collect();
+    let first: Vec<_> = tickets.into_iter().map(PendingCall::wait).collect();
     let struck = gate.store.heal();
-    let unknown =
-        |answer: &Result<_, Error>| matches!(answer, Err(Error::Store(StoreError::Unknown(_))));
+    let unknown = |answer: &Result<_, Error>| {
+        matches!(answer, Err(Error::Store(StoreError::CommitUnknown(_))))
+    };
     let done = |answer: &Result<_, Error>| {
         answer.is_ok() || fault == Fault::DoneButUnknown && unknown(answer)
     };
@@ -71,7 +73,7 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
     assert_eq!(stock_left(&shop), 100 - i64::try_from(sold).unwrap(), "step {step}: {first:?}");
     assert_clean(&shop);
 
-    let again: Vec<_> = submit_all(&shop).into_iter().map(Ticket::outcome).collect();
+    let again: Vec<_> = submit_all(&shop).into_iter().map(PendingCall::outcome).collect();
     for (first, again) in first.iter().zip(again) {
         assert_eq!(again.replayed, done(first), "step {step}: {first:?} then {again:?}");
         let again = again.result.unwrap();
@@ -143,17 +145,17 @@ fn a_store_that_cannot_be_written_is_not_ready(
 struct Arrived(Mutex<Vec<i64>>);
 
 impl Destination for Arrived {
-    fn batch(&self) -> usize {
+    fn max_batch_size(&self) -> usize {
         5
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         1
     }
 
-    fn deliver(&self, events: &[Event]) -> Delivery {
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
         self.0.lock().unwrap().extend(events.iter().map(|event| event.id.get()));
-        Delivery::Done
+        DeliveryResult::Done
     }
 }
 
@@ -171,11 +173,11 @@ fn relays(fault: Fault, step: i64) -> bool {
 
     let arrived = Arrived::default();
     store.fail_at(step);
-    shop.relay(&arrived).once(&RelayStop::default()).unwrap();
+    shop.relay(&arrived).run_once(&CancellationToken::default()).unwrap();
     let struck = store.heal();
     assert_clean(&shop);
     clock.set(NOW.plus_seconds(DELIVERY_LEASE));
-    shop.relay(&arrived).once(&RelayStop::default()).unwrap();
+    shop.relay(&arrived).run_once(&CancellationToken::default()).unwrap();
     let mut ids = arrived.0.into_inner().unwrap();
     ids.sort_unstable();
     ids.dedup();
@@ -234,7 +236,7 @@ impl Transaction for GuardedTransaction<'_> {
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
         if state.sales.iter().any(|sale| sale.product_id.get() == GUARDED) {
-            return Err(StoreError::Guard("stock >= 0".to_owned()));
+            return Err(StoreError::ConstraintViolation("stock >= 0".to_owned()));
         }
         self.0.apply(state)
     }
@@ -246,7 +248,7 @@ impl Transaction for GuardedTransaction<'_> {
 
 #[test]
 fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
-    let gate = Gate::new(Guarded(MemoryStore::new(Currency::KRW)));
+    let gate = CircuitBreaker::new(Guarded(MemoryStore::new(Currency::KRW)));
     let shop = Shop::open(Arc::clone(&gate));
     stock(&shop);
     for _ in 0..2 {
@@ -263,7 +265,7 @@ fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
     for (number, ticket) in (0_i64..).zip(tickets) {
         let product = 1 + number % 3;
         let answer = ticket.wait();
-        let guarded = matches!(answer, Err(Error::Store(StoreError::Guard(_))));
+        let guarded = matches!(answer, Err(Error::Store(StoreError::ConstraintViolation(_))));
         assert_eq!(guarded, product == GUARDED, "order {number}: {answer:?}");
     }
     assert_eq!(gate.begun() - before, 1 + 30, "all together, then each alone");
@@ -272,8 +274,8 @@ fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
 
 #[test]
 fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
-    let gate = Gate::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().patience(Duration::from_millis(20)).open(Arc::clone(&gate));
+    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&gate));
     gate.shut();
     let refused = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     assert_eq!(refused, Error::Store(StoreError::Busy));
@@ -286,8 +288,8 @@ fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
 
 #[test]
 fn a_shop_can_be_closed_while_another_process_holds_the_store() {
-    let gate = Gate::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().patience(Duration::from_millis(20)).open(Arc::clone(&gate));
+    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&gate));
     gate.shut();
     shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     drop(shop);
@@ -368,7 +370,7 @@ fn a_file_that_is_no_store_of_ours_is_left_alone(#[case] sql: &str, #[case] told
     let file = folder.path().join("other.db");
     Connection::open(&file).unwrap().execute_batch(sql).unwrap();
     let error = SqliteStore::open(&file).unwrap_err();
-    assert!(matches!(&error, StoreError::Unsound(text) if text.contains(told)), "{error}");
+    assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(told)), "{error}");
 }
 
 #[test]
@@ -377,7 +379,7 @@ fn a_file_with_two_names_and_a_store_of_another_currency_are_refused() {
     let file = folder.path().join("shop.db");
     drop(SqliteStore::create(&file, Currency::KRW).unwrap());
     let dollars = Currency::from_code("USD").unwrap();
-    assert!(matches!(SqliteStore::create(&file, dollars), Err(StoreError::Unsound(_))));
+    assert!(matches!(SqliteStore::create(&file, dollars), Err(StoreError::Corrupt(_))));
     std::fs::hard_link(&file, folder.path().join("twin.db")).unwrap();
     assert!(matches!(SqliteStore::open(&file), Err(StoreError::Unavailable(_))));
 }
@@ -439,7 +441,7 @@ fn guards_of_the_server_fire(#[case] sql: &str) {
 #[test]
 fn a_change_that_the_server_leaves_out_is_not_tried_again() {
     let url = cluster::shared().database();
-    let gate = Gate::new(PostgresStore::open(&url).unwrap());
+    let gate = CircuitBreaker::new(PostgresStore::open(&url).unwrap());
     let shop = Shop::open(Arc::clone(&gate));
     stock(&shop);
     let leave_out = "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
@@ -453,7 +455,7 @@ fn a_change_that_the_server_leaves_out_is_not_tried_again() {
     let coffee = shop.call(AddProduct::new("Coffee", Money::from_minor(10), 100)).submit();
     let orders = submit_all(&shop);
     gate.open();
-    let unknown = |error: &Error| matches!(error, Error::Store(StoreError::Unknown(text)) if text.contains("rows"));
+    let unknown = |error: &Error| matches!(error, Error::Store(StoreError::CommitUnknown(text)) if text.contains("rows"));
     assert!(unknown(&coffee.wait().unwrap_err()));
     assert!(orders.into_iter().all(|order| unknown(&order.wait().unwrap_err())));
     assert_eq!(shop.products(&PageRequest::default()).unwrap().items.len(), 2);

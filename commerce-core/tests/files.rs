@@ -25,7 +25,7 @@ fn a_file_of_another_program_is_left_as_it_is() {
     drop(other);
     let before = fs::read(&file).unwrap();
     let refused = SqliteStore::open(&file).unwrap_err();
-    assert!(matches!(refused, StoreError::Unsound(_)), "{refused}");
+    assert!(matches!(refused, StoreError::Corrupt(_)), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing is put beside it");
 }
@@ -125,10 +125,10 @@ fn patience_is_the_callers() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let store = SqliteStore::open(&file).unwrap();
-    let shop = Shop::builder().patience(Duration::MAX).open(store);
+    let shop = Shop::builder().timeout(Duration::MAX).open(store);
     let shell = rusqlite::Connection::open(&file).unwrap();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let hasty = Shop::builder().patience(Duration::ZERO).open(SqliteStore::open(&file).unwrap());
+    let hasty = Shop::builder().timeout(Duration::ZERO).open(SqliteStore::open(&file).unwrap());
     let product = || AddProduct::new("Tea", Money::from_minor(10), 5);
     assert_eq!(hasty.call(product()).run().unwrap_err().code(), Code::Busy);
     let waiting = shop.call(product()).submit();

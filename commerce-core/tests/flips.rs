@@ -162,8 +162,8 @@ fn no_flipped_bit_in_money_stock_orders_or_keys_goes_unnoticed() {
                 Some(altered) if altered.is_empty() => harmless += 1,
                 Some(altered) => {
                     for column in altered {
-                        let place = if may_be_silent(&column) { &mut silent } else { &mut wrong };
-                        *place.entry(column).or_insert(0_usize) += 1;
+                        let index = if may_be_silent(&column) { &mut silent } else { &mut wrong };
+                        *index.entry(column).or_insert(0_usize) += 1;
                     }
                 }
                 None => panic!("bit {bit}: the audit reads what cannot be read"),

@@ -7,10 +7,10 @@ mod common;
 
 use commerce_core::limits::{MAX_BALANCE, MAX_GATEWAY_CALLS, SETTLE_AFTER_SECONDS};
 use commerce_core::{
-    AddCustomer, BadNotice, Charge, ChargeStatus, Code, CollectRequest, Collected, Currency,
-    CustomerId, Error, ManualClock, MemoryStore, Money, NewCharge, Notice, NoticeError, Noticed,
-    Outcome, PageRequest, PaymentGateway, PostgresStore, Refusal, Settled, Shop, SimulatedGateway,
-    SqliteStore, Store, Timestamp,
+    AddCustomer, Charge, ChargeResult, ChargeStatus, Code, CollectRequest, Currency, CustomerId,
+    Error, InvalidWebhook, ManualClock, MemoryStore, Money, NewCharge, Outcome, PageRequest,
+    PaymentGateway, PostgresStore, ReconcileSummary, Refusal, Shop, SimulatedGateway, SqliteStore,
+    Store, Timestamp, WebhookError, WebhookEvent, WebhookOutcome,
 };
 use common::failing::{Failing, Fault};
 use common::{NOW, On, assert_clean, cluster, key};
@@ -72,7 +72,7 @@ impl PaymentGateway for Bank {
         "bank"
     }
 
-    fn collect(&self, request: &CollectRequest) -> Collected {
+    fn collect(&self, request: &CollectRequest) -> ChargeResult {
         let play = {
             let mut books = self.0.lock().unwrap();
             books.asked.push(request.clone());
@@ -90,32 +90,32 @@ impl PaymentGateway for Bank {
         let known = self.0.lock().unwrap().known.get(&request.reference).copied();
         match (play, known) {
             (Play::DieBefore | Play::DieAfter, _) => panic!("the process dies, on purpose"),
-            (Play::Pay | Play::Decline, Some(Some(_))) => Collected::Paid,
+            (Play::Pay | Play::Decline, Some(Some(_))) => ChargeResult::Paid,
             (Play::Pay | Play::Decline, Some(None)) => {
-                Collected::Declined { reason: "no money".to_owned() }
+                ChargeResult::Declined { reason: "no money".to_owned() }
             }
-            _ => Collected::Unknown { why: "no answer".to_owned() },
+            _ => ChargeResult::Unknown { why: "no answer".to_owned() },
         }
     }
 
     /// `REFERENCE AMOUNT paid|dollars|declined`, signed with the word `bank`.
-    fn notice(
+    fn parse_webhook(
         &self,
         signature: Option<&str>,
         body: &[u8],
         _now: Timestamp,
-    ) -> Result<Option<Notice>, BadNotice> {
+    ) -> Result<Option<WebhookEvent>, InvalidWebhook> {
         if signature != Some("bank") {
-            return Err(BadNotice("not the bank's".to_owned()));
+            return Err(InvalidWebhook("not the bank's".to_owned()));
         }
         let words: Vec<_> = std::str::from_utf8(body).unwrap().split(' ').collect();
         let [reference, amount, what] = words[..] else { return Ok(None) };
         let collected = match what {
-            "declined" => Collected::Declined { reason: "no money".to_owned() },
-            _ => Collected::Paid,
+            "declined" => ChargeResult::Declined { reason: "no money".to_owned() },
+            _ => ChargeResult::Paid,
         };
         let currency = if what == "dollars" { "USD" } else { "KRW" };
-        Ok(Some(Notice {
+        Ok(Some(WebhookEvent {
             reference: reference.to_owned(),
             amount: Money::from_minor(amount.parse().unwrap()),
             currency: Currency::from_code(currency).unwrap(),
@@ -172,7 +172,7 @@ fn customer(shop: &Shop) -> CustomerId {
     shop.call(AddCustomer::new("Kim")).run().unwrap().id
 }
 
-fn sweep(shop: &Shop) -> Settled {
+fn sweep(shop: &Shop) -> ReconcileSummary {
     shop.settle_charges(0, &|| true).unwrap()
 }
 
@@ -366,7 +366,7 @@ fn many_who_repeat_a_charge_and_sweep_meanwhile_collect_it_once(
                             sweep(shop);
                             for reference in bank.references() {
                                 let says = format!("{reference} 10 declined");
-                                shop.take_notice(Some("bank"), says.as_bytes()).unwrap();
+                                shop.handle_webhook(Some("bank"), says.as_bytes()).unwrap();
                             }
                         }
                     }
@@ -377,7 +377,7 @@ fn many_who_repeat_a_charge_and_sweep_meanwhile_collect_it_once(
     // A notice that a charge was declined was a lie now and then: the truth of the bank goes before it.
     for (reference, money) in town.bank.0.lock().unwrap().known.clone() {
         if money.is_some() {
-            shop.take_notice(Some("bank"), format!("{reference} 10 paid").as_bytes()).unwrap();
+            shop.handle_webhook(Some("bank"), format!("{reference} 10 paid").as_bytes()).unwrap();
         }
     }
     town.assert_even(&shop);
@@ -395,10 +395,10 @@ fn notices_settle_a_charge_in_any_order_and_however_often(
     town.bank.will(&[Play::PayUnheard]);
     charge(&shop, kim, 500, "a").result.unwrap();
     let reference = town.bank.references().remove(0);
-    let tell = |signature, body: &str| shop.take_notice(Some(signature), body.as_bytes());
+    let tell = |signature, body: &str| shop.handle_webhook(Some(signature), body.as_bytes());
     for what in said.split(' ') {
         let told = tell("bank", &format!("{reference} 500 {what}")).unwrap();
-        let Noticed::Charge(charge) = told else { panic!() };
+        let WebhookOutcome::Charge(charge) = told else { panic!() };
         assert_ne!(charge.status, ChargeStatus::Pending);
     }
     assert_eq!(balance(&shop, kim), if said.contains("paid") { 500 } else { 0 });
@@ -413,18 +413,18 @@ fn a_notice_is_believed_when_it_is_signed_known_and_of_the_right_amount() {
     town.bank.will(&[Play::PayUnheard]);
     charge(&shop, kim, 500, "a").result.unwrap();
     let reference = town.bank.references().remove(0);
-    let tell = |signature, body: &str| shop.take_notice(signature, body.as_bytes());
-    let bad = |told| matches!(told, Err(NoticeError::Bad(_)));
+    let tell = |signature, body: &str| shop.handle_webhook(signature, body.as_bytes());
+    let bad = |told| matches!(told, Err(WebhookError::Bad(_)));
     assert!(bad(tell(None, &format!("{reference} 500 paid"))));
     assert!(bad(tell(Some("thief"), &format!("{reference} 500 paid"))));
     assert!(bad(tell(Some("bank"), &format!("{reference} 501 paid"))));
     assert!(bad(tell(Some("bank"), &format!("{reference} 500 dollars"))));
-    assert_eq!(tell(Some("bank"), "hello").unwrap(), Noticed::Nothing);
-    let unknown = Noticed::UnknownCharge { reference: "x".to_owned() };
+    assert_eq!(tell(Some("bank"), "hello").unwrap(), WebhookOutcome::Nothing);
+    let unknown = WebhookOutcome::UnknownCharge { reference: "x".to_owned() };
     assert_eq!(tell(Some("bank"), "x 500 paid").unwrap(), unknown);
     assert_eq!(balance(&shop, kim), 0);
     let without = Shop::open(Arc::clone(&town.store));
-    assert!(bad(without.take_notice(Some("bank"), b"x 500 paid")));
+    assert!(bad(without.handle_webhook(Some("bank"), b"x 500 paid")));
     town.assert_even(&shop);
 }
 
@@ -450,12 +450,12 @@ fn money_that_finds_no_room_waits_for_it() {
     assert!(settled.why.unwrap().contains("a balance may hold"));
     let pending = charge(&shop, kim, 500, "a").result.unwrap();
     assert_eq!(pending.status, ChargeStatus::Pending);
-    let told = shop.take_notice(Some("bank"), format!("{reference} 500 paid").as_bytes());
-    let NoticeError::NotSettled(error) = told.unwrap_err() else { panic!() };
+    let told = shop.handle_webhook(Some("bank"), format!("{reference} 500 paid").as_bytes());
+    let WebhookError::NotSettled(error) = told.unwrap_err() else { panic!() };
     assert_eq!(error.code(), Code::BalanceLimit, "it is to come again");
     assert_eq!(code(charge(&shop, kim, 1, "b").result), Code::BalanceLimit);
     shop.debit(kim, Money::from_minor(500), &key("debit")).unwrap();
-    assert_eq!(sweep(&shop), Settled { succeeded: 1, ..Settled::default() });
+    assert_eq!(sweep(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
     assert_eq!(balance(&shop, kim), MAX_BALANCE.minor());
     assert_clean(&shop);
 }
@@ -472,7 +472,7 @@ fn a_charge_of_the_future_is_asked_about_as_others_are(#[case] ahead: i64, #[cas
     charge(&shop, kim, 500, "a").result.unwrap();
     town.clock.set(NOW);
     let settled = shop.settle_charges(SETTLE_AFTER_SECONDS, &|| true).unwrap();
-    assert_eq!(settled, Settled { succeeded: paid, ..Settled::default() });
+    assert_eq!(settled, ReconcileSummary { succeeded: paid, ..ReconcileSummary::default() });
     assert_eq!(sweep(&shop).succeeded, 1 - paid);
     town.assert_even(&shop);
 }
@@ -531,8 +531,12 @@ fn a_gateway_that_is_down_lets_few_charges_of_one_customer_wait() {
     let second = shop.pending_charges(&second).unwrap();
     let ids: Vec<_> = first.items.iter().chain(&second.items).map(|row| row.id.get()).collect();
     assert_eq!(ids, (1..=8).collect::<Vec<_>>());
-    assert_eq!(shop.settle_charges(1, &|| true).unwrap(), Settled::default(), "too young");
-    assert_eq!(shop.settle_charges(0, &|| false).unwrap(), Settled::default(), "told to end");
+    assert_eq!(shop.settle_charges(1, &|| true).unwrap(), ReconcileSummary::default(), "too young");
+    assert_eq!(
+        shop.settle_charges(0, &|| false).unwrap(),
+        ReconcileSummary::default(),
+        "told to end"
+    );
     town.clock.set(NOW.plus_seconds(30));
     assert_eq!(shop.settle_charges(30, &|| true).unwrap().pending, 9, "the bank is down still");
     town.assert_even(&shop);
@@ -552,12 +556,12 @@ impl PaymentGateway for Hanging {
         "hanging"
     }
 
-    fn collect(&self, _request: &CollectRequest) -> Collected {
+    fn collect(&self, _request: &CollectRequest) -> ChargeResult {
         let mut asked = self.asked.lock().unwrap();
         asked.0 += 1;
         self.changed.notify_all();
         drop(self.changed.wait_while(asked, |(_, answers)| !*answers).unwrap());
-        Collected::Paid
+        ChargeResult::Paid
     }
 }
 
@@ -581,7 +585,7 @@ fn a_gateway_that_hangs_holds_so_many_callers_and_no_more() {
             assert_eq!(caller.join().unwrap(), ChargeStatus::Succeeded);
         }
     });
-    assert_eq!(sweep(&shop), Settled { succeeded: 1, ..Settled::default() });
+    assert_eq!(sweep(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
     assert_eq!(ask(customers[0]), ChargeStatus::Succeeded);
     assert_clean(&shop);
 }

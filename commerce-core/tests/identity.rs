@@ -186,8 +186,8 @@ fn a_promoted_standby_begins_a_new_epoch() {
 /// A folder with copies of the files that a process would leave behind if it were killed now.
 fn killed(file: &Path, endings: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for ending in endings {
-        let name = format!("shop.db{ending}");
+    for result in endings {
+        let name = format!("shop.db{result}");
         fs::copy(file.with_file_name(&name), folder.path().join(&name)).unwrap();
     }
     folder
@@ -211,7 +211,7 @@ fn crashed() -> (tempfile::TempDir, Vec<String>) {
 
 fn refusal(file: &Path) -> String {
     match SqliteStore::open(file) {
-        Err(StoreError::Unsound(text)) => text,
+        Err(StoreError::Corrupt(text)) => text,
         other => panic!("{other:?}"),
     }
 }
@@ -223,8 +223,8 @@ fn a_store_moved_or_copied_with_all_its_files_keeps_its_log() {
     let without_lock = killed(&left.path().join("shop.db"), &["", "-wal"]);
     let moved = left.path().join("elsewhere");
     fs::create_dir(&moved).unwrap();
-    for ending in ALL {
-        let name = format!("shop.db{ending}");
+    for result in ALL {
+        let name = format!("shop.db{result}");
         fs::rename(left.path().join(&name), moved.join(&name)).unwrap();
     }
     for folder in [&moved, copied.path(), without_lock.path()] {
@@ -246,16 +246,16 @@ fn a_backup_is_never_mixed_with_the_log_of_the_store_it_replaces() {
             fs::copy(&backup, &file).unwrap();
         }
         let before =
-            ALL.map(|ending| fs::read(file.with_file_name(format!("shop.db{ending}"))).ok());
+            ALL.map(|result| fs::read(file.with_file_name(format!("shop.db{result}"))).ok());
         let refused = refusal(&file);
         assert!(refused.contains("shop.db-wal") && refused.contains("remove"), "{refused}");
         assert!(SqliteStore::find(&file).is_err());
         let after =
-            ALL.map(|ending| fs::read(file.with_file_name(format!("shop.db{ending}"))).ok());
+            ALL.map(|result| fs::read(file.with_file_name(format!("shop.db{result}"))).ok());
         assert!(before == after, "nothing is changed");
     }
-    for ending in ["-wal", "-shm"] {
-        fs::remove_file(file.with_file_name(format!("shop.db{ending}"))).unwrap();
+    for result in ["-wal", "-shm"] {
+        fs::remove_file(file.with_file_name(format!("shop.db{result}"))).unwrap();
     }
     let shop = open(&file);
     order(&shop, "c");
@@ -303,7 +303,7 @@ fn no_store_is_made_beside_the_log_of_a_lost_one() {
 #[case::index_deleted("-shm")]
 #[case::lock_deleted("-lock")]
 fn a_store_whose_files_are_gone_takes_nothing_until_they_are_back(
-    #[case] ending: &str,
+    #[case] result: &str,
     #[values(false, true)] is_replaced: bool,
 ) {
     let folder = tempfile::tempdir().unwrap();
@@ -312,21 +312,21 @@ fn a_store_whose_files_are_gone_takes_nothing_until_they_are_back(
     fill(&shop);
     order(&shop, "a");
     let [named, aside] =
-        [format!("shop.db{ending}"), "aside".to_owned()].map(|name| folder.path().join(name));
+        [format!("shop.db{result}"), "aside".to_owned()].map(|name| folder.path().join(name));
     fs::rename(&named, &aside).unwrap();
     if is_replaced {
         fs::copy(&aside, &named).unwrap();
     }
-    let place = || shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key("b"));
+    let index = || shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key("b"));
     let replaced = |error: Error| matches!(error, Error::Store(StoreError::Replaced(_)));
     for _ in 0..2 {
-        assert!(replaced(place().unwrap_err()));
+        assert!(replaced(index().unwrap_err()));
         assert!(replaced(shop.orders(1.into(), &PageRequest::default()).unwrap_err()));
         assert!(replaced(shop.ready().unwrap_err()));
     }
     fs::rename(&aside, &named).unwrap();
     assert_eq!(shop.ready(), Ok(()));
-    assert_eq!(place().unwrap().id.get(), 2);
+    assert_eq!(index().unwrap().id.get(), 2);
     assert_clean(&shop);
 }
 
@@ -339,8 +339,8 @@ fn no_order_id_is_given_out_twice_after_the_index_is_deleted() {
     fill(&shop);
     let mut acknowledged = vec![order(&shop, "a")];
     fs::remove_file(folder.path().join("shop.db-shm")).unwrap();
-    let place = |name| shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key(name));
-    assert!(place("b").is_err());
+    let index = |name| shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key(name));
+    assert!(index("b").is_err());
     // As another process sees it: in this one SQLite knows of the index that was deleted.
     let other = killed(&file, &["", "-wal"]);
     acknowledged.push(order(&open(&other.path().join("shop.db")), "c"));
@@ -365,13 +365,13 @@ fn a_flipped_bit_that_would_drop_acknowledged_orders_is_reported() {
     let flips = frames.iter().map(|frame| frame.0).filter(|at| *at <= last);
     let places = flips.flat_map(|at| [at, at + 5, at + 9, at + 17, at + 2_000]);
     let mut found = 0;
-    for place in places.chain([0, 9, 17, 25]) {
+    for index in places.chain([0, 9, 17, 25]) {
         let folder = killed(&left.path().join("shop.db"), &ALL);
         let mut bad = log.clone();
-        bad[place] ^= 4;
+        bad[index] ^= 4;
         fs::write(folder.path().join("shop.db-wal"), bad).unwrap();
         let refused = refusal(&folder.path().join("shop.db"));
-        assert!(refused.contains("shop.db-wal is damaged"), "at {place}: {refused}");
+        assert!(refused.contains("shop.db-wal is damaged"), "at {index}: {refused}");
         found += 1;
     }
     assert!(found > 50, "{found}");

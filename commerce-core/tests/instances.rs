@@ -136,7 +136,7 @@ fn a_balance_is_spent_once_and_a_key_has_one_effect() {
     assert_all_clean(&shops);
 }
 
-/// A database may want another isolation of whoever says nothing: what is read after the wait for the lane
+/// A database may max_events another isolation of whoever says nothing: what is read after the wait for the lane
 /// is what is true then all the same.
 #[rstest]
 fn the_isolation_that_a_database_sets_is_not_ours(
@@ -163,17 +163,17 @@ fn a_store_keeps_its_currency_and_a_database_of_another_program_is_left_alone() 
     let dollars = Currency::from_code("USD").unwrap();
     assert!(PostgresStore::find(&url).unwrap().is_none());
     PostgresStore::create(&url, dollars).unwrap();
-    assert!(matches!(PostgresStore::create(&url, Currency::KRW), Err(StoreError::Unsound(_))));
+    assert!(matches!(PostgresStore::create(&url, Currency::KRW), Err(StoreError::Corrupt(_))));
     let other = cluster::shared().database();
     let name = other.rsplit('/').next().unwrap();
     let mut admin = cluster::shared().admin(name);
     admin.batch_execute("CREATE TABLE store (id BIGINT PRIMARY KEY, manager TEXT)").unwrap();
-    assert!(matches!(PostgresStore::open(&other), Err(StoreError::Unsound(_))));
+    assert!(matches!(PostgresStore::open(&other), Err(StoreError::Corrupt(_))));
     let newer = cluster::shared().database();
     drop(PostgresStore::open(&newer).unwrap());
     let name = newer.rsplit('/').next().unwrap();
     cluster::shared().admin(name).batch_execute("UPDATE store SET schema_version = 99").unwrap();
-    assert!(matches!(PostgresStore::open(&newer), Err(StoreError::Unsound(_))));
+    assert!(matches!(PostgresStore::open(&newer), Err(StoreError::Corrupt(_))));
 }
 
 /// Nobody is sent to look for a server that has just answered.
@@ -191,7 +191,7 @@ fn tables_of_another_program_are_told_as_such() {
     let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
     admin.batch_execute("CREATE TABLE customers (name TEXT)").unwrap();
     let error = PostgresStore::open(&url).unwrap_err();
-    let told = matches!(&error, StoreError::Unsound(text) if text.contains("\"customers\""));
+    let told = matches!(&error, StoreError::Corrupt(text) if text.contains("\"customers\""));
     assert!(told && error.to_string().contains("another program"), "{error}");
     assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing was made");
 }
@@ -214,7 +214,7 @@ fn a_database_has_to_hold_every_text(#[case] encoding: &str, #[case] holds: bool
         assert_eq!(shop.customer(kim.id).unwrap().name, "김");
     } else {
         let error = opened.unwrap_err();
-        assert!(matches!(&error, StoreError::Unsound(text) if text.contains(encoding)), "{error}");
+        assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(encoding)), "{error}");
     }
 }
 

@@ -7,8 +7,8 @@ mod common;
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, ChargeBalance, ClaimCoupon, Code, CouponId, CustomerId,
-    DebitBalance, Discount, Error, ExpireOrders, Money, OpenSession, Order, OrderStatus, PayOrder,
-    PayWhen, PlaceOrder, ProductId, RelayEvents, Request, TokenHash, TryLogin,
+    DebitBalance, Discount, Error, ExpireOrders, Money, OpenSession, Operation, Order, OrderStatus,
+    PayOrder, PayWhen, PlaceOrder, ProductId, RecordLoginAttempt, RelayEvents, TokenHash,
 };
 use common::{NOW, On, World, key};
 use rstest::rstest;
@@ -23,7 +23,7 @@ fn held(on: On) -> (World, CustomerId, ProductId, Order) {
 }
 
 /// The error of a call that many seconds ahead of the clock.
-fn ahead<R: Request>(world: &World, request: R, seconds: i64) -> Error {
+fn ahead<R: Operation>(world: &World, request: R, seconds: i64) -> Error {
     let call = world.shop.call_at(request, NOW.plus_seconds(seconds));
     call.key(&key("ahead")).run().err().unwrap()
 }
@@ -55,11 +55,17 @@ fn a_call_ahead_of_the_clock_is_refused_and_ends_no_hold(
         ahead(&world, ClaimCoupon { coupon_id: coupon, customer_id: kim }, 500),
         ahead(
             &world,
-            RelayEvents { token: 7, outcomes: vec![], want: 9, fresh_first: false, jitter: 0 },
+            RelayEvents {
+                token: 7,
+                outcomes: vec![],
+                max_events: 9,
+                fresh_first: false,
+                jitter: 0,
+            },
             year,
         ),
         ahead(&world, OpenSession { customer_id: kim, login: None, token, expires_at }, year),
-        ahead(&world, TryLogin { login: "kim".to_owned() }, year),
+        ahead(&world, RecordLoginAttempt { login: "kim".to_owned() }, year),
         ahead(
             &world,
             AddCoupon {
@@ -83,7 +89,8 @@ fn a_call_ahead_of_the_clock_is_refused_and_ends_no_hold(
     let paid = world.shop.pay_order(held.id, &key("pay")).unwrap();
     assert_eq!(paid.status, OrderStatus::Paid);
     // None of the refusals has bound the key, and the events are still there to be taken up.
-    let ask = RelayEvents { token: 7, outcomes: vec![], want: 9, fresh_first: false, jitter: 0 };
+    let ask =
+        RelayEvents { token: 7, outcomes: vec![], max_events: 9, fresh_first: false, jitter: 0 };
     assert_eq!(world.shop.call(ask).run().unwrap().events.len(), 2);
     world.shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("ahead")).unwrap();
     world.assert_clean();
@@ -116,7 +123,7 @@ fn a_clock_that_is_set_back_breaks_nothing(#[values(On::Memory, On::Sqlite, On::
     world.shop.claim_coupon(coupon, kim, &key("claim")).unwrap();
     let order = PlaceOrder::new(kim, [(tea, 1)]);
     let first = world.shop.place_order(order.clone(), &key("first")).unwrap();
-    world.shop.call(TryLogin { login: "kim".to_owned() }).run().unwrap();
+    world.shop.call(RecordLoginAttempt { login: "kim".to_owned() }).run().unwrap();
 
     world.clock.set(NOW.plus_seconds(-year));
     let again = world.shop.call(order.clone()).key(&key("first")).outcome();

@@ -73,7 +73,7 @@ fn a_file_of_an_older_version_opens(#[case] schema: &[&str]) {
     goes_on(&Shop::open(SqliteStore::open(&file).unwrap()));
     let store = SqliteStore::open(&file).unwrap();
     let refused = write_an_orphan(&store).unwrap_err();
-    assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
+    assert!(matches!(refused, StoreError::ConstraintViolation(_)), "{refused}");
     let db = Connection::open(&file).unwrap();
     let parents =
         "SELECT count(*) FROM pragma_foreign_key_list('ledger') WHERE \"table\" = 'charges'";
@@ -125,7 +125,7 @@ fn logins_are_found(shop: &Shop) {
     }
     let lee = shop.customer(CustomerId::new(3)).unwrap();
     assert_eq!(lee.login.as_deref(), Some("LEE"), "kept until a new one is given");
-    let given = shop.give_login(lee.id, "lee3", "correct horse", Role::Customer).unwrap();
+    let given = shop.set_credentials(lee.id, "lee3", "correct horse", Role::Customer).unwrap();
     assert_eq!(shop.customer_of("Lee3").unwrap(), given);
     assert_clean(shop);
 }
@@ -156,7 +156,7 @@ fn a_database_of_an_older_version_opens() {
     goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
     logins_are_found(&Shop::open(PostgresStore::open(&url).unwrap()));
     let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
-    assert!(matches!(refused, StoreError::Guard(_)), "{refused}");
+    assert!(matches!(refused, StoreError::ConstraintViolation(_)), "{refused}");
 }
 
 /// A retry that was put off to 2036, by a clock that was ahead. Older rows do not tell when they were written.
@@ -192,7 +192,8 @@ fn is_due(store: impl Store + 'static) {
     let now = Timestamp::from_unix(1_800_000_000);
     let shop = Shop::builder().clock(ManualClock::new(now)).open(store);
     assert!(shop.has_due_events().unwrap());
-    let ask = RelayEvents { token: 1, outcomes: vec![], want: 1, fresh_first: false, jitter: 0 };
+    let ask =
+        RelayEvents { token: 1, outcomes: vec![], max_events: 1, fresh_first: false, jitter: 0 };
     assert_eq!(shop.call(ask).run().unwrap().events.len(), 1);
 }
 

@@ -11,7 +11,7 @@ use commerce_core::{
     EditCart, EventKind, ExpireOrders, ManualClock, MemoryStore, Money, OrderId, OrderStatus,
     PageRequest, PayWhen, PlaceOrder, Shop, UpdateProduct,
 };
-use common::{Gate, NOW, On, World, assert_clean, key};
+use common::{CircuitBreaker, NOW, On, World, assert_clean, key};
 use rstest::rstest;
 use std::sync::Arc;
 
@@ -422,8 +422,8 @@ fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are(
 
 /// 2,500 units of a product, all held by orders that are overdue 900 seconds after the beginning, and a
 /// store whose next batch has as many calls as are submitted.
-fn piled_up() -> (Shop, Arc<Gate<MemoryStore>>, PlaceOrder, Arc<ManualClock>) {
-    let gate = Gate::new(MemoryStore::new(Currency::KRW));
+fn piled_up() -> (Shop, Arc<CircuitBreaker<MemoryStore>>, PlaceOrder, Arc<ManualClock>) {
+    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
     let clock = Arc::new(ManualClock::new(NOW));
     let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&gate));
     let kim = AddCustomer { balance: Money::from_minor(1_000_000), ..AddCustomer::new("Kim") };
@@ -510,7 +510,7 @@ fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor(
         let theirs = world.shop.orders(other, &page);
         assert_eq!(code(theirs.map(drop)), Code::InvalidRequest);
     }
-    assert_eq!(seen, (0..25).map(|place| 49 - 2 * place).collect::<Vec<i64>>());
+    assert_eq!(seen, (0..25).map(|index| 49 - 2 * index).collect::<Vec<i64>>());
     world.assert_clean();
 }
 

@@ -6,12 +6,12 @@ mod common;
 
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, CartEdit, ChargeId, ClaimCoupon, CouponId, Currency,
-    CustomerId, DebitBalance, EditCart, Error, EventId, ExpireOrders, GiveLogin, MemoryStore,
-    Money, Needs, NewLogin, OpenCharge, OrderId, PasswordHash, PayOrder, PlaceOrder, PostgresStore,
-    ProductId, RelayEvents, ReplayEvents, RetryEvents, Role, SettleCharge, Settlement, Shop,
-    Snapshot, SqliteStore, State, Store, StoreError, Transaction, TryLogin,
+    CustomerId, DebitBalance, EditCart, Error, EventId, ExpireOrders, MemoryStore, Money, Needs,
+    NewLogin, OpenCharge, OrderId, PasswordHash, PayOrder, PlaceOrder, PostgresStore, ProductId,
+    RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents, Role, SetCredentials, SettleCharge,
+    Settlement, Shop, Snapshot, SqliteStore, State, Store, StoreError, Transaction,
 };
-use common::{Gate, On, World, cluster, key};
+use common::{CircuitBreaker, On, World, cluster, key};
 use rstest::rstest;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -73,9 +73,9 @@ impl Transaction for IncompleteTransaction<'_> {
     }
 }
 
-fn shop(store: Arc<dyn Store>) -> (Arc<Gate<Incomplete>>, Shop) {
+fn shop(store: Arc<dyn Store>) -> (Arc<CircuitBreaker<Incomplete>>, Shop) {
     let incomplete = Incomplete { store, omit: Mutex::new(None), loads: AtomicU32::new(0) };
-    let gate = Gate::new(incomplete);
+    let gate = CircuitBreaker::new(incomplete);
     let shop = Shop::open(Arc::clone(&gate));
     let balance = Money::from_minor(1_000);
     shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap();
@@ -88,7 +88,7 @@ fn debit() -> DebitBalance {
 }
 
 fn relay() -> RelayEvents {
-    RelayEvents { token: 1, outcomes: Vec::new(), want: 1, fresh_first: false, jitter: 0 }
+    RelayEvents { token: 1, outcomes: Vec::new(), max_events: 1, fresh_first: false, jitter: 0 }
 }
 
 fn open_charge() -> OpenCharge {
@@ -101,12 +101,12 @@ fn open_charge() -> OpenCharge {
     }
 }
 
-fn give_login() -> GiveLogin {
+fn set_credentials() -> SetCredentials {
     let login = "kim".to_owned();
     let password = PasswordHash::new(
         "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5cyBzYWx0ISEh$AAAAAAAAAAAAAAAAAAAA",
     );
-    GiveLogin { customer_id: KIM, login: NewLogin { login, password, role: Role::Customer } }
+    SetCredentials { customer_id: KIM, login: NewLogin { login, password, role: Role::Customer } }
 }
 
 fn settle() -> SettleCharge {
@@ -176,11 +176,11 @@ const CASES: [Case; 19] = [
         |needs| needs.due_orders = None,
         |shop| shop.call(ExpireOrders).run().map(drop),
     ),
-    ("logins", |needs| needs.logins.clear(), |shop| shop.call(give_login()).run().map(drop)),
+    ("logins", |needs| needs.logins.clear(), |shop| shop.call(set_credentials()).run().map(drop)),
     (
         "login attempts",
         |needs| needs.attempts.clear(),
-        |shop| shop.call(TryLogin { login: "kim".to_owned() }).run().map(drop),
+        |shop| shop.call(RecordLoginAttempt { login: "kim".to_owned() }).run().map(drop),
     ),
     (
         "next ids",
@@ -220,7 +220,7 @@ fn a_kind_of_rows_that_is_not_loaded_is_an_error(
     for (kind, omit, call) in CASES {
         *gate.store.omit.lock().unwrap() = Some(omit);
         let answer = call(&shop);
-        let Err(Error::Store(StoreError::Guard(told))) = answer else {
+        let Err(Error::Store(StoreError::ConstraintViolation(told))) = answer else {
             panic!("{kind}: {answer:?}")
         };
         assert!(told.contains(&format!("asked for {kind} and")), "{told}");
@@ -242,7 +242,7 @@ fn others_of_the_batch_are_answered() {
     let edited = shop.call(edit).submit();
     let after = shop.call(debit()).submit();
     gate.open();
-    assert!(matches!(edited.wait(), Err(Error::Store(StoreError::Guard(_)))));
+    assert!(matches!(edited.wait(), Err(Error::Store(StoreError::ConstraintViolation(_)))));
     before.wait().unwrap();
     after.wait().unwrap();
     assert_eq!(shop.balance(KIM).unwrap().balance, Money::from_minor(998));
@@ -252,6 +252,6 @@ fn others_of_the_batch_are_answered() {
 #[test]
 fn a_relay_may_ask_for_no_events() {
     let world = World::new(On::Memory);
-    let claim = world.shop.call(RelayEvents { want: 0, ..relay() }).run().unwrap();
+    let claim = world.shop.call(RelayEvents { max_events: 0, ..relay() }).run().unwrap();
     assert!(claim.events.is_empty());
 }

@@ -39,7 +39,7 @@ fn open(folder: &Path) -> Shop {
 }
 
 /// A folder for a test, with the URL of a new database if it is to run on a server.
-fn place(on: On) -> TempDir {
+fn index(on: On) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     if matches!(on, On::Postgres) {
         fs::write(folder.path().join(URL), cluster::shared().database()).unwrap();
@@ -247,10 +247,10 @@ fn signal(child: &Child, name: &str) {
 fn a_stopped_process_keeps_no_caller_beyond_its_deadline(
     #[values("hold-turn", "hold-lock")] role: &str,
 ) {
-    let folder = place(On::Sqlite);
+    let folder = index(On::Sqlite);
     drop(stocked(folder.path()));
     let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
-    let shop = Shop::builder().patience(Duration::from_millis(200)).open(store);
+    let shop = Shop::builder().timeout(Duration::from_millis(200)).open(store);
     let mut holder = start(role, folder.path(), 0);
     while !folder.path().join("held").exists() {
         assert!(holder.try_wait().unwrap().is_none(), "the holder ended by itself");
@@ -281,7 +281,7 @@ fn a_stopped_process_keeps_no_caller_beyond_its_deadline(
 fn fifty_units_asked_for_by_eight_processes_are_sold_exactly(
     #[values(On::Sqlite, On::Postgres)] on: On,
 ) {
-    let folder = place(on);
+    let folder = index(on);
     let shop = stocked(folder.path());
     let seen = run("last-units", folder.path(), 8);
     assert_eq!((count(&seen, "done"), count(&seen, "insufficient_stock")), (50, 350));
@@ -293,7 +293,7 @@ fn fifty_units_asked_for_by_eight_processes_are_sold_exactly(
 fn a_hundred_coupons_asked_for_by_a_thousand_customers_in_eight_processes_are_given_out_exactly(
     #[values(On::Sqlite, On::Postgres)] on: On,
 ) {
-    let folder = place(on);
+    let folder = index(on);
     let shop = stocked(folder.path());
     let tickets: Vec<_> = (0..1_000).map(|_| shop.call(AddCustomer::new("Lee")).submit()).collect();
     for ticket in tickets {
@@ -318,7 +318,7 @@ fn a_hundred_coupons_asked_for_by_a_thousand_customers_in_eight_processes_are_gi
 fn a_balance_good_for_ten_is_spent_ten_times_by_eight_processes(
     #[values(On::Sqlite, On::Postgres)] on: On,
 ) {
-    let folder = place(on);
+    let folder = index(on);
     let shop = stocked(folder.path());
     let request = AddCustomer { balance: Money::from_minor(100), ..AddCustomer::new("Park") };
     let customer = shop.call(request).run().unwrap();
@@ -332,7 +332,7 @@ fn a_balance_good_for_ten_is_spent_ten_times_by_eight_processes(
 fn the_same_keys_from_eight_processes_have_one_effect_and_one_answer(
     #[values(On::Sqlite, On::Postgres)] on: On,
 ) {
-    let folder = place(on);
+    let folder = index(on);
     let shop = stocked(folder.path());
     let seen = run("same-keys", folder.path(), 8);
     let answers: BTreeSet<&String> = seen.iter().collect();
@@ -359,7 +359,7 @@ fn nobody_is_told_busy_while_sixteen_processes_write_for_a_minute() {
 fn what_was_acknowledged_survives_kills(#[case] on: On, #[case] rounds: usize) {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     for _ in 0..rounds {
-        let folder = place(on);
+        let folder = index(on);
         drop(stocked(folder.path()));
         let acknowledged = folder.path().join("acknowledged");
         for number in 0..20 {

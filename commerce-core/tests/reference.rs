@@ -6,15 +6,15 @@
 mod common;
 
 use commerce_core::{
-    Action, AddCoupon, AddCustomer, AddProduct, AdjustStock, BestSellersRequest, CancelOrder,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, AnyOperation, BestSellersRequest, CancelOrder,
     CartEdit, Charge, ChargeBalance, ChargeId, ClaimCoupon, CloseSession, CouponId, Currency,
-    CustomerId, DebitBalance, Discount, EditCart, ExpireOrders, GiveLogin, Key, ManualClock,
-    MemoryStore, Money, NewLogin, OpenCharge, OpenSession, OrderId, OrderItems, OwnedCouponId,
-    PasswordHash, PayOrder, PayWhen, PlaceOrder, PostgresStore, ProductId, Record, Request, Role,
-    SettleCharge, Settlement, Shop, SqliteStore, Store, Table, Ticket, Timestamp, TokenHash,
-    TryLogin, UnlockLogin, UpdateProduct,
+    CustomerId, DebitBalance, Discount, EditCart, ExpireOrders, Key, ManualClock, MemoryStore,
+    Money, NewLogin, OpenCharge, OpenSession, Operation, OrderId, OrderItems, OwnedCouponId,
+    PasswordHash, PayOrder, PayWhen, PendingCall, PlaceOrder, PostgresStore, ProductId, Record,
+    RecordLoginAttempt, Role, SetCredentials, SettleCharge, Settlement, Shop, SqliteStore, Store,
+    Table, Timestamp, TokenHash, UnlockLogin, UpdateProduct,
 };
-use common::{Gate, NOW, assert_clean, cluster};
+use common::{CircuitBreaker, NOW, assert_clean, cluster};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// One call: what is asked, with which key, so many seconds after the beginning.
 #[derive(Clone, Debug)]
 struct Step {
-    action: Action,
+    action: AnyOperation,
     key: Option<u8>,
     at: i64,
     /// The seconds by which it is decided before the clock, as history is, or ahead of it.
@@ -69,7 +69,7 @@ fn order_id() -> impl Strategy<Value = OrderId> {
     prop_oneof![20 => 1_i64..12, 1 => select(edges)].prop_map(OrderId::new)
 }
 
-fn place() -> impl Strategy<Value = Action> {
+fn index() -> impl Strategy<Value = AnyOperation> {
     let items = prop_oneof![
         5 => prop::collection::vec((product(), units()), 0..5).prop_map(OrderItems::Listed),
         1 => Just(OrderItems::Cart),
@@ -90,7 +90,7 @@ fn discount() -> impl Strategy<Value = Discount> {
     ]
 }
 
-fn add_coupon() -> impl Strategy<Value = Action> {
+fn add_coupon() -> impl Strategy<Value = AnyOperation> {
     let instant = || prop::option::of((0_i64..3_000).prop_map(|seconds| NOW.plus_seconds(seconds)));
     let least = prop::option::weighted(0.3, amount());
     (discount(), least, units(), instant(), instant()).prop_map(
@@ -110,7 +110,7 @@ fn edit() -> impl Strategy<Value = CartEdit> {
     ]
 }
 
-fn keeping() -> impl Strategy<Value = Action> {
+fn keeping() -> impl Strategy<Value = AnyOperation> {
     let name = || select(vec!["Tea", "", "a\u{7}b"]).prop_map(str::to_owned);
     prop_oneof![
         (prop::option::of(id()), name(), amount()).prop_map(|(id, name, balance)| {
@@ -135,7 +135,7 @@ fn keeping() -> impl Strategy<Value = Action> {
 }
 
 /// Logins that few names are given for, so that they are taken, handed on and tried in vain.
-fn access() -> impl Strategy<Value = Action> {
+fn access() -> impl Strategy<Value = AnyOperation> {
     let name = || select(vec!["kim", "lee", "", "two words"]).prop_map(str::to_owned);
     let token = || (0_u8..4).prop_map(|byte| TokenHash::new([byte; 32]));
     let new = || {
@@ -148,11 +148,11 @@ fn access() -> impl Strategy<Value = Action> {
     };
     prop_oneof![
         (customer(), new())
-            .prop_map(|(customer_id, login)| GiveLogin { customer_id, login }.into()),
+            .prop_map(|(customer_id, login)| SetCredentials { customer_id, login }.into()),
         new().prop_map(|login| {
             AddCustomer { login: Some(login), ..AddCustomer::new("Choi") }.into()
         }),
-        name().prop_map(|login| TryLogin { login }.into()),
+        name().prop_map(|login| RecordLoginAttempt { login }.into()),
         customer().prop_map(|customer_id| UnlockLogin { customer_id }.into()),
         (customer(), prop::option::of(name()), token(), 0_i64..3_000).prop_map(
             |(customer_id, login, token, seconds)| {
@@ -165,7 +165,7 @@ fn access() -> impl Strategy<Value = Action> {
 }
 
 /// Charges by way of a gateway, and what it says of them: early, late, twice and the other way round.
-fn charging() -> impl Strategy<Value = Action> {
+fn charging() -> impl Strategy<Value = AnyOperation> {
     let method = prop::option::of(select(vec!["card", ""]));
     let settlement =
         prop_oneof![Just(Settlement::Paid), Just(Settlement::Declined("no money".into()))];
@@ -186,7 +186,7 @@ fn charging() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn action() -> impl Strategy<Value = Action> {
+fn action() -> impl Strategy<Value = AnyOperation> {
     prop_oneof![
         2 => keeping(),
         1 => access(),
@@ -199,7 +199,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (id(), customer()).prop_map(|(coupon, customer_id)| {
             ClaimCoupon { coupon_id: CouponId::new(coupon), customer_id }.into()
         }),
-        6 => place(),
+        6 => index(),
         2 => order_id().prop_map(|order_id| PayOrder { order_id }.into()),
         2 => order_id().prop_map(|order_id| CancelOrder { order_id }.into()),
         1 => Just(ExpireOrders.into()),
@@ -218,7 +218,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Where every history begins: four customers with money, four products, two coupons.
 fn beginning() -> Vec<Step> {
-    let at = |action: Action| Step { action, key: None, at: 0, past: 0 };
+    let at = |action: AnyOperation| Step { action, key: None, at: 0, past: 0 };
     let mut steps = Vec::new();
     for _ in 0..4 {
         steps.push(at(
@@ -247,7 +247,7 @@ fn beginning() -> Vec<Step> {
 /// Runs the steps, `batch` decided together, and writes each answer down.
 fn run<S: Store>(
     (shop, clock): &(Shop, Arc<ManualClock>),
-    gate: &Gate<S>,
+    gate: &CircuitBreaker<S>,
     steps: &[Step],
     batch: usize,
 ) -> Vec<String> {
@@ -267,13 +267,13 @@ fn submitted<'a>(
     clock: &ManualClock,
     step: &Step,
 ) -> Box<dyn FnOnce() -> String + 'a> {
-    fn go<'a, R: Request<Answer: std::fmt::Debug + 'a> + 'a>(
+    fn go<'a, R: Operation<Output: std::fmt::Debug + 'a> + 'a>(
         shop: &'a Shop,
         request: R,
         step: &Step,
     ) -> Box<dyn FnOnce() -> String + 'a> {
         let call = shop.call_at(request, NOW.plus_seconds(step.at - step.past));
-        let ticket: Ticket<R::Answer> = match step.key {
+        let ticket: PendingCall<R::Output> = match step.key {
             Some(number) => call.key(&Key::new(&format!("key-{number}")).unwrap()).submit(),
             None => call.submit(),
         };
@@ -282,29 +282,29 @@ fn submitted<'a>(
     clock.set(NOW.plus_seconds(step.at));
     match step.action.clone() {
         // What there is to take up depends on what is committed already; `deliveries.rs` has their histories.
-        Action::RelayEvents(request) => go(shop, request, step),
-        Action::RetryEvents(request) => go(shop, request, step),
-        Action::ReplayEvents(request) => go(shop, request, step),
-        Action::AddCustomer(request) => go(shop, request, step),
-        Action::AddProduct(request) => go(shop, request, step),
-        Action::UpdateProduct(request) => go(shop, request, step),
-        Action::AdjustStock(request) => go(shop, request, step),
-        Action::GiveLogin(request) => go(shop, request, step),
-        Action::TryLogin(request) => go(shop, request, step),
-        Action::UnlockLogin(request) => go(shop, request, step),
-        Action::OpenSession(request) => go(shop, request, step),
-        Action::CloseSession(request) => go(shop, request, step),
-        Action::AddCoupon(request) => go(shop, request, step),
-        Action::ChargeBalance(request) => go(shop, request, step),
-        Action::OpenCharge(request) => go(shop, request, step),
-        Action::SettleCharge(request) => go(shop, request, step),
-        Action::DebitBalance(request) => go(shop, request, step),
-        Action::EditCart(request) => go(shop, request, step),
-        Action::ClaimCoupon(request) => go(shop, request, step),
-        Action::PlaceOrder(request) => go(shop, request, step),
-        Action::PayOrder(request) => go(shop, request, step),
-        Action::CancelOrder(request) => go(shop, request, step),
-        Action::ExpireOrders(request) => go(shop, request, step),
+        AnyOperation::RelayEvents(request) => go(shop, request, step),
+        AnyOperation::RetryEvents(request) => go(shop, request, step),
+        AnyOperation::ReplayEvents(request) => go(shop, request, step),
+        AnyOperation::AddCustomer(request) => go(shop, request, step),
+        AnyOperation::AddProduct(request) => go(shop, request, step),
+        AnyOperation::UpdateProduct(request) => go(shop, request, step),
+        AnyOperation::AdjustStock(request) => go(shop, request, step),
+        AnyOperation::SetCredentials(request) => go(shop, request, step),
+        AnyOperation::RecordLoginAttempt(request) => go(shop, request, step),
+        AnyOperation::UnlockLogin(request) => go(shop, request, step),
+        AnyOperation::OpenSession(request) => go(shop, request, step),
+        AnyOperation::CloseSession(request) => go(shop, request, step),
+        AnyOperation::AddCoupon(request) => go(shop, request, step),
+        AnyOperation::ChargeBalance(request) => go(shop, request, step),
+        AnyOperation::OpenCharge(request) => go(shop, request, step),
+        AnyOperation::SettleCharge(request) => go(shop, request, step),
+        AnyOperation::DebitBalance(request) => go(shop, request, step),
+        AnyOperation::EditCart(request) => go(shop, request, step),
+        AnyOperation::ClaimCoupon(request) => go(shop, request, step),
+        AnyOperation::PlaceOrder(request) => go(shop, request, step),
+        AnyOperation::PayOrder(request) => go(shop, request, step),
+        AnyOperation::CancelOrder(request) => go(shop, request, step),
+        AnyOperation::ExpireOrders(request) => go(shop, request, step),
     }
 }
 
@@ -339,8 +339,8 @@ fn agree<S: Store + 'static>(
     store: S,
 ) -> Result<(), TestCaseError> {
     let steps: Vec<Step> = beginning().into_iter().chain(history).collect();
-    let memory = Gate::new(MemoryStore::new(Currency::KRW));
-    let gate = Gate::new(store);
+    let memory = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
+    let gate = CircuitBreaker::new(store);
     let reference = with_clock(Arc::clone(&memory));
     let tested = with_clock(Arc::clone(&gate));
 

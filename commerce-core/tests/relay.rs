@@ -7,8 +7,8 @@ mod common;
 
 use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
-    Delivery, Destination, Event, EventKind, OrderId, PageRequest, PlaceOrder, RelayError,
-    RelayEvents, RelayStop, Relayed, Shop,
+    CancellationToken, DeliveryResult, Destination, Event, EventKind, OrderId, PageRequest,
+    PlaceOrder, RelayError, RelayEvents, RelayStats, Shop,
 };
 use common::{NOW, On, World, key};
 use rstest::rstest;
@@ -17,23 +17,23 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// What a place does with events.
-type Answer = dyn Fn(&[Event]) -> Delivery + Send + Sync;
+type Output = dyn Fn(&[Event]) -> DeliveryResult + Send + Sync;
 
 /// A place in memory that keeps what has arrived.
 struct Place {
     batch: usize,
-    at_once: usize,
-    answer: Box<Answer>,
+    max_concurrency: usize,
+    answer: Box<Output>,
     asked: Mutex<Vec<Vec<i64>>>,
     arrived: Mutex<Vec<Event>>,
     changed: Condvar,
 }
 
 impl Place {
-    fn new(answer: impl Fn(&[Event]) -> Delivery + Send + Sync + 'static) -> Self {
+    fn new(answer: impl Fn(&[Event]) -> DeliveryResult + Send + Sync + 'static) -> Self {
         Self {
             batch: 1,
-            at_once: 4,
+            max_concurrency: 4,
             answer: Box::new(answer),
             asked: Mutex::default(),
             arrived: Mutex::default(),
@@ -42,7 +42,7 @@ impl Place {
     }
 
     fn good() -> Self {
-        Self::new(|_| Delivery::Done)
+        Self::new(|_| DeliveryResult::Done)
     }
 
     /// Waits until so many events have arrived, however often each.
@@ -52,9 +52,9 @@ impl Place {
 
     fn wait_until<T>(&self, mutex: &Mutex<T>, done: impl Fn(&T) -> bool) {
         let waiting = mutex.lock().unwrap();
-        let patience = Duration::from_secs(180);
+        let timeout = Duration::from_secs(180);
         let (_guard, waited) =
-            self.changed.wait_timeout_while(waiting, patience, |value| !done(value)).unwrap();
+            self.changed.wait_timeout_while(waiting, timeout, |value| !done(value)).unwrap();
         assert!(!waited.timed_out(), "it did not come");
     }
 
@@ -68,20 +68,20 @@ impl Place {
 }
 
 impl Destination for Place {
-    fn batch(&self) -> usize {
+    fn max_batch_size(&self) -> usize {
         self.batch
     }
 
-    fn at_once(&self) -> usize {
-        self.at_once
+    fn max_concurrency(&self) -> usize {
+        self.max_concurrency
     }
 
-    fn deliver(&self, events: &[Event]) -> Delivery {
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
         let ids = events.iter().map(|event| event.id.get()).collect();
         self.asked.lock().unwrap().push(ids);
         self.changed.notify_all();
         let answer = (self.answer)(events);
-        if answer == Delivery::Done {
+        if answer == DeliveryResult::Done {
             self.arrived.lock().unwrap().extend_from_slice(events);
         }
         self.changed.notify_all();
@@ -89,8 +89,8 @@ impl Destination for Place {
     }
 }
 
-fn failed() -> Delivery {
-    Delivery::Failed { error: "503".to_owned(), retry_after: None }
+fn failed() -> DeliveryResult {
+    DeliveryResult::Failed { error: "503".to_owned(), retry_after: None }
 }
 
 fn names(events: &[Event], id: i64) -> bool {
@@ -112,17 +112,17 @@ fn pay(shop: &Shop, orders: i64, name: &str) {
     }
 }
 
-fn once(world: &World, place: &Place) -> Result<Relayed, RelayError> {
-    world.shop.relay(place).once(&RelayStop::default())
+fn once(world: &World, index: &Place) -> Result<RelayStats, RelayError> {
+    world.shop.relay(index).run_once(&CancellationToken::default())
 }
 
 /// Runs a relay while something is done.
-fn while_relaying<T>(world: &World, place: &Place, work: impl FnOnce() -> T) -> (T, Relayed) {
-    let stop = RelayStop::default();
+fn while_relaying<T>(world: &World, index: &Place, work: impl FnOnce() -> T) -> (T, RelayStats) {
+    let stop = CancellationToken::default();
     std::thread::scope(|scope| {
-        let relay = scope.spawn(|| world.shop.relay(place).run(&stop).unwrap());
+        let relay = scope.spawn(|| world.shop.relay(index).run(&stop).unwrap());
         let done = work();
-        stop.ask();
+        stop.cancel();
         (done, relay.join().unwrap())
     })
 }
@@ -133,8 +133,8 @@ fn every_event_arrives_once_while_all_goes_well(
     #[values(1, 20)] batch: usize,
 ) {
     let world = world(on);
-    let place = Place { batch, ..Place::good() };
-    let ((), relayed) = while_relaying(&world, &place, || {
+    let index = Place { batch, ..Place::good() };
+    let ((), relayed) = while_relaying(&world, &index, || {
         std::thread::scope(|scope| {
             for name in ["a", "b", "c", "d"] {
                 let shop = &world.shop;
@@ -144,21 +144,21 @@ fn every_event_arrives_once_while_all_goes_well(
         for order in 1..=20 {
             world.shop.cancel_order(OrderId::new(order), &key(&format!("cancel-{order}"))).unwrap();
         }
-        place.wait_for(220);
+        index.wait_for(220);
     });
-    assert_eq!(relayed, Relayed { delivered: 220, failed: 0, parked: 0 });
-    assert_eq!(world.shop.relayed(), relayed);
-    let arrived: BTreeSet<i64> = place.ids().into_iter().collect();
+    assert_eq!(relayed, RelayStats { delivered: 220, failed: 0, parked: 0 });
+    assert_eq!(world.shop.relay_stats(), relayed);
+    let arrived: BTreeSet<i64> = index.ids().into_iter().collect();
     assert_eq!(arrived, (1..=220).collect());
-    in_order(&place);
+    in_order(&index);
     assert_eq!(world.shop.outbox().unwrap().waiting, 0);
     world.assert_clean();
 }
 
 /// Of each order, the payment arrives before the cancellation.
-fn in_order(place: &Place) {
+fn in_order(index: &Place) {
     let mut paid = BTreeSet::new();
-    for event in &*place.arrived.lock().unwrap() {
+    for event in &*index.arrived.lock().unwrap() {
         match event.kind {
             EventKind::OrderPaid => drop(paid.insert(event.order_id)),
             EventKind::OrderCancelled => assert!(paid.contains(&event.order_id), "{event:?}"),
@@ -171,7 +171,7 @@ fn in_order(place: &Place) {
 #[test]
 fn a_commit_is_followed_by_its_delivery_at_once() {
     let world = world(On::Memory);
-    let place = Place { at_once: 8, ..Place::good() };
+    let index = Place { max_concurrency: 8, ..Place::good() };
     let mut told = 0;
     let mut median = |round: i32| {
         let mut took: Vec<Duration> = Vec::new();
@@ -179,13 +179,13 @@ fn a_commit_is_followed_by_its_delivery_at_once() {
             pay(&world.shop, 1, &format!("order-{round}-{number}"));
             let paid = Instant::now();
             told += 1;
-            place.wait_for(told);
+            index.wait_for(told);
             took.push(paid.elapsed());
         }
         took.sort_unstable();
         took[10]
     };
-    let (medians, _) = while_relaying(&world, &place, || {
+    let (medians, _) = while_relaying(&world, &index, || {
         let mut medians = Vec::new();
         while medians.len() < 10 && medians.last().is_none_or(|median| *median >= SOON) {
             medians.push(median(i32::try_from(medians.len()).unwrap()));
@@ -206,12 +206,12 @@ fn what_another_process_has_written_is_found() {
     let other = Shop::builder()
         .clock(std::sync::Arc::clone(&world.clock))
         .open(commerce_core::SqliteStore::open(&file).unwrap());
-    let place = Place::good();
-    while_relaying(&world, &place, || {
+    let index = Place::good();
+    while_relaying(&world, &index, || {
         pay(&other, 3, "order");
-        place.wait_for(3);
+        index.wait_for(3);
     });
-    assert_eq!(place.ids().into_iter().collect::<BTreeSet<_>>(), (1..=3).collect());
+    assert_eq!(index.ids().into_iter().collect::<BTreeSet<_>>(), (1..=3).collect());
 }
 
 #[rstest]
@@ -220,14 +220,14 @@ fn several_relays_share_the_work_and_send_nothing_twice(
 ) {
     let world = world(on);
     pay(&world.shop, 300, "order");
-    let place = Place { batch: 7, ..Place::good() };
-    let relayed: Vec<Relayed> = std::thread::scope(|scope| {
+    let index = Place { batch: 7, ..Place::good() };
+    let relayed: Vec<RelayStats> = std::thread::scope(|scope| {
         let relays: Vec<_> =
-            (0..3).map(|_| scope.spawn(|| once(&world, &place).unwrap())).collect();
+            (0..3).map(|_| scope.spawn(|| once(&world, &index).unwrap())).collect();
         relays.into_iter().map(|relay| relay.join().unwrap()).collect()
     });
     assert_eq!(relayed.iter().map(|relayed| relayed.delivered).sum::<u64>(), 300);
-    let mut ids = place.ids();
+    let mut ids = index.ids();
     ids.sort_unstable();
     assert_eq!(ids, (1..=300).collect::<Vec<_>>());
 }
@@ -236,16 +236,16 @@ fn several_relays_share_the_work_and_send_nothing_twice(
 fn one_poisoned_event_holds_up_no_other(#[values(1, 10)] batch: usize) {
     let world = world(On::Memory);
     pay(&world.shop, 30, "order");
-    let place = Place {
+    let index = Place {
         batch,
-        ..Place::new(|events| if names(events, 5) { failed() } else { Delivery::Done })
+        ..Place::new(|events| if names(events, 5) { failed() } else { DeliveryResult::Done })
     };
     // What shared a request that failed is tried again by itself.
     for _ in 0..2 {
-        once(&world, &place).unwrap();
+        once(&world, &index).unwrap();
         world.clock.set(world.shop.now().plus_seconds(1));
     }
-    let arrived: BTreeSet<i64> = place.ids().into_iter().collect();
+    let arrived: BTreeSet<i64> = index.ids().into_iter().collect();
     assert_eq!(arrived, (1..=30).filter(|id| *id != 5).collect());
     let outbox = world.shop.outbox().unwrap();
     assert_eq!((outbox.waiting, outbox.failed, outbox.parked), (1, 1, 0));
@@ -280,11 +280,11 @@ fn who_sends_what_is_due_sits_out_no_pause_for_which_nothing_is() {
     let retry_after = Some(Duration::from_secs(300));
     let busy = Place {
         batch: 10,
-        ..Place::new(move |_| Delivery::Failed { error: "429".to_owned(), retry_after })
+        ..Place::new(move |_| DeliveryResult::Failed { error: "429".to_owned(), retry_after })
     };
     let started = Instant::now();
     let relayed = once(&world, &busy).unwrap();
-    assert_eq!(relayed, Relayed { delivered: 0, failed: 3, parked: 0 });
+    assert_eq!(relayed, RelayStats { delivered: 0, failed: 3, parked: 0 });
     assert!(started.elapsed() < Duration::from_secs(200), "{:?}", started.elapsed());
 }
 
@@ -293,18 +293,18 @@ fn who_sends_what_is_due_sits_out_no_pause_for_which_nothing_is() {
 fn a_destination_that_comes_back_is_found() {
     let world = world(On::Memory);
     let failures = Mutex::new(3_i32);
-    let place = Place::new(move |_| {
+    let index = Place::new(move |_| {
         let mut left = failures.lock().unwrap();
         *left -= 1;
-        if *left >= 0 { failed() } else { Delivery::Done }
+        if *left >= 0 { failed() } else { DeliveryResult::Done }
     });
-    let ((), relayed) = while_relaying(&world, &place, || {
+    let ((), relayed) = while_relaying(&world, &index, || {
         pay(&world.shop, 20, "order");
-        place.wait_for(17);
+        index.wait_for(17);
         world.clock.set(NOW.plus_seconds(1));
-        place.wait_for(20);
+        index.wait_for(20);
     });
-    assert_eq!(relayed, Relayed { delivered: 20, failed: 3, parked: 0 });
+    assert_eq!(relayed, RelayStats { delivered: 20, failed: 3, parked: 0 });
 }
 
 /// Who dies after sending and before writing down is stood in for once its lease is over: the same event,
@@ -315,16 +315,17 @@ fn what_was_sent_before_a_crash_is_sent_again(
 ) {
     let world = world(on);
     pay(&world.shop, 3, "order");
-    let place = Place::good();
-    let dying = RelayEvents { token: 7, outcomes: vec![], want: 2, fresh_first: false, jitter: 0 };
+    let index = Place::good();
+    let dying =
+        RelayEvents { token: 7, outcomes: vec![], max_events: 2, fresh_first: false, jitter: 0 };
     for claimed in world.shop.call(dying).run().unwrap().events {
-        place.deliver(&[claimed.event]);
+        index.deliver(&[claimed.event]);
     }
-    assert_eq!(once(&world, &place).unwrap().delivered, 1);
+    assert_eq!(once(&world, &index).unwrap().delivered, 1);
     world.clock.set(NOW.plus_seconds(DELIVERY_LEASE));
-    assert_eq!(once(&world, &place).unwrap().delivered, 2);
+    assert_eq!(once(&world, &index).unwrap().delivered, 2);
     let mut arrived: BTreeMap<i64, Vec<Event>> = BTreeMap::new();
-    for event in &*place.arrived.lock().unwrap() {
+    for event in &*index.arrived.lock().unwrap() {
         arrived.entry(event.id.get()).or_default().push(event.clone());
     }
     assert_eq!(arrived.values().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
@@ -333,22 +334,22 @@ fn what_was_sent_before_a_crash_is_sent_again(
 
 /// A place that answers nobody until it is told to.
 struct Hanging {
-    place: Place,
+    index: Place,
     open: Mutex<bool>,
     opened: Condvar,
 }
 
 impl Destination for Hanging {
-    fn batch(&self) -> usize {
+    fn max_batch_size(&self) -> usize {
         1
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         2
     }
 
-    fn deliver(&self, events: &[Event]) -> Delivery {
-        let asked = self.place.deliver(events);
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
+        let asked = self.index.deliver(events);
         let open = self.open.lock().unwrap();
         drop(self.opened.wait_while(open, |open| !*open).unwrap());
         asked
@@ -360,22 +361,22 @@ fn orders_do_not_wait_for_a_destination_that_hangs(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = world(on);
-    let hanging = Hanging { place: Place::good(), open: Mutex::new(false), opened: Condvar::new() };
-    let stop = RelayStop::default();
+    let hanging = Hanging { index: Place::good(), open: Mutex::new(false), opened: Condvar::new() };
+    let stop = CancellationToken::default();
     std::thread::scope(|scope| {
         let relay = scope.spawn(|| world.shop.relay(&hanging).run(&stop).unwrap());
         pay(&world.shop, 2, "first");
-        hanging.place.wait_for(2);
+        hanging.index.wait_for(2);
         pay(&world.shop, 50, "more");
         assert_eq!(world.shop.outbox().unwrap().waiting, 52);
         world.assert_clean();
-        stop.ask();
+        stop.cancel();
         *hanging.open.lock().unwrap() = true;
         hanging.opened.notify_all();
         assert_eq!(relay.join().unwrap().delivered, 2, "what was under way is finished");
     });
     assert_eq!(world.shop.outbox().unwrap().waiting, 50);
-    assert_eq!(once(&world, &hanging.place).unwrap().delivered, 50);
+    assert_eq!(once(&world, &hanging.index).unwrap().delivered, 50);
 }
 
 #[rstest]
@@ -386,11 +387,11 @@ fn who_wants_no_more_events_gets_none_and_loses_none(#[case] batch: usize) {
     pay(&world.shop, 30, "order");
     let gone = |events: &[Event]| {
         let error = "410".to_owned();
-        if names(events, 15) { Delivery::Gone { error } } else { Delivery::Done }
+        if names(events, 15) { DeliveryResult::Gone { error } } else { DeliveryResult::Done }
     };
-    let place = Place { batch, at_once: 1, ..Place::new(gone) };
+    let index = Place { batch, max_concurrency: 1, ..Place::new(gone) };
     let Err(RelayError::Gone { error, relayed }) =
-        world.shop.relay(&place).run(&RelayStop::default())
+        world.shop.relay(&index).run(&CancellationToken::default())
     else {
         panic!("it went on")
     };
@@ -405,15 +406,15 @@ fn who_wants_no_more_events_gets_none_and_loses_none(#[case] batch: usize) {
 fn a_destination_that_panics_has_failed() {
     let world = world(On::Memory);
     pay(&world.shop, 2, "order");
-    let place = Place::new(|events| {
+    let index = Place::new(|events| {
         assert!(!names(events, 1), "a defect, on purpose");
-        Delivery::Done
+        DeliveryResult::Done
     });
     let troubles = Mutex::new(Vec::new());
-    let relay = world.shop.relay(&place);
-    let relay = relay.on_trouble(|trouble| troubles.lock().unwrap().push(trouble.to_owned()));
-    let relayed = relay.once(&RelayStop::default()).unwrap();
-    assert_eq!(relayed, Relayed { delivered: 1, failed: 1, parked: 0 });
+    let relay = world.shop.relay(&index);
+    let relay = relay.on_error(|trouble| troubles.lock().unwrap().push(trouble.to_owned()));
+    let relayed = relay.run_once(&CancellationToken::default()).unwrap();
+    assert_eq!(relayed, RelayStats { delivered: 1, failed: 1, parked: 0 });
     drop(relay);
     assert_eq!(
         troubles.into_inner().unwrap(),
@@ -435,12 +436,12 @@ fn a_destination_that_panics_has_failed() {
 fn what_has_failed_before_is_sent_by_itself() {
     let world = world(On::Memory);
     pay(&world.shop, 4, "order");
-    let down = Place { batch: 4, at_once: 1, ..Place::new(|_| failed()) };
+    let down = Place { batch: 4, max_concurrency: 1, ..Place::new(|_| failed()) };
     once(&world, &down).unwrap();
     assert_eq!(down.asked(), [[1, 2, 3, 4]], "and then nothing was due");
     pay(&world.shop, 2, "more");
     world.clock.set(NOW.plus_seconds(1));
-    let up = Place { batch: 9, at_once: 1, ..Place::good() };
+    let up = Place { batch: 9, max_concurrency: 1, ..Place::good() };
     once(&world, &up).unwrap();
     assert_eq!(up.asked(), [vec![5, 6], vec![1], vec![2], vec![3], vec![4]]);
 }
@@ -462,13 +463,13 @@ fn events_arrive_soon_at_a_receiver_that_fails_one_time_in_three(
     pay(&world.shop, 240, "order");
     let tries = Mutex::new(BTreeMap::new());
     let flaky = Place {
-        at_once: 1,
+        max_concurrency: 1,
         ..Place::new(move |events| {
             let event = events[0].id.get();
             let mut tries = tries.lock().unwrap();
             let before = tries.entry(event).or_insert(0);
             *before += 1;
-            if fails(event, *before - 1) { failed() } else { Delivery::Done }
+            if fails(event, *before - 1) { failed() } else { DeliveryResult::Done }
         })
     };
     for (second, arrived) in [(0, 149), (1, 209), (6, 233), (39, 238), (171, 239), (831, 240)] {
@@ -488,8 +489,10 @@ fn many_poisoned_events_hold_up_no_new_one() {
     let world = world(On::Memory);
     pay(&world.shop, 20, "bad");
     let poisoned = Place {
-        at_once: 1,
-        ..Place::new(|events| if events[0].id.get() <= 20 { failed() } else { Delivery::Done })
+        max_concurrency: 1,
+        ..Place::new(
+            |events| if events[0].id.get() <= 20 { failed() } else { DeliveryResult::Done },
+        )
     };
     while world.shop.outbox().unwrap().failed < 20 {
         once(&world, &poisoned).unwrap();
@@ -514,23 +517,24 @@ fn no_event_is_stuck_when_the_clock_is_set(
     pay(&world.shop, 4, "order");
     world.shop.cancel_order(OrderId::new(1), &key("cancel-1")).unwrap();
     // One relay has died, for another everything has failed, with a pause that was asked for.
-    let dying = RelayEvents { token: 7, outcomes: vec![], want: 1, fresh_first: false, jitter: 0 };
+    let dying =
+        RelayEvents { token: 7, outcomes: vec![], max_events: 1, fresh_first: false, jitter: 0 };
     world.shop.call(dying).run().unwrap();
     let retry_after = Some(Duration::from_secs(30));
     let busy = Place {
         batch: 10,
-        ..Place::new(move |_| Delivery::Failed { error: "503".to_owned(), retry_after })
+        ..Place::new(move |_| DeliveryResult::Failed { error: "503".to_owned(), retry_after })
     };
     once(&world, &busy).unwrap();
     world.clock.set(NOW.plus_seconds(seconds));
-    let place = Place::good();
+    let index = Place::good();
     for _ in 0..3 {
-        once(&world, &place).unwrap();
+        once(&world, &index).unwrap();
         world.clock.set(world.shop.now().plus_seconds(30));
     }
-    let ids: BTreeSet<i64> = place.ids().into_iter().collect();
+    let ids: BTreeSet<i64> = index.ids().into_iter().collect();
     assert_eq!(ids, (1..=5).collect());
-    in_order(&place);
+    in_order(&index);
     let outbox = world.shop.outbox().unwrap();
     assert_eq!((outbox.waiting, outbox.parked), (0, 0));
     world.assert_clean();

@@ -9,7 +9,7 @@ use commerce_core::{
     Needs, PageRequest, PlaceOrder, PostgresStore, ProductId, Sequence, Shop, Snapshot,
     SqliteStore, State, Store, StoreError, Transaction,
 };
-use common::{Gate, On, World, assert_clean, cluster, key};
+use common::{CircuitBreaker, On, World, assert_clean, cluster, key};
 use rstest::rstest;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,7 +77,7 @@ fn a_refusal_that_is_rolled_back_does_not_end_a_sequence() {
     let store = Arc::new(MemoryStore::new(Currency::KRW));
     let (kim, tea) = stocked(&Shop::open(Arc::clone(&store)), 2);
     let commits = Arc::default();
-    let gate = Gate::new(Restocked { store, product: tea, commits });
+    let gate = CircuitBreaker::new(Restocked { store, product: tea, commits });
     let shop = Shop::open(Arc::clone(&gate));
     gate.shut();
     let mut sequence = Sequence::default();
@@ -122,7 +122,7 @@ fn nothing_behind_a_refused_call_takes_effect(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let folder = tempfile::tempdir().unwrap();
-    let gate = Gate::new(Boxed(store(on, folder.path())));
+    let gate = CircuitBreaker::new(Boxed(store(on, folder.path())));
     let shop = Shop::open(Arc::clone(&gate));
     let (kim, tea) = stocked(&shop, 2_000);
     gate.shut();
@@ -135,7 +135,7 @@ fn nothing_behind_a_refused_call_takes_effect(
         .collect();
     let other = shop.call(PlaceOrder::new(kim, [(tea, 1)])).submit();
     gate.open();
-    let ended: Vec<_> = tickets.into_iter().map(commerce_core::Ticket::wait).collect();
+    let ended: Vec<_> = tickets.into_iter().map(commerce_core::PendingCall::wait).collect();
     assert!(ended[..40].iter().all(Result::is_ok));
     assert_eq!(ended[40].as_ref().unwrap_err().code(), Code::InsufficientStock);
     let skipped = Error::from(StoreError::NotAttempted);
@@ -164,8 +164,8 @@ fn a_sequence_goes_on_after_an_error_that_it_tolerates() {
 /// A caller that does not wait longer takes its call back; what it submitted behind it goes with it.
 #[test]
 fn nothing_behind_a_call_that_was_given_up_takes_effect() {
-    let gate = Gate::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().patience(Duration::ZERO).open(Arc::clone(&gate));
+    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::ZERO).open(Arc::clone(&gate));
     gate.shut();
     let mut sequence = Sequence::default();
     let first = shop.call(AddCustomer::new("Kim")).submit_in(&mut sequence);
@@ -185,21 +185,21 @@ fn a_refusal_leaves_the_key_free_and_an_answer_binds_it(
     let world = World::new(on);
     let (kim, tea) = (world.customer(50).id, world.product(10, 3).id);
     let gum = world.product(1, 9).id;
-    let place = |items: &[(ProductId, i64)]| {
+    let index = |items: &[(ProductId, i64)]| {
         let call = world.shop.call(PlaceOrder::new(kim, items));
         call.key_on_success(&key("import:a")).outcome()
     };
-    let code = |items: &[(ProductId, i64)]| place(items).result.unwrap_err().code();
+    let code = |items: &[(ProductId, i64)]| index(items).result.unwrap_err().code();
     for _ in 0..2 {
         assert_eq!(code(&[(ProductId::new(99), 1)]), Code::ProductNotFound);
         assert_eq!(code(&[(tea, 4)]), Code::InsufficientStock);
     }
-    let first = place(&[(tea, 2), (gum, 3)]);
+    let first = index(&[(tea, 2), (gum, 3)]);
     assert!(!first.replayed);
     for same in
         [vec![(tea, 2), (gum, 3)], vec![(gum, 3), (tea, 2)], vec![(gum, 1), (tea, 2), (gum, 2)]]
     {
-        let again = place(&same);
+        let again = index(&same);
         assert_eq!((again.result, again.replayed), (first.result.clone(), true), "{same:?}");
     }
     for other in [vec![(tea, 2), (gum, 2)], vec![(tea, 2)], vec![(gum, 4), (tea, 2), (gum, -1)]] {

@@ -10,7 +10,7 @@ mod common;
 use commerce_core::{Error, PostgresStore, Shop, StoreError};
 use common::assert_clean;
 use common::cluster::{Cluster, wait_until};
-use common::insist::{LONGEST, PATIENCE, Seen, Until, assert_each_once, fill, place};
+use common::insist::{LONGEST, Seen, TIMEOUT, Until, assert_each_once, fill, index};
 use rstest::rstest;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -43,7 +43,7 @@ impl Pair {
     }
 
     fn shop(&self) -> Shop {
-        Shop::builder().patience(PATIENCE).open(PostgresStore::open(&self.url).unwrap())
+        Shop::builder().timeout(TIMEOUT).open(PostgresStore::open(&self.url).unwrap())
     }
 }
 
@@ -126,7 +126,7 @@ fn an_answer_is_repeated_only_once_the_standby_has_it() {
     fill(&shop);
     pair.standby.stop();
     let unknown =
-        |name| matches!(place(&shop, name).result, Err(Error::Store(StoreError::Unknown(_))));
+        |name| matches!(index(&shop, name).result, Err(Error::Store(StoreError::CommitUnknown(_))));
     assert!(unknown("lost"), "nothing is acknowledged without the standby");
     pair.primary.restart();
     let sql = "SELECT count(*) FROM orders";
@@ -139,7 +139,7 @@ fn an_answer_is_repeated_only_once_the_standby_has_it() {
     pair.standby.begin();
     pair.standby.promote();
     assert_eq!(count(&pair.standby), 0, "the standby never heard of it");
-    let again = place(&shop, "lost");
+    let again = index(&shop, "lost");
     assert!(again.result.is_ok() && !again.replayed, "{again:?}");
     assert_eq!(count(&pair.standby), 1);
     assert_clean(&shop);

@@ -7,8 +7,8 @@ mod common;
 use commerce_core::limits::MAX_PAGE_BYTES;
 use commerce_core::{
     AddProduct, AdjustStock, CancelOrder, CartEdit, ChargeBalance, ClaimCoupon, Code, CustomerId,
-    DebitBalance, EditCart, Error, LedgerEntryId, Money, OwnedCouponId, PageRequest, PayOrder,
-    PayWhen, PlaceOrder, Request, UpdateProduct, Version,
+    DebitBalance, EditCart, Error, LedgerEntryId, Money, Operation, OwnedCouponId, PageRequest,
+    PayOrder, PayWhen, PlaceOrder, UpdateProduct, Version,
 };
 use common::{On, World, key};
 use rstest::rstest;
@@ -26,7 +26,7 @@ impl World {
     }
 
     /// The change is refused for another version, made for the current one, and refused for what is then old.
-    fn honours<R: Request + Clone>(&self, read: &dyn Fn() -> Version, request: &R) {
+    fn honours<R: Operation + Clone>(&self, read: &dyn Fn() -> Version, request: &R) {
         let change = |version| self.shop.call(request.clone()).only_if(vec![version]).run();
         let (stale, current) = (Version::of(&"another"), read());
         assert_eq!(code(change(stale)), Some(Code::PreconditionFailed));

@@ -2,7 +2,7 @@
 //! With `bare`, `tiny_http` alone answers, as a baseline.
 
 use commerce_http::transport::{Server, Settings, Stop};
-use commerce_http::{Request, Response, Service, Unreadable};
+use commerce_http::{Request, Response, Service, TransportError};
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Service for Hello {
         Response { status: 200, headers: Vec::new(), body: BODY[..].into() }
     }
 
-    fn turn_down(&self, _: Unreadable, _: &Request) -> Response {
+    fn reject(&self, _: TransportError, _: &Request) -> Response {
         Response { status: 400, headers: Vec::new(), body: BODY[..].into() }
     }
 }

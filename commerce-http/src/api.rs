@@ -3,21 +3,21 @@
 //! Whatever the way of a request, it passes here: its route is found, who calls is asked and whether they
 //! may, key, query and body are read, and only then the handler sees it. Then it is counted and logged.
 
-use crate::access;
-use crate::call::{self, Call, REPLAYED, Refused, Reply};
+use crate::access_log::{Entry, Log};
+use crate::auth;
+use crate::context::{self, REPLAYED, Rejection, RequestContext, Success};
 use crate::cors::{self, Origin};
-use crate::log::{Entry, Log};
-use crate::message::{Connections, Request, Response, Service, Unreadable};
+use crate::message::{Connections, Request, Response, Service, TransportError};
 use crate::metrics::Metrics;
 use crate::openapi::{self, Documents};
 use crate::pages::{self, PAGES, Page};
-use crate::problem::{Fault, Problem};
+use crate::problem::{HttpError, Problem};
 use crate::query;
+use crate::request_id::{RequestIds, TraceContext};
 use crate::route::{KeyRule, Method, Route};
 use crate::routes::ROUTES;
 use crate::schema;
 use crate::target;
-use crate::trail::{RequestIds, Trail};
 use crate::{etag, json};
 use commerce_core::{Caller, Code, Error, Key, Refusal, Shop};
 use matchit::Router;
@@ -31,14 +31,14 @@ pub struct Api {
     pub(crate) metrics: Metrics,
     /// The OpenAPI document, in both renderings.
     pub(crate) documents: Documents,
-    places: Router<Place>,
+    places: Router<RouteEntry>,
     origins: Vec<Origin>,
     log: Log,
     ids: RequestIds,
 }
 
 /// What is at a path.
-enum Place {
+enum RouteEntry {
     /// Routes, one a method.
     Routes(Vec<&'static Route>),
     /// A page for people.
@@ -49,7 +49,7 @@ enum Place {
 
 /// How a request ended, for the log and the figures.
 #[derive(Default)]
-struct Ended {
+struct RequestRecord {
     route: Option<&'static Route>,
     caller: Option<Caller>,
     code: Option<&'static str>,
@@ -58,23 +58,23 @@ struct Ended {
 }
 
 /// Why a request was turned down.
-pub(crate) enum Stop {
+pub(crate) enum HandlerError {
     /// An error of the library.
-    Refused(Refused),
+    Rejection(Rejection),
     /// Something that only HTTP knows.
     Problem(Box<Problem>),
     /// The path has other methods than that.
     Method(String),
 }
 
-impl<E: Into<Refused>> From<E> for Stop {
+impl<E: Into<Rejection>> From<E> for HandlerError {
     fn from(error: E) -> Self {
-        Self::Refused(error.into())
+        Self::Rejection(error.into())
     }
 }
 
-impl Stop {
-    pub(crate) fn fault(fault: Fault, detail: impl Into<String>) -> Self {
+impl HandlerError {
+    pub(crate) fn fault(fault: HttpError, detail: impl Into<String>) -> Self {
         Self::Problem(Box::new(Problem::fault(fault, detail)))
     }
 }
@@ -88,17 +88,17 @@ impl Api {
     pub fn new(shop: Shop, log: Log) -> Result<Self, String> {
         let mut places = Router::new();
         for page in PAGES {
-            places.insert(page.path, Place::Page(page)).map_err(|error| error.to_string())?;
+            places.insert(page.path, RouteEntry::Page(page)).map_err(|error| error.to_string())?;
         }
         for path in ["/problems", "/problems/{code}"] {
-            places.insert(path, Place::Problems).map_err(|error| error.to_string())?;
+            places.insert(path, RouteEntry::Problems).map_err(|error| error.to_string())?;
         }
         let mut first: Vec<&str> = Vec::new();
         for route in ROUTES {
             if !first.contains(&route.path) {
                 first.push(route.path);
                 let routes = ROUTES.iter().filter(|other| other.path == route.path).collect();
-                let inserted = places.insert(route.path, Place::Routes(routes));
+                let inserted = places.insert(route.path, RouteEntry::Routes(routes));
                 inserted.map_err(|error| format!("{}: {error}", route.path))?;
             }
         }
@@ -124,42 +124,50 @@ impl Api {
         self.log.note(self.shop.now(), message, detail);
     }
 
-    fn handle(&self, request: &Request, trail: &Trail, ended: &mut Ended) -> Result<Reply, Stop> {
+    fn handle(
+        &self,
+        request: &Request,
+        trail: &TraceContext,
+        ended: &mut RequestRecord,
+    ) -> Result<Success, HandlerError> {
         if let Some(reply) = cors::preflight(&self.origins, request) {
             return Ok(reply);
         }
         let (path, query) = target::split(&request.target);
         let path = target::normal(path);
-        let nothing_there = || Stop::fault(Fault::NoSuchPath, "nothing is here: see /docs");
+        let nothing_there =
+            || HandlerError::fault(HttpError::NoSuchPath, "nothing is here: see /docs");
         let found = self.places.at(&path).map_err(|_| nothing_there())?;
         let method = if request.method == "HEAD" { "GET" } else { &request.method };
         let route = match found.value {
-            Place::Page(page) if method == "GET" => return Ok(page.reply()),
-            Place::Problems if method == "GET" => {
+            RouteEntry::Page(page) if method == "GET" => return Ok(page.reply()),
+            RouteEntry::Problems if method == "GET" => {
                 let accept = request.values("Accept").collect::<Vec<_>>().join(",");
                 let page = pages::problems(found.params.get("code"), &accept);
                 return page.ok_or_else(nothing_there);
             }
-            Place::Page(_) | Place::Problems => return other_method(method, &[Method::Get]),
-            Place::Routes(routes) => {
+            RouteEntry::Page(_) | RouteEntry::Problems => {
+                return method_not_allowed(method, &[Method::Get]);
+            }
+            RouteEntry::Routes(routes) => {
                 let Some(route) = routes.iter().find(|route| route.method.name() == method) else {
                     let methods: Vec<_> = routes.iter().map(|route| route.method).collect();
-                    return other_method(method, &methods);
+                    return method_not_allowed(method, &methods);
                 };
                 route
             }
         };
         ended.route = Some(route);
-        let path = access::ids(&found.params).ok_or_else(nothing_there);
-        let mut admitted = access::admit(&self.shop, route, request, &found.params)?;
+        let path = auth::ids(&found.params).ok_or_else(nothing_there);
+        let mut admitted = auth::authorize(&self.shop, route, request, &found.params)?;
         ended.caller = admitted.caller;
         let path = path?;
         let query = query::read(route, query)?;
         let key = key(route, request)?;
         let versions = etag::if_match(route, request)?;
         let body = body(route, request)?;
-        access::name(&mut admitted, route, &body)?;
-        let call = Call {
+        auth::name(&mut admitted, route, &body)?;
+        let call = RequestContext {
             api: self,
             request,
             path,
@@ -178,10 +186,16 @@ impl Api {
     }
 
     /// The answer that says why a request was turned down.
-    fn say_no(&self, stop: Stop, request: &Request, trail: &Trail, ended: &mut Ended) -> Reply {
+    fn error_response(
+        &self,
+        stop: HandlerError,
+        request: &Request,
+        trail: &TraceContext,
+        ended: &mut RequestRecord,
+    ) -> Success {
         let mut headers: Vec<(&'static str, Cow<'static, str>)> = Vec::new();
         let mut problem = match stop {
-            Stop::Refused(Refused { error, replayed }) => {
+            HandlerError::Rejection(Rejection { error, replayed }) => {
                 if replayed {
                     headers.push((REPLAYED, "true".into()));
                 }
@@ -197,27 +211,27 @@ impl Api {
                 }
                 Problem::of(&error, self.shop.currency())
             }
-            Stop::Problem(problem) => {
+            HandlerError::Problem(problem) => {
                 // Who sends notices shows nobody the answer, and the operator looks here.
                 if ended.route.is_some_and(|route| route.proof.is_some()) {
                     ended.detail = Some(problem.detail.clone());
                 }
                 *problem
             }
-            Stop::Method(allowed) => {
+            HandlerError::Method(allowed) => {
                 let detail = format!("this path takes {allowed}");
                 headers.push(("Allow", allowed.into()));
-                Problem::fault(Fault::MethodNotAllowed, detail)
+                Problem::fault(HttpError::MethodNotAllowed, detail)
             }
         };
         if problem.status == 401 {
             // A client that sent a token learns that it is the token (RFC 6750, 3.1).
             let sent = problem.code == Code::Unauthenticated.as_str()
-                && request.values("Authorization").any(access::is_bearer);
+                && request.values("Authorization").any(auth::is_bearer);
             let challenge = if sent { "Bearer error=\"invalid_token\"" } else { "Bearer" };
             headers.push(("WWW-Authenticate", challenge.into()));
         }
-        if problem.code == Fault::NotJson.table().1 {
+        if problem.code == HttpError::NotJson.table().1 {
             // RFC 7694: what a body may be encoded with.
             headers.push(("Accept-Encoding", "identity".into()));
         }
@@ -228,16 +242,16 @@ impl Api {
         problem.numbers.insert("request_id".to_owned(), trail.id.clone().into());
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         headers.push(("Content-Type", "application/problem+json".into()));
-        Reply { status: problem.status, headers, body: Cow::Owned(body), detail: None }
+        Success { status: problem.status, headers, body: Cow::Owned(body), detail: None }
     }
 
     fn finish(
         &self,
         request: &Request,
-        trail: Trail,
+        trail: TraceContext,
         begun: Instant,
-        ended: &Ended,
-        reply: Reply,
+        ended: &RequestRecord,
+        reply: Success,
     ) -> Response {
         let took = begun.elapsed();
         let operation = ended.route.map_or("none", |route| route.operation);
@@ -276,7 +290,7 @@ fn shown(target: &str) -> &str {
 }
 
 /// Answers `OPTIONS`, and turns down what the path does not take.
-fn other_method(method: &str, methods: &[Method]) -> Result<Reply, Stop> {
+fn method_not_allowed(method: &str, methods: &[Method]) -> Result<Success, HandlerError> {
     let mut names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     if names.contains(&"GET") {
         names.push("HEAD");
@@ -284,12 +298,12 @@ fn other_method(method: &str, methods: &[Method]) -> Result<Reply, Stop> {
     names.push("OPTIONS");
     let allowed = names.join(", ");
     match method {
-        "OPTIONS" => Ok(Reply::nothing().with("Allow", allowed)),
-        _ => Err(Stop::Method(allowed)),
+        "OPTIONS" => Ok(Success::nothing().with("Allow", allowed)),
+        _ => Err(HandlerError::Method(allowed)),
     }
 }
 
-fn key(route: &Route, request: &Request) -> Result<Option<Key>, Stop> {
+fn key(route: &Route, request: &Request) -> Result<Option<Key>, HandlerError> {
     if route.key == KeyRule::None {
         return Ok(None);
     }
@@ -297,14 +311,14 @@ fn key(route: &Route, request: &Request) -> Result<Option<Key>, Stop> {
     let sent = keys.next();
     if keys.next().is_some() {
         let detail = "Idempotency-Key comes twice: send one";
-        return Err(Stop::fault(Fault::KeyMissing, detail));
+        return Err(HandlerError::fault(HttpError::KeyMissing, detail));
     }
     match (sent, route.key) {
-        (Some(text), _) => {
-            Ok(Some(call::key(text).map_err(|problem| Stop::Problem(Box::new(problem)))?))
-        }
-        (None, KeyRule::Required) => Err(Stop::fault(
-            Fault::KeyMissing,
+        (Some(text), _) => Ok(Some(
+            context::key(text).map_err(|problem| HandlerError::Problem(Box::new(problem)))?,
+        )),
+        (None, KeyRule::Required) => Err(HandlerError::fault(
+            HttpError::KeyMissing,
             "the header Idempotency-Key is missing: choose a key for each thing that is to happen once, \
              and send it again when you try again",
         )),
@@ -312,71 +326,77 @@ fn key(route: &Route, request: &Request) -> Result<Option<Key>, Stop> {
     }
 }
 
-fn body(route: &Route, request: &Request) -> Result<Value, Stop> {
+fn body(route: &Route, request: &Request) -> Result<Value, HandlerError> {
     let plain = |encoding: &str| encoding.trim().eq_ignore_ascii_case("identity");
     if !request.values("Content-Encoding").all(plain) {
         let detail = "bodies are not decompressed here: send it as it is, without Content-Encoding";
-        return Err(Stop::fault(Fault::NotJson, detail));
+        return Err(HandlerError::fault(HttpError::NotJson, detail));
     }
     if route.proof.is_some() {
         return Ok(Value::Null);
     }
-    let wanted = schema::named(route.body.unwrap_or("Nothing"));
-    if request.body.is_empty() && schema::may_be_left_out(wanted) {
+    let wanted = schema::find(route.body.unwrap_or("Nothing"));
+    if request.body.is_empty() && schema::is_optional(wanted) {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     if request.body.is_empty() {
-        return Err(Stop::fault(Fault::Malformed, "the body is missing: send a JSON object"));
+        return Err(HandlerError::fault(
+            HttpError::Malformed,
+            "the body is missing: send a JSON object",
+        ));
     }
     let media = request.header("Content-Type").unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {
         let detail = "send the body as JSON, with Content-Type: application/json";
-        return Err(Stop::fault(Fault::NotJson, detail));
+        return Err(HandlerError::fault(HttpError::NotJson, detail));
     }
-    let body = json::parse(&request.body).map_err(|said| Stop::fault(Fault::Malformed, said))?;
-    let wrong = schema::wrong(wanted, &body);
-    if wrong.is_empty() {
+    let body = json::parse(&request.body)
+        .map_err(|said| HandlerError::fault(HttpError::Malformed, said))?;
+    let validate = schema::validate(wanted, &body);
+    if validate.is_empty() {
         return Ok(body);
     }
-    Err(Refusal::InvalidRequest { errors: wrong }.into())
+    Err(Refusal::InvalidRequest { errors: validate }.into())
 }
 
 impl Service for Api {
     fn answer(&self, request: &Request) -> Response {
         let begun = Instant::now();
         let _running = self.metrics.running();
-        let trail = Trail::of(request, &self.ids);
-        let mut ended = Ended::default();
+        let trail = TraceContext::of(request, &self.ids);
+        let mut ended = RequestRecord::default();
         let reply = match self.handle(request, &trail, &mut ended) {
             Ok(reply) => reply,
-            Err(stop) => self.say_no(stop, request, &trail, &mut ended),
+            Err(stop) => self.error_response(stop, request, &trail, &mut ended),
         };
         self.finish(request, trail, begun, &ended, reply)
     }
 
-    fn turn_down(&self, why: Unreadable, request: &Request) -> Response {
+    fn reject(&self, why: TransportError, request: &Request) -> Response {
         let stop = match why {
-            Unreadable::Malformed => Stop::fault(
-                Fault::Malformed,
+            TransportError::Malformed => HandlerError::fault(
+                HttpError::Malformed,
                 "the request is not HTTP/1.1 as it is taken here: send a path, one Host, and one \
                  Content-Length",
             ),
-            Unreadable::TooSlow => {
-                Stop::fault(Fault::TooSlow, "the body did not come in time: send it again")
+            TransportError::TooSlow => HandlerError::fault(
+                HttpError::TooSlow,
+                "the body did not come in time: send it again",
+            ),
+            TransportError::BodyTooLarge { limit } => {
+                HandlerError::Problem(Box::new(Problem::body_too_large(limit)))
             }
-            Unreadable::BodyTooLarge { limit } => {
-                Stop::Problem(Box::new(Problem::body_too_large(limit)))
-            }
-            Unreadable::HeadTooLarge => {
-                Stop::fault(Fault::HeadTooLarge, "path and headers are too large: send less")
-            }
-            Unreadable::Overloaded => Error::from(commerce_core::StoreError::Busy).into(),
+            TransportError::HeadTooLarge => HandlerError::fault(
+                HttpError::HeadTooLarge,
+                "path and headers are too large: send less",
+            ),
+            TransportError::Overloaded => Error::from(commerce_core::StoreError::Busy).into(),
         };
         let begun = Instant::now();
-        let trail = Trail::of(request, &self.ids);
-        let mut ended = Ended::default();
-        let reply = self.say_no(stop, request, &trail, &mut ended);
+        let trail = TraceContext::of(request, &self.ids);
+        let mut ended = RequestRecord::default();
+        let reply = self.error_response(stop, request, &trail, &mut ended);
         self.finish(request, trail, begun, &ended, reply)
     }
 

@@ -3,7 +3,7 @@
 //! A token is sent by the page itself, never by the browser, so no answer allows credentials; that is why `*` is
 //! safe here.
 
-use crate::call::Reply;
+use crate::context::Success;
 use crate::message::Request;
 use std::fmt;
 use std::str::FromStr;
@@ -50,7 +50,7 @@ impl FromStr for Origin {
         if text == "*" {
             return Ok(Self::Any);
         }
-        let (scheme, place) = text.split_once("://").ok_or(ParseOriginError)?;
+        let (scheme, index) = text.split_once("://").ok_or(ParseOriginError)?;
         let usual = match scheme {
             "https" => ":443",
             "http" => ":80",
@@ -59,7 +59,7 @@ impl FromStr for Origin {
         let fits = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte)
         };
-        if place.is_empty() || !place.bytes().all(fits) || place.ends_with(usual) {
+        if index.is_empty() || !index.bytes().all(fits) || index.ends_with(usual) {
             return Err(ParseOriginError);
         }
         Ok(Self::One(text.to_owned()))
@@ -77,20 +77,20 @@ fn allowed(origins: &[Origin], request: &Request) -> Option<String> {
 
 /// The answer to a preflight: the question of a browser whether a page may send a request. It is given before the
 /// path is looked up, so that a page can read the 404 of a path that is not there.
-pub(crate) fn preflight(origins: &[Origin], request: &Request) -> Option<Reply> {
+pub(crate) fn preflight(origins: &[Origin], request: &Request) -> Option<Success> {
     let asks = request.method == "OPTIONS"
-        && request.header("Access-Control-Request-Method").is_some()
+        && request.header("Auth-Control-Request-Method").is_some()
         && allowed(origins, request).is_some();
     asks.then(|| {
-        Reply::nothing()
-            .with("Access-Control-Allow-Methods", METHODS)
-            .with("Access-Control-Allow-Headers", REQUEST_HEADERS)
-            .with("Access-Control-Max-Age", MAX_AGE)
+        Success::nothing()
+            .with("Auth-Control-Allow-Methods", METHODS)
+            .with("Auth-Control-Allow-Headers", REQUEST_HEADERS)
+            .with("Auth-Control-Max-Age", MAX_AGE)
     })
 }
 
 /// Lets the page that asked read the answer, where it may.
-pub(crate) fn share(origins: &[Origin], request: &Request, mut reply: Reply) -> Reply {
+pub(crate) fn share(origins: &[Origin], request: &Request, mut reply: Success) -> Success {
     if origins.is_empty() {
         return reply;
     }
@@ -98,8 +98,8 @@ pub(crate) fn share(origins: &[Origin], request: &Request, mut reply: Reply) -> 
     reply = reply.with("Vary", "Origin");
     match allowed(origins, request) {
         Some(origin) => reply
-            .with("Access-Control-Allow-Origin", origin)
-            .with("Access-Control-Expose-Headers", ANSWER_HEADERS),
+            .with("Auth-Control-Allow-Origin", origin)
+            .with("Auth-Control-Expose-Headers", ANSWER_HEADERS),
         None => reply,
     }
 }

@@ -25,13 +25,14 @@
     )
 )]
 
-mod access;
+mod access_log;
 mod api;
-mod call;
+mod auth;
+mod context;
 mod cors;
 mod etag;
+mod handlers;
 mod json;
-mod log;
 mod message;
 mod metrics;
 mod openapi;
@@ -39,16 +40,15 @@ mod pages;
 mod problem;
 mod process;
 mod query;
-mod resource;
+mod request_id;
 mod route;
 mod routes;
 mod schema;
 mod target;
-mod trail;
 pub mod transport;
 
+pub use access_log::{Log, LogFormat, LogSink};
 pub use api::Api;
 pub use cors::{Origin, ParseOriginError};
-pub use log::{Log, LogFormat, LogSink};
-pub use message::{Connections, Request, Response, Service, Unreadable};
+pub use message::{Connections, Request, Response, Service, TransportError};
 pub use problem::{Problem, Status, status_of};

@@ -48,7 +48,7 @@ pub trait Service: Send + Sync {
 
     /// The answer to a request that the transport itself turns down: it could not be read, or is
     /// larger than is taken. Of the request there is what is known, cut short, and never a body.
-    fn turn_down(&self, why: Unreadable, request: &Request) -> Response;
+    fn reject(&self, why: TransportError, request: &Request) -> Response;
 
     /// Takes notice of the connections of the transport, from time to time.
     fn observe(&self, _connections: Connections) {}
@@ -69,7 +69,7 @@ pub struct Connections {
 
 /// Why a transport turns a request down before the service sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unreadable {
+pub enum TransportError {
     /// Its framing is contradictory or not understood: 400, and the connection is closed.
     Malformed,
     /// The body did not arrive in time: 408, and the connection is closed.

@@ -220,7 +220,7 @@ fn outbox(text: &mut String, shop: &Shop) -> Result<(), Error> {
     line(text, "commerce_outbox_parked", "", outbox.parked);
     let name = "commerce_deliveries_total";
     head(text, name, "counter", "Events that relays of this process have sent, by outcome.");
-    let relayed = shop.relayed();
+    let relayed = shop.relay_stats();
     for (outcome, count) in
         [("delivered", relayed.delivered), ("failed", relayed.failed), ("parked", relayed.parked)]
     {

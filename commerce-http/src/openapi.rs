@@ -4,7 +4,7 @@ mod problems;
 mod rendering_3_0;
 mod responses;
 
-use crate::route::{Access, KeyRule, Parameter, Route};
+use crate::route::{Auth, KeyRule, Parameter, Route};
 use crate::schema::{self, REFERENCE};
 use responses::Responses;
 pub(crate) use responses::statuses;
@@ -178,7 +178,7 @@ fn operation(route: &Route, responses: &Responses) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if route.access == Access::Public {
+    if route.access == Auth::Public {
         operation["security"] = json!([]);
     }
     if route.proof.is_some() {
@@ -188,7 +188,7 @@ fn operation(route: &Route, responses: &Responses) -> Value {
         });
     }
     if let Some(body) = route.body {
-        let required = !schema::may_be_left_out(schema::named(body));
+        let required = !schema::is_optional(schema::find(body));
         operation["requestBody"] = json!({
             "required": required,
             "content": { "application/json": { "schema": reference(body) } },
@@ -201,12 +201,12 @@ fn operation(route: &Route, responses: &Responses) -> Value {
 fn description(route: &Route) -> String {
     let callers = match (route.access, route.proof) {
         (_, Some(_)) => "Signed by the gateway.",
-        (Access::Public, _) => "Public.",
-        (Access::Caller, _) => "Any token.",
-        (Access::Customer | Access::Order, _) => "Owner or admin.",
-        (Access::Payer, _) => "Owner, if there is a payment gateway, or admin.",
-        (Access::Named, _) => "Any token; an admin may name another customer.",
-        (Access::Admin, _) => "Admin.",
+        (Auth::Public, _) => "Public.",
+        (Auth::Authenticated, _) => "Any token.",
+        (Auth::Customer | Auth::Order, _) => "Owner or admin.",
+        (Auth::OwnerWithGateway, _) => "Owner, if there is a payment gateway, or admin.",
+        (Auth::SelfOrAdminBody, _) => "Any token; an admin may name another customer.",
+        (Auth::Admin, _) => "Admin.",
     };
     format!("{} {callers}", route.details).trim().to_owned()
 }

@@ -2,7 +2,7 @@
 //!
 //! `assets/README.md` tells where Swagger UI comes from and how to renew it.
 
-use crate::call::Reply;
+use crate::context::Success;
 use crate::problem::{Kind, kinds};
 use serde_json::json;
 use std::borrow::Cow;
@@ -67,9 +67,9 @@ pub(crate) static PAGES: &[Page] = &[
 ];
 
 impl Page {
-    pub(crate) fn reply(&self) -> Reply {
+    pub(crate) fn reply(&self) -> Success {
         let headers = self.headers.iter().map(|(name, value)| (*name, Cow::Borrowed(*value)));
-        Reply {
+        Success {
             status: self.status,
             headers: headers.collect(),
             body: Cow::Borrowed(self.body),
@@ -80,7 +80,7 @@ impl Page {
 
 /// What the kinds of problems mean: the one of that code, or all of them; none when there is no such code. Browsers
 /// get a page, everything else JSON.
-pub(crate) fn problems(code: Option<&str>, accept: &str) -> Option<Reply> {
+pub(crate) fn problems(code: Option<&str>, accept: &str) -> Option<Success> {
     let wanted: Vec<Kind> =
         kinds().filter(|kind| code.is_none_or(|code| code == kind.code)).collect();
     if wanted.is_empty() {
@@ -89,22 +89,22 @@ pub(crate) fn problems(code: Option<&str>, accept: &str) -> Option<Reply> {
     let reply = if accept.contains("text/html") {
         let rows: String = wanted.iter().map(row).collect();
         let page = include_str!("../assets/problems.html").replace("{{problems}}", &rows);
-        Reply::text("text/html; charset=utf-8", page).with("Content-Security-Policy", POLICY)
+        Success::text("text/html; charset=utf-8", page).with("Content-Security-Policy", POLICY)
     } else {
         let shown = |kind: &Kind| {
             let Kind { code, status, title, help } = kind;
-            json!({ "type": place(kind), "code": code, "status": status, "title": title, "help": help })
+            json!({ "type": index(kind), "code": code, "status": status, "title": title, "help": help })
         };
         match (code, wanted.first()) {
-            (Some(_), Some(kind)) => Reply::ok(&shown(kind)),
-            _ => Reply::ok(&json!({ "items": wanted.iter().map(shown).collect::<Vec<_>>() })),
+            (Some(_), Some(kind)) => Success::ok(&shown(kind)),
+            _ => Success::ok(&json!({ "items": wanted.iter().map(shown).collect::<Vec<_>>() })),
         }
     };
     Some(reply.with("Vary", "Accept"))
 }
 
 /// The `type` of problems of that kind.
-fn place(kind: &Kind) -> String {
+fn index(kind: &Kind) -> String {
     format!("/problems/{}", kind.code)
 }
 
@@ -116,13 +116,13 @@ fn row(kind: &Kind) -> String {
         .iter()
         .enumerate()
         .map(
-            |(place, part)| {
-                if place % 2 == 1 { format!("<code>{part}</code>") } else { (*part).to_owned() }
+            |(index, part)| {
+                if index % 2 == 1 { format!("<code>{part}</code>") } else { (*part).to_owned() }
             },
         )
         .collect();
     format!(
         "<section><h2>{title}</h2><p><a href=\"{}\"><code>{code}</code></a>, HTTP {status}</p><p>{marked}</p></section>\n",
-        place(kind)
+        index(kind)
     )
 }

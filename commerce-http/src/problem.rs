@@ -125,7 +125,7 @@ const fn help_of(code: Code) -> &'static str {
 
 /// What is wrong with a request before any rule looks at it. Only HTTP has these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum HttpError {
     Malformed,
     KeyMissing,
     NoSuchPath,
@@ -136,7 +136,7 @@ pub(crate) enum Fault {
     HeadTooLarge,
 }
 
-impl Fault {
+impl HttpError {
     /// Every fault there is.
     pub(crate) const ALL: [Self; 8] = [
         Self::Malformed,
@@ -218,7 +218,7 @@ pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
         let Status { http, title, help, .. } = status_of(code);
         Kind { code: code.as_str(), status: http, title, help }
     });
-    of_rules.chain(Fault::ALL.into_iter().map(|fault| {
+    of_rules.chain(HttpError::ALL.into_iter().map(|fault| {
         let (status, code, title, help) = fault.table();
         Kind { code, status, title, help }
     }))
@@ -272,9 +272,9 @@ impl Problem {
     pub(crate) fn of(error: &Error, currency: Currency) -> Self {
         let detail = match error {
             Error::Refused(refusal) => refusal.sentence(currency),
-            Error::Store(StoreError::Busy | StoreError::OutOfMemory | StoreError::Unknown(_)) => {
-                error.to_string()
-            }
+            Error::Store(
+                StoreError::Busy | StoreError::OutOfMemory | StoreError::CommitUnknown(_),
+            ) => error.to_string(),
             Error::Store(StoreError::Replaced(_)) => {
                 "the files of the store were removed or replaced while the service had them open: \
                  nothing is saved until it is started again"
@@ -286,7 +286,7 @@ impl Problem {
         Self::new(error, detail)
     }
 
-    pub(crate) fn fault(fault: Fault, detail: impl Into<String>) -> Self {
+    pub(crate) fn fault(fault: HttpError, detail: impl Into<String>) -> Self {
         let (status, code, title, _) = fault.table();
         Self::with(status, code, title, detail.into())
     }
@@ -294,7 +294,7 @@ impl Problem {
     /// The problem of a body beyond that many bytes.
     pub(crate) fn body_too_large(limit: usize) -> Self {
         let detail = format!("a body may have {limit} bytes at most: send less at a time");
-        let mut problem = Self::fault(Fault::BodyTooLarge, detail);
+        let mut problem = Self::fault(HttpError::BodyTooLarge, detail);
         problem.numbers.insert("limit".to_owned(), limit.into());
         problem
     }

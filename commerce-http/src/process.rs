@@ -20,7 +20,7 @@ pub(crate) fn figures() -> [Figure; 6] {
     let fields: Vec<&str> =
         stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let field =
-        |place: usize| fields.get(place).and_then(|text| text.parse().ok()).unwrap_or(0_u64);
+        |index: usize| fields.get(index).and_then(|text| text.parse().ok()).unwrap_or(0_u64);
     let hertz = rustix::param::clock_ticks_per_second();
     let micros = |ticks: u64| ticks.saturating_mul(1_000_000).checked_div(hertz).unwrap_or(0);
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! The query of a request: every parameter that the route knows, once, and of the form it asks for.
 
-use crate::api::Stop;
+use crate::api::HandlerError;
 use crate::route::{Method, Parameter, Route};
 use crate::schema;
 use commerce_core::{Invalid, Refusal};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::num::IntErrorKind;
 
 /// Reads the query.
-pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, Stop> {
+pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, HandlerError> {
     let mut read: Vec<(String, String)> = Vec::new();
     let mut errors = Vec::new();
     for (name, text) in form_urlencoded::parse(query.as_bytes()) {
@@ -22,8 +22,8 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
                 errors.push(Invalid { detail: format!("{name} comes twice"), pointer });
             }
             Some(parameter) => {
-                let wrong = schema::wrong(parameter.form(), &value(parameter, &text));
-                errors.extend(wrong.into_iter().map(|error| Invalid {
+                let validate = schema::validate(parameter.form(), &value(parameter, &text));
+                errors.extend(validate.into_iter().map(|error| Invalid {
                     detail: hinted(error.detail.replace("the body", &name), parameter, &text),
                     pointer: pointer.clone(),
                 }));
@@ -35,7 +35,7 @@ pub(crate) fn read(route: &Route, query: &str) -> Result<Vec<(String, String)>, 
     if errors.is_empty() { Ok(read) } else { Err(Refusal::InvalidRequest { errors }.into()) }
 }
 
-/// With what is likely wrong where an instant has a space: a `+` that was not escaped.
+/// With what is likely validate where an instant has a space: a `+` that was not escaped.
 fn hinted(detail: String, parameter: &Parameter, text: &str) -> String {
     if parameter.form()["format"] == "date-time" && text.contains(' ') {
         return format!(
@@ -62,7 +62,7 @@ fn value(parameter: &Parameter, text: &str) -> Value {
 impl Parameter {
     /// Its JSON Schema.
     pub(crate) fn form(&self) -> &'static Value {
-        schema::named(self.schema)
+        schema::find(self.schema)
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
     fn told(query: &str) -> String {
         let route = ROUTES.iter().find(|route| route.query.iter().any(|own| own.name == "limit"));
         match read(route.unwrap(), query) {
-            Err(Stop::Refused(refused)) => refused.error.to_string(),
+            Err(HandlerError::Rejection(refused)) => refused.error.to_string(),
             _ => panic!("{query} is not refused"),
         }
     }

@@ -1,7 +1,7 @@
 //! A route: one call of the API, with all there is to know about it. The router, the check of who may
 //! do what, and the OpenAPI document are all drawn from it.
 
-use crate::call::{Answered, Call};
+use crate::context::{HandlerResult, RequestContext};
 use commerce_core::Code;
 
 /// A method that routes have. `HEAD` and `OPTIONS` follow from the others.
@@ -28,17 +28,17 @@ impl Method {
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum Auth {
     /// Anybody.
     Public,
     /// Whoever has a token.
-    Caller,
+    Authenticated,
     /// The customer of the path, and admins.
     Customer,
     /// The customer of the path where a gateway collects what they put onto their balance, and admins.
-    Payer,
+    OwnerWithGateway,
     /// Whoever has a token, for themselves; the body of an admin may name another customer.
-    Named,
+    SelfOrAdminBody,
     /// The customer whose order it is, and admins. To others there is no such order.
     Order,
     /// Admins.
@@ -87,7 +87,7 @@ pub(crate) struct Route {
     pub(crate) summary: &'static str,
     /// Sentences about what is particular to the call, for the document.
     pub(crate) details: &'static str,
-    pub(crate) access: Access,
+    pub(crate) access: Auth,
     pub(crate) key: KeyRule,
     pub(crate) query: &'static [Parameter],
     /// The schema of the body.
@@ -106,7 +106,7 @@ pub(crate) struct Route {
     pub(crate) versions: Versions,
     /// What rules may say, beyond what follows from access, key and body.
     pub(crate) codes: &'static [Code],
-    pub(crate) handler: fn(&Call<'_>) -> Answered,
+    pub(crate) handler: fn(&RequestContext<'_>) -> HandlerResult,
 }
 
 impl Route {
@@ -116,7 +116,7 @@ impl Route {
         path: &'static str,
         operation: &'static str,
         summary: &'static str,
-        handler: fn(&Call<'_>) -> Answered,
+        handler: fn(&RequestContext<'_>) -> HandlerResult,
     ) -> Self {
         Self {
             method,
@@ -124,7 +124,7 @@ impl Route {
             operation,
             summary,
             details: "",
-            access: Access::Public,
+            access: Auth::Public,
             key: KeyRule::None,
             query: &[],
             body: None,
@@ -144,7 +144,7 @@ impl Route {
         Self { details, ..self }
     }
 
-    pub(crate) const fn by(self, access: Access) -> Self {
+    pub(crate) const fn auth(self, access: Auth) -> Self {
         Self { access, ..self }
     }
 
@@ -156,27 +156,27 @@ impl Route {
         Self { query, ..self }
     }
 
-    pub(crate) const fn takes(self, body: &'static str) -> Self {
+    pub(crate) const fn request_body(self, body: &'static str) -> Self {
         Self { body: Some(body), ..self }
     }
 
-    pub(crate) const fn proven_by(self, header: &'static str) -> Self {
+    pub(crate) const fn signed_by(self, header: &'static str) -> Self {
         Self { proof: Some(header), ..self }
     }
 
-    pub(crate) const fn gives(self, status: u16, answer: &'static str) -> Self {
+    pub(crate) const fn response(self, status: u16, answer: &'static str) -> Self {
         Self { status, answer: Some(answer), ..self }
     }
 
-    pub(crate) const fn lists(self, item: &'static str) -> Self {
+    pub(crate) const fn paginated(self, item: &'static str) -> Self {
         Self { answer: Some(item), list: true, query: PAGE, ..self }
     }
 
-    pub(crate) const fn gives_nothing(self) -> Self {
+    pub(crate) const fn no_content(self) -> Self {
         Self { status: 204, ..self }
     }
 
-    pub(crate) const fn waits(self) -> Self {
+    pub(crate) const fn or_accepted(self) -> Self {
         Self { waits: true, ..self }
     }
 
@@ -184,7 +184,7 @@ impl Route {
         Self { media, ..self }
     }
 
-    pub(crate) const fn tagged(self) -> Self {
+    pub(crate) const fn etag(self) -> Self {
         Self { versions: Versions::Given, ..self }
     }
 
@@ -205,10 +205,10 @@ impl Route {
 
     /// Whether a cache may keep the answer, as long as it asks whether that is still the current one.
     pub(crate) fn may_be_cached(&self) -> bool {
-        self.is_tagged() && self.method == Method::Get && self.access == Access::Public
+        self.is_tagged() && self.method == Method::Get && self.access == Auth::Public
     }
 
-    pub(crate) const fn says(self, codes: &'static [Code]) -> Self {
+    pub(crate) const fn errors(self, codes: &'static [Code]) -> Self {
         Self { codes, ..self }
     }
 }

@@ -25,37 +25,38 @@ pub(crate) fn all() -> &'static Map<String, Value> {
 }
 
 /// The schema of that name; one that fits nothing when there is none.
-pub(crate) fn named(name: &str) -> &'static Value {
+pub(crate) fn find(name: &str) -> &'static Value {
     SCHEMAS.get(name).unwrap_or(&Value::Bool(false))
 }
 
 /// Whether a body of that form may be left out: it need say nothing.
-pub(crate) fn may_be_left_out(schema: &Value) -> bool {
+pub(crate) fn is_optional(schema: &Value) -> bool {
     ["required", "minProperties", "oneOf"].iter().all(|wants| schema.get(wants).is_none())
 }
 
 /// Everything that keeps a value from having that form.
-pub(crate) fn wrong(schema: &Value, value: &Value) -> Vec<Invalid> {
-    let mut wrong = Vec::new();
-    check(schema, value, "", &mut wrong);
-    wrong.truncate(MOST_TOLD);
-    wrong
+pub(crate) fn validate(schema: &Value, value: &Value) -> Vec<Invalid> {
+    let mut validate = Vec::new();
+    check(schema, value, "", &mut validate);
+    validate.truncate(MOST_TOLD);
+    validate
 }
 
-fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
+fn check(schema: &Value, value: &Value, at: &str, validate: &mut Vec<Invalid>) {
     let schema = resolved(schema);
     if let Some(branches) = schema["oneOf"].as_array() {
-        return check_branches(branches, value, at, wrong);
+        return check_branches(branches, value, at, validate);
     }
     if let Some(detail) = kind(schema, value).or_else(|| range(schema, value)) {
         let name = at.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("the body");
-        return wrong.push(Invalid { detail: format!("{name} {detail}"), pointer: at.to_owned() });
+        return validate
+            .push(Invalid { detail: format!("{name} {detail}"), pointer: at.to_owned() });
     }
     match value {
-        Value::Object(members) => check_members(schema, members, at, wrong),
+        Value::Object(members) => check_members(schema, members, at, validate),
         Value::Array(items) => {
-            for (place, item) in items.iter().enumerate() {
-                check(&schema["items"], item, &format!("{at}/{place}"), wrong);
+            for (index, item) in items.iter().enumerate() {
+                check(&schema["items"], item, &format!("{at}/{index}"), validate);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -65,14 +66,14 @@ fn check(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
 /// The schema itself, or the one that it refers to.
 pub(crate) fn resolved(schema: &Value) -> &Value {
     let name = schema["$ref"].as_str().and_then(|name| name.strip_prefix(REFERENCE));
-    name.map_or(schema, |name| resolved(named(name)))
+    name.map_or(schema, |name| resolved(find(name)))
 }
 
-/// Reports what is wrong with the branch that was most likely meant: one of the right type, if there is one.
-fn check_branches(branches: &[Value], value: &Value, at: &str, wrong: &mut Vec<Invalid>) {
+/// Reports what is validate with the branch that was most likely meant: one of the right type, if there is one.
+fn check_branches(branches: &[Value], value: &Value, at: &str, validate: &mut Vec<Invalid>) {
     let distance = |branch: &&Value| (kind(branch, value).is_some(), foreign(branch, value));
     if let Some(meant) = branches.iter().map(resolved).min_by_key(distance) {
-        check(meant, value, at, wrong);
+        check(meant, value, at, validate);
     }
 }
 
@@ -89,21 +90,26 @@ fn foreign(branch: &Value, value: &Value) -> (usize, usize) {
     (there.iter().filter(says_no).count(), missing.len())
 }
 
-fn check_members(schema: &Value, members: &Map<String, Value>, at: &str, wrong: &mut Vec<Invalid>) {
+fn check_members(
+    schema: &Value,
+    members: &Map<String, Value>,
+    at: &str,
+    validate: &mut Vec<Invalid>,
+) {
     let known = &schema["properties"];
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !members.contains_key(name) {
             let detail = format!("{name} is missing");
-            wrong.push(Invalid { detail, pointer: format!("{at}/{name}") });
+            validate.push(Invalid { detail, pointer: format!("{at}/{name}") });
         }
     }
     for (name, member) in members {
         let pointer = below(at, name);
         match known.get(name) {
-            Some(schema) => check(schema, member, &pointer, wrong),
+            Some(schema) => check(schema, member, &pointer, validate),
             None if schema["additionalProperties"] == false => {
                 let detail = format!("{name:?} is not known here");
-                wrong.push(Invalid { detail, pointer });
+                validate.push(Invalid { detail, pointer });
             }
             None => {}
         }
@@ -202,8 +208,8 @@ mod tests {
     use serde_json::json;
 
     fn said(name: &str, value: &Value) -> Vec<String> {
-        let wrong = wrong(named(name), value);
-        wrong.into_iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect()
+        let validate = validate(find(name), value);
+        validate.into_iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect()
     }
 
     #[rstest]
@@ -255,7 +261,7 @@ mod tests {
 
     #[test]
     fn limits_are_those_of_the_library() {
-        let most = |name: &str, at: &str| named(name).pointer(at).and_then(Value::as_i64);
+        let most = |name: &str, at: &str| find(name).pointer(at).and_then(Value::as_i64);
         let amount = Some(limits::MAX_AMOUNT.minor());
         assert_eq!(most("Amount", "/maximum"), amount);
         let stock = Some(limits::MAX_STOCK);

@@ -19,7 +19,7 @@ mod stop;
 mod worker;
 
 use crate::Service;
-use listen::Door;
+use listen::Listener;
 use std::io;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub use stop::Stop;
 ///
 /// ```
 /// use commerce_http::transport::{Listen, Server, Settings, Stop};
-/// use commerce_http::{Request, Response, Service, Unreadable};
+/// use commerce_http::{Request, Response, Service, TransportError};
 /// use std::sync::Arc;
 ///
 /// struct Hello;
@@ -39,20 +39,20 @@ pub use stop::Stop;
 ///     fn answer(&self, _: &Request) -> Response {
 ///         Response { status: 200, headers: Vec::new(), body: b"hello"[..].into() }
 ///     }
-///     fn turn_down(&self, _: Unreadable, _: &Request) -> Response {
+///     fn reject(&self, _: TransportError, _: &Request) -> Response {
 ///         Response { status: 400, headers: Vec::new(), body: b""[..].into() }
 ///     }
 /// }
 ///
 /// let server = Server::bind(&"127.0.0.1:0".parse::<Listen>()?, Settings::default())?;
 /// let stop = Stop::new();
-/// stop.ask(); // another thread would do so, later
+/// stop.cancel(); // another thread would do so, later
 /// server.run(Arc::new(Hello), &stop)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    door: Door,
+    door: Listener,
     settings: Settings,
 }
 
@@ -64,7 +64,7 @@ impl Server {
     /// When the address is taken or not ours, or the unix path cannot be made.
     pub fn bind(listen: &Listen, settings: Settings) -> io::Result<Self> {
         descriptors::raise_limit();
-        Ok(Self { door: Door::open(listen, settings.write_deadline)?, settings })
+        Ok(Self { door: Listener::open(listen, settings.write_deadline)?, settings })
     }
 
     /// Where it listens, as [`Listen`] reads it; the port is the real one when 0 was asked for.
@@ -86,7 +86,7 @@ impl Server {
     ///
     /// When threads cannot be made, or too few descriptors are left for connections.
     pub fn start(self, service: Arc<dyn Service>) -> io::Result<Running> {
-        guard::Guard::start(self.door, self.settings, service).map(Running)
+        guard::Supervisor::start(self.door, self.settings, service).map(Running)
     }
 
     /// [`Server::start`] and [`Running::watch`] in one.
@@ -101,7 +101,7 @@ impl Server {
 
 /// A server that answers requests. Dropped without [`Running::watch`], it is not looked after.
 #[must_use = "a server that is not watched is never stopped"]
-pub struct Running(guard::Guard);
+pub struct Running(guard::Supervisor);
 
 impl Running {
     /// Looks after the server until a stop is asked for, then lets what runs finish, for at most

@@ -9,7 +9,7 @@
 #[path = "../../commerce-core/benches/support/mod.rs"]
 mod support;
 
-use commerce_core::{RelayStop, Shop};
+use commerce_core::{CancellationToken, Shop};
 use commerce_outbound::{DestinationOptions, destination};
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -27,8 +27,8 @@ const PACE: Duration = Duration::from_millis(2);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let place = arguments.iter().position(|argument| argument == "--seconds");
-    let seconds = place.and_then(|place| arguments.get(place + 1)?.parse().ok()).unwrap_or(5);
+    let target = arguments.iter().position(|argument| argument == "--seconds");
+    let seconds = target.and_then(|target| arguments.get(target + 1)?.parse().ok()).unwrap_or(5);
     let time = Duration::from_secs(seconds);
     let folder = tempfile::tempdir_in(".").unwrap();
     println!("3 lines an order, {PRODUCTS} products, synchronous=FULL, {seconds} s a case");
@@ -152,11 +152,11 @@ fn relayed<T>(shop: &Shop, receiver: &Receiver, batch: usize, work: impl FnOnce(
     let options =
         DestinationOptions { batch, allow_private: true, ..DestinationOptions::default() };
     let to = destination(&receiver.0.url, options).unwrap();
-    let stop = RelayStop::default();
+    let stop = CancellationToken::default();
     thread::scope(|scope| {
         let relay = scope.spawn(|| shop.relay(to.as_ref()).run(&stop).unwrap());
         let done = work();
-        stop.ask();
+        stop.cancel();
         // Whoever waits for an answer is let go.
         receiver.0.held.lock().unwrap().clear();
         relay.join().unwrap();

@@ -61,8 +61,8 @@ impl Form {
     /// The events as an array of JSON.
     pub(crate) fn array(&self, events: &[Event]) -> serde_json::Result<Vec<u8>> {
         let mut array = vec![b'['];
-        for (place, event) in events.iter().enumerate() {
-            array.extend((place > 0).then_some(b','));
+        for (target, event) in events.iter().enumerate() {
+            array.extend((target > 0).then_some(b','));
             array.extend(self.json(event)?);
         }
         array.push(b']');

@@ -132,11 +132,11 @@ mod tests {
         #[case] to: &str,
         #[case] batch: usize,
         #[case] takes: usize,
-        #[case] at_once: usize,
+        #[case] max_concurrency: usize,
     ) {
         let secret = Some(SecretSource::fixed(SECRET));
         let to = destination(to, DestinationOptions { secret, batch, ..options() }).unwrap();
-        assert_eq!((to.batch(), to.at_once()), (takes, at_once));
+        assert_eq!((to.max_batch_size(), to.max_concurrency()), (takes, max_concurrency));
     }
 
     #[rstest]

@@ -9,7 +9,7 @@ use crate::MAX_EVENT_BYTES;
 use crate::cloud_event::Form;
 use crate::destination::LINES_AT_ONCE;
 use crate::http::sentence;
-use commerce_core::{Delivery, Destination, Event};
+use commerce_core::{DeliveryResult, Destination, Event};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -23,7 +23,7 @@ const BEGINNING: &[u8] = br#"{"specversion":"1.0","id":""#;
 
 /// How long other relays' turns are waited for, far longer than such a turn takes, and how often it is
 /// looked whether they are over.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// How often in a row the file may be moved away before it is our turn. Waiting for all of them stays below
@@ -36,18 +36,18 @@ pub(crate) struct FileDestination {
     path: PathBuf,
     open: Mutex<Option<File>>,
     /// How long the turns of others are waited for.
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl FileDestination {
     pub(crate) fn new(path: PathBuf, form: Form) -> Self {
-        Self { form, path, open: Mutex::new(None), patience: PATIENCE }
+        Self { form, path, open: Mutex::new(None), timeout: TIMEOUT }
     }
 
     /// Appends the lines and waits for the disk. After an error the file is opened anew.
     fn append(&self, lines: &[u8]) -> io::Result<()> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = turn(&self.path, open.take(), |file| lock(file, self.patience))?;
+        let mut file = turn(&self.path, open.take(), |file| lock(file, self.timeout))?;
         mend(&mut file)?;
         file.write_all(lines)?;
         file.sync_data()?;
@@ -58,22 +58,24 @@ impl FileDestination {
 }
 
 impl Destination for FileDestination {
-    fn batch(&self) -> usize {
+    fn max_batch_size(&self) -> usize {
         LINES_AT_ONCE
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         1
     }
 
-    fn deliver(&self, events: &[Event]) -> Delivery {
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
         let lines = match self.form.lines(events) {
             Ok(lines) => lines,
-            Err(error) => return Delivery::Failed { error: error.to_string(), retry_after: None },
+            Err(error) => {
+                return DeliveryResult::Failed { error: error.to_string(), retry_after: None };
+            }
         };
         match self.append(&lines) {
-            Ok(()) => Delivery::Done,
-            Err(error) => Delivery::Failed { error: sentence(&error), retry_after: None },
+            Ok(()) => DeliveryResult::Done,
+            Err(error) => DeliveryResult::Failed { error: sentence(&error), retry_after: None },
         }
     }
 }
@@ -99,11 +101,11 @@ fn turn(
 }
 
 /// Waits for the turn to write. The system's own wait has no end: whoever has the lock may be stopped.
-fn lock(file: &File, patience: Duration) -> io::Result<()> {
+fn lock(file: &File, timeout: Duration) -> io::Result<()> {
     let started = Instant::now();
     loop {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) if started.elapsed() < patience => thread::sleep(LOOK),
+            Err(TryLockError::WouldBlock) if started.elapsed() < timeout => thread::sleep(LOOK),
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(ErrorKind::TimedOut, "the file is locked by another"));
             }

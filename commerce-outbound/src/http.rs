@@ -45,7 +45,7 @@ pub(crate) struct Limits {
 
 /// What was answered.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
     /// Where it says to ask instead, as it may stand in a log.
@@ -107,16 +107,16 @@ impl Client {
     }
 
     /// Sends the request, and gives what was answered, or why there was no answer.
-    pub(crate) fn send(&self, request: Request<&[u8]>) -> Result<Answer, String> {
+    pub(crate) fn send(&self, request: Request<&[u8]>) -> Result<HttpResponse, String> {
         let mut response = self.agent.run(request).map_err(|error| says(&error))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), now());
         let location = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes);
-        let location = location.map(place).filter(|place| !place.is_empty());
+        let location = location.map(target).filter(|target| !target.is_empty());
         let mut body = Vec::new();
         // The head is the answer; a body that breaks off matters to whoever reads it.
         let _ = response.body_mut().as_reader().take(self.body_bytes).read_to_end(&mut body);
-        Ok(Answer { status, retry_after, location, body })
+        Ok(HttpResponse { status, retry_after, location, body })
     }
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn plain(text: &[u8]) -> String {
 }
 
 /// A place of others as it may stand in a log: without a name, a password and a query, which may be secret.
-fn place(text: &[u8]) -> String {
+fn target(text: &[u8]) -> String {
     let text = plain(text);
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = text.split_once("//").unwrap_or(("", text));

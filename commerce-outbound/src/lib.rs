@@ -11,7 +11,7 @@
 //! use commerce_outbound::{DestinationOptions, OutboundError, destination};
 //!
 //! let archive = destination("file:/var/lib/commerce/events.ndjson", DestinationOptions::default())?;
-//! assert_eq!(archive.at_once(), 1);
+//! assert_eq!(archive.max_concurrency(), 1);
 //!
 //! // The inside of one's own network is told to only where that is meant.
 //! let inside = destination("http://10.0.0.7/orders", DestinationOptions::default());

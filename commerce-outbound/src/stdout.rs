@@ -3,7 +3,7 @@
 use crate::cloud_event::Form;
 use crate::destination::LINES_AT_ONCE;
 use crate::http::sentence;
-use commerce_core::{Delivery, Destination, Event};
+use commerce_core::{DeliveryResult, Destination, Event};
 use std::io::{self, ErrorKind, Write};
 
 /// Standard output. Nobody there any more is the end of it.
@@ -18,29 +18,29 @@ impl StdoutDestination {
 }
 
 impl Destination for StdoutDestination {
-    fn batch(&self) -> usize {
+    fn max_batch_size(&self) -> usize {
         LINES_AT_ONCE
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         1
     }
 
-    fn deliver(&self, events: &[Event]) -> Delivery {
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
         match self.form.lines(events) {
             Ok(lines) => write(&mut io::stdout().lock(), &lines),
-            Err(error) => Delivery::Failed { error: error.to_string(), retry_after: None },
+            Err(error) => DeliveryResult::Failed { error: error.to_string(), retry_after: None },
         }
     }
 }
 
-fn write(out: &mut impl Write, lines: &[u8]) -> Delivery {
+fn write(out: &mut impl Write, lines: &[u8]) -> DeliveryResult {
     match out.write_all(lines).and_then(|()| out.flush()) {
-        Ok(()) => Delivery::Done,
+        Ok(()) => DeliveryResult::Done,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-            Delivery::Gone { error: "nobody reads standard output any more".to_owned() }
+            DeliveryResult::Gone { error: "nobody reads standard output any more".to_owned() }
         }
-        Err(error) => Delivery::Failed { error: sentence(&error), retry_after: None },
+        Err(error) => DeliveryResult::Failed { error: sentence(&error), retry_after: None },
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn lines_are_written_as_they_are() {
         let mut out = Vec::new();
-        assert_eq!(write(&mut out, b"{}\n"), Delivery::Done);
+        assert_eq!(write(&mut out, b"{}\n"), DeliveryResult::Done);
         assert_eq!(out, b"{}\n");
     }
 
@@ -73,7 +73,7 @@ mod tests {
     #[case(ErrorKind::StorageFull, false)]
     fn only_a_reader_who_left_is_the_end(#[case] kind: ErrorKind, #[case] is_gone: bool) {
         let delivery = write(&mut Broken(kind), b"{}\n");
-        assert_eq!(matches!(delivery, Delivery::Gone { .. }), is_gone);
-        assert_eq!(matches!(delivery, Delivery::Failed { .. }), !is_gone);
+        assert_eq!(matches!(delivery, DeliveryResult::Gone { .. }), is_gone);
+        assert_eq!(matches!(delivery, DeliveryResult::Failed { .. }), !is_gone);
     }
 }

@@ -11,10 +11,12 @@ mod intent;
 mod notice;
 
 use crate::OutboundError;
-use crate::http::{self, Answer, Client, Limits, plain};
+use crate::http::{self, Client, HttpResponse, Limits, plain};
 use crate::secrets::{Rotating, SecretSource, lines};
 use crate::signature::Secret;
-use commerce_core::{BadNotice, CollectRequest, Collected, Notice, PaymentGateway, Timestamp};
+use commerce_core::{
+    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, Timestamp, WebhookEvent,
+};
 use form_urlencoded::Serializer;
 use intent::{Intent, Problem};
 use serde::Deserialize;
@@ -113,7 +115,7 @@ impl Stripe {
     }
 
     /// Asks for the money, under the charge's own key.
-    fn create(&self, request: &CollectRequest, amount: i64) -> Result<Answer, String> {
+    fn create(&self, request: &CollectRequest, amount: i64) -> Result<HttpResponse, String> {
         // A card that is kept is a customer's there: `cus_.../pm_...` names both.
         let method = request.payment_method.as_deref().unwrap_or_default();
         let (customer, method) = method.split_once('/').unwrap_or(("", method));
@@ -138,11 +140,15 @@ impl Stripe {
         self.send(builder, form.as_bytes())
     }
 
-    fn get(&self, path: &str) -> Result<Answer, String> {
+    fn get(&self, path: &str) -> Result<HttpResponse, String> {
         self.send(Request::get(format!("{}/v1/payment_intents{path}", self.url)), &[])
     }
 
-    fn send(&self, request: ureq::http::request::Builder, body: &[u8]) -> Result<Answer, String> {
+    fn send(
+        &self,
+        request: ureq::http::request::Builder,
+        body: &[u8],
+    ) -> Result<HttpResponse, String> {
         let key = self.key.current();
         let request = request
             .header(header::AUTHORIZATION, format!("Bearer {key}"))
@@ -158,42 +164,42 @@ impl Stripe {
     }
 
     /// What an answer to [`Stripe::create`] means.
-    fn judge(&self, answer: &Answer, request: &CollectRequest, amount: i64) -> Collected {
+    fn judge(&self, answer: &HttpResponse, request: &CollectRequest, amount: i64) -> ChargeResult {
         if answer.status == 200 {
             return match serde_json::from_slice::<Intent>(&answer.body) {
                 // A repeated key is answered as it was the first time, so what was under way then has to
                 // be asked for by its name.
                 Ok(intent) if intent.is_under_way() => self.ask(&intent.id, request, amount),
                 Ok(intent) => intent.judge(request, amount),
-                Err(_) => Collected::Unknown { why: "an answer that is no intent".to_owned() },
+                Err(_) => ChargeResult::Unknown { why: "an answer that is no intent".to_owned() },
             };
         }
         let problem = Problem::read(&answer.body);
         match (answer.status, problem) {
-            (402, Some(problem)) => Collected::Declined { reason: problem.for_payer() },
+            (402, Some(problem)) => ChargeResult::Declined { reason: problem.for_payer() },
             (400 | 404, Some(problem)) if problem.is_invalid_request() => {
-                Collected::Declined { reason: problem.for_operator() }
+                ChargeResult::Declined { reason: problem.for_operator() }
             }
             (status, _) => unknown(status, &answer.body),
         }
     }
 
     /// Asks for an intent by its id.
-    fn ask(&self, id: &str, request: &CollectRequest, amount: i64) -> Collected {
+    fn ask(&self, id: &str, request: &CollectRequest, amount: i64) -> ChargeResult {
         if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Collected::Unknown { why: "an intent without an id".to_owned() };
+            return ChargeResult::Unknown { why: "an intent without an id".to_owned() };
         }
         match self.get(&format!("/{id}")) {
             Ok(answer) => match serde_json::from_slice::<Intent>(&answer.body) {
                 Ok(intent) if answer.status == 200 => intent.judge(request, amount),
                 _ => unknown(answer.status, &answer.body),
             },
-            Err(why) => Collected::Unknown { why },
+            Err(why) => ChargeResult::Unknown { why },
         }
     }
 
     /// Looks for the intent of a charge among all that were made since.
-    fn look_up(&self, request: &CollectRequest, amount: i64) -> Collected {
+    fn look_up(&self, request: &CollectRequest, amount: i64) -> ChargeResult {
         let started = Instant::now();
         let from = request.created_at.plus_seconds(-CLOCK_SKEW).unix();
         let to = request.created_at.plus_seconds(NEVER_ARRIVED).plus_seconds(CLOCK_SKEW).unix();
@@ -203,10 +209,10 @@ impl Stripe {
             let answer = match self.get(&page) {
                 Ok(answer) if answer.status == 200 => answer,
                 Ok(answer) => return unknown(answer.status, &answer.body),
-                Err(why) => return Collected::Unknown { why },
+                Err(why) => return ChargeResult::Unknown { why },
             };
             let Ok(Intents { data, has_more }) = serde_json::from_slice(&answer.body) else {
-                return Collected::Unknown { why: "a list that is none".to_owned() };
+                return ChargeResult::Unknown { why: "a list that is none".to_owned() };
             };
             if let Some(intent) = data.iter().find(|intent| intent.is_of(&request.reference)) {
                 return intent.judge(request, amount);
@@ -216,7 +222,7 @@ impl Stripe {
                 _ => return absent(request),
             }
         }
-        Collected::Unknown { why: "too many payments to look through".to_owned() }
+        ChargeResult::Unknown { why: "too many payments to look through".to_owned() }
     }
 }
 
@@ -225,30 +231,30 @@ impl PaymentGateway for Stripe {
         "stripe"
     }
 
-    fn collect(&self, request: &CollectRequest) -> Collected {
+    fn collect(&self, request: &CollectRequest) -> ChargeResult {
         let amount = match amount::to_stripe(request.amount, request.currency) {
             Ok(amount) => amount,
-            Err(reason) => return Collected::Declined { reason: reason.to_owned() },
+            Err(reason) => return ChargeResult::Declined { reason: reason.to_owned() },
         };
         if request.payment_method.as_deref().is_none_or(str::is_empty) {
-            return Collected::Declined { reason: "no payment method was named".to_owned() };
+            return ChargeResult::Declined { reason: "no payment method was named".to_owned() };
         }
         if age(request) >= KEY_MEMORY {
             return self.look_up(request, amount);
         }
         match self.create(request, amount) {
             Ok(answer) => self.judge(&answer, request, amount),
-            Err(why) => Collected::Unknown { why },
+            Err(why) => ChargeResult::Unknown { why },
         }
     }
 
-    fn notice(
+    fn parse_webhook(
         &self,
         signature: Option<&str>,
         body: &[u8],
         now: Timestamp,
-    ) -> Result<Option<Notice>, BadNotice> {
-        let bad = |why: &str| BadNotice(why.to_owned());
+    ) -> Result<Option<WebhookEvent>, InvalidWebhook> {
+        let bad = |why: &str| InvalidWebhook(why.to_owned());
         let secret = self.webhook_secret.as_ref();
         let secret = secret.ok_or_else(|| bad("there is no secret to check it with"))?;
         let signature = signature.ok_or_else(|| bad("it is not signed"))?;
@@ -291,16 +297,16 @@ fn age(request: &CollectRequest) -> i64 {
 }
 
 /// What it means that Stripe has no intent for an old charge.
-fn absent(request: &CollectRequest) -> Collected {
+fn absent(request: &CollectRequest) -> ChargeResult {
     if age(request) < NEVER_ARRIVED {
-        return Collected::Unknown { why: "Stripe has not heard of it yet".to_owned() };
+        return ChargeResult::Unknown { why: "Stripe has not heard of it yet".to_owned() };
     }
-    Collected::Declined { reason: "the payment never reached the bank".to_owned() }
+    ChargeResult::Declined { reason: "the payment never reached the bank".to_owned() }
 }
 
-fn unknown(status: u16, body: &[u8]) -> Collected {
+fn unknown(status: u16, body: &[u8]) -> ChargeResult {
     let said = Problem::read(body).map_or_else(|| plain(body), |problem| problem.for_operator());
-    Collected::Unknown { why: plain(format!("status {status}: {said}").as_bytes()) }
+    ChargeResult::Unknown { why: plain(format!("status {status}: {said}").as_bytes()) }
 }
 
 #[cfg(test)]

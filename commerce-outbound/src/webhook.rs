@@ -2,11 +2,11 @@
 
 use crate::OutboundError;
 use crate::cloud_event::Form;
-use crate::http::{Answer, Client, Limits, plain};
+use crate::http::{Client, HttpResponse, Limits, plain};
 use crate::secrets::Rotating;
 use crate::signature::Secret;
 use commerce_core::limits::MAX_DELIVERY;
-use commerce_core::{Clock, Delivery, Destination, Event, SystemClock};
+use commerce_core::{Clock, DeliveryResult, Destination, Event, SystemClock};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use ureq::http::{Request, Uri, header};
@@ -71,7 +71,7 @@ impl WebhookDestination {
         Ok((id, kind, self.form.array(events)?))
     }
 
-    fn send(&self, id: &str, kind: &str, body: &[u8]) -> Result<Answer, String> {
+    fn send(&self, id: &str, kind: &str, body: &[u8]) -> Result<HttpResponse, String> {
         let now = SystemClock.now();
         let mut request = Request::post(self.uri.clone())
             .header(header::CONTENT_TYPE, kind)
@@ -88,22 +88,24 @@ impl WebhookDestination {
 }
 
 impl Destination for WebhookDestination {
-    fn batch(&self) -> usize {
+    fn max_batch_size(&self) -> usize {
         self.batch
     }
 
-    fn at_once(&self) -> usize {
+    fn max_concurrency(&self) -> usize {
         if self.batch == 1 { SINGLES_AT_ONCE } else { BATCHES_AT_ONCE }
     }
 
-    fn deliver(&self, events: &[Event]) -> Delivery {
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
         let (id, kind, body) = match self.request(events) {
             Ok(request) => request,
-            Err(error) => return Delivery::Failed { error: error.to_string(), retry_after: None },
+            Err(error) => {
+                return DeliveryResult::Failed { error: error.to_string(), retry_after: None };
+            }
         };
         match self.send(&id, kind, &body) {
             Ok(answer) => judge(&answer),
-            Err(error) => Delivery::Failed { error, retry_after: None },
+            Err(error) => DeliveryResult::Failed { error, retry_after: None },
         }
     }
 
@@ -123,20 +125,20 @@ fn digest(events: &[Event]) -> String {
 
 /// The meaning of an answer. Everything but success and 410 is tried again: a 4xx is often a secret that is being
 /// rotated or a route that is being deployed, and a redirect is a receiver that has moved.
-fn judge(answer: &Answer) -> Delivery {
+fn judge(answer: &HttpResponse) -> DeliveryResult {
     let retry_after = answer.retry_after;
     let said = plain(&answer.body);
     let error = match (answer.status, &answer.location, said.as_str()) {
-        (status @ 300..=399, Some(place), _) => {
-            format!("status {status} to {place}: name the new place")
+        (status @ 300..=399, Some(target), _) => {
+            format!("status {status} to {target}: name the new place")
         }
         (status, _, "") => format!("status {status}"),
         (status, _, said) => format!("status {status}: {said}"),
     };
     match answer.status {
-        200..=299 => Delivery::Done,
-        410 => Delivery::Gone { error },
-        _ => Delivery::Failed { error, retry_after },
+        200..=299 => DeliveryResult::Done,
+        410 => DeliveryResult::Gone { error },
+        _ => DeliveryResult::Failed { error, retry_after },
     }
 }
 

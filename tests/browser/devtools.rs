@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long anything may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const MISSING: &str = "this test needs Chromium: install the Debian package `chromium`";
 
@@ -35,7 +35,7 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(begun.elapsed() < TIMEOUT, "waited in vain for {what}");
         thread::sleep(Duration::from_millis(25));
     }
 }
@@ -107,7 +107,7 @@ impl Browser {
         }
         self.pipe.write_all(format!("{message}\0").as_bytes()).unwrap();
         loop {
-            let message = self.messages.recv_timeout(PATIENCE);
+            let message = self.messages.recv_timeout(TIMEOUT);
             let Ok(mut message) = message else { panic!("{method}: the browser does not answer") };
             if message["id"] == self.sent {
                 assert!(message["error"].is_null(), "{method}: {}", message["error"]);

@@ -147,7 +147,7 @@ fn waiting_is_asked_for_as_the_guide_shows() {
                 }
             });
         }
-        let busy = said.recv_timeout(crate::server::PATIENCE);
+        let busy = said.recv_timeout(crate::server::TIMEOUT);
         for wire in &wires {
             let _ = wire.shutdown(std::net::Shutdown::Both);
         }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long anything may take that is waited for, on a machine that is slow and busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A `commerce serve` that is ready. However the test ends, it does not outlive it.
 pub(crate) struct Server {
@@ -63,7 +63,7 @@ impl Server {
 
     /// Waits for a line that has what is looked for, among those seen and those to come.
     pub(crate) fn wait_for_line<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> T {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let mut looked_at = 0;
         loop {
             while let Some(line) = self.seen.get(looked_at) {
@@ -145,7 +145,7 @@ impl Drop for Server {
 
 /// Looks again and again until it is so. It is given up when that takes too long.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !is_so() {
         assert!(Instant::now() < until, "it is still not {what}");
         thread::sleep(Duration::from_millis(2));

@@ -1,7 +1,7 @@
 //! The clients of a benchmark: each places an order, waits for the answer, and places the next.
 
 use super::{SplitMix, Zipf};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::interrupt;
 use crate::progress;
 use commerce_core::{CustomerId, Error, Key, PlaceOrder, ProductId, Shop};
@@ -42,7 +42,7 @@ struct Shared<'a> {
 
 impl Load {
     /// Places all orders, from as many threads as there are clients.
-    pub(super) fn run(&self, shop: &Shop) -> Result<Latencies, Failure> {
+    pub(super) fn run(&self, shop: &Shop) -> Result<Latencies, CliError> {
         let bar = progress::counted("orders", self.orders.into());
         let shared = Shared {
             load: self,
@@ -62,12 +62,12 @@ impl Load {
             let mut all = Latencies::none()?;
             for client in clients {
                 let client = client.map_err(|error| {
-                    Failure::storage(format!(
+                    CliError::storage(format!(
                         "the system starts no further thread ({error}): ask for fewer --clients, or raise \
                          the limit on processes (ulimit -u)"
                     ))
                 })?;
-                let joined = client.join().map_err(|_| Failure::storage("a client panicked"))?;
+                let joined = client.join().map_err(|_| CliError::storage("a client panicked"))?;
                 all.add(&joined?)?;
             }
             Ok(all)
@@ -78,7 +78,7 @@ impl Load {
 }
 
 impl Shared<'_> {
-    fn client(&self, number: u32) -> Result<Latencies, Failure> {
+    fn client(&self, number: u32) -> Result<Latencies, CliError> {
         let mut latencies = Latencies::none()?;
         let mut random = SplitMix::new(number.into());
         while let Some(number) = self.next_number() {
@@ -108,43 +108,43 @@ impl Shared<'_> {
         (number < self.load.orders).then_some(number)
     }
 
-    fn order(&self, number: u32, random: &mut SplitMix) -> Result<(PlaceOrder, Key), Failure> {
+    fn order(&self, number: u32, random: &mut SplitMix) -> Result<(PlaceOrder, Key), CliError> {
         let customer = random.between(1, self.load.customers.into());
         let places = self.load.popularity.choose_distinct(self.load.lines, random);
         let items: Vec<_> =
-            places.into_iter().map(|place| (ProductId::new(id(place)), 1)).collect();
+            places.into_iter().map(|index| (ProductId::new(id(index)), 1)).collect();
         let customer = CustomerId::new(i64::try_from(customer).unwrap_or(i64::MAX));
         let key = Key::new(&format!("bench:{number:08}"));
-        let key = key.ok_or_else(|| Failure::storage("cannot make up a key"))?;
+        let key = key.ok_or_else(|| CliError::storage("cannot make up a key"))?;
         Ok((PlaceOrder::new(customer, items), key))
     }
 }
 
 /// Ids count from 1.
-fn id(place: usize) -> i64 {
-    i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1)
+fn id(index: usize) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 impl Latencies {
-    fn none() -> Result<Self, Failure> {
+    fn none() -> Result<Self, CliError> {
         let micros = Histogram::new(DIGITS).map_err(|_| unmeasured())?;
         Ok(Self { micros, placed: 0, refused: 0 })
     }
 
-    fn record(&mut self, latency: Duration) -> Result<(), Failure> {
+    fn record(&mut self, latency: Duration) -> Result<(), CliError> {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.micros.record(micros).map_err(|_| unmeasured())
     }
 
-    fn add(&mut self, other: &Self) -> Result<(), Failure> {
+    fn add(&mut self, other: &Self) -> Result<(), CliError> {
         self.placed = self.placed.saturating_add(other.placed);
         self.refused = self.refused.saturating_add(other.refused);
         self.micros.add(&other.micros).map_err(|_| unmeasured())
     }
 }
 
-fn unmeasured() -> Failure {
-    Failure::storage("a latency cannot be kept")
+fn unmeasured() -> CliError {
+    CliError::storage("a latency cannot be kept")
 }
 
 #[cfg(test)]

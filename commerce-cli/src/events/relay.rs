@@ -1,12 +1,12 @@
 //! `commerce events relay`: tells events to a destination, and how a destination is named here and in
 //! `serve`.
 
-use crate::args::Ending;
+use crate::args::ExitKind;
+use crate::context::CommandContext;
 use crate::database::Database;
-use crate::desk::Desk;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::{interrupt, output, secret};
-use commerce_core::{Currency, Destination, Outbox, RelayError, RelayStop, Relayed};
+use commerce_core::{CancellationToken, Currency, Destination, Outbox, RelayError, RelayStats};
 use commerce_outbound::{DestinationOptions, OutboundError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub(crate) struct Relay {
 
 /// A destination as it was named.
 #[derive(Debug, Default)]
-pub(crate) struct Named {
+pub(crate) struct DestinationArgs {
     pub(crate) to: String,
     pub(crate) secret_file: Option<PathBuf>,
     pub(crate) batch: Option<usize>,
@@ -54,21 +54,21 @@ pub(crate) struct Named {
     pub(crate) allowing: &'static str,
 }
 
-impl Named {
+impl DestinationArgs {
     /// The destination, which is no part of the store.
     pub(crate) fn open(
         self,
         database: &Database,
         currency: Currency,
-    ) -> Result<Box<dyn Destination>, Failure> {
+    ) -> Result<Box<dyn Destination>, CliError> {
         if self.to.strip_prefix("file:").is_some_and(|path| database.holds(Path::new(path))) {
             let told = "that file is a part of the store itself: name another one for events";
-            return Err(Failure::usage(told));
+            return Err(CliError::usage(told));
         }
         if self.to == "-" && output::is_discarded() {
             let told = "standard output is closed or /dev/null, and events written there would be lost: \
                         send it to a program or a file, or name another destination";
-            return Err(Failure::storage(told));
+            return Err(CliError::storage(told));
         }
         let usual = DestinationOptions::default();
         let options = DestinationOptions {
@@ -82,50 +82,49 @@ impl Named {
         let failed = |error: OutboundError| {
             let is_inside = matches!(error, OutboundError::PrivateAddress);
             let flag = if is_inside { format!(" ({allowing})") } else { String::new() };
-            Failure::usage(format!("{error}{flag}"))
+            CliError::usage(format!("{error}{flag}"))
         };
         commerce_outbound::destination(&self.to, options).map_err(failed)
     }
 }
 
 impl Relay {
-    pub(crate) fn run(self, desk: &Desk) -> Result<Ending, Failure> {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
         let Self { to, secret_file, batch, allow_private, source, once } = self;
         let writes_events_itself = to == "-";
         let allowing = "--allow-private";
-        let named = Named { to, secret_file, batch, allow_private, source, allowing };
-        let destination = named.open(&desk.database, desk.shop.currency())?;
-        let stop = RelayStop::default();
+        let named = DestinationArgs { to, secret_file, batch, allow_private, source, allowing };
+        let destination = named.open(&context.database, context.shop.currency())?;
+        let stop = CancellationToken::default();
         let ask = stop.clone();
-        interrupt::watch_and(move || ask.ask())?;
+        interrupt::watch_and(move || ask.cancel())?;
 
-        let relay =
-            desk.shop.relay(&*destination).on_trouble(|trouble| desk.output.trouble(trouble));
-        let relayed = if once { relay.once(&stop) } else { relay.run(&stop) };
+        let relay = context.shop.relay(&*destination).on_error(|warn| context.output.warn(warn));
+        let relayed = if once { relay.run_once(&stop) } else { relay.run(&stop) };
         let relayed = match relayed {
             // The reader of the pipe has seen enough.
-            Err(RelayError::Gone { .. }) if writes_events_itself => return Ok(Ending::Done),
-            relayed => relayed.map_err(failure)?,
+            Err(RelayError::Gone { .. }) if writes_events_itself => return Ok(ExitKind::Success),
+            relayed => relayed.map_err(error)?,
         };
-        let outbox = desk.shop.outbox()?;
+        let outbox = context.shop.outbox()?;
         let report = Report { relayed, waiting: outbox.waiting };
         if writes_events_itself {
-            desk.output.note(summary(&report));
+            context.output.note(summary(&report));
         } else {
-            desk.output.give(&report, summary)?;
+            context.output.print(&report, summary)?;
         }
         if once && (outbox.failed > 0 || outbox.parked > 0) {
             return Err(undelivered(&outbox));
         }
         // Without --once, to be stopped is the way to end.
-        Ok(if once && stop.asked() { Ending::Interrupted } else { Ending::Done })
+        Ok(if once && stop.is_cancelled() { ExitKind::Interrupted } else { ExitKind::Success })
     }
 }
 
-fn failure(error: RelayError) -> Failure {
+fn error(error: RelayError) -> CliError {
     match error {
         RelayError::Store(error) => error.into(),
-        gone @ RelayError::Gone { .. } => Failure::storage(gone.to_string()),
+        gone @ RelayError::Gone { .. } => CliError::storage(gone.to_string()),
     }
 }
 
@@ -133,19 +132,19 @@ fn failure(error: RelayError) -> Failure {
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
-    relayed: Relayed,
+    relayed: RelayStats,
     waiting: u64,
 }
 
 fn summary(report: &Report) -> String {
-    let Report { relayed: Relayed { delivered, failed, parked }, waiting } = report;
+    let Report { relayed: RelayStats { delivered, failed, parked }, waiting } = report;
     format!(
         "delivered {delivered}, failed tries {failed}, parked {parked}, still waiting {waiting}"
     )
 }
 
-/// The failure of a run after which events that have failed are still there.
-fn undelivered(outbox: &Outbox) -> Failure {
+/// The error of a run after which events that have failed are still there.
+fn undelivered(outbox: &Outbox) -> CliError {
     let Outbox { waiting, parked, .. } = *outbox;
     let mut left = Vec::new();
     if outbox.failed > 0 {
@@ -158,5 +157,5 @@ fn undelivered(outbox: &Outbox) -> Failure {
         "events have not arrived: {}; `commerce events list` shows each error",
         left.join(", ")
     );
-    Failure::storage(sentence).with("waiting", waiting).with("parked", parked)
+    CliError::storage(sentence).with("waiting", waiting).with("parked", parked)
 }

@@ -1,7 +1,7 @@
 //! Orders from rows: those that stand together and name the same order are one.
 
 use super::rows::{Row, Rows};
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::pipeline::Entry;
 use commerce_core::limits::{MAX_ORDER_LINES, MAX_TEXT};
 use commerce_core::{Key, OrderItems, PlaceOrder, ProductId, Timestamp};
@@ -14,7 +14,7 @@ pub(super) const COLUMNS: [&str; 5] =
 pub(super) struct OrderReader {
     begun: Option<Entry<PlaceOrder>>,
     /// What is wrong with the row behind a whole order.
-    failure: Option<Failure>,
+    error: Option<CliError>,
 }
 
 /// The values of a row.
@@ -27,13 +27,13 @@ struct Line {
 
 impl OrderReader {
     /// The next order; `None` at the end.
-    pub(super) fn next(&mut self, rows: &mut Rows) -> Result<Option<Entry<PlaceOrder>>, Failure> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
+    pub(super) fn next(&mut self, rows: &mut Rows) -> Result<Option<Entry<PlaceOrder>>, CliError> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
         }
         while let Some(row) = rows.next()? {
             match &mut self.begun {
-                Some(entry) if entry.place.order.as_deref() == Some(row.text(0)) => {
+                Some(entry) if entry.location.order.as_deref() == Some(row.text(0)) => {
                     join(entry, &row, &line(&row)?)?;
                 }
                 begun => {
@@ -41,8 +41,8 @@ impl OrderReader {
                     match line(&row) {
                         Ok(line) => *begun = Some(begin(&row, line)),
                         // The order before it is whole, and comes first.
-                        Err(failure) if whole.is_some() => self.failure = Some(failure),
-                        Err(failure) => return Err(failure),
+                        Err(error) if whole.is_some() => self.error = Some(error),
+                        Err(error) => return Err(error),
                     }
                     if whole.is_some() {
                         return Ok(whole);
@@ -54,7 +54,7 @@ impl OrderReader {
     }
 }
 
-fn line(row: &Row<'_>) -> Result<Line, Failure> {
+fn line(row: &Row<'_>) -> Result<Line, CliError> {
     let order = row.text(0);
     let key = Some(order).filter(|order| (1..=MAX_TEXT).contains(&order.len()));
     let key = key.and_then(|order| Key::new(&format!("import:{order}")));
@@ -71,12 +71,12 @@ fn begin(row: &Row<'_>, line: Line) -> Entry<PlaceOrder> {
         reference: Some(order.to_owned()),
         ..PlaceOrder::new(line.customer.into(), [line.item])
     };
-    let mut place = row.place(Some(order));
-    place.items.push((line.item.0, row.line(3)));
-    Entry { request, at: Some(line.at), key: Some(line.key), place }
+    let mut location = row.location(Some(order));
+    location.items.push((line.item.0, row.line(3)));
+    Entry { request, at: Some(line.at), key: Some(line.key), location }
 }
 
-fn join(entry: &mut Entry<PlaceOrder>, row: &Row<'_>, line: &Line) -> Result<(), Failure> {
+fn join(entry: &mut Entry<PlaceOrder>, row: &Row<'_>, line: &Line) -> Result<(), CliError> {
     if entry.request.customer_id.get() != line.customer {
         return Err(row.wrong(1, "must be the same for all rows of an order"));
     }
@@ -89,7 +89,7 @@ fn join(entry: &mut Entry<PlaceOrder>, row: &Row<'_>, line: &Line) -> Result<(),
         return Err(row.wrong(0, &wanted));
     }
     items.push(line.item);
-    entry.place.items.push((line.item.0, row.line(3)));
+    entry.location.items.push((line.item.0, row.line(3)));
     Ok(())
 }
 
@@ -110,7 +110,7 @@ mod tests {
         let mut rows = Rows::open(file.path(), &COLUMNS).unwrap();
         let mut reader = OrderReader::default();
         let mut orders = Vec::new();
-        while let Some(entry) = reader.next(&mut rows).map_err(|failure| failure.sentence())? {
+        while let Some(entry) = reader.next(&mut rows).map_err(|error| error.sentence())? {
             let OrderItems::Listed(items) = entry.request.items else { continue };
             let products = items.iter().map(|(product, _)| product.get());
             orders.push((entry.request.reference.unwrap(), products.collect()));
@@ -159,17 +159,17 @@ mod tests {
             let mut reader = OrderReader::default();
             let mut next = || {
                 let entry = reader.next(&mut rows);
-                entry.map(|entry| entry.unwrap().place.line).map_err(|failure| failure.sentence())
+                entry.map(|entry| entry.unwrap().location.line).map_err(|error| error.sentence())
             };
             [next(), next()]
         };
-        let [whole, failure] = read("b,7,noon,1,1");
+        let [whole, error] = read("b,7,noon,1,1");
         assert_eq!(whole, Ok(Some(2)));
-        assert!(failure.unwrap_err().contains("line 3: placed_at is \"noon\""));
+        assert!(error.unwrap_err().contains("line 3: placed_at is \"noon\""));
         assert!(read("a,7,noon,1,1")[0].is_err());
         for name in ["a b", "\u{c0}", &"x".repeat(201)] {
-            let [whole, failure] = read(&row(name, 1));
-            assert!(whole.is_ok() && failure.unwrap_err().contains("line 3: order is "), "{name}");
+            let [whole, error] = read(&row(name, 1));
+            assert!(whole.is_ok() && error.unwrap_err().contains("line 3: order is "), "{name}");
         }
     }
 

@@ -1,8 +1,8 @@
 //! The rows of a CSV file, one at a time, each knowing its line.
 
 use super::records::{Fault, Kind, MAX_RECORD, Reader, Record};
-use crate::failure::Failure;
-use crate::pipeline::Place;
+use crate::error::CliError;
+use crate::pipeline::SourceLocation;
 use crate::progress;
 use crate::values;
 use commerce_core::{ParseTimestampError, Timestamp};
@@ -32,7 +32,7 @@ pub(super) struct Row<'a> {
 
 impl Rows {
     /// Opens a file, `-` for standard input, that must have exactly these columns.
-    pub(super) fn open(path: &Path, columns: &[&'static str]) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, columns: &[&'static str]) -> Result<Self, CliError> {
         let Input { name: file, content, size } = input(path)?;
         let reader = Reader::new(content).map_err(|error| cannot_read(&file, &error))?;
         let (record, columns) = (Record::default(), columns.to_vec());
@@ -43,7 +43,7 @@ impl Rows {
             (0..rows.record.len()).map(|column| rows.record.text(column)).collect();
         if header != rows.columns {
             let (wanted, found) = (rows.columns.join(","), shown(&header.join(",")));
-            return Err(Failure::usage(format!(
+            return Err(CliError::usage(format!(
                 "{} must begin with the line {wanted} and begins with {found}",
                 rows.file
             )));
@@ -51,19 +51,19 @@ impl Rows {
         Ok(rows)
     }
 
-    fn read_record(&mut self) -> Result<bool, Failure> {
+    fn read_record(&mut self) -> Result<bool, CliError> {
         self.reader.read(&mut self.record).map_err(|fault| match fault {
             Fault::Io(error) => cannot_read(&self.file, &error),
             Fault::Wrong { line, column, kind } => {
                 let name = self.columns.get(column).copied().unwrap_or("a value");
                 let sentence = format!("{name} {}", wrong_form(&kind));
-                Place::row(&self.file, line).mark(Failure::usage(sentence))
+                SourceLocation::row(&self.file, line).mark(CliError::usage(sentence))
             }
         })
     }
 
     /// The next row; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Row<'_>>, Failure> {
+    pub(super) fn next(&mut self) -> Result<Option<Row<'_>>, CliError> {
         if !self.read_record()? {
             return Ok(None);
         }
@@ -75,7 +75,7 @@ impl Rows {
             let sentence = format!(
                 "there are {found} values and {wanted} columns: put quotes around a value with commas"
             );
-            return Err(row.place(None).mark(Failure::usage(sentence)));
+            return Err(row.location(None).mark(CliError::usage(sentence)));
         }
         Ok(Some(row))
     }
@@ -97,27 +97,30 @@ impl Row<'_> {
         self.record.line(column)
     }
 
-    pub(super) fn number(&self, column: usize) -> Result<i64, Failure> {
+    pub(super) fn number(&self, column: usize) -> Result<i64, CliError> {
         values::whole(self.text(column), "must be a whole number")
             .map_err(|wanted| self.wrong(column, &wanted))
     }
 
-    pub(super) fn instant(&self, column: usize) -> Result<Timestamp, Failure> {
+    pub(super) fn instant(&self, column: usize) -> Result<Timestamp, CliError> {
         self.text(column).parse().map_err(|error: ParseTimestampError| {
             self.wrong(column, &format!("cannot be used: {error}"))
         })
     }
 
     /// What is wrong with a value of this row.
-    pub(super) fn wrong(&self, column: usize, wanted: &str) -> Failure {
+    pub(super) fn wrong(&self, column: usize, wanted: &str) -> CliError {
         let name = self.columns.get(column).copied().unwrap_or_default();
         let sentence = format!("{name} is {} and {wanted}", shown(self.text(column)));
-        Place::row(self.file, self.line(column)).mark(Failure::usage(sentence))
+        SourceLocation::row(self.file, self.line(column)).mark(CliError::usage(sentence))
     }
 
     /// The place of the row.
-    pub(super) fn place(&self, order: Option<&str>) -> Place {
-        Place { order: order.map(str::to_owned), ..Place::row(self.file, self.line(0)) }
+    pub(super) fn location(&self, order: Option<&str>) -> SourceLocation {
+        SourceLocation {
+            order: order.map(str::to_owned),
+            ..SourceLocation::row(self.file, self.line(0))
+        }
     }
 }
 
@@ -129,7 +132,7 @@ struct Input {
     size: Option<u64>,
 }
 
-fn input(path: &Path) -> Result<Input, Failure> {
+fn input(path: &Path) -> Result<Input, CliError> {
     if path == Path::new("-") {
         let name = "standard input".to_owned();
         return Ok(Input { name, content: Box::new(io::stdin()), size: None });
@@ -149,13 +152,13 @@ fn input(path: &Path) -> Result<Input, Failure> {
     Ok(Input { name, content: Box::new(file), size })
 }
 
-/// A file that is not there was named wrongly; anything else is the machine's failure.
-fn cannot_read(name: &str, error: &io::Error) -> Failure {
+/// A file that is not there was named wrongly; anything else is the machine's error.
+fn cannot_read(name: &str, error: &io::Error) -> CliError {
     let sentence = format!("cannot read {name}: {error}");
     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) {
-        return Failure::usage(sentence);
+        return CliError::usage(sentence);
     }
-    Failure::storage(sentence)
+    CliError::storage(sentence)
 }
 
 /// What is wrong with a value that cannot be told from the others, and what to do.
@@ -199,16 +202,16 @@ mod tests {
         let file = file(text);
         let mut rows = match Rows::open(file.path(), &["id", "name"]) {
             Ok(rows) => rows,
-            Err(failure) => return failure.sentence(),
+            Err(error) => return error.sentence(),
         };
         loop {
             match rows.next() {
                 Ok(Some(row)) => match row.number(0) {
                     Ok(_) => {}
-                    Err(failure) => return failure.sentence(),
+                    Err(error) => return error.sentence(),
                 },
                 Ok(None) => return rows.finish().to_string(),
-                Err(failure) => return failure.sentence(),
+                Err(error) => return error.sentence(),
             }
         }
     }

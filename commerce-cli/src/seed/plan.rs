@@ -1,7 +1,7 @@
 //! What a seed makes. The orders are drawn up twice: once to know how much stock and money they take,
 //! once to place them, so that nothing of them is kept.
 
-use crate::random::{SplitMix, Zipf};
+use crate::prng::{SplitMix, Zipf};
 use commerce_core::{AddCustomer, AddProduct, Money};
 
 const KINDS: [&str; 16] = [
@@ -133,20 +133,20 @@ impl Plan {
 
     /// The product of that number, with stock for all orders and some more.
     pub(super) fn product(&self, number: u64) -> AddProduct {
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
         let left = signed(self.random("stock", number).between(5, 120));
-        let stock = self.sold.get(place).map_or(left, |sold| sold.saturating_add(left));
-        AddProduct::new(product_name(place), Money::from_minor(self.price(place)), stock)
+        let stock = self.sold.get(index).map_or(left, |sold| sold.saturating_add(left));
+        AddProduct::new(product_name(index), Money::from_minor(self.price(index)), stock)
     }
 
     /// The customer of that number, with money for all orders and some more.
     pub(super) fn customer(&self, number: u64) -> AddCustomer {
-        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
         let left = signed(self.random("money", number).between(10, 500)).saturating_mul(100);
-        let balance = self.spent.get(place).map_or(left, |spent| spent.saturating_add(left));
+        let balance = self.spent.get(index).map_or(left, |spent| spent.saturating_add(left));
         AddCustomer {
             balance: Money::from_minor(balance),
-            ..AddCustomer::new(customer_name(place))
+            ..AddCustomer::new(customer_name(index))
         }
     }
 
@@ -176,9 +176,9 @@ impl Plan {
         for number in 0..self.sizes.orders {
             let order = self.order(number);
             for (product, units) in order.items {
-                let place = usize::try_from(product).unwrap_or(usize::MAX);
-                let amount = self.price(place).saturating_mul(units);
-                grow(&mut self.sold, place, units);
+                let index = usize::try_from(product).unwrap_or(usize::MAX);
+                let amount = self.price(index).saturating_mul(units);
+                grow(&mut self.sold, index, units);
                 grow(
                     &mut self.spent,
                     usize::try_from(order.customer).unwrap_or(usize::MAX),
@@ -188,8 +188,8 @@ impl Plan {
         }
     }
 
-    fn price(&self, place: usize) -> i64 {
-        self.prices.get(place).copied().unwrap_or(1)
+    fn price(&self, index: usize) -> i64 {
+        self.prices.get(index).copied().unwrap_or(1)
     }
 
     /// Numbers of their own for each thing, so that one does not depend on those before it.
@@ -200,8 +200,8 @@ impl Plan {
     }
 }
 
-fn grow(sums: &mut [i64], place: usize, by: i64) {
-    if let Some(sum) = sums.get_mut(place) {
+fn grow(sums: &mut [i64], index: usize, by: i64) {
+    if let Some(sum) = sums.get_mut(index) {
         *sum = sum.saturating_add(by);
     }
 }
@@ -210,23 +210,23 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn product_name(place: usize) -> String {
-    named(&KINDS, &GOODS, place)
+fn product_name(index: usize) -> String {
+    named(&KINDS, &GOODS, index)
 }
 
-fn customer_name(place: usize) -> String {
-    named(&GIVEN, &FAMILY, place)
+fn customer_name(index: usize) -> String {
+    named(&GIVEN, &FAMILY, index)
 }
 
 /// A first and a last word, a different pair for each place; numbered once all pairs are used up.
 fn named<const F: usize, const L: usize>(
     first: &[&'static str; F],
     last: &[&'static str; L],
-    place: usize,
+    index: usize,
 ) -> String {
-    let round = place.div_euclid(L);
-    let first = first.get(place.saturating_add(round).rem_euclid(F)).copied().unwrap_or_default();
-    let last = last.get(place.rem_euclid(L)).copied().unwrap_or_default();
+    let round = index.div_euclid(L);
+    let first = first.get(index.saturating_add(round).rem_euclid(F)).copied().unwrap_or_default();
+    let last = last.get(index.rem_euclid(L)).copied().unwrap_or_default();
     match round.div_euclid(F) {
         0 => format!("{first} {last}"),
         times => format!("{first} {last} {}", times.saturating_add(1)),

@@ -1,7 +1,7 @@
 //! `serve --demo`: a small shop to try calls on.
 
-use super::Base;
-use crate::failure::Failure;
+use super::BaseUrl;
+use crate::error::CliError;
 use crate::unique;
 use commerce_core::limits::SESSION_SECONDS;
 use commerce_core::{
@@ -29,7 +29,7 @@ pub(super) struct Demo {
 }
 
 /// Puts the products in, unless they are there from an earlier time, and tells what can be tried.
-pub(super) fn open(shop: &Shop, base: &Base) -> Result<Demo, Failure> {
+pub(super) fn open(shop: &Shop, base: &BaseUrl) -> Result<Demo, CliError> {
     let tea = add(shop, TEA)?;
     for other in OTHERS {
         add(shop, other)?;
@@ -65,12 +65,12 @@ pub(super) fn open(shop: &Shop, base: &Base) -> Result<Demo, Failure> {
     Ok(Demo { customer_id: customer.id, token, lines })
 }
 
-fn add(shop: &Shop, (name, price, stock): (&str, i64, i64)) -> Result<ProductId, Failure> {
+fn add(shop: &Shop, (name, price, stock): (&str, i64, i64)) -> Result<ProductId, CliError> {
     let product = AddProduct::new(name, Money::from_minor(price), stock);
     Ok(shop.call(product).key(&key(&format!("demo:product:{name}"))?).run()?.id)
 }
 
-fn key(text: &str) -> Result<Key, Failure> {
+fn key(text: &str) -> Result<Key, CliError> {
     let plain: String = text.chars().filter(char::is_ascii_graphic).collect();
-    Key::new(&plain).ok_or_else(|| Failure::storage("cannot make up a key"))
+    Key::new(&plain).ok_or_else(|| CliError::storage("cannot make up a key"))
 }

@@ -1,7 +1,7 @@
 //! The settings of `serve`, from flags, the environment and a file.
 
-use crate::events::relay::Named;
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::events::relay::DestinationArgs;
 use crate::gateway::{Gateway, GatewayArgs};
 use crate::secret;
 use commerce_core::limits::MAX_HOLD_SECONDS;
@@ -78,8 +78,8 @@ pub(super) struct EventArgs {
 
 impl EventArgs {
     /// The destination, if there is one.
-    pub(super) fn named(self) -> Option<Named> {
-        Some(Named {
+    pub(super) fn named(self) -> Option<DestinationArgs> {
+        Some(DestinationArgs {
             to: self.to?,
             secret_file: self.secret_file,
             batch: self.batch,
@@ -142,9 +142,9 @@ struct InFile {
 
 impl Options {
     /// With what the file adds.
-    pub(super) fn resolved(mut self) -> Result<Self, Failure> {
+    pub(super) fn resolved(mut self) -> Result<Self, CliError> {
         let Some(path) = &self.config else { return Ok(self) };
-        let wrong = |said: String| Failure::usage(format!("{}: {said}", path.display()));
+        let wrong = |said: String| CliError::usage(format!("{}: {said}", path.display()));
         let file = read(path).map_err(wrong)?;
         let listen = file.listen.map(|text| text.parse::<Listen>()).transpose();
         let listen = listen.map_err(|error| wrong(error.to_string()))?;

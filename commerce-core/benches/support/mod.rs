@@ -152,7 +152,7 @@ impl Baseline {
         Self { db }
     }
 
-    pub fn place(&self, order: &PlaceOrder, key: &Key, now: i64) {
+    pub fn index(&self, order: &PlaceOrder, key: &Key, now: i64) {
         let commerce_core::OrderItems::Listed(items) = &order.items else {
             panic!("no carts here")
         };
@@ -204,11 +204,11 @@ impl Baseline {
              VALUES (?1, ?2, 'paid', ?3, 0, ?3, ?3, 0, ?4, ?4, ?5)",
             &[&id, &customer, &total, &now, &last_order],
         );
-        for (place, (product, name, price, units)) in (0_i64..).zip(&lines) {
+        for (index, (product, name, price, units)) in (0_i64..).zip(&lines) {
             run(
                 "INSERT INTO order_lines (id, product_id, name, unit_price, quantity)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
-                &[&(id * 1024 + place), product, name, price, units],
+                &[&(id * 1024 + index), product, name, price, units],
             );
             run("UPDATE products SET stock = stock - ?2 WHERE id = ?1", &[product, units]);
         }

@@ -36,7 +36,7 @@ pub(super) struct ById<I, T> {
 /// Ids without a gap: the first of them, and where its fact is.
 struct Run {
     first: i64,
-    place: usize,
+    index: usize,
 }
 
 impl<I, T> Default for ById<I, T> {
@@ -54,7 +54,7 @@ impl<I: RowId, T> ById<I, T> {
             return;
         }
         if self.last.and_then(|last| last.checked_add(1)) != Some(id) {
-            self.runs.push(Run { first: id, place: self.facts.len() });
+            self.runs.push(Run { first: id, index: self.facts.len() });
         }
         self.facts.push(fact);
         self.last = Some(id);
@@ -65,29 +65,29 @@ impl<I: RowId, T> ById<I, T> {
     }
 
     pub(super) fn get(&self, id: I) -> Option<&T> {
-        self.facts.get(self.place(id)?)
+        self.facts.get(self.index(id)?)
     }
 
     pub(super) fn get_mut(&mut self, id: I) -> Option<&mut T> {
-        let place = self.place(id)?;
-        self.facts.get_mut(place)
+        let index = self.index(id)?;
+        self.facts.get_mut(index)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (I, &T)> {
-        let ends = self.runs.iter().skip(1).map(|run| run.place).chain([self.facts.len()]);
+        let ends = self.runs.iter().skip(1).map(|run| run.index).chain([self.facts.len()]);
         self.runs.iter().zip(ends).flat_map(|(run, end)| {
-            let facts = self.facts.get(run.place..end).unwrap_or_default();
+            let facts = self.facts.get(run.index..end).unwrap_or_default();
             (run.first..=i64::MAX).map(I::from).zip(facts)
         })
     }
 
-    fn place(&self, id: I) -> Option<usize> {
+    fn index(&self, id: I) -> Option<usize> {
         let id = id.number();
         let next = self.runs.partition_point(|run| run.first <= id);
         let run = self.runs.get(next.checked_sub(1)?)?;
-        let end = self.runs.get(next).map_or(self.facts.len(), |run| run.place);
+        let end = self.runs.get(next).map_or(self.facts.len(), |run| run.index);
         let distance = usize::try_from(id.checked_sub(run.first)?).ok()?;
-        run.place.checked_add(distance).filter(|place| *place < end)
+        run.index.checked_add(distance).filter(|index| *index < end)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Check;
 use super::by_id::{ById, RowId};
 use super::problems::Problems;
-use crate::command::{KeyRecord, SHOP};
+use crate::command::{GLOBAL_SCOPE, IdempotencyRecord};
 use crate::digest::{self, Digest, Digested, Fnv, KeyUse};
 use crate::store::Record;
 use crate::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
@@ -70,13 +70,22 @@ impl Digests {
         }
     }
 
-    fn key(&mut self, key: &Key, owner: CustomerId, record: &KeyRecord, problems: &mut Problems) {
-        let KeyRecord { fingerprint, created_at, digest, .. } = *record;
+    fn key(
+        &mut self,
+        key: &Key,
+        owner: CustomerId,
+        record: &IdempotencyRecord,
+        problems: &mut Problems,
+    ) {
+        let IdempotencyRecord { fingerprint, created_at, digest, .. } = *record;
         let used = KeyUse { key, owner, fingerprint, created_at };
         if let Some(digest) = digest {
             if digest != digest::of_key(&used, &record.answer) {
-                let of =
-                    if owner == SHOP { "the shop".to_owned() } else { format!("customer {owner}") };
+                let of = if owner == GLOBAL_SCOPE {
+                    "the shop".to_owned()
+                } else {
+                    format!("customer {owner}")
+                };
                 let detail = "it is not the key that was written: the call it was for, repeated, would be carried out \
                               a second time";
                 problems.add(CHECK, format!("key {key} of {of}"), detail.to_owned());

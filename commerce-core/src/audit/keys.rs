@@ -4,7 +4,7 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
-use crate::command::{Recorded, SHOP};
+use crate::command::{GLOBAL_SCOPE, StoredResult};
 use crate::digest::Fnv;
 use crate::store::Record;
 use crate::{
@@ -82,38 +82,41 @@ impl Check for Keys {
 }
 
 impl Keys {
-    fn key(&self, key: &Key, owner: CustomerId, answer: &Recorded, problems: &mut Problems) {
+    fn key(&self, key: &Key, owner: CustomerId, answer: &StoredResult, problems: &mut Problems) {
         let mut wrong =
             |detail| problems.add(CHECK, format!("key {key} of {}", named(owner)), detail);
-        if owner != SHOP && !self.customers.has(owner) {
+        if owner != GLOBAL_SCOPE && !self.customers.has(owner) {
             wrong(format!("{} does not exist", named(owner)));
         }
         // The owner, and whether the row is what the answer says of it.
-        let of_shop = |row: Option<&Unchanging>, answered| row.map(|row| (SHOP, *row == answered));
+        let of_shop =
+            |row: Option<&Unchanging>, answered| row.map(|row| (GLOBAL_SCOPE, *row == answered));
         let of_customer = |row: Option<&(CustomerId, Unchanging)>, answered| {
             row.map(|(owner, row)| (*owner, *row == answered))
         };
         let found = match answer {
-            Recorded::Order(id, _) => self.orders.get(*id).map(|owner| (*owner, true)),
-            Recorded::OpenedCharge(id) => self.charges.get(*id).map(|(owner, _)| (*owner, true)),
-            Recorded::Charge(row) => {
+            StoredResult::Order(id, _) => self.orders.get(*id).map(|owner| (*owner, true)),
+            StoredResult::OpenedCharge(id) => {
+                self.charges.get(*id).map(|(owner, _)| (*owner, true))
+            }
+            StoredResult::Charge(row) => {
                 let answered = moved(row.amount, Some(row.balance), row.created_at);
                 of_customer(self.charges.get(row.id), answered)
             }
-            Recorded::Debit(row) => {
+            StoredResult::Debit(row) => {
                 let answered = moved(row.amount, Some(row.balance), row.created_at);
                 of_customer(self.debits.get(row.id), answered)
             }
-            Recorded::OwnedCoupon(row) => {
+            StoredResult::OwnedCoupon(row) => {
                 of_customer(self.owned_coupons.get(row.id), owned_coupon(row))
             }
-            Recorded::Product(row) => self.products.get(row.id).map(|()| (SHOP, true)),
-            Recorded::Coupon(row) => of_shop(self.coupons.get(row.id), coupon(row)),
-            Recorded::Customer(row) => of_shop(self.customers.get(row.id), customer(row)),
-            Recorded::Cart(cart) => {
+            StoredResult::Product(row) => self.products.get(row.id).map(|()| (GLOBAL_SCOPE, true)),
+            StoredResult::Coupon(row) => of_shop(self.coupons.get(row.id), coupon(row)),
+            StoredResult::Customer(row) => of_shop(self.customers.get(row.id), customer(row)),
+            StoredResult::Cart(cart) => {
                 self.customers.get(cart.customer_id).map(|_| (cart.customer_id, true))
             }
-            Recorded::Refused(_) => return,
+            StoredResult::Refused(_) => return,
         };
         match found {
             None => wrong(format!("answers with {}, which does not exist", what(answer))),
@@ -132,20 +135,20 @@ impl Keys {
 }
 
 fn named(owner: CustomerId) -> String {
-    if owner == SHOP { "the shop".to_owned() } else { format!("customer {owner}") }
+    if owner == GLOBAL_SCOPE { "the shop".to_owned() } else { format!("customer {owner}") }
 }
 
-fn what(answer: &Recorded) -> String {
+fn what(answer: &StoredResult) -> String {
     match answer {
-        Recorded::Order(id, _) => format!("order {id}"),
-        Recorded::Charge(charge) => format!("charge {}", charge.id),
-        Recorded::OpenedCharge(id) => format!("charge {id}"),
-        Recorded::Debit(debit) => format!("debit {}", debit.id),
-        Recorded::OwnedCoupon(coupon) => format!("owned coupon {}", coupon.id),
-        Recorded::Product(product) => format!("product {}", product.id),
-        Recorded::Coupon(coupon) => format!("coupon {}", coupon.id),
-        Recorded::Customer(customer) => named(customer.id),
-        Recorded::Cart(cart) => format!("the cart of {}", named(cart.customer_id)),
-        Recorded::Refused(_) => "a refusal".to_owned(),
+        StoredResult::Order(id, _) => format!("order {id}"),
+        StoredResult::Charge(charge) => format!("charge {}", charge.id),
+        StoredResult::OpenedCharge(id) => format!("charge {id}"),
+        StoredResult::Debit(debit) => format!("debit {}", debit.id),
+        StoredResult::OwnedCoupon(coupon) => format!("owned coupon {}", coupon.id),
+        StoredResult::Product(product) => format!("product {}", product.id),
+        StoredResult::Coupon(coupon) => format!("coupon {}", coupon.id),
+        StoredResult::Customer(customer) => named(customer.id),
+        StoredResult::Cart(cart) => format!("the cart of {}", named(cart.customer_id)),
+        StoredResult::Refused(_) => "a refusal".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::problems::Problems;
 use super::{AuditReport, audit, prove};
-use crate::command::Recorded;
+use crate::command::StoredResult;
 use crate::store::{Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction};
 use crate::{
     AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, CustomerId, Digested, Discount,
@@ -190,7 +190,7 @@ fn a_sound_history_is_found_sound_and_every_row_is_counted() {
 #[test]
 fn a_row_that_cannot_be_read_is_a_problem_and_nothing_is_concluded_from_the_others() {
     let unsound = |wanted: Table, visit: &mut dyn FnMut(Record)| match wanted {
-        Table::Ledger => Err(StoreError::Unsound("no such kind".to_owned())),
+        Table::Ledger => Err(StoreError::Corrupt("no such kind".to_owned())),
         _ => history().snapshot().unwrap().scan(wanted, visit),
     };
     let mut problems = Problems::default();
@@ -559,7 +559,7 @@ fn events(#[case] damage: Damage, #[case] expected: &[&str]) {
     &["key adjust-1 of customer 1"],
 )]
 #[case::order(
-    change!(Record::Key { record, .. } if matches!(&record.answer, Recorded::Order(id, _) if id.get() == 4) => record.answer = Recorded::Order(OrderId::new(9), OrderStatus::Paid)),
+    change!(Record::Key { record, .. } if matches!(&record.answer, StoredResult::Order(id, _) if id.get() == 4) => record.answer = StoredResult::Order(OrderId::new(9), OrderStatus::Paid)),
     &["key order-4 of customer 2"],
 )]
 #[case::lost_owned_coupon(

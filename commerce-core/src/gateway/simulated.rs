@@ -1,6 +1,6 @@
 //! A gateway that only pretends: for trying everything out before a real one is there.
 
-use super::{CollectRequest, Collected, PaymentGateway};
+use super::{ChargeResult, CollectRequest, PaymentGateway};
 
 /// An amount that is declined.
 const DECLINED: i64 = 402_402;
@@ -26,16 +26,16 @@ impl PaymentGateway for SimulatedGateway {
         "simulated"
     }
 
-    fn collect(&self, request: &CollectRequest) -> Collected {
+    fn collect(&self, request: &CollectRequest) -> ChargeResult {
         let is_asked_again = request.now > request.created_at;
-        let declined = |reason: &str| Collected::Declined { reason: reason.to_owned() };
+        let declined = |reason: &str| ChargeResult::Declined { reason: reason.to_owned() };
         match request.amount.minor() {
             DECLINED => declined("the simulated gateway declines this amount"),
-            LOST | BROKEN if !is_asked_again => Collected::Unknown {
+            LOST | BROKEN if !is_asked_again => ChargeResult::Unknown {
                 why: "the simulated gateway gives no answer to this amount at first".to_owned(),
             },
             BROKEN => declined("the simulated gateway broke at this amount"),
-            _ => Collected::Paid,
+            _ => ChargeResult::Paid,
         }
     }
 }

@@ -104,7 +104,7 @@ pub struct OwnedCoupon {
 
 impl OwnedCoupon {
     /// Hands the coupon to an order, or takes it back from one.
-    pub(crate) fn hand_to(&mut self, order: Option<OrderId>) {
+    pub(crate) fn assign_order(&mut self, order: Option<OrderId>) {
         self.order_id = order;
         self.status = order.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
     }

@@ -68,14 +68,14 @@ pub struct TrackedEvent {
     #[serde(flatten)]
     pub event: Event,
     /// How far it has come.
-    pub delivery: Progress,
+    pub delivery: DeliveryState,
 }
 
 /// How far the delivery of an event has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "fields are named after what they hold; the variant says the rest")]
-pub enum Progress {
+pub enum DeliveryState {
     /// It has arrived.
     Delivered,
     /// It is to be sent: at once, from an instant on, or after another event of its order.
@@ -86,7 +86,7 @@ pub enum Progress {
     Parked { attempts: i64, since: Timestamp, error: Option<String> },
 }
 
-impl Progress {
+impl DeliveryState {
     /// What is known of an event, given its row if it has one; `next` is the first event that nobody has
     /// taken up yet.
     pub(crate) fn of(event: EventId, row: Option<DeliveryRow>, next: EventId) -> Self {

@@ -1,6 +1,6 @@
 //! Events: what the outside is told, written in the commit of the change itself.
 
-use crate::{EventId, Order, OrderId, OrderStatus, StoreError, Timestamp, random};
+use crate::{EventId, Order, OrderId, OrderStatus, StoreError, Timestamp, entropy};
 use serde::Serialize;
 
 /// What happened.
@@ -46,7 +46,7 @@ pub struct Epoch {
 impl Epoch {
     /// Begins an epoch, with a random name.
     pub(crate) fn begin(first_event: EventId) -> Result<Self, StoreError> {
-        Ok(Self { first_event, name: random::hex::<8>()? })
+        Ok(Self { first_event, name: entropy::hex::<8>()? })
     }
 
     /// The public id of an event, given all epochs in their order.

@@ -1,4 +1,4 @@
-//! Orders: what was bought, at the names and prices of that moment, and what became of it.
+//! Orders: what was bought, at the names and prices of that moment, and what charge_output of it.
 
 use crate::{CustomerId, Money, OrderId, OwnedCouponId, ProductId, Timestamp};
 use serde::{Deserialize, Serialize};

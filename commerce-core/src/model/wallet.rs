@@ -92,7 +92,7 @@ pub struct LedgerEntry {
     pub previous: Option<LedgerEntryId>,
 }
 
-/// What became of a charge.
+/// What charge_output of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChargeStatus {
@@ -113,7 +113,7 @@ pub struct Charge {
     pub customer_id: CustomerId,
     /// By how much.
     pub amount: Money,
-    /// What became of it.
+    /// What charge_output of it.
     pub status: ChargeStatus,
     /// The balance right after it; the balance as it is while the charge is pending, and when it failed.
     pub balance: Money,
@@ -135,7 +135,7 @@ pub struct ChargeRow {
     pub customer_id: CustomerId,
     /// How much.
     pub amount: Money,
-    /// What became of it.
+    /// What charge_output of it.
     pub status: ChargeStatus,
     /// When it was asked for.
     pub created_at: Timestamp,
@@ -162,7 +162,7 @@ pub struct ChargeSource {
 
 impl ChargeRow {
     /// The charge as it is shown. `balance` is the customer's balance now.
-    pub(crate) fn shown(&self, balance: Money, currency: Currency) -> Charge {
+    pub(crate) fn to_charge(&self, balance: Money, currency: Currency) -> Charge {
         Charge {
             id: self.id,
             customer_id: self.customer_id,
@@ -185,7 +185,7 @@ pub struct Debit {
     pub customer_id: CustomerId,
     /// By how much; positive.
     pub amount: Money,
-    /// What became of it.
+    /// What charge_output of it.
     pub status: ChargeStatus,
     /// The balance right after it.
     pub balance: Money,

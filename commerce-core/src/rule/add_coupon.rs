@@ -1,8 +1,8 @@
 //! Starting a coupon campaign.
 
-use super::valid::Checks;
+use super::validate::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context, SHOP};
+use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::limits::MAX_COUPONS;
 use crate::state::State;
 use crate::{Coupon, CustomerId, Discount, Money, Refusal, Timestamp};
@@ -27,12 +27,12 @@ pub struct AddCoupon {
 
 impl Rule for AddCoupon {
     fn owner(&self, _state: &State) -> Option<CustomerId> {
-        Some(SHOP)
+        Some(GLOBAL_SCOPE)
     }
 
     fn needs(&self, _state: &State, _needs: &mut Needs) {}
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let valid_from = self.valid_from.unwrap_or(context.now);
         let mut checks = Checks::default();
         checks.text(&self.name, "/name").integer(self.quantity, 1..=MAX_COUPONS, "/quantity");
@@ -61,7 +61,7 @@ impl Rule for AddCoupon {
             valid_until: self.valid_until,
         };
         state.coupons.insert(id, coupon.clone());
-        Ok(Answer::Coupon(coupon))
+        Ok(Output::Coupon(coupon))
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_campaign_starts_at_once_unless_it_says_when() {
-        let Ok(Answer::Coupon(coupon)) = World::default().run(sound()) else { panic!() };
+        let Ok(Output::Coupon(coupon)) = World::default().run(sound()) else { panic!() };
         assert_eq!((coupon.valid_from, coupon.issued), (NOW, 0));
     }
 

@@ -1,10 +1,10 @@
 //! Adding a customer, with money on the balance if an import brings some, and a login if they have one.
 
 use super::charge_balance::write_charge;
-use super::give_login::{NewLogin, write_login};
-use super::valid::Checks;
+use super::set_credentials::{NewLogin, write_login};
+use super::validate::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context, SHOP};
+use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::limits::MAX_AMOUNT;
 use crate::state::State;
 use crate::{Account, Customer, CustomerId, Money, Refusal, Role};
@@ -33,7 +33,7 @@ impl AddCustomer {
 
 impl Rule for AddCustomer {
     fn owner(&self, _state: &State) -> Option<CustomerId> {
-        Some(SHOP)
+        Some(GLOBAL_SCOPE)
     }
 
     fn needs(&self, state: &State, needs: &mut Needs) {
@@ -45,7 +45,7 @@ impl Rule for AddCustomer {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         checks
             .integer(self.id.map_or(1, CustomerId::get), 1..=i64::MAX / 2, "/id")
@@ -86,7 +86,7 @@ impl Rule for AddCustomer {
         }
         match &self.login {
             Some(login) => write_login(state, id, login),
-            None => Ok(Answer::Customer(customer)),
+            None => Ok(Output::Customer(customer)),
         }
     }
 }
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn a_new_customer_has_no_money_and_the_next_free_id() {
         let mut world = World::default().with_customer(7, 0);
-        let Ok(Answer::Customer(customer)) = world.run(AddCustomer::new("Kim")) else { panic!() };
+        let Ok(Output::Customer(customer)) = world.run(AddCustomer::new("Kim")) else { panic!() };
         assert_eq!((customer.id.get(), customer.role), (8, Role::Customer));
         assert_eq!(world.balance(8), 0);
     }

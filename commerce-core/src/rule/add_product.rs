@@ -1,9 +1,9 @@
 //! Adding a product with its first stock.
 
 use super::adjust_stock::write_movement;
-use super::valid::Checks;
+use super::validate::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context, SHOP};
+use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::limits::{MAX_PRICE, MAX_STOCK};
 use crate::state::State;
 use crate::{CustomerId, Money, Product, ProductId, ProductStatus, Refusal};
@@ -32,7 +32,7 @@ impl AddProduct {
 
 impl Rule for AddProduct {
     fn owner(&self, _state: &State) -> Option<CustomerId> {
-        Some(SHOP)
+        Some(GLOBAL_SCOPE)
     }
 
     fn needs(&self, state: &State, needs: &mut Needs) {
@@ -41,7 +41,7 @@ impl Rule for AddProduct {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         Checks::default()
             .integer(self.id.map_or(1, ProductId::get), 1..=i64::MAX / 2, "/id")
             .text(&self.name, "/name")
@@ -68,7 +68,7 @@ impl Rule for AddProduct {
         if self.stock > 0 {
             write_movement(state, id, self.stock, "first stock", context.now);
         }
-        Ok(Answer::Product(product))
+        Ok(Output::Product(product))
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
         let mut world = World::default();
         let request =
             AddProduct { id: None, name: "Tea".into(), price: Money::from_minor(5), stock: 3 };
-        let Ok(Answer::Product(product)) = world.run(request) else { panic!() };
+        let Ok(Output::Product(product)) = world.run(request) else { panic!() };
         assert_eq!((product.stock, product.is_active()), (3, true));
         assert_eq!(world.state.stock_movements[0].delta, 3);
     }

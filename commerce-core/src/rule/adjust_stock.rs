@@ -1,8 +1,8 @@
 //! Changing a product's stock by hand, with the reason why.
 
-use super::valid::Checks;
+use super::validate::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context, SHOP};
+use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::limits::MAX_STOCK;
 use crate::state::State;
 use crate::{CustomerId, ProductId, Refusal, Shortage, StockMovement, Timestamp, Version};
@@ -21,7 +21,7 @@ pub struct AdjustStock {
 
 impl Rule for AdjustStock {
     fn owner(&self, _state: &State) -> Option<CustomerId> {
-        Some(SHOP)
+        Some(GLOBAL_SCOPE)
     }
 
     fn needs(&self, state: &State, needs: &mut Needs) {
@@ -32,7 +32,7 @@ impl Rule for AdjustStock {
         Ok(state.version_of(state.known_product(self.product_id)?))
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         Checks::default()
             .integer(self.delta, -MAX_STOCK..=MAX_STOCK, "/delta")
             .that(self.delta != 0, "/delta", || "delta must not be 0".to_owned())

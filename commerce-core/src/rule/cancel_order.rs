@@ -1,9 +1,9 @@
 //! Cancelling an order: everything it took is given back, once.
 
-use super::settle::{release, unpay};
-use super::valid::grown;
+use super::order_effects::{refund_order, release_holds};
+use super::validate::checked_credit;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{CustomerId, OrderId, OrderStatus, Refusal, Version};
 use serde::Serialize;
@@ -28,7 +28,7 @@ impl Rule for CancelOrder {
         Ok(state.version_of(state.known_order(self.order_id)?))
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let order_id = self.order_id;
         let mut order = state.known_order(order_id)?.clone();
         let status = if order.is_due_at(context.now) { OrderStatus::Expired } else { order.status };
@@ -37,13 +37,13 @@ impl Rule for CancelOrder {
         }
         let balance = state.account(order.customer_id)?.balance;
         let was_paid = status == OrderStatus::Paid;
-        let balance_after = if was_paid { grown(balance, order.total)? } else { balance };
+        let balance_after = if was_paid { checked_credit(balance, order.total)? } else { balance };
 
         order.status = OrderStatus::Cancelled;
         order.cancelled_at = Some(context.now);
-        release(state, &order);
+        release_holds(state, &order);
         if was_paid {
-            unpay(state, &order, balance_after, context);
+            refund_order(state, &order, balance_after, context);
         }
         state.change_order(order)
     }
@@ -68,7 +68,7 @@ mod tests {
             owned_coupon_id: Some(OwnedCouponId::new(1)),
             ..PlaceOrder::new(CustomerId::new(1), [(ProductId::new(3), 2)])
         };
-        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        let Ok(Output::Order(order)) = world.run(request) else { panic!() };
         (world, CancelOrder { order_id: order.id })
     }
 
@@ -77,7 +77,7 @@ mod tests {
         let (mut world, request) = placed(PayWhen::Now);
         assert_eq!(world.balance(1), 820);
         world.now = NOW.plus_seconds(60);
-        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        let Ok(Output::Order(order)) = world.run(request) else { panic!() };
         assert_eq!((order.status, order.cancelled_at), (OrderStatus::Cancelled, Some(world.now)));
         assert_eq!((world.balance(1), world.stock(3)), (1_000, 5));
         let owned = world.state.owned_coupons.get(OwnedCouponId::new(1)).unwrap();

@@ -1,8 +1,8 @@
 //! Putting money onto a balance.
 
-use super::valid::{Checks, grown};
+use super::validate::{Checks, checked_credit};
 use super::{Movement, Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{Charge, ChargeRow, ChargeStatus, CustomerId, EntryKind, Money, Refusal, Timestamp};
 use serde::Serialize;
@@ -25,12 +25,12 @@ impl Rule for ChargeBalance {
         needs.account(state, self.customer_id);
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         Checks::default().amount(self.amount, "/amount").done()?;
-        let balance_after = grown(state.account(self.customer_id)?.balance, self.amount)?;
+        let balance_after = checked_credit(state.account(self.customer_id)?.balance, self.amount)?;
 
         let charge = write_charge(state, self.customer_id, self.amount, balance_after, context.now);
-        Ok(Answer::Charge(charge))
+        Ok(Output::Charge(charge))
     }
 }
 
@@ -55,7 +55,7 @@ pub(super) fn write_charge(
         balance_after: Some(balance_after),
     };
     enter(state, &row, balance_after, now);
-    let charge = row.shown(balance_after, state.currency);
+    let charge = row.to_charge(balance_after, state.currency);
     state.charges.insert(id, row);
     charge
 }
@@ -86,7 +86,7 @@ mod tests {
         let mut world = World::default().with_customer(1, 500);
         let request =
             ChargeBalance { customer_id: CustomerId::new(1), amount: Money::from_minor(200) };
-        let Ok(Answer::Charge(charge)) = world.run(request) else { panic!() };
+        let Ok(Output::Charge(charge)) = world.run(request) else { panic!() };
         assert_eq!(charge.balance, Money::from_minor(700));
         assert_eq!(world.balance(1), 700);
         let entry = world.state.ledger.last().unwrap();

@@ -1,7 +1,7 @@
 //! Giving out coupons, first come first served: exactly as many as there are, one a customer.
 
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{CouponId, CustomerId, OwnedCoupon, OwnedCouponStatus, Refusal};
 use serde::Serialize;
@@ -31,7 +31,7 @@ impl Rule for ClaimCoupon {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let Self { coupon_id, customer_id } = *self;
         state.account(customer_id)?;
         let unknown = Refusal::CouponNotFound { coupon_id: Some(coupon_id), owned_coupon_id: None };
@@ -66,7 +66,7 @@ impl Rule for ClaimCoupon {
         };
         state.claims.insert((coupon_id, customer_id), id);
         state.owned_coupons.insert(id, owned.clone());
-        Ok(Answer::OwnedCoupon(owned))
+        Ok(Output::OwnedCoupon(owned))
     }
 }
 
@@ -87,7 +87,7 @@ mod tests {
             world = world.with_customer(customer, 0);
         }
         for (customer, expected) in [(30, 1), (10, 2)] {
-            let Ok(Answer::OwnedCoupon(owned)) = world.run(claim(1, customer)) else { panic!() };
+            let Ok(Output::OwnedCoupon(owned)) = world.run(claim(1, customer)) else { panic!() };
             assert_eq!(owned.rank, expected);
         }
         let told = Refusal::CouponSoldOut { coupon_id: CouponId::new(1), quantity: 2 };

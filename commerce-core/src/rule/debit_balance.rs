@@ -1,8 +1,8 @@
 //! Using money from a balance outside an order.
 
-use super::valid::{Checks, shrunk};
+use super::validate::{Checks, checked_debit};
 use super::{Movement, Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{ChargeStatus, CustomerId, Debit, EntryKind, Money, Refusal};
 use serde::Serialize;
@@ -28,14 +28,14 @@ impl Rule for DebitBalance {
         needs.account(state, self.customer_id);
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         checks.amount(self.amount, "/amount");
         if let Some(note) = &self.note {
             checks.text(note, "/note");
         }
         checks.done()?;
-        let balance_after = shrunk(state.account(self.customer_id)?.balance, self.amount)?;
+        let balance_after = checked_debit(state.account(self.customer_id)?.balance, self.amount)?;
 
         let movement = Movement {
             customer_id: self.customer_id,
@@ -47,7 +47,7 @@ impl Rule for DebitBalance {
             note: self.note.as_deref(),
         };
         let entry = state.move_money(&movement, context.now);
-        Ok(Answer::Debit(Debit {
+        Ok(Output::Debit(Debit {
             id: entry.id,
             customer_id: self.customer_id,
             amount: self.amount,
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_debit_may_take_the_last_unit_and_is_negative_in_the_ledger() {
         let mut world = World::default().with_customer(1, 500);
-        let Ok(Answer::Debit(debit)) = world.run(debit(1, 500)) else { panic!() };
+        let Ok(Output::Debit(debit)) = world.run(debit(1, 500)) else { panic!() };
         assert_eq!((debit.amount.minor(), debit.balance.minor()), (500, 0));
         assert_eq!(world.balance(1), 0);
         assert_eq!(world.state.ledger.last().unwrap().amount, Money::from_minor(-500));

@@ -1,8 +1,8 @@
 //! Carts: setting, adding, removing and clearing. A cart reserves nothing.
 
-use super::valid::Checks;
+use super::validate::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::limits::{MAX_ORDER_LINES, MAX_STOCK};
 use crate::state::State;
 use crate::{Cart, CartLines, CustomerId, ProductId, Refusal, Shortage, Version};
@@ -50,7 +50,7 @@ impl Rule for EditCart {
         Ok(state.version_of(priced(state, self.customer_id, lines)))
     }
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
         match self.edit {
             CartEdit::Set(_, quantity) => {
                 Checks::default().integer(quantity, 0..=MAX_STOCK, "/quantity").done()?;
@@ -67,15 +67,15 @@ impl Rule for EditCart {
             CartEdit::Set(id, 0) | CartEdit::Remove(id) => {
                 lines.remove(&id).ok_or(Refusal::NotInCart { product_id: id })?;
             }
-            CartEdit::Set(id, quantity) => want(state, &mut lines, id, quantity)?,
+            CartEdit::Set(id, quantity) => max_events(state, &mut lines, id, quantity)?,
             CartEdit::Add(id, more) => {
                 let held = lines.get(&id).copied().unwrap_or(0);
-                want(state, &mut lines, id, held.saturating_add(more))?;
+                max_events(state, &mut lines, id, held.saturating_add(more))?;
             }
         }
 
         state.carts.insert(self.customer_id, (self.customer_id, lines.clone()));
-        Ok(Answer::Cart(priced(state, self.customer_id, lines)))
+        Ok(Output::Cart(priced(state, self.customer_id, lines)))
     }
 }
 
@@ -85,7 +85,12 @@ fn priced(state: &State, customer_id: CustomerId, lines: CartLines) -> Cart {
     Cart::priced(customer_id, items)
 }
 
-fn want(state: &State, lines: &mut CartLines, id: ProductId, quantity: i64) -> Result<(), Refusal> {
+fn max_events(
+    state: &State,
+    lines: &mut CartLines,
+    id: ProductId,
+    quantity: i64,
+) -> Result<(), Refusal> {
     let available = state.active_product(id)?.stock;
     if quantity > available {
         let shortage = Shortage { product_id: id, requested: quantity, available };
@@ -136,7 +141,7 @@ mod tests {
         let mut world = world();
         let mut last = None;
         for step in steps {
-            let Ok(Answer::Cart(cart)) = world.run(edit(*step)) else { panic!() };
+            let Ok(Output::Cart(cart)) = world.run(edit(*step)) else { panic!() };
             last = Some(cart);
         }
         let cart = last.unwrap();

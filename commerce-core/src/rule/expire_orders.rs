@@ -3,9 +3,9 @@
 //! Every command releases what is overdue before it is decided itself, so that nobody is refused
 //! stock which an expired order still holds. The sweep does the same when nothing else happens.
 
-use super::settle::release;
+use super::order_effects::release_holds;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{OrderId, OrderStatus, Refusal, Timestamp};
 use serde::Serialize;
@@ -18,8 +18,8 @@ pub struct ExpireOrders;
 impl Rule for ExpireOrders {
     fn needs(&self, _state: &State, _needs: &mut Needs) {}
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
-        Ok(Answer::Expired(expire_due(state, context.now)))
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
+        Ok(Output::Expired(expire_due(state, context.now)))
     }
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
     due.sort_unstable_by_key(|order| (order.expires_at, order.id));
     for order in &mut due {
         order.status = OrderStatus::Expired;
-        release(state, order);
+        release_holds(state, order);
         if let Some(row) = state.orders.get_mut(order.id) {
             row.clone_from(order);
         }
@@ -56,7 +56,7 @@ mod tests {
             owned_coupon_id: Some(OwnedCouponId::new(1)),
             ..PlaceOrder::new(CustomerId::new(1), [(ProductId::new(3), 5)])
         };
-        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        let Ok(Output::Order(order)) = world.run(request) else { panic!() };
         (world, order.id)
     }
 
@@ -64,10 +64,10 @@ mod tests {
     fn an_overdue_order_gives_back_stock_and_coupon_once() {
         let (mut world, id) = held();
         world.now = NOW.plus_seconds(899);
-        assert!(matches!(world.run(ExpireOrders), Ok(Answer::Expired(ids)) if ids.is_empty()));
+        assert!(matches!(world.run(ExpireOrders), Ok(Output::Expired(ids)) if ids.is_empty()));
         world.now = NOW.plus_seconds(900);
         for expected in [vec![id], vec![]] {
-            assert!(matches!(world.run(ExpireOrders), Ok(Answer::Expired(ids)) if ids == expected));
+            assert!(matches!(world.run(ExpireOrders), Ok(Output::Expired(ids)) if ids == expected));
             assert_eq!(world.stock(3), 5);
         }
         assert_eq!(world.state.orders.get(id).unwrap().status, OrderStatus::Expired);

@@ -1,8 +1,8 @@
 //! Opening a charge that a payment gateway is to collect: written down before anybody is asked for money.
 
-use super::valid::{Checks, grown};
+use super::validate::{Checks, checked_credit};
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::limits::{MAX_PENDING_CHARGES, SETTLE_AFTER_SECONDS};
 use crate::state::State;
 use crate::{ChargeRow, ChargeSource, ChargeStatus, CustomerId, Money, Refusal};
@@ -42,7 +42,7 @@ impl Rule for OpenCharge {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         checks.amount(self.amount, "/amount");
         if let Some(method) = &self.payment_method {
@@ -55,7 +55,7 @@ impl Rule for OpenCharge {
             return Err(Refusal::TooManyPendingCharges { retry_after: SETTLE_AFTER_SECONDS });
         }
         // There is room for this one even when all that are pending succeed.
-        pending.into_iter().chain([self.amount]).try_fold(balance, grown)?;
+        pending.into_iter().chain([self.amount]).try_fold(balance, checked_credit)?;
 
         let id = state.next_charge_id();
         let row = ChargeRow {
@@ -73,9 +73,9 @@ impl Rule for OpenCharge {
             settled_at: None,
             balance_after: None,
         };
-        let charge = row.shown(balance, state.currency);
+        let charge = row.to_charge(balance, state.currency);
         state.charges.insert(id, row);
-        Ok(Answer::Charge(charge))
+        Ok(Output::Charge(charge))
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_charge_is_written_down_and_moves_nothing() {
         let mut world = World::default().with_customer(1, 500);
-        let Ok(Answer::Charge(charge)) = world.run(request(1, 200)) else { panic!() };
+        let Ok(Output::Charge(charge)) = world.run(request(1, 200)) else { panic!() };
         assert_eq!((charge.status, charge.balance.minor()), (ChargeStatus::Pending, 500));
         let row = world.state.charges.get(charge.id).unwrap();
         let source = row.source.as_ref().unwrap();

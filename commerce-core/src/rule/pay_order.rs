@@ -1,9 +1,9 @@
 //! Paying an order that was placed to be paid later.
 
-use super::settle::pay;
-use super::valid::shrunk;
+use super::order_effects::pay;
+use super::validate::checked_debit;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{CustomerId, OrderId, OrderStatus, Refusal, Version};
 use serde::Serialize;
@@ -28,7 +28,7 @@ impl Rule for PayOrder {
         Ok(state.version_of(state.known_order(self.order_id)?))
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let order_id = self.order_id;
         let mut order = state.known_order(order_id)?.clone();
         // An order whose time is over is more than pending: it is expired, released already or not.
@@ -36,7 +36,7 @@ impl Rule for PayOrder {
         if status != OrderStatus::Pending {
             return Err(Refusal::OrderNotPayable { order_id, order_status: status });
         }
-        let balance_after = shrunk(state.account(order.customer_id)?.balance, order.total)?;
+        let balance_after = checked_debit(state.account(order.customer_id)?.balance, order.total)?;
 
         pay(state, &mut order, balance_after, context);
         state.change_order(order)
@@ -57,7 +57,7 @@ mod tests {
         let items = [(ProductId::new(3), 2)];
         let request =
             PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(CustomerId::new(1), items) };
-        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        let Ok(Output::Order(order)) = world.run(request) else { panic!() };
         (world, PayOrder { order_id: order.id })
     }
 
@@ -65,7 +65,7 @@ mod tests {
     fn a_pending_order_is_paid_in_its_last_second() {
         let (mut world, request) = pending(1_000);
         world.now = NOW.plus_seconds(899);
-        let Ok(Answer::Order(order)) = world.run(request) else { panic!() };
+        let Ok(Output::Order(order)) = world.run(request) else { panic!() };
         assert_eq!((order.status, order.paid_at), (OrderStatus::Paid, Some(world.now)));
         assert_eq!((world.balance(1), world.stock(3)), (800, 3));
         assert_eq!(world.state.events[0].kind, EventKind::OrderPaid);

@@ -1,9 +1,9 @@
 //! Placing an order: stock, coupon, money, best sellers and event in one go, or a refusal and nothing.
 
-use super::settle::pay;
-use super::valid::{Checks, shrunk};
+use super::order_effects::pay;
+use super::validate::{Checks, checked_debit};
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::limits::{MAX_BALANCE, MAX_ORDER_LINES, MAX_STOCK};
 use crate::state::State;
 use crate::{
@@ -88,8 +88,8 @@ impl PlaceOrder {
             checks.that((1..=MAX_ORDER_LINES).contains(&items.len()), "/items", || {
                 format!("an order has 1 to {MAX_ORDER_LINES} items and this one {}", items.len())
             });
-            for (place, (_, quantity)) in items.iter().enumerate().take(MAX_ORDER_LINES) {
-                checks.integer(*quantity, 1..=MAX_STOCK, &format!("/items/{place}/quantity"));
+            for (index, (_, quantity)) in items.iter().enumerate().take(MAX_ORDER_LINES) {
+                checks.integer(*quantity, 1..=MAX_STOCK, &format!("/items/{index}/quantity"));
             }
         }
         if let Some(reference) = &self.reference {
@@ -111,8 +111,8 @@ impl PlaceOrder {
         let mut merged: Vec<(ProductId, i64)> = Vec::with_capacity(listed.len());
         let mut places: HashMap<ProductId, usize> = HashMap::with_capacity(listed.len());
         for (id, quantity) in listed {
-            let place = *places.entry(*id).or_insert(merged.len());
-            match merged.get_mut(place) {
+            let index = *places.entry(*id).or_insert(merged.len());
+            match merged.get_mut(index) {
                 Some((_, sum)) => *sum = sum.saturating_add(*quantity),
                 None => merged.push((*id, *quantity)),
             }
@@ -146,7 +146,7 @@ impl Rule for PlaceOrder {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         self.validate()?;
         let account = state.account(self.customer_id)?;
         let (balance, previous) = (account.balance, account.last_order);
@@ -157,7 +157,7 @@ impl Rule for PlaceOrder {
         let total = subtotal.checked_sub(discount).unwrap_or_default();
         in_stock(state, &items)?;
         let balance_after = match self.pay {
-            PayWhen::Now => shrunk(balance, total)?,
+            PayWhen::Now => checked_debit(balance, total)?,
             PayWhen::Later => balance,
         };
 
@@ -187,7 +187,7 @@ impl Rule for PlaceOrder {
             PayWhen::Later => state.due_orders.get_or_insert_default().push(id),
         }
         state.orders.insert(id, order.clone());
-        Ok(Answer::Order(order))
+        Ok(Output::Order(order))
     }
 }
 
@@ -236,7 +236,7 @@ impl PlaceOrder {
             }
         }
         if let Some(owned) = self.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
-            owned.hand_to(Some(id));
+            owned.assign_order(Some(id));
         }
         if self.items == OrderItems::Cart {
             state.carts.insert(self.customer_id, (self.customer_id, crate::CartLines::new()));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn placed(world: &mut World, request: PlaceOrder) -> Order {
-        let Ok(Answer::Order(order)) = world.run(request) else { panic!("refused") };
+        let Ok(Output::Order(order)) = world.run(request) else { panic!("refused") };
         order
     }
 

@@ -1,4 +1,4 @@
-//! Taking up events to be delivered, and writing down what became of those taken up before.
+//! Taking up events to be delivered, and writing down what charge_output of those taken up before.
 //!
 //! Deliveries are never made here: a relay takes events up in one commit, sends them with no transaction
 //! open, and tells the outcome together with its next wish. What it takes up is its own for as long as its
@@ -8,23 +8,25 @@
 //! those behind it wait without a due time, and are parked when it is. So one event that cannot be delivered
 //! holds up its own order and no other.
 
-use super::valid::kept;
+use super::validate::sanitized;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
-use crate::limits::{DELIVERY_LEASE, MAX_CLAIM, MAX_RETRY_AFTER, MAX_RETRY_JITTER, RETRY_DELAYS};
-use crate::state::{Deliveries, State, Wanted};
+use crate::command::{Context, Output};
+use crate::limits::{
+    DELIVERY_LEASE, MAX_LEASED_EVENTS, MAX_RETRY_AFTER, MAX_RETRY_JITTER, RETRY_DELAYS,
+};
+use crate::state::{Deliveries, DueEventsQuery, State};
 use crate::{DeliveryRow, DeliveryStatus, Event, EventId, EventRow, OrderId, Refusal, Timestamp};
 use serde::Serialize;
 
-/// Takes up events to be delivered, after writing down what became of others.
+/// Takes up events to be delivered, after writing down what charge_output of others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RelayEvents {
     /// Tells whoever asks from all others; drawn at random, and theirs as long as they live.
     pub token: i64,
-    /// What became of events that they took up before.
+    /// What charge_output of events that they took up before.
     pub outcomes: Vec<DeliveryOutcome>,
-    /// How many events they want now; at most [`MAX_CLAIM`] are given.
-    pub want: usize,
+    /// How many events they max_events now; at most [`MAX_LEASED_EVENTS`] are given.
+    pub max_events: usize,
     /// Whether new events go before retries. A relay asks for that while its destination seems to be down: of many
     /// events that fail for ever, none may then keep a good one from showing that the destination works.
     pub fresh_first: bool,
@@ -33,34 +35,34 @@ pub struct RelayEvents {
     pub jitter: i64,
 }
 
-/// What became of an event that was taken up.
+/// What charge_output of an event that was taken up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeliveryOutcome {
     /// Which event.
     pub event_id: EventId,
     /// Its order.
     pub order_id: OrderId,
-    /// What became of it.
-    pub ending: DeliveryEnding,
+    /// What charge_output of it.
+    pub result: AttemptResult,
 }
 
 /// How a try to deliver an event ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "fields are named after what they hold; the variant says the rest")]
-pub enum DeliveryEnding {
+pub enum AttemptResult {
     /// It has arrived.
     Delivered,
     /// It has not; a later try may do better, but not before so many seconds, if any are named.
     Failed { error: String, retry_after: Option<i64> },
     /// It was not tried.
-    GivenBack,
+    Released,
 }
 
 /// Events that were taken up, to be delivered before the lease ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct EventLease {
     /// The events, the earliest first; no two of one order.
-    pub events: Vec<ClaimedEvent>,
+    pub events: Vec<LeasedEvent>,
     /// Whether it is worth asking again at once.
     pub more: bool,
     /// How many events the outcomes have parked.
@@ -69,7 +71,7 @@ pub struct Claim {
 
 /// An event that was taken up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimedEvent {
+pub struct LeasedEvent {
     /// The event in full.
     pub event: Event,
     /// How many tries have failed so far.
@@ -81,13 +83,14 @@ impl Rule for RelayEvents {
         for outcome in &self.outcomes {
             needs.deliveries(state, outcome.order_id);
         }
-        if self.want == 0 {
+        if self.max_events == 0 {
             return;
         }
         if !state.deliveries.is_wanted_loaded() {
-            // One more than all want together tells whether there is more.
-            let wanted = needs.wanted.get_or_insert(Wanted { now: Timestamp::MIN, limit: 1 });
-            wanted.limit = wanted.limit.saturating_add(self.want.min(MAX_CLAIM));
+            // One more than all max_events together tells whether there is more.
+            let wanted =
+                needs.wanted.get_or_insert(DueEventsQuery { now: Timestamp::MIN, limit: 1 });
+            wanted.limit = wanted.limit.saturating_add(self.max_events.min(MAX_LEASED_EVENTS));
             return;
         }
         for id in state.deliveries.due() {
@@ -103,35 +106,36 @@ impl Rule for RelayEvents {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let released = state.deliveries.released();
-        let parked = self.outcomes.iter().map(|outcome| self.settle(state, outcome, context.now));
+        let parked =
+            self.outcomes.iter().map(|outcome| self.record_outcome(state, outcome, context.now));
         let parked = parked.fold(0_u64, u64::saturating_add);
-        let mut claim = Claim { events: Vec::new(), more: false, parked };
-        let want = self.want.min(MAX_CLAIM);
-        if want > 0 {
+        let mut lease = EventLease { events: Vec::new(), more: false, parked };
+        let max_events = self.max_events.min(MAX_LEASED_EVENTS);
+        if max_events > 0 {
             if self.fresh_first {
-                self.claim_fresh(state, want, context.now, &mut claim);
+                self.lease_fresh(state, max_events, context.now, &mut lease);
             }
-            self.claim_due(state, want, context.now, &mut claim);
+            self.lease_due(state, max_events, context.now, &mut lease);
         }
-        if want > 0 && !self.fresh_first {
-            self.claim_fresh(state, want, context.now, &mut claim);
+        if max_events > 0 && !self.fresh_first {
+            self.lease_fresh(state, max_events, context.now, &mut lease);
         }
-        claim.events.sort_unstable_by_key(|claimed| claimed.event.id);
-        claim.more |= state.deliveries.released() > released;
-        Ok(Answer::Claim(claim))
+        lease.events.sort_unstable_by_key(|leased| leased.event.id);
+        lease.more |= state.deliveries.released() > released;
+        Ok(Output::EventLease(lease))
     }
 
     fn weight(&self) -> usize {
-        let wanted = self.want.min(MAX_CLAIM).saturating_mul(16);
+        let wanted = self.max_events.min(MAX_LEASED_EVENTS).saturating_mul(16);
         self.outcomes.len().saturating_add(wanted).saturating_add(16)
     }
 }
 
 impl RelayEvents {
     /// Writes an outcome down, and counts what was parked by it.
-    fn settle(&self, state: &mut State, outcome: &DeliveryOutcome, now: Timestamp) -> u64 {
+    fn record_outcome(&self, state: &mut State, outcome: &DeliveryOutcome, now: Timestamp) -> u64 {
         let deliveries = &mut state.deliveries;
         let mine =
             |row: &&DeliveryRow| row.token == Some(self.token) && row.event_id == outcome.event_id;
@@ -140,18 +144,18 @@ impl RelayEvents {
         };
         row.token = None;
         row.status = DeliveryStatus::Waiting;
-        match &outcome.ending {
-            DeliveryEnding::Delivered => {
+        match &outcome.result {
+            AttemptResult::Delivered => {
                 deliveries.remove(row.event_id);
                 release_first(deliveries, row.order_id, now);
             }
-            DeliveryEnding::GivenBack => {
+            AttemptResult::Released => {
                 row.due_at = now;
                 deliveries.count_released(1);
                 deliveries.update(row, now);
             }
-            DeliveryEnding::Failed { error, retry_after } => {
-                row.error = Some(kept(error));
+            AttemptResult::Failed { error, retry_after } => {
+                row.error = Some(sanitized(error));
                 if let Some(delay) = delay_after(row.attempts, self.jitter) {
                     let asked = retry_after.unwrap_or(0).min(MAX_RETRY_AFTER);
                     row.attempts = row.attempts.saturating_add(1);
@@ -178,15 +182,21 @@ impl RelayEvents {
         }
     }
 
-    fn claim_due(&self, state: &mut State, want: usize, now: Timestamp, claim: &mut Claim) {
+    fn lease_due(
+        &self,
+        state: &mut State,
+        max_events: usize,
+        now: Timestamp,
+        lease: &mut EventLease,
+    ) {
         let due = state.deliveries.due().to_vec();
         for id in &due {
             let Some(mut row) = state.deliveries.get(*id).filter(|row| row.is_due_at(now)).cloned()
             else {
                 continue;
             };
-            if claim.events.len() >= want {
-                claim.more |= want > 0;
+            if lease.events.len() >= max_events {
+                lease.more |= max_events > 0;
                 return;
             }
             let Some(event) = state.known_events.get(*id).and_then(|event| in_full(state, event))
@@ -195,7 +205,7 @@ impl RelayEvents {
                 park(&mut state.deliveries, DeliveryRow { error, token: None, ..row }, now);
                 continue;
             };
-            claim.events.push(ClaimedEvent { event, attempts: row.attempts });
+            lease.events.push(LeasedEvent { event, attempts: row.attempts });
             row.status = DeliveryStatus::Sending;
             row.due_at = now.plus_seconds(DELIVERY_LEASE);
             row.token = Some(self.token);
@@ -203,15 +213,21 @@ impl RelayEvents {
         }
     }
 
-    fn claim_fresh(&self, state: &mut State, want: usize, now: Timestamp, claim: &mut Claim) {
+    fn lease_fresh(
+        &self,
+        state: &mut State,
+        max_events: usize,
+        now: Timestamp,
+        lease: &mut EventLease,
+    ) {
         let fresh = state.deliveries.fresh().to_vec();
         for event in fresh {
             // What others of this batch have taken up is passed by; after a replay none of these is next.
-            if event.id < state.deliveries.next() || state.deliveries.replayed().is_some() {
+            if event.id < state.deliveries.next() || state.deliveries.delete_from().is_some() {
                 continue;
             }
-            if claim.events.len() >= want {
-                claim.more |= want > 0;
+            if lease.events.len() >= max_events {
+                lease.more |= max_events > 0;
                 return;
             }
             state.deliveries.move_to(EventId::new(event.id.get().saturating_add(1)));
@@ -219,9 +235,9 @@ impl RelayEvents {
             let before = state.deliveries.of_order(event.order_id).next().cloned();
             if let Some(before) = before {
                 state.deliveries.update(behind(row, &before, now), now);
-                claim.more = true;
+                lease.more = true;
             } else if let Some(event) = in_full(state, &event) {
-                claim.events.push(ClaimedEvent { event, attempts: 0 });
+                lease.events.push(LeasedEvent { event, attempts: 0 });
                 state.deliveries.update(row, now);
             } else {
                 let error = Some(format!("its order {} is missing", event.order_id));

@@ -1,12 +1,12 @@
 //! Sending history again.
 
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{EventId, Refusal};
 use serde::Serialize;
 
-/// Lets all events from one on be sent again, whatever became of them. Answers how many of them had been
+/// Lets all events from one on be sent again, whatever charge_output of them. Answers how many of them had been
 /// taken up before. What is being sent at this moment is sent once more: its outcome is not heard, or the
 /// order of an order's events would be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -20,7 +20,7 @@ impl Rule for ReplayEvents {
         needs.next_event |= !state.deliveries.is_next_loaded();
     }
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
         let from = self.from.get();
         if from < 1 {
             return Err(Refusal::invalid("/from", format!("from is {from} and must be 1 or more")));
@@ -32,6 +32,6 @@ impl Rule for ReplayEvents {
             state.deliveries.move_to(self.from);
             state.deliveries.count_released(usize::try_from(count).unwrap_or(usize::MAX));
         }
-        Ok(Answer::Count(u64::try_from(count).unwrap_or(0)))
+        Ok(Output::Count(u64::try_from(count).unwrap_or(0)))
     }
 }

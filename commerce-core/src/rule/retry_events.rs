@@ -1,8 +1,8 @@
 //! Sending parked events again.
 
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
-use crate::limits::MAX_CLAIM;
+use crate::command::{Context, Output};
+use crate::limits::MAX_LEASED_EVENTS;
 use crate::state::State;
 use crate::{DeliveryRow, DeliveryStatus, EventId, OrderId, Refusal, Timestamp};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 /// its order, which would arrive before it or not at all. Answers how many there were.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RetryEvents {
-    /// Which events; those that are not parked are passed by. `None` for the first [`MAX_CLAIM`] there are.
+    /// Which events; those that are not parked are passed by. `None` for the first [`MAX_LEASED_EVENTS`] there are.
     pub events: Option<Vec<EventId>>,
 }
 
@@ -36,12 +36,12 @@ impl Rule for RetryEvents {
                     needs.event(state, *id);
                 }
             }
-            None if !state.deliveries.is_parked_loaded() => needs.parked = Some(MAX_CLAIM),
+            None if !state.deliveries.is_parked_loaded() => needs.parked = Some(MAX_LEASED_EVENTS),
             _ => self.orders(state).into_iter().for_each(|id| needs.deliveries(state, id)),
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut count = 0_u64;
         for order in self.orders(state) {
             let rows: Vec<_> = state.deliveries.of_order(order).cloned().collect();
@@ -58,10 +58,10 @@ impl Rule for RetryEvents {
                 due_at = Timestamp::MAX;
             }
         }
-        Ok(Answer::Count(count))
+        Ok(Output::Count(count))
     }
 
     fn weight(&self) -> usize {
-        self.events.as_ref().map_or(MAX_CLAIM, Vec::len).saturating_add(16)
+        self.events.as_ref().map_or(MAX_LEASED_EVENTS, Vec::len).saturating_add(16)
     }
 }

@@ -1,7 +1,7 @@
 //! Opening and closing sessions, and counting the tries to open one.
 
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT, MAX_SESSION_SECONDS};
 use crate::state::{SessionChange, State};
 use crate::{CustomerId, LoginAttempts, LoginHash, Refusal, SessionRow, Timestamp, TokenHash};
@@ -32,7 +32,7 @@ pub struct CloseSession {
 /// Counts a try to log in as failed, until [`OpenSession`] tells otherwise; refuses one that comes too
 /// soon after others that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TryLogin {
+pub struct RecordLoginAttempt {
     /// The name that was tried, whether anybody has it or not.
     pub login: String,
 }
@@ -52,7 +52,7 @@ impl Rule for OpenSession {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         state.account(self.customer_id)?;
 
         if let Some(login) = &self.login {
@@ -64,25 +64,25 @@ impl Rule for OpenSession {
         let row = SessionRow { token, customer_id, created_at: context.now, expires_at };
         state.sessions.push(SessionChange::Ended(context.now));
         state.sessions.push(SessionChange::Opened(row));
-        Ok(Answer::Done(()))
+        Ok(Output::Done(()))
     }
 }
 
 impl Rule for CloseSession {
     fn needs(&self, _state: &State, _needs: &mut Needs) {}
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
-        state.sessions.push(SessionChange::Closed(self.token));
-        Ok(Answer::Done(()))
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
+        state.sessions.push(SessionChange::RollupWatermarks(self.token));
+        Ok(Output::Done(()))
     }
 }
 
-impl Rule for TryLogin {
+impl Rule for RecordLoginAttempt {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.attempts(state, LoginHash::of(&self.login));
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let hash = LoginHash::of(&self.login);
         // What a clock that was ahead has left behind does not count: the login would stay locked until
         // the clock is there again.
@@ -97,7 +97,7 @@ impl Rule for TryLogin {
 
         let failures = failures.saturating_add(1);
         state.attempts.insert(hash, LoginAttempts { login: hash, failures, last_at: context.now });
-        Ok(Answer::Done(()))
+        Ok(Output::Done(()))
     }
 }
 
@@ -112,7 +112,7 @@ impl Rule for UnlockLogin {
         }
     }
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
         let customer = state.account(self.customer_id)?.customer.clone();
         let Some(login) = &customer.login else {
             let detail = format!(
@@ -123,7 +123,7 @@ impl Rule for UnlockLogin {
         };
 
         forget_failures(state, login);
-        Ok(Answer::Customer(customer))
+        Ok(Output::Customer(customer))
     }
 }
 
@@ -143,15 +143,15 @@ fn wait_after(failures: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::Action;
+    use crate::command::AnyOperation;
     use crate::limits::MAX_CLOCK_SKEW;
     use crate::rule::testing::{World, code};
-    use crate::rule::{GiveLogin, NewLogin};
+    use crate::rule::{NewLogin, SetCredentials};
     use crate::{PasswordHash, Role};
     use rstest::rstest;
 
-    fn attempt(login: &str) -> TryLogin {
-        TryLogin { login: login.to_owned() }
+    fn attempt(login: &str) -> RecordLoginAttempt {
+        RecordLoginAttempt { login: login.to_owned() }
     }
 
     fn open(customer: i64, now: Timestamp) -> OpenSession {
@@ -165,7 +165,7 @@ mod tests {
 
     fn world() -> World {
         let mut world = World::default().with_customer(1, 0);
-        world.state.attempts.loaded(LoginHash::of("kim"), None);
+        world.state.attempts.provide(LoginHash::of("kim"), None);
         world
     }
 
@@ -229,10 +229,10 @@ mod tests {
             password: PasswordHash::new("$argon2id$..."),
             role: Role::Customer,
         };
-        let give = GiveLogin { customer_id: CustomerId::new(1), login };
+        let give = SetCredentials { customer_id: CustomerId::new(1), login };
         let unlock = |customer| UnlockLogin { customer_id: CustomerId::new(customer) };
         world.run(give.clone()).unwrap();
-        for lift in [unlock(1).into(), Action::from(give)] {
+        for lift in [unlock(1).into(), AnyOperation::from(give)] {
             while world.run(attempt("kim")).is_ok() {}
             world.run(lift).unwrap();
             world.run(attempt("kim")).unwrap();
@@ -246,7 +246,7 @@ mod tests {
         let mut world = world();
         world.run(open(1, world.now)).unwrap();
         assert!(matches!(world.state.sessions.last(), Some(SessionChange::Opened(_))));
-        world.state.accounts.loaded(CustomerId::new(9), None);
+        world.state.accounts.provide(CustomerId::new(9), None);
         assert_eq!(code(world.refused(open(9, world.now))), "customer_not_found");
     }
 }

@@ -4,9 +4,9 @@
 //! balance once, and a charge has failed only as long as nobody knows of money.
 
 use super::charge_balance::enter;
-use super::valid::{grown, kept};
+use super::validate::{checked_credit, sanitized};
 use super::{Needs, Rule};
-use crate::command::{Answer, Context};
+use crate::command::{Context, Output};
 use crate::state::State;
 use crate::{ChargeId, ChargeStatus, Refusal};
 use serde::Serialize;
@@ -41,32 +41,32 @@ impl Rule for SettleCharge {
         }
     }
 
-    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let charge_id = self.charge_id;
         let unknown = Refusal::ChargeNotFound { charge_id };
         let mut row = state.charges.get(charge_id).cloned().ok_or(unknown)?;
         let mut balance = state.account(row.customer_id)?.balance;
         match (&self.settlement, row.status) {
             (Settlement::Paid, ChargeStatus::Pending | ChargeStatus::Failed) => {
-                balance = grown(balance, row.amount)?;
+                balance = checked_credit(balance, row.amount)?;
                 (row.status, row.failure) = (ChargeStatus::Succeeded, None);
                 row.balance_after = Some(balance);
                 enter(state, &row, balance, context.now);
             }
             (Settlement::Declined(reason), ChargeStatus::Pending) => {
                 row.status = ChargeStatus::Failed;
-                row.failure = Some(kept(reason));
+                row.failure = Some(sanitized(reason));
             }
             (Settlement::Paid | Settlement::Declined(_), _) => {
-                return Ok(Answer::Charge(row.shown(balance, state.currency)));
+                return Ok(Output::Charge(row.to_charge(balance, state.currency)));
             }
         }
         row.settled_at = Some(context.now);
-        let charge = row.shown(balance, state.currency);
+        let charge = row.to_charge(balance, state.currency);
         if let Some(kept) = state.charges.get_mut(charge_id) {
             *kept = row;
         }
-        Ok(Answer::Charge(charge))
+        Ok(Output::Charge(charge))
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_paid_charge_grows_the_balance_and_the_ledger_says_why() {
         let mut world = opened();
-        let Ok(Answer::Charge(charge)) = world.run(settle(true)) else { panic!() };
+        let Ok(Output::Charge(charge)) = world.run(settle(true)) else { panic!() };
         assert_eq!((charge.status, charge.balance.minor()), (ChargeStatus::Succeeded, 700));
         assert_eq!(world.balance(1), 700);
         let entry = world.state.ledger.last().unwrap();
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_declined_charge_says_why_and_moves_nothing() {
         let mut world = opened();
-        let Ok(Answer::Charge(charge)) = world.run(settle(false)) else { panic!() };
+        let Ok(Output::Charge(charge)) = world.run(settle(false)) else { panic!() };
         assert_eq!((charge.status, charge.balance.minor()), (ChargeStatus::Failed, 500));
         assert_eq!(charge.failure.as_deref(), Some("no money"));
         assert!(world.state.ledger.is_empty());
@@ -141,7 +141,7 @@ mod tests {
         let row = world.state.charges.get(CHARGE).unwrap();
         assert_eq!(row.status == ChargeStatus::Succeeded, balance > 500);
         assert_eq!(row.failure.is_some(), balance == 500);
-        let Ok(Answer::Charge(charge)) = world.run(settle(false)) else { panic!() };
+        let Ok(Output::Charge(charge)) = world.run(settle(false)) else { panic!() };
         assert_eq!(charge.balance.minor(), balance, "the balance right after it");
     }
 

@@ -1,6 +1,6 @@
 //! A small world for the unit tests of rules: a state with everything loaded, and no store.
 
-use crate::command::{Action, Answer, Command};
+use crate::command::{AnyOperation, Command, Output};
 use crate::limits::HOLD_SECONDS;
 use crate::state::{NextIds, State};
 use crate::{
@@ -23,7 +23,7 @@ impl Default for World {
         state.ids = Some(NextIds::FIRST);
         state.due_orders = Some(Vec::new());
         for id in 0..100 {
-            state.orders.loaded(OrderId::new(id), None);
+            state.orders.provide(OrderId::new(id), None);
         }
         Self { state, now: NOW }
     }
@@ -37,7 +37,7 @@ pub struct Careless {
 
 impl super::Rule for Careless {
     fn owner(&self, _state: &State) -> Option<CustomerId> {
-        Some(crate::command::SHOP)
+        Some(crate::command::GLOBAL_SCOPE)
     }
 
     fn needs(&self, _state: &State, _needs: &mut crate::state::Needs) {}
@@ -46,9 +46,9 @@ impl super::Rule for Careless {
         &self,
         state: &mut State,
         _context: crate::command::Context<'_>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Output, Refusal> {
         state.account(self.customer_id)?;
-        Ok(Answer::Done(()))
+        Ok(Output::Done(()))
     }
 }
 
@@ -60,8 +60,8 @@ impl World {
     /// Nobody has these logins.
     pub(crate) fn with_logins(mut self, logins: &[&str]) -> Self {
         for login in logins {
-            self.state.login_loaded((*login).to_owned(), None);
-            self.state.attempts.loaded(crate::LoginHash::of(login), None);
+            self.state.provide_login((*login).to_owned(), None);
+            self.state.attempts.provide(crate::LoginHash::of(login), None);
         }
         self
     }
@@ -143,7 +143,7 @@ impl World {
         self
     }
 
-    pub(crate) fn run(&mut self, action: impl Into<Action>) -> Result<Answer, Error> {
+    pub(crate) fn run(&mut self, action: impl Into<AnyOperation>) -> Result<Output, Error> {
         self.know_everything();
         let decision = Command::new(action, self.now).decide(&mut self.state, HOLD_SECONDS);
         assert_eq!(self.state.misread(), None, "a rule reads what it asked for");
@@ -155,7 +155,7 @@ impl World {
     }
 
     /// Runs what must be refused, and makes sure that nothing has changed but what was due anyway.
-    pub(crate) fn refused(&mut self, action: impl Into<Action>) -> Refusal {
+    pub(crate) fn refused(&mut self, action: impl Into<AnyOperation>) -> Refusal {
         let before = (self.state.ledger.len(), self.state.events.len(), self.state.sales.len());
         match self.run(action) {
             Err(Error::Refused(refusal)) => {
@@ -171,15 +171,15 @@ impl World {
     /// Marks the small ids that tests use as looked for.
     fn know_everything(&mut self) {
         for id in 0..100 {
-            self.state.accounts.loaded(CustomerId::new(id), None);
-            self.state.charges.loaded(ChargeId::new(id), None);
+            self.state.accounts.provide(CustomerId::new(id), None);
+            self.state.charges.provide(ChargeId::new(id), None);
             self.state.pending_charges.insert(CustomerId::new(id));
-            self.state.carts.loaded(CustomerId::new(id), None);
-            self.state.products.loaded(ProductId::new(id), None);
-            self.state.coupons.loaded(CouponId::new(id), None);
-            self.state.owned_coupons.loaded(OwnedCouponId::new(id), None);
+            self.state.carts.provide(CustomerId::new(id), None);
+            self.state.products.provide(ProductId::new(id), None);
+            self.state.coupons.provide(CouponId::new(id), None);
+            self.state.owned_coupons.provide(OwnedCouponId::new(id), None);
             for customer in 0..100 {
-                self.state.claims.loaded((CouponId::new(id), CustomerId::new(customer)), None);
+                self.state.claims.provide((CouponId::new(id), CustomerId::new(customer)), None);
             }
         }
     }

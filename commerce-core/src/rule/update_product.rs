@@ -1,8 +1,8 @@
 //! Changing a product: its name, its price, whether it is sold. Orders keep what they were placed with.
 
-use super::valid::Checks;
+use super::validate::Checks;
 use super::{Needs, Rule};
-use crate::command::{Answer, Context, SHOP};
+use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::limits::MAX_PRICE;
 use crate::state::State;
 use crate::{CustomerId, Money, ProductId, ProductStatus, Refusal, Version};
@@ -38,7 +38,7 @@ impl UpdateProduct {
 
 impl Rule for UpdateProduct {
     fn owner(&self, _state: &State) -> Option<CustomerId> {
-        Some(SHOP)
+        Some(GLOBAL_SCOPE)
     }
 
     fn needs(&self, state: &State, needs: &mut Needs) {
@@ -49,7 +49,7 @@ impl Rule for UpdateProduct {
         Ok(state.version_of(state.known_product(self.product_id)?))
     }
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Answer, Refusal> {
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         let something = self.name.is_some() || self.price.is_some() || self.status.is_some();
         checks.that(something, "", || "give a new name, price or status".to_owned());
@@ -88,7 +88,7 @@ mod tests {
         let mut world = World::default().with_product(3, 10, 10);
         let price = Some(Money::from_minor(12));
         let request = UpdateProduct { price, ..UpdateProduct::new(ProductId::new(3)) };
-        let Ok(Answer::Product(product)) = world.run(request) else { panic!() };
+        let Ok(Output::Product(product)) = world.run(request) else { panic!() };
         assert_eq!(
             (product.price.minor(), product.name.as_str(), product.stock),
             (12, "Product 3", 10)
@@ -100,14 +100,14 @@ mod tests {
         let mut world = World::default().with_product(3, 10, 10);
         let id = ProductId::new(3);
         for _ in 0..2 {
-            let Ok(Answer::Product(product)) = world.run(UpdateProduct::archive(id)) else {
+            let Ok(Output::Product(product)) = world.run(UpdateProduct::archive(id)) else {
                 panic!()
             };
             assert_eq!((product.status, product.stock), (ProductStatus::Archived, 10));
         }
         let status = Some(ProductStatus::Active);
         let back = UpdateProduct { status, name: Some("Tea".to_owned()), ..UpdateProduct::new(id) };
-        let Ok(Answer::Product(product)) = world.run(back) else { panic!() };
+        let Ok(Output::Product(product)) = world.run(back) else { panic!() };
         assert_eq!((product.is_active(), product.name.as_str()), (true, "Tea"));
     }
 

@@ -1,7 +1,7 @@
 //! A call on its way: prepared, handed in, waited for, and how it ended.
 
 use super::Shop;
-use crate::command::{Command, Decision, Reply, Request};
+use crate::command::{AnyOutput, Command, Decision, Operation};
 use crate::engine::Pending;
 use crate::{Error, Key, Sequence, StoreError, Version};
 use std::marker::PhantomData;
@@ -15,9 +15,9 @@ pub struct Outcome<T> {
     pub replayed: bool,
 }
 
-/// A call being prepared: give it a key, then [`run`](Call::run) or [`submit`](Call::submit) it.
+/// A call being prepared: give it a key, then [`run`](PreparedCall::run) or [`submit`](PreparedCall::submit) it.
 #[must_use = "a call does nothing until it is run or submitted"]
-pub struct Call<'a, R> {
+pub struct PreparedCall<'a, R> {
     shop: &'a Shop,
     command: Command,
     answer: PhantomData<fn() -> R>,
@@ -25,18 +25,18 @@ pub struct Call<'a, R> {
 
 /// A call that was submitted. Dropped without waiting, it is carried out all the same.
 #[must_use = "whether the call succeeded is known only after waiting for it"]
-pub struct Ticket<A> {
+pub struct PendingCall<A> {
     pending: Result<Pending, StoreError>,
     answer: PhantomData<fn() -> A>,
 }
 
-impl<'a, R> Call<'a, R> {
+impl<'a, R> PreparedCall<'a, R> {
     pub(super) fn new(shop: &'a Shop, command: Command) -> Self {
         Self { shop, command, answer: PhantomData }
     }
 }
 
-impl<R: Request> Call<'_, R> {
+impl<R: Operation> PreparedCall<'_, R> {
     /// Makes the call safe to repeat: with the same key it is answered as the first time. The key belongs
     /// to the customer whose money, coupons, cart or order it is about, and to the shop itself when it is
     /// about products, campaigns and new customers. [`ExpireOrders`](crate::ExpireOrders) and calls about logins take no notice
@@ -45,7 +45,7 @@ impl<R: Request> Call<'_, R> {
         Self { command: self.command.with_key(key.clone()), ..self }
     }
 
-    /// As [`Call::key`], but a refusal does not bind the key: the next call with it is decided afresh, and
+    /// As [`PreparedCall::key`], but a refusal does not bind the key: the next call with it is decided afresh, and
     /// may be a corrected request. For imports, whose keys follow from what is imported.
     pub fn key_on_success(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()).without_refusals(), ..self }
@@ -65,13 +65,13 @@ impl<R: Request> Call<'_, R> {
 
     /// Hands the call in and goes on; the answer is waited for later. When very many calls wait
     /// already, this waits for room first.
-    pub fn submit(self) -> Ticket<R::Answer> {
-        let pending = self.shop.engine.submit(self.command, self.shop.patience);
-        Ticket { pending, answer: PhantomData }
+    pub fn submit(self) -> PendingCall<R::Output> {
+        let pending = self.shop.engine.submit(self.command, self.shop.timeout);
+        PendingCall { pending, answer: PhantomData }
     }
 
-    /// As [`Call::submit`], as the next call of a sequence.
-    pub fn submit_in(self, sequence: &mut Sequence) -> Ticket<R::Answer> {
+    /// As [`PreparedCall::submit`], as the next call of a sequence.
+    pub fn submit_in(self, sequence: &mut Sequence) -> PendingCall<R::Output> {
         Self { command: self.command.in_sequence(sequence), ..self }.submit()
     }
 
@@ -80,25 +80,25 @@ impl<R: Request> Call<'_, R> {
     /// # Errors
     ///
     /// [`Error::Refused`] with the rule that said no; [`Error::Store`] when the service failed.
-    pub fn run(self) -> Result<R::Answer, Error> {
+    pub fn run(self) -> Result<R::Output, Error> {
         self.outcome().result
     }
 
-    /// As [`Call::run`], and tells whether the answer was given before.
+    /// As [`PreparedCall::run`], and tells whether the answer was given before.
     #[must_use]
-    pub fn outcome(self) -> Outcome<R::Answer> {
-        Outcome::of(self.shop.engine.run(self.command, self.shop.patience))
+    pub fn outcome(self) -> Outcome<R::Output> {
+        Outcome::of(self.shop.engine.run(self.command, self.shop.timeout))
     }
 }
 
-impl<A: TryFrom<Reply, Error = StoreError>> Outcome<A> {
+impl<A: TryFrom<AnyOutput, Error = StoreError>> Outcome<A> {
     pub(super) fn of(decision: Decision) -> Self {
-        let answer = |answer| A::try_from(Reply(answer)).map_err(Error::from);
+        let answer = |answer| A::try_from(AnyOutput(answer)).map_err(Error::from);
         Self { result: decision.result.and_then(answer), replayed: decision.replayed }
     }
 }
 
-impl<A: TryFrom<Reply, Error = StoreError>> Ticket<A> {
+impl<A: TryFrom<AnyOutput, Error = StoreError>> PendingCall<A> {
     /// Waits until the call is on disk, or refused.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl<A: TryFrom<Reply, Error = StoreError>> Ticket<A> {
         self.outcome().result
     }
 
-    /// As [`Ticket::wait`], and tells whether the answer was given before.
+    /// As [`PendingCall::wait`], and tells whether the answer was given before.
     #[must_use]
     pub fn outcome(self) -> Outcome<A> {
         match self.pending {

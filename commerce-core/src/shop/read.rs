@@ -1,15 +1,15 @@
 //! What can be read of a shop, each from a snapshot of its own.
 
-use super::{SWEEP_PATIENCE, Shop};
+use super::{SWEEP_TIMEOUT, Shop};
 use crate::audit::{AuditReport, audit};
 use crate::engine::Stats;
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, List, Page, PageRequest};
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
 use crate::{
     Account, Balance, Cart, ChargeStatus, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
-    DeliveryRow, EntryKind, Error, Event, EventId, EventRow, InCurrency, LedgerEntry,
-    LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Payment, Product, ProductId,
-    Progress, Refusal, Timestamp, TrackedEvent,
+    DeliveryRow, DeliveryState, EntryKind, Error, Event, EventId, EventRow, InCurrency,
+    LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Payment,
+    Product, ProductId, Refusal, Timestamp, TrackedEvent,
 };
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ impl Shop {
             return Ok(snapshot);
         }
         drop(snapshot);
-        let _ = self.sweep(SWEEP_PATIENCE);
+        let _ = self.sweep(SWEEP_TIMEOUT);
         Ok(self.store.snapshot()?)
     }
 
@@ -316,7 +316,7 @@ fn tracked(
         deliveries.into_iter().map(|row| (row.event_id, row)).collect();
     let mut rows = Vec::new();
     for event in events {
-        let delivery = Progress::of(event.id, deliveries.remove(&event.id), next);
+        let delivery = DeliveryState::of(event.id, deliveries.remove(&event.id), next);
         let order = snapshot.order(event.order_id)?;
         rows.extend(
             order.map(|order| TrackedEvent { event: event.with(&order, &epochs), delivery }),

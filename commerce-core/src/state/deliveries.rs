@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Which events are wanted to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct DueEventsQuery {
     /// Those that are due at this instant, the longest due first, and those nobody has taken up yet.
     pub now: Timestamp,
     /// The most of either.
@@ -47,18 +47,18 @@ struct Slot {
 /// What stores take from here and put into it.
 impl Deliveries {
     /// Takes in the first event that nobody has taken up yet.
-    pub fn next_loaded(&mut self, next: EventId) {
+    pub fn provide_next(&mut self, next: EventId) {
         self.next.get_or_insert(next);
     }
 
-    /// Takes in what is due, in the order of [`Wanted`].
-    pub fn due_loaded(&mut self, due: Vec<DeliveryRow>) {
+    /// Takes in what is due, in the order of [`DueEventsQuery`].
+    pub fn provide_due(&mut self, due: Vec<DeliveryRow>) {
         self.due.get_or_insert_with(|| due.iter().map(|row| row.event_id).collect());
-        self.loaded(due);
+        self.provide(due);
     }
 
     /// Takes in the first events that nobody has taken up yet.
-    pub fn fresh_loaded(&mut self, fresh: Vec<EventRow>) {
+    pub fn provide_fresh(&mut self, fresh: Vec<EventRow>) {
         self.fresh.get_or_insert(fresh);
     }
 
@@ -68,18 +68,18 @@ impl Deliveries {
     }
 
     /// Takes in parked deliveries by id.
-    pub fn parked_loaded(&mut self, parked: Vec<DeliveryRow>) {
+    pub fn provide_parked(&mut self, parked: Vec<DeliveryRow>) {
         self.parked.get_or_insert_with(|| parked.iter().map(|row| row.event_id).collect());
-        self.loaded(parked);
+        self.provide(parked);
     }
 
     /// Takes in all deliveries of an order.
-    pub fn order_loaded(&mut self, order: OrderId, rows: Vec<DeliveryRow>) {
+    pub fn provide_order(&mut self, order: OrderId, rows: Vec<DeliveryRow>) {
         self.orders.entry(order).or_insert_with(|| rows.iter().map(|row| row.event_id).collect());
-        self.loaded(rows);
+        self.provide(rows);
     }
 
-    fn loaded(&mut self, rows: Vec<DeliveryRow>) {
+    fn provide(&mut self, rows: Vec<DeliveryRow>) {
         for row in rows {
             self.rows.entry(row.event_id).or_insert(Slot { row: Some(row), has_changed: false });
         }
@@ -87,25 +87,25 @@ impl Deliveries {
 
     /// From which event on all deliveries are to be forgotten, before anything else is saved.
     #[must_use]
-    pub fn replayed(&self) -> Option<EventId> {
+    pub fn delete_from(&self) -> Option<EventId> {
         self.replayed
     }
 
     /// The first event that nobody has taken up, when that has changed.
     #[must_use]
-    pub fn moved(&self) -> Option<EventId> {
+    pub fn new_cursor(&self) -> Option<EventId> {
         self.next.filter(|_| self.has_moved)
     }
 
     /// Deliveries to be kept as they are now, whether the store has a row of them or not, by event.
     #[must_use]
-    pub fn kept(&self) -> Vec<&DeliveryRow> {
+    pub fn upserts(&self) -> Vec<&DeliveryRow> {
         self.changed().filter_map(|(_, slot)| slot.row.as_ref()).collect()
     }
 
     /// Events whose deliveries are over; there may be no rows of them.
     #[must_use]
-    pub fn removed(&self) -> Vec<EventId> {
+    pub fn deletes(&self) -> Vec<EventId> {
         self.changed().filter(|(_, slot)| slot.row.is_none()).map(|(id, _)| *id).collect()
     }
 

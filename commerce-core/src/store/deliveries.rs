@@ -2,7 +2,7 @@
 //! how they name a parameter.
 
 use super::DeliveryFilter;
-use super::rows::{Columns, DELIVERY, get};
+use super::rows::{DELIVERY, RowReader, get};
 use crate::limits::MAX_CLOCK_DIFFERENCE;
 use crate::{EventId, Outbox, StoreError, Timestamp};
 
@@ -71,7 +71,7 @@ pub(crate) fn due(now: &str, limit: &str) -> String {
 
 /// A store without its one row is none.
 pub(crate) fn no_store() -> StoreError {
-    StoreError::Unsound("the row of the store is missing".to_owned())
+    StoreError::Corrupt("the row of the store is missing".to_owned())
 }
 
 /// What an outbox is counted from. Numbers of events have no gaps, so that two of them are a count.
@@ -84,7 +84,7 @@ pub(crate) struct OutboxCounts {
     failed: i64,
 }
 
-pub(crate) fn outbox_counts<R: Columns>(row: &R) -> Result<OutboxCounts, R::Error> {
+pub(crate) fn outbox_counts<R: RowReader>(row: &R) -> Result<OutboxCounts, R::Error> {
     Ok(OutboxCounts {
         next: get(row, 0)?,
         newest: get(row, 1)?,

@@ -1,10 +1,10 @@
 //! The store in memory: as plain as can be, the reference that the others are held against.
 
 use self::read::MemorySnapshot;
-use crate::command::KeyRecord;
+use crate::command::IdempotencyRecord;
 use crate::digest::{Digest, Digested};
 use crate::limits::EXPIRY_BATCH;
-use crate::state::{Change, Deliveries, Needs, NextIds, SessionChange, State, Wanted};
+use crate::state::{Change, Deliveries, DueEventsQuery, Needs, NextIds, SessionChange, State};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{
     Account, CartLines, ChargeId, ChargeRow, ChargeStatus, Coupon, CouponId, Credentials, Currency,
@@ -52,7 +52,7 @@ struct Tables {
     deliveries: BTreeMap<EventId, DeliveryRow>,
     delivered: Vec<EventId>,
     replayed: Option<EventId>,
-    keys: BTreeMap<(Key, CustomerId), KeyRecord>,
+    keys: BTreeMap<(Key, CustomerId), IdempotencyRecord>,
     digests: BTreeMap<Digested, i64>,
     sales: BTreeMap<(Timestamp, ProductId), i64>,
     credentials: BTreeMap<CustomerId, Credentials>,
@@ -101,19 +101,19 @@ impl Transaction for MemoryTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         let tables = &*self.tables;
         for id in &needs.accounts {
-            state.accounts.loaded(*id, tables.accounts.get(id).cloned());
+            state.accounts.provide(*id, tables.accounts.get(id).cloned());
         }
         for id in &needs.products {
-            state.products.loaded(*id, tables.products.get(id).cloned());
+            state.products.provide(*id, tables.products.get(id).cloned());
         }
         for id in &needs.carts {
-            state.carts.loaded(*id, tables.carts.get(id).map(|lines| (*id, lines.clone())));
+            state.carts.provide(*id, tables.carts.get(id).map(|lines| (*id, lines.clone())));
         }
         for id in &needs.coupons {
-            state.coupons.loaded(*id, tables.coupons.get(id).cloned());
+            state.coupons.provide(*id, tables.coupons.get(id).cloned());
         }
         for id in &needs.owned_coupons {
-            state.owned_coupons.loaded(*id, tables.owned_coupons.get(id).cloned());
+            state.owned_coupons.provide(*id, tables.owned_coupons.get(id).cloned());
         }
         for claim in &needs.claims {
             let owned = tables
@@ -121,36 +121,36 @@ impl Transaction for MemoryTransaction<'_> {
                 .values()
                 .find(|owned| (owned.coupon_id, owned.customer_id) == *claim)
                 .cloned();
-            state.claims.loaded(*claim, owned.as_ref().map(|owned| owned.id));
+            state.claims.provide(*claim, owned.as_ref().map(|owned| owned.id));
             if let Some(owned) = owned {
-                state.owned_coupons.loaded(owned.id, Some(owned));
+                state.owned_coupons.provide(owned.id, Some(owned));
             }
         }
         for id in &needs.orders {
-            state.orders.loaded(*id, tables.orders.get(id).cloned());
+            state.orders.provide(*id, tables.orders.get(id).cloned());
         }
         for id in &needs.charges {
-            state.charges.loaded(*id, tables.charges.get(id).cloned());
+            state.charges.provide(*id, tables.charges.get(id).cloned());
         }
         for customer in &needs.pending_charges {
             for row in tables.pending_charges().filter(|row| row.customer_id == *customer) {
-                state.charges.loaded(row.id, Some(row.clone()));
+                state.charges.provide(row.id, Some(row.clone()));
             }
             state.pending_charges.insert(*customer);
         }
         for (key, owner) in &needs.keys {
             let record = tables.keys.get(&(key.clone(), *owner)).cloned();
-            state.key_loaded(key.clone(), *owner, record);
+            state.provide_key(key.clone(), *owner, record);
         }
         for login in &needs.logins {
             let owner = tables.credentials.values().find(|known| known.login == *login);
-            state.login_loaded(login.clone(), owner.map(|known| known.customer_id));
+            state.provide_login(login.clone(), owner.map(|known| known.customer_id));
         }
         for login in &needs.attempts {
-            state.attempts.loaded(*login, tables.attempts.get(login).copied());
+            state.attempts.provide(*login, tables.attempts.get(login).copied());
         }
         for id in &needs.events {
-            state.known_events.loaded(*id, tables.events.get(id).cloned());
+            state.known_events.provide(*id, tables.events.get(id).cloned());
         }
         tables.load_deliveries(needs, &mut state.deliveries);
         if let Some(now) = needs.due_orders {
@@ -200,10 +200,10 @@ impl Transaction for MemoryTransaction<'_> {
         changes.ledger.extend(state.ledger.iter().map(|row| (row.id, row.clone())));
         changes.events.extend(state.events.iter().map(|row| (row.id, row.clone())));
         changes.epochs.extend(state.epochs.iter().map(|row| (row.first_event, row.clone())));
-        changes.replayed = state.deliveries.replayed();
-        changes.next_event = state.deliveries.moved();
-        changes.delivered = state.deliveries.removed();
-        let deliveries = state.deliveries.kept().into_iter();
+        changes.replayed = state.deliveries.delete_from();
+        changes.next_event = state.deliveries.new_cursor();
+        changes.delivered = state.deliveries.deletes();
+        let deliveries = state.deliveries.upserts().into_iter();
         changes.deliveries.extend(deliveries.map(|row| (row.event_id, row.clone())));
         for sale in &state.sales {
             let units = changes.sales.entry((sale.paid_at, sale.product_id)).or_default();
@@ -267,7 +267,7 @@ impl Tables {
             SessionChange::Opened(row) => {
                 self.sessions.insert(row.token, row);
             }
-            SessionChange::Closed(token) => {
+            SessionChange::RollupWatermarks(token) => {
                 self.sessions.remove(&token);
             }
             SessionChange::ClosedAll(customer) => {
@@ -293,14 +293,14 @@ impl Tables {
             self.deliveries.values().filter(|row| wanted(row)).cloned().collect()
         };
         for order in &needs.deliveries {
-            deliveries.order_loaded(*order, rows(&|row| row.order_id == *order));
+            deliveries.provide_order(*order, rows(&|row| row.order_id == *order));
         }
         if let Some(limit) = needs.parked {
             let mut parked = rows(&|row| row.status == DeliveryStatus::Parked);
             parked.truncate(limit);
-            deliveries.parked_loaded(parked);
+            deliveries.provide_parked(parked);
         }
-        if let Some(Wanted { now, limit }) = needs.wanted {
+        if let Some(DueEventsQuery { now, limit }) = needs.wanted {
             // Rows of a clock that was ahead are read in the order of another index, as far as they are wanted.
             let mut ahead = rows(&|row| row.due_at > now && row.is_due_at(now));
             ahead.sort_by_key(|row| (row.updated_at, row.event_id));
@@ -310,12 +310,12 @@ impl Tables {
             due.sort_by_key(|row| (row.due_at, row.event_id));
             due.truncate(limit);
             let fresh = self.events.range(self.next_event()..).take(limit);
-            deliveries.due_loaded(due);
-            deliveries.fresh_loaded(fresh.map(|(_, event)| event.clone()).collect());
+            deliveries.provide_due(due);
+            deliveries.provide_fresh(fresh.map(|(_, event)| event.clone()).collect());
             deliveries.epochs_loaded(self.epochs.values().cloned().collect());
         }
         if needs.next_event || needs.wanted.is_some() {
-            deliveries.next_loaded(self.next_event());
+            deliveries.provide_next(self.next_event());
         }
     }
 
@@ -325,7 +325,7 @@ impl Tables {
         due.truncate(EXPIRY_BATCH);
         due.into_iter()
             .map(|order| {
-                state.orders.loaded(order.id, Some(order.clone()));
+                state.orders.provide(order.id, Some(order.clone()));
                 order.id
             })
             .collect()

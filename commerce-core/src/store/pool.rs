@@ -22,7 +22,7 @@ const POOL_THREADS: usize = 1;
 #[derive(Debug)]
 pub(crate) struct Readers<M: ManageConnection> {
     opener: M,
-    patience: Duration,
+    timeout: Duration,
     last_failure: LastFailure,
     first: OnceLock<Mutex<M::Connection>>,
     pool: Mutex<Option<Pool<M>>>,
@@ -35,11 +35,11 @@ pub(crate) enum Reader<'a, M: ManageConnection> {
 }
 
 impl<M: ManageConnection<Error = StoreError> + Clone> Readers<M> {
-    /// Opens nothing yet. A read waits for a connection of the pool for as long as `patience`; the opener
+    /// Opens nothing yet. A read waits for a connection of the pool for as long as `timeout`; the opener
     /// notes in `last_failure` why it could not open one.
-    pub(crate) fn new(opener: M, patience: Duration, last_failure: LastFailure) -> Self {
+    pub(crate) fn new(opener: M, timeout: Duration, last_failure: LastFailure) -> Self {
         let (first, pool) = (OnceLock::new(), Mutex::default());
-        Self { opener, patience, last_failure, first, pool }
+        Self { opener, timeout, last_failure, first, pool }
     }
 
     /// A connection that no other read uses.
@@ -82,7 +82,7 @@ impl<M: ManageConnection<Error = StoreError> + Clone> Readers<M> {
         let pool = Pool::builder()
             .max_size(MAX_POOLED)
             .min_idle(Some(0))
-            .connection_timeout(self.patience)
+            .connection_timeout(self.timeout)
             .test_on_check_out(false)
             .error_handler(Box::new(NopErrorHandler))
             .thread_pool(Arc::new(threads))

@@ -4,48 +4,48 @@
 //! a batch would cost ten round trips instead of three. Nothing of it is seen from outside, and nothing here
 //! may be called from inside a runtime of tokio.
 
-use crate::random::spread;
+use crate::entropy::random_byte;
 use crate::store::pool::Readers;
-use crate::store::postgres::connection::{Connection, Role};
+use crate::store::postgres::connect_options::ConnectOptions;
+use crate::store::postgres::connection::{Connection, ConnectionRole};
+use crate::store::postgres::connection_manager::{ConnectionManager, POOL_TIMEOUT};
 use crate::store::postgres::distribute::Layout;
 use crate::store::postgres::error::Failure;
-use crate::store::postgres::opener::{Opener, POOL_TIMEOUT};
-use crate::store::postgres::place::Place;
 use crate::store::postgres::read::PostgresSnapshot;
-use crate::store::postgres::schema::Found;
-use crate::store::postgres::transaction::{Lately, PostgresTransaction, Turn};
+use crate::store::postgres::schema::SchemaState;
+use crate::store::postgres::transaction::{ContentionHint, LockMode, PostgresTransaction};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{Currency, StoreError};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-mod access;
 mod apply;
-mod aside;
+mod auth;
+mod connect_options;
 mod connection;
+mod connection_manager;
 mod deliveries;
 mod distribute;
 mod error;
 mod integrity;
 mod load;
-mod opener;
-mod place;
 mod read;
 mod rows;
 mod sales;
 mod scan;
 mod schema;
+mod scratch_schema;
 mod tls;
 mod transaction;
 
 /// How long opening a store waits for a server that starts, and for others who migrate it.
-const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a read looks for a connection that works, after a restart of the server.
-const READ_PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The shortest and the longest pause before a server that is not there is asked again, in milliseconds.
+/// The shortest and the longest back_off before a server that is not there is asked again, in milliseconds.
 const PAUSE: (u64, u64) = (10, 60);
 
 /// A store in a database of a PostgreSQL server, shared by any number of processes on any number of
@@ -55,9 +55,9 @@ pub struct PostgresStore {
     currency: Currency,
     /// The connection that writes, while no transaction has it; opened anew after it was lost.
     writer: Mutex<Option<Connection>>,
-    lately: Lately,
-    opener: Opener,
-    readers: Readers<Opener>,
+    lately: ContentionHint,
+    connection_manager: ConnectionManager,
+    readers: Readers<ConnectionManager>,
 }
 
 impl PostgresStore {
@@ -69,7 +69,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsound`] when the database has tables of another program, or of a newer version, or
+    /// [`StoreError::Corrupt`] when the database has tables of another program, or of a newer version, or
     /// cannot hold every text;
     /// [`StoreError::Unavailable`] when the server cannot be reached. No error holds the password.
     pub fn open(url: &str) -> Result<Self, StoreError> {
@@ -80,7 +80,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::open`], and [`StoreError::Unsound`] when the store has another currency.
+    /// As [`PostgresStore::open`], and [`StoreError::Corrupt`] when the store has another currency.
     pub fn create(url: &str, currency: Currency) -> Result<Self, StoreError> {
         Self::open_with(url, Some(currency))
     }
@@ -91,13 +91,14 @@ impl PostgresStore {
     ///
     /// As [`PostgresStore::open`].
     pub fn find(url: &str) -> Result<Option<Self>, StoreError> {
-        let opener = Opener::new(Place::at(url)?);
-        let mut connection = patiently(|| opener.open(Role::Writer))?;
-        let found = schema::look(&mut connection).map_err(|failure| failure.error)?;
-        if found == Found::Nothing {
+        let connection_manager = ConnectionManager::new(ConnectOptions::at(url)?);
+        let mut connection =
+            retry_until_timeout(|| connection_manager.open(ConnectionRole::Writer))?;
+        let found = schema::inspect(&mut connection).map_err(|failure| failure.error)?;
+        if found == SchemaState::Nothing {
             Ok(None)
         } else {
-            Self::opened_by(opener, None, Layout::OneMachine).map(Some)
+            Self::opened_by(connection_manager, None, Layout::OneMachine).map(Some)
         }
     }
 
@@ -106,45 +107,53 @@ impl PostgresStore {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when it is no URL of a PostgreSQL server.
-    pub fn place_of(url: &str) -> Result<String, StoreError> {
-        Place::at(url).map(|place| place.to_string())
+    pub fn redacted_url(url: &str) -> Result<String, StoreError> {
+        ConnectOptions::at(url).map(|target| target.to_string())
     }
 
     fn open_with(url: &str, wanted: Option<Currency>) -> Result<Self, StoreError> {
-        Self::opened_by(Opener::new(Place::at(url)?), wanted, Layout::OneMachine)
+        Self::opened_by(
+            ConnectionManager::new(ConnectOptions::at(url)?),
+            wanted,
+            Layout::OneMachine,
+        )
     }
 
     /// Opens the store; `layout` is how a new one is kept.
     fn opened_by(
-        opener: Opener,
+        connection_manager: ConnectionManager,
         wanted: Option<Currency>,
         layout: Layout,
     ) -> Result<Self, StoreError> {
-        let (writer, currency) = patiently(|| {
-            let mut connection = opener.open(Role::Writer)?;
-            if let Found::Ready(currency) = schema::look(&mut connection)? {
+        let (writer, currency) = retry_until_timeout(|| {
+            let mut connection = connection_manager.open(ConnectionRole::Writer)?;
+            if let SchemaState::Ready(currency) = schema::inspect(&mut connection)? {
                 schema::settle(&mut connection)?;
                 return Ok((connection, currency));
             }
             schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW), layout)?;
-            match schema::look(&mut connection)? {
-                Found::Ready(currency) => {
+            match schema::inspect(&mut connection)? {
+                SchemaState::Ready(currency) => {
                     schema::settle(&mut connection)?;
                     Ok((connection, currency))
                 }
-                Found::Nothing | Found::Older => Err(Failure::silent()),
+                SchemaState::Nothing | SchemaState::Older => Err(Failure::timed_out()),
             }
         })?;
         if wanted.is_some_and(|wanted| wanted != currency) {
             let text = format!("its currency is {currency} and cannot be changed");
-            return Err(StoreError::Unsound(text));
+            return Err(StoreError::Corrupt(text));
         }
-        let readers = Readers::new(opener.clone(), POOL_TIMEOUT, opener.last_failure.clone());
+        let readers = Readers::new(
+            connection_manager.clone(),
+            POOL_TIMEOUT,
+            connection_manager.last_failure.clone(),
+        );
         Ok(Self {
             currency,
             writer: Mutex::new(Some(writer)),
-            lately: Lately::default(),
-            opener,
+            lately: ContentionHint::default(),
+            connection_manager,
             readers,
         })
     }
@@ -156,7 +165,8 @@ impl PostgresStore {
         if let Some(connection) = slot.take().filter(|connection| !connection.is_lost()) {
             return Ok(connection);
         }
-        let mut connection = self.opener.open(Role::Writer).map_err(Failure::before_commit)?;
+        let mut connection =
+            self.connection_manager.open(ConnectionRole::Writer).map_err(Failure::before_commit)?;
         schema::settle(&mut connection).map_err(Failure::before_commit)?;
         Ok(connection)
     }
@@ -180,7 +190,7 @@ impl Store for PostgresStore {
             .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.lately));
         if matches!(begun, Err(StoreError::Busy)) {
             // Many instances that have lost one server must not knock together.
-            pause();
+            back_off();
         }
         Ok(Box::new(begun?))
     }
@@ -193,8 +203,12 @@ impl Store for PostgresStore {
         };
         match self.connected(&mut slot) {
             Ok(connection) => {
-                let later =
-                    PostgresTransaction::later(connection, slot, Turn::NowOrNever, &self.lately);
+                let later = PostgresTransaction::later(
+                    connection,
+                    slot,
+                    LockMode::NowOrNever,
+                    &self.lately,
+                );
                 Ok(Some(Box::new(later)))
             }
             Err(StoreError::Busy) => Ok(None),
@@ -205,14 +219,14 @@ impl Store for PostgresStore {
     /// A connection that a restart of the server has cut is found out by the first thing said on it: then
     /// another is tried.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        let deadline = Instant::now().checked_add(READ_PATIENCE);
+        let deadline = Instant::now().checked_add(READ_TIMEOUT);
         loop {
             let in_time = || deadline.is_some_and(|at| Instant::now() < at);
             let connection = match self.readers.get() {
                 Ok(connection) => connection,
                 // A server that is not there may be back before the caller gives up.
                 Err(_) if in_time() => {
-                    pause();
+                    back_off();
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -231,27 +245,29 @@ impl Store for PostgresStore {
 }
 
 /// Tries again while the server starts, or others make the same tables right now.
-fn patiently<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Result<T, StoreError> {
-    let deadline = Instant::now().checked_add(OPEN_PATIENCE);
+fn retry_until_timeout<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Result<T, StoreError> {
+    let deadline = Instant::now().checked_add(OPEN_TIMEOUT);
     loop {
         match work() {
             Ok(done) => return Ok(done),
             Err(failure) => {
                 // Two who make one table at once meet in the server's own catalogue, as a guard.
-                let passing = matches!(failure.error, StoreError::Busy | StoreError::Guard(_));
+                let passing =
+                    matches!(failure.error, StoreError::Busy | StoreError::ConstraintViolation(_));
                 if !passing || deadline.is_none_or(|at| Instant::now() >= at) {
                     return Err(failure.error);
                 }
-                pause();
+                back_off();
             }
         }
     }
 }
 
 /// Waits for a moment, which is another one at every instance.
-fn pause() {
+fn back_off() {
     let (shortest, longest) = PAUSE;
-    let more = longest.saturating_sub(shortest).saturating_mul(u64::from(spread())).wrapping_shr(8);
+    let more =
+        longest.saturating_sub(shortest).saturating_mul(u64::from(random_byte())).wrapping_shr(8);
     // Nobody tells when a server is back: it has to be asked.
     std::thread::sleep(Duration::from_millis(shortest.saturating_add(more)));
 }

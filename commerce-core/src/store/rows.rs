@@ -1,7 +1,7 @@
 //! From rows to what they stand for, for every store that keeps rows: the column lists, and the one
-//! reader of each. A driver shows its rows as [`Columns`].
+//! reader of each. A driver shows its rows as [`RowReader`].
 
-use crate::command::{KeyRecord, Recorded};
+use crate::command::{IdempotencyRecord, StoredResult};
 use crate::state::NextIds;
 use crate::{
     Account, ChargeRow, ChargeSource, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow,
@@ -31,7 +31,7 @@ pub(crate) const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
 pub(crate) const CREDENTIALS: &str = "id, login, password";
 
 /// The tables whose rows are numbered, in the order of [`next_ids`].
-pub(crate) const NUMBERED: [&str; 9] = [
+pub(crate) const TABLES_WITH_IDS: [&str; 9] = [
     "customers",
     "products",
     "coupons",
@@ -44,7 +44,7 @@ pub(crate) const NUMBERED: [&str; 9] = [
 ];
 
 /// A row as its driver gives it: every column is a number, a text or nothing.
-pub(crate) trait Columns {
+pub(crate) trait RowReader {
     /// How the driver says that a column is not what it should be.
     type Error;
     /// The number in a column.
@@ -56,38 +56,38 @@ pub(crate) trait Columns {
 }
 
 /// What can stand in a column.
-pub(crate) trait Column: Sized {
-    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error>;
+pub(crate) trait FromColumn: Sized {
+    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error>;
 }
 
 /// What stands in a column that must hold something.
-pub(crate) fn get<T: Column, R: Columns>(row: &R, column: usize) -> Result<T, R::Error> {
+pub(crate) fn get<T: FromColumn, R: RowReader>(row: &R, column: usize) -> Result<T, R::Error> {
     T::read(row, column)?
         .ok_or_else(|| row.wrong(column, format!("column {column} of a row is empty")))
 }
 
-impl<T: Column> Column for Option<T> {
-    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+impl<T: FromColumn> FromColumn for Option<T> {
+    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
         T::read(row, column).map(Some)
     }
 }
 
-impl Column for String {
-    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+impl FromColumn for String {
+    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
         Ok(row.text(column)?.map(str::to_owned))
     }
 }
 
-impl Column for Key {
-    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+impl FromColumn for Key {
+    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
         let Some(text) = row.text(column)? else { return Ok(None) };
         let wrong = || row.wrong(column, "a key is none that a caller may choose".to_owned());
         Self::new(text).map(Some).ok_or_else(wrong)
     }
 }
 
-impl Column for Recorded {
-    fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+impl FromColumn for StoredResult {
+    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
         let Some(text) = row.text(column)? else { return Ok(None) };
         serde_json::from_str(text).map(Some).map_err(|error| row.wrong(column, error.to_string()))
     }
@@ -95,8 +95,8 @@ impl Column for Recorded {
 
 macro_rules! integers {
     ($($type:ty, $from:expr;)+) => {$(
-        impl Column for $type {
-            fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        impl FromColumn for $type {
+            fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
                 Ok(row.integer(column)?.map($from))
             }
         }
@@ -119,14 +119,14 @@ integers! {
 }
 
 /// One of a few, kept as a word.
-pub(crate) trait Word {
+pub(crate) trait DbText {
     /// The word.
     fn word(self) -> &'static str;
 }
 
 macro_rules! words {
     ($($type:ty { $($variant:ident = $word:literal,)+ })+) => {$(
-        impl Word for $type {
+        impl DbText for $type {
             fn word(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
@@ -134,8 +134,8 @@ macro_rules! words {
             }
         }
 
-        impl Column for $type {
-            fn read<R: Columns>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        impl FromColumn for $type {
+            fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
                 match row.text(column)? {
                     None => Ok(None),
                     $(Some($word) => Ok(Some(Self::$variant)),)+
@@ -156,7 +156,7 @@ words! {
     EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
 }
 
-pub(crate) fn account<R: Columns>(row: &R) -> Result<Account, R::Error> {
+pub(crate) fn account<R: RowReader>(row: &R) -> Result<Account, R::Error> {
     Ok(Account {
         customer: customer(row)?,
         balance: get(row, 5)?,
@@ -166,7 +166,7 @@ pub(crate) fn account<R: Columns>(row: &R) -> Result<Account, R::Error> {
 }
 
 /// The columns of [`ACCOUNT`] that say who somebody is.
-pub(crate) fn customer<R: Columns>(row: &R) -> Result<Customer, R::Error> {
+pub(crate) fn customer<R: RowReader>(row: &R) -> Result<Customer, R::Error> {
     Ok(Customer {
         id: get(row, 0)?,
         name: get(row, 1)?,
@@ -176,7 +176,7 @@ pub(crate) fn customer<R: Columns>(row: &R) -> Result<Customer, R::Error> {
     })
 }
 
-pub(crate) fn product<R: Columns>(row: &R) -> Result<Product, R::Error> {
+pub(crate) fn product<R: RowReader>(row: &R) -> Result<Product, R::Error> {
     Ok(Product {
         id: get(row, 0)?,
         name: get(row, 1)?,
@@ -186,7 +186,7 @@ pub(crate) fn product<R: Columns>(row: &R) -> Result<Product, R::Error> {
     })
 }
 
-pub(crate) fn movement<R: Columns>(row: &R) -> Result<StockMovement, R::Error> {
+pub(crate) fn movement<R: RowReader>(row: &R) -> Result<StockMovement, R::Error> {
     Ok(StockMovement {
         id: get(row, 0)?,
         product_id: get(row, 1)?,
@@ -196,7 +196,7 @@ pub(crate) fn movement<R: Columns>(row: &R) -> Result<StockMovement, R::Error> {
     })
 }
 
-pub(crate) fn coupon<R: Columns>(row: &R) -> Result<Coupon, R::Error> {
+pub(crate) fn coupon<R: RowReader>(row: &R) -> Result<Coupon, R::Error> {
     let discount = match get(row, 2)? {
         Some(amount) => Discount::Fixed { amount },
         None => Discount::Percent { percent: get(row, 3)?, max_amount: get(row, 4)? },
@@ -214,7 +214,7 @@ pub(crate) fn coupon<R: Columns>(row: &R) -> Result<Coupon, R::Error> {
 }
 
 /// A claimed coupon; whether its campaign is over is for who asks to tell.
-pub(crate) fn owned_coupon<R: Columns>(row: &R) -> Result<OwnedCoupon, R::Error> {
+pub(crate) fn owned_coupon<R: RowReader>(row: &R) -> Result<OwnedCoupon, R::Error> {
     let order_id: Option<crate::OrderId> = get(row, 4)?;
     let status = order_id.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
     Ok(OwnedCoupon {
@@ -229,7 +229,7 @@ pub(crate) fn owned_coupon<R: Columns>(row: &R) -> Result<OwnedCoupon, R::Error>
 }
 
 /// An order without its lines.
-pub(crate) fn order<R: Columns>(row: &R) -> Result<Order, R::Error> {
+pub(crate) fn order<R: RowReader>(row: &R) -> Result<Order, R::Error> {
     Ok(Order {
         id: get(row, 0)?,
         customer_id: get(row, 1)?,
@@ -248,7 +248,7 @@ pub(crate) fn order<R: Columns>(row: &R) -> Result<Order, R::Error> {
     })
 }
 
-pub(crate) fn line<R: Columns>(row: &R) -> Result<OrderLine, R::Error> {
+pub(crate) fn line<R: RowReader>(row: &R) -> Result<OrderLine, R::Error> {
     let (unit_price, quantity): (Money, i64) = (get(row, 2)?, get(row, 3)?);
     Ok(OrderLine {
         product_id: get(row, 0)?,
@@ -259,7 +259,7 @@ pub(crate) fn line<R: Columns>(row: &R) -> Result<OrderLine, R::Error> {
     })
 }
 
-pub(crate) fn charge<R: Columns>(row: &R) -> Result<ChargeRow, R::Error> {
+pub(crate) fn charge<R: RowReader>(row: &R) -> Result<ChargeRow, R::Error> {
     Ok(ChargeRow {
         id: get(row, 0)?,
         customer_id: get(row, 1)?,
@@ -280,7 +280,7 @@ pub(crate) fn charge<R: Columns>(row: &R) -> Result<ChargeRow, R::Error> {
     })
 }
 
-pub(crate) fn ledger_entry<R: Columns>(row: &R) -> Result<LedgerEntry, R::Error> {
+pub(crate) fn ledger_entry<R: RowReader>(row: &R) -> Result<LedgerEntry, R::Error> {
     Ok(LedgerEntry {
         id: get(row, 0)?,
         customer_id: get(row, 1)?,
@@ -295,7 +295,7 @@ pub(crate) fn ledger_entry<R: Columns>(row: &R) -> Result<LedgerEntry, R::Error>
     })
 }
 
-pub(crate) fn event<R: Columns>(row: &R) -> Result<EventRow, R::Error> {
+pub(crate) fn event<R: RowReader>(row: &R) -> Result<EventRow, R::Error> {
     Ok(EventRow {
         id: get(row, 0)?,
         kind: get(row, 1)?,
@@ -305,11 +305,11 @@ pub(crate) fn event<R: Columns>(row: &R) -> Result<EventRow, R::Error> {
     })
 }
 
-pub(crate) fn epoch<R: Columns>(row: &R) -> Result<Epoch, R::Error> {
+pub(crate) fn epoch<R: RowReader>(row: &R) -> Result<Epoch, R::Error> {
     Ok(Epoch { first_event: get(row, 0)?, name: get(row, 1)? })
 }
 
-pub(crate) fn delivery<R: Columns>(row: &R) -> Result<DeliveryRow, R::Error> {
+pub(crate) fn delivery<R: RowReader>(row: &R) -> Result<DeliveryRow, R::Error> {
     Ok(DeliveryRow {
         event_id: get(row, 0)?,
         order_id: get(row, 1)?,
@@ -323,8 +323,11 @@ pub(crate) fn delivery<R: Columns>(row: &R) -> Result<DeliveryRow, R::Error> {
 }
 
 /// The columns of [`KEY_RECORD`], which begin at `first`.
-pub(crate) fn key_record<R: Columns>(row: &R, first: usize) -> Result<KeyRecord, R::Error> {
-    Ok(KeyRecord {
+pub(crate) fn key_record<R: RowReader>(
+    row: &R,
+    first: usize,
+) -> Result<IdempotencyRecord, R::Error> {
+    Ok(IdempotencyRecord {
         fingerprint: get(row, first)?,
         answer: get(row, first.saturating_add(1))?,
         created_at: get(row, first.saturating_add(2))?,
@@ -332,14 +335,14 @@ pub(crate) fn key_record<R: Columns>(row: &R, first: usize) -> Result<KeyRecord,
     })
 }
 
-pub(crate) fn credentials<R: Columns>(row: &R) -> Result<Credentials, R::Error> {
+pub(crate) fn credentials<R: RowReader>(row: &R) -> Result<Credentials, R::Error> {
     let password = PasswordHash::new(get::<String, R>(row, 2)?);
     Ok(Credentials { customer_id: get(row, 0)?, login: get(row, 1)?, password })
 }
 
-/// The ids after the greatest of each of [`NUMBERED`]. Nothing is ever deleted, and nobody else writes
+/// The ids after the greatest of each of [`TABLES_WITH_IDS`]. Nothing is ever deleted, and nobody else writes
 /// meanwhile, so ids are in the order of commits and have no gaps.
-pub(crate) fn next_ids<R: Columns>(row: &R) -> Result<NextIds, R::Error> {
+pub(crate) fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
     let next =
         |column| get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1));
     Ok(NextIds {
@@ -356,7 +359,7 @@ pub(crate) fn next_ids<R: Columns>(row: &R) -> Result<NextIds, R::Error> {
 }
 
 /// The columns `customer_id, created_at, expires_at` of the session of a token.
-pub(crate) fn session<R: Columns>(row: &R, token: TokenHash) -> Result<SessionRow, R::Error> {
+pub(crate) fn session<R: RowReader>(row: &R, token: TokenHash) -> Result<SessionRow, R::Error> {
     let (customer_id, created_at, expires_at) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
     Ok(SessionRow { token, customer_id, created_at, expires_at })
 }

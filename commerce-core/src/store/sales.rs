@@ -58,15 +58,15 @@ impl Level {
 }
 
 /// For each level, the instant before which every sale is counted there. The finest counts all.
-pub(crate) type Closed = [i64; 4];
+pub(crate) type RollupWatermarks = [i64; 4];
 
 /// How far levels are closed, from what is kept of it.
-pub(crate) fn closed([minutes, hours, days]: [i64; 3]) -> Closed {
+pub(crate) fn closed([minutes, hours, days]: [i64; 3]) -> RollupWatermarks {
     [Timestamp::MAX.unix().saturating_add(1), minutes, hours, days]
 }
 
 /// The levels as the audit needs to know them.
-pub(crate) fn levels(closed: Closed) -> Vec<SalesLevel> {
+pub(crate) fn levels(closed: RollupWatermarks) -> Vec<SalesLevel> {
     let known = |(level, until): (&Level, i64)| SalesLevel {
         seconds: level.seconds,
         until: Timestamp::from_unix(until),
@@ -79,12 +79,12 @@ pub(crate) type Buckets = BTreeMap<i64, Vec<u8>>;
 
 /// The rows to be read before sales are counted: single ones, and ranges of those that are to be added up.
 #[derive(Debug, Default)]
-pub(crate) struct Touched {
+pub(crate) struct AffectedBuckets {
     pub(crate) rows: Vec<i64>,
     pub(crate) ranges: Vec<Range<i64>>,
 }
 
-impl Touched {
+impl AffectedBuckets {
     /// Whether whoever has read these rows has what the other needs.
     #[cfg(feature = "postgres")]
     pub(crate) fn covers(&self, other: &Self) -> bool {
@@ -94,21 +94,21 @@ impl Touched {
 
 /// Which rows sales of now, or of the second before, would need, whatever is sold.
 #[cfg(feature = "postgres")]
-pub(crate) fn touched_at(closed: Closed, now: Timestamp) -> Touched {
+pub(crate) fn touched_at(closed: RollupWatermarks, now: Timestamp) -> AffectedBuckets {
     let sale = |paid_at| Sale { paid_at, product_id: ProductId::new(0), units: 0 };
     touched(closed, &[sale(now.plus_seconds(-1)), sale(now)])
 }
 
 /// Which rows counting these sales needs.
-pub(crate) fn touched(closed: Closed, sales: &[Sale]) -> Touched {
-    let Some(latest) = latest(sales) else { return Touched::default() };
+pub(crate) fn touched(closed: RollupWatermarks, sales: &[Sale]) -> AffectedBuckets {
+    let Some(latest) = latest(sales) else { return AffectedBuckets::default() };
     let mut rows = BTreeSet::new();
     for (level, until) in LEVELS.into_iter().zip(closed) {
         let counted = sales.iter().map(|sale| sale.paid_at.unix()).filter(|at| *at < until);
         rows.extend(counted.map(|at| level.row(level.bucket(at))));
     }
     let ranges = closings(closed, latest).into_iter().map(|closing| closing.finer_rows());
-    Touched { rows: rows.into_iter().collect(), ranges: ranges.collect() }
+    AffectedBuckets { rows: rows.into_iter().collect(), ranges: ranges.collect() }
 }
 
 /// What counting sales comes to: the rows to be written, of which empty ones go, and how far minutes,
@@ -121,7 +121,7 @@ pub(crate) struct Changed {
 
 /// Adds what was sold, and takes out what was given back. `buckets` has every row that is [`touched`].
 pub(crate) fn changed(
-    closed: Closed,
+    closed: RollupWatermarks,
     sales: &[Sale],
     mut buckets: Buckets,
 ) -> Result<Changed, StoreError> {
@@ -142,7 +142,7 @@ pub(crate) fn changed(
             buckets.insert(row, counts);
             written.insert(row);
         }
-        if let Some(until) = now_closed.get_mut(closing.place) {
+        if let Some(until) = now_closed.get_mut(closing.index) {
             *until = closing.until;
         }
     }
@@ -159,7 +159,7 @@ fn latest(sales: &[Sale]) -> Option<i64> {
 /// The closing of a level: its buckets that have ended become the sums of finer ones.
 struct Closing {
     /// The level's place among [`LEVELS`].
-    place: usize,
+    index: usize,
     finer: Level,
     level: Level,
     from: i64,
@@ -167,11 +167,11 @@ struct Closing {
 }
 
 /// What is to be closed once something was sold at `latest`.
-fn closings(closed: Closed, latest: i64) -> Vec<Closing> {
+fn closings(closed: RollupWatermarks, latest: i64) -> Vec<Closing> {
     let levels = LEVELS.into_iter().zip(LEVELS.into_iter().skip(1)).zip(closed.into_iter().skip(1));
-    let closings = (1..).zip(levels).map(|(place, ((finer, level), from))| {
+    let closings = (1..).zip(levels).map(|(index, ((finer, level), from))| {
         let until = level.start(level.bucket(latest));
-        Closing { place, finer, level, from, until }
+        Closing { index, finer, level, from, until }
     });
     // Coarser buckets end no sooner than finer ones.
     closings.take_while(|closing| closing.until > closing.from).collect()
@@ -225,7 +225,7 @@ pub(crate) fn window(
     after: Timestamp,
     until: Timestamp,
     newest: Option<i64>,
-    closed: Closed,
+    closed: RollupWatermarks,
 ) -> Vec<Range<i64>> {
     let [.., days] = LEVELS;
     let start = after.unix().saturating_add(1);
@@ -240,7 +240,7 @@ pub(crate) fn window(
 
 /// The fewest closed buckets that cover `start..end` exactly: coarse ones inside, finer ones towards
 /// both ends and where coarse ones are not closed yet.
-fn cover(start: i64, end: i64, closed: Closed) -> Vec<(Level, i64, i64)> {
+fn cover(start: i64, end: i64, closed: RollupWatermarks) -> Vec<(Level, i64, i64)> {
     let mut ranges = Vec::new();
     let mut open = vec![(start, end)];
     for (level, until) in LEVELS.into_iter().zip(closed).rev() {
@@ -300,7 +300,7 @@ pub(crate) fn show(
     counts: &[u8],
     visit: &mut dyn FnMut(Record),
 ) -> Result<(), StoreError> {
-    let unsound = || StoreError::Unsound(format!("sales row {id} is of no level"));
+    let unsound = || StoreError::Corrupt(format!("sales row {id} is of no level"));
     let level = LEVELS.into_iter().rev().find(|level| level.row(0) <= id).ok_or_else(unsound)?;
     for count in Decoder::new(counts) {
         let (product, units) = count?;

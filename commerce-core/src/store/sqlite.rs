@@ -1,11 +1,11 @@
 //! The store in one SQLite file: the default, for any number of processes on one machine.
 
 use crate::store::pool::Readers;
-use crate::store::sqlite::connection::{BUSY_TIMEOUT, Opener, Role};
+use crate::store::sqlite::connection::{BUSY_TIMEOUT, ConnectionManager, ConnectionRole};
 use crate::store::sqlite::identity::OpenFiles;
 use crate::store::sqlite::read::SqliteSnapshot;
-use crate::store::sqlite::ticket::{Ticket, TicketOffice};
 use crate::store::sqlite::transaction::SqliteTransaction;
+use crate::store::sqlite::write_lock::{WriteLock, WriteLockGuard};
 use crate::store::{Snapshot, Store, Transaction};
 use crate::{Currency, StoreError};
 use rusqlite::Connection;
@@ -13,8 +13,8 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-mod access;
 mod apply;
+mod auth;
 mod backup;
 mod connection;
 mod deliveries;
@@ -28,16 +28,16 @@ mod rows;
 mod sales;
 mod scan;
 mod schema;
-mod ticket;
 mod transaction;
+mod write_lock;
 
 pub use backup::BackupProgress;
 
 /// How long opening a store that is to be made or migrated waits for its turn.
-const OPEN_PATIENCE: Duration = Duration::from_secs(30);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a flush waits for readers that still need the log.
-const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Between two tries to open it meanwhile: nobody tells when the other process is done.
 const OPEN_PAUSE: Duration = Duration::from_millis(5);
@@ -53,10 +53,10 @@ pub struct SqliteStore {
     writer: Mutex<Option<Connection>>,
     /// The files that all connections have open.
     files: OpenFiles,
-    opener: Opener,
+    connections: ConnectionManager,
     /// None for a store that can only be read.
-    tickets: Option<TicketOffice>,
-    readers: Readers<Opener>,
+    write_lock: Option<WriteLock>,
+    readers: Readers<ConnectionManager>,
 }
 
 impl SqliteStore {
@@ -67,7 +67,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unsound`] when the file is no store of this program, or of a newer version;
+    /// [`StoreError::Corrupt`] when the file is no store of this program, or of a newer version;
     /// [`StoreError::Unavailable`] when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::opened(path, Currency::KRW)
@@ -77,12 +77,12 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// As [`SqliteStore::open`], and [`StoreError::Unsound`] when the store has another currency.
+    /// As [`SqliteStore::open`], and [`StoreError::Corrupt`] when the store has another currency.
     pub fn create(path: &Path, currency: Currency) -> Result<Self, StoreError> {
         let store = Self::opened(path, currency)?;
         if store.currency != currency {
             let text = format!("its currency is {} and cannot be changed", store.currency);
-            return Err(StoreError::Unsound(text));
+            return Err(StoreError::Corrupt(text));
         }
         Ok(store)
     }
@@ -97,12 +97,12 @@ impl SqliteStore {
         if !path.exists() {
             return Ok(None);
         }
-        let opener = Opener::new(&connection::existing_file(path)?);
-        check_log(opener.path())?;
-        if !in_time(|| opener.holds_store())? {
+        let connections = ConnectionManager::new(&connection::existing_file(path)?);
+        check_log(connections.path())?;
+        if !in_time(|| connections.holds_store())? {
             return Ok(None);
         }
-        Self::opened_by(opener, Currency::KRW).map(Some)
+        Self::opened_by(connections, Currency::KRW).map(Some)
     }
 
     /// Opens the store in that file, and makes it, with that currency, when there is none.
@@ -111,60 +111,69 @@ impl SqliteStore {
         if !path.exists() {
             check_log(path)?;
         }
-        let opener = Opener::new(&connection::prepare_file(path)?);
-        check_log(opener.path())?;
-        in_time(|| opener.holds_store())?;
-        Self::opened_by(opener, currency)
+        let connections = ConnectionManager::new(&connection::prepare_file(path)?);
+        check_log(connections.path())?;
+        in_time(|| connections.holds_store())?;
+        Self::opened_by(connections, currency)
     }
 
     /// As [`SqliteStore::opened`], once the file is known to be ours.
-    fn opened_by(opener: Opener, currency: Currency) -> Result<Self, StoreError> {
-        if opener.is_read_only() {
-            return Self::read_only(opener);
+    fn opened_by(connections: ConnectionManager, currency: Currency) -> Result<Self, StoreError> {
+        if connections.is_read_only() {
+            return Self::read_only(connections);
         }
-        let tickets = TicketOffice::open(opener.path())?;
-        let place = identity::place(opener.path())?;
-        let (writer, currency) =
-            match opener.open(Role::Writer).and_then(|writer| schema::ready(writer, &place)) {
-                Ok(Some(ready)) => ready,
-                // A new file, an old version, a restored file, or one that another process is making right now. Turning a
-                // file to WAL is a write as well, and SQLite does not wait for its turn there.
-                Ok(None) | Err(StoreError::Busy) => {
-                    let _ticket = tickets.get_within(OPEN_PATIENCE)?;
-                    let writer = in_time(|| opener.open(Role::Writer))?;
-                    let currency = schema::migrate(&writer, currency, &place)?;
-                    // The file alone has to hold its name. Where others read, the next process sees to it.
-                    checkpoint(&writer)?;
-                    (writer, currency)
-                }
-                Err(error) => return Err(error),
-            };
+        let write_lock = WriteLock::open(connections.path())?;
+        let index = identity::index(connections.path())?;
+        let (writer, currency) = match connections
+            .open(ConnectionRole::Writer)
+            .and_then(|writer| schema::ready(writer, &index))
+        {
+            Ok(Some(ready)) => ready,
+            // A new file, an old version, a restored file, or one that another process is making right now. Turning a
+            // file to WAL is a write as well, and SQLite does not wait for its turn there.
+            Ok(None) | Err(StoreError::Busy) => {
+                let _guard = write_lock.lock_within(OPEN_TIMEOUT)?;
+                let writer = in_time(|| connections.open(ConnectionRole::Writer))?;
+                let currency = schema::migrate(&writer, currency, &index)?;
+                // The file alone has to hold its name. Where others read, the next process sees to it.
+                checkpoint(&writer)?;
+                (writer, currency)
+            }
+            Err(error) => return Err(error),
+        };
         // Stays open as long as the store does: with its last connection the log would be removed and made again.
-        let readers = readers(&opener);
+        let readers = readers(&connections);
         drop(readers.get()?);
-        tickets.bind(opener.path(), &schema::name_of(&writer)?)?;
-        let files = OpenFiles::of(opener.path())?;
-        let (writer, tickets) = (Mutex::new(Some(writer)), Some(tickets));
-        Ok(Self { currency, writer, files, opener, tickets, readers })
+        write_lock.bind(connections.path(), &schema::name_of(&writer)?)?;
+        let files = OpenFiles::of(connections.path())?;
+        let (writer, write_lock) = (Mutex::new(Some(writer)), Some(write_lock));
+        Ok(Self { currency, writer, files, connections, write_lock, readers })
     }
 
     /// As [`SqliteStore::opened_by`], where neither the file nor anything beside it can be written. Each read
     /// looks by itself whether the file has changed.
-    fn read_only(opener: Opener) -> Result<Self, StoreError> {
-        let ready = schema::readable(&opener.open(Role::Reader)?)?;
-        let currency = ready.ok_or_else(|| read_only::refusal_of_older(opener.path()))?;
-        let (writer, readers) = (Mutex::new(None), readers(&opener));
-        Ok(Self { currency, writer, files: OpenFiles::default(), opener, tickets: None, readers })
+    fn read_only(connections: ConnectionManager) -> Result<Self, StoreError> {
+        let ready = schema::readable(&connections.open(ConnectionRole::Reader)?)?;
+        let currency = ready.ok_or_else(|| read_only::refusal_of_older(connections.path()))?;
+        let (writer, readers) = (Mutex::new(None), readers(&connections));
+        Ok(Self {
+            currency,
+            writer,
+            files: OpenFiles::default(),
+            connections,
+            write_lock: None,
+            readers,
+        })
     }
 
-    fn tickets(&self) -> Result<&TicketOffice, StoreError> {
-        self.tickets.as_ref().ok_or_else(|| read_only::refusal(self.path()))
+    fn write_lock(&self) -> Result<&WriteLock, StoreError> {
+        self.write_lock.as_ref().ok_or_else(|| read_only::refusal(self.path()))
     }
 
     /// The file, with every link resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.opener.path()
+        self.connections.path()
     }
 
     /// Copies the store as it is now to a new file, while it is in use.
@@ -178,13 +187,13 @@ impl SqliteStore {
         to: &Path,
         progress: &mut dyn FnMut(BackupProgress),
     ) -> Result<(), StoreError> {
-        backup::backup(&self.opener, to, progress)
+        backup::backup(&self.connections, to, progress)
     }
 }
 
 /// The connections that read, of which none is open yet.
-fn readers(opener: &Opener) -> Readers<Opener> {
-    Readers::new(opener.clone(), connection::POOL_TIMEOUT, opener.last_failure.clone())
+fn readers(connections: &ConnectionManager) -> Readers<ConnectionManager> {
+    Readers::new(connections.clone(), connection::POOL_TIMEOUT, connections.last_failure.clone())
 }
 
 /// Refuses a log that belongs to another store or is damaged, before SQLite plays any of it.
@@ -204,7 +213,7 @@ fn in_time<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError>
     let begun = Instant::now();
     loop {
         match work() {
-            Err(StoreError::Busy) if begun.elapsed() < OPEN_PATIENCE => {
+            Err(StoreError::Busy) if begun.elapsed() < OPEN_TIMEOUT => {
                 std::thread::sleep(OPEN_PAUSE);
             }
             result => return result,
@@ -219,7 +228,7 @@ impl Store for SqliteStore {
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         let slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.begin_with(slot, self.tickets()?.wait()?, BUSY_TIMEOUT)
+        self.begin_with(slot, self.write_lock()?.wait()?, BUSY_TIMEOUT)
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
@@ -228,8 +237,8 @@ impl Store for SqliteStore {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(None),
         };
-        let Some(ticket) = self.tickets()?.get()? else { return Ok(None) };
-        match self.begin_with(slot, ticket, Duration::ZERO) {
+        let Some(guard) = self.write_lock()?.get()? else { return Ok(None) };
+        match self.begin_with(slot, guard, Duration::ZERO) {
             Err(StoreError::Busy) => Ok(None),
             begun => begun.map(Some),
         }
@@ -240,7 +249,7 @@ impl Store for SqliteStore {
         self.files.check()?;
         let reader = self.readers.get()?;
         self.files.check()?;
-        Ok(Box::new(SqliteSnapshot::begin(reader, &self.opener)?))
+        Ok(Box::new(SqliteSnapshot::begin(reader, &self.connections)?))
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
@@ -248,12 +257,12 @@ impl Store for SqliteStore {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        if self.opener.is_read_only() {
+        if self.connections.is_read_only() {
             return Ok(());
         }
         self.files.check()?;
-        let connection = self.opener.open(Role::Writer)?;
-        connection.busy_timeout(FLUSH_PATIENCE)?;
+        let connection = self.connections.open(ConnectionRole::Writer)?;
+        connection.busy_timeout(FLUSH_TIMEOUT)?;
         checkpoint(&connection)
     }
 }
@@ -262,14 +271,14 @@ impl SqliteStore {
     fn begin_with<'a>(
         &'a self,
         mut slot: MutexGuard<'a, Option<Connection>>,
-        ticket: Ticket<'a>,
-        patience: Duration,
+        guard: WriteLockGuard<'a>,
+        timeout: Duration,
     ) -> Result<Box<dyn Transaction + 'a>, StoreError> {
         self.files.check()?;
         let connection = match slot.take() {
             Some(connection) => connection,
-            None => self.opener.open(Role::Writer)?,
+            None => self.connections.open(ConnectionRole::Writer)?,
         };
-        Ok(Box::new(SqliteTransaction::begin(self, connection, slot, ticket, patience)?))
+        Ok(Box::new(SqliteTransaction::begin(self, connection, slot, guard, timeout)?))
     }
 }

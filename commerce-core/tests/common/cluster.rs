@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take that is waited for, on a machine that is slow and busy; and the same in seconds,
 /// for `pg_ctl`.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 const WAIT: &str = "180";
 
 /// A cluster in a folder of its own. It is stopped and removed when the process that started it ends,
@@ -64,9 +64,9 @@ impl Cluster {
     /// A copy of this cluster that follows it, and that every commit of this one waits for from now on.
     pub fn standby(&self) -> Self {
         let standby = Self::made(|programs, data| {
-            let place = format!("host=127.0.0.1 port={} user=postgres", self.port);
+            let index = format!("host=127.0.0.1 port={} user=postgres", self.port);
             let mut copy = as_server(&programs.join("pg_basebackup"));
-            copy.args(["-R", "-N", "-c", "fast", "-X", "stream", "-d", &place, "-D"]);
+            copy.args(["-R", "-N", "-c", "fast", "-X", "stream", "-d", &index, "-D"]);
             succeed(copy.arg(data));
             String::new()
         });
@@ -162,7 +162,7 @@ impl Cluster {
             match Client::connect(&self.url(database), NoTls) {
                 Ok(client) => return client,
                 Err(error) => {
-                    assert!(begin.elapsed() < PATIENCE, "{error}");
+                    assert!(begin.elapsed() < TIMEOUT, "{error}");
                     sleep(Duration::from_millis(20));
                 }
             }
@@ -221,7 +221,7 @@ fn signal(name: &str, processes: &[u32]) {
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !done() {
-        assert!(begin.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(begin.elapsed() < TIMEOUT, "in vain: {what}");
         sleep(Duration::from_millis(10));
     }
 }

@@ -50,8 +50,8 @@ impl<S> Failing<S> {
         match self.fault {
             Fault::Busy => StoreError::Busy,
             Fault::Full => StoreError::Full(text),
-            Fault::Unsound => StoreError::Unsound(text),
-            Fault::Guard => StoreError::Guard(text),
+            Fault::Unsound => StoreError::Corrupt(text),
+            Fault::Guard => StoreError::ConstraintViolation(text),
             Fault::Panic => panic!("a defect, on purpose"),
             Fault::Unavailable | Fault::DoneButUnknown | Fault::NotDoneAndUnknown => {
                 StoreError::Unavailable(text)
@@ -108,7 +108,7 @@ impl<S: Store> Transaction for FailingTransaction<'_, S> {
         if !self.store.strikes() {
             return self.transaction.commit();
         }
-        let unknown = Err(StoreError::Unknown("the answer never came".to_owned()));
+        let unknown = Err(StoreError::CommitUnknown("the answer never came".to_owned()));
         match self.store.fault {
             Fault::DoneButUnknown => self.transaction.commit().and(unknown),
             Fault::NotDoneAndUnknown => unknown,

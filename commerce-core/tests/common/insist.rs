@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a shop lets its callers wait.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Nobody waits longer, come what may: for their turn, and then for an answer that does not come. It takes
 /// half as long at most where the machine is not slow and busy.
@@ -30,7 +30,7 @@ pub fn fill(shop: &Shop) {
 }
 
 /// Places the order of that name, for the first time or again.
-pub fn place(shop: &Shop, name: &str) -> Outcome<Order> {
+pub fn index(shop: &Shop, name: &str) -> Outcome<Order> {
     let customer = 1 + i64::try_from(name.len() % 20).unwrap();
     let order = PlaceOrder::new(customer.into(), [(1.into(), 1), (2.into(), 2)]);
     let order = PlaceOrder { reference: Some(name.to_owned()), ..order };
@@ -67,7 +67,7 @@ impl Seen {
     fn insist(&self, shop: &Shop, name: &str) -> Order {
         loop {
             let begun = Instant::now();
-            let outcome = place(shop, name);
+            let outcome = index(shop, name);
             let millis = usize::try_from(begun.elapsed().as_millis()).unwrap();
             self.longest_millis.fetch_max(millis, Ordering::Relaxed);
             match outcome.result {
@@ -75,7 +75,7 @@ impl Seen {
                     self.orders.fetch_add(1, Ordering::Relaxed);
                     return order;
                 }
-                Err(Error::Store(StoreError::Unknown(_))) => {
+                Err(Error::Store(StoreError::CommitUnknown(_))) => {
                     self.unknown.fetch_add(1, Ordering::Relaxed)
                 }
                 Err(Error::Store(StoreError::Busy)) => self.busy.fetch_add(1, Ordering::Relaxed),
@@ -106,7 +106,7 @@ impl fmt::Display for Seen {
 /// Each order that was acknowledged is there, and there is no other.
 pub fn assert_each_once(acknowledged: &[(OrderId, String)], shop: &Shop, admin: &mut Client) {
     for (id, name) in acknowledged {
-        let again = place(shop, name);
+        let again = index(shop, name);
         assert!(again.replayed, "{name} was acknowledged and is not there");
         assert_eq!(again.result.unwrap().id, *id);
     }

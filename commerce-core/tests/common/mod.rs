@@ -87,14 +87,14 @@ pub fn key(text: &str) -> Key {
 }
 
 /// A store that lets nobody begin to write while it is shut: what is submitted meanwhile is one batch.
-pub struct Gate<S> {
+pub struct CircuitBreaker<S> {
     pub store: S,
     shut: Mutex<bool>,
     opened: Condvar,
     begun: AtomicUsize,
 }
 
-impl<S: Store> Gate<S> {
+impl<S: Store> CircuitBreaker<S> {
     pub fn new(store: S) -> Arc<Self> {
         let (shut, opened) = (Mutex::new(false), Condvar::new());
         Arc::new(Self { store, shut, opened, begun: AtomicUsize::new(0) })
@@ -115,7 +115,7 @@ impl<S: Store> Gate<S> {
     }
 }
 
-impl<S: Store> Store for Gate<S> {
+impl<S: Store> Store for CircuitBreaker<S> {
     fn currency(&self) -> Currency {
         self.store.currency()
     }

@@ -1,13 +1,13 @@
 //! The service as its clients know it, without sockets.
 
 use super::*;
-use crate::log::LogFormat;
-use crate::route::Access;
+use crate::access_log::LogFormat;
+use crate::route::Auth;
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, BadNotice, ClaimCoupon, CollectRequest, Collected,
-    Currency, CustomerId, Discount, ManualClock, MemoryStore, Money, NewLogin, Notice,
-    PasswordHash, PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway,
-    Timestamp,
+    AddCoupon, AddCustomer, AddProduct, ChargeResult, ClaimCoupon, CollectRequest, Currency,
+    CustomerId, Discount, InvalidWebhook, ManualClock, MemoryStore, Money, NewLogin, PasswordHash,
+    PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway, Timestamp,
+    WebhookEvent,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -40,26 +40,26 @@ impl PaymentGateway for Bank {
         "bank"
     }
 
-    fn collect(&self, request: &CollectRequest) -> Collected {
+    fn collect(&self, request: &CollectRequest) -> ChargeResult {
         self.0.lock().unwrap().push(request.reference.clone());
         SimulatedGateway.collect(request)
     }
 
-    fn notice(
+    fn parse_webhook(
         &self,
         signature: Option<&str>,
         body: &[u8],
         _now: Timestamp,
-    ) -> Result<Option<Notice>, BadNotice> {
+    ) -> Result<Option<WebhookEvent>, InvalidWebhook> {
         if signature != Some("bank") {
-            return Err(BadNotice("not the bank's".to_owned()));
+            return Err(InvalidWebhook("not the bank's".to_owned()));
         }
         let said = std::str::from_utf8(body).unwrap().split_once(' ');
-        Ok(said.map(|(reference, amount)| Notice {
+        Ok(said.map(|(reference, amount)| WebhookEvent {
             reference: reference.to_owned(),
             amount: Money::from_minor(amount.parse().unwrap()),
             currency: Currency::KRW,
-            collected: Collected::Paid,
+            collected: ChargeResult::Paid,
         }))
     }
 }
@@ -170,7 +170,7 @@ fn example(route: &Route) -> (String, Value) {
         ["customer_id", "product_id", "coupon_id", "owned_coupon_id", "order_id", "charge_id"]
             .iter()
             .fold(path, |path, name| path.replace(&format!("{{{name}}}"), "1"));
-    let body = route.body.map_or(Value::Null, |name| schema::named(name)["example"].clone());
+    let body = route.body.map_or(Value::Null, |name| schema::find(name)["example"].clone());
     (path, body)
 }
 
@@ -180,7 +180,7 @@ fn every_route_lets_in_only_who_may() {
     for route in ROUTES {
         let world = world();
         let (path, mut body) = example(route);
-        if route.access == Access::Named {
+        if route.access == Auth::SelfOrAdminBody {
             body["customer_id"] = 1.into();
         }
         let status = |token: &str| {
@@ -188,7 +188,7 @@ fn every_route_lets_in_only_who_may() {
             (seen.status, seen.code().to_owned())
         };
         let operation = route.operation;
-        if route.access == Access::Public {
+        if route.access == Auth::Public {
             let closed = ["unauthenticated", "forbidden"];
             assert!(!closed.contains(&status("").1.as_str()), "{operation}");
             continue;
@@ -198,13 +198,13 @@ fn every_route_lets_in_only_who_may() {
         }
         let lees = status(&world.lee);
         match route.access {
-            Access::Customer | Access::Payer | Access::Named | Access::Admin => {
+            Auth::Customer | Auth::OwnerWithGateway | Auth::SelfOrAdminBody | Auth::Admin => {
                 assert_eq!(lees, (403, "forbidden".to_owned()), "{operation}");
             }
-            Access::Order => assert_eq!(lees, (404, "order_not_found".to_owned()), "{operation}"),
-            Access::Caller | Access::Public => {}
+            Auth::Order => assert_eq!(lees, (404, "order_not_found".to_owned()), "{operation}"),
+            Auth::Authenticated | Auth::Public => {}
         }
-        if route.access == Access::Admin {
+        if route.access == Auth::Admin {
             assert_eq!(status(&world.kim), (403, "forbidden".to_owned()), "{operation}");
         } else {
             assert!(![401, 403].contains(&status(&world.kim).0), "{operation}");
@@ -217,7 +217,7 @@ fn every_route_answers_an_admin_as_its_document_says() {
     for route in ROUTES {
         let world = world();
         let (path, body) = example(route);
-        if ["logIn", "register", "takeStripeNotice"].contains(&route.operation) {
+        if ["logIn", "register", "handleStripeWebhook"].contains(&route.operation) {
             continue;
         }
         if route.path.contains("/cart/items/") && route.method == Method::Delete {
@@ -237,8 +237,8 @@ fn every_route_answers_an_admin_as_its_document_says() {
             vec![seen.body]
         };
         for item in items {
-            let wrong = schema::wrong(schema::named(answer), &item);
-            assert!(wrong.is_empty(), "{}: {wrong:?} in {item}", route.operation);
+            let validate = schema::validate(schema::find(answer), &item);
+            assert!(validate.is_empty(), "{}: {validate:?} in {item}", route.operation);
         }
     }
 }
@@ -347,10 +347,10 @@ fn lists_lines_items_and_problems_have_names() {
     for route in ROUTES {
         let operation = &document["paths"][route.path][route.method.name().to_lowercase()];
         for (status, response) in operation["responses"].as_object().unwrap() {
-            let place = response["$ref"].as_str().map_or(response, |reference| {
+            let index = response["$ref"].as_str().map_or(response, |reference| {
                 document.pointer(reference.trim_start_matches('#')).unwrap()
             });
-            let media = place["content"].as_object().into_iter().flatten();
+            let media = index["content"].as_object().into_iter().flatten();
             for (_, media) in media.filter(|(media, _)| media.ends_with("json")) {
                 let schema = &media["schema"];
                 let open = *schema == json!({ "type": "object" });
@@ -398,7 +398,7 @@ fn the_examples_of_faults_are_true() {
     let document = document();
     let json = [("Content-Type", "application/json")];
     let turned_down = |why| {
-        let response = world.api.turn_down(why, &Request::default());
+        let response = world.api.reject(why, &Request::default());
         serde_json::from_slice(&response.body).unwrap()
     };
     let bearer = format!("Bearer {}", world.kim);
@@ -409,9 +409,9 @@ fn the_examples_of_faults_are_true() {
         world.get("/v1/nothing").body,
         world.post("/v1/bestsellers", "", &json!({})).body,
         world.ask("POST", "/v1/sessions", &[], b"{}").body,
-        turned_down(Unreadable::TooSlow),
-        turned_down(Unreadable::BodyTooLarge { limit: 65_536 }),
-        turned_down(Unreadable::HeadTooLarge),
+        turned_down(TransportError::TooSlow),
+        turned_down(TransportError::BodyTooLarge { limit: 65_536 }),
+        turned_down(TransportError::HeadTooLarge),
     ];
     let mut codes: Vec<String> = Vec::new();
     for mut answer in answers {
@@ -422,7 +422,7 @@ fn the_examples_of_faults_are_true() {
     }
     codes.sort_unstable();
     codes.dedup();
-    assert_eq!(codes.len(), Fault::ALL.len());
+    assert_eq!(codes.len(), HttpError::ALL.len());
 }
 
 #[rstest]
@@ -528,8 +528,8 @@ fn what_makes_no_sense_is_told(
     assert_eq!(seen.body["request_id"].as_str(), seen.header("X-Request-Id"));
     assert_eq!(seen.header("Allow").is_some(), status == 405);
     let path = target.split('?').next().unwrap();
-    let place = world.api.places.at(path).map(|place| place.value);
-    if let Ok(Place::Routes(routes)) = place {
+    let index = world.api.places.at(path).map(|index| index.value);
+    if let Ok(RouteEntry::Routes(routes)) = index {
         for route in routes.iter().filter(|route| [method, "BREW"].contains(&route.method.name())) {
             let codes = documented_codes(&document(), route, status);
             assert!(codes.contains(&code.to_owned()), "{}: {codes:?}", route.operation);
@@ -620,19 +620,19 @@ fn a_charge_is_answered_as_its_gateway_answers(
     assert_eq!(second.header(REPLAYED).is_some(), at_first != 202, "only what was settled");
 
     let id = &second.body[if later == 402 { "charge_id" } else { "id" }];
-    let place = format!("/v1/customers/1/charges/{id}");
+    let index = format!("/v1/customers/1/charges/{id}");
     if later == 201 {
-        assert_eq!(second.header("Location"), Some(place.as_str()));
+        assert_eq!(second.header("Location"), Some(index.as_str()));
     } else {
         assert!(second.body["reason"].as_str().unwrap().contains("this amount"));
     }
-    let shown = world.get(&place);
+    let shown = world.get(&index);
     assert_eq!(shown.body["status"], if later == 402 { "failed" } else { "succeeded" });
-    let wrong = schema::wrong(schema::named("Charge"), &shown.body);
-    assert!(wrong.is_empty(), "{wrong:?}");
-    let lees = world.call("GET", &place, &world.lee, "", &Value::Null);
+    let validate = schema::validate(schema::find("Charge"), &shown.body);
+    assert!(validate.is_empty(), "{validate:?}");
+    let lees = world.call("GET", &index, &world.lee, "", &Value::Null);
     assert_eq!((lees.status, lees.code()), (403, "forbidden"));
-    let other = world.call("GET", &place.replace("/1/", "/me/"), &world.lee, "", &Value::Null);
+    let other = world.call("GET", &index.replace("/1/", "/me/"), &world.lee, "", &Value::Null);
     assert_eq!((other.status, other.code()), (404, "charge_not_found"));
 }
 
@@ -846,16 +846,16 @@ fn figures_have_no_ids() {
 fn what_the_transport_turns_down_is_a_problem_as_well() {
     let world = world();
     for (why, status) in [
-        (Unreadable::Malformed, 400),
-        (Unreadable::TooSlow, 408),
-        (Unreadable::BodyTooLarge { limit: 65_536 }, 413),
-        (Unreadable::HeadTooLarge, 431),
-        (Unreadable::Overloaded, 503),
+        (TransportError::Malformed, 400),
+        (TransportError::TooSlow, 408),
+        (TransportError::BodyTooLarge { limit: 65_536 }, 413),
+        (TransportError::HeadTooLarge, 431),
+        (TransportError::Overloaded, 503),
     ] {
         let headers = vec![("x-request-id".to_owned(), "mine".to_owned())];
         let target = "/v1/customers".to_owned();
         let request = Request { method: "POST".into(), target, headers, body: Vec::new() };
-        let response = world.api.turn_down(why, &request);
+        let response = world.api.reject(why, &request);
         let header = |name| response.headers.iter().find(|(sent, _)| *sent == name);
         assert_eq!(response.status, status);
         assert_eq!(header("Retry-After").is_some(), status == 503);

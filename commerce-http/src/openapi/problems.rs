@@ -4,7 +4,7 @@
 //! neither can differ from what a client receives.
 
 use super::reference;
-use crate::problem::{Fault, Problem};
+use crate::problem::{HttpError, Problem};
 use crate::schema;
 use commerce_core::{
     ChargeId, Code, CouponId, Currency, CustomerId, Error, Key, LedgerEntryId, Money, OrderId,
@@ -19,7 +19,7 @@ const COMMON: &str = "Problem";
 pub(super) fn schema(samples: &[Problem]) -> Value {
     let shown: Vec<Map<String, Value>> = samples.iter().map(members).collect();
     let code = samples.first().map_or("", |sample| sample.code);
-    let common = &schema::named(COMMON)["properties"];
+    let common = &schema::find(COMMON)["properties"];
     let mut properties = Map::new();
     for (name, value) in shown.iter().flatten().filter(|(name, _)| common.get(name).is_none()) {
         properties.insert(name.clone(), member(code, name, value));
@@ -49,7 +49,7 @@ fn member(code: &str, name: &str, value: &Value) -> Value {
         "shortages" => list("Shortage"),
         "product_ids" => list("Id"),
         // Bytes; with other codes it is money.
-        "limit" if code == Fault::BodyTooLarge.table().1 => reference("Count"),
+        "limit" if code == HttpError::BodyTooLarge.table().1 => reference("Count"),
         "balance" | "required" | "limit" | "subtotal" => reference("Money"),
         "min_order_amount" => reference("Amount"),
         "quantity" | "rank" | "retry_after" => reference("Count"),
@@ -67,19 +67,19 @@ pub(super) fn of_code(code: Code) -> Vec<Problem> {
 }
 
 /// The sample problem of a fault.
-pub(super) fn of_fault(fault: Fault) -> Problem {
+pub(super) fn of_fault(fault: HttpError) -> Problem {
     let detail = match fault {
-        Fault::Malformed => "the body is missing: send a JSON object",
-        Fault::KeyMissing => {
+        HttpError::Malformed => "the body is missing: send a JSON object",
+        HttpError::KeyMissing => {
             "the header Idempotency-Key is missing: choose a key for each thing that is to happen once, \
              and send it again when you try again"
         }
-        Fault::NoSuchPath => "nothing is here: see /docs",
-        Fault::MethodNotAllowed => "this path takes GET, HEAD, OPTIONS",
-        Fault::TooSlow => "the body did not come in time: send it again",
-        Fault::BodyTooLarge => return Problem::body_too_large(65_536),
-        Fault::NotJson => "send the body as JSON, with Content-Type: application/json",
-        Fault::HeadTooLarge => "path and headers are too large: send less",
+        HttpError::NoSuchPath => "nothing is here: see /docs",
+        HttpError::MethodNotAllowed => "this path takes GET, HEAD, OPTIONS",
+        HttpError::TooSlow => "the body did not come in time: send it again",
+        HttpError::BodyTooLarge => return Problem::body_too_large(65_536),
+        HttpError::NotJson => "send the body as JSON, with Content-Type: application/json",
+        HttpError::HeadTooLarge => "path and headers are too large: send less",
     };
     Problem::fault(fault, detail)
 }
@@ -170,8 +170,8 @@ mod tests {
             for sample in &samples {
                 assert_eq!(sample.code, code.as_str());
                 let shown = json!(sample);
-                for schema in [schema::named(COMMON), own] {
-                    assert_eq!(schema::wrong(schema, &shown), [], "{shown}");
+                for schema in [schema::find(COMMON), own] {
+                    assert_eq!(schema::validate(schema, &shown), [], "{shown}");
                 }
             }
         }

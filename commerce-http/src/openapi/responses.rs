@@ -1,13 +1,13 @@
 //! The responses of operations. Those that several operations share are components.
 
 use super::{one_of_problems, page, pascal, problems, reference, shared};
-use crate::problem::{Fault, Problem};
-use crate::route::{Access, KeyRule, Method, Route};
+use crate::problem::{HttpError, Problem};
+use crate::route::{Auth, KeyRule, Method, Route};
 use commerce_core::Code;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The key of the responses to requests that are wrong in form, which are the same for every operation.
+/// The key of the responses to requests that are validate in form, which are the same for every operation.
 const ANY_4XX: &str = "4XX";
 
 /// A response of an operation.
@@ -53,11 +53,11 @@ impl Responses {
 
     /// All responses of one operation.
     pub(super) fn of_route(&self, route: &Route) -> Map<String, Value> {
-        let place = |Response { status, name, content }| {
+        let index = |Response { status, name, content }| {
             let is_shared = self.shared.get(&name) == Some(&content);
             (status, if is_shared { shared("responses", &name) } else { content })
         };
-        responses(route).into_iter().map(place).collect()
+        responses(route).into_iter().map(index).collect()
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn statuses(route: &Route) -> Vec<u16> {
     statuses.extend(may_be_unchanged(route).then_some(304));
     let problems = problems_of(route);
     let failed = problems.iter().filter_map(|samples| Some(samples.first()?.status));
-    statuses.extend(failed.filter(|status| *status != Fault::MethodNotAllowed.table().0));
+    statuses.extend(failed.filter(|status| *status != HttpError::MethodNotAllowed.table().0));
     statuses
 }
 
@@ -156,14 +156,14 @@ fn header_references(names: &[&str]) -> Value {
 
 /// The failures of a route, one a status.
 fn failures(route: &Route) -> Vec<Response> {
-    // Without a key, a body or a query there is little to get wrong.
+    // Without a key, a body or a query there is little to get validate.
     let bare = route.key == KeyRule::None && route.body.is_none() && route.query.is_empty();
     let problems = problems_of(route);
     let mut by_status: BTreeMap<String, Vec<&Problem>> = BTreeMap::new();
     for problem in problems.iter().filter_map(|samples| samples.first()) {
         let (any, particular) = match problem.status {
             // The key is missing, or the request is malformed in another way.
-            400 if problem.code == Fault::KeyMissing.table().1 => (false, true),
+            400 if problem.code == HttpError::KeyMissing.table().1 => (false, true),
             400 => (true, route.key != KeyRule::None),
             412 => (true, route.is_conditional()),
             422 => (problem.code == Code::InvalidRequest.as_str(), !bare),
@@ -185,7 +185,7 @@ fn failure(route: &Route, status: String, problems: &[&Problem]) -> Response {
     let is_kept = route.key != KeyRule::None && is_kept(&status, &codes);
     let (description, schema) = match problems {
         [problem] => (format!("{}.", problem.title), reference(problem.code)),
-        _ => ("Refused.".to_owned(), one_of_problems(&codes)),
+        _ => ("Rejection.".to_owned(), one_of_problems(&codes)),
     };
     let mut headers = Vec::new();
     match status.as_str() {
@@ -215,7 +215,7 @@ fn failure(route: &Route, status: String, problems: &[&Problem]) -> Response {
 /// Whether a key keeps one of these answers: those that rules give once the customer and the order are known.
 fn is_kept(status: &str, codes: &[&str]) -> bool {
     let never = [Code::CustomerNotFound, Code::OrderNotFound].map(Code::as_str);
-    let not_found = Fault::NoSuchPath.table().1;
+    let not_found = HttpError::NoSuchPath.table().1;
     match status {
         "402" | "409" => true,
         "404" => codes.iter().any(|code| *code != not_found && !never.contains(code)),
@@ -227,26 +227,26 @@ fn is_kept(status: &str, codes: &[&str]) -> bool {
 fn problems_of(route: &Route) -> Vec<Vec<Problem>> {
     let mut codes: Vec<Code> = route.codes.to_vec();
     let mut faults = Vec::new();
-    if route.access != Access::Public {
+    if route.access != Auth::Public {
         codes.push(Code::Unauthenticated);
     }
-    if !matches!(route.access, Access::Public | Access::Caller | Access::Order) {
+    if !matches!(route.access, Auth::Public | Auth::Authenticated | Auth::Order) {
         codes.push(Code::Forbidden);
     }
     if route.path.contains('{') {
-        faults.push(Fault::NoSuchPath);
+        faults.push(HttpError::NoSuchPath);
     }
     if route.key != KeyRule::None {
-        faults.push(Fault::KeyMissing);
+        faults.push(HttpError::KeyMissing);
         codes.push(Code::IdempotencyKeyReused);
     }
     faults.extend([
-        Fault::Malformed,
-        Fault::MethodNotAllowed,
-        Fault::TooSlow,
-        Fault::BodyTooLarge,
-        Fault::NotJson,
-        Fault::HeadTooLarge,
+        HttpError::Malformed,
+        HttpError::MethodNotAllowed,
+        HttpError::TooSlow,
+        HttpError::BodyTooLarge,
+        HttpError::NotJson,
+        HttpError::HeadTooLarge,
     ]);
     // A body or a parameter that is not asked for is refused as well.
     codes.extend([Code::InvalidRequest, Code::PreconditionFailed, Code::Busy, Code::Storage]);

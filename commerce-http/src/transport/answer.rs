@@ -11,7 +11,7 @@ const SMALL: usize = 16 * 1024;
 
 /// What of the request shapes the bytes of its answer.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Manner {
+pub(super) struct ResponseMode {
     /// Asked with `HEAD`: no body.
     pub(super) head: bool,
     /// The connection closes after it.
@@ -23,7 +23,7 @@ pub(super) struct Manner {
 /// The answer as bytes: the first ones, and the body when it was too large to be copied to them.
 pub(super) fn render<'a>(
     response: &'a Response,
-    manner: Manner,
+    manner: ResponseMode,
     date: &str,
 ) -> (Vec<u8>, &'a [u8]) {
     let status = response.status;
@@ -67,11 +67,15 @@ pub(super) fn http_date(now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Manner, http_date, render};
+    use super::{ResponseMode, http_date, render};
     use crate::Response;
     use commerce_core::Timestamp;
 
-    fn rendered(status: u16, headers: &[(&'static str, &'static str)], manner: Manner) -> String {
+    fn rendered(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        manner: ResponseMode,
+    ) -> String {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).into())).collect();
         let response = Response { status, headers, body: b"{}"[..].into() };
         String::from_utf8(render(&response, manner, "now").0).unwrap()
@@ -79,27 +83,28 @@ mod tests {
 
     #[test]
     fn an_answer_says_its_length_and_whether_the_connection_stays() {
-        let plain = rendered(200, &[("X-A", "b")], Manner::default());
+        let plain = rendered(200, &[("X-A", "b")], ResponseMode::default());
         assert_eq!(plain, "HTTP/1.1 200 OK\r\nDate: now\r\nX-A: b\r\nContent-Length: 2\r\n\r\n{}");
-        let last = rendered(400, &[], Manner { closes: true, ..Manner::default() });
+        let last = rendered(400, &[], ResponseMode { closes: true, ..ResponseMode::default() });
         assert!(last.contains("\r\nConnection: close\r\n"));
-        let old = rendered(200, &[], Manner { old: true, ..Manner::default() });
+        let old = rendered(200, &[], ResponseMode { old: true, ..ResponseMode::default() });
         assert!(old.contains("\r\nConnection: keep-alive\r\n"));
     }
 
     #[test]
     fn some_answers_have_no_body() {
-        let head = rendered(200, &[], Manner { head: true, ..Manner::default() });
+        let head = rendered(200, &[], ResponseMode { head: true, ..ResponseMode::default() });
         assert!(head.ends_with("Content-Length: 2\r\n\r\n"));
         for status in [204, 304] {
-            let bare = rendered(status, &[], Manner::default());
+            let bare = rendered(status, &[], ResponseMode::default());
             assert!(bare.ends_with("\r\n\r\n") && !bare.contains("Content-Length"), "{bare}");
         }
     }
 
     #[test]
     fn a_value_cannot_begin_a_line_of_its_own() {
-        let split = rendered(200, &[("Location", "/a\r\nSet-Cookie: b\u{e9}")], Manner::default());
+        let split =
+            rendered(200, &[("Location", "/a\r\nSet-Cookie: b\u{e9}")], ResponseMode::default());
         assert!(split.contains("\r\nLocation: /a??Set-Cookie: b??\r\n"), "{split}");
     }
 

@@ -3,8 +3,8 @@
 
 use super::head::Head;
 use super::shared::Shared;
-use super::worker::Post;
-use crate::Unreadable;
+use super::worker::WorkerSlot;
+use crate::TransportError;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +20,11 @@ pub(super) struct Job {
 
 /// The threads' common desk.
 pub(super) struct Bodies {
-    desk: Mutex<Desk>,
+    desk: Mutex<BodyQueue>,
     come: Condvar,
 }
 
-struct Desk {
+struct BodyQueue {
     waiting: Vec<Job>,
     /// Threads with nothing to do, less the jobs that wait for them.
     free: usize,
@@ -39,7 +39,7 @@ impl Bodies {
     /// For so many threads, which [`read`] is to be run on.
     pub(super) fn new(threads: usize) -> Self {
         let (waiting, reading, late) = (Vec::new(), Vec::new(), Vec::new());
-        let desk = Desk { waiting, free: threads, reading, late, finished: false };
+        let desk = BodyQueue { waiting, free: threads, reading, late, finished: false };
         Self { desk: Mutex::new(desk), come: Condvar::new() }
     }
 
@@ -100,13 +100,13 @@ impl Bodies {
         desk.free = desk.free.saturating_add(1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Desk> {
+    fn lock(&self) -> MutexGuard<'_, BodyQueue> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads bodies, and has them answered, until the server has finished.
-pub(super) fn read(shared: &Shared, post: &Post) {
+pub(super) fn read(shared: &Shared, post: &WorkerSlot) {
     while let Some(job) = shared.bodies.take() {
         let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, job)));
         post.set(None);
@@ -114,13 +114,13 @@ pub(super) fn read(shared: &Shared, post: &Post) {
     }
 }
 
-fn handle(shared: &Shared, post: &Post, job: Job) {
+fn handle(shared: &Shared, post: &WorkerSlot, job: Job) {
     let Job { mut raw, mut head, peer } = job;
     let pass = shared.peers.resume(peer);
     shared.bodies.begin(peer, Instant::now().checked_add(shared.settings.body_deadline));
     let whole = read_body(&mut raw, &mut head, shared.settings.max_body);
     let in_time = shared.bodies.end(peer);
-    let refused = if in_time { whole.err() } else { Some(Unreadable::TooSlow) };
+    let refused = if in_time { whole.err() } else { Some(TransportError::TooSlow) };
     if let Some(why) = refused {
         return shared.refuse(raw, &pass, why);
     }
@@ -128,14 +128,18 @@ fn handle(shared: &Shared, post: &Post, job: Job) {
 }
 
 /// Reads the whole body: so many bytes, or chunks up to their end.
-fn read_body(raw: &mut tiny_http::Request, head: &mut Head, most: usize) -> Result<(), Unreadable> {
+fn read_body(
+    raw: &mut tiny_http::Request,
+    head: &mut Head,
+    most: usize,
+) -> Result<(), TransportError> {
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let body = &mut head.request.body;
     // Asking for the reader says `100 Continue` to a client that waits for it.
     let read = raw.as_reader().take(limit).read_to_end(body);
     if body.len() > most {
-        return Err(Unreadable::BodyTooLarge { limit: most });
+        return Err(TransportError::BodyTooLarge { limit: most });
     }
     let whole = read.is_ok() && head.length.is_none_or(|length| length == body.len());
-    if whole { Ok(()) } else { Err(Unreadable::Malformed) }
+    if whole { Ok(()) } else { Err(TransportError::Malformed) }
 }

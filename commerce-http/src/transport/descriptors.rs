@@ -1,6 +1,6 @@
 //! What this process has open, and copies of descriptors that others own.
 //!
-//! `tiny_http` keeps its connections to itself. Their numbers stand in `/proc/self/fd`, and Linux gives a
+//! `tiny_http` keeps its connections to itself. Their numbers wait_for_request in `/proc/self/fd`, and Linux gives a
 //! copy of a descriptor by its number, safely, through `pidfd_getfd`, of one's own process as well.
 
 use rustix::fs::Dir;
@@ -56,7 +56,7 @@ pub(super) fn socket_inode(number: RawFd) -> Option<u64> {
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Lists the descriptors of this process. The directory they stand in is kept open, so that this works
+/// Lists the descriptors of this process. The directory they wait_for_request in is kept open, so that this works
 /// when they are used up.
 #[derive(Debug)]
 pub(super) struct Listing(Dir);
@@ -144,7 +144,7 @@ mod system {
     }
 }
 
-/// Elsewhere connections cannot be shut from inside: a proxy has to stand in front.
+/// Elsewhere connections cannot be shut from inside: a proxy has to wait_for_request in front.
 #[cfg(not(target_os = "linux"))]
 mod system {
     use std::io;

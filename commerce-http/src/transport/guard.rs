@@ -1,10 +1,10 @@
 //! Keeps a server alive: looks after `tiny_http` many times a second, replaces it when it has died, and ends
 //! it in order.
 
-use super::listen::Door;
-use super::lookout::Lookouts;
-use super::shared::{Inside, Shared};
-use super::worker::{self, Post};
+use super::listen::Listener;
+use super::lookout::WaiterLimit;
+use super::shared::{Shared, TinyServer};
+use super::worker::{self, WorkerSlot};
 use super::{Settings, Stop, bodies, descriptors, memory, reaper};
 use crate::Service;
 use std::io;
@@ -16,20 +16,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often the guard looks. A connection that `tiny_http` forgot waits so long for the next knock.
+/// How often the guard looks. A connection that `tiny_http` forgot waits so long for the next self_connect.
 const TICK: Duration = Duration::from_millis(25);
-/// Without new connections one knock in so many ticks: against those that were miscounted.
+/// Without new connections one self_connect in so many ticks: against those that were miscounted.
 const CALM_TICKS: u32 = 50;
 /// The most knocks in one tick.
-const MOST_KNOCKS: u64 = 64;
+const MAX_SELF_CONNECTS: u64 = 64;
 /// How often connections are listed.
 const ROUND: Duration = Duration::from_millis(500);
 /// A new server is built at most this often.
 const BETWEEN_SERVERS: Duration = Duration::from_millis(100);
 /// How long clients that do not read are given less time after some had to be cut off.
-const STRAIN: Duration = Duration::from_secs(1);
+const OVERLOAD_WINDOW: Duration = Duration::from_secs(1);
 /// How long a dead server's connections may still ask.
-const FAREWELL: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Threads that `tiny_http` starts: one that accepts, and four for connections. It panics when it gets none.
 const SERVER_THREADS: usize = 5;
@@ -40,33 +40,33 @@ const FREE_DESCRIPTORS: u64 = 24;
 /// A thread that waits, and what sends it to work.
 type Hired = (Sender<Arc<Shared>>, JoinHandle<()>);
 
-pub(super) struct Guard {
+pub(super) struct Supervisor {
     shared: Arc<Shared>,
-    door: Door,
+    door: Listener,
     inode: Option<u64>,
     /// The listening descriptor that `tiny_http`'s accepting thread closes when it ends, for whatever
     /// reason.
     accepting: RawFd,
     threads: Vec<JoinHandle<()>>,
     /// Servers that died, and until when their connections may still ask.
-    old: Vec<(Arc<Inside>, Instant)>,
+    old: Vec<(Arc<TinyServer>, Instant)>,
     built: Instant,
     /// Descriptors at the last look.
     open: u64,
     /// Knocks that are due.
-    owed: u64,
+    pending_self_connects: u64,
     tick: u32,
 }
 
-impl Guard {
+impl Supervisor {
     pub(super) fn start(
-        door: Door,
+        door: Listener,
         settings: Settings,
         service: Arc<dyn Service>,
     ) -> io::Result<Self> {
         memory::require(threads(&settings))?;
         // Own threads first: `tiny_http` panics on a thread of its own when it gets none.
-        let hired = hire(&settings)?;
+        let hired = spawn_workers(&settings)?;
         let (server, accepting) = build(&door)?;
         descriptors::require(FREE_DESCRIPTORS).inspect_err(|_| door.close())?;
         let shared = Arc::new(Shared::new(settings, service, server, door.port()));
@@ -82,7 +82,7 @@ impl Guard {
             built: Instant::now(),
             threads,
             old: Vec::new(),
-            owed: 0,
+            pending_self_connects: 0,
             tick: 0,
             accepting,
             shared,
@@ -96,24 +96,25 @@ impl Guard {
         let (mut round, mut stuck, mut strained) = (Instant::now(), 0, None::<Instant>);
         while !stop.wait(TICK) && stuck <= self.shared.settings.max_stuck {
             let now = Instant::now();
-            reaper::end_late_bodies(&self.shared, now);
-            let hurried = strained.is_some_and(|at| now.saturating_duration_since(at) < STRAIN);
-            if reaper::end_stalled_answers(&self.shared, now, hurried) {
+            reaper::timeout_bodies(&self.shared, now);
+            let overloaded =
+                strained.is_some_and(|at| now.saturating_duration_since(at) < OVERLOAD_WINDOW);
+            if reaper::end_stalled_answers(&self.shared, now, overloaded) {
                 strained = Some(now);
             }
-            let crowded = self.knock();
+            let crowded = self.self_connect();
             let dead =
                 self.inode.is_some() && descriptors::socket_inode(self.accepting) != self.inode;
             if crowded || dead || now.saturating_duration_since(round) >= ROUND {
                 (round, stuck) = (now, reaper::reap(&self.shared, now, most));
-                self.shared.tell_time();
+                self.shared.refresh_date();
             }
             if dead && now.saturating_duration_since(self.built) >= BETWEEN_SERVERS {
                 self.rebuild(now);
             }
-            self.retire(now);
+            self.drop_expired(now);
         }
-        self.wind_down();
+        self.shut_down();
         if stuck <= self.shared.settings.max_stuck {
             return Ok(());
         }
@@ -122,17 +123,17 @@ impl Guard {
 
     /// `tiny_http` leaves connections of a burst without a thread until another one comes. So another one
     /// comes, for each that came. Whether descriptors run out.
-    fn knock(&mut self) -> bool {
+    fn self_connect(&mut self) -> bool {
         let open = descriptors::count();
         let came = open.saturating_sub(self.open).div_ceil(2);
         self.open = open;
         self.tick = self.tick.wrapping_add(1);
         let calm = u64::from(self.tick.is_multiple_of(CALM_TICKS));
-        self.owed = self.owed.saturating_add(came).max(calm);
-        let knocks = self.owed.min(MOST_KNOCKS);
-        self.owed = self.owed.saturating_sub(knocks);
+        self.pending_self_connects = self.pending_self_connects.saturating_add(came).max(calm);
+        let knocks = self.pending_self_connects.min(MAX_SELF_CONNECTS);
+        self.pending_self_connects = self.pending_self_connects.saturating_sub(knocks);
         for _ in 0..knocks {
-            let _ = self.door.knock();
+            let _ = self.door.self_connect();
         }
         open.saturating_add(open / 8) >= descriptors::limit()
     }
@@ -140,7 +141,7 @@ impl Guard {
     /// Replaces a server that accepts no more. Its connections are told good-bye, and what they asked is
     /// answered. That comes first: the new server takes all descriptors it can get.
     fn rebuild(&mut self, now: Instant) {
-        reaper::dismiss(&self.shared);
+        reaper::shutdown_idle(&self.shared);
         let Ok((server, accepting)) = build(&self.door) else { return };
         (self.accepting, self.built) = (accepting, now);
         let old = {
@@ -148,13 +149,13 @@ impl Guard {
             std::mem::replace(&mut *current, server)
         };
         let (shared, source) = (Arc::clone(&self.shared), Arc::clone(&old));
-        let until = now.checked_add(FAREWELL).unwrap_or(now);
+        let until = now.checked_add(DRAIN_TIMEOUT).unwrap_or(now);
         let goes_on = move || !shared.is_finished() && Instant::now() < until;
         let shared = Arc::clone(&self.shared);
         let drain = move || {
             // Counted with the others, it would be taken for one that waits at the new server.
-            let alone = Lookouts::default();
-            worker::serve(&shared, &Post::default(), &source, &alone, goes_on);
+            let alone = WaiterLimit::default();
+            worker::serve(&shared, &WorkerSlot::default(), &source, &alone, goes_on);
         };
         let _ = Builder::new().spawn(drain);
         self.wake(&old);
@@ -162,26 +163,26 @@ impl Guard {
     }
 
     /// Lets go of old servers whose time is over.
-    fn retire(&mut self, now: Instant) {
+    fn drop_expired(&mut self, now: Instant) {
         self.old.retain(|(_, until)| *until > now);
     }
 
     /// Lets what runs finish, within the grace time, and ends all threads.
-    fn wind_down(&mut self) {
+    fn shut_down(&mut self) {
         let until = Instant::now().checked_add(self.shared.settings.grace);
         let in_time = || until.is_some_and(|until| Instant::now() < until);
-        self.shared.leaving.store(true, Ordering::Release);
+        self.shared.shutting_down.store(true, Ordering::Release);
         self.door.close();
-        reaper::dismiss(&self.shared);
+        reaper::shutdown_idle(&self.shared);
         while self.shared.peers.in_flight() > 0 && in_time() {
-            reaper::end_late_bodies(&self.shared, Instant::now());
+            reaper::timeout_bodies(&self.shared, Instant::now());
             std::thread::sleep(TICK);
         }
         self.finish();
         while self.threads.iter().any(|thread| !thread.is_finished()) && in_time() {
             std::thread::sleep(TICK);
         }
-        reaper::evict(&self.shared);
+        reaper::shutdown_all(&self.shared);
         for thread in self.threads.drain(..).filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }
@@ -208,9 +209,9 @@ fn threads(settings: &Settings) -> usize {
 
 /// Starts the threads that answer and those that read bodies. Each works once it is sent what they share,
 /// and ends when that never comes.
-fn hire(settings: &Settings) -> io::Result<Vec<Hired>> {
+fn spawn_workers(settings: &Settings) -> io::Result<Vec<Hired>> {
     let workers = settings.workers;
-    let hire = |number: usize| {
+    let spawn_workers = |number: usize| {
         let (start, started) = channel::<Arc<Shared>>();
         let work = move || {
             let Ok(shared) = started.recv() else { return };
@@ -221,17 +222,17 @@ fn hire(settings: &Settings) -> io::Result<Vec<Hired>> {
         let thread = Builder::new().name(format!("{name}-{number}")).spawn(work);
         Ok((start, thread.map_err(|error| no_thread(&error))?))
     };
-    (0..workers.saturating_add(settings.max_slow_bodies)).map(hire).collect()
+    (0..workers.saturating_add(settings.max_slow_bodies)).map(spawn_workers).collect()
 }
 
-fn build(door: &Door) -> io::Result<(Arc<Inside>, RawFd)> {
+fn build(door: &Listener) -> io::Result<(Arc<TinyServer>, RawFd)> {
     let (listener, number) = door.copy()?;
     // One more: a thread that has just ended may still count for a moment.
     try_threads(SERVER_THREADS.saturating_add(1))?;
     let build = || tiny_http::Server::from_listener(listener, None).map_err(io::Error::other);
     let server = catch_unwind(AssertUnwindSafe(build))
         .unwrap_or_else(|_| Err(io::Error::other("the HTTP server could not start a thread")))?;
-    Ok((Arc::new(Inside::new(server)), number))
+    Ok((Arc::new(TinyServer::new(server)), number))
 }
 
 /// Whether so many threads can be started at a time.

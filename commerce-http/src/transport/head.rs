@@ -4,7 +4,7 @@
 //! take another view, and a request could then be hidden in the body of one before it.
 
 use super::Settings;
-use crate::{Request, Unreadable, target};
+use crate::{Request, TransportError, target};
 use tiny_http::HTTPVersion;
 
 /// Up to here `tiny_http` has read a body before it hands the request out.
@@ -27,9 +27,9 @@ pub(super) struct Head {
 }
 
 /// Reads and checks the head.
-pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head, Unreadable> {
+pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head, TransportError> {
     if too_large(raw, settings) {
-        return Err(Unreadable::HeadTooLarge);
+        return Err(TransportError::HeadTooLarge);
     }
     let request = Request {
         method: raw.method().as_str().to_owned(),
@@ -39,15 +39,15 @@ pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head
     };
     let is_1_1 = *raw.http_version() == HTTPVersion(1, 1);
     if !well_formed(&request, is_1_1) {
-        return Err(Unreadable::Malformed);
+        return Err(TransportError::Malformed);
     }
     let length = framing(&request, is_1_1, settings.max_body)?;
     if upgrades(raw) && length != Some(0) {
         // tiny_http would hand out the bare stream instead of the body.
-        return Err(Unreadable::Malformed);
+        return Err(TransportError::Malformed);
     }
     if length.is_some_and(|length| length > settings.max_body) {
-        return Err(Unreadable::BodyTooLarge { limit: settings.max_body });
+        return Err(TransportError::BodyTooLarge { limit: settings.max_body });
     }
     Ok(Head { request, length })
 }
@@ -127,7 +127,7 @@ fn well_formed(request: &Request, is_1_1: bool) -> bool {
 }
 
 /// The length of the body; none when it is chunked.
-fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Option<usize>, Unreadable> {
+fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Option<usize>, TransportError> {
     let mut lengths = sent(request, "Content-Length");
     let mut encodings = sent(request, "Transfer-Encoding");
     match (lengths.next(), lengths.next(), encodings.next(), encodings.next()) {
@@ -138,16 +138,16 @@ fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Option<usize
         {
             Ok(None)
         }
-        _ => Err(Unreadable::Malformed),
+        _ => Err(TransportError::Malformed),
     }
 }
 
 /// A length is digits and nothing else. One that no machine could hold is too large.
-fn digits(text: &str, limit: usize) -> Result<usize, Unreadable> {
+fn digits(text: &str, limit: usize) -> Result<usize, TransportError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Unreadable::Malformed);
+        return Err(TransportError::Malformed);
     }
-    text.parse().map_err(|_| Unreadable::BodyTooLarge { limit })
+    text.parse().map_err(|_| TransportError::BodyTooLarge { limit })
 }
 
 fn sent<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
@@ -163,7 +163,7 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{framing, well_formed};
-    use crate::{Request, Unreadable};
+    use crate::{Request, TransportError};
 
     fn request(headers: &[(&str, &str)]) -> Request {
         let headers =
@@ -174,13 +174,16 @@ mod tests {
     #[test]
     fn only_one_framing_is_understood() {
         let (length, encoding) = ("Content-Length", "transfer-encoding");
-        let malformed = Err(Unreadable::Malformed);
+        let malformed = Err(TransportError::Malformed);
         for (headers, expected) in [
             (&[][..], Ok(Some(0))),
             (&[(length, "12")], Ok(Some(12))),
             (&[("content-length", "0")], Ok(Some(0))),
             (&[(encoding, "Chunked")], Ok(None)),
-            (&[(length, "99999999999999999999999")], Err(Unreadable::BodyTooLarge { limit: 64 })),
+            (
+                &[(length, "99999999999999999999999")],
+                Err(TransportError::BodyTooLarge { limit: 64 }),
+            ),
             (&[(length, "5"), (encoding, "chunked")], malformed),
             (&[(length, "5"), ("content-length", "5")], malformed),
             (&[(length, "5, 5")], malformed),

@@ -55,14 +55,14 @@ impl fmt::Display for Listen {
 
 /// The listening socket. `tiny_http` is given copies of it, so that it outlives a server that died.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Listener {
     socket: Socket,
     at: Listen,
     /// Of the unix socket, by which it is told from another at the same path.
     inode: Option<u64>,
 }
 
-impl Door {
+impl Listener {
     pub(super) fn open(listen: &Listen, write_deadline: Duration) -> io::Result<Self> {
         let socket = match listen {
             Listen::Tcp(address) => bind_tcp(*address)?,
@@ -109,7 +109,7 @@ impl Door {
     }
 
     /// Connects to itself and hangs up, without waiting.
-    pub(super) fn knock(&self) -> io::Result<()> {
+    pub(super) fn self_connect(&self) -> io::Result<()> {
         let (domain, address) = match &self.at {
             Listen::Tcp(at) => (Domain::for_address(*at), SockAddr::from(reachable(*at))),
             Listen::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),

@@ -27,10 +27,10 @@ pub(super) struct Peers {
 }
 
 /// Whether a request is let in.
-pub(super) enum Entry<'a> {
-    Welcome(Pass<'a>),
+pub(super) enum Admission<'a> {
+    Accepted(InFlightGuard<'a>),
     /// Too much is in flight: this is the request at which its connection is cut.
-    TooMany,
+    OverLimit,
     /// The connection is being closed already.
     Closing,
 }
@@ -43,29 +43,29 @@ impl Peers {
     }
 
     /// A request has come. Through a unix socket nobody is told apart, and all are let in.
-    pub(super) fn enter(&self, peer: Option<SocketAddr>) -> Entry<'_> {
+    pub(super) fn enter(&self, peer: Option<SocketAddr>) -> Admission<'_> {
         if let Some(address) = peer {
             let mut part = self.part(address);
             let entry = part.entry(address).or_insert_with(Peer::new);
             if entry.closing {
-                return Entry::Closing;
+                return Admission::Closing;
             }
             // One more than that may be seen of a client that keeps to it: an answer is read before it is
             // counted as given.
             if entry.in_flight > self.most {
                 entry.closing = true;
-                return Entry::TooMany;
+                return Admission::OverLimit;
             }
             entry.in_flight = entry.in_flight.saturating_add(1);
             entry.last = Instant::now();
         }
         self.all.fetch_add(1, Ordering::AcqRel);
-        Entry::Welcome(Pass { peers: self, peer })
+        Admission::Accepted(InFlightGuard { peers: self, peer })
     }
 
     /// The pass of a request that went in before, on another thread.
-    pub(super) fn resume(&self, peer: Option<SocketAddr>) -> Pass<'_> {
-        Pass { peers: self, peer }
+    pub(super) fn resume(&self, peer: Option<SocketAddr>) -> InFlightGuard<'_> {
+        InFlightGuard { peers: self, peer }
     }
 
     /// From now on nothing that comes from it is served.
@@ -119,12 +119,12 @@ impl Peer {
 }
 
 /// Counts one request as in flight until it is dropped.
-pub(super) struct Pass<'a> {
+pub(super) struct InFlightGuard<'a> {
     peers: &'a Peers,
     pub(super) peer: Option<SocketAddr>,
 }
 
-impl Pass<'_> {
+impl InFlightGuard<'_> {
     /// Keeps the request counted, for a thread that goes on with it by [`Peers::resume`].
     pub(super) fn hand_over(self) -> Option<SocketAddr> {
         let peer = self.peer;
@@ -133,7 +133,7 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.peers.leave(self.peer);
     }

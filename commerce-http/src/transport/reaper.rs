@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 /// A connection that was shut is gone at once, unless its thread is held for good.
 const GONE_BY: Duration = Duration::from_secs(3);
-/// By what the patience with clients that do not read is divided while there are many of them.
-const HURRY: u32 = 8;
+/// By what the timeout with clients that do not read is divided while there are many of them.
+const OVERLOAD_FACTOR: u32 = 8;
 /// Descriptors that are left to everything but connections.
 const OTHERS: u64 = 64;
 
@@ -34,7 +34,7 @@ pub(super) fn reap(shared: &Shared, now: Instant, most: usize) -> usize {
         if known.is_some_and(|known| known.in_flight > 0) {
             continue;
         }
-        let (since, patience) = match known.filter(|known| !known.closing) {
+        let (since, timeout) = match known.filter(|known| !known.closing) {
             Some(known) => (known.last, shared.settings.idle_deadline),
             None => (seen.first, shared.settings.head_deadline),
         };
@@ -43,7 +43,7 @@ pub(super) fn reap(shared: &Shared, now: Instant, most: usize) -> usize {
                 stuck = stuck.saturating_add(1);
             }
             Some(_) => {}
-            None if now.saturating_duration_since(since) > patience => match known {
+            None if now.saturating_duration_since(since) > timeout => match known {
                 Some(_) => over.push(peer),
                 None => late.push(peer),
             },
@@ -61,18 +61,18 @@ pub(super) fn reap(shared: &Shared, now: Instant, most: usize) -> usize {
         too_slow: late.len(),
     });
     for peer in late {
-        sockets.say_last(peer, &shared.late());
+        sockets.write_and_close(peer, &shared.late());
     }
     for peer in over {
         sockets.shut(peer, Shutdown::Both);
     }
-    sockets.put_by();
+    sockets.reserve_descriptors();
     shared.peers.forget(now, |peer| sockets.has(peer));
     stuck
 }
 
 /// Shuts every connection with nothing in flight, for reading: what was said before is still heard.
-pub(super) fn dismiss(shared: &Shared) {
+pub(super) fn shutdown_idle(shared: &Shared) {
     let Some(mut sockets) = shared.sockets() else { return };
     sockets.scan(Instant::now());
     let busy = |peer| shared.peers.get(peer).is_some_and(|peer| peer.in_flight > 0);
@@ -84,7 +84,7 @@ pub(super) fn dismiss(shared: &Shared) {
 }
 
 /// Shuts every connection.
-pub(super) fn evict(shared: &Shared) {
+pub(super) fn shutdown_all(shared: &Shared) {
     let Some(mut sockets) = shared.sockets() else { return };
     sockets.scan(Instant::now());
     let all: Vec<SocketAddr> = sockets.connections().map(|(peer, _)| peer).collect();
@@ -94,19 +94,20 @@ pub(super) fn evict(shared: &Shared) {
 }
 
 /// Ends bodies whose deadline is over: their reader then finds the end.
-pub(super) fn end_late_bodies(shared: &Shared, now: Instant) {
+pub(super) fn timeout_bodies(shared: &Shared, now: Instant) {
     for peer in shared.bodies.overdue(now) {
-        shared.hang_up(Some(peer), Shutdown::Read);
+        shared.close_connection(Some(peer), Shutdown::Read);
     }
 }
 
 /// When half of the workers are held by clients that do not read, those clients are cut off, and any that
 /// takes very long. A client holds as many as it has requests in flight: the later ones wait for their
-/// turn. Whether it came to that: then the next ones are given less time, `hurried`.
-pub(super) fn end_stalled_answers(shared: &Shared, now: Instant, hurried: bool) -> bool {
-    let patience = shared.settings.write_patience;
-    let patience = patience.checked_div(if hurried { HURRY } else { 1 }).unwrap_or(patience);
-    let waits = |since: Instant| now.saturating_duration_since(since) > patience;
+/// turn. Whether it came to that: then the next ones are given less time, `overloaded`.
+pub(super) fn end_stalled_answers(shared: &Shared, now: Instant, overloaded: bool) -> bool {
+    let timeout = shared.settings.write_patience;
+    let timeout =
+        timeout.checked_div(if overloaded { OVERLOAD_FACTOR } else { 1 }).unwrap_or(timeout);
+    let waits = |since: Instant| now.saturating_duration_since(since) > timeout;
     let stalled =
         shared.posts.iter().filter_map(|post| post.get().filter(|(_, since)| waits(*since)));
     let mut stalled: Vec<_> = stalled.collect();
@@ -119,7 +120,7 @@ pub(super) fn end_stalled_answers(shared: &Shared, now: Instant, hurried: bool) 
     let most = shared.settings.write_deadline;
     for (peer, since) in stalled {
         if strained || now.saturating_duration_since(since) > most {
-            shared.hang_up(Some(peer), Shutdown::Both);
+            shared.close_connection(Some(peer), Shutdown::Both);
         }
     }
     strained

@@ -1,13 +1,13 @@
 //! What all threads of a server share.
 
-use super::answer::{self, Manner};
+use super::answer::{self, ResponseMode};
 use super::bodies::Bodies;
-use super::lookout::Lookouts;
-use super::peers::{Pass, Peers};
+use super::lookout::WaiterLimit;
+use super::peers::{InFlightGuard, Peers};
 use super::sockets::Sockets;
-use super::worker::Post;
+use super::worker::WorkerSlot;
 use super::{Settings, head};
-use crate::{Request, Response, Service, Unreadable};
+use crate::{Request, Response, Service, TransportError};
 use commerce_core::{Clock, SystemClock};
 use std::io::Write;
 use std::mem::ManuallyDrop;
@@ -19,26 +19,26 @@ use tiny_http::HTTPVersion;
 
 /// A reader of an unread body that is dropped allocates the length that was announced, and the process
 /// ends when that fails. So much can be allocated everywhere, and is given back at once.
-const DROPPABLE: usize = 64 * 1024 * 1024;
+const MAX_DROPPABLE_BODY: usize = 64 * 1024 * 1024;
 
 /// `tiny_http`. It is never dropped: that would remove the unix socket at its path, which may be another
 /// server's by then.
-pub(super) type Inside = ManuallyDrop<tiny_http::Server>;
+pub(super) type TinyServer = ManuallyDrop<tiny_http::Server>;
 
 pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) service: Arc<dyn Service>,
     pub(super) peers: Peers,
     pub(super) bodies: Bodies,
-    pub(super) lookouts: Lookouts,
+    pub(super) lookouts: WaiterLimit,
     /// One for each worker, then one for each thread that reads bodies.
-    pub(super) posts: Vec<Post>,
+    pub(super) posts: Vec<WorkerSlot>,
     /// The server that accepts now; another takes its place when it dies.
-    pub(super) current: RwLock<Arc<Inside>>,
+    pub(super) current: RwLock<Arc<TinyServer>>,
     /// Workers end when they are woken.
     pub(super) finished: AtomicBool,
     /// Connections close after the answer under way.
-    pub(super) leaving: AtomicBool,
+    pub(super) shutting_down: AtomicBool,
     /// Connections cut since the last round because they were too far ahead.
     pub(super) cut: AtomicUsize,
     sockets: Option<Mutex<Sockets>>,
@@ -49,7 +49,7 @@ impl Shared {
     pub(super) fn new(
         settings: Settings,
         service: Arc<dyn Service>,
-        server: Arc<Inside>,
+        server: Arc<TinyServer>,
         port: Option<u16>,
     ) -> Self {
         // More than the workers can hold would never be seen in flight.
@@ -57,14 +57,14 @@ impl Shared {
         Self {
             service,
             peers: Peers::new(most),
-            lookouts: Lookouts::default(),
+            lookouts: WaiterLimit::default(),
             bodies: Bodies::new(settings.max_slow_bodies),
             posts: (0..settings.workers.saturating_add(settings.max_slow_bodies))
-                .map(|_| Post::default())
+                .map(|_| WorkerSlot::default())
                 .collect(),
             current: RwLock::new(server),
             finished: AtomicBool::new(false),
-            leaving: AtomicBool::new(false),
+            shutting_down: AtomicBool::new(false),
             cut: AtomicUsize::new(0),
             sockets: port.and_then(Sockets::of_port).map(Mutex::new),
             date: RwLock::new(answer::http_date(SystemClock.now()).into()),
@@ -77,7 +77,7 @@ impl Shared {
         Some(self.sockets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn server(&self) -> Arc<Inside> {
+    pub(super) fn server(&self) -> Arc<TinyServer> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -86,7 +86,7 @@ impl Shared {
     }
 
     /// Brings the date of answers up to now.
-    pub(super) fn tell_time(&self) {
+    pub(super) fn refresh_date(&self) {
         let date = answer::http_date(SystemClock.now());
         *self.date.write().unwrap_or_else(PoisonError::into_inner) = date.into();
     }
@@ -95,11 +95,11 @@ impl Shared {
     pub(super) fn ask(&self, request: &Request) -> Response {
         let answer = || self.service.answer(request);
         catch_unwind(AssertUnwindSafe(answer))
-            .unwrap_or_else(|_| self.turn_down(Unreadable::Overloaded, request))
+            .unwrap_or_else(|_| self.reject(TransportError::Overloaded, request))
     }
 
-    fn turn_down(&self, why: Unreadable, request: &Request) -> Response {
-        let answer = || self.service.turn_down(why, request);
+    fn reject(&self, why: TransportError, request: &Request) -> Response {
+        let answer = || self.service.reject(why, request);
         let empty = |_| Response { status: 503, headers: Vec::new(), body: Vec::new().into() };
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(empty)
     }
@@ -113,8 +113,8 @@ impl Shared {
         &self,
         raw: tiny_http::Request,
         request: &Request,
-        pass: &Pass<'_>,
-        post: &Post,
+        pass: &InFlightGuard<'_>,
+        post: &WorkerSlot,
     ) {
         let manner = manner(&raw);
         let mut writer = raw.into_writer();
@@ -124,7 +124,7 @@ impl Shared {
             return;
         }
         let response = self.ask(request);
-        let closes = self.leaving.load(Ordering::Acquire);
+        let closes = self.shutting_down.load(Ordering::Acquire);
         post.set(pass.peer);
         self.send(writer, manner, pass, &response, closes);
         post.set(None);
@@ -134,8 +134,8 @@ impl Shared {
     fn send(
         &self,
         mut writer: Box<dyn Write + Send>,
-        manner: Manner,
-        pass: &Pass<'_>,
+        manner: ResponseMode,
+        pass: &InFlightGuard<'_>,
         response: &Response,
         closes: bool,
     ) {
@@ -145,30 +145,35 @@ impl Shared {
         if closes || sent.is_err() {
             // Before the writer is let go, so that nothing follows: `tiny_http` may have taken the rest
             // of a body for a request by now. After an error part of the answer may have been sent.
-            self.hang_up(pass.peer, Shutdown::Both);
+            self.close_connection(pass.peer, Shutdown::Both);
         }
     }
 
     /// The answer to a connection that sent no whole request in time. `tiny_http` may hold the beginning of one, and
     /// does not show it.
     pub(super) fn late(&self) -> Vec<u8> {
-        let response = self.turn_down(Unreadable::TooSlow, &Request::default());
-        let (mut bytes, rest) = self.render(Manner::default(), &response, true);
+        let response = self.reject(TransportError::TooSlow, &Request::default());
+        let (mut bytes, rest) = self.render(ResponseMode::default(), &response, true);
         bytes.extend_from_slice(rest);
         bytes
     }
 
     /// Turns a request down. A body that was not read stays so, and the connection is closed.
-    pub(super) fn refuse(&self, raw: tiny_http::Request, pass: &Pass<'_>, why: Unreadable) {
-        let response = self.turn_down(why, &head::known(&raw));
-        let closes = why != Unreadable::Overloaded || head::unread(&raw);
-        if !droppable(&raw) {
+    pub(super) fn refuse(
+        &self,
+        raw: tiny_http::Request,
+        pass: &InFlightGuard<'_>,
+        why: TransportError,
+    ) {
+        let response = self.reject(why, &head::known(&raw));
+        let closes = why != TransportError::Overloaded || head::unread(&raw);
+        if !is_safe_to_drop(&raw) {
             let (bytes, _) = self.render(manner(&raw), &response, true);
-            self.abandon(raw, pass, &bytes);
+            self.leak_request(raw, pass, &bytes);
             return;
         }
         if closes {
-            self.hang_up(pass.peer, Shutdown::Read);
+            self.close_connection(pass.peer, Shutdown::Read);
         }
         // A body that was not read has its connection shut for reading by now.
         let manner = manner(&raw);
@@ -176,7 +181,7 @@ impl Shared {
     }
 
     /// Serves nothing more of this connection, and shuts it.
-    pub(super) fn hang_up(&self, peer: Option<SocketAddr>, how: Shutdown) {
+    pub(super) fn close_connection(&self, peer: Option<SocketAddr>, how: Shutdown) {
         let Some(peer) = peer else { return };
         self.peers.close(peer);
         if let Some(mut sockets) = self.sockets() {
@@ -186,30 +191,30 @@ impl Shared {
 
     /// Answers past `tiny_http` and never drops the request, which could end the process. What stays
     /// behind (a thread that waits, two descriptors) is counted by the reaper as stuck.
-    fn abandon(&self, raw: tiny_http::Request, pass: &Pass<'_>, bytes: &[u8]) {
+    fn leak_request(&self, raw: tiny_http::Request, pass: &InFlightGuard<'_>, bytes: &[u8]) {
         std::mem::forget(raw);
         let Some(peer) = pass.peer else { return };
         self.peers.close(peer);
         let alone = self.peers.get(peer).is_some_and(|peer| peer.in_flight <= 1);
         if let Some(mut sockets) = self.sockets() {
-            sockets.say_last(peer, if alone { bytes } else { &[] });
+            sockets.write_and_close(peer, if alone { bytes } else { &[] });
         }
     }
 
     fn render<'a>(
         &self,
-        manner: Manner,
+        manner: ResponseMode,
         response: &'a Response,
         closes: bool,
     ) -> (Vec<u8>, &'a [u8]) {
-        let manner = Manner { closes: closes || manner.closes, ..manner };
+        let manner = ResponseMode { closes: closes || manner.closes, ..manner };
         let date = Arc::clone(&self.date.read().unwrap_or_else(PoisonError::into_inner));
         answer::render(response, manner, &date)
     }
 }
 
-fn manner(raw: &tiny_http::Request) -> Manner {
-    Manner {
+fn manner(raw: &tiny_http::Request) -> ResponseMode {
+    ResponseMode {
         head: *raw.method() == tiny_http::Method::Head,
         closes: head::is_last(raw),
         old: *raw.http_version() == HTTPVersion(1, 0),
@@ -217,8 +222,8 @@ fn manner(raw: &tiny_http::Request) -> Manner {
 }
 
 /// Lets go of a request without an answer; its connection has been shut.
-pub(super) fn discard(raw: tiny_http::Request) {
-    if droppable(&raw) {
+pub(super) fn drop_request(raw: tiny_http::Request) {
+    if is_safe_to_drop(&raw) {
         // A request that is dropped whole would wait for its turn to answer 500.
         drop(raw.into_writer());
     } else {
@@ -227,6 +232,6 @@ pub(super) fn discard(raw: tiny_http::Request) {
 }
 
 /// Whether a request may be dropped with its body unread.
-fn droppable(raw: &tiny_http::Request) -> bool {
-    raw.body_length().is_none_or(|length| length <= DROPPABLE) || head::upgrades(raw)
+fn is_safe_to_drop(raw: &tiny_http::Request) -> bool {
+    raw.body_length().is_none_or(|length| length <= MAX_DROPPABLE_BODY) || head::upgrades(raw)
 }

@@ -39,12 +39,12 @@ impl Sockets {
         let listing = Listing::new().ok()?;
         let (seen, by_peer) = (HashMap::new(), HashMap::new());
         let mut sockets = Self { duplicator, listing, port, seen, by_peer, spare: Vec::new() };
-        sockets.put_by();
+        sockets.reserve_descriptors();
         Some(sockets)
     }
 
     /// Takes descriptors for later, when there are any.
-    pub(super) fn put_by(&mut self) {
+    pub(super) fn reserve_descriptors(&mut self) {
         while self.spare.len() < SPARE {
             match std::fs::File::open("/dev/null") {
                 Ok(file) => self.spare.push(file.into()),
@@ -62,7 +62,9 @@ impl Sockets {
             let known = self.seen.remove(&inode);
             let found = known.or_else(|| still.get(&inode).cloned());
             // One that could not be copied, for want of descriptors, is met anew the next time.
-            let Some(mut found) = found.or_else(|| self.meet(number, inode, now)) else { continue };
+            let Some(mut found) = found.or_else(|| self.adopt(number, inode, now)) else {
+                continue;
+            };
             found.number = number;
             if let Some(peer) = found.peer {
                 by_peer.insert(peer, inode);
@@ -73,7 +75,7 @@ impl Sockets {
         self.by_peer = by_peer;
     }
 
-    fn meet(&mut self, number: RawFd, inode: u64, now: Instant) -> Option<Seen> {
+    fn adopt(&mut self, number: RawFd, inode: u64, now: Instant) -> Option<Seen> {
         let socket = self.copy(number, inode)?;
         let ours = socket.local_addr().is_ok_and(|address| address.port() == self.port);
         let peer = socket.peer_addr().ok().filter(|_| ours);
@@ -110,7 +112,7 @@ impl Sockets {
     }
 
     /// Sends bytes past `tiny_http`, and ends the connection.
-    pub(super) fn say_last(&mut self, peer: SocketAddr, bytes: &[u8]) {
+    pub(super) fn write_and_close(&mut self, peer: SocketAddr, bytes: &[u8]) {
         if let Some(mut socket) = self.find(peer) {
             // Whoever left earlier answers unread gets none: this must not wait.
             let _ = socket.set_nonblocking(true).and_then(|()| socket.write_all(bytes));

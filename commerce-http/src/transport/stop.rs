@@ -15,14 +15,14 @@ impl Stop {
     }
 
     /// Asks. It does not wait for the stop.
-    pub fn ask(&self) {
+    pub fn cancel(&self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
     }
 
     /// Whether it was asked.
     #[must_use]
-    pub fn asked(&self) -> bool {
+    pub fn is_cancelled(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

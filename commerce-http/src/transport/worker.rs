@@ -2,10 +2,10 @@
 
 use super::bodies::Job;
 use super::head::{self, Head};
-use super::lookout::Lookouts;
-use super::peers::{Entry, Pass};
+use super::lookout::WaiterLimit;
+use super::peers::{Admission, InFlightGuard};
 use super::shared::{self, Shared};
-use crate::Unreadable;
+use crate::TransportError;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -14,9 +14,9 @@ use std::time::Instant;
 
 /// Whom a worker is answering, and since when: the guard looks for those that do not read.
 #[derive(Debug, Default)]
-pub(super) struct Post(Mutex<Option<(SocketAddr, Instant)>>);
+pub(super) struct WorkerSlot(Mutex<Option<(SocketAddr, Instant)>>);
 
-impl Post {
+impl WorkerSlot {
     pub(super) fn set(&self, peer: Option<SocketAddr>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
             peer.map(|peer| (peer, Instant::now()));
@@ -28,7 +28,7 @@ impl Post {
 }
 
 /// Works until all is finished, for the server that accepts.
-pub(super) fn work(shared: &Shared, post: &Post) {
+pub(super) fn work(shared: &Shared, post: &WorkerSlot) {
     while !shared.is_finished() {
         let server = shared.server();
         let goes_on = || !shared.is_finished() && Arc::ptr_eq(&server, &shared.server());
@@ -40,9 +40,9 @@ pub(super) fn work(shared: &Shared, post: &Post) {
 /// its threads look whether it is; nobody can tell which, so that all look from time to time.
 pub(super) fn serve(
     shared: &Shared,
-    post: &Post,
+    post: &WorkerSlot,
     server: &tiny_http::Server,
-    lookouts: &Lookouts,
+    lookouts: &WaiterLimit,
     goes_on: impl Fn() -> bool,
 ) {
     loop {
@@ -50,33 +50,33 @@ pub(super) fn serve(
             Ok(Some(raw)) => Some(raw),
             Ok(None) | Err(_) if !goes_on() => return,
             Ok(None) | Err(_) => {
-                lookouts.stand(|patience| server.recv_timeout(patience).ok().flatten())
+                lookouts.wait_for_request(|timeout| server.recv_timeout(timeout).ok().flatten())
             }
         };
         let Some(raw) = taken else { continue };
-        lookouts.relieve();
+        lookouts.wake_one();
         // `tiny_http` panics in some places; a worker outlives it.
         let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw)));
         post.set(None);
     }
 }
 
-fn handle(shared: &Shared, post: &Post, raw: tiny_http::Request) {
+fn handle(shared: &Shared, post: &WorkerSlot, raw: tiny_http::Request) {
     let peer = raw.remote_addr().copied();
     let pass = match shared.peers.enter(peer) {
-        Entry::Welcome(pass) => pass,
-        Entry::TooMany => {
+        Admission::Accepted(pass) => pass,
+        Admission::OverLimit => {
             shared.cut.fetch_add(1, Ordering::Relaxed);
-            shared.hang_up(peer, Shutdown::Both);
-            return shared::discard(raw);
+            shared.close_connection(peer, Shutdown::Both);
+            return shared::drop_request(raw);
         }
-        Entry::Closing => {
+        Admission::Closing => {
             // With nothing in flight it is a new connection of an old address: better cut than unheard.
             if peer.and_then(|peer| shared.peers.get(peer)).is_some_and(|peer| peer.in_flight == 0)
             {
-                shared.hang_up(peer, Shutdown::Both);
+                shared.close_connection(peer, Shutdown::Both);
             }
-            return shared::discard(raw);
+            return shared::drop_request(raw);
         }
     };
     match head::read(&raw, &shared.settings) {
@@ -84,7 +84,7 @@ fn handle(shared: &Shared, post: &Post, raw: tiny_http::Request) {
         Ok(head) if head::unread(&raw) => {
             let peer = pass.hand_over();
             if let Err(job) = shared.bodies.give(Job { raw, head, peer }) {
-                shared.refuse(job.raw, &shared.peers.resume(peer), Unreadable::Overloaded);
+                shared.refuse(job.raw, &shared.peers.resume(peer), TransportError::Overloaded);
             }
         }
         Ok(head) => answer_small(shared, post, raw, head, &pass),
@@ -94,13 +94,13 @@ fn handle(shared: &Shared, post: &Post, raw: tiny_http::Request) {
 /// Answers a request whose body, if any, `tiny_http` has in memory.
 fn answer_small(
     shared: &Shared,
-    post: &Post,
+    post: &WorkerSlot,
     mut raw: tiny_http::Request,
     mut head: Head,
-    pass: &Pass<'_>,
+    pass: &InFlightGuard<'_>,
 ) {
     if head.length != Some(0) && raw.as_reader().read_to_end(&mut head.request.body).is_err() {
-        return shared.refuse(raw, pass, Unreadable::Malformed);
+        return shared.refuse(raw, pass, TransportError::Malformed);
     }
     shared.serve(raw, &head.request, pass, post);
 }

@@ -1,7 +1,7 @@
 //! A server in a process of its own, so that its memory and descriptors are only its own.
 
 use commerce_http::transport::{Server, Settings, Stop};
-use commerce_http::{Connections, Request, Response, Service, Unreadable};
+use commerce_http::{Connections, Request, Response, Service, TransportError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -57,13 +57,13 @@ impl Service for Double {
         }
     }
 
-    fn turn_down(&self, why: Unreadable, _: &Request) -> Response {
+    fn reject(&self, why: TransportError, _: &Request) -> Response {
         let status = match why {
-            Unreadable::Malformed => 400,
-            Unreadable::TooSlow => 408,
-            Unreadable::BodyTooLarge { .. } => 413,
-            Unreadable::HeadTooLarge => 431,
-            Unreadable::Overloaded => 503,
+            TransportError::Malformed => 400,
+            TransportError::TooSlow => 408,
+            TransportError::BodyTooLarge { .. } => 413,
+            TransportError::HeadTooLarge => 431,
+            TransportError::Overloaded => 503,
         };
         response(status, format!("{why:?}").into_bytes())
     }
@@ -88,7 +88,7 @@ fn serve() {
             "head" => settings.head_deadline = time,
             "body" => settings.body_deadline = time,
             "idle" => settings.idle_deadline = time,
-            "patience" => settings.write_patience = time,
+            "timeout" => settings.write_patience = time,
             "stuck" => settings.max_stuck = number,
             "connections" => settings.max_connections = number,
             other => panic!("{other}"),
@@ -100,7 +100,7 @@ fn serve() {
     let asked = stop.clone();
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        asked.ask();
+        asked.cancel();
     });
     let outcome = server.run(Arc::new(Double), &stop);
     println!("\nended {}", outcome.map_or_else(|error| error.to_string(), |()| "well".into()));

@@ -1,7 +1,7 @@
 //! What honest clients may count on.
 
 use crate::child::Child;
-use crate::client::{GET, PATIENCE, ask, connect, last_words, read_answer, statuses, until};
+use crate::client::{GET, TIMEOUT, ask, connect, last_words, read_answer, statuses, until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -88,7 +88,7 @@ fn a_stop_lets_what_runs_finish() {
     ask(&mut idle, GET).unwrap();
     let mut busy = connect(&server.address);
     busy.write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    until("the request is under way", PATIENCE, || {
+    until("the request is under way", TIMEOUT, || {
         let waiting =
             ask(&mut connect(&server.address), b"GET /waiting HTTP/1.1\r\nHost: a\r\n\r\n");
         waiting.unwrap().ends_with("true")

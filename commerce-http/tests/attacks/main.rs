@@ -16,7 +16,7 @@ mod honest;
 mod nginx;
 
 use child::Child;
-use client::{GET, Honest, PATIENCE, ask, connect, last_words, once, statuses, to_end, until};
+use client::{GET, Honest, TIMEOUT, ask, connect, last_words, once, statuses, to_end, until};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -47,7 +47,7 @@ fn a_thousand_connections_that_say_nothing_are_closed() {
     }
     honest.was_served();
     assert!(server.peak() < MEMORY, "{} MiB", server.peak());
-    until("threads and descriptors are free", PATIENCE, || server.descriptors() < 60);
+    until("threads and descriptors are free", TIMEOUT, || server.descriptors() < 60);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn more_connections_than_are_held_push_out_the_silent_first() {
     let mut known = connect(&server.address);
     ask(&mut known, GET).unwrap();
     let mut silent: Vec<TcpStream> = (0..300).map(|_| connect(&server.address)).collect();
-    until("the silent are pushed out", PATIENCE, || server.descriptors() < 300);
+    until("the silent are pushed out", TIMEOUT, || server.descriptors() < 300);
     let said = statuses(&to_end(&mut silent[0]));
     assert!(said.is_empty() || said == [408], "{said:?}");
     ask(&mut known, GET).expect("who has asked before may stay");
@@ -70,7 +70,7 @@ fn dripped_heads_are_closed() {
     let honest = Honest::begin(&server.address);
     let mut drips: Vec<TcpStream> = (0..100).map(|_| connect(&server.address)).collect();
     let mut bytes = b"GET / HTTP/1.1\r\nX: ".iter().copied().chain(std::iter::repeat(b'x'));
-    until("all are cut off", PATIENCE, || {
+    until("all are cut off", TIMEOUT, || {
         let byte = [bytes.next().unwrap()];
         drips.retain_mut(|stream| stream.write_all(&byte).is_ok());
         drips.is_empty()
@@ -243,7 +243,7 @@ fn a_small_body_that_stalls_is_answered_and_counted() {
     let mut stream = connect(&server.address);
     stream.write_all(&post("Content-Length: 10", "abc")).unwrap();
     assert_eq!(statuses(&to_end(&mut stream)), [408]);
-    until("it is counted", PATIENCE, || {
+    until("it is counted", TIMEOUT, || {
         let count = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n";
         ask(&mut connect(&server.address), count).unwrap().ends_with("\r\n\r\n1")
     });
@@ -293,14 +293,14 @@ fn it_recovers_when_descriptors_are_used_up() {
         println!("round {round}: answered after {during:?} in the crowd, {after:?} without it");
         assert!(after < Duration::from_secs(10), "{after:?}");
     }
-    until("descriptors are free", PATIENCE, || server.descriptors() < 48);
+    until("descriptors are free", TIMEOUT, || server.descriptors() < 48);
     assert_eq!(server.stop(), "well");
 }
 
 /// An honest client that meets a full server may be turned away, and asks again.
 fn sooner_or_later(address: &str) -> Duration {
     let began = Instant::now();
-    until("an answer", PATIENCE, || ask(&mut connect(address), GET).is_ok());
+    until("an answer", TIMEOUT, || ask(&mut connect(address), GET).is_ok());
     began.elapsed()
 }
 
@@ -333,7 +333,7 @@ fn clients_that_never_read_what_they_asked_ahead_are_cut_off() {
 
 #[test]
 fn a_client_that_asks_ahead_without_reading_is_cut_off() {
-    let server = Child::start("patience=60000"); // so that only the number of requests ends it
+    let server = Child::start("timeout=60000"); // so that only the number of requests ends it
     let honest = Honest::begin(&server.address);
     let ahead = b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
     let mut streams: Vec<TcpStream> = (0..4).map(|_| connect(&server.address)).collect();
@@ -342,7 +342,7 @@ fn a_client_that_asks_ahead_without_reading_is_cut_off() {
     }
     let began = Instant::now();
     for stream in &mut streams {
-        until("it is cut off", PATIENCE, || stream.write_all(GET).is_err());
+        until("it is cut off", TIMEOUT, || stream.write_all(GET).is_err());
     }
     println!("cut off after {:?}", began.elapsed());
     honest.was_served();

@@ -51,7 +51,7 @@ impl Proxied {
                 "this test needs nginx: install it, for example with `apt-get install nginx-light`",
             );
         let proxied = Self { nginx, server, folder, address };
-        crate::until("nginx listens", crate::PATIENCE, || {
+        crate::until("nginx listens", crate::TIMEOUT, || {
             TcpStream::connect(&proxied.address).is_ok()
         });
         proxied

@@ -16,7 +16,7 @@ fn line(id: i64) -> Vec<u8> {
 
 fn deliver(to: &FileDestination, ids: &[i64]) {
     let events: Vec<Event> = ids.iter().map(|id| event(*id, 1)).collect();
-    assert_eq!(to.deliver(&events), Delivery::Done);
+    assert_eq!(to.deliver(&events), DeliveryResult::Done);
 }
 
 fn lines(path: &Path) -> Vec<u8> {
@@ -115,7 +115,7 @@ fn two_relays_may_share_a_file() {
             let path = &path;
             scope.spawn(move || {
                 let mut file = FileDestination::new(path.clone(), form());
-                file.patience = Duration::from_secs(180);
+                file.timeout = Duration::from_secs(180);
                 for id in 0..20 {
                     deliver(&file, &[relay * 100 + id]);
                 }
@@ -139,7 +139,7 @@ fn a_file_that_cannot_be_written_may_be_later(#[case] name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = FileDestination::new(folder.path().join(name), form());
     let delivery = file.deliver(&[event(1, 1)]);
-    assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+    assert!(matches!(delivery, DeliveryResult::Failed { .. }), "{delivery:?}");
 }
 
 #[test]
@@ -149,9 +149,9 @@ fn a_file_that_somebody_keeps_locked_is_not_waited_for_for_ever() {
     let holder = File::create(&path).unwrap();
     holder.lock().unwrap();
     let mut file = FileDestination::new(path.clone(), form());
-    file.patience = Duration::from_millis(20);
+    file.timeout = Duration::from_millis(20);
     let delivery = file.deliver(&[event(1, 1)]);
-    assert!(matches!(delivery, Delivery::Failed { .. }), "{delivery:?}");
+    assert!(matches!(delivery, DeliveryResult::Failed { .. }), "{delivery:?}");
     drop(holder);
     deliver(&file, &[1]);
     assert_eq!(lines(&path), line(1));

@@ -5,7 +5,7 @@ use crate::http::Client;
 use crate::receiver::event;
 use crate::webhook::LIMITS;
 use crate::{DestinationOptions, SecretSource, destination};
-use commerce_core::{Currency, Delivery, EventKind, OrderStatus};
+use commerce_core::{Currency, DeliveryResult, EventKind, OrderStatus};
 use rstest::rstest;
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
@@ -61,7 +61,7 @@ fn what_is_sent_is_signed_well_formed_and_as_documented(#[case] batch: usize) {
     events[1].data.owned_coupon_id = Some(9.into());
     events[1].data.reference = Some("주문 \u{1f375} \"2\"".to_owned());
     for request in events.chunks(batch) {
-        assert_eq!(to.deliver(request), Delivery::Done);
+        assert_eq!(to.deliver(request), DeliveryResult::Done);
     }
     assert_eq!(consumer.line(), "9f86d081884c7d65-1 order.paid 1 orders/101 1 9000");
     assert_eq!(consumer.line(), "9f86d081884c7d65-2 order.cancelled 2 orders/102 3 27000");
@@ -74,7 +74,7 @@ fn a_signature_by_another_secret_is_noticed() {
     let to = destination(&format!("http://127.0.0.1:{}/", consumer.port), options(1)).unwrap();
     let delivery = to.deliver(&[event(1, 1)]);
     assert!(
-        matches!(&delivery, Delivery::Failed { error, .. } if error.contains("No matching signature")),
+        matches!(&delivery, DeliveryResult::Failed { error, .. } if error.contains("No matching signature")),
         "{delivery:?}"
     );
 }

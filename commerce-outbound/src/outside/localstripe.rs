@@ -9,7 +9,7 @@ use crate::http::Limits;
 use crate::receiver::{Behaviour, Received, Receiver};
 use crate::stripe::{Stripe, StripeOptions};
 use commerce_core::{
-    Clock, CollectRequest, Collected, Currency, Money, Notice, PaymentGateway, SystemClock,
+    ChargeResult, Clock, CollectRequest, Currency, Money, PaymentGateway, SystemClock, WebhookEvent,
 };
 use rstest::rstest;
 use serde_json::Value;
@@ -148,8 +148,8 @@ fn request(payment_method: &str) -> CollectRequest {
     }
 }
 
-fn is_open(collected: &Collected) -> bool {
-    matches!(collected, Collected::Unknown { .. })
+fn is_open(collected: &ChargeResult) -> bool {
+    matches!(collected, ChargeResult::Unknown { .. })
 }
 
 #[rstest]
@@ -169,7 +169,7 @@ fn whatever_is_lost_money_is_collected_once(#[case] lost: &[Trouble]) {
         assert!(is_open(&collected), "{trouble:?}: {collected:?}");
     }
     for _ in 0..3 {
-        assert_eq!(bank.stripe.collect(&request("pm_card_visa")), Collected::Paid);
+        assert_eq!(bank.stripe.collect(&request("pm_card_visa")), ChargeResult::Paid);
     }
     assert_eq!(bank.collected(), (1, 1_234));
 }
@@ -183,7 +183,7 @@ fn a_card_that_is_declined_is_declined_for_good(#[case] lost: &[Trouble]) {
     for _ in lost {
         assert!(is_open(&bank.stripe.collect(&request("pm_card_chargeCustomerFail"))));
     }
-    let declined = Collected::Declined { reason: "Your card was declined.".to_owned() };
+    let declined = ChargeResult::Declined { reason: "Your card was declined.".to_owned() };
     for _ in 0..2 {
         assert_eq!(bank.stripe.collect(&request("pm_card_chargeCustomerFail")), declined);
     }
@@ -198,7 +198,7 @@ fn a_card_that_asks_for_its_payer_or_is_none_is_declined() {
     for method in [card["id"].as_str().unwrap(), "pm_of_nobody"] {
         let request = CollectRequest { reference: method.to_owned(), ..request(method) };
         let collected = bank.stripe.collect(&request);
-        assert!(matches!(collected, Collected::Declined { .. }), "{collected:?}");
+        assert!(matches!(collected, ChargeResult::Declined { .. }), "{collected:?}");
     }
     assert_eq!(bank.collected().1, 0);
 }
@@ -223,9 +223,9 @@ fn the_next_day_a_charge_is_found_and_not_collected_again() {
     let asked = request("pm_card_visa");
     assert!(is_open(&bank.stripe.collect(&asked)));
     let later = CollectRequest { now: asked.now.plus_seconds(25 * 60 * 60), ..asked.clone() };
-    assert_eq!(bank.stripe.collect(&later), Collected::Paid);
+    assert_eq!(bank.stripe.collect(&later), ChargeResult::Paid);
     let never = CollectRequest { reference: "shop-1/charge-6".to_owned(), ..later };
-    assert!(matches!(bank.stripe.collect(&never), Collected::Declined { .. }));
+    assert!(matches!(bank.stripe.collect(&never), ChargeResult::Declined { .. }));
     assert_eq!(bank.collected(), (1, 1_234));
 }
 
@@ -245,8 +245,8 @@ fn its_own_word_is_believed(#[case] method: &str, #[case] amount: i64) {
     let collected = bank.stripe.collect(&request);
     let sent = hook.received.recv_timeout(Duration::from_secs(30)).unwrap();
     let signature = sent.header("stripe-signature");
-    let notice = bank.stripe.notice(signature, &sent.body, SystemClock.now());
+    let notice = bank.stripe.parse_webhook(signature, &sent.body, SystemClock.now());
     let amount = Money::from_minor(amount);
     let (reference, currency) = (request.reference, request.currency);
-    assert_eq!(notice, Ok(Some(Notice { reference, amount, currency, collected })));
+    assert_eq!(notice, Ok(Some(WebhookEvent { reference, amount, currency, collected })));
 }

@@ -1,7 +1,7 @@
 //! What Stripe says of a payment.
 
 use crate::http::plain;
-use commerce_core::{CollectRequest, Collected};
+use commerce_core::{ChargeResult, CollectRequest};
 use serde::Deserialize;
 use std::collections::HashMap;
 
@@ -40,16 +40,16 @@ impl Intent {
 
     /// What became of the charge. It was confirmed when it was made, and nobody confirms it again: without
     /// money now, there never will be any.
-    pub(super) fn judge(&self, request: &CollectRequest, amount: i64) -> Collected {
+    pub(super) fn judge(&self, request: &CollectRequest, amount: i64) -> ChargeResult {
         let status = plain(self.status.as_bytes());
         match status.as_str() {
-            "succeeded" if self.is_exactly(request, amount) => Collected::Paid,
-            "succeeded" => Collected::Unknown { why: self.differs() },
+            "succeeded" if self.is_exactly(request, amount) => ChargeResult::Paid,
+            "succeeded" => ChargeResult::Unknown { why: self.differs() },
             "requires_payment_method" | "requires_action" | "canceled" => {
-                Collected::Declined { reason: self.why_not() }
+                ChargeResult::Declined { reason: self.why_not() }
             }
             status => {
-                Collected::Unknown { why: format!("{} is {status}", plain(self.id.as_bytes())) }
+                ChargeResult::Unknown { why: format!("{} is {status}", plain(self.id.as_bytes())) }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::amount::from_stripe;
 use super::intent::Intent;
-use commerce_core::{BadNotice, Collected, Currency, Money, Notice};
+use commerce_core::{ChargeResult, Currency, InvalidWebhook, Money, WebhookEvent};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,8 +19,8 @@ struct About {
 }
 
 /// Reads a notice whose signature is right. Payments that this service did not ask for do not matter.
-pub(super) fn read(body: &[u8]) -> Result<Option<Notice>, BadNotice> {
-    let bad = |why: &str| BadNotice(why.to_owned());
+pub(super) fn read(body: &[u8]) -> Result<Option<WebhookEvent>, InvalidWebhook> {
+    let bad = |why: &str| InvalidWebhook(why.to_owned());
     let told: Told = serde_json::from_slice(body).map_err(|_| bad("it is no event of Stripe"))?;
     if !matches!(told.kind.as_str(), "payment_intent.succeeded" | "payment_intent.payment_failed") {
         return Ok(None);
@@ -32,10 +32,10 @@ pub(super) fn read(body: &[u8]) -> Result<Option<Notice>, BadNotice> {
         .ok_or_else(|| bad("its currency is none that is known"))?;
     if told.kind == "payment_intent.payment_failed" {
         // It was confirmed once and will not be again, so this is the end of it.
-        let collected = Collected::Declined { reason: intent.why_not() };
-        return Ok(Some(Notice { reference, amount: Money::ZERO, currency, collected }));
+        let collected = ChargeResult::Declined { reason: intent.why_not() };
+        return Ok(Some(WebhookEvent { reference, amount: Money::ZERO, currency, collected }));
     }
     let amount = from_stripe(intent.received(), currency);
     let amount = amount.ok_or_else(|| bad("its amount is none of its currency"))?;
-    Ok(Some(Notice { reference, amount, currency, collected: Collected::Paid }))
+    Ok(Some(WebhookEvent { reference, amount, currency, collected: ChargeResult::Paid }))
 }

@@ -68,20 +68,20 @@ fn says(status: u16, body: &Value) -> Behaviour {
     Behaviour::Says(answer(&format!("{status} Whatever"), "", &body.to_string()))
 }
 
-fn declined(reason: &str) -> Collected {
-    Collected::Declined { reason: reason.to_owned() }
+fn declined(reason: &str) -> ChargeResult {
+    ChargeResult::Declined { reason: reason.to_owned() }
 }
 
 /// Where nothing is expected, nobody may claim to know.
-fn assert_agrees(collected: &Collected, expected: Option<Collected>) {
+fn assert_agrees(collected: &ChargeResult, expected: Option<ChargeResult>) {
     match expected {
         Some(expected) => assert_eq!(*collected, expected),
-        None => assert!(matches!(collected, Collected::Unknown { .. }), "{collected:?}"),
+        None => assert!(matches!(collected, ChargeResult::Unknown { .. }), "{collected:?}"),
     }
 }
 
 #[rstest]
-#[case::paid(200, intent("succeeded"), Some(Collected::Paid))]
+#[case::paid(200, intent("succeeded"), Some(ChargeResult::Paid))]
 #[case::paid_less(200, but(intent("succeeded"), json!({"amount_received": 999})), None)]
 #[case::another_amount(200, but(intent("succeeded"), json!({"amount": 100_000})), None)]
 #[case::another_currency(200, but(intent("succeeded"), json!({"currency": "usd"})), None)]
@@ -143,7 +143,7 @@ fn assert_agrees(collected: &Collected, expected: Option<Collected>) {
 fn only_what_stripe_knows_is_known(
     #[case] status: u16,
     #[case] body: Value,
-    #[case] expected: Option<Collected>,
+    #[case] expected: Option<ChargeResult>,
 ) {
     let receiver = Receiver::new(says(status, &body));
     let collected = stripe(&receiver).collect(&request(0));
@@ -159,7 +159,7 @@ fn only_what_stripe_knows_is_known(
 fn an_answer_that_never_came_leaves_it_open(#[case] behaviour: Behaviour) {
     let receiver = Receiver::new(behaviour);
     let collected = within(SHORT, &receiver).collect(&request(0));
-    assert!(matches!(collected, Collected::Unknown { .. }), "{collected:?}");
+    assert!(matches!(collected, ChargeResult::Unknown { .. }), "{collected:?}");
 }
 
 #[test]
@@ -168,13 +168,13 @@ fn nobody_there_leaves_it_open_and_says_why() {
     let url = Some(format!("http://{address}"));
     let options = StripeOptions { url, key: SecretSource::fixed(KEY), webhook_secret: None };
     let collected = Stripe::new(options).unwrap().collect(&request(0));
-    assert_eq!(collected, Collected::Unknown { why: "connection refused".to_owned() });
+    assert_eq!(collected, ChargeResult::Unknown { why: "connection refused".to_owned() });
 }
 
 #[test]
 fn it_is_asked_for_all_it_needs_under_the_charges_key() {
     let receiver = Receiver::new(says(200, &intent("succeeded")));
-    assert_eq!(stripe(&receiver).collect(&request(0)), Collected::Paid);
+    assert_eq!(stripe(&receiver).collect(&request(0)), ChargeResult::Paid);
     let asked = receiver.received.recv().unwrap();
     assert_eq!(asked.head[0], "POST /v1/payment_intents HTTP/1.1");
     assert_eq!(asked.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
@@ -220,18 +220,18 @@ fn a_card_that_is_kept_is_asked_for_with_its_customer() {
 fn what_cannot_be_asked_for_is_declined_without_asking(#[case] request: CollectRequest) {
     let receiver = Receiver::new(says(200, &intent("succeeded")));
     let collected = stripe(&receiver).collect(&request);
-    assert!(matches!(collected, Collected::Declined { .. }), "{collected:?}");
+    assert!(matches!(collected, ChargeResult::Declined { .. }), "{collected:?}");
     assert_eq!(receiver.received.try_iter().count(), 0);
 }
 
 /// A repeated key is told for ever that the bank has not answered yet.
 #[rstest]
-#[case("succeeded", Some(Collected::Paid))]
+#[case("succeeded", Some(ChargeResult::Paid))]
 #[case("canceled", Some(declined("the payment was not approved")))]
 #[case("processing", None)]
 fn what_was_under_way_is_asked_for_by_its_id(
     #[case] later: &str,
-    #[case] expected: Option<Collected>,
+    #[case] expected: Option<ChargeResult>,
 ) {
     let later = says(200, &intent(later));
     let receiver = Receiver::with(move |asked: &Received| match asked.head[0].as_str() {
@@ -252,7 +252,7 @@ fn other(id: &str) -> Value {
 
 /// Two pages of intents: the first full of others, the second as given.
 #[rstest]
-#[case::paid(23 * HOUR, page(&[other("pi_3"), intent("succeeded")], false), Some(Collected::Paid))]
+#[case::paid(23 * HOUR, page(&[other("pi_3"), intent("succeeded")], false), Some(ChargeResult::Paid))]
 #[case::declined(
     30 * HOUR,
     page(&[intent("requires_payment_method")], false),
@@ -265,7 +265,7 @@ fn other(id: &str) -> Value {
 fn an_old_charge_is_looked_up_and_never_asked_for_again(
     #[case] age: i64,
     #[case] second: Behaviour,
-    #[case] expected: Option<Collected>,
+    #[case] expected: Option<ChargeResult>,
 ) {
     let receiver = Receiver::with(move |asked: &Received| {
         if asked.head[0].contains("starting_after=pi_2") {
@@ -286,21 +286,21 @@ fn told(kind: &str, object: &Value) -> Vec<u8> {
     json!({"id": "evt_1", "type": kind, "data": {"object": object}}).to_string().into_bytes()
 }
 
-fn notice(body: &[u8]) -> Result<Option<Notice>, BadNotice> {
+fn notice(body: &[u8]) -> Result<Option<WebhookEvent>, InvalidWebhook> {
     let receiver = Receiver::new(Behaviour::Hangs);
     let now = Timestamp::from_unix(OPENED);
     let header = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, body);
-    stripe(&receiver).notice(Some(&header), body, now)
+    stripe(&receiver).parse_webhook(Some(&header), body, now)
 }
 
 #[test]
 fn a_notice_of_money_says_how_much() {
     let about = but(intent("succeeded"), json!({"currency": "isk", "amount_received": 100_000}));
-    let expected = Notice {
+    let expected = WebhookEvent {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::from_minor(1_000),
         currency: Currency::from_code("ISK").unwrap(),
-        collected: Collected::Paid,
+        collected: ChargeResult::Paid,
     };
     assert_eq!(notice(&told("payment_intent.succeeded", &about)), Ok(Some(expected)));
 }
@@ -309,11 +309,11 @@ fn a_notice_of_money_says_how_much() {
 fn a_notice_of_failure_says_why() {
     let failure = json!({"last_payment_error": {"type": "card_error", "message": "Expired."}});
     let about = but(intent("requires_payment_method"), failure);
-    let expected = Notice {
+    let expected = WebhookEvent {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::ZERO,
         currency: Currency::KRW,
-        collected: Collected::Declined { reason: "Expired.".to_owned() },
+        collected: ChargeResult::Declined { reason: "Expired.".to_owned() },
     };
     assert_eq!(notice(&told("payment_intent.payment_failed", &about)), Ok(Some(expected)));
 }
@@ -345,15 +345,15 @@ fn a_notice_is_believed_only_when_it_is_proven() {
     let body = told("payment_intent.succeeded", &intent("succeeded"));
     let now = Timestamp::from_unix(OPENED);
     let other = Secret::stripe("whsec_of_somebody_else").unwrap().sign_as_stripe(now, &body);
-    assert!(stripe(&receiver).notice(None, &body, now).is_err());
-    assert!(stripe(&receiver).notice(Some(&other), &body, now).is_err());
+    assert!(stripe(&receiver).parse_webhook(None, &body, now).is_err());
+    assert!(stripe(&receiver).parse_webhook(Some(&other), &body, now).is_err());
     let options = StripeOptions { url: None, key: SecretSource::fixed(KEY), webhook_secret: None };
     let right = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, &body);
     let without_secret = Stripe::within(
         StripeOptions { url: Some("http://127.0.0.1:9".to_owned()), ..options },
         SHORT,
     );
-    assert!(without_secret.unwrap().notice(Some(&right), &body, now).is_err());
+    assert!(without_secret.unwrap().parse_webhook(Some(&right), &body, now).is_err());
 }
 
 /// A source whose text the test changes.
@@ -388,7 +388,7 @@ fn a_key_and_secrets_are_rotated_without_a_restart() {
     let now = Timestamp::from_unix(OPENED);
     let believes = |secret| {
         let header = Secret::stripe(secret).unwrap().sign_as_stripe(now, &body);
-        stripe.notice(Some(&header), &body, now).is_ok()
+        stripe.parse_webhook(Some(&header), &body, now).is_ok()
     };
     assert_eq!((believes(SECRET), believes(new)), (true, false));
     *secrets.lock().unwrap() = format!("{new}\n{SECRET}\n");

@@ -28,15 +28,18 @@ fn signed_by(limits: Limits, url: &str, batch: usize, source: SecretSource) -> W
     WebhookDestination::new(http::address(url).unwrap(), form, secret, batch, true, limits).unwrap()
 }
 
-fn failed(error: &str, seconds: Option<u64>) -> Delivery {
-    Delivery::Failed { error: error.to_owned(), retry_after: seconds.map(Duration::from_secs) }
+fn failed(error: &str, seconds: Option<u64>) -> DeliveryResult {
+    DeliveryResult::Failed {
+        error: error.to_owned(),
+        retry_after: seconds.map(Duration::from_secs),
+    }
 }
 
 #[rstest]
-#[case::ok("200 OK", "", "ok", Delivery::Done)]
-#[case::accepted("202 Accepted", "", "", Delivery::Done)]
-#[case::no_content("204 No Content", "", "", Delivery::Done)]
-#[case::long_ok("200 OK", "", &"x".repeat(100_000), Delivery::Done)]
+#[case::ok("200 OK", "", "ok", DeliveryResult::Done)]
+#[case::accepted("202 Accepted", "", "", DeliveryResult::Done)]
+#[case::no_content("204 No Content", "", "", DeliveryResult::Done)]
+#[case::long_ok("200 OK", "", &"x".repeat(100_000), DeliveryResult::Done)]
 #[case::moved(
     "301 Moved",
     "location: https://a:b@new/x?token=secret\r\n",
@@ -61,7 +64,7 @@ fn failed(error: &str, seconds: Option<u64>) -> Delivery {
 #[case::missing("404 Not Found", "", "", failed("status 404", None))]
 #[case::forbidden("403 Forbidden", "retry-after: 3\r\n", "", failed("status 403", Some(3)))]
 #[case::slow("408 Request Timeout", "", "", failed("status 408", None))]
-#[case::gone("410 Gone", "", "bye", Delivery::Gone { error: "status 410: bye".to_owned() })]
+#[case::gone("410 Gone", "", "bye", DeliveryResult::Gone { error: "status 410: bye".to_owned() })]
 #[case::early("425 Too Early", "", "", failed("status 425", None))]
 #[case::busy("429 Too Many", "retry-after: 7\r\n", "", failed("status 429", Some(7)))]
 #[case::past(
@@ -90,7 +93,7 @@ fn an_answer_is_taken_at_its_word(
     #[case] status: &str,
     #[case] headers: &str,
     #[case] body: &str,
-    #[case] delivery: Delivery,
+    #[case] delivery: DeliveryResult,
 ) {
     let receiver = Receiver::new(Behaviour::Says(answer(status, headers, body)));
     assert_eq!(webhook(&receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
@@ -105,7 +108,7 @@ fn an_answer_is_taken_at_its_word(
 )]
 fn a_party_that_takes_its_time_holds_nobody_up(
     #[case] behaviour: Behaviour,
-    #[case] delivery: Delivery,
+    #[case] delivery: DeliveryResult,
 ) {
     let receiver = Receiver::new(behaviour);
     assert_eq!(within(SHORT, &receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
@@ -117,7 +120,7 @@ fn a_body_that_drips_is_not_waited_for() {
     let receiver = Receiver::new(Behaviour::Drips(head));
     let day = Duration::from_secs(24 * 60 * 60);
     let limits = Limits { whole: day, body_bytes: 9_000_000, ..SHORT };
-    assert_eq!(within(limits, &receiver.url(), 1).deliver(&[event(1, 1)]), Delivery::Done);
+    assert_eq!(within(limits, &receiver.url(), 1).deliver(&[event(1, 1)]), DeliveryResult::Done);
 }
 
 #[test]
@@ -145,11 +148,11 @@ fn of_a_long_answer_only_the_beginning_is_read() {
 )]
 #[case::breaks_off(
     Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec()),
-    Delivery::Done
+    DeliveryResult::Done
 )]
 #[case::without_length(
     Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\n\r\nok".to_vec()),
-    Delivery::Done
+    DeliveryResult::Done
 )]
 #[case::broken_chunks(
     Behaviour::SaysAndCloses(
@@ -157,7 +160,7 @@ fn of_a_long_answer_only_the_beginning_is_read() {
     ),
     failed("status 500: no", None)
 )]
-fn the_head_of_an_answer_counts(#[case] behaviour: Behaviour, #[case] delivery: Delivery) {
+fn the_head_of_an_answer_counts(#[case] behaviour: Behaviour, #[case] delivery: DeliveryResult) {
     let receiver = Receiver::new(behaviour);
     assert_eq!(webhook(&receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
 }
@@ -173,7 +176,7 @@ fn what_is_no_answer_is_a_failure(#[case] bytes: Vec<u8>) {
     let receiver = Receiver::new(Behaviour::SaysAndCloses(bytes));
     let delivery = webhook(&receiver.url(), 1).deliver(&[event(1, 1)]);
     assert!(
-        matches!(&delivery, Delivery::Failed { error, .. } if error.len() < 300),
+        matches!(&delivery, DeliveryResult::Failed { error, .. } if error.len() < 300),
         "{delivery:?}"
     );
 }
@@ -190,7 +193,7 @@ fn one_event_is_sent_as_it_is_and_over_one_connection() {
     let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "ok")));
     let webhook = webhook(&receiver.url(), 1);
     for id in [41, 42] {
-        assert_eq!(webhook.deliver(&[event(id, 1)]), Delivery::Done);
+        assert_eq!(webhook.deliver(&[event(id, 1)]), DeliveryResult::Done);
     }
     let requests: Vec<_> = receiver.received.try_iter().collect();
     assert_eq!(requests.iter().map(|request| request.connection).collect::<Vec<_>>(), [0, 0]);
@@ -223,7 +226,7 @@ fn each_secret_signs_and_a_change_needs_no_restart() {
         (NEW, &[NEW]),
     ] {
         text.clone_into(&mut file.lock().unwrap());
-        assert_eq!(webhook.deliver(&[event(1, 1)]), Delivery::Done);
+        assert_eq!(webhook.deliver(&[event(1, 1)]), DeliveryResult::Done);
         assert_eq!(webhook.warning().is_some(), text == "whsec_ha");
         let request = receiver.received.try_iter().next().unwrap();
         let at = request.header("webhook-timestamp").unwrap().parse().unwrap();
@@ -244,8 +247,8 @@ fn each_secret_signs_and_a_change_needs_no_restart() {
 fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
     let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "")));
     let webhook = webhook(&receiver.url(), 10);
-    assert_eq!(webhook.deliver(&[event(7, 1), event(8, 1), event(9, 1)]), Delivery::Done);
-    assert_eq!(webhook.deliver(&[event(10, 1)]), Delivery::Done);
+    assert_eq!(webhook.deliver(&[event(7, 1), event(8, 1), event(9, 1)]), DeliveryResult::Done);
+    assert_eq!(webhook.deliver(&[event(10, 1)]), DeliveryResult::Done);
     let requests: Vec<_> = receiver.received.try_iter().collect();
     let kind = Some("application/cloudevents-batch+json; charset=utf-8");
     assert!(requests.iter().all(|request| request.header("content-type") == kind));
@@ -270,5 +273,5 @@ fn a_host_in_an_old_form_is_refused_and_does_lead_there() {
     let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "")));
     let url = format!("http://2130706433:{}/", receiver.address.port());
     assert!(destination(&url, DestinationOptions::default()).is_err());
-    assert_eq!(webhook(&url, 1).deliver(&[event(1, 1)]), Delivery::Done);
+    assert_eq!(webhook(&url, 1).deliver(&[event(1, 1)]), DeliveryResult::Done);
 }

@@ -1,9 +1,9 @@
 //! Saving what a batch has changed: each kind as a set, those that others refer to first.
 
-use super::connection::Step;
-use super::{access, deliveries};
+use super::connection::Query;
+use super::{auth, deliveries};
 use crate::state::{Change, State};
-use crate::store::rows::Word;
+use crate::store::rows::DbText;
 use crate::{
     Account, ChargeRow, ChargeSource, Coupon, Discount, Epoch, Money, Product, StoreError,
 };
@@ -18,7 +18,7 @@ macro_rules! column {
 mod orders;
 
 /// The statements that save a state; nothing is said yet.
-pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
+pub(super) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
     let mut steps = Vec::new();
     accounts(state, &mut steps);
     products(state, &mut steps);
@@ -32,7 +32,7 @@ pub(super) fn apply(state: &State) -> Result<Vec<Step<'static>>, StoreError> {
     deliveries::apply(&state.deliveries, &mut steps);
     carts(state, &mut steps);
     keys(state, &mut steps)?;
-    access::apply(state, &mut steps);
+    auth::apply(state, &mut steps);
     Ok(steps)
 }
 
@@ -44,20 +44,20 @@ fn split<'a, V>(changed: Vec<(&'a V, Change)>) -> (Vec<&'a V>, Vec<&'a V>) {
     (bare(new), bare(old))
 }
 
-/// Saves epochs, in place of those that begin with the same events.
-pub(super) fn put_epochs(epochs: &[Epoch]) -> Step<'static> {
+/// Saves epochs, in target of those that begin with the same events.
+pub(super) fn put_epochs(epochs: &[Epoch]) -> Query<'static> {
     let sql = "INSERT INTO epochs (first_event, name)
                SELECT * FROM unnest($1::bigint[], $2::text[])
                ON CONFLICT (first_event) DO UPDATE SET name = excluded.name";
-    Step::new(sql)
+    Query::new(sql)
         .with(column!(epochs, epoch => epoch.first_event.get()))
         .with(column!(epochs, epoch => epoch.name.clone()))
         .changing(epochs.len())
 }
 
-fn accounts(state: &State, steps: &mut Vec<Step<'static>>) {
+fn accounts(state: &State, steps: &mut Vec<Query<'static>>) {
     let (new, old): (Vec<&Account>, Vec<&Account>) = split(state.accounts.changed());
-    let money = |step: Step<'static>, rows: &[&Account]| {
+    let money = |step: Query<'static>, rows: &[&Account]| {
         step.with(column!(rows, row => row.balance.minor()))
             .with(column!(rows, row => row.last_entry.map(crate::LedgerEntryId::get)))
             .with(column!(rows, row => row.last_order.map(crate::OrderId::get)))
@@ -68,7 +68,7 @@ fn accounts(state: &State, steps: &mut Vec<Step<'static>>) {
                    (id, name, role, created_at, balance, last_entry, last_order)
                    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[],
                                         $5::bigint[], $6::bigint[], $7::bigint[])";
-        let step = Step::new(sql)
+        let step = Query::new(sql)
             .with(column!(new, row => row.customer.id.get()))
             .with(column!(new, row => row.customer.name.clone()))
             .with(column!(new, row => row.customer.role.word()))
@@ -81,16 +81,16 @@ fn accounts(state: &State, steps: &mut Vec<Step<'static>>) {
                    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
                         AS new (id, balance, last_entry, last_order)
                    WHERE customers.id = new.id AND customers.id = ANY($1)";
-        let step = Step::new(sql).with(column!(old, row => row.customer.id.get()));
+        let step = Query::new(sql).with(column!(old, row => row.customer.id.get()));
         steps.push(money(step, &old));
     }
 }
 
-fn products(state: &State, steps: &mut Vec<Step<'static>>) {
+fn products(state: &State, steps: &mut Vec<Query<'static>>) {
     let (new, old): (Vec<&Product>, Vec<&Product>) = split(state.products.changed());
     let values = "unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])";
     let with = |sql: String, rows: &[&Product]| {
-        Step::new(sql)
+        Query::new(sql)
             .with(column!(rows, row => row.id.get()))
             .with(column!(rows, row => row.name.clone()))
             .with(column!(rows, row => row.price.minor()))
@@ -113,7 +113,7 @@ fn products(state: &State, steps: &mut Vec<Step<'static>>) {
     }
 }
 
-fn stock_movements(state: &State, steps: &mut Vec<Step<'static>>) {
+fn stock_movements(state: &State, steps: &mut Vec<Query<'static>>) {
     let rows = &state.stock_movements;
     if rows.is_empty() {
         return;
@@ -122,7 +122,7 @@ fn stock_movements(state: &State, steps: &mut Vec<Step<'static>>) {
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[],
                                     $5::bigint[])";
     steps.push(
-        Step::new(sql)
+        Query::new(sql)
             .with(column!(rows, row => row.id.get()))
             .with(column!(rows, row => row.product_id.get()))
             .with(column!(rows, row => row.delta))
@@ -131,7 +131,7 @@ fn stock_movements(state: &State, steps: &mut Vec<Step<'static>>) {
     );
 }
 
-fn coupons(state: &State, steps: &mut Vec<Step<'static>>) {
+fn coupons(state: &State, steps: &mut Vec<Query<'static>>) {
     let (new, old): (Vec<&Coupon>, Vec<&Coupon>) = split(state.coupons.changed());
     steps.extend(new.into_iter().map(insert_coupon));
     if !old.is_empty() {
@@ -139,7 +139,7 @@ fn coupons(state: &State, steps: &mut Vec<Step<'static>>) {
                    FROM unnest($1::bigint[], $2::bigint[]) AS new (id, issued)
                    WHERE coupons.id = new.id AND coupons.id = ANY($1)";
         steps.push(
-            Step::new(sql)
+            Query::new(sql)
                 .with(column!(old, row => row.id.get()))
                 .with(column!(old, row => row.issued))
                 .changing(old.len()),
@@ -147,7 +147,7 @@ fn coupons(state: &State, steps: &mut Vec<Step<'static>>) {
     }
 }
 
-fn insert_coupon(coupon: &Coupon) -> Step<'static> {
+fn insert_coupon(coupon: &Coupon) -> Query<'static> {
     let (amount, percent, max_amount) = match coupon.discount {
         Discount::Fixed { amount } => (Some(amount), None, None),
         Discount::Percent { percent, max_amount } => (None, Some(percent), max_amount),
@@ -155,7 +155,7 @@ fn insert_coupon(coupon: &Coupon) -> Step<'static> {
     let sql = "INSERT INTO coupons (id, name, amount, percent, max_amount, min_order_amount,
                                     quantity, issued, valid_from, valid_until)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-    Step::new(sql)
+    Query::new(sql)
         .with(coupon.id.get())
         .with(coupon.name.clone())
         .with(amount.map(Money::minor))
@@ -168,7 +168,7 @@ fn insert_coupon(coupon: &Coupon) -> Step<'static> {
         .with(coupon.valid_until.map(crate::Timestamp::unix))
 }
 
-fn charges(state: &State, steps: &mut Vec<Step<'static>>) {
+fn charges(state: &State, steps: &mut Vec<Query<'static>>) {
     let (new, old): (Vec<&ChargeRow>, Vec<&ChargeRow>) = split(state.charges.changed());
     if !new.is_empty() {
         steps.push(insert_charges(state, &new));
@@ -182,7 +182,7 @@ fn charges(state: &State, steps: &mut Vec<Step<'static>>) {
                    WHERE charges.id = new.id AND charges.customer_id = new.customer_id
                          AND charges.id = ANY($1)";
         steps.push(
-            Step::new(sql)
+            Query::new(sql)
                 .with(column!(old, row => row.id.get()))
                 .with(column!(old, row => row.customer_id.get()))
                 .with(column!(old, row => row.status.word()))
@@ -194,7 +194,7 @@ fn charges(state: &State, steps: &mut Vec<Step<'static>>) {
     }
 }
 
-fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Step<'static> {
+fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Query<'static> {
     let sql =
         "INSERT INTO charges (id, customer_id, amount, status, created_at, gateway, reference,
                                     payment_method, failure, settled_at, balance_after, digest)
@@ -204,7 +204,7 @@ fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Step<'static> {
     let source = |row: &ChargeRow, take: fn(&ChargeSource) -> Option<String>| {
         row.source.as_ref().and_then(take)
     };
-    Step::new(sql)
+    Query::new(sql)
         .with(column!(rows, row => row.id.get()))
         .with(column!(rows, row => row.customer_id.get()))
         .with(column!(rows, row => row.amount.minor()))
@@ -219,7 +219,7 @@ fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Step<'static> {
         .with(column!(rows, row => state.digest(*row)))
 }
 
-fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
+fn ledger(state: &State, steps: &mut Vec<Query<'static>>) {
     let rows = &state.ledger;
     if rows.is_empty() {
         return;
@@ -231,7 +231,7 @@ fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
                                     $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
                                     $9::bigint[], $10::bigint[], $11::bigint[])";
     steps.push(
-        Step::new(sql)
+        Query::new(sql)
             .with(column!(rows, row => row.id.get()))
             .with(column!(rows, row => row.customer_id.get()))
             .with(column!(rows, row => row.kind.word()))
@@ -248,7 +248,7 @@ fn ledger(state: &State, steps: &mut Vec<Step<'static>>) {
 
 /// An event comes from an order that is in hand, which knows its customer; where orders are not, as in a
 /// copy, the order's row is asked.
-fn events(state: &State, steps: &mut Vec<Step<'static>>) {
+fn events(state: &State, steps: &mut Vec<Query<'static>>) {
     let rows = &state.events;
     if rows.is_empty() {
         return;
@@ -267,7 +267,7 @@ fn events(state: &State, steps: &mut Vec<Step<'static>>) {
              WHERE orders.id = ANY($3)"
         )
     };
-    let step = Step::new(format!(
+    let step = Query::new(format!(
         "INSERT INTO events (id, kind, order_id, trace, created_at, customer_id)
          SELECT new.id, new.kind, new.order_id, new.trace, new.created_at, {from}"
     ));
@@ -284,14 +284,14 @@ fn events(state: &State, steps: &mut Vec<Step<'static>>) {
     });
 }
 
-fn carts(state: &State, steps: &mut Vec<Step<'static>>) {
+fn carts(state: &State, steps: &mut Vec<Query<'static>>) {
     let changed = state.carts.changed();
     if changed.is_empty() {
         return;
     }
     let customers = column!(changed, ((customer, _), _) => customer.get());
     let sql = "DELETE FROM cart_lines WHERE customer_id = ANY($1::bigint[])";
-    steps.push(Step::new(sql).with(customers));
+    steps.push(Query::new(sql).with(customers));
     let lines: Vec<_> = changed
         .iter()
         .flat_map(|((customer, lines), _)| lines.iter().map(move |line| (customer, line)))
@@ -302,14 +302,14 @@ fn carts(state: &State, steps: &mut Vec<Step<'static>>) {
     let sql = "INSERT INTO cart_lines (customer_id, product_id, quantity)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])";
     steps.push(
-        Step::new(sql)
+        Query::new(sql)
             .with(column!(lines, (customer, _) => customer.get()))
             .with(column!(lines, (_, (product, _)) => product.get()))
             .with(column!(lines, (_, (_, quantity)) => **quantity)),
     );
 }
 
-fn keys(state: &State, steps: &mut Vec<Step<'static>>) -> Result<(), StoreError> {
+fn keys(state: &State, steps: &mut Vec<Query<'static>>) -> Result<(), StoreError> {
     let rows = state.new_keys();
     if rows.is_empty() {
         return Ok(());
@@ -320,11 +320,11 @@ fn keys(state: &State, steps: &mut Vec<Step<'static>>) -> Result<(), StoreError>
                SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[],
                                     $5::bigint[], $6::bigint[])";
     steps.push(
-        Step::new(sql)
+        Query::new(sql)
             .with(column!(rows, (key, ..) => key.as_str().to_owned()))
             .with(column!(rows, (_, owner, _) => owner.get()))
             .with(column!(rows, (.., record) => record.fingerprint))
-            .with(answers.map_err(|error| StoreError::Unsound(error.to_string()))?)
+            .with(answers.map_err(|error| StoreError::Corrupt(error.to_string()))?)
             .with(column!(rows, (.., record) => record.created_at.unix()))
             .with(column!(rows, (.., record) => record.digest)),
     );

@@ -4,9 +4,9 @@
 //! them, so that a load of ten tables costs one trip to the server and back. The driver waits on a runtime
 //! of the connection's own, which runs only while something is asked.
 
+use super::connect_options::{ConnectOptions, address};
 use super::distribute;
 use super::error::Failure;
-use super::place::{Place, address};
 use crate::threads;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,12 +20,12 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ConnectionRole {
     Writer,
     Reader,
 }
 
-impl Role {
+impl ConnectionRole {
     /// Every setting that correctness or a bound on waiting rests on. Those that a relative of PostgreSQL
     /// does not know are left out.
     fn settings(self) -> [(&'static str, &'static str); 12] {
@@ -40,7 +40,7 @@ impl Role {
             ("idle_in_transaction_session_timeout", idle),
             ("lock_timeout", "2s"),
             // What is read after the wait for the lane has to be what is true then. A server or a database may
-            // want a snapshot from before it of whoever says nothing.
+            // max_events a snapshot from before it of whoever says nothing.
             ("default_transaction_isolation", "read committed"),
             ("synchronous_commit", "on"),
             // Every statement finds its rows by key, whatever the server has counted so far: a plan made
@@ -59,7 +59,7 @@ impl Role {
 }
 
 /// How long an answer is waited for, whatever the server says of timeouts: it may be gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What must not be off on a server that keeps what it acknowledges. Relatives that do not know these
 /// have nothing to say.
@@ -67,7 +67,7 @@ const LOSES: &str = "SELECT name FROM pg_settings
      WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
 
 /// A statement with its parameters.
-pub(super) struct Step<'a> {
+pub(super) struct Query<'a> {
     sql: Cow<'static, str>,
     parameters: Vec<Box<dyn ToSql + Sync + 'a>>,
     /// How many rows it must change.
@@ -76,7 +76,7 @@ pub(super) struct Step<'a> {
     unprepared: bool,
 }
 
-impl<'a> Step<'a> {
+impl<'a> Query<'a> {
     pub(super) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
         Self { sql: sql.into(), parameters: Vec::new(), changes: None, unprepared: false }
     }
@@ -111,11 +111,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open(place: &Place, role: Role) -> Result<Self, Failure> {
+    pub(super) fn open(target: &ConnectOptions, role: ConnectionRole) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::local(&error))?;
-        let reach = || runtime.block_on(reach(place));
-        let client = if place.has_names() {
+        let reach = || runtime.block_on(reach(target));
+        let client = if target.has_names() {
             // The runtime looks names up on a thread of its own, and panics when it gets none.
             threads::for_library(1, reach).map_err(Failure::unavailable)??
         } else {
@@ -129,19 +129,19 @@ impl Connection {
                    FROM unnest($1::text[], $2::text[]) AS wanted (name, value)
                    JOIN pg_settings AS known ON known.name = wanted.name
                    WHERE known.name <> 'synchronous_commit' OR known.setting = 'off'";
-        let set = Step::new(set).with(names).with(values);
-        let asked = [set, Step::new(LOSES), Step::new(distribute::HAS_EXTENSION)];
-        let rows = connection.ask(&asked)?;
+        let set = Query::new(set).with(names).with(values);
+        let asked = [set, Query::new(LOSES), Query::new(distribute::HAS_EXTENSION)];
+        let rows = connection.execute(&asked)?;
         if rows.get(2).is_some_and(|rows| !rows.is_empty()) {
             connection.cluster = true;
             // Which machines hold the rows that are wanted is planned from their keys.
             connection.run("SET plan_cache_mode = force_custom_plan")?;
         }
         let losing = rows.get(1).map_or(&[][..], Vec::as_slice);
-        if role == Role::Writer && place.durable && !losing.is_empty() {
+        if role == ConnectionRole::Writer && target.durable && !losing.is_empty() {
             let names: Vec<&str> = losing.iter().filter_map(|row| row.try_get(0).ok()).collect();
-            return Err(Failure::unsound(format!(
-                "the server would lose orders with its power: {} is off. Turn it on, or say \
+            return Err(Failure::corrupt(format!(
+                "the server would mark_broken orders with its power: {} is off. LockMode it on, or say \
                  durable=no in the URL where nothing is worth keeping",
                 names.join(", ")
             )));
@@ -160,28 +160,28 @@ impl Connection {
     }
 
     /// Lets nobody use it again.
-    pub(super) fn lose(&mut self) {
+    pub(super) fn mark_broken(&mut self) {
         self.lost = true;
     }
 
     /// Says all of these in one go, and gives the rows that each answered. The first that failed is told.
-    pub(super) fn ask(&mut self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, Failure> {
-        self.ask_within(PATIENCE, steps)
+    pub(super) fn execute(&mut self, steps: &[Query<'_>]) -> Result<Vec<Vec<Row>>, Failure> {
+        self.execute_with_timeout(TIMEOUT, steps)
     }
 
-    /// As [`Connection::ask`], and waits so long for the answer.
-    pub(super) fn ask_within(
+    /// As [`Connection::execute`], and waits so long for the answer.
+    pub(super) fn execute_with_timeout(
         &mut self,
-        patience: Duration,
-        steps: &[Step<'_>],
+        timeout: Duration,
+        steps: &[Query<'_>],
     ) -> Result<Vec<Vec<Row>>, Failure> {
         let Self { client, statements, runtime, .. } = self;
         let asking = async {
             prepare(client, statements, steps).await?;
             answers(client, statements, steps).await
         };
-        let answered = runtime.block_on(async { tokio::time::timeout(patience, asking).await });
-        let answered = answered.unwrap_or_else(|_| Err(Failure::silent()));
+        let answered = runtime.block_on(async { tokio::time::timeout(timeout, asking).await });
+        let answered = answered.unwrap_or_else(|_| Err(Failure::timed_out()));
         if let Err(failure) = &answered {
             self.lost |= failure.lost;
         }
@@ -190,16 +190,16 @@ impl Connection {
 
     /// Runs statements that have no parameters, of which none is kept.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), Failure> {
-        self.run_within(PATIENCE, sql)
+        self.run_within(TIMEOUT, sql)
     }
 
     /// As [`Connection::run`], and waits so long for the end.
-    pub(super) fn run_within(&mut self, patience: Duration, sql: &str) -> Result<(), Failure> {
+    pub(super) fn run_within(&mut self, timeout: Duration, sql: &str) -> Result<(), Failure> {
         let running = self.runtime.block_on(async {
-            tokio::time::timeout(patience, self.client.batch_execute(sql)).await
+            tokio::time::timeout(timeout, self.client.batch_execute(sql)).await
         });
         let ran = running
-            .map_err(|_| Failure::silent())
+            .map_err(|_| Failure::timed_out())
             .and_then(|ran| ran.map_err(|error| Failure::of(&error)));
         if let Err(failure) = &ran {
             self.lost |= failure.lost;
@@ -209,18 +209,18 @@ impl Connection {
 }
 
 /// Connects to the first server that is there and of the kind that is wanted; the last one's reason is told.
-async fn reach(place: &Place) -> Result<Client, Failure> {
-    let mut last = Failure::silent();
-    for server in place.servers() {
-        let bound = server.get_connect_timeout().copied().unwrap_or(PATIENCE);
-        match tokio::time::timeout(bound, server.connect(place.tls.clone())).await {
+async fn reach(target: &ConnectOptions) -> Result<Client, Failure> {
+    let mut last = Failure::timed_out();
+    for server in target.servers() {
+        let bound = server.get_connect_timeout().copied().unwrap_or(TIMEOUT);
+        match tokio::time::timeout(bound, server.connect(target.tls.clone())).await {
             Ok(Ok((client, connection))) => {
                 // What ends it is told to whoever asks something next.
                 tokio::spawn(async { drop(connection.await) });
                 return Ok(client);
             }
             Ok(Err(error)) => last = Failure::to_connect(&error, &address(&server)),
-            Err(_) => last = Failure::silent_at(&address(&server)),
+            Err(_) => last = Failure::timed_out_at(&address(&server)),
         }
     }
     Err(last)
@@ -229,7 +229,7 @@ async fn reach(place: &Place) -> Result<Client, Failure> {
 async fn prepare(
     client: &Client,
     statements: &mut HashMap<String, Statement>,
-    steps: &[Step<'_>],
+    steps: &[Query<'_>],
 ) -> Result<(), Failure> {
     let kept = steps.iter().filter(|step| !step.unprepared).map(|step| &*step.sql);
     let missing = kept.filter(|sql| !statements.contains_key(*sql));
@@ -244,25 +244,25 @@ async fn prepare(
 async fn answers(
     client: &Client,
     statements: &HashMap<String, Statement>,
-    steps: &[Step<'_>],
+    steps: &[Query<'_>],
 ) -> Result<Vec<Vec<Row>>, Failure> {
     let answers = in_order(steps.iter().map(|step| answer(client, statements, step))).await;
     answers
         .into_iter()
         .enumerate()
-        .map(|(place, answer)| answer.map_err(|failure| failure.at(place)))
+        .map(|(target, answer)| answer.map_err(|failure| failure.at(target)))
         .collect()
 }
 
 async fn answer(
     client: &Client,
     statements: &HashMap<String, Statement>,
-    step: &Step<'_>,
+    step: &Query<'_>,
 ) -> Result<Vec<Row>, Failure> {
     if step.unprepared {
         return client.query(&*step.sql, &[]).await.map_err(|error| Failure::of(&error));
     }
-    let Some(statement) = statements.get(&*step.sql) else { return Err(Failure::silent()) };
+    let Some(statement) = statements.get(&*step.sql) else { return Err(Failure::timed_out()) };
     let parameters: Vec<&(dyn ToSql + Sync)> =
         step.parameters.iter().map(|parameter| -> &(dyn ToSql + Sync) { &**parameter }).collect();
     let failed = |error: Error| Failure::of(&error);
@@ -273,7 +273,10 @@ async fn answer(
     if usize::try_from(changed).is_ok_and(|changed| changed == wanted) {
         return Ok(Vec::new());
     }
-    Err(Failure::guard(format!("{wanted} rows were to change and {changed} did: {}", step.sql)))
+    Err(Failure::constraint_violation(format!(
+        "{wanted} rows were to change and {changed} did: {}",
+        step.sql
+    )))
 }
 
 /// Drives futures together, each for the first time in the order given: that is the order in which they
@@ -306,7 +309,9 @@ mod tests {
     fn a_server_that_is_not_there_is_named_without_user_and_password() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("postgres://hunter:hunter2@127.0.0.1:{port}/shop");
-        let failure = Connection::open(&Place::at(&url).unwrap(), Role::Writer).err().unwrap();
+        let failure = Connection::open(&ConnectOptions::at(&url).unwrap(), ConnectionRole::Writer)
+            .err()
+            .unwrap();
         assert!(failure.lost);
         let expected = format!(
             "the store cannot be used: no connection to 127.0.0.1:{port}: Connection refused. \

@@ -1,57 +1,57 @@
-//! Deliveries of events: what relays ask for, and what they have changed, each as a set.
+//! Deliveries of events: what relays execute for, and what they have changed, each as a set.
 
-use super::connection::Step;
-use super::load::Questions;
+use super::connection::Query;
+use super::load::QueryBatch;
 use super::rows;
-use crate::state::{Deliveries, Needs, Wanted};
+use crate::state::{Deliveries, DueEventsQuery, Needs};
 use crate::store::DeliveryFilter;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
-use crate::store::rows::{DELIVERY, EVENT, Word, get};
+use crate::store::rows::{DELIVERY, DbText, EVENT, get};
 use crate::{DeliveryRow, EventId, EventRow, StoreError};
 use tokio_postgres::Row;
 
-pub(super) fn load<'a>(questions: &mut Questions<'a>, needs: &'a Needs) {
+pub(super) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     if !needs.deliveries.is_empty() {
         let orders: Vec<i64> = needs.deliveries.iter().map(|id| id.get()).collect();
         let sql = format!("SELECT {DELIVERY} FROM deliveries WHERE order_id = ANY($1::bigint[])");
-        questions.add(Step::new(sql).with(orders), |rows, state| {
+        batch.add(Query::new(sql).with(orders), |rows, state| {
             let mut rows = all(&rows, rows::delivery)?;
             for order in &needs.deliveries {
                 let theirs = rows.extract_if(.., |row: &mut DeliveryRow| row.order_id == *order);
-                state.deliveries.order_loaded(*order, theirs.collect());
+                state.deliveries.provide_order(*order, theirs.collect());
             }
             Ok(())
         });
     }
     if let Some(limit) = needs.parked {
-        let step = Step::new(deliveries_from(DeliveryFilter::Parked, "$1", "$2"));
-        questions.add(step.with(0_i64).with(wanted(limit)), |rows, state| {
-            state.deliveries.parked_loaded(all(&rows, rows::delivery)?);
+        let step = Query::new(deliveries_from(DeliveryFilter::Parked, "$1", "$2"));
+        batch.add(step.with(0_i64).with(wanted(limit)), |rows, state| {
+            state.deliveries.provide_parked(all(&rows, rows::delivery)?);
             Ok(())
         });
     }
     if needs.next_event || needs.wanted.is_some() {
-        questions.add(Step::new(NEXT_EVENT), |rows, state| {
-            state.deliveries.next_loaded(get(rows.first().ok_or_else(no_store)?, 0)?);
+        batch.add(Query::new(NEXT_EVENT), |rows, state| {
+            state.deliveries.provide_next(get(rows.first().ok_or_else(no_store)?, 0)?);
             Ok(())
         });
     }
-    if let Some(Wanted { now, limit }) = needs.wanted {
-        let step = Step::new(due("$1", "$2")).with(now.unix()).with(wanted(limit));
-        questions.add(step, |rows, state| {
-            state.deliveries.due_loaded(all(&rows, rows::delivery)?);
+    if let Some(DueEventsQuery { now, limit }) = needs.wanted {
+        let step = Query::new(due("$1", "$2")).with(now.unix()).with(wanted(limit));
+        batch.add(step, |rows, state| {
+            state.deliveries.provide_due(all(&rows, rows::delivery)?);
             Ok(())
         });
         let sql = format!(
             "SELECT {EVENT} FROM events WHERE id >= (SELECT next_event FROM store WHERE id = 1)
              ORDER BY id LIMIT $1"
         );
-        questions.add(Step::new(sql).with(wanted(limit)), |rows, state| {
+        batch.add(Query::new(sql).with(wanted(limit)), |rows, state| {
             let fresh: Vec<EventRow> = all(&rows, rows::event)?;
-            state.deliveries.fresh_loaded(fresh);
+            state.deliveries.provide_fresh(fresh);
             Ok(())
         });
-        questions.add(Step::new(EPOCHS), |rows, state| {
+        batch.add(Query::new(EPOCHS), |rows, state| {
             state.deliveries.epochs_loaded(all(&rows, rows::epoch)?);
             Ok(())
         });
@@ -66,20 +66,20 @@ fn wanted(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-pub(super) fn apply(deliveries: &Deliveries, steps: &mut Vec<Step<'static>>) {
-    if let Some(first) = deliveries.replayed() {
-        steps.push(Step::new("DELETE FROM deliveries WHERE event_id >= $1").with(first.get()));
+pub(super) fn apply(deliveries: &Deliveries, steps: &mut Vec<Query<'static>>) {
+    if let Some(first) = deliveries.delete_from() {
+        steps.push(Query::new("DELETE FROM deliveries WHERE event_id >= $1").with(first.get()));
     }
-    if let Some(next) = deliveries.moved() {
+    if let Some(next) = deliveries.new_cursor() {
         let sql = "UPDATE store SET next_event = $1 WHERE id = 1";
-        steps.push(Step::new(sql).with(next.get()).changing(1));
+        steps.push(Query::new(sql).with(next.get()).changing(1));
     }
-    let removed: Vec<i64> = deliveries.removed().into_iter().map(EventId::get).collect();
+    let removed: Vec<i64> = deliveries.deletes().into_iter().map(EventId::get).collect();
     if !removed.is_empty() {
         let sql = "DELETE FROM deliveries WHERE event_id = ANY($1::bigint[])";
-        steps.push(Step::new(sql).with(removed));
+        steps.push(Query::new(sql).with(removed));
     }
-    let kept = deliveries.kept();
+    let kept = deliveries.upserts();
     if kept.is_empty() {
         return;
     }
@@ -92,7 +92,7 @@ pub(super) fn apply(deliveries: &Deliveries, steps: &mut Vec<Step<'static>>) {
                    token = excluded.token, error = excluded.error,
                    updated_at = excluded.updated_at";
     steps.push(
-        Step::new(sql)
+        Query::new(sql)
             .with(kept.iter().map(|row| row.event_id.get()).collect::<Vec<_>>())
             .with(kept.iter().map(|row| row.order_id.get()).collect::<Vec<_>>())
             .with(kept.iter().map(|row| row.status.word()).collect::<Vec<_>>())

@@ -14,17 +14,17 @@ pub(super) struct Failure {
     /// The server itself refused a statement: it says so, and nothing after it in the transaction counts.
     pub(super) refused: bool,
     /// Which of the statements that were sent together.
-    pub(super) place: usize,
+    pub(super) target: usize,
 }
 
 impl Failure {
     /// No answer came, and none will be waited for.
-    pub(super) fn silent() -> Self {
+    pub(super) fn timed_out() -> Self {
         Self::gone("the server does not answer".to_owned())
     }
 
     fn gone(text: String) -> Self {
-        Self { error: StoreError::Unavailable(text), lost: true, refused: false, place: 0 }
+        Self { error: StoreError::Unavailable(text), lost: true, refused: false, target: 0 }
     }
 
     /// Something of this machine failed.
@@ -34,11 +34,11 @@ impl Failure {
 
     /// Something that this machine was to give could not be had.
     pub(super) fn unavailable(error: StoreError) -> Self {
-        Self { error, lost: true, refused: false, place: 0 }
+        Self { error, lost: true, refused: false, target: 0 }
     }
 
-    /// No connection came about to the server at that place.
-    pub(super) fn to_connect(error: &Error, place: &str) -> Self {
+    /// No connection came about to the server at that target.
+    pub(super) fn to_connect(error: &Error, target: &str) -> Self {
         if error.as_db_error().is_some() {
             return Self::of(error);
         }
@@ -47,27 +47,32 @@ impl Failure {
         let is_there = kind.is_none_or(|kind| {
             matches!(kind, ErrorKind::InvalidData | ErrorKind::PermissionDenied)
         });
-        Self::unconnected(&reason(error), place, is_there)
+        Self::unconnected(&reason(error), target, is_there)
     }
 
-    /// The server at that place says nothing.
-    pub(super) fn silent_at(place: &str) -> Self {
-        Self::unconnected("it does not answer", place, false)
+    /// The server at that target says nothing.
+    pub(super) fn timed_out_at(target: &str) -> Self {
+        Self::unconnected("it does not answer", target, false)
     }
 
-    fn unconnected(reason: &str, place: &str, is_there: bool) -> Self {
+    fn unconnected(reason: &str, target: &str, is_there: bool) -> Self {
         let then = if is_there { "" } else { ". Check that a PostgreSQL server runs there" };
-        Self::gone(format!("no connection to {place}: {reason}{then}"))
+        Self::gone(format!("no connection to {target}: {reason}{then}"))
     }
 
     /// A guard of this store's own fired. The server knows nothing of it: what was said after it was done.
-    pub(super) fn guard(text: String) -> Self {
-        Self { error: StoreError::Guard(text), lost: false, refused: false, place: 0 }
+    pub(super) fn constraint_violation(text: String) -> Self {
+        Self {
+            error: StoreError::ConstraintViolation(text),
+            lost: false,
+            refused: false,
+            target: 0,
+        }
     }
 
     /// The server, or what is on it, is not what this program can use.
-    pub(super) fn unsound(text: String) -> Self {
-        Self { error: StoreError::Unsound(text), lost: false, refused: true, place: 0 }
+    pub(super) fn corrupt(text: String) -> Self {
+        Self { error: StoreError::Corrupt(text), lost: false, refused: true, target: 0 }
     }
 
     pub(super) fn of(error: &Error) -> Self {
@@ -77,11 +82,11 @@ impl Failure {
         let code = refusal.code().code();
         let text = format!("{} ({code})", refusal.message());
         let lost = is_lost(code);
-        Self { error: meaning(code, text), lost, refused: true, place: 0 }
+        Self { error: meaning(code, text), lost, refused: true, target: 0 }
     }
 
-    pub(super) fn at(self, place: usize) -> Self {
-        Self { place, ..self }
+    pub(super) fn at(self, target: usize) -> Self {
+        Self { target, ..self }
     }
 
     /// What it means before `COMMIT` was sent: nothing has happened, and who waits may wait on while the
@@ -92,12 +97,13 @@ impl Failure {
 
     /// What it means of a transaction whose `COMMIT` was the statement at `commit`.
     pub(super) fn of_commit(self, commit: usize) -> StoreError {
-        let decided = matches!(self.error, StoreError::Guard(_) | StoreError::Busy) && !self.lost;
+        let decided = matches!(self.error, StoreError::ConstraintViolation(_) | StoreError::Busy)
+            && !self.lost;
         // A statement before it was refused: then the server has turned the commit into a rollback.
-        if self.refused && (decided || self.place < commit && !self.lost) {
+        if self.refused && (decided || self.target < commit && !self.lost) {
             return self.error;
         }
-        StoreError::Unknown(self.error.to_string())
+        StoreError::CommitUnknown(self.error.to_string())
     }
 }
 
@@ -126,11 +132,13 @@ fn meaning(code: &str, text: String) -> StoreError {
         | "25P03" => StoreError::Busy,
         "53100" => StoreError::Full(text),
         // Only who makes the tables of a new store can be told that they are there.
-        "42P07" => StoreError::Unsound(format!(
+        "42P07" => StoreError::Corrupt(format!(
             "{text}: it is of another program. Give the store a database or a schema of its own"
         )),
-        "XX001" | "XX002" => StoreError::Unsound(text),
-        code if code.starts_with("23") || code.starts_with("22") => StoreError::Guard(text),
+        "XX001" | "XX002" => StoreError::Corrupt(text),
+        code if code.starts_with("23") || code.starts_with("22") => {
+            StoreError::ConstraintViolation(text)
+        }
         code if code.starts_with("08") => StoreError::Busy,
         _ => StoreError::Unavailable(text),
     }
@@ -147,9 +155,9 @@ mod tests {
             StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",
-            StoreError::Unsound(_) => "unsound",
-            StoreError::Guard(_) => "guard",
-            StoreError::Unknown(_) => "unknown",
+            StoreError::Corrupt(_) => "unsound",
+            StoreError::ConstraintViolation(_) => "guard",
+            StoreError::CommitUnknown(_) => "unknown",
             StoreError::NotAttempted => "not attempted",
             StoreError::Replaced(_) => "replaced",
             StoreError::Copy(_) => "copy",
@@ -176,11 +184,11 @@ mod tests {
     #[case::password("28P01", ["unavailable", "unavailable", "unknown"])]
     #[case::damaged("XX001", ["unsound", "unsound", "unknown"])]
     fn codes(#[case] code: &str, #[case] becomes: [&str; 3]) {
-        let failure = |place| Failure {
+        let failure = |target| Failure {
             error: meaning(code, String::new()),
             lost: is_lost(code),
             refused: true,
-            place,
+            target,
         };
         let found = [failure(0).before_commit(), failure(0).of_commit(1), failure(1).of_commit(1)];
         assert_eq!(found.each_ref().map(name), becomes);
@@ -188,14 +196,14 @@ mod tests {
 
     #[test]
     fn a_guard_of_our_own_does_not_keep_the_server_from_committing() {
-        let failure = || Failure::guard(String::new());
+        let failure = || Failure::constraint_violation(String::new());
         assert_eq!(name(&failure().before_commit()), "guard");
         assert_eq!(name(&failure().of_commit(1)), "unknown");
     }
 
     #[test]
     fn an_answer_that_never_comes_is_busy_before_and_unknown_after_commit() {
-        assert_eq!(name(&Failure::silent().before_commit()), "busy");
-        assert_eq!(name(&Failure::silent().of_commit(0)), "unknown");
+        assert_eq!(name(&Failure::timed_out().before_commit()), "busy");
+        assert_eq!(name(&Failure::timed_out().of_commit(0)), "unknown");
     }
 }

@@ -1,6 +1,6 @@
 //! The server's part of the audit: every index leads to the rows of its table.
 
-use super::connection::{Connection, Step};
+use super::connection::{Connection, Query};
 use super::error::Failure;
 use crate::StoreError;
 use crate::store::rows::{WRONG_PAYMENTS, get, wrong_payment};
@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 /// How long a table may take to be counted: any that a server holds, and not for ever.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// The indexes with their tables, their columns, and the rows they hold.
 const INDEXES: &str = "
     SELECT index.oid::regclass::text, indrelid::regclass::text,
            coalesce(pg_get_expr(indpred, indrelid), 'true'),
-           (SELECT string_agg(quote_ident(attname), ', ' ORDER BY place)
-            FROM unnest(indkey) WITH ORDINALITY AS part (number, place)
+           (SELECT string_agg(quote_ident(attname), ', ' ORDER BY target)
+            FROM unnest(indkey) WITH ORDINALITY AS part (number, target)
             JOIN pg_attribute ON attrelid = indrelid AND attnum = number)
     FROM pg_index JOIN pg_class AS index ON index.oid = indexrelid
     JOIN pg_class AS kept ON kept.oid = indrelid JOIN pg_am ON pg_am.oid = index.relam
@@ -30,7 +30,7 @@ pub(super) fn check(connection: &mut Connection) -> Result<Vec<String>, StoreErr
 
 fn find(connection: &mut Connection) -> Result<Result<Vec<String>, StoreError>, Failure> {
     connection.run("SET LOCAL statement_timeout = 0")?;
-    let payments = connection.ask_within(PATIENCE, &[Step::new(WRONG_PAYMENTS)])?;
+    let payments = connection.execute_with_timeout(TIMEOUT, &[Query::new(WRONG_PAYMENTS)])?;
     let payments = payments.iter().flatten().map(|row| get(row, 0).map(wrong_payment));
     let mut wrong: Vec<String> = match payments.collect() {
         Ok(wrong) => wrong,
@@ -40,7 +40,7 @@ fn find(connection: &mut Connection) -> Result<Result<Vec<String>, StoreError>, 
     if connection.is_cluster() {
         return Ok(Ok(wrong));
     }
-    let indexes = connection.ask(&[Step::new(INDEXES)])?;
+    let indexes = connection.execute(&[Query::new(INDEXES)])?;
     for row in indexes.iter().flatten() {
         let (name, rows) = (text(row, 0), rows_of(row));
         connection.run(
@@ -77,7 +77,7 @@ fn count(connection: &mut Connection, rows: &str) -> Result<(i64, i64), Failure>
     let sql = format!(
         "SELECT count(*), coalesce(sum(hashtext(ctid::text)), 0)::bigint FROM ({rows}) AS found"
     );
-    let counted = connection.ask_within(PATIENCE, &[Step::new(sql).unprepared()])?;
+    let counted = connection.execute_with_timeout(TIMEOUT, &[Query::new(sql).unprepared()])?;
     let number = |row: &Row, column| row.try_get(column).unwrap_or_default();
     let counted = counted.iter().flatten().next();
     Ok(counted.map_or((0, 0), |row| (number(row, 0), number(row, 1))))

@@ -1,8 +1,8 @@
 //! Reading: each list by its key, each history backwards along its own chain, in one round trip each.
 
-use super::connection::{Connection, Step};
+use super::connection::{Connection, Query};
+use super::connection_manager::Reader;
 use super::error::Failure;
-use super::opener::Reader;
 use super::{integrity, rows, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio_postgres::Row;
 
 /// How long a server may take to begin. One that does not answer this is gone, and another connection finds
-/// the one that has taken its place.
-const BEGIN_PATIENCE: Duration = Duration::from_secs(3);
+/// the one that has taken its target.
+const BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A read transaction on a reading connection: repeatable, so that all it reads is of one instant.
 pub(super) struct PostgresSnapshot<'a>(RefCell<Reader<'a>>);
@@ -33,10 +33,10 @@ impl<'a> PostgresSnapshot<'a> {
     pub(super) fn begin(mut connection: Reader<'a>) -> Result<Self, Failure> {
         // The view is that of the first read, not of BEGIN.
         let steps = [
-            Step::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            Step::new("SELECT id FROM store WHERE id = 1"),
+            Query::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
+            Query::new("SELECT id FROM store WHERE id = 1"),
         ];
-        connection.ask_within(BEGIN_PATIENCE, &steps)?;
+        connection.execute_with_timeout(BEGIN_TIMEOUT, &steps)?;
         Ok(Self(RefCell::new(connection)))
     }
 
@@ -45,14 +45,14 @@ impl<'a> PostgresSnapshot<'a> {
         self.0.try_borrow_mut().map_err(again)
     }
 
-    fn rows(&self, step: Step<'_>) -> Result<Vec<Row>, StoreError> {
-        let answers = self.connection()?.ask(&[step]).map_err(Failure::before_commit)?;
+    fn rows(&self, step: Query<'_>) -> Result<Vec<Row>, StoreError> {
+        let answers = self.connection()?.execute(&[step]).map_err(Failure::before_commit)?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
     fn many<T>(
         &self,
-        step: Step<'_>,
+        step: Query<'_>,
         read: fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         self.rows(step)?.iter().map(read).collect()
@@ -60,7 +60,7 @@ impl<'a> PostgresSnapshot<'a> {
 
     fn one<T>(
         &self,
-        step: Step<'_>,
+        step: Query<'_>,
         read: fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         self.rows(step)?.first().map(read).transpose()
@@ -72,7 +72,7 @@ impl<'a> PostgresSnapshot<'a> {
         (table, columns, id): (&str, &str, i64),
         read: fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        self.one(Step::new(format!("SELECT {columns} FROM {table} WHERE id = $1")).with(id), read)
+        self.one(Query::new(format!("SELECT {columns} FROM {table} WHERE id = $1")).with(id), read)
     }
 
     /// Rows of a table by id, from `start` on.
@@ -83,7 +83,7 @@ impl<'a> PostgresSnapshot<'a> {
         read: fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let sql = format!("SELECT {columns} FROM {table} WHERE id >= $1 ORDER BY id LIMIT $2");
-        self.many(Step::new(sql).with(start).with(wanted(limit)), read)
+        self.many(Query::new(sql).with(start).with(wanted(limit)), read)
     }
 
     /// Puts their lines into orders.
@@ -92,7 +92,7 @@ impl<'a> PostgresSnapshot<'a> {
             return Ok(orders);
         }
         let ids: Vec<i64> = orders.iter().map(|order| order.id.get()).collect();
-        let read = self.rows(Step::new(rows::select_lines()).with(ids))?;
+        let read = self.rows(Query::new(rows::select_lines()).with(ids))?;
         rows::lines(&read, |id, line| {
             if let Some(order) = orders.iter_mut().find(|order| order.id == id) {
                 order.lines.push(line);
@@ -106,8 +106,8 @@ impl Drop for PostgresSnapshot<'_> {
     fn drop(&mut self) {
         // A connection that cannot end its transaction is closed before its next use.
         let connection: &mut Connection = self.0.get_mut();
-        if !connection.is_lost() && connection.ask(&[Step::new("COMMIT")]).is_err() {
-            connection.lose();
+        if !connection.is_lost() && connection.execute(&[Query::new("COMMIT")]).is_err() {
+            connection.mark_broken();
         }
     }
 }
@@ -148,14 +148,14 @@ impl Snapshot for PostgresSnapshot<'_> {
         let sql = format!(
             "SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id WHERE login = $1"
         );
-        self.one(Step::new(sql).with(login), rows::credentials)
+        self.one(Query::new(sql).with(login), rows::credentials)
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
         let sql = "SELECT sessions.customer_id, sessions.created_at, sessions.expires_at, role
                    FROM sessions JOIN customers ON customers.id = sessions.customer_id
                    WHERE token = $1";
-        let rows = self.rows(Step::new(sql).with(token.as_bytes().as_slice()))?;
+        let rows = self.rows(Query::new(sql).with(token.as_bytes().as_slice()))?;
         rows.first().map(|row| Ok((session(row, token)?, get(row, 3)?))).transpose()
     }
 
@@ -171,12 +171,12 @@ impl Snapshot for PostgresSnapshot<'_> {
         let sql = format!(
             "SELECT {PRODUCT} FROM products WHERE id >= $1 AND status = 'active' ORDER BY id LIMIT $2"
         );
-        self.many(Step::new(sql).with(start.get()).with(wanted(limit)), rows::product)
+        self.many(Query::new(sql).with(start.get()).with(wanted(limit)), rows::product)
     }
 
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
         let sql = "SELECT product_id, quantity FROM cart_lines WHERE customer_id = $1";
-        let rows = self.rows(Step::new(sql).with(customer.get()))?;
+        let rows = self.rows(Query::new(sql).with(customer.get()))?;
         rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?))).collect()
     }
 
@@ -198,7 +198,7 @@ impl Snapshot for PostgresSnapshot<'_> {
             "SELECT {OWNED_COUPON} FROM owned_coupons WHERE customer_id = $1 AND coupon_id >= $2
              ORDER BY coupon_id LIMIT $3"
         );
-        let step = Step::new(sql).with(customer.get()).with(start.get()).with(wanted(limit));
+        let step = Query::new(sql).with(customer.get()).with(start.get()).with(wanted(limit));
         self.many(step, rows::owned_coupon)
     }
 
@@ -209,12 +209,12 @@ impl Snapshot for PostgresSnapshot<'_> {
     ) -> Result<Option<OwnedCoupon>, StoreError> {
         let sql =
             format!("SELECT {OWNED_COUPON} FROM owned_coupons WHERE id = $1 AND customer_id = $2");
-        self.one(Step::new(sql).with(id.get()).with(customer.get()), rows::owned_coupon)
+        self.one(Query::new(sql).with(id.get()).with(customer.get()), rows::owned_coupon)
     }
 
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let sql = format!("SELECT {ORDER} FROM orders WHERE id = $1");
-        let order = self.one(Step::new(sql).with(id.get()), rows::order)?;
+        let order = self.one(Query::new(sql).with(id.get()), rows::order)?;
         Ok(self.with_lines(order.into_iter().collect())?.pop())
     }
 
@@ -224,7 +224,7 @@ impl Snapshot for PostgresSnapshot<'_> {
         start: OrderId,
         limit: usize,
     ) -> Result<Vec<Order>, StoreError> {
-        let step = Step::new(chain("orders", ORDER, "1::bigint"));
+        let step = Query::new(chain("orders", ORDER, "1::bigint"));
         let step = step.with(start.get()).with(customer.get()).with(wanted(limit));
         let mut orders = self.many(step, rows::order)?;
         orders.truncate(limit);
@@ -244,7 +244,7 @@ impl Snapshot for PostgresSnapshot<'_> {
                 "CASE WHEN kind IN ('payment', 'refund') THEN 1::bigint ELSE 0 END"
             }
         };
-        let step = Step::new(chain("ledger", LEDGER, counted));
+        let step = Query::new(chain("ledger", LEDGER, counted));
         let step = step.with(start.get()).with(customer.get()).with(wanted(limit));
         let mut entries = self.many(step, rows::ledger_entry)?;
         entries.retain(|entry| filter == LedgerFilter::All || entry.as_payment().is_some());
@@ -261,7 +261,7 @@ impl Snapshot for PostgresSnapshot<'_> {
             return Ok(None);
         }
         let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = $1");
-        self.one(Step::new(sql).with(reference.to_owned()), rows::charge)
+        self.one(Query::new(sql).with(reference.to_owned()), rows::charge)
     }
 
     fn pending_charges(
@@ -273,19 +273,19 @@ impl Snapshot for PostgresSnapshot<'_> {
             "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= ($1, $2)
              ORDER BY customer_id, id LIMIT $3"
         );
-        let step = Step::new(sql).with(customer.get()).with(id.get()).with(wanted(limit));
+        let step = Query::new(sql).with(customer.get()).with(id.get()).with(wanted(limit));
         self.many(step, rows::charge)
     }
 
     fn count_pending_charges(&self) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM charges WHERE status = 'pending'";
-        let count: Option<i64> = self.one(Step::new(sql), |row| get(row, 0))?;
+        let count: Option<i64> = self.one(Query::new(sql), |row| get(row, 0))?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
         let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= $1 LIMIT 1";
-        Ok(!self.rows(Step::new(sql).with(now.unix()))?.is_empty())
+        Ok(!self.rows(Query::new(sql).with(now.unix()))?.is_empty())
     }
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
@@ -293,11 +293,11 @@ impl Snapshot for PostgresSnapshot<'_> {
     }
 
     fn epochs(&self) -> Result<Vec<Epoch>, StoreError> {
-        self.many(Step::new(EPOCHS), rows::epoch)
+        self.many(Query::new(EPOCHS), rows::epoch)
     }
 
     fn next_event(&self) -> Result<EventId, StoreError> {
-        self.one(Step::new(NEXT_EVENT), |row| get(row, 0))?.ok_or_else(no_store)
+        self.one(Query::new(NEXT_EVENT), |row| get(row, 0))?.ok_or_else(no_store)
     }
 
     fn deliveries(
@@ -306,16 +306,16 @@ impl Snapshot for PostgresSnapshot<'_> {
         limit: usize,
         filter: DeliveryFilter,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        let step = Step::new(deliveries_from(filter, "$1", "$2"));
+        let step = Query::new(deliveries_from(filter, "$1", "$2"));
         self.many(step.with(start.get()).with(wanted(limit)), rows::delivery)
     }
 
     fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
-        Ok(!self.rows(Step::new(has_due_events("$1")).with(now.unix()))?.is_empty())
+        Ok(!self.rows(Query::new(has_due_events("$1")).with(now.unix()))?.is_empty())
     }
 
     fn outbox(&self) -> Result<Outbox, StoreError> {
-        let counts = self.one(Step::new(OUTBOX), outbox_counts)?.ok_or_else(no_store)?;
+        let counts = self.one(Query::new(OUTBOX), outbox_counts)?.ok_or_else(no_store)?;
         let oldest = self.events(counts.oldest(), 1)?.first().map(|event| event.created_at);
         Ok(counts.outbox(oldest))
     }
@@ -335,7 +335,7 @@ impl Snapshot for PostgresSnapshot<'_> {
 
     fn size(&self) -> Result<StoreSize, StoreError> {
         // The log belongs to the server, which keeps it for all its databases.
-        let step = Step::new("SELECT pg_database_size(current_database())");
+        let step = Query::new("SELECT pg_database_size(current_database())");
         let bytes: Option<i64> = self.one(step, |row| get(row, 0))?;
         let data = bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
         Ok(StoreSize { data, log: 0 })

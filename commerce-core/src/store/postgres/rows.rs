@@ -1,6 +1,6 @@
 //! Rows of this driver, read by `store::rows`.
 
-use crate::store::rows::{Columns, get, line};
+use crate::store::rows::{RowReader, get, line};
 pub(super) use crate::store::rows::{
     account, charge, coupon, credentials, customer, delivery, epoch, event, ledger_entry, movement,
     order, owned_coupon, product,
@@ -17,7 +17,7 @@ pub(super) fn may_be_kept(text: &str) -> bool {
     !text.contains('\0')
 }
 
-impl Columns for Row {
+impl RowReader for Row {
     type Error = StoreError;
 
     fn integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
@@ -29,7 +29,7 @@ impl Columns for Row {
     }
 
     fn wrong(&self, _column: usize, why: String) -> StoreError {
-        StoreError::Unsound(why)
+        StoreError::Corrupt(why)
     }
 }
 

@@ -1,53 +1,53 @@
 //! Units sold: what `store::sales` says of their rows, in PostgreSQL.
 
-use super::connection::{Connection, Step};
+use super::connection::{Connection, Query};
 use super::error::Failure;
 use crate::state::Sale;
-use crate::store::sales::{self, Buckets, Closed, Ranking, Touched};
+use crate::store::sales::{self, AffectedBuckets, Buckets, Ranking, RollupWatermarks};
 use crate::{ProductId, StoreError, Timestamp};
 use tokio_postgres::Row;
 
-pub(super) fn select_closed() -> Step<'static> {
-    Step::new("SELECT minutes, hours, days FROM sales_closed WHERE id = 1")
+pub(super) fn select_closed() -> Query<'static> {
+    Query::new("SELECT minutes, hours, days FROM sales_closed WHERE id = 1")
 }
 
-pub(super) fn closed(rows: &[Row]) -> Result<Closed, StoreError> {
-    let missing = || StoreError::Unsound("the row of sales_closed is missing".to_owned());
+pub(super) fn closed(rows: &[Row]) -> Result<RollupWatermarks, StoreError> {
+    let missing = || StoreError::Corrupt("the row of sales_closed is missing".to_owned());
     let row = rows.first().ok_or_else(missing)?;
     let column = |column| row.try_get(column).map_err(|error| unread(&error));
     Ok(sales::closed([column(0)?, column(1)?, column(2)?]))
 }
 
 fn unread(error: &tokio_postgres::Error) -> StoreError {
-    StoreError::Unsound(error.to_string())
+    StoreError::Corrupt(error.to_string())
 }
 
 /// What reads the rows that counting sales needs, in two statements at most.
-pub(super) fn select_touched(touched: &Touched) -> Vec<Step<'static>> {
+pub(super) fn select_touched(touched: &AffectedBuckets) -> Vec<Query<'static>> {
     let sql = "SELECT id, counts FROM sales WHERE id = ANY($1::bigint[])";
-    let mut steps = vec![Step::new(sql).with(touched.rows.clone())];
+    let mut steps = vec![Query::new(sql).with(touched.rows.clone())];
     if !touched.ranges.is_empty() {
         steps.push(select_ranges(touched.ranges.clone()));
     }
     steps
 }
 
-fn select_ranges(ranges: Vec<std::ops::Range<i64>>) -> Step<'static> {
+fn select_ranges(ranges: Vec<std::ops::Range<i64>>) -> Query<'static> {
     let (from, to): (Vec<i64>, Vec<i64>) =
         ranges.into_iter().map(|range| (range.start, range.end)).unzip();
     let sql = "SELECT found.* FROM unnest($1::bigint[], $2::bigint[]) AS wanted (first, until)
                CROSS JOIN LATERAL (
                    SELECT id, counts FROM sales WHERE id >= first AND id < until OFFSET 0
                ) AS found";
-    Step::new(sql).with(from).with(to)
+    Query::new(sql).with(from).with(to)
 }
 
 /// What writes these sales, given the rows that were read, and how far sales are closed then.
 pub(super) fn count(
-    closed: Closed,
+    closed: RollupWatermarks,
     sold: &[Sale],
     read: &[Vec<Row>],
-) -> Result<(Vec<Step<'static>>, Closed), StoreError> {
+) -> Result<(Vec<Query<'static>>, RollupWatermarks), StoreError> {
     let mut buckets = Buckets::new();
     for row in read.iter().flatten() {
         let id = row.try_get(0).map_err(|error| unread(&error))?;
@@ -62,17 +62,17 @@ pub(super) fn count(
         let sql = "INSERT INTO sales (id, counts) SELECT * FROM unnest($1::bigint[], $2::bytea[])
                    ON CONFLICT (id) DO UPDATE SET counts = excluded.counts";
         let rows = ids.len();
-        steps.push(Step::new(sql).with(ids).with(counts).changing(rows));
+        steps.push(Query::new(sql).with(ids).with(counts).changing(rows));
     }
     if !gone.is_empty() {
         let ids: Vec<i64> = gone.into_iter().map(|(id, _)| id).collect();
-        steps.push(Step::new("DELETE FROM sales WHERE id = ANY($1::bigint[])").with(ids));
+        steps.push(Query::new("DELETE FROM sales WHERE id = ANY($1::bigint[])").with(ids));
     }
     let mut now_closed = closed;
     if let Some([minutes, hours, days]) = changed.closed {
         now_closed = sales::closed([minutes, hours, days]);
         let sql = "UPDATE sales_closed SET minutes = $1, hours = $2, days = $3 WHERE id = 1";
-        steps.push(Step::new(sql).with(minutes).with(hours).with(days).changing(1));
+        steps.push(Query::new(sql).with(minutes).with(hours).with(days).changing(1));
     }
     Ok((steps, now_closed))
 }
@@ -84,14 +84,14 @@ pub(super) fn best_sellers(
     until: Timestamp,
     limit: usize,
 ) -> Result<Vec<(ProductId, i64)>, StoreError> {
-    let newest = Step::new("SELECT id FROM sales WHERE id < $1 ORDER BY id DESC LIMIT 1");
+    let newest = Query::new("SELECT id FROM sales WHERE id < $1 ORDER BY id DESC LIMIT 1");
     let newest = newest.with(sales::seconds_rows().end);
-    let rows = connection.ask(&[select_closed(), newest]).map_err(Failure::before_commit)?;
+    let rows = connection.execute(&[select_closed(), newest]).map_err(Failure::before_commit)?;
     let closed = closed(rows.first().map(Vec::as_slice).unwrap_or_default())?;
     let newest = rows.get(1).and_then(|rows| rows.first());
     let newest = newest.map(|row| row.try_get(0).map_err(|error| unread(&error))).transpose()?;
     let ranges = sales::window(after, until, newest, closed);
-    let read = connection.ask(&[select_ranges(ranges)]).map_err(Failure::before_commit)?;
+    let read = connection.execute(&[select_ranges(ranges)]).map_err(Failure::before_commit)?;
     let mut ranking = Ranking::default();
     for row in read.iter().flatten() {
         ranking.add(row.try_get(1).map_err(|error| unread(&error))?)?;

@@ -1,7 +1,7 @@
-//! Reading whole tables for the audit and for copies, some rows at a time: a cursor keeps its place, and
+//! Reading whole tables for the audit and for copies, some rows at a time: a cursor keeps its target, and
 //! neither side ever holds the table.
 
-use super::connection::{Connection, Step};
+use super::connection::{Connection, Query};
 use super::error::Failure;
 use super::rows::{self, LINE};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
@@ -19,7 +19,7 @@ use tokio_postgres::Row;
 const FETCHED: usize = 1_000;
 
 /// How long they may take, where none of them is in memory yet: longer than the server lets them.
-const PATIENCE: Duration = Duration::from_secs(40);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 type Visit<'a> = &'a mut dyn FnMut(Record);
 
@@ -100,7 +100,7 @@ pub(super) fn scan(
             let sql =
                 "SELECT customer_id, created_at, expires_at, token FROM sessions ORDER BY token";
             each(sql, |row| {
-                let wrong = |_| StoreError::Unsound("a token is not 32 bytes long".to_owned());
+                let wrong = |_| StoreError::Corrupt("a token is not 32 bytes long".to_owned());
                 let token = TokenHash::new(bytes(row, 3)?.try_into().map_err(wrong)?);
                 session(row, token).map(Record::Session)
             })
@@ -127,10 +127,10 @@ fn last_column(row: &Row) -> Result<Option<i64>, StoreError> {
 }
 
 fn bytes(row: &Row, column: usize) -> Result<&[u8], StoreError> {
-    row.try_get(column).map_err(|error| StoreError::Unsound(error.to_string()))
+    row.try_get(column).map_err(|error| StoreError::Corrupt(error.to_string()))
 }
 
-/// A cursor, which keeps its place in what a statement answers.
+/// A cursor, which keeps its target in what a statement answers.
 struct Cursor {
     name: &'static str,
     fetched: VecDeque<Row>,
@@ -150,8 +150,10 @@ impl Cursor {
 
     fn next(&mut self, connection: &mut Connection) -> Result<Option<Row>, StoreError> {
         if self.fetched.is_empty() && !self.ended {
-            let fetch = Step::new(format!("FETCH {FETCHED} FROM {}", self.name)).unprepared();
-            let rows = connection.ask_within(PATIENCE, &[fetch]).map_err(Failure::before_commit)?;
+            let fetch = Query::new(format!("FETCH {FETCHED} FROM {}", self.name)).unprepared();
+            let rows = connection
+                .execute_with_timeout(TIMEOUT, &[fetch])
+                .map_err(Failure::before_commit)?;
             self.fetched = rows.into_iter().flatten().collect();
             self.ended = self.fetched.len() < FETCHED;
         }

@@ -4,7 +4,7 @@
 //! so that migrations of several instances take turns, and no order is placed meanwhile.
 
 use super::apply::put_epochs;
-use super::connection::{Connection, Step};
+use super::connection::{Connection, Query};
 use super::distribute::{self, Layout};
 use super::error::Failure;
 use crate::{Currency, Epoch, EventId, text};
@@ -33,7 +33,7 @@ pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
 
 /// How long each migration may take, which may have to change every row of a big store: long enough for any,
 /// and not for ever.
-const PATIENCE: Duration = Duration::from_secs(60 * 60);
+const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// What there is before the first version.
 const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
@@ -44,7 +44,7 @@ const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
 
 /// What is known of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum SchemaState {
     /// It has no store.
     Nothing,
     /// Its store is of an older version.
@@ -53,16 +53,16 @@ pub(super) enum Found {
     Ready(Currency),
 }
 
-/// Where a store is: the place that its newest epoch was begun in, and the one it is in now. A standby that
+/// Where a store is: the target that its newest epoch was begun in, and the one it is in now. A standby that
 /// was promoted and a server that was recovered to an earlier time are on another timeline, and a table that
 /// was restored from a dump is another table.
-const PLACES: &str = "SELECT place, concat_ws('/', system_identifier,
+const PLACES: &str = "SELECT target, concat_ws('/', system_identifier,
         CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
         (SELECT oid FROM pg_database WHERE datname = current_database()),
         'store'::regclass::oid, pg_relation_filenode('store'))
     FROM store, pg_control_system() WHERE id = 1";
 
-/// Begins an epoch of events where the store is in a new place: what was lost there, or what its source has
+/// Begins an epoch of events where the store is in a new target: what was lost there, or what its source has
 /// written since, may have been sent under the numbers that come next.
 pub(super) fn settle(connection: &mut Connection) -> Result<(), Failure> {
     if is_settled(connection)? {
@@ -77,7 +77,7 @@ pub(super) fn settle(connection: &mut Connection) -> Result<(), Failure> {
 }
 
 fn is_settled(connection: &mut Connection) -> Result<bool, Failure> {
-    let rows = connection.ask(&[Step::new(PLACES)])?;
+    let rows = connection.execute(&[Query::new(PLACES)])?;
     let row = rows.iter().flatten().next();
     let text = |column| row.and_then(|row| row.try_get::<_, String>(column).ok());
     Ok(text(0).is_some() && text(0) == text(1))
@@ -88,46 +88,46 @@ fn begin_epoch(connection: &mut Connection) -> Result<(), Failure> {
     if is_settled(connection)? {
         return Ok(());
     }
-    let newest = Step::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
-    let next = number(&connection.ask(&[newest])?).saturating_add(1);
+    let newest = Query::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
+    let next = number(&connection.execute(&[newest])?).saturating_add(1);
     let epoch =
-        Epoch::begin(EventId::new(next)).map_err(|error| Failure::unsound(error.to_string()))?;
+        Epoch::begin(EventId::new(next)).map_err(|error| Failure::corrupt(error.to_string()))?;
     let update = format!(
-        "UPDATE store SET place = places.now FROM ({PLACES}) AS places (place, now) WHERE id = 1"
+        "UPDATE store SET target = places.now FROM ({PLACES}) AS places (target, now) WHERE id = 1"
     );
-    connection.ask(&[put_epochs(&[epoch]), Step::new(update).changing(1)]).map(drop)
+    connection.execute(&[put_epochs(&[epoch]), Query::new(update).changing(1)]).map(drop)
 }
 
 /// Looks at the database, and changes nothing.
-pub(super) fn look(connection: &mut Connection) -> Result<Found, Failure> {
-    let there = connection.ask(&[Step::new(
+pub(super) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failure> {
+    let there = connection.execute(&[Query::new(
         // Not information_schema, which hides what one may not read.
         "SELECT count(*) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
          WHERE relname = 'store' AND relnamespace = current_schema()::regnamespace
            AND attname IN ('id', 'currency', 'schema_version')",
     )])?;
     match number(&there) {
-        0 => return Ok(Found::Nothing),
+        0 => return Ok(SchemaState::Nothing),
         3 => {}
         _ => {
             let text = "the database has a table `store` of another program";
-            return Err(Failure::unsound(text.to_owned()));
+            return Err(Failure::corrupt(text.to_owned()));
         }
     }
-    let rows =
-        connection.ask(&[Step::new("SELECT schema_version, currency FROM store WHERE id = 1")])?;
+    let rows = connection
+        .execute(&[Query::new("SELECT schema_version, currency FROM store WHERE id = 1")])?;
     let version = number(&rows);
     if version < VERSION {
-        return Ok(if version == 0 { Found::Nothing } else { Found::Older });
+        return Ok(if version == 0 { SchemaState::Nothing } else { SchemaState::Older });
     }
     if version > VERSION {
-        return Err(Failure::unsound(format!(
+        return Err(Failure::corrupt(format!(
             "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
         )));
     }
     let code = rows.iter().flatten().next().and_then(|row| row.try_get(1).ok()).unwrap_or_default();
-    let unknown = || Failure::unsound(format!("its currency {code} is not one of ISO 4217"));
-    Currency::from_code(code).map(Found::Ready).ok_or_else(unknown)
+    let unknown = || Failure::corrupt(format!("its currency {code} is not one of ISO 4217"));
+    Currency::from_code(code).map(SchemaState::Ready).ok_or_else(unknown)
 }
 
 /// The number in the first column of the first row; 0 when there is none.
@@ -161,12 +161,13 @@ fn bring_up(
 ) -> Result<(), Failure> {
     connection.run(STORE)?;
     // Whoever comes second waits here for the first, and finds its row.
-    let insert = Step::new(
+    let insert = Query::new(
         "INSERT INTO store (id, currency, schema_version) VALUES (1, $1, 0) ON CONFLICT DO NOTHING",
     );
-    connection.ask(&[insert.with(currency.code())])?;
+    connection.execute(&[insert.with(currency.code())])?;
     connection.run("SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
-    let found = connection.ask(&[Step::new("SELECT schema_version FROM store WHERE id = 1")])?;
+    let found =
+        connection.execute(&[Query::new("SELECT schema_version FROM store WHERE id = 1")])?;
     let found = usize::try_from(number(&found)).unwrap_or(usize::MAX);
     if found == 0 {
         holds_every_text(connection)?;
@@ -174,7 +175,7 @@ fn bring_up(
     // Every row of a table may have to be looked at.
     connection.run("SET LOCAL statement_timeout = 0")?;
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
-        connection.run_within(PATIENCE, migration)?;
+        connection.run_within(TIMEOUT, migration)?;
     }
     if found < LOGINS_IN_ONE_FORM {
         bring_logins_into_form(connection)?;
@@ -183,8 +184,8 @@ fn bring_up(
         distribute::distribute(connection)?;
     }
     if found < MIGRATIONS.len() {
-        let update = Step::new("UPDATE store SET schema_version = $1 WHERE id = 1");
-        connection.ask(&[update.with(VERSION).changing(1)])?;
+        let update = Query::new("UPDATE store SET schema_version = $1 WHERE id = 1");
+        connection.execute(&[update.with(VERSION).changing(1)])?;
     }
     Ok(())
 }
@@ -196,16 +197,17 @@ fn bring_logins_into_form(connection: &mut Connection) -> Result<(), Failure> {
     // Most logins have the form: lower case and ASCII.
     let select = "SELECT id, login FROM customers
                   WHERE login ~ '[A-Z]' OR octet_length(login) <> char_length(login) ORDER BY id";
-    let rows = connection.ask(&[Step::new(select)])?;
+    let rows = connection.execute(&[Query::new(select)])?;
     for row in rows.iter().flatten() {
         let (Ok(id), Ok(login)) = (row.try_get::<_, i64>(0), row.try_get::<_, &str>(1)) else {
             continue;
         };
         let Some(form) = text::login(login).filter(|form| form != login) else { continue };
-        let taken = Step::new("SELECT count(*) FROM customers WHERE login = $1").with(form.clone());
-        if number(&connection.ask(&[taken])?) == 0 {
-            let update = Step::new("UPDATE customers SET login = $2 WHERE id = $1");
-            connection.ask(&[update.with(id).with(form).changing(1)])?;
+        let taken =
+            Query::new("SELECT count(*) FROM customers WHERE login = $1").with(form.clone());
+        if number(&connection.execute(&[taken])?) == 0 {
+            let update = Query::new("UPDATE customers SET login = $2 WHERE id = $1");
+            connection.execute(&[update.with(id).with(form).changing(1)])?;
         }
     }
     Ok(())
@@ -213,12 +215,13 @@ fn bring_logins_into_form(connection: &mut Connection) -> Result<(), Failure> {
 
 /// Refuses a database for a new store that could not hold the names of all customers.
 fn holds_every_text(connection: &mut Connection) -> Result<(), Failure> {
-    let encoding = connection.ask(&[Step::new("SELECT current_setting('server_encoding')")])?;
+    let encoding =
+        connection.execute(&[Query::new("SELECT current_setting('server_encoding')")])?;
     let encoding = encoding.iter().flatten().next().and_then(|row| row.try_get(0).ok());
     match encoding {
         // The second keeps what it is given, byte by byte.
         Some("UTF8" | "SQL_ASCII") | None => Ok(()),
-        Some(other) => Err(Failure::unsound(format!(
+        Some(other) => Err(Failure::corrupt(format!(
             "the database keeps text as {other}, which has no room for all there is: make one with \
              CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
         ))),

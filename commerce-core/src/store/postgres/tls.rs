@@ -13,7 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What the server has to prove.
 #[derive(Debug)]
-pub(super) enum Trust {
+pub(super) enum TlsTrust {
     /// Nothing, and nothing is encrypted.
     NoTls,
     /// Nothing: what is said is encrypted, to whomever.
@@ -22,7 +22,7 @@ pub(super) enum Trust {
     Roots(Option<PathBuf>),
 }
 
-impl Trust {
+impl TlsTrust {
     pub(super) fn mode(&self) -> SslMode {
         match self {
             Self::NoTls => SslMode::Disable,
@@ -32,17 +32,17 @@ impl Trust {
     }
 }
 
-pub(super) fn connector(trust: &Trust) -> Result<MakeRustlsConnect, StoreError> {
+pub(super) fn connector(trust: &TlsTrust) -> Result<MakeRustlsConnect, StoreError> {
     let says = |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("TLS: {error}"));
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_safe_default_protocol_versions().map_err(|error| says(&error))?;
     let config = match trust {
-        Trust::NoTls | Trust::Anyone(_) => builder
+        TlsTrust::NoTls | TlsTrust::Anyone(_) => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unproven(provider)))
+            .with_custom_certificate_verifier(Arc::new(UnverifiedServer(provider)))
             .with_no_client_auth(),
-        Trust::Roots(roots) => {
+        TlsTrust::Roots(roots) => {
             builder.with_root_certificates(trusted(roots.as_ref())?).with_no_client_auth()
         }
     };
@@ -67,9 +67,9 @@ fn trusted(file: Option<&PathBuf>) -> Result<RootCertStore, StoreError> {
 
 /// Takes whatever certificate the server shows: `sslmode=require` promises no more.
 #[derive(Debug)]
-struct Unproven(Arc<CryptoProvider>);
+struct UnverifiedServer(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Unproven {
+impl ServerCertVerifier for UnverifiedServer {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

@@ -3,45 +3,45 @@
 //! true until the commit, ids go on without gaps, and events are in the order of commits. A turn carries
 //! all that has queued up, and takes a few round trips however much that is.
 
-use super::connection::{Connection, Step};
-use super::distribute::LANE_OF_ALL_MACHINES;
+use super::connection::{Connection, Query};
+use super::distribute::CLUSTER_WRITER_LOCK;
 use super::error::Failure;
 use super::{apply, load, sales};
 use crate::state::{Needs, State};
 use crate::store::Transaction;
-use crate::store::sales::{Closed, Touched, touched, touched_at};
+use crate::store::sales::{AffectedBuckets, RollupWatermarks, touched, touched_at};
 use crate::{StoreError, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 
-/// What is said before anything else; the row of [`LANE`] must come back.
-const LANE: usize = 1;
+/// What is said before anything else; the row of [`WRITER_LOCK`] must come back.
+const WRITER_LOCK: usize = 1;
 const CLOSED: usize = 2;
 
 /// Who waited less than this for the lane had it to themselves.
-const NO_WAIT: Duration = Duration::from_millis(3);
+const UNCONTENDED: Duration = Duration::from_millis(3);
 
 /// Whether to wait while others write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum LockMode {
     Wait,
     NowOrNever,
 }
 
 /// What is remembered from one turn to the next.
 #[derive(Debug, Default)]
-pub(super) struct Lately {
+pub(super) struct ContentionHint {
     /// Whether others were met in the lane.
     shared: AtomicBool,
     /// How far sales were closed.
-    closed: Mutex<Option<Closed>>,
+    closed: Mutex<Option<RollupWatermarks>>,
 }
 
 /// Sales rows that were read before it was known what is sold, together with what is loaded: a trip less.
-struct Ahead {
-    touched: Touched,
+struct PrefetchedSales {
+    touched: AffectedBuckets,
     read: Vec<Vec<Row>>,
 }
 
@@ -49,13 +49,13 @@ pub(super) struct PostgresTransaction<'a> {
     /// `None` once the transaction has ended.
     connection: Option<Connection>,
     slot: MutexGuard<'a, Option<Connection>>,
-    turn: Turn,
-    lately: &'a Lately,
+    turn: LockMode,
+    lately: &'a ContentionHint,
     /// How far sales are closed, known once it is our turn.
-    closed: Option<Closed>,
-    ahead: Option<Ahead>,
+    closed: Option<RollupWatermarks>,
+    ahead: Option<PrefetchedSales>,
     /// What is said together with `COMMIT`.
-    pending: Vec<Step<'static>>,
+    pending: Vec<Query<'static>>,
 }
 
 impl<'a> PostgresTransaction<'a> {
@@ -64,15 +64,15 @@ impl<'a> PostgresTransaction<'a> {
     pub(super) fn begin(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
-        lately: &'a Lately,
+        lately: &'a ContentionHint,
     ) -> Result<Self, StoreError> {
         if !lately.shared.load(Ordering::Relaxed) {
-            return Ok(Self::later(connection, slot, Turn::NowOrNever, lately));
+            return Ok(Self::later(connection, slot, LockMode::NowOrNever, lately));
         }
         let asked = Instant::now();
-        let mut begun = Self::later(connection, slot, Turn::Wait, lately);
-        begun.ask(Vec::new())?;
-        lately.shared.store(asked.elapsed() >= NO_WAIT, Ordering::Relaxed);
+        let mut begun = Self::later(connection, slot, LockMode::Wait, lately);
+        begun.execute(Vec::new())?;
+        lately.shared.store(asked.elapsed() >= UNCONTENDED, Ordering::Relaxed);
         Ok(begun)
     }
 
@@ -81,8 +81,8 @@ impl<'a> PostgresTransaction<'a> {
     pub(super) fn later(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
-        turn: Turn,
-        lately: &'a Lately,
+        turn: LockMode,
+        lately: &'a ContentionHint,
     ) -> Self {
         let (connection, pending) = (Some(connection), Vec::new());
         Self { connection, slot, turn, lately, closed: None, ahead: None, pending }
@@ -94,48 +94,48 @@ impl<'a> PostgresTransaction<'a> {
         self.connection.as_mut().ok_or_else(gone)
     }
 
-    fn known_closed(&self) -> MutexGuard<'a, Option<Closed>> {
+    fn known_closed(&self) -> MutexGuard<'a, Option<RollupWatermarks>> {
         self.lately.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks, and reads along what sales of now would need, as far as one can know that.
-    fn ask_ahead(
+    fn prefetch_sales(
         &mut self,
-        mut steps: Vec<Step<'_>>,
+        mut steps: Vec<Query<'_>>,
         now: Timestamp,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
         let known = self.closed.or(*self.known_closed());
         let Some(touched) = known.map(|closed| touched_at(closed, now)) else {
-            return self.ask(steps);
+            return self.execute(steps);
         };
         let asked = steps.len();
         steps.extend(sales::select_touched(&touched));
-        let mut rows = self.ask(steps)?;
+        let mut rows = self.execute(steps)?;
         let read = rows.split_off(asked.min(rows.len()));
-        self.ahead = Some(Ahead { touched, read });
+        self.ahead = Some(PrefetchedSales { touched, read });
         Ok(rows)
     }
 
     /// Asks, after having begun where that is still to be done.
-    fn ask(&mut self, steps: Vec<Step<'_>>) -> Result<Vec<Vec<Row>>, StoreError> {
+    fn execute(&mut self, steps: Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, StoreError> {
         let begun = self.closed.is_some();
         let lane = match self.turn {
             // Nothing may be read by the statement that waits: it would read what was there before.
-            Turn::Wait => "SELECT id FROM store WHERE id = 1 FOR UPDATE",
-            Turn::NowOrNever => "SELECT id FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED",
+            LockMode::Wait => "SELECT id FROM store WHERE id = 1 FOR UPDATE",
+            LockMode::NowOrNever => "SELECT id FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED",
         };
         let mut all = Vec::new();
         if !begun {
-            all.extend([Step::new("BEGIN"), Step::new(lane), sales::select_closed()]);
+            all.extend([Query::new("BEGIN"), Query::new(lane), sales::select_closed()]);
             if self.open()?.is_cluster() {
-                all.push(Step::new(LANE_OF_ALL_MACHINES));
+                all.push(Query::new(CLUSTER_WRITER_LOCK));
             }
         }
         let beginning = all.len();
         all.extend(steps);
-        let mut rows = self.open()?.ask(&all).map_err(Failure::before_commit)?;
+        let mut rows = self.open()?.execute(&all).map_err(Failure::before_commit)?;
         if !begun {
-            if rows.get(LANE).is_none_or(Vec::is_empty) {
+            if rows.get(WRITER_LOCK).is_none_or(Vec::is_empty) {
                 self.lately.shared.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy);
             }
@@ -151,23 +151,23 @@ impl Transaction for PostgresTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         // The instant of the batch is asked for once, with what is loaded first.
         let mut now = needs.due_orders;
-        let mut ask = |steps: Vec<Step<'_>>| match now.take() {
-            Some(now) => self.ask_ahead(steps, now),
-            None => self.ask(steps),
+        let mut execute = |steps: Vec<Query<'_>>| match now.take() {
+            Some(now) => self.prefetch_sales(steps, now),
+            None => self.execute(steps),
         };
-        load::load(&mut ask, needs, state)
+        load::load(&mut execute, needs, state)
     }
 
     fn expect_pauses(&mut self) -> Result<(), StoreError> {
         // Longer than a read may take, on whichever server.
         let set = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
-        self.ask(vec![Step::new(set)]).map(drop)
+        self.execute(vec![Query::new(set)]).map(drop)
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
         let before = std::mem::take(&mut self.pending);
         if self.closed.is_none() || !before.is_empty() {
-            self.ask(before)?;
+            self.execute(before)?;
         }
         let mut steps = apply::apply(state)?;
         let Some(closed) = self.closed.filter(|_| !state.sales.is_empty()) else {
@@ -177,7 +177,7 @@ impl Transaction for PostgresTransaction<'_> {
         let touched = touched(closed, &state.sales);
         let read = match self.ahead.take().filter(|ahead| ahead.touched.covers(&touched)) {
             Some(ahead) => ahead.read,
-            None => self.ask(sales::select_touched(&touched))?,
+            None => self.execute(sales::select_touched(&touched))?,
         };
         let (counted, closed) = sales::count(closed, &state.sales, &read)?;
         steps.extend(counted);
@@ -189,19 +189,19 @@ impl Transaction for PostgresTransaction<'_> {
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         let mut steps = std::mem::take(&mut self.pending);
         // A commit that waits for a standby must not be told that it is done because time was up.
-        steps.extend([Step::new("SET LOCAL statement_timeout = 0"), Step::new("COMMIT")]);
+        steps.extend([Query::new("SET LOCAL statement_timeout = 0"), Query::new("COMMIT")]);
         let commit = steps.len().saturating_sub(1);
         let connection = self.open()?;
-        match connection.ask(&steps) {
+        match connection.execute(&steps) {
             Ok(_) => {
                 *self.slot = self.connection.take();
                 Ok(())
             }
             Err(failure) => {
                 let error = failure.of_commit(commit);
-                if matches!(error, StoreError::Unknown(_)) {
+                if matches!(error, StoreError::CommitUnknown(_)) {
                     // Nobody knows what this connection still has to say.
-                    connection.lose();
+                    connection.mark_broken();
                 }
                 Err(error)
             }

@@ -96,7 +96,7 @@ impl Iterator for Decoder<'_> {
         }
         let (Some(distance), Some(units)) = (self.number(), self.number()) else {
             self.bytes = &[];
-            return Some(Err(StoreError::Unsound("counts of sales are cut short".to_owned())));
+            return Some(Err(StoreError::Corrupt("counts of sales are cut short".to_owned())));
         };
         self.last = self.last.wrapping_add(distance.cast_signed());
         let units = units.wrapping_shr(1).cast_signed() ^ (units & 1).cast_signed().wrapping_neg();

@@ -1,7 +1,7 @@
 //! Saving what a batch has changed, kind by kind, those that others refer to first.
 
 use super::rows::paid_and_refunded;
-use super::{access, deliveries, sales};
+use super::{auth, deliveries, sales};
 use crate::state::{Change, State};
 use crate::{Coupon, Discount, Epoch, Order, StoreError};
 use rusqlite::{CachedStatement, Connection, params};
@@ -24,7 +24,7 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     deliveries::apply(db, &state.deliveries)?;
     carts(db, state)?;
     keys(db, state)?;
-    access::apply(db, state)?;
+    auth::apply(db, state)?;
     sales::apply(db, &state.sales)
 }
 
@@ -345,7 +345,7 @@ fn keys(db: &Connection, state: &State) -> Result<(), StoreError> {
     )?;
     for (key, owner, record) in new {
         let answer = serde_json::to_string(&record.answer);
-        let answer = answer.map_err(|error| StoreError::Unsound(error.to_string()))?;
+        let answer = answer.map_err(|error| StoreError::Corrupt(error.to_string()))?;
         insert.execute(params![
             key.as_str(),
             owner,

@@ -1,9 +1,9 @@
 //! A consistent copy while the store is in use: under another name first, checked and synced, then
 //! given its name in one step.
 
-use super::connection::{Opener, Role};
+use super::connection::{ConnectionManager, ConnectionRole};
 use super::schema;
-use crate::{StoreError, random};
+use crate::{StoreError, entropy};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -32,7 +32,7 @@ pub struct BackupProgress {
 }
 
 pub(super) fn backup(
-    opener: &Opener,
+    connections: &ConnectionManager,
     to: &Path,
     progress: &mut dyn FnMut(BackupProgress),
 ) -> Result<(), StoreError> {
@@ -56,18 +56,18 @@ pub(super) fn backup(
         }
         Err(error) => return Err(failed(&part, &error)),
     }
-    copy(opener, &part, progress)
+    copy(connections, &part, progress)
         .and_then(|()| check(&part).map_err(|error| of_copy(&part, error)))
         .and_then(|()| publish(&part, to))
         .map_err(|error| without_rest(&part, error))
 }
 
 fn copy(
-    opener: &Opener,
+    connections: &ConnectionManager,
     part: &Path,
     progress: &mut dyn FnMut(BackupProgress),
 ) -> Result<(), StoreError> {
-    let from = opener.open(Role::Reader)?;
+    let from = connections.open(ConnectionRole::Reader)?;
     // One read transaction over all steps: other processes may write meanwhile and nothing starts anew.
     from.execute_batch("BEGIN; SELECT id FROM store;")?;
     let mut to = open_part(part).map_err(|error| of_copy(part, error))?;
@@ -97,7 +97,7 @@ fn copy(
 /// Gives the copy a name of its own and no place, so that its first opening begins a new epoch of events: a
 /// log of the source never fits it, and no two restored copies give out the same event ids.
 fn rename(copy: &Connection) -> Result<(), StoreError> {
-    copy.execute("UPDATE store SET place = '', name = ?1", [random::hex::<8>()?])?;
+    copy.execute("UPDATE store SET place = '', name = ?1", [entropy::hex::<8>()?])?;
     Ok(())
 }
 
@@ -105,10 +105,10 @@ fn check(part: &Path) -> Result<(), StoreError> {
     let copy = open_part(part)?;
     let found: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
-        return Err(StoreError::Unsound(format!("the copy: {found}")));
+        return Err(StoreError::Corrupt(format!("the copy: {found}")));
     }
     if schema::identify_now(&copy)? != schema::VERSION {
-        return Err(StoreError::Unsound("the copy is of another version".to_owned()));
+        return Err(StoreError::Corrupt("the copy is of another version".to_owned()));
     }
     Ok(())
 }
@@ -162,7 +162,7 @@ fn of_copy(part: &Path, error: StoreError) -> StoreError {
             "there is no room for {part}: free some space, or name a file on another disk, and try again"
         ));
     }
-    if let StoreError::Unavailable(text) | StoreError::Unsound(text) = error {
+    if let StoreError::Unavailable(text) | StoreError::Corrupt(text) = error {
         return StoreError::Copy(format!("{part}: {text}"));
     }
     error

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long SQLite waits for others who hold the file without a ticket, like a database shell.
+/// How long SQLite waits for others who hold the file without a guard, like a database shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a read waits for a connection of the pool.
@@ -22,7 +22,7 @@ pub(super) const POOL_TIMEOUT: Duration = Duration::from_secs(10);
 /// commit than SQLite's own 4 MiB.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
-/// A log that has once grown beyond this is cut back when it is reset.
+/// A log that has once checked_credit beyond this is cut back when it is reset.
 const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 
 /// 8 MiB of pages for each connection, in KiB and negative, as SQLite wants it. More makes a writer slower:
@@ -33,25 +33,25 @@ const CACHE: i64 = -8 * 1024;
 /// Prepared statements kept for each connection: more than there are in the code.
 const STATEMENTS: usize = 128;
 
-pub(super) type Reader<'a> = pool::Reader<'a, Opener>;
+pub(super) type Reader<'a> = pool::Reader<'a, ConnectionManager>;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ConnectionRole {
     Writer,
     Reader,
 }
 
 /// Opens connections to one file.
 #[derive(Clone, Debug)]
-pub(super) struct Opener {
+pub(super) struct ConnectionManager {
     path: PathBuf,
     /// What the store was when it was opened, where it can only be read.
     read_only: Option<ReadOnly>,
     pub(super) last_failure: LastFailure,
 }
 
-impl Opener {
+impl ConnectionManager {
     pub(super) fn new(path: &Path) -> Self {
         let read_only = ReadOnly::find(path);
         Self { path: path.to_owned(), read_only, last_failure: LastFailure::default() }
@@ -87,7 +87,7 @@ impl Opener {
         Ok(schema::identify_now(&self.bare()?)? > 0)
     }
 
-    pub(super) fn open(&self, role: Role) -> Result<Connection, StoreError> {
+    pub(super) fn open(&self, role: ConnectionRole) -> Result<Connection, StoreError> {
         let connection = self.bare()?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -109,22 +109,22 @@ impl Opener {
         ensure(&connection, "synchronous = FULL", "synchronous", "2")?;
         ensure(&connection, "foreign_keys = ON", "foreign_keys", "1")?;
         match role {
-            Role::Writer => connection.execute_batch(&format!(
+            ConnectionRole::Writer => connection.execute_batch(&format!(
                 "PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
                  PRAGMA journal_size_limit = {LOG_SIZE_LIMIT};"
             ))?,
-            Role::Reader => connection.execute_batch("PRAGMA query_only = ON;")?,
+            ConnectionRole::Reader => connection.execute_batch("PRAGMA query_only = ON;")?,
         }
         Ok(connection)
     }
 }
 
-impl r2d2::ManageConnection for Opener {
+impl r2d2::ManageConnection for ConnectionManager {
     type Connection = Connection;
     type Error = StoreError;
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        self.last_failure.note(self.open(Role::Reader))
+        self.last_failure.note(self.open(ConnectionRole::Reader))
     }
 
     fn is_valid(&self, _connection: &mut Connection) -> Result<(), StoreError> {

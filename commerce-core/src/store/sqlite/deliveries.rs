@@ -3,7 +3,7 @@
 use super::read::{many, one, rows_wanted};
 use super::rows::{self, DELIVERY, EVENT};
 use crate::StoreError;
-use crate::state::{Deliveries, Needs, Wanted};
+use crate::state::{Deliveries, DueEventsQuery, Needs};
 use crate::store::DeliveryFilter;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
 use rusqlite::{Connection, params};
@@ -15,26 +15,26 @@ pub(super) fn load(
 ) -> Result<(), StoreError> {
     for order in &needs.deliveries {
         let sql = format!("SELECT {DELIVERY} FROM deliveries WHERE order_id = ?1");
-        deliveries.order_loaded(*order, many(db, &sql, [order], rows::delivery)?);
+        deliveries.provide_order(*order, many(db, &sql, [order], rows::delivery)?);
     }
     if let Some(limit) = needs.parked {
         let sql = deliveries_from(DeliveryFilter::Parked, "?1", "?2");
         let rows = many(db, &sql, params![0, rows_wanted(limit)], rows::delivery)?;
-        deliveries.parked_loaded(rows);
+        deliveries.provide_parked(rows);
     }
-    if let Some(Wanted { now, limit }) = needs.wanted {
+    if let Some(DueEventsQuery { now, limit }) = needs.wanted {
         let sql = due("?1", "?2");
-        deliveries.due_loaded(many(db, &sql, params![now, rows_wanted(limit)], rows::delivery)?);
+        deliveries.provide_due(many(db, &sql, params![now, rows_wanted(limit)], rows::delivery)?);
         let sql = format!(
             "SELECT {EVENT} FROM events WHERE id >= (SELECT next_event FROM store WHERE id = 1)
              ORDER BY id LIMIT ?1"
         );
-        deliveries.fresh_loaded(many(db, &sql, [rows_wanted(limit)], rows::event)?);
+        deliveries.provide_fresh(many(db, &sql, [rows_wanted(limit)], rows::event)?);
         deliveries.epochs_loaded(many(db, EPOCHS, [], rows::epoch)?);
     }
     if needs.next_event || needs.wanted.is_some() {
         let next = one(db, NEXT_EVENT, [], |row| row.get(0))?;
-        deliveries.next_loaded(next.ok_or_else(no_store)?);
+        deliveries.provide_next(next.ok_or_else(no_store)?);
     }
     Ok(())
 }
@@ -43,14 +43,14 @@ pub(super) fn apply(db: &Connection, deliveries: &Deliveries) -> Result<(), Stor
     if !deliveries.has_changed() {
         return Ok(());
     }
-    if let Some(first) = deliveries.replayed() {
+    if let Some(first) = deliveries.delete_from() {
         db.prepare_cached("DELETE FROM deliveries WHERE event_id >= ?1")?.execute([first])?;
     }
-    if let Some(next) = deliveries.moved() {
+    if let Some(next) = deliveries.new_cursor() {
         db.prepare_cached("UPDATE store SET next_event = ?1 WHERE id = 1")?.execute([next])?;
     }
     let mut delete = db.prepare_cached("DELETE FROM deliveries WHERE event_id = ?1")?;
-    for event in deliveries.removed() {
+    for event in deliveries.deletes() {
         delete.execute([event])?;
     }
     let mut keep = db.prepare_cached(
@@ -58,7 +58,7 @@ pub(super) fn apply(db: &Connection, deliveries: &Deliveries) -> Result<(), Stor
                                             updated_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    for row in deliveries.kept() {
+    for row in deliveries.upserts() {
         keep.execute(params![
             row.event_id,
             row.order_id,

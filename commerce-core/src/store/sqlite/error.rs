@@ -5,7 +5,7 @@ use rusqlite::{ErrorCode, ffi};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        // The index beside the log could not grow: SQLite has no other cause for it than want of space.
+        // The index beside the log could not grow: SQLite has no other cause for it than max_events of space.
         let extended = error.sqlite_error().map(|error| error.extended_code);
         if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) {
             return Self::Full(error.to_string());
@@ -14,13 +14,13 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full(text),
-            Some(ErrorCode::ConstraintViolation) => Self::Guard(text),
+            Some(ErrorCode::ConstraintViolation) => Self::ConstraintViolation(text),
             Some(ErrorCode::CannotOpen) => Self::Unavailable(format!(
                 "{text}: check its path, its permissions and the limit on open files (ulimit -n)"
             )),
             // Without a code, a row could not be read as what it should be.
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
-                Self::Unsound(text)
+                Self::Corrupt(text)
             }
             Some(_) => Self::Unavailable(text),
         }
@@ -76,8 +76,8 @@ pub(super) fn failed_read(finding: &str) -> Option<StoreError> {
 /// What a failed `COMMIT` means: unless SQLite says that it refused, the change may be on disk.
 pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
     let error = StoreError::from(error);
-    let refused = matches!(error, StoreError::Guard(_) | StoreError::Busy);
-    if refused { error } else { StoreError::Unknown(error.to_string()) }
+    let refused = matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy);
+    if refused { error } else { StoreError::CommitUnknown(error.to_string()) }
 }
 
 #[cfg(test)]
@@ -106,9 +106,9 @@ mod tests {
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Replaced(_) => "replaced",
-            StoreError::Unsound(_) => "unsound",
-            StoreError::Guard(_) => "guard",
-            StoreError::Unknown(_) => "unknown",
+            StoreError::Corrupt(_) => "unsound",
+            StoreError::ConstraintViolation(_) => "guard",
+            StoreError::CommitUnknown(_) => "unknown",
             StoreError::NotAttempted => "not attempted",
             StoreError::Copy(_) => "copy",
         };
@@ -134,6 +134,6 @@ mod tests {
             (failure, reported) => failure.is_none() && reported.is_none(),
         };
         assert!(matches, "{failure:?}");
-        assert!(!matches!(failed_read(finding), Some(StoreError::Unsound(_))));
+        assert!(!matches!(failed_read(finding), Some(StoreError::Corrupt(_))));
     }
 }

@@ -49,7 +49,7 @@ impl From<&Metadata> for FileId {
 
 /// The file at a path as text, different from every file that was there before. The number of a file that
 /// was removed is given out again, so the time of its creation counts as well, where the system keeps it.
-pub(super) fn place(path: &Path) -> Result<String, StoreError> {
+pub(super) fn index(path: &Path) -> Result<String, StoreError> {
     let metadata = fs::metadata(path)
         .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
     let created = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
@@ -119,7 +119,7 @@ impl Binding {
         if FileId::at(&log)?.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { name: name.to_owned(), store: place(path)?, log: place(&log)? }))
+        Ok(Some(Self { name: name.to_owned(), store: index(path)?, log: index(&log)? }))
     }
 
     /// Whether both are of one file of one store, with whichever log.
@@ -143,15 +143,15 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     let is_foreign = match name_in(path) {
         NameInFile::Unreadable => false,
         NameInFile::Is(name) if name == bound.name => {
-            place(path)? != bound.store && place(&log)? == bound.log
+            index(path)? != bound.store && index(&log)? == bound.log
         }
         NameInFile::Is(_) | NameInFile::None => true,
     };
     if !is_foreign {
         return Ok(());
     }
-    Err(StoreError::Unsound(format!(
-        "{log} is the log of another store than {path}, which was put in its place or has lost it. To use \
+    Err(StoreError::Corrupt(format!(
+        "{log} is the log of another store than {path}, which was put in its index or has lost it. To use \
          {path} as it is, stop every process that has the old store open and remove {log} and {index}; to \
          get the old store back, put its file back beside its log",
         log = log.display(),

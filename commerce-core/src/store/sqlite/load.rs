@@ -1,11 +1,11 @@
 //! Loading what a batch may touch: each kind by its own prepared statement.
 
 use super::rows::{self, ACCOUNT, CHARGE, COUPON, EVENT, OWNED_COUPON, PRODUCT};
-use super::{access, deliveries, read};
+use super::{auth, deliveries, read};
 use crate::StoreError;
 use crate::limits::EXPIRY_BATCH;
 use crate::state::{Needs, NextIds, Rows, State};
-use crate::store::rows::{NUMBERED, next_ids as next_ids_after};
+use crate::store::rows::{TABLES_WITH_IDS, next_ids as next_ids_after};
 use crate::{CartLines, OrderId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 /// The greatest id of each kind in use; asked for in every transaction.
 static NEWEST_IDS: LazyLock<String> = LazyLock::new(|| {
-    let newest = NUMBERED.map(|table| format!("(SELECT max(id) FROM {table})"));
+    let newest = TABLES_WITH_IDS.map(|table| format!("(SELECT max(id) FROM {table})"));
     format!("SELECT {}", newest.join(", "))
 });
 
@@ -37,9 +37,9 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     load_carts(db, needs, state)?;
     load_claims(db, needs, state)?;
     load_keys(db, needs, state)?;
-    access::load(db, needs, state)?;
+    auth::load(db, needs, state)?;
     for id in &needs.orders {
-        state.orders.loaded(*id, read::order(db, *id)?);
+        state.orders.provide(*id, read::order(db, *id)?);
     }
     if let Some(now) = needs.due_orders {
         load_due_orders(db, now, state)?;
@@ -63,7 +63,7 @@ fn by_id<K: Copy + Ord + Hash + ToSql, V>(
     }
     let mut select = db.prepare_cached(&format!("SELECT {columns} FROM {table} WHERE id = ?1"))?;
     for id in ids {
-        into.loaded(*id, select.query_row([id], read).optional()?);
+        into.provide(*id, select.query_row([id], read).optional()?);
     }
     Ok(())
 }
@@ -82,7 +82,7 @@ fn load_pending_charges(
     for customer in &needs.pending_charges {
         for row in select.query_map([customer], rows::charge)? {
             let row = row?;
-            state.charges.loaded(row.id, Some(row));
+            state.charges.provide(row.id, Some(row));
         }
         state.pending_charges.insert(*customer);
     }
@@ -92,7 +92,7 @@ fn load_pending_charges(
 fn load_carts(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     for customer in &needs.carts {
         let lines: CartLines = read::cart(db, *customer)?;
-        state.carts.loaded(*customer, Some((*customer, lines)));
+        state.carts.provide(*customer, Some((*customer, lines)));
     }
     Ok(())
 }
@@ -107,9 +107,9 @@ fn load_claims(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), 
     for claim in &needs.claims {
         let owned =
             select.query_row([claim.0.get(), claim.1.get()], rows::owned_coupon).optional()?;
-        state.claims.loaded(*claim, owned.as_ref().map(|owned| owned.id));
+        state.claims.provide(*claim, owned.as_ref().map(|owned| owned.id));
         if let Some(owned) = owned {
-            state.owned_coupons.loaded(owned.id, Some(owned));
+            state.owned_coupons.provide(owned.id, Some(owned));
         }
     }
     Ok(())
@@ -125,7 +125,7 @@ fn load_keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), St
     for (key, owner) in &needs.keys {
         let read = |row: &Row<'_>| rows::key_record(row, 0);
         let record = select.query_row(params![key.as_str(), owner], read).optional()?;
-        state.key_loaded(key.clone(), *owner, record);
+        state.provide_key(key.clone(), *owner, record);
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ fn load_due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result
     let due = select.query_map(params![now, limit], |row| row.get(0))?;
     let due: Vec<OrderId> = due.collect::<rusqlite::Result<_>>()?;
     for id in &due {
-        state.orders.loaded(*id, read::order(db, *id)?);
+        state.orders.provide(*id, read::order(db, *id)?);
     }
     state.due_orders = Some(due);
     Ok(())

@@ -1,12 +1,12 @@
 //! Reading: each list by its key, each history backwards along its own chain.
 
 use super::apply::first_line;
-use super::connection::{Opener, Reader};
+use super::connection::{ConnectionManager, Reader};
 use super::error::failed_read;
 use super::rows::{
     self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT,
 };
-use super::{access, sales, scan};
+use super::{auth, sales, scan};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
@@ -21,13 +21,16 @@ use crate::{
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 /// A read transaction on a reading connection. Keep it short: the log cannot shrink meanwhile.
-pub(super) struct SqliteSnapshot<'a>(Reader<'a>, &'a Opener);
+pub(super) struct SqliteSnapshot<'a>(Reader<'a>, &'a ConnectionManager);
 
 impl<'a> SqliteSnapshot<'a> {
-    pub(super) fn begin(connection: Reader<'a>, opener: &'a Opener) -> Result<Self, StoreError> {
-        opener.check_unchanged()?;
+    pub(super) fn begin(
+        connection: Reader<'a>,
+        connections: &'a ConnectionManager,
+    ) -> Result<Self, StoreError> {
+        connections.check_unchanged()?;
         connection.prepare_cached("BEGIN DEFERRED")?.execute([])?;
-        Ok(Self(connection, opener))
+        Ok(Self(connection, connections))
     }
 }
 
@@ -98,11 +101,11 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
-        access::credentials(&self.0, login)
+        auth::credentials(&self.0, login)
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
-        access::session(&self.0, token)
+        auth::session(&self.0, token)
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {

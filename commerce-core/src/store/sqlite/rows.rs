@@ -1,11 +1,11 @@
 //! What SQLite's driver needs to know of the values in rows; the rows themselves are read by
 //! `store::rows`.
 
-use crate::command::KeyRecord;
-use crate::store::rows::Word;
+use crate::command::IdempotencyRecord;
+use crate::store::rows::DbText;
 pub(super) use crate::store::rows::{
-    self as shared, ACCOUNT, CHARGE, COUPON, CREDENTIALS, Columns, DELIVERY, EVENT, LEDGER,
-    MOVEMENT, ORDER, OWNED_COUPON, PRODUCT, get, paid_and_refunded, session,
+    self as shared, ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, LEDGER, MOVEMENT, ORDER,
+    OWNED_COUPON, PRODUCT, RowReader, get, paid_and_refunded, session,
 };
 use crate::{
     Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow, DeliveryStatus,
@@ -17,7 +17,7 @@ use rusqlite::{Error, Result, Row};
 
 pub(super) const LINE: &str = "product_id, name, unit_price, quantity, id";
 
-impl Columns for Row<'_> {
+impl RowReader for Row<'_> {
     type Error = Error;
 
     fn integer(&self, column: usize) -> Result<Option<i64>> {
@@ -101,6 +101,6 @@ readers! {
     credentials -> Credentials;
 }
 
-pub(super) fn key_record(row: &Row<'_>, first: usize) -> Result<KeyRecord> {
+pub(super) fn key_record(row: &Row<'_>, first: usize) -> Result<IdempotencyRecord> {
     shared::key_record(row, first)
 }

@@ -1,13 +1,13 @@
 //! Units sold: what `store::sales` says of their rows, in SQLite.
 
 use crate::state::Sale;
-use crate::store::sales::{self, Buckets, Closed, Ranking};
+use crate::store::sales::{self, Buckets, Ranking, RollupWatermarks};
 use crate::store::{Record, SalesLevel};
 use crate::{ProductId, StoreError, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::Range;
 
-fn closed(db: &Connection) -> Result<Closed, StoreError> {
+fn closed(db: &Connection) -> Result<RollupWatermarks, StoreError> {
     let mut select = db.prepare_cached("SELECT minutes, hours, days FROM sales_closed")?;
     let closed = select.query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
     Ok(sales::closed(closed))

@@ -5,7 +5,7 @@ use super::rows::{
     self, ACCOUNT, CHARGE, COUPON, DELIVERY, EVENT, LEDGER, LINE, MOVEMENT, ORDER, OWNED_COUPON,
     PRODUCT,
 };
-use super::{access, sales};
+use super::{auth, sales};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::rows::KEY_RECORD;
 use crate::store::{Record, Table, visit_with_digest};
@@ -69,7 +69,7 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         }
         Table::Sales => sales::scan(db, visit),
         Table::Credentials => {
-            let sql = format!("{} ORDER BY 1", access::credentials_from());
+            let sql = format!("{} ORDER BY 1", auth::credentials_from());
             each(db, &sql, visit, |row| rows::credentials(row).map(Record::Credentials))
         }
         Table::Sessions => {
@@ -133,13 +133,13 @@ fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
                 break;
             }
             // Lines of no order at all are found by the check of foreign keys.
-            if let Some(place) = id.checked_sub(first_line(order.id)).filter(|place| *place >= 0) {
-                if usize::try_from(place) != Ok(order.lines.len()) {
+            if let Some(index) = id.checked_sub(first_line(order.id)).filter(|index| *index >= 0) {
+                if usize::try_from(index) != Ok(order.lines.len()) {
                     let detail = format!(
-                        "order {} has a line in place {place} and none before it",
+                        "order {} has a line at index {index} and none before it",
                         order.id
                     );
-                    return Err(StoreError::Unsound(detail));
+                    return Err(StoreError::Corrupt(detail));
                 }
                 order.lines.push(rows::line(row)?);
             }

@@ -1,7 +1,7 @@
 //! The schema, its version, and how an older file becomes a newer one.
 
 use super::apply::put_epoch;
-use crate::{Currency, Epoch, EventId, StoreError, random, text};
+use crate::{Currency, Epoch, EventId, StoreError, entropy, text};
 use rusqlite::Connection;
 
 /// Marks a file as a store of this program: "COMM".
@@ -30,11 +30,11 @@ const LOGINS_IN_ONE_FORM: i64 = 6;
 pub(super) fn migrate(
     connection: &Connection,
     currency: Currency,
-    place: &str,
+    index: &str,
 ) -> Result<Currency, StoreError> {
     // A table that others refer to can only be replaced while nobody watches; `bring_up` looks after it.
     connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
-    let done = bring_up(connection, currency, place).and_then(|found| {
+    let done = bring_up(connection, currency, index).and_then(|found| {
         connection.execute_batch("COMMIT").map_err(super::error::of_commit)?;
         Ok(found)
     });
@@ -49,9 +49,9 @@ pub(super) fn migrate(
 /// newest epoch was begun.
 pub(super) fn ready(
     connection: Connection,
-    place: &str,
+    index: &str,
 ) -> Result<Option<(Connection, Currency)>, StoreError> {
-    if identify_now(&connection)? < VERSION || place_of(&connection)? != place {
+    if identify_now(&connection)? < VERSION || redacted_url(&connection)? != index {
         return Ok(None);
     }
     let currency = currency_of(&connection)?;
@@ -69,7 +69,7 @@ pub(super) fn readable(connection: &Connection) -> Result<Option<Currency>, Stor
 fn bring_up(
     connection: &Connection,
     currency: Currency,
-    place: &str,
+    index: &str,
 ) -> Result<Currency, StoreError> {
     let found = identify(connection)?;
     let todo = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
@@ -85,26 +85,26 @@ fn bring_up(
     if found < VERSION {
         if connection.prepare("PRAGMA foreign_key_check")?.exists([])? {
             let text = "rows refer to rows that are not there: mend them with the version before";
-            return Err(StoreError::Unsound(text.to_owned()));
+            return Err(StoreError::Corrupt(text.to_owned()));
         }
         connection.execute_batch(&format!(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;
     }
-    if place_of(connection)? != place {
-        settle(connection, place)?;
+    if redacted_url(connection)? != index {
+        settle(connection, index)?;
     }
     currency_of(connection)
 }
 
 /// Begins an epoch of events: the file is new, or was restored from a copy that knows nothing of the events
 /// its source has written since.
-fn settle(connection: &Connection, place: &str) -> Result<(), StoreError> {
+fn settle(connection: &Connection, index: &str) -> Result<(), StoreError> {
     let sql = "SELECT coalesce(max(id), 0) + 1 FROM events";
     let next: EventId = connection.query_row(sql, [], |row| row.get(0))?;
     put_epoch(connection, &Epoch::begin(next)?)?;
     let sql = "UPDATE store SET place = ?1, name = CASE name WHEN '' THEN ?2 ELSE name END";
-    connection.execute(sql, [place, &random::hex::<8>()?])?;
+    connection.execute(sql, [index, &entropy::hex::<8>()?])?;
     Ok(())
 }
 
@@ -113,7 +113,7 @@ pub(super) fn name_of(connection: &Connection) -> Result<String, StoreError> {
     Ok(connection.query_row("SELECT name FROM store", [], |row| row.get(0))?)
 }
 
-fn place_of(connection: &Connection) -> Result<String, StoreError> {
+fn redacted_url(connection: &Connection) -> Result<String, StoreError> {
     Ok(connection.query_row("SELECT place FROM store", [], |row| row.get(0))?)
 }
 
@@ -138,7 +138,7 @@ fn bring_logins_into_form(connection: &Connection) -> Result<(), StoreError> {
 fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
     let code: String = connection.query_row("SELECT currency FROM store", [], |row| row.get(0))?;
     Currency::from_code(&code)
-        .ok_or_else(|| StoreError::Unsound(format!("its currency {code} is not one of ISO 4217")))
+        .ok_or_else(|| StoreError::Corrupt(format!("its currency {code} is not one of ISO 4217")))
 }
 
 /// The version of a file that is ours or empty, as it is at one instant: another process may be making it.
@@ -161,9 +161,9 @@ fn identify(connection: &Connection) -> Result<i64, StoreError> {
     match (application, version, tables) {
         (0, 0, 0) => Ok(0),
         (APPLICATION_ID, 1..=VERSION, _) => Ok(version),
-        (APPLICATION_ID, _, _) => Err(StoreError::Unsound(format!(
+        (APPLICATION_ID, _, _) => Err(StoreError::Corrupt(format!(
             "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
         ))),
-        _ => Err(StoreError::Unsound("the file belongs to another program".to_owned())),
+        _ => Err(StoreError::Corrupt("the file belongs to another program".to_owned())),
     }
 }

@@ -1,8 +1,8 @@
 //! The transaction that writes: it has the one writing connection, and gives it back only when sound.
 
-use super::connection::{Opener, Role};
+use super::connection::{ConnectionManager, ConnectionRole};
 use super::error::{is_failed_sync, of_commit};
-use super::ticket::Ticket;
+use super::write_lock::WriteLockGuard;
 use super::{SqliteStore, apply, load};
 use crate::StoreError;
 use crate::state::{Needs, State};
@@ -19,7 +19,7 @@ pub(super) struct SqliteTransaction<'a> {
     slot: MutexGuard<'a, Option<Connection>>,
     store: &'a SqliteStore,
     // Dropped last: others begin when everything else is done.
-    _ticket: Ticket<'a>,
+    _guard: WriteLockGuard<'a>,
 }
 
 impl<'a> SqliteTransaction<'a> {
@@ -27,14 +27,14 @@ impl<'a> SqliteTransaction<'a> {
         store: &'a SqliteStore,
         connection: Connection,
         mut slot: MutexGuard<'a, Option<Connection>>,
-        ticket: Ticket<'a>,
-        patience: Duration,
+        guard: WriteLockGuard<'a>,
+        timeout: Duration,
     ) -> Result<Self, StoreError> {
-        connection.busy_timeout(patience)?;
+        connection.busy_timeout(timeout)?;
         match run(&connection, "BEGIN IMMEDIATE") {
             Ok(_) => {
                 let connection = Some(connection);
-                let begun = Self { connection, written: false, slot, store, _ticket: ticket };
+                let begun = Self { connection, written: false, slot, store, _guard: guard };
                 begun.store.files.check()?;
                 Ok(begun)
             }
@@ -59,8 +59,8 @@ impl<'a> SqliteTransaction<'a> {
 /// Commits nothing on a new connection. After a failed sync the log still shows the commit that failed, while the
 /// system takes its pages for written and never writes them again: a process that recovers that log would copy a
 /// commit into the store that a power cut takes out of the log. The empty commit takes its place in the log.
-fn overwrite_log(opener: &Opener) -> Result<Connection, StoreError> {
-    let connection = opener.open(Role::Writer)?;
+fn overwrite_log(connections: &ConnectionManager) -> Result<Connection, StoreError> {
+    let connection = connections.open(ConnectionRole::Writer)?;
     for sql in ["BEGIN IMMEDIATE", REWRITE, "COMMIT"] {
         run(&connection, sql)?;
     }
@@ -94,18 +94,18 @@ impl Transaction for SqliteTransaction<'_> {
             // What was replaced meanwhile may have taken the commit with it.
             Ok(_) => {
                 let replaced = self.store.files.check();
-                replaced.map_err(|error| StoreError::Unknown(error.to_string()))
+                replaced.map_err(|error| StoreError::CommitUnknown(error.to_string()))
             }
             Err(error) => {
                 let failed_sync = is_failed_sync(&error);
                 let error = of_commit(error);
-                if matches!(error, StoreError::Unknown(_)) {
+                if matches!(error, StoreError::CommitUnknown(_)) {
                     // What this connection believes of the file cannot be trusted any more.
                     self.connection = None;
                 }
                 if failed_sync {
                     // Should this fail as well, the next transaction begins with it.
-                    *self.slot = overwrite_log(&self.store.opener).ok();
+                    *self.slot = overwrite_log(&self.store.connections).ok();
                 }
                 Err(error)
             }

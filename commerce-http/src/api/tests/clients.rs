@@ -54,13 +54,13 @@ fn of_two_who_read_the_same_version_one_changes_it() {
 #[case::pay("/v1/orders/1", "POST", "/v1/orders/1/payment", Value::Null)]
 #[case::cancel("/v1/orders/1", "POST", "/v1/orders/1/cancellation", Value::Null)]
 fn a_tag_that_was_read_is_honoured_once(
-    #[case] place: &str,
+    #[case] index: &str,
     #[case] method: &str,
     #[case] target: &str,
     #[case] body: Value,
 ) {
     let world = world();
-    let read = || world.admin("GET", place, &[], &Value::Null);
+    let read = || world.admin("GET", index, &[], &Value::Null);
     let put = || {
         let target = "/v1/customers/1/cart/items/1";
         assert_eq!(world.admin("PUT", target, &[], &json!({ "quantity": 1 })).status, 200);
@@ -129,17 +129,17 @@ fn a_page_of_an_allowed_origin_may_call_and_read_what_it_is_answered() {
     let world = shared(&["http://localhost:3000", SHOP]);
     let asks = [
         ("Origin", SHOP),
-        ("Access-Control-Request-Method", "PATCH"),
-        ("Access-Control-Request-Headers", "authorization,if-match,idempotency-key"),
+        ("Auth-Control-Request-Method", "PATCH"),
+        ("Auth-Control-Request-Headers", "authorization,if-match,idempotency-key"),
     ];
     for target in ["/v1/products/1", "/v1/customers/me/cart", "/v1/nothing"] {
         let seen = world.ask("OPTIONS", target, &asks, b"");
         assert_eq!(seen.status, 204, "{target}");
-        assert_eq!(seen.header("Access-Control-Allow-Origin"), Some(SHOP));
+        assert_eq!(seen.header("Auth-Control-Allow-Origin"), Some(SHOP));
         assert_eq!(seen.header("Vary"), Some("Origin"));
         for (name, wanted) in [
-            ("Access-Control-Allow-Methods", "GET POST PUT PATCH DELETE"),
-            ("Access-Control-Allow-Headers", "Authorization Content-Type Idempotency-Key If-Match"),
+            ("Auth-Control-Allow-Methods", "GET POST PUT PATCH DELETE"),
+            ("Auth-Control-Allow-Headers", "Authorization Content-Type Idempotency-Key If-Match"),
         ] {
             let given = seen.header(name).unwrap();
             for word in wanted.split(' ') {
@@ -156,21 +156,21 @@ fn a_page_of_an_allowed_origin_may_call_and_read_what_it_is_answered() {
     ] {
         let seen = world.ask(method, target, &[("Origin", SHOP)], b"");
         assert_eq!(seen.status, status);
-        assert_eq!(seen.header("Access-Control-Allow-Origin"), Some(SHOP), "{target}");
-        let exposed = seen.header("Access-Control-Expose-Headers").unwrap();
+        assert_eq!(seen.header("Auth-Control-Allow-Origin"), Some(SHOP), "{target}");
+        let exposed = seen.header("Auth-Control-Expose-Headers").unwrap();
         for name in ["ETag", "Location", "Idempotency-Replayed", "X-Request-Id", "Retry-After"] {
             assert!(exposed.contains(name), "{name}");
         }
     }
     let request =
         Request { headers: vec![("origin".to_owned(), SHOP.to_owned())], ..Request::default() };
-    let down = world.api.turn_down(Unreadable::Overloaded, &request);
-    assert!(down.headers.iter().any(|(name, _)| *name == "Access-Control-Allow-Origin"));
+    let down = world.api.reject(TransportError::Overloaded, &request);
+    assert!(down.headers.iter().any(|(name, _)| *name == "Auth-Control-Allow-Origin"));
 }
 
 #[test]
 fn a_page_of_another_origin_may_not() {
-    let asks = |origin| [("Origin", origin), ("Access-Control-Request-Method", "POST")];
+    let asks = |origin| [("Origin", origin), ("Auth-Control-Request-Method", "POST")];
     for (world, origin) in [
         (shared(&[SHOP]), "https://evil.example"),
         (shared(&[SHOP]), "https://shop.example.evil.example"),
@@ -180,15 +180,15 @@ fn a_page_of_another_origin_may_not() {
         let listed = !world.api.origins.is_empty();
         for (method, target) in [("OPTIONS", "/v1/products"), ("GET", "/v1/products")] {
             let seen = world.ask(method, target, &asks(origin), b"");
-            assert_eq!(seen.header("Access-Control-Allow-Origin"), None, "{origin}");
-            assert_eq!(seen.header("Access-Control-Allow-Methods"), None, "{origin}");
+            assert_eq!(seen.header("Auth-Control-Allow-Origin"), None, "{origin}");
+            assert_eq!(seen.header("Auth-Control-Allow-Methods"), None, "{origin}");
             // Else a cache would give the answer of one origin to another.
             assert_eq!(seen.header("Vary").is_some(), listed);
         }
     }
     let any = shared(&["*"]).ask("GET", "/v1/products", &[("Origin", "https://a.example")], b"");
-    assert_eq!(any.header("Access-Control-Allow-Origin"), Some("*"));
-    assert_eq!(any.header("Access-Control-Allow-Credentials"), None);
+    assert_eq!(any.header("Auth-Control-Allow-Origin"), Some("*"));
+    assert_eq!(any.header("Auth-Control-Allow-Credentials"), None);
 }
 
 #[test]
@@ -208,8 +208,8 @@ fn whoever_sees_an_amount_sees_its_currency() {
         assert_eq!(world.get(target).body["currency"], "KRW", "{target}");
     }
     let links = world.get("/v1").body["links"].clone();
-    for (name, place) in links.as_object().unwrap() {
-        let status = world.ask("GET", place.as_str().unwrap(), &[], b"").status;
+    for (name, index) in links.as_object().unwrap() {
+        let status = world.ask("GET", index.as_str().unwrap(), &[], b"").status;
         assert!([200, 405].contains(&status), "{name} leads nowhere: {status}");
     }
 }
@@ -228,19 +228,19 @@ fn a_location_leads_to_what_was_made(#[case] target: &str, #[case] body: Value) 
     let token = if target.ends_with("/claims") { &world.lee } else { &world.kim };
     let made = world.call("POST", target, token, "a", &body);
     assert_eq!(made.status, 201, "{made:?}");
-    let place = made.header("Location").unwrap();
+    let location = made.header("Location").unwrap();
     let own = made.body["token"].as_str().unwrap_or(token);
-    let found = world.call("GET", place, own, "", &Value::Null);
-    assert_eq!(found.status, 200, "{place}: {found:?}");
+    let found = world.call("GET", location, own, "", &Value::Null);
+    assert_eq!(found.status, 200, "{location}: {found:?}");
     for name in ["id", "customer_id", "amount", "expires_at", "total"] {
-        assert_eq!(found.body[name], made.body[name], "{place}: {name}");
+        assert_eq!(found.body[name], made.body[name], "{location}: {name}");
     }
     // What belongs to one customer is not shown to another.
-    if !place.starts_with("/v1/sessions") {
+    if !location.starts_with("/v1/sessions") {
         let theirs = if token == &world.kim { &world.lee } else { &world.kim };
-        let other = world.call("GET", place, theirs, "", &Value::Null);
+        let other = world.call("GET", location, theirs, "", &Value::Null);
         assert!([403, 404].contains(&other.status), "{other:?}");
-        let mine = place
+        let mine = location
             .replace("/customers/1/", "/customers/me/")
             .replace("/customers/2/", "/customers/me/");
         assert!([403, 404].contains(&world.call("GET", &mine, theirs, "", &Value::Null).status));
@@ -252,16 +252,16 @@ fn the_type_of_a_problem_opens_a_page_about_it() {
     let world = world();
     let seen = world.ask("GET", "/v1/customers/me", &[], b"");
     assert_eq!(seen.body["title"], "Authentication required");
-    let place = seen.body["type"].as_str().unwrap();
-    let page = world.ask("GET", place, &[("Accept", "text/html,*/*;q=0.8")], b"");
+    let index = seen.body["type"].as_str().unwrap();
+    let page = world.ask("GET", index, &[("Accept", "text/html,*/*;q=0.8")], b"");
     assert_eq!((page.status, page.header("Content-Type")), (200, Some("text/html; charset=utf-8")));
     for kind in kinds() {
-        let place = format!("/problems/{}", kind.code);
-        let seen = world.ask("GET", &place, &[], b"");
+        let index = format!("/problems/{}", kind.code);
+        let seen = world.ask("GET", &index, &[], b"");
         assert_eq!((seen.status, &seen.body["code"]), (200, &json!(kind.code)));
         assert_eq!(
             (&seen.body["type"], &seen.body["status"]),
-            (&json!(place), &json!(kind.status))
+            (&json!(index), &json!(kind.status))
         );
         assert!(seen.body["help"].as_str().unwrap().ends_with('.'), "{}", kind.code);
         assert!(!kind.title.contains(['?', '.']) && kind.title.len() < 30, "{}", kind.title);
@@ -294,9 +294,9 @@ fn a_bad_token_is_told_from_none() {
     for token in ["Bearer nonsense", "bearer cs_0123456789"] {
         assert_eq!(challenge(&[("Authorization", token)]), "Bearer error=\"invalid_token\"");
     }
-    let login = json!({ "login": "kim", "password": "wrong horse" });
-    let wrong = world.call("POST", "/v1/sessions", "", "", &login);
-    assert_eq!((wrong.status, wrong.header("WWW-Authenticate")), (401, Some("Bearer")));
+    let login = json!({ "login": "kim", "password": "validate horse" });
+    let validate = world.call("POST", "/v1/sessions", "", "", &login);
+    assert_eq!((validate.status, validate.header("WWW-Authenticate")), (401, Some("Bearer")));
 }
 
 #[test]

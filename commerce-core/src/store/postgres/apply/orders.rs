@@ -2,13 +2,13 @@
 
 use super::split;
 use crate::state::State;
-use crate::store::postgres::connection::Step;
-use crate::store::rows::{Word, paid_and_refunded};
+use crate::store::postgres::connection::Query;
+use crate::store::rows::{DbText, paid_and_refunded};
 use crate::{Order, OwnedCoupon};
 
 /// Orders name the coupons they use and coupons the orders that use them: new coupons come first and
 /// without their order, then orders, then what uses which coupon.
-pub(super) fn save(state: &State, steps: &mut Vec<Step<'static>>) {
+pub(super) fn save(state: &State, steps: &mut Vec<Query<'static>>) {
     let (claimed, handed): (Vec<&OwnedCoupon>, Vec<&OwnedCoupon>) =
         split(state.owned_coupons.changed());
     if !claimed.is_empty() {
@@ -16,7 +16,7 @@ pub(super) fn save(state: &State, steps: &mut Vec<Step<'static>>) {
                    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
                                         $5::bigint[], $6::bigint[])";
         steps.push(
-            Step::new(sql)
+            Query::new(sql)
                 .with(column!(claimed, row => row.id.get()))
                 .with(column!(claimed, row => row.coupon_id.get()))
                 .with(column!(claimed, row => row.customer_id.get()))
@@ -42,7 +42,7 @@ pub(super) fn save(state: &State, steps: &mut Vec<Step<'static>>) {
                    WHERE owned_coupons.id = new.id AND owned_coupons.customer_id = new.customer_id
                      AND owned_coupons.id = ANY($1)";
         steps.push(
-            Step::new(sql)
+            Query::new(sql)
                 .with(column!(handed, row => row.id.get()))
                 .with(column!(handed, row => row.customer_id.get()))
                 .with(column!(handed, row => row.order_id.map(crate::OrderId::get)))
@@ -51,7 +51,7 @@ pub(super) fn save(state: &State, steps: &mut Vec<Step<'static>>) {
     }
 }
 
-fn insert_orders(state: &State, rows: &[&Order]) -> Step<'static> {
+fn insert_orders(state: &State, rows: &[&Order]) -> Query<'static> {
     let sql = "INSERT INTO orders (id, customer_id, reference, status, subtotal, discount, total,
                                    paid, refunded, owned_coupon_id, created_at, expires_at, paid_at,
                                    cancelled_at, previous, digest)
@@ -60,7 +60,7 @@ fn insert_orders(state: &State, rows: &[&Order]) -> Step<'static> {
                                     $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
                                     $13::bigint[], $14::bigint[], $15::bigint[],
                                     $16::bigint[])";
-    Step::new(sql)
+    Query::new(sql)
         .with(column!(rows, row => row.id.get()))
         .with(column!(rows, row => row.customer_id.get()))
         .with(column!(rows, row => row.reference.clone()))
@@ -80,18 +80,18 @@ fn insert_orders(state: &State, rows: &[&Order]) -> Step<'static> {
         .changing(rows.len())
 }
 
-fn insert_lines(orders: &[&Order]) -> Step<'static> {
+fn insert_lines(orders: &[&Order]) -> Query<'static> {
     let lines: Vec<_> = orders
         .iter()
-        .flat_map(|order| (0_i64..).zip(&order.lines).map(|(place, line)| (*order, place, line)))
+        .flat_map(|order| (0_i64..).zip(&order.lines).map(|(target, line)| (*order, target, line)))
         .collect();
     let sql = "INSERT INTO order_lines (order_id, position, customer_id, product_id, name,
                                         unit_price, quantity)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
                                     $5::text[], $6::bigint[], $7::bigint[])";
-    Step::new(sql)
+    Query::new(sql)
         .with(column!(lines, (order, ..) => order.id.get()))
-        .with(column!(lines, (_, place, _) => *place))
+        .with(column!(lines, (_, target, _) => *target))
         .with(column!(lines, (order, ..) => order.customer_id.get()))
         .with(column!(lines, (.., line) => line.product_id.get()))
         .with(column!(lines, (.., line) => line.name.clone()))
@@ -100,7 +100,7 @@ fn insert_lines(orders: &[&Order]) -> Step<'static> {
         .changing(lines.len())
 }
 
-fn update_orders(rows: &[&Order]) -> Step<'static> {
+fn update_orders(rows: &[&Order]) -> Query<'static> {
     let sql = "UPDATE orders SET status = new.status, paid = new.paid, refunded = new.refunded,
                                  paid_at = new.paid_at, cancelled_at = new.cancelled_at
                FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[],
@@ -108,7 +108,7 @@ fn update_orders(rows: &[&Order]) -> Step<'static> {
                     AS new (id, customer_id, status, paid, refunded, paid_at, cancelled_at)
                WHERE orders.id = new.id AND orders.customer_id = new.customer_id
                      AND orders.id = ANY($1)";
-    Step::new(sql)
+    Query::new(sql)
         .with(column!(rows, row => row.id.get()))
         .with(column!(rows, row => row.customer_id.get()))
         .with(column!(rows, row => row.status.word()))

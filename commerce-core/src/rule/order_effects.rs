@@ -1,0 +1,76 @@
+//! What paying an order does, and what giving an order up gives back: shared by the order rules.
+
+use super::Movement;
+use crate::command::Context;
+use crate::state::{Sale, State};
+use crate::{EntryKind, EventKind, EventRow, Money, Order, OrderStatus};
+
+/// Pays an order from a balance that was found to suffice, and tells the world.
+pub(super) fn pay(
+    state: &mut State,
+    order: &mut Order,
+    balance_after: Money,
+    context: Context<'_>,
+) {
+    order.status = OrderStatus::Paid;
+    order.paid_at = Some(context.now);
+    let movement = Movement {
+        customer_id: order.customer_id,
+        kind: EntryKind::Payment,
+        amount: order.total.negated(),
+        balance_after,
+        order_id: Some(order.id),
+        charge_id: None,
+        note: None,
+    };
+    state.move_money(&movement, context.now);
+    for line in &order.lines {
+        let (product_id, units) = (line.product_id, line.quantity);
+        state.sales.push(Sale { paid_at: context.now, product_id, units });
+    }
+    emit_event(state, EventKind::OrderPaid, order, context);
+}
+
+/// Takes a paid order back: its money, and its units from the best sellers of when it was paid.
+pub(super) fn refund_order(
+    state: &mut State,
+    order: &Order,
+    balance_after: Money,
+    context: Context<'_>,
+) {
+    let movement = Movement {
+        customer_id: order.customer_id,
+        kind: EntryKind::Refund,
+        amount: order.total,
+        balance_after,
+        order_id: Some(order.id),
+        charge_id: None,
+        note: None,
+    };
+    state.move_money(&movement, context.now);
+    for line in &order.lines {
+        let (product_id, units) = (line.product_id, line.quantity.saturating_neg());
+        let paid_at = order.paid_at.unwrap_or(order.created_at);
+        state.sales.push(Sale { paid_at, product_id, units });
+    }
+    emit_event(state, EventKind::OrderCancelled, order, context);
+}
+
+/// Gives back the stock and the coupon that an order held.
+pub(super) fn release_holds(state: &mut State, order: &Order) {
+    for line in &order.lines {
+        if let Some(product) = state.products.get_mut(line.product_id) {
+            product.stock = product.stock.saturating_add(line.quantity);
+        }
+    }
+    if let Some(owned) = order.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
+        owned.assign_order(None);
+    }
+}
+
+fn emit_event(state: &mut State, kind: EventKind, order: &Order, context: Context<'_>) {
+    let id = state.next_event_id();
+    let trace = context.trace.map(str::to_owned);
+    let created_at = context.now;
+    state.events.push(EventRow { id, kind, order_id: order.id, trace, created_at });
+}

@@ -1,0 +1,157 @@
+//! Letting a customer log in.
+
+use super::sessions::forget_failures;
+use super::validate::Checks;
+use super::{Needs, Rule};
+use crate::command::{Context, Output};
+use crate::state::{SessionChange, State};
+use crate::text;
+use crate::{Credentials, CustomerId, LoginHash, PasswordHash, Refusal, Role};
+use serde::Serialize;
+
+/// Gives a customer what they log in with. What they had is no longer good, and their sessions end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SetCredentials {
+    /// Who.
+    pub customer_id: CustomerId,
+    /// What they log in with.
+    pub login: NewLogin,
+}
+
+/// What a customer is to log in with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewLogin {
+    /// The name, in lower case and composed, as [`Shop::register`](crate::Shop::register) writes it.
+    pub login: String,
+    /// The password's hash.
+    #[serde(skip)]
+    pub password: PasswordHash,
+    /// What they may do.
+    pub role: Role,
+}
+
+impl NewLogin {
+    pub(super) fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.login(state, &self.login);
+        needs.attempts(state, LoginHash::of(&self.login));
+    }
+
+    pub(super) fn check(&self, checks: &mut Checks) {
+        let form = text::login(&self.login);
+        checks.text(&self.login, "/login").that(
+            self.login.is_empty() || form.is_some(),
+            "/login",
+            || "login must have letters, digits and ASCII punctuation only".to_owned(),
+        );
+        if let Some(form) = form.filter(|form| *form != self.login) {
+            checks.that(false, "/login", || format!("login must be written as it is kept: {form}"));
+        }
+    }
+
+    /// Refuses when another customer has that login.
+    pub(super) fn is_free(
+        &self,
+        state: &State,
+        customer: Option<CustomerId>,
+    ) -> Result<(), Refusal> {
+        match state.login_owner(&self.login) {
+            Some(owner) if Some(owner) != customer => {
+                Err(Refusal::LoginTaken { login: self.login.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Rule for SetCredentials {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+        self.login.needs(state, needs);
+    }
+
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
+        let mut checks = Checks::default();
+        self.login.check(&mut checks);
+        checks.done()?;
+        state.account(self.customer_id)?;
+        self.login.is_free(state, Some(self.customer_id))?;
+
+        write_login(state, self.customer_id, &self.login)
+    }
+}
+
+/// Writes a login that was found to be right.
+pub(super) fn write_login(
+    state: &mut State,
+    customer_id: CustomerId,
+    new: &NewLogin,
+) -> Result<Output, Refusal> {
+    let account =
+        state.accounts.get_mut(customer_id).ok_or(Refusal::CustomerNotFound { customer_id })?;
+    let before = account.customer.login.replace(new.login.clone());
+    account.customer.role = new.role;
+    let customer = account.customer.clone();
+    state.assign_login(before.as_deref(), &new.login, customer_id);
+    let (login, password) = (new.login.clone(), new.password.clone());
+    state.credentials.push(Credentials { customer_id, login, password });
+    state.sessions.push(SessionChange::ClosedAll(customer_id));
+    // A new password lifts the lock that guesses of the old one have left.
+    forget_failures(state, &new.login);
+    Ok(Output::Customer(customer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::testing::{World, code};
+    use crate::{AddCustomer, Role};
+    use rstest::rstest;
+
+    fn login(login: &str) -> NewLogin {
+        let password = PasswordHash::new("$argon2id$...");
+        NewLogin { login: login.to_owned(), password, role: Role::Customer }
+    }
+
+    fn give(customer: i64, name: &str) -> SetCredentials {
+        SetCredentials { customer_id: CustomerId::new(customer), login: login(name) }
+    }
+
+    fn world() -> World {
+        World::default().with_customer(1, 0).with_customer(2, 0).with_logins(&["kim", "lee"])
+    }
+
+    #[test]
+    fn a_login_is_handed_on_once_it_is_given_up() {
+        let mut world = world();
+        let Ok(Output::Customer(kim)) = world.run(give(1, "kim")) else { panic!() };
+        assert_eq!(kim.login.as_deref(), Some("kim"));
+        assert_eq!(code(world.refused(give(2, "kim"))), "login_taken");
+        world.run(give(1, "kim")).unwrap();
+        world.run(give(1, "lee")).unwrap();
+        world.run(give(2, "kim")).unwrap();
+        let last = world.state.credentials.last().unwrap();
+        assert_eq!((last.customer_id.get(), last.login.as_str()), (2, "kim"));
+        let ended = SessionChange::ClosedAll(CustomerId::new(2));
+        assert_eq!(world.state.sessions.last(), Some(&ended));
+    }
+
+    #[test]
+    fn a_customer_is_added_with_a_login_or_not_at_all() {
+        let mut world = world();
+        let add = AddCustomer { login: Some(login("kim")), ..AddCustomer::new("Kim") };
+        let Ok(Output::Customer(kim)) = world.run(add.clone()) else { panic!() };
+        assert_eq!(world.state.login_owner("kim"), Some(kim.id));
+        assert_eq!(code(world.refused(add)), "login_taken");
+    }
+
+    #[rstest]
+    #[case::no_login(1, "", "invalid_request")]
+    #[case::two_words(1, "kim lee", "invalid_request")]
+    #[case::upper_case(1, "Kim", "invalid_request")]
+    #[case::decomposed(1, "jose\u{301}", "invalid_request")]
+    #[case::unseen(1, "\u{200b}", "invalid_request")]
+    #[case::nobody(9, "kim", "customer_not_found")]
+    fn refusals(#[case] customer: i64, #[case] login: &str, #[case] refused: &str) {
+        assert_eq!(code(world().with_logins(&[login]).refused(give(customer, login))), refused);
+    }
+}

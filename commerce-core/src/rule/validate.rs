@@ -1,0 +1,85 @@
+//! What a value of a request may be. All that is wrong with a request is told at once.
+
+use crate::limits::{MAX_AMOUNT, MAX_BALANCE, MAX_TEXT};
+use crate::text::{is_control, is_visible};
+use crate::{Invalid, Money, Refusal};
+use std::ops::RangeInclusive;
+
+/// Collects what is wrong with a request.
+#[derive(Default)]
+pub(super) struct Checks(Vec<Invalid>);
+
+impl Checks {
+    pub(super) fn that(
+        &mut self,
+        ok: bool,
+        pointer: &str,
+        detail: impl FnOnce() -> String,
+    ) -> &mut Self {
+        if !ok {
+            self.0.push(Invalid { detail: detail(), pointer: pointer.to_owned() });
+        }
+        self
+    }
+
+    pub(super) fn integer(
+        &mut self,
+        value: i64,
+        range: RangeInclusive<i64>,
+        pointer: &str,
+    ) -> &mut Self {
+        self.that(range.contains(&value), pointer, || {
+            let name = pointer.rsplit('/').next().unwrap_or(pointer);
+            format!("{name} is {value} and must be from {} to {}", range.start(), range.end())
+        })
+    }
+
+    pub(super) fn amount(&mut self, amount: Money, pointer: &str) -> &mut Self {
+        self.integer(amount.minor(), 1..=MAX_AMOUNT.minor(), pointer)
+    }
+
+    /// A text that has something to be seen, is not too long, and has no characters that control how it or
+    /// what follows is shown.
+    pub(super) fn text(&mut self, text: &str, pointer: &str) -> &mut Self {
+        let name = pointer.trim_start_matches('/').to_owned();
+        self.that(is_visible(text), pointer, || format!("{name} must not be empty or invisible"))
+            .that(text.chars().count() <= MAX_TEXT, pointer, || {
+                format!("{name} must have {MAX_TEXT} characters at most")
+            })
+            .that(!text.chars().any(is_control), pointer, || {
+                format!(
+                    "{name} must have no control characters, and none that turn the direction of text: \
+                     remove them"
+                )
+            })
+    }
+
+    pub(super) fn done(&mut self) -> Result<(), Refusal> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::InvalidRequest { errors: std::mem::take(&mut self.0) })
+    }
+}
+
+/// As much of a text from outside as is sanitized, without control characters: not every store takes all of them.
+pub(super) fn sanitized(text: &str) -> String {
+    let plain = |char: char| if is_control(char) { ' ' } else { char };
+    text.chars().map(plain).take(MAX_TEXT).collect()
+}
+
+/// The balance once `amount` is added, when a balance may hold it.
+pub(super) fn checked_credit(balance: Money, amount: Money) -> Result<Money, Refusal> {
+    balance
+        .checked_add(amount)
+        .filter(|sum| *sum <= MAX_BALANCE)
+        .ok_or(Refusal::BalanceLimit { balance, limit: MAX_BALANCE })
+}
+
+/// The balance once `amount` is taken, when there is that much.
+pub(super) fn checked_debit(balance: Money, amount: Money) -> Result<Money, Refusal> {
+    balance
+        .checked_sub(amount)
+        .filter(|rest| *rest >= Money::ZERO)
+        .ok_or(Refusal::InsufficientBalance { balance, required: amount })
+}

@@ -1,0 +1,103 @@
+//! Credentials, sessions and failed logins: loading, saving, reading.
+
+use super::rows::{self, CREDENTIALS};
+use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
+use crate::state::{Needs, SessionChange, State};
+use crate::{Credentials, LoginAttempts, Role, SessionRow, StoreError, TokenHash};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    for login in &needs.logins {
+        let sql = "SELECT id FROM customers WHERE login = ?1";
+        let owner = db.prepare_cached(sql)?.query_row([login], |row| row.get(0)).optional()?;
+        state.provide_login(login.clone(), owner);
+    }
+    for &login in &needs.attempts {
+        let sql = "SELECT failures, last_at FROM login_attempts WHERE login = ?1";
+        let read = |row: &Row<'_>| {
+            Ok(LoginAttempts { login, failures: row.get(0)?, last_at: row.get(1)? })
+        };
+        let attempts = db.prepare_cached(sql)?.query_row([login.as_bytes()], read).optional()?;
+        state.attempts.provide(login, attempts);
+    }
+    Ok(())
+}
+
+pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
+    for row in &state.credentials {
+        save_credentials(db, row, state)?;
+    }
+    for (row, _) in state.attempts.changed() {
+        let sql =
+            "INSERT OR REPLACE INTO login_attempts (login, failures, last_at) VALUES (?1, ?2, ?3)";
+        db.prepare_cached(sql)?.execute(params![
+            row.login.as_bytes(),
+            row.failures,
+            row.last_at
+        ])?;
+    }
+    state.sessions.iter().try_for_each(|change| change_sessions(db, change))
+}
+
+fn save_credentials(db: &Connection, row: &Credentials, state: &State) -> Result<(), StoreError> {
+    let role = state.accounts.get(row.customer_id).map_or(Role::Customer, |of| of.customer.role);
+    // In the order they were given, so that a login that changed hands within the batch meets no other.
+    db.prepare_cached("UPDATE customers SET login = ?2, role = ?3 WHERE id = ?1")?
+        .execute(params![row.customer_id, row.login, role])?;
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO credentials (customer_id, password) VALUES (?1, ?2)",
+    )?
+    .execute(params![row.customer_id, row.password.as_str()])?;
+    Ok(())
+}
+
+fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreError> {
+    match change {
+        SessionChange::Opened(row) => db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO sessions (token, customer_id, created_at, expires_at)
+                 VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                row.token.as_bytes(),
+                row.customer_id,
+                row.created_at,
+                row.expires_at
+            ])?,
+        SessionChange::RollupWatermarks(token) => db
+            .prepare_cached("DELETE FROM sessions WHERE token = ?1")?
+            .execute([token.as_bytes()])?,
+        SessionChange::ClosedAll(customer) => {
+            db.prepare_cached("DELETE FROM sessions WHERE customer_id = ?1")?.execute([customer])?
+        }
+        SessionChange::Ended(now) => {
+            let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
+            let ahead = now.plus_seconds(MAX_CLOCK_SKEW);
+            db.prepare_cached("DELETE FROM login_attempts WHERE last_at < ?1 OR last_at > ?2")?
+                .execute([long_ago, ahead])?;
+            db.prepare_cached("DELETE FROM sessions WHERE expires_at <= ?1 OR created_at > ?2")?
+                .execute([*now, ahead])?
+        }
+    };
+    Ok(())
+}
+
+/// Customers who can log in, with [`CREDENTIALS`].
+pub(super) fn credentials_from() -> String {
+    format!("SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id")
+}
+
+pub(super) fn credentials(db: &Connection, login: &str) -> Result<Option<Credentials>, StoreError> {
+    let sql = format!("{} WHERE login = ?1", credentials_from());
+    Ok(db.prepare_cached(&sql)?.query_row([login], rows::credentials).optional()?)
+}
+
+pub(super) fn session(
+    db: &Connection,
+    token: TokenHash,
+) -> Result<Option<(SessionRow, Role)>, StoreError> {
+    let sql = "SELECT customer_id, s.created_at, expires_at, role
+               FROM sessions s JOIN customers ON id = customer_id WHERE token = ?1";
+    let read = |row: &Row<'_>| Ok((rows::session(row, token)?, rows::get(row, 3)?));
+    Ok(db.prepare_cached(sql)?.query_row([token.as_bytes()], read).optional()?)
+}

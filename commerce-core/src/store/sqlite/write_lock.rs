@@ -1,0 +1,136 @@
+//! Taking turns between processes.
+//!
+//! Processes that poll for SQLite's own write lock can starve one another for seconds. An advisory
+//! lock on a file of its own, taken before `BEGIN IMMEDIATE`, is handed on by the kernel to who has
+//! waited longest. The file also keeps which store the log belongs to.
+
+use super::identity::{self, Binding, beside};
+use crate::StoreError;
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Between two looks whether a guard is free.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Where write_lock are had.
+#[derive(Debug)]
+pub(super) struct WriteLock(File);
+
+/// The right to begin to write; given back when dropped.
+pub(super) struct WriteLockGuard<'a>(&'a File);
+
+impl WriteLock {
+    /// The office of the store in `path`: the file beside it that ends in `-lock`.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        let name = beside(path, "-lock");
+        let failed = |error: io::Error| {
+            StoreError::Unavailable(format!(
+                "{}: {error}: give that file, and the folder, to the user that owns the store",
+                name.display()
+            ))
+        };
+        let store = path.metadata().map_err(failed)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(store.mode() & 0o666);
+        match options.clone().create_new(true).open(&name) {
+            Ok(file) => {
+                belong_as(&file, &store).map_err(failed)?;
+                Ok(Self(file))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Ok(Self(options.open(&name).map_err(failed)?))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Keeps which store the log belongs to, once the file of the store holds its name by itself. The disk is
+    /// waited for where that is another store or file than before: a log outlives a power cut, and must find
+    /// its store again.
+    pub(super) fn bind(&self, path: &Path, name: &str) -> Result<(), StoreError> {
+        let failed = |error: io::Error| {
+            StoreError::Unavailable(format!(
+                "{}: {error}: check the disk and the owner of that file",
+                beside(path, "-lock").display()
+            ))
+        };
+        let mut bytes = Vec::new();
+        (&self.0).read_to_end(&mut bytes).map_err(failed)?;
+        let before = String::from_utf8_lossy(&bytes).parse::<Binding>().ok();
+        let binding = match Binding::of(path, name)? {
+            Some(binding) if before.as_ref() != Some(&binding) => binding,
+            _ => return Ok(()),
+        };
+        if !identity::holds_name(path, name) {
+            return Ok(());
+        }
+        let text = format!("{binding}\n");
+        self.0.write_all_at(text.as_bytes(), 0).map_err(failed)?;
+        self.0.set_len(u64::try_from(text.len()).unwrap_or(u64::MAX)).map_err(failed)?;
+        if before.is_some_and(|before| before.is_of_same_store(&binding)) {
+            return Ok(());
+        }
+        self.0.sync_all().map_err(failed)
+    }
+
+    /// Waits for the turn, however long it takes: callers who will not wait leave the queue instead.
+    pub(super) fn wait(&self) -> Result<WriteLockGuard<'_>, StoreError> {
+        loop {
+            match self.0.lock() {
+                Ok(()) => return Ok(WriteLockGuard(&self.0)),
+                // A signal that the program handles; the turn is still to be waited for.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(lock_failed(&error)),
+            }
+        }
+    }
+
+    /// A guard within a time that a person bears: for opening a store, where no queue has a deadline.
+    pub(super) fn lock_within(&self, timeout: Duration) -> Result<WriteLockGuard<'_>, StoreError> {
+        let begun = Instant::now();
+        loop {
+            if let Some(guard) = self.get()? {
+                return Ok(guard);
+            }
+            if begun.elapsed() >= timeout {
+                return Err(StoreError::Busy);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// A guard at once, or `None` when another has it.
+    pub(super) fn get(&self) -> Result<Option<WriteLockGuard<'_>>, StoreError> {
+        match self.0.try_lock() {
+            Ok(()) => Ok(Some(WriteLockGuard(&self.0))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(lock_failed(&error)),
+        }
+    }
+}
+
+/// Gives a new file the mode and the owner of the store's file, as SQLite does with `-wal` and `-shm`: an operator may
+/// run a command as root, and the service must be able to open the file afterwards.
+fn belong_as(file: &File, store: &Metadata) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(store.mode() & 0o666))?;
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (store.uid(), store.gid()) {
+        // Only root may give a file away; a user of the store's group shares it by its mode.
+        let _ = fchown(file, Some(store.uid()), Some(store.gid()));
+    }
+    Ok(())
+}
+
+fn lock_failed(error: &io::Error) -> StoreError {
+    StoreError::Unavailable(format!("taking turns: {error}"))
+}
+
+impl Drop for WriteLockGuard<'_> {
+    fn drop(&mut self) {
+        // Should this ever fail, the lock goes with the process.
+        let _ = self.0.unlock();
+    }
+}

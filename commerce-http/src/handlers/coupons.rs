@@ -1,0 +1,53 @@
+//! Coupon campaigns, and the coupons claimed from them.
+
+use crate::context::{HandlerResult, RequestContext, Success};
+use commerce_core::{AddCoupon, ClaimCoupon, Discount, Money, Timestamp};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct NewCoupon {
+    name: String,
+    discount: Discount,
+    min_order_amount: Option<Money>,
+    quantity: i64,
+    valid_from: Option<Timestamp>,
+    valid_until: Option<Timestamp>,
+}
+
+pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(call.priced_page(call.shop().coupons(&call.page()?)?))
+}
+
+pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.priced(call.shop().coupon(call.id("coupon_id"))?)))
+}
+
+pub(crate) fn owned(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().owned_coupons(call.customer, &call.page()?)?))
+}
+
+pub(crate) fn show_owned(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().owned_coupon_of(call.customer, call.id("owned_coupon_id"))?))
+}
+
+pub(crate) fn add(call: &RequestContext<'_>) -> HandlerResult {
+    let new: NewCoupon = call.read()?;
+    let request = AddCoupon {
+        name: new.name,
+        discount: new.discount,
+        min_order_amount: new.min_order_amount,
+        quantity: new.quantity,
+        valid_from: new.valid_from,
+        valid_until: new.valid_until,
+    };
+    call.run(request, |coupon| {
+        Success::created(&call.priced(coupon), format!("/v1/coupons/{}", coupon.id))
+    })
+}
+
+pub(crate) fn claim(call: &RequestContext<'_>) -> HandlerResult {
+    let (coupon_id, customer_id) = (call.id("coupon_id"), call.customer);
+    call.run(ClaimCoupon { coupon_id, customer_id }, |owned| {
+        Success::created(owned, format!("/v1/customers/{customer_id}/coupons/{}", owned.id))
+    })
+}

@@ -1,0 +1,22 @@
+//! Customers.
+
+use crate::context::{HandlerResult, RequestContext, Success};
+use commerce_core::Role;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct NewCustomer {
+    login: String,
+    password: String,
+    name: String,
+}
+
+pub(crate) fn register(call: &RequestContext<'_>) -> HandlerResult {
+    let NewCustomer { login, password, name } = call.read()?;
+    let customer = call.shop().register(&name, &login, &password, Role::Customer)?;
+    Ok(Success::created(&customer, format!("/v1/customers/{}", customer.id)))
+}
+
+pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().customer(call.customer)?))
+}

@@ -1,0 +1,64 @@
+//! Orders.
+
+use crate::context::{HandlerResult, RequestContext, Success};
+use commerce_core::{
+    CancelOrder, OrderItems, OwnedCouponId, PayOrder, PayWhen, PlaceOrder, ProductId, Refusal,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct NewOrder {
+    /// Absent when it is the cart that is ordered.
+    items: Option<Vec<Item>>,
+    owned_coupon_id: Option<OwnedCouponId>,
+    payment: Option<Payment>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    product_id: ProductId,
+    quantity: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Payment {
+    Now,
+    Later,
+}
+
+pub(crate) fn index(call: &RequestContext<'_>) -> HandlerResult {
+    let NewOrder { items, owned_coupon_id, payment } = call.read()?;
+    let pairs =
+        |items: Vec<Item>| items.iter().map(|item| (item.product_id, item.quantity)).collect();
+    let items = items.map_or(OrderItems::Cart, |items| OrderItems::Listed(pairs(items)));
+    let pay = match payment {
+        Some(Payment::Later) => PayWhen::Later,
+        Some(Payment::Now) | None => PayWhen::Now,
+    };
+    let request =
+        PlaceOrder { items, owned_coupon_id, pay, ..PlaceOrder::from_cart(call.customer) };
+    call.run(request, |order| {
+        Success::created(&call.priced(order), format!("/v1/orders/{}", order.id))
+    })
+}
+
+pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(call.priced_page(call.shop().orders(call.customer, &call.page()?)?))
+}
+
+pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
+    let order_id = call.id("order_id");
+    let order = call.order.as_ref().ok_or(Refusal::OrderNotFound { order_id })?;
+    Ok(Success::ok(&call.priced(order)))
+}
+
+pub(crate) fn pay(call: &RequestContext<'_>) -> HandlerResult {
+    call.run(PayOrder { order_id: call.id("order_id") }, |order| Success::ok(&call.priced(order)))
+}
+
+pub(crate) fn cancel(call: &RequestContext<'_>) -> HandlerResult {
+    call.run(CancelOrder { order_id: call.id("order_id") }, |order| {
+        Success::ok(&call.priced(order))
+    })
+}

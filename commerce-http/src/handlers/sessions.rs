@@ -1,0 +1,25 @@
+//! Sessions: logging in and out.
+
+use crate::context::{HandlerResult, RequestContext, Success};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct NewSession {
+    login: String,
+    password: String,
+}
+
+pub(crate) fn log_in(call: &RequestContext<'_>) -> HandlerResult {
+    let new: NewSession = call.read()?;
+    let session = call.shop().log_in(&new.login, &new.password)?;
+    Ok(Success::created(&session, "/v1/sessions/current".to_owned()))
+}
+
+pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().session(call.token.unwrap_or_default())?))
+}
+
+pub(crate) fn log_out(call: &RequestContext<'_>) -> HandlerResult {
+    call.shop().log_out(call.token.unwrap_or_default())?;
+    Ok(Success::nothing())
+}

@@ -1,0 +1,62 @@
+//! Balances, and what moves them.
+
+use crate::api::HandlerError;
+use crate::context::{HandlerResult, RequestContext, Success, respond};
+use crate::problem::HttpError;
+use commerce_core::{ChargeStatus, DebitBalance, Money, NewCharge};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Movement {
+    amount: Money,
+    note: Option<String>,
+    payment_method: Option<String>,
+}
+
+pub(crate) fn balance(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().balance(call.customer)?))
+}
+
+pub(crate) fn charge(call: &RequestContext<'_>) -> HandlerResult {
+    let Movement { amount, payment_method, .. } = call.read()?;
+    let request = NewCharge { customer_id: call.customer, amount, payment_method };
+    let key = call
+        .key
+        .as_ref()
+        .ok_or_else(|| HandlerError::fault(HttpError::KeyMissing, "send a key"))?;
+    let mut why = None;
+    let outcome =
+        call.shop().charge_with_diagnostics(&request, key, &mut |text| why = Some(text.to_owned()));
+    respond(outcome, |charge| {
+        let index = format!("/v1/customers/{}/charges/{}", charge.customer_id, charge.id);
+        match charge.status {
+            ChargeStatus::Pending => Success { detail: why, ..Success::accepted(charge, index) },
+            ChargeStatus::Succeeded | ChargeStatus::Failed => Success::created(charge, index),
+        }
+    })
+}
+
+pub(crate) fn show_charge(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().charge_of(call.customer, call.id("charge_id"))?))
+}
+
+pub(crate) fn debit(call: &RequestContext<'_>) -> HandlerResult {
+    let Movement { amount, note, .. } = call.read()?;
+    let request = DebitBalance { customer_id: call.customer, amount, note };
+    call.run(request, |debit| {
+        let index = format!("/v1/customers/{}/debits/{}", debit.customer_id, debit.id);
+        Success::created(debit, index)
+    })
+}
+
+pub(crate) fn show_debit(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().debit_of(call.customer, call.id("debit_id"))?))
+}
+
+pub(crate) fn ledger(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(call.priced_page(call.shop().ledger(call.customer, &call.page()?)?))
+}
+
+pub(crate) fn payments(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(call.priced_page(call.shop().payments(call.customer, &call.page()?)?))
+}
