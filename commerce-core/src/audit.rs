@@ -8,7 +8,7 @@
     reason = "each check looks at the rows of its concern and passes the others by"
 )]
 
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::store::{Record, SalesLevel, Snapshot, Table};
 use serde::Serialize;
 use std::collections::BTreeMap;

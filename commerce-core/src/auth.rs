@@ -3,13 +3,15 @@
 //! Rules get hashes and decide on them.
 
 use crate::entropy;
+use crate::error::{Error, Refusal, StoreError};
+use crate::id::CustomerId;
 use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
+use crate::model::auth::{Caller, OpenedSession, Session, TokenHash};
+use crate::model::wallet::{Customer, Role};
+use crate::rule::AddCustomer;
 use crate::rule::{CloseSession, NewLogin, OpenSession, RecordLoginAttempt, SetCredentials};
+use crate::shop::Shop;
 use crate::text;
-use crate::{
-    AddCustomer, Caller, Customer, CustomerId, Error, OpenedSession, Refusal, Role, Session, Shop,
-    StoreError, TokenHash,
-};
 use ::passwords::analyzer::is_common_password;
 pub(crate) use password::Passwords;
 

@@ -5,16 +5,19 @@
 //! that the gateway knows it by, and to ask again with that reference collects nothing twice: so a lost
 //! answer is no more than a reason to ask again.
 
+use crate::clock::Timestamp;
 use crate::entropy;
+use crate::error::{Error, Refusal, StoreError};
 use crate::gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway};
+use crate::id::{ChargeId, CustomerId, Key};
 use crate::limits::{MAX_GATEWAY_CALLS, MAX_PAGE};
+use crate::model::wallet::{Charge, ChargeRow, ChargeStatus};
+use crate::money::Money;
 use crate::query::List;
+use crate::query::{Page, PageRequest};
 use crate::rule::{ChargeBalance, OpenCharge, SettleCharge, Settlement};
 use crate::shop::account;
-use crate::{
-    Charge, ChargeId, ChargeRow, ChargeStatus, CustomerId, Error, Key, Money, Outcome, Page,
-    PageRequest, Refusal, Shop, StoreError, Timestamp,
-};
+use crate::shop::{Outcome, Shop};
 use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,6 @@
 //! Time as a value the caller hands in. Only [`SystemClock`] looks at a clock.
 
-use crate::StoreError;
+use crate::error::StoreError;
 use chrono::format::ParseErrorKind;
 use chrono::{DateTime, Datelike, NaiveTime, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,16 @@
 //! Commands: one enum of everything that changes a store, and how each is answered once and only once.
 
+use crate::clock::Timestamp;
 use crate::digest::{self, Digested, Fnv, KeyUse};
+use crate::error::{Error, Refusal, StoreError};
+use crate::id::{ChargeId, CustomerId, Key, OrderId};
 use crate::limits::MAX_TEXT;
+use crate::model::cart::Cart;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::order::{Order, OrderStatus};
+use crate::model::product::Product;
+use crate::model::wallet::{Charge, ChargeRow, ChargeStatus, Customer, Debit};
+use crate::money::Money;
 #[cfg(test)]
 use crate::rule::testing::Careless;
 use crate::rule::{
@@ -12,11 +21,7 @@ use crate::rule::{
 };
 use crate::sequence::{Progress, Sequence};
 use crate::state::{Needs, State};
-use crate::{
-    Cart, Charge, ChargeId, ChargeRow, ChargeStatus, Coupon, Customer, CustomerId, Debit, Error,
-    Key, Money, Order, OrderId, OrderStatus, OwnedCoupon, Product, Refusal, StoreError, Timestamp,
-    Version,
-};
+use crate::version::Version;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -247,7 +252,7 @@ impl Command {
     }
 
     /// With the versions that what it changes may have at that moment; see
-    /// [`PreparedCall::only_if`](crate::PreparedCall::only_if). They are no part of the fingerprint: a repeated call keeps its
+    /// [`PreparedCall::only_if`](crate::shop::PreparedCall::only_if). They are no part of the fingerprint: a repeated call keeps its
     /// answer.
     #[must_use]
     pub fn with_versions(mut self, versions: Vec<Version>) -> Self {

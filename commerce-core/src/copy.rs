@@ -3,9 +3,13 @@
 //! The source is read from one snapshot, table by table, and written a thousand rows at a time through what
 //! saves batches of commands too. So a store of one's own can be copied without more ado.
 
+use crate::error::StoreError;
+use crate::id::{CustomerId, EventId, Key};
+use crate::model::event::Epoch;
+use crate::model::wallet::{Account, Customer, Role};
+use crate::money::Money;
 use crate::state::{Needs, NextIds, Sale, SessionChange, State};
 use crate::store::{Record, Snapshot, Store, Table, Transaction};
-use crate::{Account, Customer, CustomerId, Epoch, EventId, Key, Money, Role, StoreError};
 use std::collections::{BTreeMap, HashMap};
 
 /// Rows written at a time.
@@ -214,7 +218,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn put_cart_line(&mut self, customer: CustomerId, product: crate::ProductId, quantity: i64) {
+    fn put_cart_line(
+        &mut self,
+        customer: CustomerId,
+        product: crate::id::ProductId,
+        quantity: i64,
+    ) {
         let carts = &mut self.state.carts;
         carts.provide(customer, None);
         if carts.get(customer).is_none() {
@@ -228,7 +237,7 @@ impl<'a> Writer<'a> {
 
 /// As much of a customer as saving their login asks for; the customer is there already.
 fn known(id: CustomerId, role: Role) -> Account {
-    let created_at = crate::Timestamp::from_unix(0);
+    let created_at = crate::clock::Timestamp::from_unix(0);
     let customer = Customer { id, name: String::new(), login: None, role, created_at };
     Account { customer, balance: Money::ZERO, last_entry: None, last_order: None }
 }

@@ -1,6 +1,6 @@
 //! What a place that events are delivered to has to do, so that an embedding program may bring its own.
 
-use crate::Event;
+use crate::model::event::Event;
 use std::time::Duration;
 
 /// A place that events are told to. Called from several threads at once, outside of any transaction; how

@@ -7,12 +7,13 @@
 //! The digests guard against damage, and not against forgery. How they are computed is part of the format of a store
 //! and never changes.
 
+use crate::clock::Timestamp;
 use crate::command::StoredResult;
+use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
+use crate::model::coupon::OwnedCoupon;
+use crate::model::order::Order;
+use crate::model::wallet::{ChargeRow, EntryKind, LedgerEntry};
 use crate::store::Record;
-use crate::{
-    ChargeId, ChargeRow, CustomerId, EntryKind, Key, LedgerEntry, LedgerEntryId, Order, OrderId,
-    OwnedCoupon, OwnedCouponId, Timestamp,
-};
 
 /// The rows that hold a digest of themselves and of their key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -240,15 +241,15 @@ pub(crate) struct KeyUse<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Money;
+    use crate::money::Money;
 
     fn claimed() -> OwnedCoupon {
         OwnedCoupon {
             id: OwnedCouponId::new(3),
-            coupon_id: crate::CouponId::new(1),
+            coupon_id: crate::id::CouponId::new(1),
             customer_id: CustomerId::new(2),
             rank: 7,
-            status: crate::OwnedCouponStatus::Held,
+            status: crate::model::coupon::OwnedCouponStatus::Held,
             order_id: None,
             claimed_at: Timestamp::from_unix(1_767_225_600),
         }
@@ -280,7 +281,8 @@ mod tests {
             created_at: Timestamp::from_unix(1_767_225_600),
         };
         let (_, hash) = claimed().hashed().unwrap();
-        let answer = StoredResult::Order(OrderId::new(4), crate::OrderStatus::Cancelled);
+        let answer =
+            StoredResult::Order(OrderId::new(4), crate::model::order::OrderStatus::Cancelled);
         let digests = [hash.digest(), hash.digest_with(&made), of_key(&made, &answer)];
         assert_eq!(digests, [-1_278_375_524, 1_914_261_400, -2_041_216_800]);
         let (_, hash) = debited().hashed().unwrap();

@@ -6,12 +6,13 @@
 //! the commit is on disk.
 
 use crate::command::{Command, Decision, Output, needs};
+use crate::error::{Error, StoreError};
 use crate::histogram::{Distribution, Histogram, SIZES, TIMES};
 use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
 use crate::sequence::Progress;
 use crate::state::{Needs, State};
 use crate::store::{Store, Transaction};
-use crate::{Error, StoreError, threads};
+use crate::threads;
 pub(crate) use notifier::EventNotifier;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -578,11 +579,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::{Error, StoreError};
+    use crate::id::{CustomerId, Key};
+    use crate::money::{Currency, Money};
+    use crate::rule::AddCustomer;
     use crate::rule::testing::Careless;
-    use crate::{
-        AddCustomer, Currency, CustomerId, Error, Key, MemoryStore, Money, Shop, SqliteStore,
-        Store, StoreError,
-    };
+    use crate::shop::Shop;
+    use crate::store::Store;
+    use crate::store::memory::MemoryStore;
+    use crate::store::sqlite::SqliteStore;
 
     /// In every build: a business refusal would be untrue, and be remembered with the key.
     fn deny_a_careless_rule(store: impl Store + 'static) {

@@ -1,6 +1,6 @@
 //! The one place of the library that draws randomness: rules are handed what was drawn.
 
-use crate::StoreError;
+use crate::error::StoreError;
 use std::fmt::Write;
 
 /// So many random bytes of the system.

@@ -1,10 +1,12 @@
 //! What can go wrong, each with a permanent code, the numbers to act on, and a sentence that says how.
 
-use crate::limits::MAX_PENDING_CHARGES;
-use crate::{
-    ChargeId, CouponId, Currency, CustomerId, Key, LedgerEntryId, Money, OrderId, OrderStatus,
-    OwnedCouponId, ProductId, Timestamp,
+use crate::clock::Timestamp;
+use crate::id::{
+    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
+use crate::limits::MAX_PENDING_CHARGES;
+use crate::model::order::OrderStatus;
+use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -453,7 +455,7 @@ pub enum StoreError {
     /// Others held the store for longer than a caller waits.
     #[error("the store is busy: try again in a moment, with the same key")]
     Busy,
-    /// An earlier call of the same [`Sequence`](crate::Sequence) failed. Nothing was changed.
+    /// An earlier call of the same [`Sequence`](crate::sequence::Sequence) failed. Nothing was changed.
     #[error(
         "not attempted, since an earlier call of its sequence failed: repeat it after that one"
     )]

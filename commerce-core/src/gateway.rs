@@ -1,6 +1,8 @@
 //! What a payment gateway has to do: money that a balance is charged with comes from there.
 
-use crate::{ChargeId, Currency, CustomerId, Money, Timestamp};
+use crate::clock::Timestamp;
+use crate::id::{ChargeId, CustomerId};
+use crate::money::{Currency, Money};
 
 pub(crate) mod simulated;
 

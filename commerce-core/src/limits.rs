@@ -1,6 +1,6 @@
 //! Every limit of the service, each with the reason for its number.
 
-use crate::Money;
+use crate::money::Money;
 use std::time::Duration;
 
 /// The most money one charge or debit may move: a million million minor units. Ten thousand million

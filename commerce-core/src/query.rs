@@ -1,7 +1,11 @@
 //! What is asked of a store without changing it: pages of lists, and the window of best sellers.
 
+use crate::clock::Timestamp;
+use crate::error::{Error, Refusal};
+use crate::id::{CustomerId, EventId, ProductId};
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES, MAX_WINDOW_DAYS};
-use crate::{CustomerId, Error, EventId, Money, ProductId, ProductStatus, Refusal, Timestamp};
+use crate::model::product::ProductStatus;
+use crate::money::Money;
 use serde::Serialize;
 
 /// How many rows are read first where rows may be large; how many follow depends on their size.

@@ -4,10 +4,15 @@
 //! Any number of relays may work on one store. Each event arrives at least once: who dies between sending and
 //! writing down leaves it to the next, who sends it again with the same id. Orders wait for none of it.
 
+use crate::clock::Timestamp;
+use crate::destination::{DeliveryResult, Destination};
 use crate::entropy::{self, random_byte};
+use crate::error::Error;
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
+use crate::model::event::Event;
 use crate::rule::{AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents};
-use crate::{DeliveryResult, Destination, Error, Event, Shop, Timestamp, threads};
+use crate::shop::Shop;
+use crate::threads;
 use circuit_breaker::{CircuitBreaker, Permit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};

@@ -2,13 +2,17 @@
 //!
 //! A rule makes all its checks before its first change, so that a refusal leaves nothing behind.
 
+use crate::clock::Timestamp;
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::{ChargeId, CouponId, CustomerId, EventId, OrderId, OwnedCouponId, ProductId};
+use crate::model::auth::LoginHash;
+use crate::model::order::Order;
+use crate::model::product::Product;
+use crate::model::wallet::{Account, ChargeRow, EntryKind, LedgerEntry};
+use crate::money::{InCurrency, Money};
 use crate::state::{Needs, State};
-use crate::{
-    Account, ChargeId, ChargeRow, CouponId, CustomerId, EntryKind, EventId, InCurrency,
-    LedgerEntry, LoginHash, Money, Order, OrderId, OwnedCouponId, Product, ProductId, Refusal,
-    Timestamp, Version,
-};
+use crate::version::Version;
 use serde::Serialize;
 
 mod add_coupon;
@@ -182,7 +186,7 @@ impl State {
         Version::of(&InCurrency { body, currency: self.currency })
     }
 
-    fn cart(&self, id: CustomerId) -> Option<&crate::CartLines> {
+    fn cart(&self, id: CustomerId) -> Option<&crate::model::cart::CartLines> {
         self.carts.get(id).map(|(_, lines)| lines)
     }
 

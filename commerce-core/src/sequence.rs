@@ -1,14 +1,14 @@
 //! Calls that take effect in order, up to the first that fails.
 
-use crate::Error;
+use crate::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Calls that take effect in the order they are submitted, up to the first that is refused or fails. Those
 /// behind it change nothing, however many were submitted before the failure was known, and are answered
-/// [`StoreError::NotAttempted`](crate::StoreError::NotAttempted).
+/// [`StoreError::NotAttempted`](crate::error::StoreError::NotAttempted).
 ///
-/// A sequence belongs to the calls of one shop; see [`PreparedCall::submit_in`](crate::PreparedCall::submit_in).
+/// A sequence belongs to the calls of one shop; see [`PreparedCall::submit_in`](crate::shop::PreparedCall::submit_in).
 ///
 /// ```
 /// use commerce_core::{AddCustomer, AddProduct, Currency, MemoryStore, Money, Sequence, Shop};

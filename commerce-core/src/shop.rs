@@ -5,20 +5,24 @@ mod read;
 
 use crate::auth::Passwords;
 use crate::charges::{GatewayPermits, NewCharge};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::command::{AnyOperation, Command, Operation};
 use crate::engine::{Engine, EventNotifier};
+use crate::error::Error;
 use crate::gateway::PaymentGateway;
+use crate::id::{CouponId, CustomerId, EventId, Key, OrderId, ProductId};
 use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_LEASED_EVENTS};
+use crate::model::coupon::OwnedCoupon;
+use crate::model::order::Order;
+use crate::model::product::Product;
+use crate::model::wallet::{Charge, Debit};
+use crate::money::Money;
 use crate::relay::Counts;
 use crate::rule::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder, PlaceOrder,
     ReplayEvents, RetryEvents,
 };
 use crate::store::Store;
-use crate::{
-    Charge, Clock, CouponId, CustomerId, Debit, Error, EventId, Key, Money, Order, OrderId,
-    OwnedCoupon, Product, ProductId, SystemClock, Timestamp,
-};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +77,7 @@ impl ShopBuilder {
     }
 
     /// How long a call waits for its turn before it is answered
-    /// [`StoreError::Busy`](crate::StoreError::Busy); 30 seconds unless told otherwise, a year at most.
+    /// [`StoreError::Busy`](crate::error::StoreError::Busy); 30 seconds unless told otherwise, a year at most.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: timeout.min(MAX_TIMEOUT), ..self }

@@ -4,14 +4,21 @@
 //! the other. A row must be asked for in [`Needs`] before a rule may look at it; a look at any other fails the
 //! command.
 
+use crate::clock::Timestamp;
 use crate::command::IdempotencyRecord;
 use crate::digest::{Digest, Digested, KeyUse};
-use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, CustomerId,
-    Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId, LoginAttempts, LoginHash, Order,
-    OrderId, OwnedCoupon, OwnedCouponId, Product, ProductId, SessionRow, StockMovement,
-    StockMovementId, Timestamp, TokenHash,
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    StockMovementId,
 };
+use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
+use crate::model::cart::CartLines;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::event::{Epoch, EventRow};
+use crate::model::order::Order;
+use crate::model::product::{Product, StockMovement};
+use crate::model::wallet::{Account, ChargeRow, LedgerEntry};
+use crate::money::Currency;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;

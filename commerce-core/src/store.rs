@@ -1,14 +1,23 @@
 //! What the engine and the reads ask of a store. Stores move rows; they decide nothing.
 
+use crate::clock::Timestamp;
 use crate::command::IdempotencyRecord;
 use crate::digest::Digest;
-use crate::state::{Needs, State};
-use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Currency, Customer,
-    CustomerId, DeliveryRow, Digested, Epoch, EventId, EventRow, Key, LedgerEntry, LedgerEntryId,
-    Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
-    StockMovement, StoreError, Timestamp, TokenHash,
+use crate::digest::Digested;
+use crate::error::StoreError;
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
+use crate::model::auth::{Credentials, SessionRow, TokenHash};
+use crate::model::cart::CartLines;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::delivery::{DeliveryRow, Outbox};
+use crate::model::event::{Epoch, EventRow};
+use crate::model::order::Order;
+use crate::model::product::{Product, StockMovement};
+use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
+use crate::money::Currency;
+use crate::state::{Needs, State};
 use std::sync::Arc;
 
 mod deliveries;

@@ -1,6 +1,6 @@
 //! Starting threads where the system may refuse one, with a sentence instead of a panic.
 
-use crate::StoreError;
+use crate::error::StoreError;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};

@@ -18,7 +18,7 @@ mod sockets;
 mod stop;
 mod worker;
 
-use crate::Service;
+use crate::message::Service;
 use listen::Listener;
 use std::io;
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 //! here, what it leads to is checked here, and just that is connected to: a name that leads elsewhere the
 //! next time gains nothing.
 
-use crate::OutboundError;
+use crate::error::OutboundError;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! From what an operator writes to a place that events are delivered to.
 
-use crate::OutboundError;
 use crate::cloud_event::Form;
+use crate::error::OutboundError;
 use crate::file::FileDestination;
 use crate::http;
 use crate::secrets::{Rotating, SecretSource};

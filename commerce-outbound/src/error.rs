@@ -26,7 +26,7 @@ pub enum OutboundError {
     #[error("the gateway's key cannot be used: {0}")]
     GatewayKey(&'static str),
     /// More events a request than there may be, or none.
-    #[error("a request carries 1 to {max} events", max = crate::MAX_EVENTS_A_REQUEST)]
+    #[error("a request carries 1 to {max} events", max = crate::destination::MAX_EVENTS_A_REQUEST)]
     Batch,
     /// What the events are said to come from is no URI reference.
     #[error(

@@ -5,8 +5,8 @@
 //! holds its advisory lock while it writes, and so may who rotates it. A crash or a full disk may leave half
 //! a line of ours, whose event was not delivered then: it is cut off before the next line is written.
 
-use crate::MAX_EVENT_BYTES;
 use crate::cloud_event::Form;
+use crate::cloud_event::MAX_EVENT_BYTES;
 use crate::destination::LINES_AT_ONCE;
 use crate::http::sentence;
 use commerce_core::{DeliveryResult, Destination, Event};

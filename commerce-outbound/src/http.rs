@@ -1,7 +1,7 @@
 //! HTTP as outside parties are spoken to: every wait ends, nothing is followed, no more is read than is needed.
 
-use crate::OutboundError;
 use crate::address::Resolve;
+use crate::error::OutboundError;
 use rustls::crypto::ring;
 use std::io::{self, Read};
 use std::sync::Arc;

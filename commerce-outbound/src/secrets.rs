@@ -1,7 +1,7 @@
 //! Secrets that may change while they are in use: a source is read again before each use, and what cannot be used
 //! leaves the last good secret in force. So a secret is rotated without a restart.
 
-use crate::OutboundError;
+use crate::error::OutboundError;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,6 +1,6 @@
 //! Proof of who sent a request: HMAC-SHA256 over it, in the two forms that are in use.
 
-use crate::OutboundError;
+use crate::error::OutboundError;
 use crate::secrets::lines;
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;

@@ -10,7 +10,7 @@ mod amount;
 mod intent;
 mod notice;
 
-use crate::OutboundError;
+use crate::error::OutboundError;
 use crate::http::{self, Client, HttpResponse, Limits, plain};
 use crate::secrets::{Rotating, SecretSource, lines};
 use crate::signature::Secret;

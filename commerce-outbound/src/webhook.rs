@@ -1,7 +1,7 @@
 //! An address on the web as a destination.
 
-use crate::OutboundError;
 use crate::cloud_event::Form;
+use crate::error::OutboundError;
 use crate::http::{Client, HttpResponse, Limits, plain};
 use crate::secrets::Rotating;
 use crate::signature::Secret;

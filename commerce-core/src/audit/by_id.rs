@@ -3,7 +3,7 @@
 //! Ids are given out one after the other, so a table is a few runs of ids without a gap, and the place
 //! of a row follows from its id.
 
-use crate::{
+use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
 use std::marker::PhantomData;

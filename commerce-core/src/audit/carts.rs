@@ -3,8 +3,8 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
+use crate::id::{CustomerId, ProductId};
 use crate::store::Record;
-use crate::{CustomerId, ProductId};
 
 const CHECK: &str = "carts";
 

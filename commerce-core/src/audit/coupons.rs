@@ -3,8 +3,10 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, shown};
+use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId};
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::order::Order;
 use crate::store::Record;
-use crate::{Coupon, CouponId, CustomerId, Order, OrderId, OwnedCoupon, OwnedCouponId};
 
 const CHECK: &str = "coupons";
 

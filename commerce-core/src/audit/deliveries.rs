@@ -3,8 +3,10 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
+use crate::clock::Timestamp;
+use crate::id::{EventId, OrderId};
+use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::store::Record;
-use crate::{DeliveryRow, DeliveryStatus, EventId, OrderId, Timestamp};
 use std::collections::HashMap;
 
 const CHECK: &str = "deliveries";

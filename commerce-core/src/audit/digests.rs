@@ -5,8 +5,8 @@ use super::by_id::{ById, RowId};
 use super::problems::Problems;
 use crate::command::{GLOBAL_SCOPE, IdempotencyRecord};
 use crate::digest::{self, Digest, Digested, Fnv, KeyUse};
+use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
 use crate::store::Record;
-use crate::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
 
 const CHECK: &str = "digests";
 

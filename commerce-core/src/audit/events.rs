@@ -3,8 +3,11 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, shown};
+use crate::clock::Timestamp;
+use crate::id::OrderId;
+use crate::model::event::{Epoch, EventKind, EventRow};
+use crate::model::order::{Order, OrderStatus};
 use crate::store::Record;
-use crate::{Epoch, EventKind, EventRow, Order, OrderId, OrderStatus, Timestamp};
 use std::collections::HashSet;
 
 const CHECK: &str = "events";

@@ -4,13 +4,16 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
+use crate::clock::Timestamp;
 use crate::command::{GLOBAL_SCOPE, StoredResult};
 use crate::digest::Fnv;
-use crate::store::Record;
-use crate::{
-    Account, ChargeId, Coupon, CouponId, Customer, CustomerId, EntryKind, Key, LedgerEntryId,
-    Money, OrderId, OwnedCoupon, OwnedCouponId, ProductId, Timestamp,
+use crate::id::{
+    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::wallet::{Account, Customer, EntryKind};
+use crate::money::Money;
+use crate::store::Record;
 use serde::Serialize;
 
 const CHECK: &str = "keys";

@@ -3,8 +3,10 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, shown};
+use crate::id::{CustomerId, OrderId};
+use crate::model::order::{Order, OrderLine, OrderStatus};
+use crate::money::Money;
 use crate::store::Record;
-use crate::{CustomerId, Money, Order, OrderId, OrderLine, OrderStatus};
 use std::collections::HashSet;
 
 const CHECK: &str = "orders";

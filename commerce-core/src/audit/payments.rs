@@ -4,8 +4,12 @@ use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, shown};
 use super::wallet::kind_name;
+use crate::clock::Timestamp;
+use crate::id::{CustomerId, OrderId};
+use crate::model::order::{Order, OrderStatus};
+use crate::model::wallet::{EntryKind, LedgerEntry};
+use crate::money::Money;
 use crate::store::Record;
-use crate::{CustomerId, EntryKind, LedgerEntry, Money, Order, OrderId, OrderStatus, Timestamp};
 
 const CHECK: &str = "payments";
 

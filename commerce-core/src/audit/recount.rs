@@ -3,8 +3,9 @@
 use super::Check;
 use super::problems::Problems;
 use super::sales::{CHECK, Day, buckets};
+use crate::clock::Timestamp;
+use crate::id::ProductId;
 use crate::store::{Record, SalesCount, SalesLevel};
-use crate::{ProductId, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 
 /// How many rows are counted again one by one: some hundred megabytes. When more days are wrong than

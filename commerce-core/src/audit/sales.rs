@@ -7,8 +7,10 @@
 use super::Check;
 use super::problems::Problems;
 use super::recount::Recount;
+use crate::clock::Timestamp;
+use crate::id::ProductId;
+use crate::model::order::{Order, OrderStatus};
 use crate::store::{Record, SalesCount, SalesLevel};
-use crate::{Order, OrderStatus, ProductId, Timestamp};
 use std::collections::HashMap;
 
 pub(super) const CHECK: &str = "sales";

@@ -3,8 +3,10 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
+use crate::id::ProductId;
+use crate::model::order::{Order, OrderLine};
+use crate::model::product::StockMovement;
 use crate::store::Record;
-use crate::{Order, OrderLine, ProductId, StockMovement};
 
 const CHECK: &str = "stock";
 

@@ -2,13 +2,20 @@
 
 use super::problems::Problems;
 use super::{AuditReport, audit, prove};
+use crate::clock::{ManualClock, Timestamp};
 use crate::command::StoredResult;
+use crate::digest::Digested;
+use crate::error::StoreError;
+use crate::id::{CustomerId, Key, OrderId, OwnedCouponId, ProductId};
+use crate::model::coupon::Discount;
+use crate::model::event::EventKind;
+use crate::model::order::{Order, OrderStatus};
+use crate::model::wallet::EntryKind;
+use crate::money::{Currency, Money};
+use crate::rule::{AddCoupon, AddCustomer, AddProduct, CartEdit, EditCart, PayWhen, PlaceOrder};
+use crate::shop::Shop;
+use crate::store::memory::MemoryStore;
 use crate::store::{Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction};
-use crate::{
-    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, CustomerId, Digested, Discount,
-    EditCart, EntryKind, EventKind, Key, ManualClock, MemoryStore, Money, Order, OrderId,
-    OrderStatus, OwnedCouponId, PayWhen, PlaceOrder, ProductId, Shop, StoreError, Timestamp,
-};
 use rstest::rstest;
 use std::sync::Arc;
 

@@ -3,11 +3,11 @@
 use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, shown};
+use crate::clock::Timestamp;
+use crate::id::{ChargeId, CustomerId, LedgerEntryId};
+use crate::model::wallet::{Account, ChargeRow, ChargeStatus, EntryKind, LedgerEntry};
+use crate::money::Money;
 use crate::store::Record;
-use crate::{
-    Account, ChargeId, ChargeRow, ChargeStatus, CustomerId, EntryKind, LedgerEntry, LedgerEntryId,
-    Money, Timestamp,
-};
 
 const CHECK: &str = "wallet";
 

@@ -1,7 +1,9 @@
 //! Passwords: hashed by Argon2id, so that a stolen store gives none away, and only two at a time, so
 //! that logging in cannot take the machine's memory and processors from everybody else.
 
-use crate::{Error, PasswordHash, Refusal, StoreError, entropy};
+use crate::entropy;
+use crate::error::{Error, Refusal, StoreError};
+use crate::model::auth::PasswordHash;
 use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use std::sync::{Condvar, Mutex, PoisonError};

@@ -1,7 +1,9 @@
 //! Who may call: what a customer logs in with, the sessions that opens, and tries that were in vain.
 
+use crate::clock::Timestamp;
+use crate::id::CustomerId;
 use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
-use crate::{CustomerId, Role, Timestamp};
+use crate::model::wallet::Role;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;

@@ -1,7 +1,9 @@
 //! Carts: what a customer may order later. A cart reserves nothing.
 
+use crate::id::{CustomerId, ProductId};
 use crate::limits::MAX_BALANCE;
-use crate::{CustomerId, Money, Product, ProductId, ProductStatus};
+use crate::model::product::{Product, ProductStatus};
+use crate::money::Money;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
 //! Coupons: a campaign with a limited quantity, and the single coupons that customers claimed from it.
 
-use crate::{CouponId, CustomerId, Money, OrderId, OwnedCouponId, Timestamp};
+use crate::clock::Timestamp;
+use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId};
+use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
 /// What a coupon takes off a whole order.

@@ -1,8 +1,10 @@
 //! Deliveries: how far the telling of each event has come. An event that has arrived has no row, so that a
 //! healthy store keeps as many rows as are on their way this moment.
 
+use crate::clock::Timestamp;
+use crate::id::{EventId, OrderId};
 use crate::limits::MAX_CLOCK_DIFFERENCE;
-use crate::{Event, EventId, OrderId, Timestamp};
+use crate::model::event::Event;
 use serde::Serialize;
 
 /// How far the delivery of an event has come, as it is kept.

@@ -1,6 +1,10 @@
 //! Events: what the outside is told, written in the commit of the change itself.
 
-use crate::{EventId, Order, OrderId, OrderStatus, StoreError, Timestamp, entropy};
+use crate::clock::Timestamp;
+use crate::entropy;
+use crate::error::StoreError;
+use crate::id::{EventId, OrderId};
+use crate::model::order::{Order, OrderStatus};
 use serde::Serialize;
 
 /// What happened.

@@ -1,6 +1,8 @@
 //! Orders: what was bought, at the names and prices of that moment, and what charge_output of it.
 
-use crate::{CustomerId, Money, OrderId, OwnedCouponId, ProductId, Timestamp};
+use crate::clock::Timestamp;
+use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
+use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
 /// Where an order stands.

@@ -1,6 +1,8 @@
 //! Products and every change of their stock that is not an order.
 
-use crate::{Money, ProductId, StockMovementId, Timestamp};
+use crate::clock::Timestamp;
+use crate::id::{ProductId, StockMovementId};
+use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
 /// A thing that is sold.

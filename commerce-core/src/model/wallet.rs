@@ -1,6 +1,8 @@
 //! Customers and their prepaid money: the balance, and the ledger that explains it.
 
-use crate::{ChargeId, Currency, CustomerId, LedgerEntryId, Money, OrderId, Timestamp};
+use crate::clock::Timestamp;
+use crate::id::{ChargeId, CustomerId, LedgerEntryId, OrderId};
+use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
 /// Who owns a balance, a cart, coupons and orders.

@@ -2,10 +2,14 @@
 
 use super::validate::Checks;
 use super::{Needs, Rule};
+use crate::clock::Timestamp;
 use crate::command::{Context, GLOBAL_SCOPE, Output};
+use crate::error::Refusal;
+use crate::id::CustomerId;
 use crate::limits::MAX_COUPONS;
+use crate::model::coupon::{Coupon, Discount};
+use crate::money::Money;
 use crate::state::State;
-use crate::{Coupon, CustomerId, Discount, Money, Refusal, Timestamp};
 use serde::Serialize;
 
 /// Starts a campaign.

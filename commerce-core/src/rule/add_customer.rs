@@ -5,9 +5,12 @@ use super::set_credentials::{NewLogin, write_login};
 use super::validate::Checks;
 use super::{Needs, Rule};
 use crate::command::{Context, GLOBAL_SCOPE, Output};
+use crate::error::Refusal;
+use crate::id::CustomerId;
 use crate::limits::MAX_AMOUNT;
+use crate::model::wallet::{Account, Customer, Role};
+use crate::money::Money;
 use crate::state::State;
-use crate::{Account, Customer, CustomerId, Money, Refusal, Role};
 use serde::Serialize;
 
 /// Adds a customer.

@@ -4,9 +4,12 @@ use super::adjust_stock::write_movement;
 use super::validate::Checks;
 use super::{Needs, Rule};
 use crate::command::{Context, GLOBAL_SCOPE, Output};
+use crate::error::Refusal;
+use crate::id::{CustomerId, ProductId};
 use crate::limits::{MAX_PRICE, MAX_STOCK};
+use crate::model::product::{Product, ProductStatus};
+use crate::money::Money;
 use crate::state::State;
-use crate::{CustomerId, Money, Product, ProductId, ProductStatus, Refusal};
 use serde::Serialize;
 
 /// Adds a product.

@@ -2,10 +2,14 @@
 
 use super::validate::Checks;
 use super::{Needs, Rule};
+use crate::clock::Timestamp;
 use crate::command::{Context, GLOBAL_SCOPE, Output};
+use crate::error::{Refusal, Shortage};
+use crate::id::{CustomerId, ProductId};
 use crate::limits::MAX_STOCK;
+use crate::model::product::StockMovement;
 use crate::state::State;
-use crate::{CustomerId, ProductId, Refusal, Shortage, StockMovement, Timestamp, Version};
+use crate::version::Version;
 use serde::Serialize;
 
 /// Puts units into stock, or takes them out.

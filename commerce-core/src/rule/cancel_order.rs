@@ -4,8 +4,11 @@ use super::order_effects::{refund_order, release_holds};
 use super::validate::checked_credit;
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::{CustomerId, OrderId};
+use crate::model::order::OrderStatus;
 use crate::state::State;
-use crate::{CustomerId, OrderId, OrderStatus, Refusal, Version};
+use crate::version::Version;
 use serde::Serialize;
 
 /// Cancels a pending or paid order.
@@ -52,9 +55,11 @@ impl Rule for CancelOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{OwnedCouponId, ProductId};
+    use crate::model::event::EventKind;
+    use crate::model::wallet::EntryKind;
     use crate::rule::testing::{NOW, World, code};
     use crate::rule::{PayWhen, PlaceOrder};
-    use crate::{EntryKind, EventKind, OwnedCouponId, ProductId};
     use rstest::rstest;
 
     fn placed(pay: PayWhen) -> (World, CancelOrder) {

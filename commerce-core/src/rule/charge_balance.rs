@@ -2,9 +2,13 @@
 
 use super::validate::{Checks, checked_credit};
 use super::{Movement, Needs, Rule};
+use crate::clock::Timestamp;
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::CustomerId;
+use crate::model::wallet::{Charge, ChargeRow, ChargeStatus, EntryKind};
+use crate::money::Money;
 use crate::state::State;
-use crate::{Charge, ChargeRow, ChargeStatus, CustomerId, EntryKind, Money, Refusal, Timestamp};
 use serde::Serialize;
 
 /// Puts money onto a balance.

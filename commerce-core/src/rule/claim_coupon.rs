@@ -2,8 +2,10 @@
 
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::{CouponId, CustomerId};
+use crate::model::coupon::{OwnedCoupon, OwnedCouponStatus};
 use crate::state::State;
-use crate::{CouponId, CustomerId, OwnedCoupon, OwnedCouponStatus, Refusal};
 use serde::Serialize;
 
 /// Claims a coupon for a customer.

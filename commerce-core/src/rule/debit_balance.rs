@@ -3,8 +3,11 @@
 use super::validate::{Checks, checked_debit};
 use super::{Movement, Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::CustomerId;
+use crate::model::wallet::{ChargeStatus, Debit, EntryKind};
+use crate::money::Money;
 use crate::state::State;
-use crate::{ChargeStatus, CustomerId, Debit, EntryKind, Money, Refusal};
 use serde::Serialize;
 
 /// Uses money from a balance outside an order.

@@ -3,9 +3,12 @@
 use super::validate::Checks;
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::{Refusal, Shortage};
+use crate::id::{CustomerId, ProductId};
 use crate::limits::{MAX_ORDER_LINES, MAX_STOCK};
+use crate::model::cart::{Cart, CartLines};
 use crate::state::State;
-use crate::{Cart, CartLines, CustomerId, ProductId, Refusal, Shortage, Version};
+use crate::version::Version;
 use serde::Serialize;
 
 /// Changes a customer's cart.

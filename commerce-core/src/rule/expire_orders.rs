@@ -5,9 +5,12 @@
 
 use super::order_effects::release_holds;
 use super::{Needs, Rule};
+use crate::clock::Timestamp;
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::OrderId;
+use crate::model::order::OrderStatus;
 use crate::state::State;
-use crate::{OrderId, OrderStatus, Refusal, Timestamp};
 use serde::Serialize;
 
 /// Releases orders that were not paid in time, at most
@@ -41,9 +44,9 @@ pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{CustomerId, OwnedCouponId, ProductId};
     use crate::rule::testing::{NOW, World};
     use crate::rule::{PayWhen, PlaceOrder};
-    use crate::{CustomerId, OwnedCouponId, ProductId};
 
     fn held() -> (World, OrderId) {
         let mut world = World::default()

@@ -3,13 +3,16 @@
 use super::validate::{Checks, checked_credit};
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::CustomerId;
 use crate::limits::{MAX_PENDING_CHARGES, SETTLE_AFTER_SECONDS};
+use crate::model::wallet::{ChargeRow, ChargeSource, ChargeStatus};
+use crate::money::Money;
 use crate::state::State;
-use crate::{ChargeRow, ChargeSource, ChargeStatus, CustomerId, Money, Refusal};
 use serde::Serialize;
 
 /// Opens a charge: it is pending until [`SettleCharge`](super::SettleCharge) says what the gateway did.
-/// [`Shop::charge`](crate::Shop::charge) does both, and asks the gateway in between.
+/// [`Shop::charge`](crate::shop::Shop::charge) does both, and asks the gateway in between.
 ///
 /// To idempotency keys it is the same request as a [`ChargeBalance`](super::ChargeBalance) of that amount:
 /// who repeats a charge need not know whether there is a gateway now, or was one then.

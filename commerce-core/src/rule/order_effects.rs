@@ -2,8 +2,11 @@
 
 use super::Movement;
 use crate::command::Context;
+use crate::model::event::{EventKind, EventRow};
+use crate::model::order::{Order, OrderStatus};
+use crate::model::wallet::EntryKind;
+use crate::money::Money;
 use crate::state::{Sale, State};
-use crate::{EntryKind, EventKind, EventRow, Money, Order, OrderStatus};
 
 /// Pays an order from a balance that was found to suffice, and tells the world.
 pub(super) fn pay(

@@ -4,8 +4,11 @@ use super::order_effects::pay;
 use super::validate::checked_debit;
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::{CustomerId, OrderId};
+use crate::model::order::OrderStatus;
 use crate::state::State;
-use crate::{CustomerId, OrderId, OrderStatus, Refusal, Version};
+use crate::version::Version;
 use serde::Serialize;
 
 /// Pays a pending order from its customer's balance.
@@ -46,10 +49,11 @@ impl Rule for PayOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Money;
+    use crate::id::ProductId;
+    use crate::model::event::EventKind;
+    use crate::money::Money;
     use crate::rule::testing::{NOW, World, code};
     use crate::rule::{CancelOrder, PayWhen, PlaceOrder};
-    use crate::{EventKind, ProductId};
     use rstest::rstest;
 
     fn pending(balance: i64) -> (World, PayOrder) {

@@ -3,13 +3,15 @@
 use super::order_effects::pay;
 use super::validate::{Checks, checked_debit};
 use super::{Needs, Rule};
+use crate::clock::Timestamp;
 use crate::command::{Context, Output};
+use crate::error::{Refusal, Shortage};
+use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::{MAX_BALANCE, MAX_ORDER_LINES, MAX_STOCK};
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::order::{Order, OrderLine, OrderStatus};
+use crate::money::Money;
 use crate::state::State;
-use crate::{
-    Coupon, CustomerId, Money, Order, OrderId, OrderLine, OrderStatus, OwnedCoupon, OwnedCouponId,
-    ProductId, Refusal, Shortage, Timestamp,
-};
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
 
@@ -239,7 +241,9 @@ impl PlaceOrder {
             owned.assign_order(Some(id));
         }
         if self.items == OrderItems::Cart {
-            state.carts.insert(self.customer_id, (self.customer_id, crate::CartLines::new()));
+            state
+                .carts
+                .insert(self.customer_id, (self.customer_id, crate::model::cart::CartLines::new()));
         }
         if let Some(account) = state.accounts.get_mut(self.customer_id) {
             account.last_order = Some(id);
@@ -299,9 +303,10 @@ fn in_stock(state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::event::EventKind;
+    use crate::model::wallet::EntryKind;
     use crate::rule::testing::{NOW, World, code};
     use crate::rule::{CartEdit, EditCart};
-    use crate::{EntryKind, EventKind};
     use rstest::rstest;
 
     fn items(pairs: &[(i64, i64)]) -> Vec<(ProductId, i64)> {

@@ -10,12 +10,16 @@
 
 use super::validate::sanitized;
 use super::{Needs, Rule};
+use crate::clock::Timestamp;
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::{EventId, OrderId};
 use crate::limits::{
     DELIVERY_LEASE, MAX_LEASED_EVENTS, MAX_RETRY_AFTER, MAX_RETRY_JITTER, RETRY_DELAYS,
 };
+use crate::model::delivery::{DeliveryRow, DeliveryStatus};
+use crate::model::event::{Event, EventRow};
 use crate::state::{Deliveries, DueEventsQuery, State};
-use crate::{DeliveryRow, DeliveryStatus, Event, EventId, EventRow, OrderId, Refusal, Timestamp};
 use serde::Serialize;
 
 /// Takes up events to be delivered, after writing down what charge_output of others.

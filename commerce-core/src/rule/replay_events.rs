@@ -2,8 +2,9 @@
 
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::EventId;
 use crate::state::State;
-use crate::{EventId, Refusal};
 use serde::Serialize;
 
 /// Lets all events from one on be sent again, whatever charge_output of them. Answers how many of them had been

@@ -1,10 +1,13 @@
 //! Opening and closing sessions, and counting the tries to open one.
 
 use super::{Needs, Rule};
+use crate::clock::Timestamp;
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::CustomerId;
 use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT, MAX_SESSION_SECONDS};
+use crate::model::auth::{LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::state::{SessionChange, State};
-use crate::{CustomerId, LoginAttempts, LoginHash, Refusal, SessionRow, Timestamp, TokenHash};
 use serde::Serialize;
 
 /// Opens a session for a customer who has proven to be one.
@@ -145,9 +148,10 @@ mod tests {
     use super::*;
     use crate::command::AnyOperation;
     use crate::limits::MAX_CLOCK_SKEW;
+    use crate::model::auth::PasswordHash;
+    use crate::model::wallet::Role;
     use crate::rule::testing::{World, code};
     use crate::rule::{NewLogin, SetCredentials};
-    use crate::{PasswordHash, Role};
     use rstest::rstest;
 
     fn attempt(login: &str) -> RecordLoginAttempt {

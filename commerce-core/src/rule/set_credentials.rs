@@ -4,9 +4,12 @@ use super::sessions::forget_failures;
 use super::validate::Checks;
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::CustomerId;
+use crate::model::auth::{Credentials, LoginHash, PasswordHash};
+use crate::model::wallet::Role;
 use crate::state::{SessionChange, State};
 use crate::text;
-use crate::{Credentials, CustomerId, LoginHash, PasswordHash, Refusal, Role};
 use serde::Serialize;
 
 /// Gives a customer what they log in with. What they had is no longer good, and their sessions end.
@@ -21,7 +24,7 @@ pub struct SetCredentials {
 /// What a customer is to log in with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewLogin {
-    /// The name, in lower case and composed, as [`Shop::register`](crate::Shop::register) writes it.
+    /// The name, in lower case and composed, as [`Shop::register`](crate::shop::Shop::register) writes it.
     pub login: String,
     /// The password's hash.
     #[serde(skip)]
@@ -103,8 +106,9 @@ pub(super) fn write_login(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::wallet::Role;
+    use crate::rule::AddCustomer;
     use crate::rule::testing::{World, code};
-    use crate::{AddCustomer, Role};
     use rstest::rstest;
 
     fn login(login: &str) -> NewLogin {

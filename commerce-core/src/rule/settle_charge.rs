@@ -7,8 +7,10 @@ use super::charge_balance::enter;
 use super::validate::{checked_credit, sanitized};
 use super::{Needs, Rule};
 use crate::command::{Context, Output};
+use crate::error::Refusal;
+use crate::id::ChargeId;
+use crate::model::wallet::ChargeStatus;
 use crate::state::State;
-use crate::{ChargeId, ChargeStatus, Refusal};
 use serde::Serialize;
 
 /// Writes down what a gateway did with a charge.
@@ -73,10 +75,12 @@ impl Rule for SettleCharge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::CustomerId;
     use crate::limits::MAX_BALANCE;
+    use crate::model::wallet::EntryKind;
+    use crate::money::Money;
     use crate::rule::OpenCharge;
     use crate::rule::testing::{NOW, World, code};
-    use crate::{CustomerId, EntryKind, Money};
     use rstest::rstest;
 
     const CHARGE: ChargeId = ChargeId::new(1);

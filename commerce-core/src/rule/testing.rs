@@ -1,13 +1,17 @@
 //! A small world for the unit tests of rules: a state with everything loaded, and no store.
 
+use crate::clock::Timestamp;
 use crate::command::{AnyOperation, Command, Output};
+use crate::error::{Error, Refusal};
+use crate::id::{ChargeId, CouponId, CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::HOLD_SECONDS;
+use crate::model::cart::CartLines;
+use crate::model::coupon::{Coupon, Discount};
+use crate::model::order::OrderStatus;
+use crate::model::product::{Product, ProductStatus};
+use crate::model::wallet::{Account, Customer, Role};
+use crate::money::{Currency, Money};
 use crate::state::{NextIds, State};
-use crate::{
-    Account, CartLines, ChargeId, Coupon, CouponId, Currency, Customer, CustomerId, Discount,
-    Error, Money, OrderId, OrderStatus, OwnedCouponId, Product, ProductId, ProductStatus, Refusal,
-    Role, Timestamp,
-};
 
 /// When tests begin: 2026-01-01T00:00:00Z or thereabouts.
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
@@ -61,7 +65,7 @@ impl World {
     pub(crate) fn with_logins(mut self, logins: &[&str]) -> Self {
         for login in logins {
             self.state.provide_login((*login).to_owned(), None);
-            self.state.attempts.provide(crate::LoginHash::of(login), None);
+            self.state.attempts.provide(crate::model::auth::LoginHash::of(login), None);
         }
         self
     }

@@ -3,9 +3,13 @@
 use super::validate::Checks;
 use super::{Needs, Rule};
 use crate::command::{Context, GLOBAL_SCOPE, Output};
+use crate::error::Refusal;
+use crate::id::{CustomerId, ProductId};
 use crate::limits::MAX_PRICE;
+use crate::model::product::ProductStatus;
+use crate::money::Money;
 use crate::state::State;
-use crate::{CustomerId, Money, ProductId, ProductStatus, Refusal, Version};
+use crate::version::Version;
 use serde::Serialize;
 
 /// Changes a product. One that is archived, hidden from lists and from ordering, is first taken back

@@ -1,8 +1,9 @@
 //! What a value of a request may be. All that is wrong with a request is told at once.
 
+use crate::error::{Invalid, Refusal};
 use crate::limits::{MAX_AMOUNT, MAX_BALANCE, MAX_TEXT};
+use crate::money::Money;
 use crate::text::{is_control, is_visible};
-use crate::{Invalid, Money, Refusal};
 use std::ops::RangeInclusive;
 
 /// Collects what is wrong with a request.

@@ -3,7 +3,10 @@
 use super::Shop;
 use crate::command::{AnyOutput, Command, Decision, Operation};
 use crate::engine::Pending;
-use crate::{Error, Key, Sequence, StoreError, Version};
+use crate::error::{Error, StoreError};
+use crate::id::Key;
+use crate::sequence::Sequence;
+use crate::version::Version;
 use std::marker::PhantomData;
 
 /// How a call ended, for callers that need to know whether it is an answer given before.
@@ -39,7 +42,7 @@ impl<'a, R> PreparedCall<'a, R> {
 impl<R: Operation> PreparedCall<'_, R> {
     /// Makes the call safe to repeat: with the same key it is answered as the first time. The key belongs
     /// to the customer whose money, coupons, cart or order it is about, and to the shop itself when it is
-    /// about products, campaigns and new customers. [`ExpireOrders`](crate::ExpireOrders) and calls about logins take no notice
+    /// about products, campaigns and new customers. [`ExpireOrders`](crate::rule::ExpireOrders) and calls about logins take no notice
     /// of keys: repeated, they do no harm.
     pub fn key(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()), ..self }
@@ -53,7 +56,7 @@ impl<R: Operation> PreparedCall<'_, R> {
 
     /// Makes the call depend on what the caller has read: unless the product, cart or order that it changes has one
     /// of these versions at that moment, it is refused as `precondition_failed`. So of two callers who read the same
-    /// version, one wins. A version is [`Version::of`] the [`InCurrency`](crate::InCurrency) body.
+    /// version, one wins. A version is [`Version::of`] the [`InCurrency`](crate::money::InCurrency) body.
     pub fn only_if(self, versions: Vec<Version>) -> Self {
         Self { command: self.command.with_versions(versions), ..self }
     }

@@ -2,15 +2,22 @@
 
 use super::{SWEEP_TIMEOUT, Shop};
 use crate::audit::{AuditReport, audit};
+use crate::clock::Timestamp;
 use crate::engine::Stats;
+use crate::error::{Error, Refusal};
+use crate::id::{CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId};
+use crate::model::cart::Cart;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::delivery::{DeliveryRow, DeliveryState, Outbox, TrackedEvent};
+use crate::model::event::{Event, EventRow};
+use crate::model::order::Order;
+use crate::model::product::Product;
+use crate::model::wallet::{
+    Account, Balance, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry, Payment,
+};
+use crate::money::{Currency, InCurrency};
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, List, Page, PageRequest};
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
-use crate::{
-    Account, Balance, Cart, ChargeStatus, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
-    DeliveryRow, DeliveryState, EntryKind, Error, Event, EventId, EventRow, InCurrency,
-    LedgerEntry, LedgerEntryId, Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Payment,
-    Product, ProductId, Refusal, Timestamp, TrackedEvent,
-};
 use std::collections::BTreeMap;
 
 /// Reads.

@@ -5,7 +5,10 @@
 //! same order is on its way.
 
 use super::Misread;
-use crate::{DeliveryRow, Epoch, EventId, EventRow, OrderId, Timestamp};
+use crate::clock::Timestamp;
+use crate::id::{EventId, OrderId};
+use crate::model::delivery::DeliveryRow;
+use crate::model::event::{Epoch, EventRow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which events are wanted to be sent.

@@ -3,8 +3,11 @@
 
 use super::DeliveryFilter;
 use super::rows::{DELIVERY, RowReader, get};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::EventId;
 use crate::limits::MAX_CLOCK_DIFFERENCE;
-use crate::{EventId, Outbox, StoreError, Timestamp};
+use crate::model::delivery::Outbox;
 
 /// The first event that nobody has taken up.
 pub(crate) const NEXT_EVENT: &str = "SELECT next_event FROM store WHERE id = 1";
@@ -33,7 +36,7 @@ pub(crate) fn has_due_events(now: &str) -> String {
     )
 }
 
-/// [`DeliveryRow::is_due_at`](crate::DeliveryRow::is_due_at) for rows whose due time has not come.
+/// [`DeliveryRow::is_due_at`](crate::model::delivery::DeliveryRow::is_due_at) for rows whose due time has not come.
 fn is_ahead(now: &str) -> String {
     let never = Timestamp::MAX.unix();
     format!(

@@ -1,17 +1,26 @@
 //! The store in memory: as plain as can be, the reference that the others are held against.
 
 use self::read::MemorySnapshot;
+use crate::clock::Timestamp;
 use crate::command::IdempotencyRecord;
 use crate::digest::{Digest, Digested};
+use crate::error::StoreError;
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    StockMovementId,
+};
 use crate::limits::EXPIRY_BATCH;
+use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
+use crate::model::cart::CartLines;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::delivery::{DeliveryRow, DeliveryStatus};
+use crate::model::event::{Epoch, EventRow};
+use crate::model::order::Order;
+use crate::model::product::{Product, StockMovement};
+use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
+use crate::money::Currency;
 use crate::state::{Change, Deliveries, DueEventsQuery, Needs, NextIds, SessionChange, State};
 use crate::store::{Snapshot, Store, Transaction};
-use crate::{
-    Account, CartLines, ChargeId, ChargeRow, ChargeStatus, Coupon, CouponId, Credentials, Currency,
-    CustomerId, DeliveryRow, DeliveryStatus, Epoch, EventId, EventRow, Key, LedgerEntry,
-    LedgerEntryId, LoginAttempts, LoginHash, Order, OrderId, OwnedCoupon, OwnedCouponId, Product,
-    ProductId, SessionRow, StockMovement, StockMovementId, StoreError, Timestamp, TokenHash,
-};
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 

@@ -1,7 +1,8 @@
 //! Reading connections, for every store that has a driver: one that is opened without any thread, and a
 //! pool of more for reads that overlap.
 
-use crate::{StoreError, threads};
+use crate::error::StoreError;
+use crate::threads;
 use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::ops::{Deref, DerefMut};

@@ -5,6 +5,8 @@
 //! may be called from inside a runtime of tokio.
 
 use crate::entropy::random_byte;
+use crate::error::StoreError;
+use crate::money::Currency;
 use crate::store::pool::Readers;
 use crate::store::postgres::connect_options::ConnectOptions;
 use crate::store::postgres::connection::{Connection, ConnectionRole};
@@ -15,7 +17,6 @@ use crate::store::postgres::read::PostgresSnapshot;
 use crate::store::postgres::schema::SchemaState;
 use crate::store::postgres::transaction::{ContentionHint, LockMode, PostgresTransaction};
 use crate::store::{Snapshot, Store, Transaction};
-use crate::{Currency, StoreError};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};

@@ -1,14 +1,20 @@
 //! From rows to what they stand for, for every store that keeps rows: the column lists, and the one
 //! reader of each. A driver shows its rows as [`RowReader`].
 
+use crate::clock::Timestamp;
 use crate::command::{IdempotencyRecord, StoredResult};
-use crate::state::NextIds;
-use crate::{
-    Account, ChargeRow, ChargeSource, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow,
-    DeliveryStatus, Discount, EntryKind, Epoch, EventKind, EventRow, Key, LedgerEntry, Money,
-    Order, OrderLine, OrderStatus, OwnedCoupon, OwnedCouponStatus, PasswordHash, Product,
-    ProductStatus, Role, SessionRow, StockMovement, Timestamp, TokenHash,
+use crate::id::Key;
+use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
+use crate::model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
+use crate::model::delivery::{DeliveryRow, DeliveryStatus};
+use crate::model::event::{Epoch, EventKind, EventRow};
+use crate::model::order::{Order, OrderLine, OrderStatus};
+use crate::model::product::{Product, ProductStatus, StockMovement};
+use crate::model::wallet::{
+    Account, ChargeRow, ChargeSource, ChargeStatus, Customer, EntryKind, LedgerEntry, Role,
 };
+use crate::money::Money;
+use crate::state::NextIds;
 
 pub(crate) const ACCOUNT: &str =
     "id, name, login, role, created_at, balance, last_entry, last_order";
@@ -107,15 +113,15 @@ integers! {
     i64, std::convert::identity;
     Money, Money::from_minor;
     Timestamp, Timestamp::from_unix;
-    crate::CustomerId, Self::new;
-    crate::ProductId, Self::new;
-    crate::CouponId, Self::new;
-    crate::OwnedCouponId, Self::new;
-    crate::OrderId, Self::new;
-    crate::ChargeId, Self::new;
-    crate::LedgerEntryId, Self::new;
-    crate::StockMovementId, Self::new;
-    crate::EventId, Self::new;
+    crate::id::CustomerId, Self::new;
+    crate::id::ProductId, Self::new;
+    crate::id::CouponId, Self::new;
+    crate::id::OwnedCouponId, Self::new;
+    crate::id::OrderId, Self::new;
+    crate::id::ChargeId, Self::new;
+    crate::id::LedgerEntryId, Self::new;
+    crate::id::StockMovementId, Self::new;
+    crate::id::EventId, Self::new;
 }
 
 /// One of a few, kept as a word.
@@ -215,7 +221,7 @@ pub(crate) fn coupon<R: RowReader>(row: &R) -> Result<Coupon, R::Error> {
 
 /// A claimed coupon; whether its campaign is over is for who asks to tell.
 pub(crate) fn owned_coupon<R: RowReader>(row: &R) -> Result<OwnedCoupon, R::Error> {
-    let order_id: Option<crate::OrderId> = get(row, 4)?;
+    let order_id: Option<crate::id::OrderId> = get(row, 4)?;
     let status = order_id.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
     Ok(OwnedCoupon {
         id: get(row, 0)?,

@@ -12,9 +12,11 @@
 //! [`touched`], writes what has [`changed`], and reads a [`window`] into a [`Ranking`].
 //! docs/best-sellers.md has the alternatives and their measurements.
 
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::ProductId;
 use crate::state::Sale;
 use crate::store::{Record, SalesCount, SalesLevel};
-use crate::{ProductId, StoreError, Timestamp};
 use counts::{Decoder, merged, sum_up};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,5 +1,7 @@
 //! The store in one SQLite file: the default, for any number of processes on one machine.
 
+use crate::error::StoreError;
+use crate::money::Currency;
 use crate::store::pool::Readers;
 use crate::store::sqlite::connection::{BUSY_TIMEOUT, ConnectionManager, ConnectionRole};
 use crate::store::sqlite::identity::OpenFiles;
@@ -7,7 +9,6 @@ use crate::store::sqlite::read::SqliteSnapshot;
 use crate::store::sqlite::transaction::SqliteTransaction;
 use crate::store::sqlite::write_lock::{WriteLock, WriteLockGuard};
 use crate::store::{Snapshot, Store, Transaction};
-use crate::{Currency, StoreError};
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};

@@ -1,7 +1,7 @@
 //! Writes an answer. `tiny_http`'s own way sends line breaks in values as they are, cannot say that the
 //! connection closes, and takes several writes.
 
-use crate::Response;
+use crate::message::Response;
 use chrono::DateTime;
 use commerce_core::Timestamp;
 use std::io::Write;
@@ -68,7 +68,7 @@ pub(super) fn http_date(now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::{ResponseMode, http_date, render};
-    use crate::Response;
+    use crate::message::Response;
     use commerce_core::Timestamp;
 
     fn rendered(

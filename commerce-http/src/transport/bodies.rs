@@ -4,7 +4,7 @@
 use super::head::Head;
 use super::shared::Shared;
 use super::worker::WorkerSlot;
-use crate::TransportError;
+use crate::message::TransportError;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -6,7 +6,7 @@ use super::lookout::WaiterLimit;
 use super::shared::{Shared, TinyServer};
 use super::worker::{self, WorkerSlot};
 use super::{Settings, Stop, bodies, descriptors, memory, reaper};
-use crate::Service;
+use crate::message::Service;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};

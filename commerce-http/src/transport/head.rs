@@ -4,7 +4,8 @@
 //! take another view, and a request could then be hidden in the body of one before it.
 
 use super::Settings;
-use crate::{Request, TransportError, target};
+use crate::message::{Request, TransportError};
+use crate::target;
 use tiny_http::HTTPVersion;
 
 /// Up to here `tiny_http` has read a body before it hands the request out.
@@ -163,7 +164,7 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{framing, well_formed};
-    use crate::{Request, TransportError};
+    use crate::message::{Request, TransportError};
 
     fn request(headers: &[(&str, &str)]) -> Request {
         let headers =

@@ -2,7 +2,7 @@
 
 use super::descriptors;
 use super::shared::Shared;
-use crate::Connections;
+use crate::message::Connections;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@ use super::peers::{InFlightGuard, Peers};
 use super::sockets::Sockets;
 use super::worker::WorkerSlot;
 use super::{Settings, head};
-use crate::{Request, Response, Service, TransportError};
+use crate::message::{Request, Response, Service, TransportError};
 use commerce_core::{Clock, SystemClock};
 use std::io::Write;
 use std::mem::ManuallyDrop;

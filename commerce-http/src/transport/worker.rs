@@ -5,7 +5,7 @@ use super::head::{self, Head};
 use super::lookout::WaiterLimit;
 use super::peers::{Admission, InFlightGuard};
 use super::shared::{self, Shared};
-use crate::TransportError;
+use crate::message::TransportError;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;

@@ -1,10 +1,11 @@
 //! Events as a consumer in Python takes them: signature, form and schema.
 
 use super::{Program, root};
+use crate::destination::{DestinationOptions, destination};
 use crate::http::Client;
 use crate::receiver::event;
+use crate::secrets::SecretSource;
 use crate::webhook::LIMITS;
-use crate::{DestinationOptions, SecretSource, destination};
 use commerce_core::{Currency, DeliveryResult, EventKind, OrderStatus};
 use rstest::rstest;
 use std::ffi::OsStr;

@@ -4,9 +4,9 @@
 //! localstripe does not, and loses requests and answers as it is told.
 
 use super::Program;
-use crate::SecretSource;
 use crate::http::Limits;
 use crate::receiver::{Behaviour, Received, Receiver};
+use crate::secrets::SecretSource;
 use crate::stripe::{Stripe, StripeOptions};
 use commerce_core::{
     ChargeResult, Clock, CollectRequest, Currency, Money, PaymentGateway, SystemClock, WebhookEvent,

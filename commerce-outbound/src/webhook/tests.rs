@@ -1,8 +1,10 @@
 //! What is sent, and what each answer comes to.
 
 use super::*;
+use crate::destination::{DestinationOptions, destination};
+use crate::http;
 use crate::receiver::{Behaviour, Receiver, answer, event};
-use crate::{DestinationOptions, SecretSource, destination, http};
+use crate::secrets::SecretSource;
 use commerce_core::Timestamp;
 use rstest::rstest;
 use serde_json::Value;

@@ -1,16 +1,23 @@
 //! Reading the memory: by going through all of it, where the other stores have an index or counts.
 
 use super::Tables;
+use crate::clock::Timestamp;
 use crate::digest::Digest;
+use crate::error::StoreError;
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+};
+use crate::model::auth::{Credentials, SessionRow, TokenHash};
+use crate::model::cart::CartLines;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
+use crate::model::event::{Epoch, EventRow};
+use crate::model::order::{Order, OrderStatus};
+use crate::model::product::Product;
+use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::{
     DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Table,
     visit_with_digest,
-};
-use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
-    DeliveryRow, DeliveryStatus, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order,
-    OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow,
-    StoreError, Timestamp, TokenHash,
 };
 use std::collections::BTreeMap;
 use std::sync::RwLockReadGuard;
@@ -44,7 +51,7 @@ impl Snapshot for MemorySnapshot<'_> {
     fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
         let rows = self.0.products.range(start..).map(|(_, product)| product);
         Ok(rows
-            .filter(|product| product.status == crate::ProductStatus::Active)
+            .filter(|product| product.status == crate::model::product::ProductStatus::Active)
             .take(limit)
             .cloned()
             .collect())

@@ -2,11 +2,14 @@
 
 use super::connection::Query;
 use super::{auth, deliveries};
+use crate::error::StoreError;
+use crate::model::coupon::{Coupon, Discount};
+use crate::model::event::Epoch;
+use crate::model::product::Product;
+use crate::model::wallet::{Account, ChargeRow, ChargeSource};
+use crate::money::Money;
 use crate::state::{Change, State};
 use crate::store::rows::DbText;
-use crate::{
-    Account, ChargeRow, ChargeSource, Coupon, Discount, Epoch, Money, Product, StoreError,
-};
 
 /// A column of new values, one for each row.
 macro_rules! column {
@@ -59,8 +62,8 @@ fn accounts(state: &State, steps: &mut Vec<Query<'static>>) {
     let (new, old): (Vec<&Account>, Vec<&Account>) = split(state.accounts.changed());
     let money = |step: Query<'static>, rows: &[&Account]| {
         step.with(column!(rows, row => row.balance.minor()))
-            .with(column!(rows, row => row.last_entry.map(crate::LedgerEntryId::get)))
-            .with(column!(rows, row => row.last_order.map(crate::OrderId::get)))
+            .with(column!(rows, row => row.last_entry.map(crate::id::LedgerEntryId::get)))
+            .with(column!(rows, row => row.last_order.map(crate::id::OrderId::get)))
             .changing(rows.len())
     };
     if !new.is_empty() {
@@ -165,7 +168,7 @@ fn insert_coupon(coupon: &Coupon) -> Query<'static> {
         .with(coupon.quantity)
         .with(coupon.issued)
         .with(coupon.valid_from.unix())
-        .with(coupon.valid_until.map(crate::Timestamp::unix))
+        .with(coupon.valid_until.map(crate::clock::Timestamp::unix))
 }
 
 fn charges(state: &State, steps: &mut Vec<Query<'static>>) {
@@ -187,7 +190,7 @@ fn charges(state: &State, steps: &mut Vec<Query<'static>>) {
                 .with(column!(old, row => row.customer_id.get()))
                 .with(column!(old, row => row.status.word()))
                 .with(column!(old, row => row.failure.clone()))
-                .with(column!(old, row => row.settled_at.map(crate::Timestamp::unix)))
+                .with(column!(old, row => row.settled_at.map(crate::clock::Timestamp::unix)))
                 .with(column!(old, row => row.balance_after.map(Money::minor)))
                 .changing(old.len()),
         );
@@ -214,7 +217,7 @@ fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Query<'static> {
         .with(column!(rows, row => source(row, |source| Some(source.reference.clone()))))
         .with(column!(rows, row => source(row, |source| source.payment_method.clone())))
         .with(column!(rows, row => row.failure.clone()))
-        .with(column!(rows, row => row.settled_at.map(crate::Timestamp::unix)))
+        .with(column!(rows, row => row.settled_at.map(crate::clock::Timestamp::unix)))
         .with(column!(rows, row => row.balance_after.map(Money::minor)))
         .with(column!(rows, row => state.digest(*row)))
 }
@@ -237,11 +240,11 @@ fn ledger(state: &State, steps: &mut Vec<Query<'static>>) {
             .with(column!(rows, row => row.kind.word()))
             .with(column!(rows, row => row.amount.minor()))
             .with(column!(rows, row => row.balance_after.minor()))
-            .with(column!(rows, row => row.order_id.map(crate::OrderId::get)))
-            .with(column!(rows, row => row.charge_id.map(crate::ChargeId::get)))
+            .with(column!(rows, row => row.order_id.map(crate::id::OrderId::get)))
+            .with(column!(rows, row => row.charge_id.map(crate::id::ChargeId::get)))
             .with(column!(rows, row => row.note.clone()))
             .with(column!(rows, row => row.created_at.unix()))
-            .with(column!(rows, row => row.previous.map(crate::LedgerEntryId::get)))
+            .with(column!(rows, row => row.previous.map(crate::id::LedgerEntryId::get)))
             .with(column!(rows, row => state.digest(row))),
     );
 }

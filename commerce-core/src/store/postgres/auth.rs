@@ -3,10 +3,13 @@
 use super::connection::Query;
 use super::load::QueryBatch;
 use super::rows::may_be_kept;
+use crate::error::StoreError;
+use crate::id::CustomerId;
 use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
+use crate::model::auth::{LoginAttempts, LoginHash};
+use crate::model::wallet::Role;
 use crate::state::{Needs, SessionChange, State};
 use crate::store::rows::{DbText, get};
-use crate::{CustomerId, LoginAttempts, LoginHash, Role, StoreError};
 use std::collections::HashMap;
 
 pub(super) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {

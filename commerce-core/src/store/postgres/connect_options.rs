@@ -2,8 +2,8 @@
 //! the server has to keep what it acknowledges.
 
 use super::tls::{self, TlsTrust};
-use crate::StoreError;
 use crate::entropy::random_byte;
+use crate::error::StoreError;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;

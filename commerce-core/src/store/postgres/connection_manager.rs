@@ -3,7 +3,7 @@
 use super::connect_options::ConnectOptions;
 use super::connection::{Connection, ConnectionRole};
 use super::error::Failure;
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::store::pool::{self, LastFailure};
 use std::time::Duration;
 

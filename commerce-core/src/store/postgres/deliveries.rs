@@ -3,11 +3,14 @@
 use super::connection::Query;
 use super::load::QueryBatch;
 use super::rows;
+use crate::error::StoreError;
+use crate::id::EventId;
+use crate::model::delivery::DeliveryRow;
+use crate::model::event::EventRow;
 use crate::state::{Deliveries, DueEventsQuery, Needs};
 use crate::store::DeliveryFilter;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
 use crate::store::rows::{DELIVERY, DbText, EVENT, get};
-use crate::{DeliveryRow, EventId, EventRow, StoreError};
 use tokio_postgres::Row;
 
 pub(super) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {

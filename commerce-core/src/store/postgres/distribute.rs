@@ -6,7 +6,8 @@ use super::connection::{Connection, Query};
 use super::connection_manager::ConnectionManager;
 use super::error::Failure;
 use super::{PostgresStore, schema};
-use crate::{Currency, StoreError};
+use crate::error::StoreError;
+use crate::money::Currency;
 use std::time::Duration;
 
 /// Each statement makes something on every machine.

@@ -1,6 +1,6 @@
 //! What the server's codes mean to a caller. Messages are for people; only codes are looked at.
 
-use crate::StoreError;
+use crate::error::StoreError;
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use tokio_postgres::Error;

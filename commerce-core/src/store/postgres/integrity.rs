@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, Query};
 use super::error::Failure;
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::store::rows::{WRONG_PAYMENTS, get, wrong_payment};
 use std::time::Duration;
 use tokio_postgres::Row;

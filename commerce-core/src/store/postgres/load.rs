@@ -3,13 +3,18 @@
 
 use super::connection::Query;
 use super::{auth, deliveries, rows};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::{CustomerId, Key, OrderId};
 use crate::limits::EXPIRY_BATCH;
+use crate::model::cart::CartLines;
+use crate::model::coupon::OwnedCoupon;
+use crate::model::order::Order;
 use crate::state::{Needs, Rows, State};
 use crate::store::rows::{
     ACCOUNT, CHARGE, COUPON, EVENT, ORDER, OWNED_COUPON, PRODUCT, TABLES_WITH_IDS, get, key_record,
     next_ids,
 };
-use crate::{CartLines, CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use tokio_postgres::Row;

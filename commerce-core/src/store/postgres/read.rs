@@ -4,6 +4,19 @@ use super::connection::{Connection, Query};
 use super::connection_manager::Reader;
 use super::error::Failure;
 use super::{integrity, rows, sales, scan};
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+};
+use crate::model::auth::{Credentials, SessionRow, TokenHash};
+use crate::model::cart::CartLines;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::delivery::{DeliveryRow, Outbox};
+use crate::model::event::{Epoch, EventRow};
+use crate::model::order::Order;
+use crate::model::product::Product;
+use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
@@ -12,12 +25,6 @@ use crate::store::rows::{
 };
 use crate::store::sales::levels;
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
-use crate::{
-    Account, CartLines, ChargeId, ChargeRow, Coupon, CouponId, Credentials, Customer, CustomerId,
-    DeliveryRow, Epoch, EventId, EventRow, LedgerEntry, LedgerEntryId, Order, OrderId, Outbox,
-    OwnedCoupon, OwnedCouponId, Product, ProductId, Role, SessionRow, StoreError, Timestamp,
-    TokenHash,
-};
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
 use tokio_postgres::Row;

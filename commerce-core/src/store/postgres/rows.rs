@@ -1,11 +1,13 @@
 //! Rows of this driver, read by `store::rows`.
 
+use crate::error::StoreError;
+use crate::id::OrderId;
+use crate::model::order::OrderLine;
 use crate::store::rows::{RowReader, get, line};
 pub(super) use crate::store::rows::{
     account, charge, coupon, credentials, customer, delivery, epoch, event, ledger_entry, movement,
     order, owned_coupon, product,
 };
-use crate::{OrderId, OrderLine, StoreError};
 use tokio_postgres::Row;
 
 /// The columns of a line, and the order it is of.

@@ -2,9 +2,11 @@
 
 use super::connection::{Connection, Query};
 use super::error::Failure;
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::ProductId;
 use crate::state::Sale;
 use crate::store::sales::{self, AffectedBuckets, Buckets, Ranking, RollupWatermarks};
-use crate::{ProductId, StoreError, Timestamp};
 use tokio_postgres::Row;
 
 pub(super) fn select_closed() -> Query<'static> {

@@ -4,13 +4,16 @@
 use super::connection::{Connection, Query};
 use super::error::Failure;
 use super::rows::{self, LINE};
+use crate::error::StoreError;
+use crate::id::OrderId;
+use crate::model::auth::TokenHash;
+use crate::model::order::OrderLine;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::rows::{
     ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, KEY_RECORD, LEDGER, MOVEMENT, ORDER,
     OWNED_COUPON, PRODUCT, get, key_record, line, session,
 };
 use crate::store::{Record, Table, sales, visit_with_digest};
-use crate::{OrderId, OrderLine, StoreError, TokenHash};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio_postgres::Row;

@@ -7,7 +7,10 @@ use super::apply::put_epochs;
 use super::connection::{Connection, Query};
 use super::distribute::{self, Layout};
 use super::error::Failure;
-use crate::{Currency, Epoch, EventId, text};
+use crate::id::EventId;
+use crate::model::event::Epoch;
+use crate::money::Currency;
+use crate::text;
 use std::time::Duration;
 use tokio_postgres::Row;
 

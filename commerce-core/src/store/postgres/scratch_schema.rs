@@ -5,7 +5,8 @@ use super::connect_options::ConnectOptions;
 use super::connection::ConnectionRole;
 use super::connection_manager::ConnectionManager;
 use super::distribute::Layout;
-use crate::{Currency, StoreError};
+use crate::error::StoreError;
+use crate::money::Currency;
 
 impl PostgresStore {
     /// A new and empty store on the server of that URL, in a new schema of the database. It stays until

@@ -1,6 +1,6 @@
 //! TLS to the server: whom it has to prove itself to be, as the URL asks.
 
-use crate::StoreError;
+use crate::error::StoreError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;

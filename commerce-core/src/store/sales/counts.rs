@@ -1,7 +1,7 @@
 //! The counts of a bucket as they are kept: pairs of variable-length integers in the order of products,
 //! the distance from the product before and the units.
 
-use crate::StoreError;
+use crate::error::StoreError;
 
 /// Orders counts by product, each once.
 pub(super) fn sum_up(counts: &mut Vec<(i64, i64)>) {

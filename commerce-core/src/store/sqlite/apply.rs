@@ -2,8 +2,11 @@
 
 use super::rows::paid_and_refunded;
 use super::{auth, deliveries, sales};
+use crate::error::StoreError;
+use crate::model::coupon::{Coupon, Discount};
+use crate::model::event::Epoch;
+use crate::model::order::Order;
 use crate::state::{Change, State};
-use crate::{Coupon, Discount, Epoch, Order, StoreError};
 use rusqlite::{CachedStatement, Connection, params};
 
 /// The place of a line in its order, within the key of `order_lines`.
@@ -229,7 +232,7 @@ fn insert_lines(insert: &mut CachedStatement<'_>, order: &Order) -> Result<(), S
 }
 
 /// The key of an order's first line.
-pub(super) fn first_line(order: crate::OrderId) -> i64 {
+pub(super) fn first_line(order: crate::id::OrderId) -> i64 {
     order.get() << LINE_BITS
 }
 

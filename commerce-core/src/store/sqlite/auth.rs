@@ -1,9 +1,11 @@
 //! Credentials, sessions and failed logins: loading, saving, reading.
 
 use super::rows::{self, CREDENTIALS};
+use crate::error::StoreError;
 use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
+use crate::model::auth::{Credentials, LoginAttempts, SessionRow, TokenHash};
+use crate::model::wallet::Role;
 use crate::state::{Needs, SessionChange, State};
-use crate::{Credentials, LoginAttempts, Role, SessionRow, StoreError, TokenHash};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {

@@ -3,7 +3,8 @@
 
 use super::connection::{ConnectionManager, ConnectionRole};
 use super::schema;
-use crate::{StoreError, entropy};
+use crate::entropy;
+use crate::error::StoreError;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{CWD, RenameFlags, renameat_with};

@@ -2,7 +2,7 @@
 
 use super::read_only::ReadOnly;
 use super::schema;
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::store::pool::{self, LastFailure};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};

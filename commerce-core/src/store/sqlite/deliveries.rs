@@ -2,7 +2,7 @@
 
 use super::read::{many, one, rows_wanted};
 use super::rows::{self, DELIVERY, EVENT};
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::state::{Deliveries, DueEventsQuery, Needs};
 use crate::store::DeliveryFilter;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};

@@ -1,6 +1,6 @@
 //! What SQLite's result codes mean to a caller. Messages are for people; only codes are looked at.
 
-use crate::StoreError;
+use crate::error::StoreError;
 use rusqlite::{ErrorCode, ffi};
 
 impl From<rusqlite::Error> for StoreError {

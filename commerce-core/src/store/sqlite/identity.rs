@@ -6,7 +6,7 @@
 //! and both are compared.
 
 use super::read_only::uri;
-use crate::StoreError;
+use crate::error::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fmt;
 use std::fs::{self, Metadata};

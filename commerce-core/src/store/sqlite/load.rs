@@ -2,11 +2,13 @@
 
 use super::rows::{self, ACCOUNT, CHARGE, COUPON, EVENT, OWNED_COUPON, PRODUCT};
 use super::{auth, deliveries, read};
-use crate::StoreError;
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::OrderId;
 use crate::limits::EXPIRY_BATCH;
+use crate::model::cart::CartLines;
 use crate::state::{Needs, NextIds, Rows, State};
 use crate::store::rows::{TABLES_WITH_IDS, next_ids as next_ids_after};
-use crate::{CartLines, OrderId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::BTreeSet;
 use std::hash::Hash;

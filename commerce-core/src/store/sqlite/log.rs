@@ -11,7 +11,7 @@
 //! very last commit looks like a torn one and is not reported.
 
 use super::identity::beside;
-use crate::StoreError;
+use crate::error::StoreError;
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::path::Path;

@@ -5,7 +5,7 @@
 //! as long as the file is not written to, which is checked before and after each read.
 
 use super::identity::beside;
-use crate::StoreError;
+use crate::error::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, access};
 use std::ffi::OsString;

@@ -1,16 +1,22 @@
 //! What SQLite's driver needs to know of the values in rows; the rows themselves are read by
 //! `store::rows`.
 
+use crate::clock::Timestamp;
 use crate::command::IdempotencyRecord;
+use crate::model::auth::Credentials;
+use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::delivery::{DeliveryRow, DeliveryStatus};
+use crate::model::event::{Epoch, EventKind, EventRow};
+use crate::model::order::{Order, OrderLine, OrderStatus};
+use crate::model::product::{Product, ProductStatus, StockMovement};
+use crate::model::wallet::{
+    Account, ChargeRow, ChargeStatus, Customer, EntryKind, LedgerEntry, Role,
+};
+use crate::money::Money;
 use crate::store::rows::DbText;
 pub(super) use crate::store::rows::{
     self as shared, ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, LEDGER, MOVEMENT, ORDER,
     OWNED_COUPON, PRODUCT, RowReader, get, paid_and_refunded, session,
-};
-use crate::{
-    Account, ChargeRow, ChargeStatus, Coupon, Credentials, Customer, DeliveryRow, DeliveryStatus,
-    EntryKind, Epoch, EventKind, EventRow, LedgerEntry, Money, Order, OrderLine, OrderStatus,
-    OwnedCoupon, Product, ProductStatus, Role, StockMovement, Timestamp,
 };
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Error, Result, Row};
@@ -52,15 +58,15 @@ macro_rules! integers {
 integers! {
     Money, Money::from_minor, Money::minor;
     Timestamp, Timestamp::from_unix, Timestamp::unix;
-    crate::CustomerId, Self::new, Self::get;
-    crate::ProductId, Self::new, Self::get;
-    crate::CouponId, Self::new, Self::get;
-    crate::OwnedCouponId, Self::new, Self::get;
-    crate::OrderId, Self::new, Self::get;
-    crate::ChargeId, Self::new, Self::get;
-    crate::LedgerEntryId, Self::new, Self::get;
-    crate::StockMovementId, Self::new, Self::get;
-    crate::EventId, Self::new, Self::get;
+    crate::id::CustomerId, Self::new, Self::get;
+    crate::id::ProductId, Self::new, Self::get;
+    crate::id::CouponId, Self::new, Self::get;
+    crate::id::OwnedCouponId, Self::new, Self::get;
+    crate::id::OrderId, Self::new, Self::get;
+    crate::id::ChargeId, Self::new, Self::get;
+    crate::id::LedgerEntryId, Self::new, Self::get;
+    crate::id::StockMovementId, Self::new, Self::get;
+    crate::id::EventId, Self::new, Self::get;
 }
 
 macro_rules! words {

@@ -1,9 +1,11 @@
 //! Units sold: what `store::sales` says of their rows, in SQLite.
 
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+use crate::id::ProductId;
 use crate::state::Sale;
 use crate::store::sales::{self, Buckets, Ranking, RollupWatermarks};
 use crate::store::{Record, SalesLevel};
-use crate::{ProductId, StoreError, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::Range;
 

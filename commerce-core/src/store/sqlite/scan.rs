@@ -6,10 +6,13 @@ use super::rows::{
     PRODUCT,
 };
 use super::{auth, sales};
+use crate::error::StoreError;
+use crate::id::OrderId;
+use crate::model::auth::TokenHash;
+use crate::model::order::Order;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::rows::KEY_RECORD;
 use crate::store::{Record, Table, visit_with_digest};
-use crate::{Order, OrderId, StoreError, TokenHash};
 use rusqlite::{Connection, Row};
 
 type Visit<'a> = &'a mut dyn FnMut(Record);

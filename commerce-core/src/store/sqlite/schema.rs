@@ -1,7 +1,12 @@
 //! The schema, its version, and how an older file becomes a newer one.
 
 use super::apply::put_epoch;
-use crate::{Currency, Epoch, EventId, StoreError, entropy, text};
+use crate::entropy;
+use crate::error::StoreError;
+use crate::id::EventId;
+use crate::model::event::Epoch;
+use crate::money::Currency;
+use crate::text;
 use rusqlite::Connection;
 
 /// Marks a file as a store of this program: "COMM".

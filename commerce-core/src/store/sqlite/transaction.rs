@@ -4,7 +4,7 @@ use super::connection::{ConnectionManager, ConnectionRole};
 use super::error::{is_failed_sync, of_commit};
 use super::write_lock::WriteLockGuard;
 use super::{SqliteStore, apply, load};
-use crate::StoreError;
+use crate::error::StoreError;
 use crate::state::{Needs, State};
 use crate::store::Transaction;
 use rusqlite::Connection;

@@ -5,7 +5,7 @@
 //! waited longest. The file also keeps which store the log belongs to.
 
 use super::identity::{self, Binding, beside};
-use crate::StoreError;
+use crate::error::StoreError;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};

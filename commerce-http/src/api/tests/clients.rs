@@ -1,7 +1,7 @@
 //! What clients of every kind rely on: versions, origins, currencies, conventions of HTTP, metrics.
 
 use super::*;
-use crate::Origin;
+use crate::cors::Origin;
 use crate::problem::kinds;
 
 impl World {
