@@ -22,8 +22,8 @@ const TURNS: usize = 3;
 
 /// What they cost is told by leaving them out on both sides.
 const WITHOUT_FOREIGN_KEYS: &str = "DO $$ DECLARE one RECORD; BEGIN
-    FOR one IN SELECT conrelid::regclass AS index, conname FROM pg_constraint WHERE contype = 'f' LOOP
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.index, one.conname);
+    FOR one IN SELECT conrelid::regclass AS relation, conname FROM pg_constraint WHERE contype = 'f' LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.relation, one.conname);
     END LOOP;
 END $$";
 

@@ -36,7 +36,7 @@ pub struct NewCharge {
     pub payment_method: Option<String>,
 }
 
-/// What charge_output of the charges that were pending.
+/// What became of the charges that were pending.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileSummary {
     /// So many succeeded.
@@ -188,7 +188,7 @@ impl Shop {
         }
     }
 
-    /// Asks a charge's gateway what charge_output of it, and writes that down.
+    /// Asks a charge's gateway what became of it, and writes that down.
     fn collect(
         &self,
         gateway: &dyn PaymentGateway,

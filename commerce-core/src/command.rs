@@ -49,7 +49,7 @@ pub enum StoredResult {
     Order(OrderId, OrderStatus),
     /// A charge that was done at once.
     Charge(Charge),
-    /// A charge that its gateway had yet to be asked for: what charge_output of it stands in its row.
+    /// A charge that its gateway had yet to be asked for: what became of it stands in its row.
     OpenedCharge(ChargeId),
     /// A debit.
     Debit(Debit),

@@ -26,7 +26,7 @@ pub trait Destination: Send + Sync {
     }
 }
 
-/// What charge_output of a delivery.
+/// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryResult {
     /// All events have arrived.

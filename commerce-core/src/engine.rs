@@ -490,7 +490,7 @@ impl Writer {
                 needs = left;
             }
             // More may be overdue than one commit takes on. Then a batch ends where they were released:
-            // the others still hold what the next command may max_events.
+            // the others still hold what the next command may want.
             let expiry_backlog =
                 state.due_orders.as_ref().is_some_and(|due| due.len() >= EXPIRY_BATCH);
             let mut decisions = Vec::with_capacity(jobs.len());

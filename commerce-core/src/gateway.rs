@@ -11,7 +11,7 @@ pub trait PaymentGateway: Send + Sync {
     /// Its name, which is kept with every charge it was asked for.
     fn name(&self) -> &'static str;
 
-    /// Collects the money, or finds out what charge_output of it. However often it is asked with one reference,
+    /// Collects the money, or finds out what became of it. However often it is asked with one reference,
     /// whatever was answered and whatever got lost in between, it collects at most once.
     fn collect(&self, request: &CollectRequest) -> ChargeResult;
 
@@ -84,7 +84,7 @@ pub struct WebhookEvent {
     pub amount: Money,
     /// Of which currency.
     pub currency: Currency,
-    /// What charge_output of it.
+    /// What became of it.
     pub collected: ChargeResult,
 }
 

@@ -1,4 +1,4 @@
-//! The relay: takes events up, delivers them with no transaction open, and writes down what charge_output of them
+//! The relay: takes events up, delivers them with no transaction open, and writes down what became of them
 //! in the commit that takes up the next.
 //!
 //! Any number of relays may work on one store. Each event arrives at least once: who dies between sending and
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 mod circuit_breaker;
 
 /// How often to look for what other processes have written, and for retries whose time has come: a worker
-/// may look as much later as another has polled_at before it, so that each is found within twice as long.
+/// may look as much later as another has looked before it, so that each is found within twice as long.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long to leave a store alone that could not be asked: nobody tells when it is back.
@@ -179,7 +179,7 @@ struct Run<'a> {
     stop: &'a CancellationToken,
     once: bool,
     breaker: CircuitBreaker,
-    /// When somebody last polled_at for what other processes have written.
+    /// When somebody last looked for what other processes have written.
     polled_at: Mutex<Instant>,
     end: Mutex<Option<End>>,
     counts: Counts,
@@ -242,7 +242,7 @@ impl Run<'_> {
 struct Worker<'a> {
     run: &'a Run<'a>,
     token: i64,
-    /// What charge_output of events and is not written down yet.
+    /// What became of events and is not written down yet.
     outcomes: Vec<DeliveryOutcome>,
 }
 
@@ -354,7 +354,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Takes in what charge_output of events. Whether to go on with others.
+    /// Takes in what became of events. Whether to go on with others.
     fn take(&mut self, events: &[Event], delivery: DeliveryResult, permit: &Permit<'_>) -> bool {
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let goes_on;

@@ -247,7 +247,7 @@ pub enum SessionChange {
     /// One begins.
     Opened(SessionRow),
     /// The one of that token ends.
-    RollupWatermarks(TokenHash),
+    Closed(TokenHash),
     /// All of a customer end.
     ClosedAll(CustomerId),
     /// Those that are not valid then ([`SessionRow::is_valid_at`]) are forgotten, and so are the failed

@@ -70,10 +70,10 @@ fn plant_on_server(url: &str, sql: &str) {
     let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
     db.batch_execute(
         "DO $$ DECLARE one RECORD; BEGIN
-             FOR one IN SELECT conrelid::regclass AS index, conname FROM pg_constraint
+             FOR one IN SELECT conrelid::regclass AS relation, conname FROM pg_constraint
                         WHERE contype IN ('c', 'f', 'u') AND conrelid <> 0
                         AND connamespace = 'public'::regnamespace ORDER BY contype DESC, oid LOOP
-                 EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I CASCADE', one.index, one.conname);
+                 EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I CASCADE', one.relation, one.conname);
              END LOOP;
          END $$;
          ALTER TABLE events ALTER customer_id SET DEFAULT 1",

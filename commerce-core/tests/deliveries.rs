@@ -1,4 +1,4 @@
-//! Taking up events and writing down what charge_output of them, on every store: who may have which event, and
+//! Taking up events and writing down what became of them, on every store: who may have which event, and
 //! when. Relays and destinations are in `relay.rs`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]

@@ -182,5 +182,5 @@ fn the_week_ends_at_zero_and_its_best_sellers_are_known(
     assert_eq!(sold(&world), known);
     assert_all_at_zero(&world);
     world.assert_clean();
-    assert_eq!(world.shop.audit().unwrap().checked, rows, "no table has checked_credit");
+    assert_eq!(world.shop.audit().unwrap().checked, rows, "no table has grown");
 }

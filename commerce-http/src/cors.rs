@@ -79,13 +79,13 @@ fn allowed(origins: &[Origin], request: &Request) -> Option<String> {
 /// path is looked up, so that a page can read the 404 of a path that is not there.
 pub(crate) fn preflight(origins: &[Origin], request: &Request) -> Option<Success> {
     let asks = request.method == "OPTIONS"
-        && request.header("Auth-Control-Request-Method").is_some()
+        && request.header("Access-Control-Request-Method").is_some()
         && allowed(origins, request).is_some();
     asks.then(|| {
         Success::nothing()
-            .with("Auth-Control-Allow-Methods", METHODS)
-            .with("Auth-Control-Allow-Headers", REQUEST_HEADERS)
-            .with("Auth-Control-Max-Age", MAX_AGE)
+            .with("Access-Control-Allow-Methods", METHODS)
+            .with("Access-Control-Allow-Headers", REQUEST_HEADERS)
+            .with("Access-Control-Max-Age", MAX_AGE)
     })
 }
 
@@ -98,8 +98,8 @@ pub(crate) fn share(origins: &[Origin], request: &Request, mut reply: Success) -
     reply = reply.with("Vary", "Origin");
     match allowed(origins, request) {
         Some(origin) => reply
-            .with("Auth-Control-Allow-Origin", origin)
-            .with("Auth-Control-Expose-Headers", ANSWER_HEADERS),
+            .with("Access-Control-Allow-Origin", origin)
+            .with("Access-Control-Expose-Headers", ANSWER_HEADERS),
         None => reply,
     }
 }

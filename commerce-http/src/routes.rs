@@ -96,7 +96,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/customers/{customer_id}/coupons/{owned_coupon_id}", "getOwnedCoupon", "Show a coupon that a customer has claimed", coupons::show_owned)
         .auth(Customer).response(200, "OwnedCoupon").errors(&[CouponNotFound]),
 
-    Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "RouteEntry an order", orders::index)
+    Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "Place an order", orders::index)
         .about("Takes stock and coupon and pays from the balance, all or nothing; `later` leaves the payment for another call.")
         .auth(Customer).key(Required).request_body("NewOrder").response(201, "Order").etag()
         .errors(&[CustomerNotFound, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound, CouponAlreadyUsed,

@@ -1,4 +1,4 @@
-//! Orders: what was bought, at the names and prices of that moment, and what charge_output of it.
+//! Orders: what was bought, at the names and prices of that moment, and what became of it.
 
 use crate::clock::Timestamp;
 use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};

@@ -94,7 +94,7 @@ pub struct LedgerEntry {
     pub previous: Option<LedgerEntryId>,
 }
 
-/// What charge_output of a charge.
+/// What became of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChargeStatus {
@@ -115,7 +115,7 @@ pub struct Charge {
     pub customer_id: CustomerId,
     /// By how much.
     pub amount: Money,
-    /// What charge_output of it.
+    /// What became of it.
     pub status: ChargeStatus,
     /// The balance right after it; the balance as it is while the charge is pending, and when it failed.
     pub balance: Money,
@@ -137,7 +137,7 @@ pub struct ChargeRow {
     pub customer_id: CustomerId,
     /// How much.
     pub amount: Money,
-    /// What charge_output of it.
+    /// What became of it.
     pub status: ChargeStatus,
     /// When it was asked for.
     pub created_at: Timestamp,
@@ -187,7 +187,7 @@ pub struct Debit {
     pub customer_id: CustomerId,
     /// By how much; positive.
     pub amount: Money,
-    /// What charge_output of it.
+    /// What became of it.
     pub status: ChargeStatus,
     /// The balance right after it.
     pub balance: Money,

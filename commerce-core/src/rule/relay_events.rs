@@ -1,4 +1,4 @@
-//! Taking up events to be delivered, and writing down what charge_output of those taken up before.
+//! Taking up events to be delivered, and writing down what became of those taken up before.
 //!
 //! Deliveries are never made here: a relay takes events up in one commit, sends them with no transaction
 //! open, and tells the outcome together with its next wish. What it takes up is its own for as long as its
@@ -22,14 +22,14 @@ use crate::model::event::{Event, EventRow};
 use crate::state::{Deliveries, DueEventsQuery, State};
 use serde::Serialize;
 
-/// Takes up events to be delivered, after writing down what charge_output of others.
+/// Takes up events to be delivered, after writing down what became of others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RelayEvents {
     /// Tells whoever asks from all others; drawn at random, and theirs as long as they live.
     pub token: i64,
-    /// What charge_output of events that they took up before.
+    /// What became of events that they took up before.
     pub outcomes: Vec<DeliveryOutcome>,
-    /// How many events they max_events now; at most [`MAX_LEASED_EVENTS`] are given.
+    /// How many events they want now; at most [`MAX_LEASED_EVENTS`] are given.
     pub max_events: usize,
     /// Whether new events go before retries. A relay asks for that while its destination seems to be down: of many
     /// events that fail for ever, none may then keep a good one from showing that the destination works.
@@ -39,14 +39,14 @@ pub struct RelayEvents {
     pub jitter: i64,
 }
 
-/// What charge_output of an event that was taken up.
+/// What became of an event that was taken up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeliveryOutcome {
     /// Which event.
     pub event_id: EventId,
     /// Its order.
     pub order_id: OrderId,
-    /// What charge_output of it.
+    /// What became of it.
     pub result: AttemptResult,
 }
 
@@ -91,7 +91,7 @@ impl Rule for RelayEvents {
             return;
         }
         if !state.deliveries.is_wanted_loaded() {
-            // One more than all max_events together tells whether there is more.
+            // One more than all want together tells whether there is more.
             let wanted =
                 needs.wanted.get_or_insert(DueEventsQuery { now: Timestamp::MIN, limit: 1 });
             wanted.limit = wanted.limit.saturating_add(self.max_events.min(MAX_LEASED_EVENTS));

@@ -7,7 +7,7 @@ use crate::id::EventId;
 use crate::state::State;
 use serde::Serialize;
 
-/// Lets all events from one on be sent again, whatever charge_output of them. Answers how many of them had been
+/// Lets all events from one on be sent again, whatever became of them. Answers how many of them had been
 /// taken up before. What is being sent at this moment is sent once more: its outcome is not heard, or the
 /// order of an order's events would be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

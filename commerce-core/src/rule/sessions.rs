@@ -75,7 +75,7 @@ impl Rule for CloseSession {
     fn needs(&self, _state: &State, _needs: &mut Needs) {}
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
-        state.sessions.push(SessionChange::RollupWatermarks(self.token));
+        state.sessions.push(SessionChange::Closed(self.token));
         Ok(Output::Done(()))
     }
 }

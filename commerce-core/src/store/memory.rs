@@ -276,7 +276,7 @@ impl Tables {
             SessionChange::Opened(row) => {
                 self.sessions.insert(row.token, row);
             }
-            SessionChange::RollupWatermarks(token) => {
+            SessionChange::Closed(token) => {
                 self.sessions.remove(&token);
             }
             SessionChange::ClosedAll(customer) => {

@@ -185,7 +185,7 @@ fn failure(route: &Route, status: String, problems: &[&Problem]) -> Response {
     let is_kept = route.key != KeyRule::None && is_kept(&status, &codes);
     let (description, schema) = match problems {
         [problem] => (format!("{}.", problem.title), reference(problem.code)),
-        _ => ("Rejection.".to_owned(), one_of_problems(&codes)),
+        _ => ("Refused.".to_owned(), one_of_problems(&codes)),
     };
     let mut headers = Vec::new();
     match status.as_str() {

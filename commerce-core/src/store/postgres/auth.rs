@@ -97,7 +97,7 @@ fn change_of_session(change: &SessionChange) -> Query<'static> {
                 .with(row.created_at.unix())
                 .with(row.expires_at.unix())
         }
-        SessionChange::RollupWatermarks(token) => {
+        SessionChange::Closed(token) => {
             Query::new("DELETE FROM sessions WHERE token = $1").with(token.as_bytes().to_vec())
         }
         SessionChange::ClosedAll(customer) => {

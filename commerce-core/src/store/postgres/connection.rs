@@ -141,7 +141,7 @@ impl Connection {
         if role == ConnectionRole::Writer && target.durable && !losing.is_empty() {
             let names: Vec<&str> = losing.iter().filter_map(|row| row.try_get(0).ok()).collect();
             return Err(Failure::corrupt(format!(
-                "the server would mark_broken orders with its power: {} is off. LockMode it on, or say \
+                "the server would lose orders with its power: {} is off. Turn it on, or say \
                  durable=no in the URL where nothing is worth keeping",
                 names.join(", ")
             )));

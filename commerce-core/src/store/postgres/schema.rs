@@ -56,16 +56,16 @@ pub(super) enum SchemaState {
     Ready(Currency),
 }
 
-/// Where a store is: the target that its newest epoch was begun in, and the one it is in now. A standby that
+/// Where a store is: the place that its newest epoch was begun in, and the one it is in now. A standby that
 /// was promoted and a server that was recovered to an earlier time are on another timeline, and a table that
 /// was restored from a dump is another table.
-const PLACES: &str = "SELECT target, concat_ws('/', system_identifier,
+const PLACES: &str = "SELECT place, concat_ws('/', system_identifier,
         CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
         (SELECT oid FROM pg_database WHERE datname = current_database()),
         'store'::regclass::oid, pg_relation_filenode('store'))
     FROM store, pg_control_system() WHERE id = 1";
 
-/// Begins an epoch of events where the store is in a new target: what was lost there, or what its source has
+/// Begins an epoch of events where the store is in a new place: what was lost there, or what its source has
 /// written since, may have been sent under the numbers that come next.
 pub(super) fn settle(connection: &mut Connection) -> Result<(), Failure> {
     if is_settled(connection)? {
@@ -96,7 +96,7 @@ fn begin_epoch(connection: &mut Connection) -> Result<(), Failure> {
     let epoch =
         Epoch::begin(EventId::new(next)).map_err(|error| Failure::corrupt(error.to_string()))?;
     let update = format!(
-        "UPDATE store SET target = places.now FROM ({PLACES}) AS places (target, now) WHERE id = 1"
+        "UPDATE store SET place = places.now FROM ({PLACES}) AS places (place, now) WHERE id = 1"
     );
     connection.execute(&[put_epochs(&[epoch]), Query::new(update).changing(1)]).map(drop)
 }

@@ -66,7 +66,7 @@ fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreE
                 row.created_at,
                 row.expires_at
             ])?,
-        SessionChange::RollupWatermarks(token) => db
+        SessionChange::Closed(token) => db
             .prepare_cached("DELETE FROM sessions WHERE token = ?1")?
             .execute([token.as_bytes()])?,
         SessionChange::ClosedAll(customer) => {

@@ -151,7 +151,7 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(StoreError::Corrupt(format!(
-        "{log} is the log of another store than {path}, which was put in its index or has lost it. To use \
+        "{log} is the log of another store than {path}, which was put in its place or has lost it. To use \
          {path} as it is, stop every process that has the old store open and remove {log} and {index}; to \
          get the old store back, put its file back beside its log",
         log = log.display(),

@@ -58,7 +58,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let Some(Damage { sound, commits }) = found else { return Ok(()) };
     Err(StoreError::Corrupt(format!(
         "{log} is damaged, and {commits} commits behind the damage would be lost. Keep a copy of the store's \
-         files, and put a backup in their index; to go on without these commits instead, run `truncate \
+         files, and put a backup in their place; to go on without these commits instead, run `truncate \
          --size={sound} {log}` and then `commerce audit`",
         log = log.display(),
     )))
