@@ -5,7 +5,7 @@
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "a bench")]
 #![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]
 
-#[path = "../tests/common/cluster.rs"]
+#[path = "../tests/it/common/cluster.rs"]
 mod cluster;
 
 use cluster::Cluster;

@@ -1,0 +1,10 @@
+//! The integration tests of the `commerce` binary, as people, programs and HTTP clients use it: one binary.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]
+
+mod bank;
+mod browser;
+mod command;
+mod http;
+mod postgres;

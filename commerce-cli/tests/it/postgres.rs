@@ -1,0 +1,114 @@
+//! The command on a PostgreSQL server: what works on a file works there, and no password is ever shown.
+
+#[allow(dead_code, unreachable_pub, reason = "the tests of the core use the rest")]
+#[path = "../../../commerce-core/tests/it/common/cluster.rs"]
+mod cluster;
+
+use serde_json::Value;
+use std::process::{Command, Output};
+
+fn run(database: &str, line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_commerce"));
+    command.env_clear().env("COMMERCE_DATABASE", database).args(line.split_whitespace());
+    let output = command.output().unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!said.contains("geheim") && !said.contains("panicked"), "{line}: {said}");
+    output
+}
+
+fn json(database: &str, line: &str) -> Value {
+    let output = run(database, &format!("--json {line}"));
+    let (answer, error) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{line}: {error}{answer}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The database of a test, with a password that the server does not ask for.
+fn database() -> String {
+    let url = cluster::shared().database();
+    let name = url.rsplit('/').next().unwrap();
+    format!("postgres://postgres:geheim@127.0.0.1:{}/{name}", cluster::shared().port())
+}
+
+#[test]
+fn commands_work_on_a_server_as_on_a_file() {
+    let url = database();
+    assert_eq!(run(&url, "balance 1").status.code(), Some(1), "there is no store yet");
+    let made = json(&url, "init --currency USD");
+    assert_eq!((&made["currency"], &made["schema_version"]), (&"USD".into(), &6.into()));
+    assert_eq!(run(&url, "init --currency KRW").status.code(), Some(2));
+    json(&url, "customer add Kim");
+    json(&url, "product add Tea 150 10");
+    json(&url, "charge 1 1000 --key k");
+    assert_eq!(json(&url, "charge 1 1000 --key k")["balance"], 1000);
+    json(&url, "coupon add Spring --quantity 5 --percent 10");
+    json(&url, "coupon claim 1 1");
+    assert_eq!(json(&url, "order 1 1:2 --coupon 1")["total"], 270);
+    json(&url, "cart set 1 1 3");
+    assert_eq!(json(&url, "order 1 --cart --unpaid")["status"], "pending");
+    json(&url, "orders pay 2");
+    json(&url, "orders cancel 2");
+    assert_eq!(run(&url, "order 1 1:9").status.code(), Some(3));
+    assert_eq!(json(&url, "top")["items"][0]["units_sold"], 2);
+    assert_eq!(json(&url, "events list")["items"].as_array().unwrap().len(), 3);
+    assert_eq!(json(&url, "orders list 1")["items"].as_array().unwrap().len(), 2);
+    assert_eq!(json(&url, "payments 1")["items"].as_array().unwrap().len(), 3);
+    assert_eq!(json(&url, "audit")["ok"], true);
+}
+
+#[test]
+fn a_backup_is_left_to_the_server_and_a_bench_leaves_nothing_behind() {
+    let url = database();
+    json(&url, "init");
+    let refused = run(&url, "backup copy.dump");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("pg_dump"));
+    let measured = json(&url, "bench --orders 300 --clients 4 --products 20");
+    assert_eq!((&measured["orders"], &measured["audit_ok"]), (&300.into(), &true.into()));
+    let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    let sql = "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'commerce_bench%'";
+    assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), 0);
+}
+
+#[test]
+fn only_a_cluster_of_several_machines_gets_a_store_that_is_spread() {
+    let refused = |database: &str, status: i32, told: &str| {
+        let output = run(database, "init --distribute");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        assert!(said.contains(told), "{said}");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    refused(&file.display().to_string(), 2, "PostgreSQL server");
+    assert!(!file.exists(), "nothing is left behind");
+    let url = database();
+    refused(&url, 1, "CREATE EXTENSION citus");
+    json(&url, "init");
+    refused(&url, 1, "a store already");
+}
+
+#[test]
+fn a_store_moves_to_a_server_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (first, url, third) = (file("a.db"), database(), file("b.db"));
+    json(&first, "seed --products 20 --customers 20 --orders 200 --seed 7");
+    let there = json(&first, &format!("copy --from {first} --to {url}"));
+    assert_eq!(there["audit_ok"], true);
+    let back = json(&first, &format!("copy --from {url} --to {third}"));
+    assert_eq!(back["rows"]["orders"], there["rows"]["orders"]);
+    assert_eq!(
+        json(&first, "audit")["checked"]["ledger"],
+        json(&third, "audit")["checked"]["ledger"]
+    );
+    assert_eq!(json(&first, "orders list 3"), json(&third, "orders list 3"));
+    assert_eq!(json(&first, "orders list 3"), json(&url, "orders list 3"));
+    let again = run(&first, &format!("copy --from {first} --to {url}"));
+    assert_eq!(again.status.code(), Some(1), "it is not empty");
+}

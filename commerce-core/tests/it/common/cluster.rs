@@ -1,0 +1,272 @@
+//! A PostgreSQL cluster that is thrown away: one for each test binary, a database for each test.
+
+use postgres::{Client, NoTls};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is waited for, on a machine that is slow and busy; and the same in seconds,
+/// for `pg_ctl`.
+const TIMEOUT: Duration = Duration::from_secs(180);
+const WAIT: &str = "180";
+
+/// A cluster in a folder of its own. It is stopped and removed when the process that started it ends,
+/// however it ends: a shell waits for that at the other end of a pipe.
+pub struct Cluster {
+    folder: PathBuf,
+    port: u16,
+    programs: PathBuf,
+    databases: AtomicUsize,
+    _keeper: Child,
+    _alive: ChildStdin,
+}
+
+/// The cluster that the tests of this binary share.
+pub fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(Cluster::start)
+}
+
+/// Where the server's programs are.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = versions
+        .map(|version| version.path().join("bin"))
+        .filter(|bin| bin.join("initdb").exists())
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| {
+        panic!("these tests need a PostgreSQL server: apt-get install postgresql-15")
+    })
+}
+
+impl Cluster {
+    pub fn start() -> Self {
+        Self::start_with(|_| String::new())
+    }
+
+    /// As [`Cluster::start`], with settings of one's own, for which the folder of data may be prepared.
+    pub fn start_with(prepare: impl FnOnce(&Path) -> String) -> Self {
+        Self::made(|programs, data| {
+            let mut initdb = as_server(&programs.join("initdb"));
+            initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"]);
+            succeed(initdb.arg(data));
+            prepare(data)
+        })
+    }
+
+    /// A copy of this cluster that follows it, and that every commit of this one waits for from now on.
+    pub fn standby(&self) -> Self {
+        let standby = Self::made(|programs, data| {
+            let index = format!("host=127.0.0.1 port={} user=postgres", self.port);
+            let mut copy = as_server(&programs.join("pg_basebackup"));
+            copy.args(["-R", "-N", "-c", "fast", "-X", "stream", "-d", &index, "-D"]);
+            succeed(copy.arg(data));
+            String::new()
+        });
+        let mut admin = self.admin("postgres");
+        admin.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").unwrap();
+        wait_until("the standby follows", || {
+            let sql = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+            admin.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 1
+        });
+        standby
+    }
+
+    /// A cluster whose data somebody makes, and says with what settings.
+    fn made(make: impl FnOnce(&Path, &Path) -> String) -> Self {
+        let programs = programs();
+        let folder = tempfile::Builder::new().prefix("commerce-pg-").tempdir_in("/tmp").unwrap();
+        let folder = folder.keep();
+        give_to_server(&folder);
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let data = folder.join("data");
+        let more = make(&programs, &data);
+        let settings = format!(
+            "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n\
+             max_connections = 200\nshared_buffers = 64MB\n{more}\n",
+            folder.display()
+        );
+        let file = data.join("postgresql.conf");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text + &settings).unwrap();
+        let (keeper, alive) = keep(&programs, &folder);
+        let databases = AtomicUsize::new(0);
+        let cluster = Self { folder, port, programs, databases, _keeper: keeper, _alive: alive };
+        cluster.begin();
+        cluster
+    }
+
+    /// Starts the server, for the first time or after [`Cluster::stop`].
+    pub fn begin(&self) {
+        self.control(&["start", "-w", "-t", WAIT, "-l"], &["log"]);
+    }
+
+    pub fn stop(&self) {
+        self.control(&["stop", "-w", "-t", WAIT, "-m", "fast"], &[]);
+    }
+
+    /// Ends as a machine does that loses power: nobody is told, and nothing is tidied up.
+    pub fn kill(&self) {
+        self.control(&["stop", "-w", "-t", WAIT, "-m", "immediate"], &[]);
+    }
+
+    /// Stops everything it does, while its machine still takes connections for it. It never goes on.
+    pub fn freeze(&self) -> Frozen {
+        let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let first: u32 = file.lines().next().unwrap().parse().unwrap();
+        signal("STOP", &[first]);
+        let children = format!("/proc/{first}/task/{first}/children");
+        let children = fs::read_to_string(children).unwrap();
+        let children = children.split_whitespace().map(|child| child.parse().unwrap());
+        let all: Vec<u32> = children.chain([first]).collect();
+        signal("STOP", &all);
+        Frozen(all)
+    }
+
+    /// Makes a standby a primary.
+    pub fn promote(&self) {
+        self.control(&["promote", "-w", "-t", WAIT], &[]);
+    }
+
+    /// A new and empty database.
+    pub fn database(&self) -> String {
+        let number = self.databases.fetch_add(1, Ordering::SeqCst);
+        let name = format!("shop_{}_{number}", std::process::id());
+        self.admin("postgres").batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        self.url(&name)
+    }
+
+    /// Where programs find a database of the cluster.
+    pub fn url(&self, database: &str) -> String {
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgres://postgres@{folder}:{}/{database}", self.port)
+    }
+
+    /// A connection of one's own; waits for a server that is starting.
+    pub fn admin(&self, database: &str) -> Client {
+        let begin = Instant::now();
+        loop {
+            match Client::connect(&self.url(database), NoTls) {
+                Ok(client) => return client,
+                Err(error) => {
+                    assert!(begin.elapsed() < TIMEOUT, "{error}");
+                    sleep(Duration::from_millis(20));
+                }
+            }
+        }
+    }
+
+    /// A program that came with the server.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// Where the cluster and its socket are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// As after a crash: nobody is waited for, and nothing is tidied up.
+    pub fn restart(&self) {
+        self.control(&["restart", "-w", "-t", WAIT, "-m", "immediate", "-l"], &["log"]);
+    }
+
+    /// `pg_ctl` with these words, and with files of the folder after them.
+    fn control(&self, words: &[&str], files: &[&str]) {
+        let mut control = as_server(&self.programs.join("pg_ctl"));
+        control.arg("-D").arg(self.folder.join("data")).args(words);
+        control.args(files.iter().map(|file| self.folder.join(file)));
+        // The server keeps what it inherits open: a pipe would never end.
+        let status = control.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let done = status.status().unwrap().success();
+        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        assert!(done, "pg_ctl {words:?}: {log}");
+    }
+}
+
+/// The processes of a server that stand still; they are killed in the end.
+pub struct Frozen(Vec<u32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("KILL", &self.0);
+    }
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{name}")).args(processes.iter().map(ToString::to_string));
+    // One that has ended meanwhile is no mistake.
+    kill.stderr(Stdio::null()).status().unwrap();
+}
+
+/// Waits for something that comes about by itself.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < TIMEOUT, "in vain: {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// Lets the server read a file, or write to a folder, of ours.
+pub fn give_to_server(path: &Path) {
+    if is_root() {
+        let (user, group) = postgres_user();
+        chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
+fn succeed(command: &mut Command) {
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+fn postgres_user() -> (u32, u32) {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let line = users.lines().find(|line| line.starts_with("postgres:"));
+    let line = line.unwrap_or_else(|| panic!("there is no user postgres for the server"));
+    let mut fields = line.split(':').skip(2).map(|field| field.parse().unwrap());
+    (fields.next().unwrap(), fields.next().unwrap())
+}
+
+/// A program of the server, which refuses to be run by root.
+fn as_server(program: &Path) -> Command {
+    let mut command = if is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir("/");
+    command
+}
+
+/// The shell that stops the cluster and removes its folder once this process has ended.
+fn keep(programs: &Path, folder: &Path) -> (Child, ChildStdin) {
+    let script =
+        r#"trap '' INT TERM; cat > /dev/null; "$0" -D "$1/data" stop -m immediate; rm -rf "$1""#;
+    let mut shell = as_server(Path::new("/bin/sh"));
+    shell.args(["-c", script]).arg(programs.join("pg_ctl")).arg(folder);
+    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = shell.spawn().unwrap();
+    let alive = child.stdin.take().unwrap();
+    (child, alive)
+}

@@ -1,0 +1,115 @@
+//! Callers who place orders and try again with the same keys until they are answered, whatever becomes of
+//! the server meanwhile; and what must be true of it in the end.
+
+use super::key;
+use commerce_core::{
+    AddCustomer, AddProduct, Error, Money, Order, OrderId, Outcome, PlaceOrder, Shop, StoreError,
+};
+use postgres::Client;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a shop lets its callers wait.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Nobody waits longer, come what may: for their turn, and then for an answer that does not come. It takes
+/// half as long at most where the machine is not slow and busy.
+pub const LONGEST: Duration = Duration::from_secs(60);
+
+/// Customers and products enough for all that is ordered.
+pub fn fill(shop: &Shop) {
+    for _ in 0..20 {
+        let balance = Money::from_minor(1_000_000_000);
+        shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap();
+        let request = AddProduct::new("Tea", Money::from_minor(10), 1_000_000_000);
+        shop.call(request).run().unwrap();
+    }
+}
+
+/// Places the order of that name, for the first time or again.
+pub fn index(shop: &Shop, name: &str) -> Outcome<Order> {
+    let customer = 1 + i64::try_from(name.len() % 20).unwrap();
+    let order = PlaceOrder::new(customer.into(), [(1.into(), 1), (2.into(), 2)]);
+    let order = PlaceOrder { reference: Some(name.to_owned()), ..order };
+    shop.call(order).key(&key(name)).outcome()
+}
+
+/// Says that it is over when it goes, also by a panic: callers who went on would keep a test from failing.
+pub struct Until<'a>(pub &'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What callers have been through.
+#[derive(Debug, Default)]
+pub struct Seen {
+    orders: AtomicUsize,
+    unknown: AtomicUsize,
+    busy: AtomicUsize,
+    longest_millis: AtomicUsize,
+}
+
+impl Seen {
+    /// Places one order after the other until it is over, and gives those that were acknowledged.
+    pub fn orders(&self, shop: &Shop, caller: usize, over: &AtomicBool) -> Vec<(OrderId, String)> {
+        let names = (0..).map(|turn| format!("caller-{caller}-{turn}"));
+        let names = names.take_while(|_| !over.load(Ordering::Relaxed));
+        names.map(|name| (self.insist(shop, &name).id, name)).collect()
+    }
+
+    /// Places the order of that name, again and again until there is an answer.
+    fn insist(&self, shop: &Shop, name: &str) -> Order {
+        loop {
+            let begun = Instant::now();
+            let outcome = index(shop, name);
+            let millis = usize::try_from(begun.elapsed().as_millis()).unwrap();
+            self.longest_millis.fetch_max(millis, Ordering::Relaxed);
+            match outcome.result {
+                Ok(order) => {
+                    self.orders.fetch_add(1, Ordering::Relaxed);
+                    return order;
+                }
+                Err(Error::Store(StoreError::CommitUnknown(_))) => {
+                    self.unknown.fetch_add(1, Ordering::Relaxed)
+                }
+                Err(Error::Store(StoreError::Busy)) => self.busy.fetch_add(1, Ordering::Relaxed),
+                Err(error) => panic!("{error}"),
+            };
+        }
+    }
+
+    /// How many orders were acknowledged so far.
+    pub fn acknowledged(&self) -> usize {
+        self.orders.load(Ordering::Relaxed)
+    }
+
+    pub fn longest(&self) -> Duration {
+        let millis = self.longest_millis.load(Ordering::Relaxed);
+        Duration::from_millis(millis.try_into().unwrap())
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unknown, busy) = (&self.unknown, &self.busy);
+        let (unknown, busy) = (unknown.load(Ordering::Relaxed), busy.load(Ordering::Relaxed));
+        write!(f, "{unknown} unknown, {busy} busy, the longest wait {:?}", self.longest())
+    }
+}
+
+/// Each order that was acknowledged is there, and there is no other.
+pub fn assert_each_once(acknowledged: &[(OrderId, String)], shop: &Shop, admin: &mut Client) {
+    for (id, name) in acknowledged {
+        let again = index(shop, name);
+        assert!(again.replayed, "{name} was acknowledged and is not there");
+        assert_eq!(again.result.unwrap().id, *id);
+    }
+    let sql = "SELECT count(*), count(DISTINCT reference) FROM orders";
+    let row = admin.query_one(sql, &[]).unwrap();
+    let placed = i64::try_from(acknowledged.len()).unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (placed, placed));
+}

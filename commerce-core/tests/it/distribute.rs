@@ -1,0 +1,193 @@
+//! A store spread over machines, as far as it can be tried without a Citus cluster: a stand-in for the
+//! extension takes note of what it is asked for and refuses what Citus would refuse, and what the store
+//! says while it is used is read from the server's log.
+
+use crate::common::cluster::{Cluster, shared};
+use crate::common::{assert_clean, key};
+use commerce_core::{
+    AddCoupon, AddCustomer, AddProduct, AttemptResult, CartEdit, Currency, DeliveryOutcome,
+    Discount, EditCart, Money, PayWhen, PlaceOrder, PostgresStore, RelayEvents, Role, Shop,
+    StoreError,
+};
+use postgres::Client;
+use std::collections::BTreeSet;
+use std::fs;
+
+/// What Citus does for the store, as far as one machine can do it: keeps a list, and refuses tables with
+/// keys that the machines could not see to.
+const STAND_IN: &str = "
+CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text, colocated text);
+CREATE FUNCTION create_distributed_table(
+    table_name regclass, distribution_column text, distribution_type text DEFAULT 'hash',
+    colocate_with text DEFAULT 'default', shard_count int DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM pg_index JOIN pg_attribute
+               ON attrelid = indrelid AND attname = distribution_column
+               WHERE indrelid = table_name AND indisunique AND attnum <> ALL (indkey)) THEN
+        RAISE 'a unique key of % is without %', table_name, distribution_column;
+    END IF;
+    IF EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND table_name IN (conrelid, confrelid)) THEN
+        RAISE '% has foreign keys to tables that are not distributed', table_name;
+    END IF;
+    INSERT INTO pg_dist_partition VALUES (table_name, distribution_column,
+        CASE colocate_with WHEN 'none' THEN table_name::text ELSE colocate_with END);
+END $$";
+
+/// Foreign keys of distributed tables that are not between rows of one machine, or refer to what stays on
+/// the coordinator; and those of tables that stay there to what does not.
+const FOREIGN_KEYS_ACROSS: &str = "
+SELECT count(*) FROM pg_constraint
+LEFT JOIN pg_dist_partition AS here ON here.logicalrelid = conrelid
+LEFT JOIN pg_dist_partition AS there ON there.logicalrelid = confrelid
+WHERE contype = 'f' AND (here.colocated IS DISTINCT FROM there.colocated OR NOT EXISTS (
+    SELECT FROM unnest(conkey, confkey) AS pair (mine, theirs)
+    JOIN pg_attribute AS a ON a.attrelid = conrelid AND a.attnum = mine
+    JOIN pg_attribute AS b ON b.attrelid = confrelid AND b.attnum = theirs
+    WHERE a.attname = here.partkey AND b.attname = there.partkey))";
+
+fn database(cluster: &Cluster) -> (String, Client) {
+    let url = cluster.database();
+    let admin = cluster.admin(url.rsplit('/').next().unwrap());
+    (url, admin)
+}
+
+fn names(admin: &mut Client, sql: &str) -> BTreeSet<String> {
+    admin.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// Everything that a shop does: written, read, repeated, refused, and checked.
+fn business(shop: &Shop) {
+    let add = || AddCustomer { balance: Money::from_minor(10_000), ..AddCustomer::new("Kim") };
+    let (kim, lee) = (shop.call(add()).run().unwrap().id, shop.call(add()).run().unwrap().id);
+    let tea = shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap().id;
+    let spring = AddCoupon {
+        name: "Spring".to_owned(),
+        discount: Discount::Fixed { amount: Money::from_minor(3) },
+        min_order_amount: None,
+        quantity: 2,
+        valid_from: None,
+        valid_until: None,
+    };
+    let coupon = shop.call(spring).run().unwrap().id;
+    let owned = shop.claim_coupon(coupon, kim, &key("claim")).unwrap();
+    assert_eq!(shop.claim_coupon(coupon, kim, &key("claim")).unwrap(), owned);
+    shop.claim_coupon(coupon, kim, &key("again")).unwrap_err();
+    shop.claim_coupon(coupon, lee, &key("claim")).unwrap();
+    shop.charge(kim, Money::from_minor(100), &key("charge")).unwrap();
+    shop.debit(kim, Money::from_minor(40), &key("debit")).unwrap();
+    let order = PlaceOrder { owned_coupon_id: Some(owned.id), ..PlaceOrder::new(kim, [(tea, 4)]) };
+    let order = shop.place_order(order, &key("order")).unwrap();
+    shop.cancel_order(order.id, &key("cancel")).unwrap();
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(lee, [(tea, 1)]) };
+    let later = shop.place_order(later, &key("later")).unwrap();
+    shop.pay_order(later.id, &key("pay")).unwrap();
+    let ask =
+        |outcomes| RelayEvents { token: 7, outcomes, max_events: 9, fresh_first: false, jitter: 0 };
+    let event = &shop.call(ask(vec![])).run().unwrap().events[0].event;
+    let (event_id, order_id) = (event.id, event.order_id);
+    let outcome = DeliveryOutcome { event_id, order_id, result: AttemptResult::Delivered };
+    shop.call(ask(vec![outcome])).run().unwrap();
+    assert!(shop.has_due_events().is_ok() && shop.outbox().unwrap().parked == 0);
+    let edit = CartEdit::Set(tea, 2);
+    shop.call(EditCart { customer_id: lee, edit }).run().unwrap();
+    let park = shop.register("Park", "park", "correct horse", Role::Customer).unwrap();
+    let session = shop.log_in("park", "correct horse").unwrap();
+    shop.log_in("park", "wrong horse").unwrap_err();
+    assert_eq!(shop.caller(&session.token).unwrap().customer_id, park.id);
+    shop.log_out(&session.token).unwrap();
+    assert_eq!(shop.product(tea).unwrap().stock, 99);
+    assert_eq!(shop.balance(kim).unwrap().balance, Money::from_minor(10_060));
+    assert_eq!(shop.order(order.id).unwrap().lines.len(), 1);
+    assert_clean(shop);
+}
+
+#[test]
+fn tables_are_spread_so_that_every_key_is_of_one_machine() {
+    let (plain, mut plain_admin) = database(shared());
+    drop(PostgresStore::open(&plain).unwrap());
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    let dollars = Currency::from_code("USD").unwrap();
+    let store = PostgresStore::create_distributed(&url, dollars).unwrap();
+
+    let sql = "SELECT concat_ws(' ', logicalrelid, partkey, colocated) FROM pg_dist_partition";
+    let expected = [
+        "cart_lines customer_id customers",
+        "charges customer_id customers",
+        "coupons id coupons",
+        "credentials customer_id customers",
+        "customers id customers",
+        "events customer_id customers",
+        "idempotency_keys key idempotency_keys",
+        "ledger customer_id customers",
+        "order_lines customer_id customers",
+        "orders customer_id customers",
+        "owned_coupons customer_id customers",
+        "products id products",
+        "stock_movements product_id products",
+    ];
+    assert_eq!(names(&mut admin, sql), expected.map(str::to_owned).into());
+    let across: i64 = admin.query_one(FOREIGN_KEYS_ACROSS, &[]).unwrap().get(0);
+    assert_eq!(across, 0, "foreign keys that reach over machines");
+    let unlike = "SELECT concat_ws(' ', indrelid::regclass, attname) FROM pg_dist_partition
+        JOIN pg_index ON indrelid = logicalrelid AND indisunique
+        JOIN pg_attribute ON attrelid = indrelid AND attname = partkey
+        WHERE attnum <> ALL (indkey)";
+    assert_eq!(names(&mut admin, unlike), BTreeSet::new(), "keys without their column");
+
+    // What is given up is this, and no more: a key that comes to the schema has to come here too.
+    let sql = "SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+               WHERE contype IN ('f', 'u')";
+    let (before, after) = (names(&mut plain_admin, sql), names(&mut admin, sql));
+    let given_up = [
+        "cart_lines FOREIGN KEY (product_id) REFERENCES products(id)",
+        "order_lines FOREIGN KEY (product_id) REFERENCES products(id)",
+        "owned_coupons FOREIGN KEY (coupon_id) REFERENCES coupons(id)",
+        "owned_coupons UNIQUE (coupon_id, rank)",
+        "sessions FOREIGN KEY (customer_id) REFERENCES customers(id)",
+    ];
+    assert_eq!(&before - &after, given_up.map(str::to_owned).into());
+    assert_eq!(&after - &before, BTreeSet::new());
+
+    business(&Shop::open(store));
+    drop(PostgresStore::create_distributed(&url, dollars).unwrap());
+}
+
+#[test]
+fn a_server_or_a_store_of_one_machine_is_not_spread() {
+    let (url, mut admin) = database(shared());
+    let refused = |url: &str, told: &str| {
+        let error = PostgresStore::create_distributed(url, Currency::KRW).unwrap_err();
+        assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(told)), "{error}");
+    };
+    refused(&url, "CREATE EXTENSION citus");
+    assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing is left behind");
+    drop(PostgresStore::open(&url).unwrap());
+    refused(&url, "a store already");
+    admin.batch_execute(STAND_IN).unwrap();
+    refused(&url, "a store already");
+}
+
+/// What the server was asked, by its log: rows of distributed tables are never locked by a query, and never
+/// looked up row by row from a set, which Citus refuses both.
+#[test]
+fn nothing_is_said_that_several_machines_refuse() {
+    let cluster = Cluster::start_with(|_| "log_statement = 'all'".to_owned());
+    let (url, mut admin) = database(&cluster);
+    admin.batch_execute(STAND_IN).unwrap();
+    business(&Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap()));
+    let log = fs::read_to_string(cluster.folder().join("log")).unwrap();
+    // A statement's further lines begin with a tab.
+    let log = log.replace("\n\t", " ");
+    let said: BTreeSet<&str> =
+        log.lines().filter_map(|line| line.split_once("execute ")).map(|(_, said)| said).collect();
+    assert!(said.len() > 40, "{} statements were logged", said.len());
+    for sql in said {
+        let lane = sql.contains("FROM store WHERE id = 1 FOR UPDATE");
+        assert!(!sql.contains("FOR UPDATE") || lane, "it locks rows: {sql}");
+        let one_customer = sql.contains("WITH RECURSIVE chain") && sql.contains("customer_id = $2");
+        let of_coordinator = sql.contains("FROM sales WHERE");
+        assert!(!sql.contains("OFFSET 0") || one_customer || of_coordinator, "row by row: {sql}");
+        assert!(!sql.contains("nextval") && !sql.contains("advisory"), "{sql}");
+    }
+}

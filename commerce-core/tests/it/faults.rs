@@ -1,0 +1,492 @@
+//! Stores that fail, at every step and in every way: nothing acknowledged is lost, nothing of a failed
+//! batch stays, and trying again with the same keys ends with each effect exactly once.
+
+use crate::common::failing::{Failing, Fault};
+use crate::common::{CircuitBreaker, NOW, On, assert_clean, cluster, key};
+use commerce_core::limits::DELIVERY_LEASE;
+use commerce_core::{
+    AddCustomer, AddProduct, CancellationToken, Code, Currency, CustomerId, DeliveryResult,
+    Destination, Error, Event, ManualClock, MemoryStore, Money, Needs, PageRequest, PendingCall,
+    PlaceOrder, PostgresStore, ProductId, Shop, Snapshot, SqliteStore, State, Store, StoreError,
+    Transaction,
+};
+use rstest::rstest;
+use rusqlite::Connection;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const ORDERS: i64 = 12;
+
+/// Two customers with enough money for all orders, and a product with enough stock.
+fn stock(shop: &Shop) {
+    for _ in 0..2 {
+        shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
+            .run()
+            .unwrap();
+    }
+    shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
+}
+
+fn submit_all(shop: &Shop) -> Vec<PendingCall<commerce_core::Order>> {
+    let order = |number: i64| {
+        let order = PlaceOrder::new(CustomerId::new(1 + number % 2), [(ProductId::new(1), 1)]);
+        shop.call(order).key(&key(&format!("order-{number}"))).submit()
+    };
+    (0..ORDERS).map(order).collect()
+}
+
+/// What is in stock, on one snapshot with nothing in flight.
+fn stock_left(shop: &Shop) -> i64 {
+    shop.product(ProductId::new(1)).unwrap().stock
+}
+
+/// Twelve orders in one batch whose n-th step fails, then all again with the same keys. `false` when the
+/// batch has fewer steps.
+fn survives(on: On, fault: Fault, step: i64) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = match on {
+        On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
+        On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
+        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+    };
+    let gate = CircuitBreaker::new(Failing::new(store, fault));
+    let shop = Shop::open(Arc::clone(&gate));
+    stock(&shop);
+
+    gate.shut();
+    gate.store.fail_at(step);
+    let tickets = submit_all(&shop);
+    gate.open();
+    let first: Vec<_> = tickets.into_iter().map(PendingCall::wait).collect();
+    let struck = gate.store.heal();
+    let unknown = |answer: &Result<_, Error>| {
+        matches!(answer, Err(Error::Store(StoreError::CommitUnknown(_))))
+    };
+    let done = |answer: &Result<_, Error>| {
+        answer.is_ok() || fault == Fault::DoneButUnknown && unknown(answer)
+    };
+    let sold = first.iter().filter(|answer| done(answer)).count();
+    assert_eq!(stock_left(&shop), 100 - i64::try_from(sold).unwrap(), "step {step}: {first:?}");
+    assert_clean(&shop);
+
+    let again: Vec<_> = submit_all(&shop).into_iter().map(PendingCall::outcome).collect();
+    for (first, again) in first.iter().zip(again) {
+        assert_eq!(again.replayed, done(first), "step {step}: {first:?} then {again:?}");
+        let again = again.result.unwrap();
+        assert!(first.as_ref().is_err() || first.as_ref() == Ok(&again), "one answer");
+    }
+    assert_eq!(stock_left(&shop), 100 - ORDERS);
+    assert_clean(&shop);
+
+    let failed: Vec<_> = first.into_iter().filter_map(Result::err).collect();
+    // What may be the fault of one is tried one by one, who is busy is waited for, and both have passed.
+    let passes = fault == Fault::Busy || matches!(fault, Fault::Guard | Fault::Panic) && step > 0;
+    assert_eq!(failed.is_empty(), !struck || passes, "step {step}: {failed:?}");
+    assert!(failed.iter().all(|error| error.code() == Code::Storage), "step {step}: {failed:?}");
+    struck
+}
+
+#[rstest]
+fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
+    #[values(
+        Fault::Busy,
+        Fault::Full,
+        Fault::Unavailable,
+        Fault::Unsound,
+        Fault::Guard,
+        Fault::Panic,
+        Fault::DoneButUnknown,
+        Fault::NotDoneAndUnknown
+    )]
+    fault: Fault,
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let steps = (0..1_000).take_while(|step| survives(on, fault, *step)).count();
+    assert!((4..20).contains(&steps), "a batch begins, loads, applies and commits: {steps} steps");
+}
+
+/// A service that cannot write is not ready, until a write has succeeded.
+#[rstest]
+fn a_store_that_cannot_be_written_is_not_ready(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+    #[values(Fault::Full, Fault::Unavailable, Fault::NotDoneAndUnknown)] fault: Fault,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = match on {
+        On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
+        On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
+        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+    };
+    let store = Arc::new(Failing::new(store, fault));
+    let shop = Shop::open(Arc::clone(&store));
+    stock(&shop);
+    assert_eq!(shop.ready(), Ok(()));
+    let add = || shop.call(AddCustomer::new("Lee")).run();
+    store.fail_at(0);
+    add().unwrap_err();
+    store.fail_at(0);
+    assert_eq!(shop.ready().unwrap_err().code(), Code::Storage);
+    store.heal();
+    assert_eq!(shop.ready(), Ok(()), "it finds out by itself");
+    store.fail_at(0);
+    add().unwrap_err();
+    store.heal();
+    add().unwrap();
+    store.fail_at(0);
+    assert_eq!(shop.ready(), Ok(()), "a write has succeeded");
+}
+
+/// Keeps the ids of the events that have arrived.
+#[derive(Default)]
+struct Arrived(Mutex<Vec<i64>>);
+
+impl Destination for Arrived {
+    fn max_batch_size(&self) -> usize {
+        5
+    }
+
+    fn max_concurrency(&self) -> usize {
+        1
+    }
+
+    fn deliver(&self, events: &[Event]) -> DeliveryResult {
+        self.0.lock().unwrap().extend(events.iter().map(|event| event.id.get()));
+        DeliveryResult::Done
+    }
+}
+
+/// The n-th step of a relay fails: every event arrives all the same, at the latest once its lease is over.
+fn relays(fault: Fault, step: i64) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
+    let store = Arc::new(Failing::new(store, fault));
+    let clock = Arc::new(ManualClock::new(NOW));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&store));
+    stock(&shop);
+    for ticket in submit_all(&shop) {
+        ticket.wait().unwrap();
+    }
+
+    let arrived = Arrived::default();
+    store.fail_at(step);
+    shop.relay(&arrived).run_once(&CancellationToken::default()).unwrap();
+    let struck = store.heal();
+    assert_clean(&shop);
+    clock.set(NOW.plus_seconds(DELIVERY_LEASE));
+    shop.relay(&arrived).run_once(&CancellationToken::default()).unwrap();
+    let mut ids = arrived.0.into_inner().unwrap();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids, (1..=ORDERS).collect::<Vec<_>>(), "step {step}");
+    assert_eq!(shop.outbox().unwrap().waiting, 0, "step {step}");
+    assert_clean(&shop);
+    struck
+}
+
+#[rstest]
+fn a_fault_at_any_step_of_a_relay_loses_no_event(
+    #[values(
+        Fault::Busy,
+        Fault::Full,
+        Fault::Unavailable,
+        Fault::Guard,
+        Fault::Panic,
+        Fault::DoneButUnknown,
+        Fault::NotDoneAndUnknown
+    )]
+    fault: Fault,
+) {
+    let steps = (0..1_000).take_while(|step| relays(fault, *step)).count();
+    assert!((10..40).contains(&steps), "a few claims of some steps each: {steps} steps");
+}
+
+/// A store in memory that refuses to save a change of one product, as a guard that fired.
+struct Guarded(MemoryStore);
+
+struct GuardedTransaction<'a>(Box<dyn Transaction + 'a>);
+
+const GUARDED: i64 = 2;
+
+impl Store for Guarded {
+    fn currency(&self) -> Currency {
+        self.0.currency()
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        Ok(Box::new(GuardedTransaction(self.0.begin()?)))
+    }
+
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        self.begin().map(Some)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.0.snapshot()
+    }
+}
+
+impl Transaction for GuardedTransaction<'_> {
+    fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        self.0.load(needs, state)
+    }
+
+    fn apply(&mut self, state: &State) -> Result<(), StoreError> {
+        if state.sales.iter().any(|sale| sale.product_id.get() == GUARDED) {
+            return Err(StoreError::ConstraintViolation("stock >= 0".to_owned()));
+        }
+        self.0.apply(state)
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.0.commit()
+    }
+}
+
+#[test]
+fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
+    let gate = CircuitBreaker::new(Guarded(MemoryStore::new(Currency::KRW)));
+    let shop = Shop::open(Arc::clone(&gate));
+    stock(&shop);
+    for _ in 0..2 {
+        shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
+    }
+    let before = gate.begun();
+    gate.shut();
+    let order = |number: i64| {
+        let order = PlaceOrder::new(CustomerId::new(1), [(ProductId::new(1 + number % 3), 1)]);
+        shop.call(order).key(&key(&format!("order-{number}"))).submit()
+    };
+    let tickets: Vec<_> = (0..30).map(order).collect();
+    gate.open();
+    for (number, ticket) in (0_i64..).zip(tickets) {
+        let product = 1 + number % 3;
+        let answer = ticket.wait();
+        let guarded = matches!(answer, Err(Error::Store(StoreError::ConstraintViolation(_))));
+        assert_eq!(guarded, product == GUARDED, "order {number}: {answer:?}");
+    }
+    assert_eq!(gate.begun() - before, 1 + 30, "all together, then each alone");
+    assert_clean(&shop);
+}
+
+#[test]
+fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
+    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&gate));
+    gate.shut();
+    let refused = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
+    assert_eq!(refused, Error::Store(StoreError::Busy));
+    assert_eq!(gate.begun(), 0);
+    gate.open();
+    let lee = shop.call(AddCustomer::new("Lee")).run().unwrap();
+    assert_eq!(lee.id, CustomerId::new(1), "the one who was told busy was never added");
+    assert_clean(&shop);
+}
+
+#[test]
+fn a_shop_can_be_closed_while_another_process_holds_the_store() {
+    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&gate));
+    gate.shut();
+    shop.call(AddCustomer::new("Kim")).run().unwrap_err();
+    drop(shop);
+    gate.open();
+}
+
+#[test]
+fn a_full_disk_fails_the_batch_and_nothing_of_it_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let full = Full { store: SqliteStore::open(&file).unwrap(), full: Mutex::new(false) };
+    let full = Arc::new(full);
+    let shop = Shop::open(Arc::clone(&full));
+    stock(&shop);
+    *full.full.lock().unwrap() = true;
+    for ticket in submit_all(&shop) {
+        let error = ticket.wait().unwrap_err();
+        assert!(matches!(error, Error::Store(StoreError::Full(_))), "{error}");
+    }
+    assert_eq!(stock_left(&shop), 100);
+    assert_clean(&shop);
+    *full.full.lock().unwrap() = false;
+    assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
+    assert_clean(&shop);
+}
+
+/// Says that the disk is full, after everything was written, as long as it is told to.
+struct Full {
+    store: SqliteStore,
+    full: Mutex<bool>,
+}
+
+impl Store for Full {
+    fn currency(&self) -> Currency {
+        self.store.currency()
+    }
+
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+        let full = *self.full.lock().unwrap();
+        Ok(Box::new(FullTransaction { transaction: self.store.begin()?, full }))
+    }
+
+    fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+        self.begin().map(Some)
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+        self.store.snapshot()
+    }
+}
+
+struct FullTransaction<'a> {
+    transaction: Box<dyn Transaction + 'a>,
+    full: bool,
+}
+
+impl Transaction for FullTransaction<'_> {
+    fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        self.transaction.load(needs, state)
+    }
+
+    fn apply(&mut self, state: &State) -> Result<(), StoreError> {
+        self.transaction.apply(state)?;
+        if self.full { Err(StoreError::Full("no room".to_owned())) } else { Ok(()) }
+    }
+
+    fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.transaction.commit()
+    }
+}
+
+#[rstest]
+#[case::another_program("PRAGMA application_id = 7; CREATE TABLE t (a);", "another program")]
+#[case::no_program("CREATE TABLE t (a);", "another program")]
+#[case::newer("PRAGMA application_id = 1129270605; PRAGMA user_version = 99;", "newer")]
+fn a_file_that_is_no_store_of_ours_is_left_alone(#[case] sql: &str, #[case] told: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("other.db");
+    Connection::open(&file).unwrap().execute_batch(sql).unwrap();
+    let error = SqliteStore::open(&file).unwrap_err();
+    assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(told)), "{error}");
+}
+
+#[test]
+fn a_file_with_two_names_and_a_store_of_another_currency_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    drop(SqliteStore::create(&file, Currency::KRW).unwrap());
+    let dollars = Currency::from_code("USD").unwrap();
+    assert!(matches!(SqliteStore::create(&file, dollars), Err(StoreError::Corrupt(_))));
+    std::fs::hard_link(&file, folder.path().join("twin.db")).unwrap();
+    assert!(matches!(SqliteStore::open(&file), Err(StoreError::Unavailable(_))));
+}
+
+/// The database guards itself: what a rule would never do is refused by the file as well.
+#[rstest]
+#[case::balance("UPDATE customers SET balance = -1")]
+#[case::stock("UPDATE products SET stock = -1")]
+#[case::price("UPDATE products SET price = 0")]
+#[case::type_of_money("UPDATE customers SET balance = '12 won'")]
+#[case::total("UPDATE orders SET total = total + 1")]
+#[case::refund("UPDATE orders SET refunded = paid + 1")]
+#[case::status("UPDATE orders SET status = 'lost'")]
+#[case::orphan("UPDATE orders SET customer_id = 77")]
+#[case::line_of_nothing(
+    "INSERT INTO order_lines (id, product_id, name, unit_price, quantity) VALUES (9 << 10, 1, 'a', 1, 1)"
+)]
+fn guards_of_the_file_fire(#[case] sql: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let shop = Shop::open(SqliteStore::open(&file).unwrap());
+    stock(&shop);
+    assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
+    let db = Connection::open(&file).unwrap();
+    db.execute_batch("PRAGMA foreign_keys = ON").unwrap();
+    let error = db.execute_batch(sql).unwrap_err();
+    assert_eq!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::ConstraintViolation),
+        "{error}"
+    );
+}
+
+/// As the file does, so does the server.
+#[rstest]
+#[case::balance("UPDATE customers SET balance = -1")]
+#[case::stock("UPDATE products SET stock = -1")]
+#[case::price("UPDATE products SET price = 0")]
+#[case::total("UPDATE orders SET total = total + 1")]
+#[case::refund("UPDATE orders SET refunded = paid + 1")]
+#[case::status("UPDATE orders SET status = 'lost'")]
+#[case::orphan("UPDATE orders SET customer_id = 77")]
+#[case::line_of_nothing(
+    "INSERT INTO order_lines (order_id, position, customer_id, product_id, name, unit_price, quantity)
+     VALUES (77, 0, 1, 1, 'a', 1, 1)"
+)]
+fn guards_of_the_server_fire(#[case] sql: &str) {
+    let url = cluster::shared().database();
+    let shop = Shop::open(PostgresStore::open(&url).unwrap());
+    stock(&shop);
+    assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
+    let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    let error = db.batch_execute(sql).unwrap_err();
+    assert!(error.code().unwrap().code().starts_with("23"), "{error}");
+}
+
+/// How many rows were changed is told together with how the commit went. Nobody may then be told that nothing
+/// was changed, nor may a command without a key be carried out once more.
+#[test]
+fn a_change_that_the_server_leaves_out_is_not_tried_again() {
+    let url = cluster::shared().database();
+    let gate = CircuitBreaker::new(PostgresStore::open(&url).unwrap());
+    let shop = Shop::open(Arc::clone(&gate));
+    stock(&shop);
+    let leave_out = "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RETURN NULL; END $$;
+        CREATE TRIGGER leave_out BEFORE UPDATE ON products
+            FOR EACH ROW EXECUTE FUNCTION leave_out()";
+    let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    db.batch_execute(leave_out).unwrap();
+
+    gate.shut();
+    let coffee = shop.call(AddProduct::new("Coffee", Money::from_minor(10), 100)).submit();
+    let orders = submit_all(&shop);
+    gate.open();
+    let unknown = |error: &Error| matches!(error, Error::Store(StoreError::CommitUnknown(text)) if text.contains("rows"));
+    assert!(unknown(&coffee.wait().unwrap_err()));
+    assert!(orders.into_iter().all(|order| unknown(&order.wait().unwrap_err())));
+    assert_eq!(shop.products(&PageRequest::default()).unwrap().items.len(), 2);
+    assert!(submit_all(&shop).into_iter().all(|order| order.outcome().replayed));
+    assert!(!shop.audit().unwrap().ok);
+}
+
+#[test]
+fn a_file_whose_program_died_opens_with_all_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("shop.db");
+    let shop = Shop::open(SqliteStore::open(&file).unwrap());
+    stock(&shop);
+    assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
+    // What a program that dies leaves behind: the file, and a log that was not carried over into it.
+    let left = folder.path().join("left.db");
+    std::fs::copy(&file, &left).unwrap();
+    std::fs::copy(folder.path().join("shop.db-wal"), folder.path().join("left.db-wal")).unwrap();
+
+    let opened = Shop::open(SqliteStore::open(&left).unwrap());
+    assert_eq!(stock_left(&opened), 100 - ORDERS);
+    assert!(submit_all(&opened).into_iter().all(|ticket| ticket.outcome().replayed));
+    assert_clean(&opened);
+}
+
+#[test]
+fn a_backup_made_while_orders_come_in_is_a_whole_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
+    let shop = Shop::open(Arc::clone(&store));
+    stock(&shop);
+    let copy = folder.path().join("copy.db");
+    let orders = submit_all(&shop);
+    store.backup(&copy, &mut |_| {}).unwrap();
+    assert!(orders.into_iter().all(|ticket| ticket.wait().is_ok()));
+    assert!(matches!(store.backup(&copy, &mut |_| {}), Err(StoreError::Copy(_))), "it is there");
+    assert_clean(&Shop::open(SqliteStore::open(&copy).unwrap()));
+}

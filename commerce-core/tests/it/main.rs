@@ -1,0 +1,35 @@
+//! The integration tests of `commerce-core`: one binary, so that the stores and the helpers are linked once.
+//!
+//! `tests/README.md` at the top of the repository lists which claim is tested where.
+
+#![allow(missing_docs, unreachable_pub, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
+
+mod auth;
+mod chaos;
+mod clock;
+mod common;
+mod contention;
+mod copy;
+mod damage;
+mod deliveries;
+mod distribute;
+mod durable;
+mod faults;
+mod files;
+mod flips;
+mod gateway;
+mod identity;
+mod instances;
+mod instants;
+mod migration;
+mod mistakes;
+mod needs;
+mod processes;
+mod reference;
+mod relay;
+mod sequence;
+mod standby;
+mod tls;
+mod versions;
+mod week;

@@ -1,0 +1,143 @@
+//! A primary with a synchronous standby: it dies for good under load, the standby is promoted, and instances
+//! that know both by their URL go on by themselves with all that was acknowledged.
+
+#![allow(clippy::print_stderr, reason = "what callers went through is worth telling")]
+#![allow(clippy::disallowed_methods, reason = "a long run is asked for by the environment")]
+
+use crate::common::assert_clean;
+use crate::common::cluster::{Cluster, wait_until};
+use crate::common::insist::{LONGEST, Seen, TIMEOUT, Until, assert_each_once, fill, index};
+use commerce_core::{Error, PostgresStore, Shop, StoreError};
+use rstest::rstest;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+const INSTANCES: usize = 3;
+const CALLERS: usize = 4;
+
+/// How many orders are acknowledged before the primary dies, and after the standby was promoted.
+const ORDERS: usize = 150;
+
+/// A primary and its standby, and what instances know of both.
+struct Pair {
+    primary: Cluster,
+    standby: Cluster,
+    database: String,
+    url: String,
+}
+
+impl Pair {
+    fn start() -> Self {
+        let primary = Cluster::start();
+        let database = primary.database().rsplit('/').next().unwrap().to_owned();
+        let standby = primary.standby();
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{database}?target_session_attrs=read-write",
+            primary.port(),
+            standby.port()
+        );
+        Self { primary, standby, database, url }
+    }
+
+    fn shop(&self) -> Shop {
+        Shop::builder().timeout(TIMEOUT).open(PostgresStore::open(&self.url).unwrap())
+    }
+}
+
+/// How the primary ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    /// It is gone, and its machine says so to whoever asks.
+    Killed,
+    /// It takes connections and never says a word again.
+    Frozen,
+}
+
+/// `COMMERCE_FAILOVERS` says how often.
+#[rstest]
+fn what_was_acknowledged_survives_the_primary(#[values(End::Killed, End::Frozen)] end: End) {
+    let failovers = std::env::var("COMMERCE_FAILOVERS").map_or(1, |text| text.parse().unwrap());
+    for _ in 0..failovers {
+        fail_over(end);
+    }
+}
+
+fn fail_over(end: End) {
+    let pair = Pair::start();
+    let shops: Vec<Shop> = (0..INSTANCES).map(|_| pair.shop()).collect();
+    fill(&shops[0]);
+    let (over, seen, reads) = (AtomicBool::new(false), Seen::default(), AtomicUsize::new(0));
+    let acknowledged = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..INSTANCES * CALLERS)
+            .map(|caller| {
+                let (shop, seen, over) = (&shops[caller % INSTANCES], &seen, &over);
+                scope.spawn(move || seen.orders(shop, caller, over))
+            })
+            .collect();
+        let reader = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                match shops[0].balance(1.into()) {
+                    Ok(_) => drop(reads.fetch_add(1, Ordering::Relaxed)),
+                    Err(Error::Store(StoreError::Busy)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                assert!(begun.elapsed() < LONGEST, "a read took {:?}", begun.elapsed());
+            }
+        });
+        let until = Until(&over);
+        wait_until("orders on the primary", || seen.acknowledged() >= ORDERS);
+        let frozen = match end {
+            End::Killed => {
+                pair.primary.kill();
+                None
+            }
+            End::Frozen => Some(pair.primary.freeze()),
+        };
+        pair.standby.promote();
+        let (orders_before, reads_before) = (seen.acknowledged(), reads.load(Ordering::Relaxed));
+        wait_until("orders and reads on the standby", || {
+            seen.acknowledged() >= orders_before + ORDERS
+                && reads.load(Ordering::Relaxed) > reads_before
+        });
+        drop(until);
+        reader.join().unwrap();
+        let callers = callers.into_iter().flat_map(|caller| caller.join().unwrap());
+        let acknowledged: Vec<_> = callers.collect();
+        drop(frozen);
+        acknowledged
+    });
+    eprintln!("{end:?}: {} orders around a failover: {seen}", acknowledged.len());
+    assert!(seen.longest() < LONGEST, "{seen}");
+    // Whoever comes new finds the standby as well.
+    assert_each_once(&acknowledged, &pair.shop(), &mut pair.standby.admin(&pair.database));
+    shops.iter().for_each(assert_clean);
+}
+
+/// A primary that crashes while a commit waits for the standby comes back with that commit, and the
+/// standby may never have heard of it. Until it has, the key must not answer that the order was placed.
+#[test]
+fn an_answer_is_repeated_only_once_the_standby_has_it() {
+    let pair = Pair::start();
+    let shop = pair.shop();
+    fill(&shop);
+    pair.standby.stop();
+    let unknown =
+        |name| matches!(index(&shop, name).result, Err(Error::Store(StoreError::CommitUnknown(_))));
+    assert!(unknown("lost"), "nothing is acknowledged without the standby");
+    pair.primary.restart();
+    let sql = "SELECT count(*) FROM orders";
+    let count = |cluster: &Cluster| -> i64 {
+        cluster.admin(&pair.database).query_one(sql, &[]).unwrap().get(0)
+    };
+    assert_eq!(count(&pair.primary), 1, "the primary has it");
+    assert!(unknown("lost"), "it was answered, although the standby does not have it");
+    pair.primary.kill();
+    pair.standby.begin();
+    pair.standby.promote();
+    assert_eq!(count(&pair.standby), 0, "the standby never heard of it");
+    let again = index(&shop, "lost");
+    assert!(again.result.is_ok() && !again.replayed, "{again:?}");
+    assert_eq!(count(&pair.standby), 1);
+    assert_clean(&shop);
+}

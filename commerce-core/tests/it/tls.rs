@@ -1,0 +1,138 @@
+//! TLS to a real server that takes nothing else: who proves to be the host of the URL is spoken to, and
+//! nobody else, as `sslmode` and `sslrootcert` say.
+
+use crate::common::cluster::{Cluster, give_to_server};
+use crate::common::{assert_clean, key};
+use commerce_core::{AddCustomer, Money, PostgresStore, Shop, StoreError};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// A server whose certificate is for `localhost`, by an authority whose certificate is in a file.
+struct Server {
+    cluster: Cluster,
+    folder: TempDir,
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = authority(&folder.path().join("ours.pem"));
+        authority(&folder.path().join("other.pem"));
+        let cluster = Cluster::start_with(|data| certified(data, &ours));
+        let role = "CREATE ROLE shop LOGIN SUPERUSER PASSWORD 'geheim'";
+        cluster.admin("postgres").batch_execute(role).unwrap();
+        Server { cluster, folder }
+    })
+}
+
+/// An authority of one's own. Its certificate is written to that file.
+fn authority(file: &Path) -> Issuer<'static, KeyPair> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let keys = KeyPair::generate().unwrap();
+    fs::write(file, params.self_signed(&keys).unwrap().pem()).unwrap();
+    Issuer::new(params, keys)
+}
+
+/// Gives the server a certificate, and lets it take connections by the network with TLS only.
+fn certified(data: &Path, authority: &Issuer<'_, KeyPair>) -> String {
+    let keys = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&keys, authority).unwrap();
+    let write = |name: &str, text: &str| {
+        let file = data.join(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        give_to_server(&file);
+    };
+    write("server.crt", &certificate.pem());
+    write("server.key", &keys.serialize_pem());
+    write("pg_hba.conf", "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n");
+    "ssl = on".to_owned()
+}
+
+impl Server {
+    fn url(&self, host: &str, password: &str, rest: &str) -> String {
+        let database = self.cluster.database();
+        let database = database.rsplit('/').next().unwrap();
+        let roots = |name: &str| -> PathBuf { self.folder.path().join(name) };
+        let rest = rest.replace("OURS", &roots("ours.pem").display().to_string());
+        let rest = rest.replace("OTHER", &roots("other.pem").display().to_string());
+        format!("postgres://shop:{password}@{host}:{}/{database}?{rest}", self.cluster.port())
+    }
+}
+
+#[rstest]
+#[case::as_it_comes("localhost", "")]
+#[case::encrypted("localhost", "sslmode=require")]
+#[case::encrypted_to_whomever("127.0.0.1", "sslmode=require")]
+#[case::proven("localhost", "sslmode=verify-full&sslrootcert=OURS")]
+#[case::proven_at_an_address(
+    "localhost",
+    "hostaddr=127.0.0.1&sslmode=verify-full&sslrootcert=OURS"
+)]
+#[case::roots_are_asked("localhost", "sslmode=require&sslrootcert=OURS")]
+#[case::no_less_than_full("localhost", "sslmode=verify-ca&sslrootcert=OURS")]
+#[case::bound_to_the_channel(
+    "localhost",
+    "channel_binding=require&sslmode=verify-full&sslrootcert=OURS"
+)]
+fn a_shop_is_kept_by_way_of_tls(#[case] host: &str, #[case] rest: &str) {
+    let url = server().url(host, "geheim", rest);
+    let shop = Shop::open(PostgresStore::open(&url).unwrap());
+    shop.call(AddCustomer::new("Kim")).run().unwrap();
+    shop.charge(1.into(), Money::from_minor(5), &key("charge")).unwrap();
+    assert_clean(&shop);
+    let sql = "SELECT count(*), count(*) FILTER (WHERE ssl) FROM pg_stat_ssl
+               JOIN pg_stat_activity USING (pid) WHERE datname = $1";
+    let database = url.split('?').next().unwrap().rsplit('/').next().unwrap();
+    let row = server().cluster.admin("postgres").query_one(sql, &[&database]).unwrap();
+    let (all, encrypted): (i64, i64) = (row.get(0), row.get(1));
+    assert!(all >= 2 && encrypted == all, "{encrypted} of {all} are encrypted");
+}
+
+#[rstest]
+#[case::other_authority(
+    "localhost",
+    "geheim",
+    "sslmode=verify-full&sslrootcert=OTHER",
+    "invalid peer certificate"
+)]
+#[case::other_authority_where_it_is_named(
+    "localhost",
+    "geheim",
+    "sslmode=require&sslrootcert=OTHER",
+    "invalid peer certificate"
+)]
+#[case::nobody_this_machine_knows("localhost", "geheim", "sslmode=verify-full", "UnknownIssuer")]
+#[case::other_host(
+    "127.0.0.1",
+    "geheim",
+    "sslmode=verify-full&sslrootcert=OURS",
+    "not valid for name"
+)]
+#[case::other_host_by_the_right_authority(
+    "127.0.0.1",
+    "geheim",
+    "sslmode=verify-ca&sslrootcert=OURS",
+    "not valid for name"
+)]
+#[case::in_the_clear("localhost", "geheim", "sslmode=disable", "no encryption")]
+#[case::wrong_password("localhost", "falsch", "sslmode=require", "password authentication failed")]
+fn who_proves_nothing_is_not_spoken_to(
+    #[case] host: &str,
+    #[case] password: &str,
+    #[case] rest: &str,
+    #[case] told: &str,
+) {
+    let error = PostgresStore::open(&server().url(host, password, rest)).unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, StoreError::Unavailable(_)) && text.contains(told), "{text}");
+    assert!(!text.contains(password), "{text}");
+}

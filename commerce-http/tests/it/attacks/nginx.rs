@@ -1,0 +1,205 @@
+//! The same attacks through the nginx configuration that is shipped, `deploy/nginx.conf`.
+
+use super::MEMORY;
+use super::child::Child;
+use super::client::{Honest, ask, connect, last_words, once, statuses, to_end};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child as Process, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// nginx before a server, in a folder of its own.
+struct Proxied {
+    nginx: Process,
+    server: Child,
+    folder: PathBuf,
+    address: String,
+}
+
+impl Proxied {
+    /// With the times of the configuration shortened to two seconds, and so many requests a second.
+    fn start(rate: &str) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let folder = std::env::temp_dir().join(format!("transport-nginx-{}", address.port()));
+        let address = address.to_string();
+        std::fs::create_dir_all(&folder).unwrap();
+        let socket = folder.join("http.sock");
+        let server = Child::start_at(&format!("unix:{}", socket.display()), "", None);
+        let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/nginx.conf");
+        let here = folder.display().to_string();
+        let text = std::fs::read_to_string(shipped)
+            .unwrap()
+            .replace("unix:/run/commerce/http.sock", &format!("unix:{}", socket.display()))
+            .replace("/run/nginx-commerce.pid", &format!("{here}/pid"))
+            .replace("/var/log/nginx/", &format!("{here}/"))
+            .replace("/var/lib/nginx/", &format!("{here}/"))
+            .replace("127.0.0.1:8080", &address)
+            .replace("_timeout 10s", "_timeout 2s")
+            // All these attacks come from one address.
+            .replace("limit_conn connections 64", "limit_conn connections 3000")
+            .replace("# \"https://shop.example\"", "\"https://shop.example\"")
+            .replace("rate=100r/s", rate);
+        let file = folder.join("nginx.conf");
+        std::fs::write(&file, text).unwrap();
+        let nginx = Command::new("nginx")
+            .args(["-g", "daemon off; user root;", "-e", &format!("{here}/error.log"), "-c"])
+            .arg(&file)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect(
+                "this test needs nginx: install it, for example with `apt-get install nginx-light`",
+            );
+        let proxied = Self { nginx, server, folder, address };
+        super::until("nginx listens", super::TIMEOUT, || {
+            TcpStream::connect(&proxied.address).is_ok()
+        });
+        proxied
+    }
+}
+
+impl Drop for Proxied {
+    fn drop(&mut self) {
+        // Its workers end with it when it is asked, not when it is killed.
+        let asked = Command::new("kill").arg(self.nginx.id().to_string()).status();
+        if asked.is_err() {
+            let _ = self.nginx.kill();
+        }
+        let _ = self.nginx.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn post(headers: &str, body: &str) -> Vec<u8> {
+    format!("POST /length HTTP/1.1\r\nHost: a\r\n{headers}\r\n\r\n{body}").into_bytes()
+}
+
+#[test]
+fn behind_the_shipped_nginx_the_same_attacks_stop_at_the_proxy() {
+    super::many_descriptors();
+    let proxied = Proxied::start("rate=10000r/s");
+    let at = proxied.address.as_str();
+    let honest = Honest::begin(at);
+    announced_and_framed(at);
+    heads(at);
+    versions_and_garbage(at);
+    crowds(at);
+    deaf(at);
+    honest.was_served();
+    once(at);
+    assert!(proxied.server.peak() < MEMORY, "{} MiB", proxied.server.peak());
+    assert!(proxied.server.descriptors() < 60, "no connection is left behind");
+}
+
+/// What nginx refuses by itself is told as the service tells it.
+#[test]
+fn refusals_of_the_shipped_nginx_are_problems_that_say_when_to_come_back() {
+    let mut proxied = Proxied::start("rate=1r/m");
+    let at = proxied.address.as_str();
+    let too_large = last_words(at, &post("Content-Length: 65537", "a"));
+    assert_problem(&too_large, 413, "payload_too_large", false);
+    // A page of an origin that is listed may read what nginx refuses, and no other.
+    let shares = |origin: &str| {
+        let headers = format!("Origin: {origin}\r\nContent-Length: 65537");
+        let said = last_words(at, &post(&headers, "a"));
+        said.contains(&format!("Access-Control-Allow-Origin: {origin}\r\n"))
+    };
+    assert!(shares("https://shop.example") && !shares("https://evil.example"));
+    let length = b"GET /length HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    assert_eq!(statuses(&last_words(at, length)), [200]);
+    proxied.server.ask_to_stop();
+    proxied.server.end();
+    assert_problem(&last_words(at, length), 503, "busy", true);
+    let answers = (0..1000).map(|_| last_words(at, length));
+    let refused = answers.into_iter().find(|said| statuses(said) == [429]);
+    assert_problem(&refused.unwrap(), 429, "too_many_requests", true);
+}
+
+fn assert_problem(said: &str, status: u16, code: &str, later: bool) {
+    assert_eq!(statuses(said), [status], "{said}");
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains("content-type: application/problem+json"), "{said}");
+    assert_eq!(head.contains("retry-after: 1"), later, "{said}");
+    let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.into()));
+    assert_eq!(problem["type"], format!("/problems/{code}"));
+}
+
+fn announced_and_framed(at: &str) {
+    for length in ["65537", "10000000000", "40000000000", "9223372036854775807"] {
+        let said = last_words(at, &post(&format!("Content-Length: {length}"), "a"));
+        assert_eq!(statuses(&said), [413], "{length}: {said}");
+    }
+    for headers in [
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: -5",
+        "Content-Length: +5",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    ] {
+        let said = last_words(at, &post(headers, "0\r\n\r\nGET /length HTTP/1.1\r\n\r\n"));
+        assert_eq!(statuses(&said), [400], "{headers}: {said}");
+    }
+    let said = last_words(at, &post("Transfer-Encoding: xchunked", ""));
+    assert_eq!(statuses(&said), [501], "{said}");
+    let said = ask(&mut connect(at), &post("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"));
+    assert!(said.unwrap().ends_with("\r\n\r\n3"), "an honest one arrives with its length");
+    let mut cut = connect(at);
+    cut.write_all(&post("Content-Length: 2000", "abc")).unwrap();
+    cut.shutdown(Shutdown::Write).unwrap();
+    let said = statuses(&to_end(&mut cut));
+    assert!(said.is_empty() || said == [400], "{said:?}");
+}
+
+fn heads(at: &str) {
+    let mut stream = connect(at);
+    stream.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
+    let part = vec![b'x'; 1 << 16];
+    let sent = (0..3200).take_while(|_| stream.write_all(&part).is_ok()).count();
+    let said = to_end(&mut stream);
+    println!("of a head of 200 MiB {} KiB were taken or thrown away, then {said:?}", sent * 64);
+    assert!(said.is_empty() || statuses(&said) == [400], "{said}");
+    let mut drip = connect(at);
+    let began = Instant::now();
+    while drip.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "a drip lasted {:?}", began.elapsed());
+}
+
+fn versions_and_garbage(at: &str) {
+    for version in ["2.0", "3.0"] {
+        let said = last_words(at, format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(statuses(&said), [505], "{said}");
+    }
+    assert_eq!(statuses(&last_words(at, b"\x16\x03\x01 garbage\r\n\r\n")), [400]);
+    let ahead = b"GET /length HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
+    let mut stream = connect(at);
+    stream.write_all(&ahead).unwrap();
+    for _ in 0..20 {
+        super::client::read_answer(&mut stream).unwrap();
+    }
+}
+
+fn crowds(at: &str) {
+    let mut silent: Vec<TcpStream> = (0..1000).map(|_| connect(at)).collect();
+    let mut slow: Vec<TcpStream> = (0..40).map(|_| connect(at)).collect();
+    for stream in &mut slow {
+        stream.write_all(&post("Content-Length: 5000", "abc")).unwrap();
+    }
+    for stream in silent.iter_mut().chain(&mut slow) {
+        let said = statuses(&to_end(stream));
+        assert!(said.is_empty() || said == [408], "{said:?}");
+    }
+}
+
+fn deaf(at: &str) {
+    let mut deaf: Vec<TcpStream> = (0..40).map(|_| connect(at)).collect();
+    for stream in &mut deaf {
+        stream.write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    }
+    for stream in &mut deaf {
+        let _ = stream.read(&mut [0; 16]).unwrap(); // the answer has begun, and is not read on
+    }
+}

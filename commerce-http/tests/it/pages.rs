@@ -1,0 +1,92 @@
+//! The pages for people, as a browser is given them.
+
+use commerce_core::{Currency, MemoryStore, Shop};
+use commerce_http::{Api, Log, LogFormat, Request, Response, Service};
+use flate2::read::GzDecoder;
+use rstest::rstest;
+use sha2::{Digest, Sha256};
+use std::io::Read;
+
+const BUNDLE: &str = "/docs/swagger-ui-5.35.0/swagger-ui-bundle.js";
+const SHEET: &str = "/docs/swagger-ui-5.35.0/swagger-ui.css";
+
+fn ask(method: &str, target: &str) -> Response {
+    let shop = Shop::open(MemoryStore::new(Currency::KRW));
+    let api = Api::new(shop, Log::new(LogFormat::Logfmt, Box::new(|_| ()))).unwrap();
+    let (method, target) = (method.to_owned(), target.to_owned());
+    api.answer(&Request { method, target, ..Request::default() })
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    let mut found = response.headers.iter().filter(|(known, _)| *known == name);
+    let value = found.next().map(|(_, value)| &**value);
+    assert!(found.next().is_none(), "{name} is sent twice");
+    value
+}
+
+#[rstest]
+#[case::root("/", 302, None, None, "no-store")]
+#[case::page("/docs", 200, Some("text/html; charset=utf-8"), None, "no-store")]
+#[case::style("/docs/docs.css", 200, Some("text/css; charset=utf-8"), None, "no-store")]
+#[case::script("/docs/docs.js", 200, Some("text/javascript; charset=utf-8"), None, "no-store")]
+#[case::sheet(SHEET, 200, Some("text/css; charset=utf-8"), Some("gzip"), FOREVER)]
+#[case::bundle(BUNDLE, 200, Some("text/javascript; charset=utf-8"), Some("gzip"), FOREVER)]
+fn each_is_served_to_get_and_head_and_to_nothing_else(
+    #[case] path: &str,
+    #[case] status: u16,
+    #[case] media: Option<&str>,
+    #[case] encoding: Option<&str>,
+    #[case] kept: &str,
+) {
+    for method in ["GET", "HEAD"] {
+        let response = ask(method, path);
+        assert_eq!(response.status, status);
+        assert_eq!(header(&response, "Content-Type"), media);
+        assert_eq!(header(&response, "Content-Encoding"), encoding);
+        assert_eq!(header(&response, "Cache-Control"), Some(kept));
+        assert_eq!(header(&response, "X-Content-Type-Options"), Some("nosniff"));
+        assert_eq!(response.body.is_empty(), status == 302);
+    }
+    for method in ["POST", "PUT", "PATCH", "DELETE"] {
+        let response = ask(method, path);
+        assert_eq!(response.status, 405);
+        assert_eq!(header(&response, "Allow"), Some("GET, HEAD, OPTIONS"));
+    }
+}
+
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
+#[test]
+fn the_root_leads_to_the_page() {
+    assert_eq!(header(&ask("GET", "/"), "Location"), Some("/docs"));
+}
+
+#[test]
+fn the_page_runs_nothing_that_stands_in_it_and_loads_nothing_from_elsewhere() {
+    let page = ask("GET", "/docs");
+    let policy = header(&page, "Content-Security-Policy").unwrap();
+    assert!(policy.starts_with("default-src 'self';"), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains("//"), "{policy}");
+    let text = std::str::from_utf8(&page.body).unwrap();
+    assert!(!text.contains("//") && !text.contains("style="), "something from elsewhere");
+    let paths: Vec<&str> =
+        text.split("=\"/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(paths.contains(&"openapi.json"), "{paths:?}");
+    for path in paths {
+        assert_eq!(ask("GET", &format!("/{path}")).status, 200, "{path}");
+    }
+}
+
+/// What is sent unpacks to what was published, as `assets/README.md` has it.
+#[rstest]
+#[case(SHEET)]
+#[case(BUNDLE)]
+fn swagger_ui_is_the_one_that_was_published(#[case] path: &str) {
+    let mut unpacked = Vec::new();
+    GzDecoder::new(&*ask("GET", path).body).read_to_end(&mut unpacked).unwrap();
+    let sum = Sha256::digest(&unpacked);
+    let sum = sum.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let readme = include_str!("../../assets/README.md");
+    let name = path.rsplit('/').next().unwrap();
+    assert!(readme.contains(&format!("| `{name}` | `{sum}` |")), "{name} has {sum}");
+}
