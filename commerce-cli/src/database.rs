@@ -1,7 +1,8 @@
 //! Where the store is, as people write it: a path, `sqlite:PATH`, or the URL of a database server.
 
 use crate::error::CliError;
-use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
+use commerce_core::{Currency, SqliteStore, Store};
+use commerce_postgres::PostgresStore;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

@@ -44,7 +44,7 @@ const ORDER: [Table; 18] = [
 ///
 /// # Errors
 ///
-/// [`StoreError::Corrupt`] when `to` is not empty or of another currency, or when `from` holds what no
+/// [`StoreError::Incompatible`] when `to` is not empty or of another currency, or when `from` holds what no
 /// store can; whatever else is wrong with either store. Nothing is written then, unless the outcome is
 /// [`StoreError::CommitUnknown`].
 pub fn copy(
@@ -54,7 +54,9 @@ pub fn copy(
 ) -> Result<BTreeMap<&'static str, u64>, StoreError> {
     if from.currency() != to.currency() {
         let (from, to) = (from.currency(), to.currency());
-        return Err(StoreError::Corrupt(format!("a store in {from} cannot become one in {to}")));
+        return Err(StoreError::Incompatible(format!(
+            "a store in {from} cannot become one in {to}"
+        )));
     }
     let snapshot = from.snapshot()?;
     let mut writer = Writer::begin(to, progress)?;
@@ -94,7 +96,7 @@ impl<'a> Writer<'a> {
         transaction.load(&Needs { ids: true, ..Needs::default() }, &mut state)?;
         if state.ids != Some(NextIds::FIRST) {
             let text = "there are rows in it already: only a new store can be copied into";
-            return Err(StoreError::Corrupt(text.to_owned()));
+            return Err(StoreError::Incompatible(text.to_owned()));
         }
         transaction.expect_pauses()?;
         let (waiting, written, again) = (0, 0, false);

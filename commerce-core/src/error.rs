@@ -478,9 +478,13 @@ pub enum StoreError {
          and start it again on the file that is there now"
     )]
     Replaced(String),
-    /// The store is of another program, of a newer version, or damaged.
-    #[error("the store is not as it should be: {0}")]
+    /// The contents of the store are damaged.
+    #[error("the store is corrupt: {0}")]
     Corrupt(String),
+    /// The store, or its server, cannot be used by this program: another program's tables, a newer version,
+    /// another currency, a missing extension or an unsafe setting. Nothing was changed.
+    #[error("the store is incompatible: {0}")]
+    Incompatible(String),
     /// A guard of the store fired: a defect of this program. Nothing was changed.
     #[error("the store refused a change that the rules allowed, please report it: {0}")]
     ConstraintViolation(String),

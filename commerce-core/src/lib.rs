@@ -26,8 +26,8 @@
 //! # Ok::<(), commerce_core::Error>(())
 //! ```
 //!
-//! [`SqliteStore`] keeps everything in one file; [`MemoryStore`] keeps it until the process ends; with the
-//! feature `postgres`, `PostgresStore` keeps it on a server. A store of your own implements [`Store`].
+//! [`SqliteStore`] keeps everything in one file; [`MemoryStore`] keeps it until the process ends; the
+//! crate `commerce-postgres` keeps it on a PostgreSQL server. A store of your own implements [`Store`].
 
 #![cfg_attr(
     test,
@@ -62,7 +62,7 @@ mod rule;
 mod sequence;
 mod shop;
 mod state;
-mod store;
+pub mod store;
 mod text;
 mod threads;
 mod version;
@@ -113,8 +113,6 @@ pub use state::{
     Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,
 };
 pub use store::memory::MemoryStore;
-#[cfg(feature = "postgres")]
-pub use store::postgres::PostgresStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{
     DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, StoreSize,

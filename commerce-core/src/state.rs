@@ -161,8 +161,7 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
     }
 
     /// The row to be completed by the store that loads it; to the rules nothing has happened to it.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn fill(&mut self, key: K) -> Option<&mut V> {
+    pub fn fill(&mut self, key: K) -> Option<&mut V> {
         self.rows.get_mut(&key).and_then(|(row, _)| row.as_mut())
     }
 

@@ -1,33 +1,39 @@
 //! What the engine and the reads ask of a store. Stores move rows; they decide nothing.
 
 use crate::clock::Timestamp;
-use crate::command::IdempotencyRecord;
-use crate::digest::Digest;
-use crate::digest::Digested;
+use crate::digest::{Digest, Digested};
 use crate::error::StoreError;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
-use crate::model::auth::{Credentials, SessionRow, TokenHash};
-use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
-use crate::model::delivery::{DeliveryRow, Outbox};
-use crate::model::event::{Epoch, EventRow};
+use crate::model::delivery::Outbox;
+use crate::model::event::Epoch;
 use crate::model::order::Order;
 use crate::model::product::{Product, StockMovement};
-use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
+use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::Currency;
-use crate::state::{Needs, State};
+use crate::{text, threads};
 use std::sync::Arc;
 
-mod deliveries;
+pub mod columns;
+pub mod deliveries;
 pub(crate) mod memory;
-pub(crate) mod pool;
-#[cfg(feature = "postgres")]
-pub(crate) mod postgres;
-mod rows;
-mod sales;
+pub mod pool;
+pub mod sales_rollup;
 pub(crate) mod sqlite;
+
+pub use crate::command::{IdempotencyRecord, StoredResult};
+pub use crate::model::auth::{
+    Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
+};
+pub use crate::model::cart::CartLines;
+pub use crate::model::delivery::DeliveryRow;
+pub use crate::model::event::EventRow;
+pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
+pub use crate::state::{
+    Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,
+};
 
 /// Where everything is kept.
 pub trait Store: Send + Sync {
@@ -399,8 +405,30 @@ pub struct SalesCount {
     pub units: i64,
 }
 
-/// Shows a row, after its digest where it has one.
-fn visit_with_digest(record: Record, digest: Option<i64>, visit: &mut dyn FnMut(Record)) {
+/// The digest that a new row is saved with.
+#[must_use]
+pub fn digest(state: &State, row: &impl Digest) -> Option<i64> {
+    state.digest(row)
+}
+
+/// The canonical form of a login name, which every store keeps; `None` for an invalid one.
+#[must_use]
+pub fn canonical_login(login: &str) -> Option<String> {
+    text::login(login)
+}
+
+/// Calls a library that starts this many threads and panics when the system refuses one. The threads are
+/// tried first, so that the caller gets an error instead.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] if the system refuses a thread.
+pub fn with_threads<T>(threads: usize, make: impl FnOnce() -> T) -> Result<T, StoreError> {
+    threads::for_library(threads, make)
+}
+
+/// Passes a row to `visit`, preceded by its digest if it has one.
+pub fn visit_with_digest(record: Record, digest: Option<i64>, visit: &mut dyn FnMut(Record)) {
     if let Some(((of, _), digest)) = record.hashed().zip(digest) {
         visit(Record::Digest { of, digest });
     }

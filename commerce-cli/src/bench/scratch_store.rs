@@ -4,7 +4,8 @@
 use crate::database::Database;
 use crate::error::CliError;
 use crate::unique;
-use commerce_core::{Currency, PostgresStore, SqliteStore, Store};
+use commerce_core::{Currency, SqliteStore, Store};
+use commerce_postgres::PostgresStore;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;

@@ -49,7 +49,11 @@ pub struct Epoch {
 
 impl Epoch {
     /// Begins an epoch, with a random name.
-    pub(crate) fn begin(first_event: EventId) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the system has no random numbers.
+    pub fn begin(first_event: EventId) -> Result<Self, StoreError> {
         Ok(Self { first_event, name: entropy::hex::<8>()? })
     }
 

@@ -2,7 +2,7 @@
 //! how they name a parameter.
 
 use super::DeliveryFilter;
-use super::rows::{DELIVERY, RowReader, get};
+use super::columns::{DELIVERY, RowReader, get};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::EventId;
@@ -10,13 +10,13 @@ use crate::limits::MAX_CLOCK_DIFFERENCE;
 use crate::model::delivery::Outbox;
 
 /// The first event that nobody has taken up.
-pub(crate) const NEXT_EVENT: &str = "SELECT next_event FROM store WHERE id = 1";
+pub const NEXT_EVENT: &str = "SELECT next_event FROM store WHERE id = 1";
 
 /// The epochs of events, as `rows::epoch` reads them.
-pub(crate) const EPOCHS: &str = "SELECT first_event, name FROM epochs ORDER BY first_event";
+pub const EPOCHS: &str = "SELECT first_event, name FROM epochs ORDER BY first_event";
 
 /// The row of [`OutboxCounts`].
-pub(crate) const OUTBOX: &str = "SELECT
+pub const OUTBOX: &str = "SELECT
     next_event,
     (SELECT id FROM events ORDER BY id DESC LIMIT 1),
     (SELECT count(*) FROM deliveries WHERE status <> 'parked'),
@@ -26,7 +26,7 @@ pub(crate) const OUTBOX: &str = "SELECT
     FROM store WHERE id = 1";
 
 /// A row when anything may be sent at an instant.
-pub(crate) fn has_due_events(now: &str) -> String {
+pub fn has_due_events(now: &str) -> String {
     format!(
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM events
                                 WHERE id >= (SELECT next_event FROM store WHERE id = 1))
@@ -46,7 +46,7 @@ fn is_ahead(now: &str) -> String {
 }
 
 /// Deliveries by event, from one on.
-pub(crate) fn deliveries_from(filter: DeliveryFilter, start: &str, limit: &str) -> String {
+pub fn deliveries_from(filter: DeliveryFilter, start: &str, limit: &str) -> String {
     let parked = match filter {
         DeliveryFilter::All => "",
         DeliveryFilter::Parked => "AND status = 'parked'",
@@ -58,7 +58,7 @@ pub(crate) fn deliveries_from(filter: DeliveryFilter, start: &str, limit: &str) 
 }
 
 /// What may be sent at an instant, the longest due first.
-pub(crate) fn due(now: &str, limit: &str) -> String {
+pub fn due(now: &str, limit: &str) -> String {
     format!(
         "SELECT {DELIVERY} FROM (
              SELECT * FROM (SELECT {DELIVERY} FROM deliveries
@@ -73,12 +73,12 @@ pub(crate) fn due(now: &str, limit: &str) -> String {
 }
 
 /// A store without its one row is none.
-pub(crate) fn no_store() -> StoreError {
+pub fn no_store() -> StoreError {
     StoreError::Corrupt("the row of the store is missing".to_owned())
 }
 
 /// What an outbox is counted from. Numbers of events have no gaps, so that two of them are a count.
-pub(crate) struct OutboxCounts {
+pub struct OutboxCounts {
     next: i64,
     newest: Option<i64>,
     waiting: i64,
@@ -87,7 +87,7 @@ pub(crate) struct OutboxCounts {
     failed: i64,
 }
 
-pub(crate) fn outbox_counts<R: RowReader>(row: &R) -> Result<OutboxCounts, R::Error> {
+pub fn outbox_counts<R: RowReader>(row: &R) -> Result<OutboxCounts, R::Error> {
     Ok(OutboxCounts {
         next: get(row, 0)?,
         newest: get(row, 1)?,
@@ -100,11 +100,11 @@ pub(crate) fn outbox_counts<R: RowReader>(row: &R) -> Result<OutboxCounts, R::Er
 
 impl OutboxCounts {
     /// The oldest event that has not arrived, if there is one of that number.
-    pub(crate) fn oldest(&self) -> EventId {
+    pub fn oldest(&self) -> EventId {
         EventId::new(self.first.unwrap_or(self.next))
     }
 
-    pub(crate) fn outbox(&self, oldest: Option<Timestamp>) -> Outbox {
+    pub fn outbox(&self, oldest: Option<Timestamp>) -> Outbox {
         let fresh = self.newest.unwrap_or(0).saturating_add(1).saturating_sub(self.next).max(0);
         Outbox {
             waiting: u64::try_from(fresh.saturating_add(self.waiting)).unwrap_or(0),

@@ -1,50 +1,73 @@
-//! Reading connections, for every store that has a driver: one that is opened without any thread, and a
-//! pool of more for reads that overlap.
+//! Reading connections of a store: a first one that needs no thread, and a pool for reads that overlap.
 
 use crate::error::StoreError;
 use crate::threads;
 use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use scheduled_thread_pool::ScheduledThreadPool;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// Connections of the pool, eight with the first one: more than cores gain nothing, fewer would make reads
-/// wait for slow ones.
+/// Connections of the pool, eight with the first one: more than there are cores gain nothing, fewer would
+/// make reads wait for slow ones.
 const MAX_POOLED: u32 = 7;
 
 /// Threads of the pool, which open its connections.
 const POOL_THREADS: usize = 1;
 
+/// Opens reading connections.
+pub trait Connect: Clone + fmt::Debug + Send + Sync + 'static {
+    /// A connection of the driver.
+    type Connection: fmt::Debug + Send + 'static;
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be opened.
+    fn connect(&self) -> Result<Self::Connection, StoreError>;
+
+    /// Returns true if the connection must not be used again.
+    fn is_broken(&self, connection: &mut Self::Connection) -> bool;
+}
+
 /// The reading connections of a store.
 ///
-/// A process that reads one thing at a time, as most commands do, needs no thread but its own: the first
-/// connection is opened by its caller. The pool is made when two reads overlap for the first time.
+/// A process that reads one thing at a time, as most commands do, needs no thread but its own: the caller
+/// opens the first connection. The pool is created when two reads overlap for the first time.
 #[derive(Debug)]
-pub(crate) struct Readers<M: ManageConnection> {
-    opener: M,
+pub struct Readers<C: Connect> {
+    opener: C,
     timeout: Duration,
     last_failure: LastFailure,
-    first: OnceLock<Mutex<M::Connection>>,
-    pool: Mutex<Option<Pool<M>>>,
+    first: OnceLock<Mutex<C::Connection>>,
+    pool: Mutex<Option<Pool<Manager<C>>>>,
 }
 
-/// A reading connection, given back when dropped.
-pub(crate) enum Reader<'a, M: ManageConnection> {
-    First(MutexGuard<'a, M::Connection>),
-    Pooled(PooledConnection<M>),
+/// A reading connection, returned to its pool when dropped.
+pub struct Reader<'a, C: Connect>(Slot<'a, C>);
+
+enum Slot<'a, C: Connect> {
+    First(MutexGuard<'a, C::Connection>),
+    Pooled(PooledConnection<Manager<C>>),
 }
 
-impl<M: ManageConnection<Error = StoreError> + Clone> Readers<M> {
-    /// Opens nothing yet. A read waits for a connection of the pool for as long as `timeout`; the opener
-    /// notes in `last_failure` why it could not open one.
-    pub(crate) fn new(opener: M, timeout: Duration, last_failure: LastFailure) -> Self {
+impl<C: Connect> Readers<C> {
+    /// Creates an empty set of connections. A read waits up to `timeout` for a connection of the pool.
+    #[must_use]
+    pub fn new(opener: C, timeout: Duration) -> Self {
         let (first, pool) = (OnceLock::new(), Mutex::default());
-        Self { opener, timeout, last_failure, first, pool }
+        Self { opener, timeout, last_failure: LastFailure::default(), first, pool }
     }
 
-    /// A connection that no other read uses.
-    pub(crate) fn get(&self) -> Result<Reader<'_, M>, StoreError> {
+    /// Returns a connection that no other read uses.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the last connection could not be opened, or [`StoreError::Busy`] if all are in use
+    /// for longer than the timeout.
+    pub fn get(&self) -> Result<Reader<'_, C>, StoreError> {
         let first = if let Some(first) = self.first.get() {
             first
         } else {
@@ -56,30 +79,36 @@ impl<M: ManageConnection<Error = StoreError> + Clone> Readers<M> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return self.pooled(),
         };
-        if self.opener.has_broken(&mut connection) {
+        if self.opener.is_broken(&mut connection) {
             *connection = self.opener.connect()?;
         }
-        Ok(Reader::First(connection))
+        Ok(Reader(Slot::First(connection)))
     }
 
     /// Opens the first connection and one of the pool.
-    pub(crate) fn prepare(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// The reason why one of them cannot be opened.
+    pub fn prepare(&self) -> Result<(), StoreError> {
         self.get()?;
         self.pooled().map(drop)
     }
 
-    fn pooled(&self) -> Result<Reader<'_, M>, StoreError> {
-        let pool = self.pool()?;
-        Ok(Reader::Pooled(pool.get().map_err(|_| self.last_failure.why())?))
+    fn pooled(&self) -> Result<Reader<'_, C>, StoreError> {
+        let connection = self.pool()?.get().map_err(|_| self.last_failure.take())?;
+        Ok(Reader(Slot::Pooled(connection)))
     }
 
-    fn pool(&self) -> Result<Pool<M>, StoreError> {
-        let mut made = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pool) = &*made {
+    fn pool(&self) -> Result<Pool<Manager<C>>, StoreError> {
+        let mut slot = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = &*slot {
             return Ok(pool.clone());
         }
         let spawn = || ScheduledThreadPool::builder().num_threads(POOL_THREADS).build();
         let threads = threads::for_library(POOL_THREADS, spawn)?;
+        let manager =
+            Manager { opener: self.opener.clone(), last_failure: self.last_failure.clone() };
         let pool = Pool::builder()
             .max_size(MAX_POOLED)
             .min_idle(Some(0))
@@ -87,45 +116,74 @@ impl<M: ManageConnection<Error = StoreError> + Clone> Readers<M> {
             .test_on_check_out(false)
             .error_handler(Box::new(NopErrorHandler))
             .thread_pool(Arc::new(threads))
-            .build(self.opener.clone());
+            .build(manager);
         let pool = pool.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(made.insert(pool).clone())
+        Ok(slot.insert(pool).clone())
     }
 }
 
-impl<M: ManageConnection> Deref for Reader<'_, M> {
-    type Target = M::Connection;
+impl<C: Connect> Deref for Reader<'_, C> {
+    type Target = C::Connection;
 
-    fn deref(&self) -> &M::Connection {
-        match self {
-            Self::First(connection) => connection,
-            Self::Pooled(connection) => connection,
+    fn deref(&self) -> &C::Connection {
+        match &self.0 {
+            Slot::First(connection) => connection,
+            Slot::Pooled(connection) => connection,
         }
     }
 }
 
-impl<M: ManageConnection> DerefMut for Reader<'_, M> {
-    fn deref_mut(&mut self) -> &mut M::Connection {
-        match self {
-            Self::First(connection) => connection,
-            Self::Pooled(connection) => connection,
+impl<C: Connect> DerefMut for Reader<'_, C> {
+    fn deref_mut(&mut self) -> &mut C::Connection {
+        match &mut self.0 {
+            Slot::First(connection) => connection,
+            Slot::Pooled(connection) => connection,
         }
     }
 }
 
-/// Why the pool could not open the last connection: it says itself only that it waited in vain.
+impl<C: Connect> fmt::Debug for Reader<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+/// Connects the pool of `r2d2` to an opener.
+#[derive(Debug)]
+struct Manager<C> {
+    opener: C,
+    last_failure: LastFailure,
+}
+
+impl<C: Connect> ManageConnection for Manager<C> {
+    type Connection = C::Connection;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<C::Connection, StoreError> {
+        self.last_failure.record(self.opener.connect())
+    }
+
+    fn is_valid(&self, _connection: &mut C::Connection) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut C::Connection) -> bool {
+        self.opener.is_broken(connection)
+    }
+}
+
+/// The reason why the pool could not open its last connection: `r2d2` reports only that it timed out.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastFailure(Arc<Mutex<Option<StoreError>>>);
+struct LastFailure(Arc<Mutex<Option<StoreError>>>);
 
 impl LastFailure {
-    /// Takes note of how opening one ended.
-    pub(crate) fn note<C>(&self, opened: Result<C, StoreError>) -> Result<C, StoreError> {
+    fn record<T>(&self, opened: Result<T, StoreError>) -> Result<T, StoreError> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = opened.as_ref().err().cloned();
         opened
     }
 
-    /// Why none could be opened of late, or that all are in use.
-    pub(crate) fn why(&self) -> StoreError {
+    /// Takes the last failure; without one, all connections are in use.
+    fn take(&self) -> StoreError {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         last.unwrap_or(StoreError::Busy)
     }

@@ -68,7 +68,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] when the file is no store of this program, or of a newer version;
+    /// [`StoreError::Incompatible`] when the file is no store of this program, or of a newer version;
     /// [`StoreError::Unavailable`] when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::opened(path, Currency::KRW)
@@ -78,12 +78,12 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// As [`SqliteStore::open`], and [`StoreError::Corrupt`] when the store has another currency.
+    /// As [`SqliteStore::open`], and [`StoreError::Incompatible`] when the store has another currency.
     pub fn create(path: &Path, currency: Currency) -> Result<Self, StoreError> {
         let store = Self::opened(path, currency)?;
         if store.currency != currency {
             let text = format!("its currency is {} and cannot be changed", store.currency);
-            return Err(StoreError::Corrupt(text));
+            return Err(StoreError::Incompatible(text));
         }
         Ok(store)
     }
@@ -194,7 +194,7 @@ impl SqliteStore {
 
 /// The connections that read, of which none is open yet.
 fn readers(connections: &ConnectionManager) -> Readers<ConnectionManager> {
-    Readers::new(connections.clone(), connection::POOL_TIMEOUT, connections.last_failure.clone())
+    Readers::new(connections.clone(), connection::POOL_TIMEOUT)
 }
 
 /// Refuses a log that belongs to another store or is damaged, before SQLite plays any of it.

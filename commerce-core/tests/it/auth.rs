@@ -3,9 +3,10 @@
 use crate::common::{On, cluster};
 use commerce_core::limits::{FREE_LOGIN_FAILURES, SESSION_SECONDS};
 use commerce_core::{
-    AddCustomer, Code, Currency, CustomerId, Error, ManualClock, MemoryStore, PostgresStore, Role,
-    Shop, SqliteStore, Store, Timestamp,
+    AddCustomer, Code, Currency, CustomerId, Error, ManualClock, MemoryStore, Role, Shop,
+    SqliteStore, Store, Timestamp,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::sync::Arc;
 

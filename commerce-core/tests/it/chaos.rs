@@ -10,7 +10,8 @@
 use crate::common::cluster::Cluster;
 use crate::common::insist::{LONGEST, Seen, TIMEOUT, Until, assert_each_once, fill};
 use crate::common::{assert_clean, key};
-use commerce_core::{AddCustomer, Code, Money, PostgresStore, Shop};
+use commerce_core::{AddCustomer, Code, Money, Shop};
+use commerce_postgres::PostgresStore;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 

@@ -6,9 +6,10 @@ pub mod insist;
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Coupon, Currency, Customer, Discount, Key, ManualClock,
-    MemoryStore, Money, PostgresStore, Product, Shop, Snapshot, SqliteStore, Store, StoreError,
-    Timestamp, Transaction,
+    MemoryStore, Money, Product, Shop, Snapshot, SqliteStore, Store, StoreError, Timestamp,
+    Transaction,
 };
+use commerce_postgres::PostgresStore;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use tempfile::TempDir;

@@ -4,9 +4,10 @@ use crate::common::{NOW, assert_clean, cluster, key};
 use commerce_core::limits::{DELIVERY_LEASE, RETRY_DELAYS};
 use commerce_core::{
     AddCustomer, AttemptResult, BestSellersRequest, CartEdit, Currency, DeliveryOutcome, EditCart,
-    LeasedEvent, MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, PostgresStore, Record,
-    RelayEvents, Role, SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
+    LeasedEvent, MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, Record, RelayEvents, Role,
+    SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::path::Path;
 use std::sync::Arc;
@@ -198,10 +199,10 @@ fn what_is_not_empty_or_of_another_currency_is_left_as_it_is() {
     fill(&from);
     shop(&to).call(AddCustomer::new("Choi")).run().unwrap();
     let before = rows(&*to);
-    assert!(matches!(copy(&*from, &*to, &mut |_| ()), Err(StoreError::Corrupt(_))));
+    assert!(matches!(copy(&*from, &*to, &mut |_| ()), Err(StoreError::Incompatible(_))));
     assert_eq!(rows(&*to), before);
     let dollars = MemoryStore::new(Currency::from_code("USD").unwrap());
-    assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Corrupt(_))));
+    assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Incompatible(_))));
 }
 
 /// A server ends a writer that stands still for five seconds. One that waits for rows of a slow store does.

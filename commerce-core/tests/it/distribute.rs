@@ -6,9 +6,9 @@ use crate::common::cluster::{Cluster, shared};
 use crate::common::{assert_clean, key};
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, AttemptResult, CartEdit, Currency, DeliveryOutcome,
-    Discount, EditCart, Money, PayWhen, PlaceOrder, PostgresStore, RelayEvents, Role, Shop,
-    StoreError,
+    Discount, EditCart, Money, PayWhen, PlaceOrder, RelayEvents, Role, Shop, StoreError,
 };
+use commerce_postgres::PostgresStore;
 use postgres::Client;
 use std::collections::BTreeSet;
 use std::fs;
@@ -158,7 +158,7 @@ fn a_server_or_a_store_of_one_machine_is_not_spread() {
     let (url, mut admin) = database(shared());
     let refused = |url: &str, told: &str| {
         let error = PostgresStore::create_distributed(url, Currency::KRW).unwrap_err();
-        assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(told)), "{error}");
+        assert!(matches!(&error, StoreError::Incompatible(text) if text.contains(told)), "{error}");
     };
     refused(&url, "CREATE EXTENSION citus");
     assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing is left behind");

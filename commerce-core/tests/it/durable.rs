@@ -2,7 +2,8 @@
 //! becomes so later. Whoever says that nothing there is worth keeping may use it.
 
 use crate::common::cluster::{Cluster, shared};
-use commerce_core::{AddCustomer, Error, PostgresStore, Shop, StoreError};
+use commerce_core::{AddCustomer, Error, Shop, StoreError};
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 
 #[rstest]
@@ -12,7 +13,7 @@ fn a_server_that_loses_what_it_acknowledged_is_refused(
     let cluster = Cluster::start_with(|_| format!("{setting} = off"));
     let url = cluster.database();
     let error = PostgresStore::open(&url).unwrap_err();
-    let told = matches!(&error, StoreError::Corrupt(text) if text.contains(setting));
+    let told = matches!(&error, StoreError::Incompatible(text) if text.contains(setting));
     assert!(told && error.to_string().contains("durable=no"), "{error}");
     let shop = Shop::open(PostgresStore::open(&format!("{url}?durable=no")).unwrap());
     shop.call(AddCustomer::new("Kim")).run().unwrap();
@@ -26,7 +27,7 @@ fn a_server_that_loses_what_it_acknowledged_is_refused(
     let shop = Shop::open(PostgresStore::open(&url).unwrap());
     set("off");
     let error = shop.call(AddCustomer::new("Lee")).run().unwrap_err();
-    assert!(matches!(error, Error::Store(StoreError::Corrupt(_))), "{error}");
+    assert!(matches!(error, Error::Store(StoreError::Incompatible(_))), "{error}");
 }
 
 /// A database may say that commits need not wait for the disk: ours do.

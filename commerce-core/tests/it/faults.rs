@@ -7,9 +7,9 @@ use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
     AddCustomer, AddProduct, CancellationToken, Code, Currency, CustomerId, DeliveryResult,
     Destination, Error, Event, ManualClock, MemoryStore, Money, Needs, PageRequest, PendingCall,
-    PlaceOrder, PostgresStore, ProductId, Shop, Snapshot, SqliteStore, State, Store, StoreError,
-    Transaction,
+    PlaceOrder, ProductId, Shop, Snapshot, SqliteStore, State, Store, StoreError, Transaction,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex};
@@ -366,7 +366,7 @@ fn a_file_that_is_no_store_of_ours_is_left_alone(#[case] sql: &str, #[case] told
     let file = folder.path().join("other.db");
     Connection::open(&file).unwrap().execute_batch(sql).unwrap();
     let error = SqliteStore::open(&file).unwrap_err();
-    assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(told)), "{error}");
+    assert!(matches!(&error, StoreError::Incompatible(text) if text.contains(told)), "{error}");
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn a_file_with_two_names_and_a_store_of_another_currency_are_refused() {
     let file = folder.path().join("shop.db");
     drop(SqliteStore::create(&file, Currency::KRW).unwrap());
     let dollars = Currency::from_code("USD").unwrap();
-    assert!(matches!(SqliteStore::create(&file, dollars), Err(StoreError::Corrupt(_))));
+    assert!(matches!(SqliteStore::create(&file, dollars), Err(StoreError::Incompatible(_))));
     std::fs::hard_link(&file, folder.path().join("twin.db")).unwrap();
     assert!(matches!(SqliteStore::open(&file), Err(StoreError::Unavailable(_))));
 }

@@ -23,7 +23,7 @@ fn a_file_of_another_program_is_left_as_it_is() {
     drop(other);
     let before = fs::read(&file).unwrap();
     let refused = SqliteStore::open(&file).unwrap_err();
-    assert!(matches!(refused, StoreError::Corrupt(_)), "{refused}");
+    assert!(matches!(refused, StoreError::Incompatible(_)), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing is put beside it");
 }

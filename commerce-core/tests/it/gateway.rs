@@ -7,9 +7,10 @@ use commerce_core::limits::{MAX_BALANCE, MAX_GATEWAY_CALLS, SETTLE_AFTER_SECONDS
 use commerce_core::{
     AddCustomer, Charge, ChargeResult, ChargeStatus, Code, CollectRequest, Currency, CustomerId,
     Error, InvalidWebhook, ManualClock, MemoryStore, Money, NewCharge, Outcome, PageRequest,
-    PaymentGateway, PostgresStore, ReconcileSummary, Refusal, Shop, SimulatedGateway, SqliteStore,
-    Store, Timestamp, WebhookError, WebhookEvent, WebhookOutcome,
+    PaymentGateway, ReconcileSummary, Refusal, Shop, SimulatedGateway, SqliteStore, Store,
+    Timestamp, WebhookError, WebhookEvent, WebhookOutcome,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

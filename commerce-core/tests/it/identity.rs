@@ -3,9 +3,10 @@
 
 use crate::common::{assert_clean, cluster, key};
 use commerce_core::{
-    AddCustomer, AddProduct, Currency, Error, MemoryStore, Money, PageRequest, PlaceOrder,
-    PostgresStore, Shop, SqliteStore, Store, StoreError, copy,
+    AddCustomer, AddProduct, Currency, Error, MemoryStore, Money, PageRequest, PlaceOrder, Shop,
+    SqliteStore, Store, StoreError, copy,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::collections::HashSet;
 use std::fs;
@@ -207,7 +208,7 @@ fn crashed() -> (tempfile::TempDir, Vec<String>) {
 
 fn refusal(file: &Path) -> String {
     match SqliteStore::open(file) {
-        Err(StoreError::Corrupt(text)) => text,
+        Err(StoreError::Incompatible(text)) => text,
         other => panic!("{other:?}"),
     }
 }

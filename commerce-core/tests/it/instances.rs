@@ -3,9 +3,10 @@
 
 use crate::common::{assert_clean, cluster, key};
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, Code, Currency, Discount, Error, Money, PlaceOrder,
-    PostgresStore, Shop, StoreError,
+    AddCoupon, AddCustomer, AddProduct, Code, Currency, Discount, Error, Money, PlaceOrder, Shop,
+    StoreError,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -159,17 +160,17 @@ fn a_store_keeps_its_currency_and_a_database_of_another_program_is_left_alone() 
     let dollars = Currency::from_code("USD").unwrap();
     assert!(PostgresStore::find(&url).unwrap().is_none());
     PostgresStore::create(&url, dollars).unwrap();
-    assert!(matches!(PostgresStore::create(&url, Currency::KRW), Err(StoreError::Corrupt(_))));
+    assert!(matches!(PostgresStore::create(&url, Currency::KRW), Err(StoreError::Incompatible(_))));
     let other = cluster::shared().database();
     let name = other.rsplit('/').next().unwrap();
     let mut admin = cluster::shared().admin(name);
     admin.batch_execute("CREATE TABLE store (id BIGINT PRIMARY KEY, manager TEXT)").unwrap();
-    assert!(matches!(PostgresStore::open(&other), Err(StoreError::Corrupt(_))));
+    assert!(matches!(PostgresStore::open(&other), Err(StoreError::Incompatible(_))));
     let newer = cluster::shared().database();
     drop(PostgresStore::open(&newer).unwrap());
     let name = newer.rsplit('/').next().unwrap();
     cluster::shared().admin(name).batch_execute("UPDATE store SET schema_version = 99").unwrap();
-    assert!(matches!(PostgresStore::open(&newer), Err(StoreError::Corrupt(_))));
+    assert!(matches!(PostgresStore::open(&newer), Err(StoreError::Incompatible(_))));
 }
 
 /// Nobody is sent to look for a server that has just answered.
@@ -187,7 +188,7 @@ fn tables_of_another_program_are_told_as_such() {
     let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
     admin.batch_execute("CREATE TABLE customers (name TEXT)").unwrap();
     let error = PostgresStore::open(&url).unwrap_err();
-    let told = matches!(&error, StoreError::Corrupt(text) if text.contains("\"customers\""));
+    let told = matches!(&error, StoreError::Incompatible(text) if text.contains("\"customers\""));
     assert!(told && error.to_string().contains("another program"), "{error}");
     assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing was made");
 }
@@ -210,7 +211,10 @@ fn a_database_has_to_hold_every_text(#[case] encoding: &str, #[case] holds: bool
         assert_eq!(shop.customer(kim.id).unwrap().name, "김");
     } else {
         let error = opened.unwrap_err();
-        assert!(matches!(&error, StoreError::Corrupt(text) if text.contains(encoding)), "{error}");
+        assert!(
+            matches!(&error, StoreError::Incompatible(text) if text.contains(encoding)),
+            "{error}"
+        );
     }
 }
 

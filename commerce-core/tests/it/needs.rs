@@ -4,10 +4,11 @@ use crate::common::{CircuitBreaker, On, World, cluster, key};
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, CartEdit, ChargeId, ClaimCoupon, CouponId, Currency,
     CustomerId, DebitBalance, EditCart, Error, EventId, ExpireOrders, MemoryStore, Money, Needs,
-    NewLogin, OpenCharge, OrderId, PasswordHash, PayOrder, PlaceOrder, PostgresStore, ProductId,
+    NewLogin, OpenCharge, OrderId, PasswordHash, PayOrder, PlaceOrder, ProductId,
     RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents, Role, SetCredentials, SettleCharge,
     Settlement, Shop, Snapshot, SqliteStore, State, Store, StoreError, Transaction,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -9,8 +9,9 @@
 use crate::common::{On, cluster};
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Code, Currency, CustomerId, Discount, Error, Key, Money,
-    Order, Outcome, PlaceOrder, PostgresStore, ProductId, Shop, SqliteStore, Store,
+    Order, Outcome, PlaceOrder, ProductId, Shop, SqliteStore, Store,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};

@@ -7,10 +7,11 @@ use commerce_core::{
     CartEdit, Charge, ChargeBalance, ChargeId, ClaimCoupon, CloseSession, CouponId, Currency,
     CustomerId, DebitBalance, Discount, EditCart, ExpireOrders, Key, ManualClock, MemoryStore,
     Money, NewLogin, OpenCharge, OpenSession, Operation, OrderId, OrderItems, OwnedCouponId,
-    PasswordHash, PayOrder, PayWhen, PendingCall, PlaceOrder, PostgresStore, ProductId, Record,
+    PasswordHash, PayOrder, PayWhen, PendingCall, PlaceOrder, ProductId, Record,
     RecordLoginAttempt, Role, SetCredentials, SettleCharge, Settlement, Shop, SqliteStore, Store,
     Table, Timestamp, TokenHash, UnlockLogin, UpdateProduct,
 };
+use commerce_postgres::PostgresStore;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::sync::Arc;

@@ -3,9 +3,10 @@
 use crate::common::{CircuitBreaker, On, World, assert_clean, cluster, key};
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, Code, Currency, CustomerId, Error, MemoryStore, Money,
-    Needs, PageRequest, PlaceOrder, PostgresStore, ProductId, Sequence, Shop, Snapshot,
-    SqliteStore, State, Store, StoreError, Transaction,
+    Needs, PageRequest, PlaceOrder, ProductId, Sequence, Shop, Snapshot, SqliteStore, State, Store,
+    StoreError, Transaction,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,7 +7,8 @@
 use crate::common::assert_clean;
 use crate::common::cluster::{Cluster, wait_until};
 use crate::common::insist::{LONGEST, Seen, TIMEOUT, Until, assert_each_once, fill, index};
-use commerce_core::{Error, PostgresStore, Shop, StoreError};
+use commerce_core::{Error, Shop, StoreError};
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;

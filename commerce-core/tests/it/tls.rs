@@ -3,7 +3,8 @@
 
 use crate::common::cluster::{Cluster, give_to_server};
 use crate::common::{assert_clean, key};
-use commerce_core::{AddCustomer, Money, PostgresStore, Shop, StoreError};
+use commerce_core::{AddCustomer, Money, Shop, StoreError};
+use commerce_postgres::PostgresStore;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rstest::rstest;
 use std::fs;

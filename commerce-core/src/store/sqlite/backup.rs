@@ -109,7 +109,7 @@ fn check(part: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Corrupt(format!("the copy: {found}")));
     }
     if schema::identify_now(&copy)? != schema::VERSION {
-        return Err(StoreError::Corrupt("the copy is of another version".to_owned()));
+        return Err(StoreError::Incompatible("the copy has another schema version".to_owned()));
     }
     Ok(())
 }
@@ -163,7 +163,10 @@ fn of_copy(part: &Path, error: StoreError) -> StoreError {
             "there is no room for {part}: free some space, or name a file on another disk, and try again"
         ));
     }
-    if let StoreError::Unavailable(text) | StoreError::Corrupt(text) = error {
+    if let StoreError::Unavailable(text)
+    | StoreError::Corrupt(text)
+    | StoreError::Incompatible(text) = error
+    {
         return StoreError::Copy(format!("{part}: {text}"));
     }
     error

@@ -3,7 +3,7 @@
 use super::read_only::ReadOnly;
 use super::schema;
 use crate::error::StoreError;
-use crate::store::pool::{self, LastFailure};
+use crate::store::pool::{self, Connect};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, OpenOptions};
@@ -48,13 +48,12 @@ pub(super) struct ConnectionManager {
     path: PathBuf,
     /// What the store was when it was opened, where it can only be read.
     read_only: Option<ReadOnly>,
-    pub(super) last_failure: LastFailure,
 }
 
 impl ConnectionManager {
     pub(super) fn new(path: &Path) -> Self {
         let read_only = ReadOnly::find(path);
-        Self { path: path.to_owned(), read_only, last_failure: LastFailure::default() }
+        Self { path: path.to_owned(), read_only }
     }
 
     /// Whether the store can only be read: its file or its folder cannot be written to.
@@ -119,19 +118,14 @@ impl ConnectionManager {
     }
 }
 
-impl r2d2::ManageConnection for ConnectionManager {
+impl Connect for ConnectionManager {
     type Connection = Connection;
-    type Error = StoreError;
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        self.last_failure.note(self.open(ConnectionRole::Reader))
+        self.open(ConnectionRole::Reader)
     }
 
-    fn is_valid(&self, _connection: &mut Connection) -> Result<(), StoreError> {
-        Ok(())
-    }
-
-    fn has_broken(&self, connection: &mut Connection) -> bool {
+    fn is_broken(&self, connection: &mut Connection) -> bool {
         !connection.is_autocommit()
     }
 }

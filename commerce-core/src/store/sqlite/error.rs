@@ -96,9 +96,9 @@ mod tests {
     #[case::no_room_for_the_index(ffi::SQLITE_IOERR_SHMSIZE, "full", "unknown")]
     #[case::write_error(ffi::SQLITE_IOERR_WRITE, "unavailable", "unknown")]
     #[case::sync_error(ffi::SQLITE_IOERR_FSYNC, "unavailable", "unknown")]
-    #[case::guard(ffi::SQLITE_CONSTRAINT_CHECK, "guard", "guard")]
-    #[case::foreign_key(ffi::SQLITE_CONSTRAINT_FOREIGNKEY, "guard", "guard")]
-    #[case::damaged(ffi::SQLITE_CORRUPT, "unsound", "unknown")]
+    #[case::guard(ffi::SQLITE_CONSTRAINT_CHECK, "constraint", "constraint")]
+    #[case::foreign_key(ffi::SQLITE_CONSTRAINT_FOREIGNKEY, "constraint", "constraint")]
+    #[case::damaged(ffi::SQLITE_CORRUPT, "corrupt", "unknown")]
     fn codes(#[case] code: i32, #[case] before: &str, #[case] at_commit: &str) {
         let name = |error: StoreError| match error {
             StoreError::Busy => "busy",
@@ -106,8 +106,9 @@ mod tests {
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",
             StoreError::Replaced(_) => "replaced",
-            StoreError::Corrupt(_) => "unsound",
-            StoreError::ConstraintViolation(_) => "guard",
+            StoreError::Corrupt(_) => "corrupt",
+            StoreError::Incompatible(_) => "incompatible",
+            StoreError::ConstraintViolation(_) => "constraint",
             StoreError::CommitUnknown(_) => "unknown",
             StoreError::NotAttempted => "not attempted",
             StoreError::Copy(_) => "copy",

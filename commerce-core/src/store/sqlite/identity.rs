@@ -150,7 +150,7 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     if !is_foreign {
         return Ok(());
     }
-    Err(StoreError::Corrupt(format!(
+    Err(StoreError::Incompatible(format!(
         "{log} is the log of another store than {path}, which was put in its place or has lost it. To use \
          {path} as it is, stop every process that has the old store open and remove {log} and {index}; to \
          get the old store back, put its file back beside its log",

@@ -8,7 +8,7 @@ use crate::id::OrderId;
 use crate::limits::EXPIRY_BATCH;
 use crate::model::cart::CartLines;
 use crate::state::{Needs, NextIds, Rows, State};
-use crate::store::rows::{TABLES_WITH_IDS, next_ids as next_ids_after};
+use crate::store::columns::{TABLES_WITH_IDS, next_ids as next_ids_after};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::BTreeSet;
 use std::hash::Hash;

@@ -20,10 +20,10 @@ use crate::model::event::{Epoch, EventRow};
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
+use crate::store::columns::{WRONG_PAYMENTS, wrong_payment};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
-use crate::store::rows::{WRONG_PAYMENTS, wrong_payment};
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 

@@ -1,5 +1,5 @@
 //! What SQLite's driver needs to know of the values in rows; the rows themselves are read by
-//! `store::rows`.
+//! `store::columns`.
 
 use crate::clock::Timestamp;
 use crate::command::IdempotencyRecord;
@@ -13,8 +13,8 @@ use crate::model::wallet::{
     Account, ChargeRow, ChargeStatus, Customer, EntryKind, LedgerEntry, Role,
 };
 use crate::money::Money;
-use crate::store::rows::DbText;
-pub(super) use crate::store::rows::{
+use crate::store::columns::DbText;
+pub(super) use crate::store::columns::{
     self as shared, ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, LEDGER, MOVEMENT, ORDER,
     OWNED_COUPON, PRODUCT, RowReader, get, paid_and_refunded, session,
 };

@@ -1,10 +1,10 @@
-//! Units sold: what `store::sales` says of their rows, in SQLite.
+//! Units sold: what `store::sales_rollup` says of their rows, in SQLite.
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::ProductId;
 use crate::state::Sale;
-use crate::store::sales::{self, Buckets, Ranking, RollupWatermarks};
+use crate::store::sales_rollup::{self, Buckets, Ranking, RollupWatermarks};
 use crate::store::{Record, SalesLevel};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::Range;
@@ -12,12 +12,12 @@ use std::ops::Range;
 fn closed(db: &Connection) -> Result<RollupWatermarks, StoreError> {
     let mut select = db.prepare_cached("SELECT minutes, hours, days FROM sales_closed")?;
     let closed = select.query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
-    Ok(sales::closed(closed))
+    Ok(sales_rollup::closed(closed))
 }
 
 /// The levels as the audit needs to know them.
 pub(super) fn levels(db: &Connection) -> Result<Vec<SalesLevel>, StoreError> {
-    closed(db).map(sales::levels)
+    closed(db).map(sales_rollup::levels)
 }
 
 /// Adds what was sold, and takes out what was given back.
@@ -26,7 +26,7 @@ pub(super) fn apply(db: &Connection, sold: &[Sale]) -> Result<(), StoreError> {
         return Ok(());
     }
     let closed = closed(db)?;
-    let touched = sales::touched(closed, sold);
+    let touched = sales_rollup::touched(closed, sold);
     let mut buckets = Buckets::new();
     let mut select = db.prepare_cached("SELECT counts FROM sales WHERE id = ?1")?;
     for id in touched.rows {
@@ -37,7 +37,7 @@ pub(super) fn apply(db: &Connection, sold: &[Sale]) -> Result<(), StoreError> {
         buckets.insert(id, counts.to_owned());
         Ok(())
     })?;
-    let changed = sales::changed(closed, sold, buckets)?;
+    let changed = sales_rollup::changed(closed, sold, buckets)?;
     for (id, counts) in changed.rows {
         write(db, id, &counts)?;
     }
@@ -87,11 +87,11 @@ pub(super) fn best_sellers(
     until: Timestamp,
     limit: usize,
 ) -> Result<Vec<(ProductId, i64)>, StoreError> {
-    let seconds = sales::seconds_rows();
+    let seconds = sales_rollup::seconds_rows();
     let mut select = db.prepare_cached("SELECT max(id) FROM sales WHERE id < ?1")?;
     let newest: Option<i64> = select.query_row([seconds.end], |row| row.get(0))?;
     let mut ranking = Ranking::default();
-    let ranges = sales::window(after, until, newest, closed(db)?);
+    let ranges = sales_rollup::window(after, until, newest, closed(db)?);
     each(db, &ranges, |_, counts| ranking.add(counts))?;
     Ok(ranking.top(limit))
 }
@@ -99,5 +99,5 @@ pub(super) fn best_sellers(
 /// Every count of every bucket, for the audit.
 pub(super) fn scan(db: &Connection, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     let all = Range { start: 0, end: i64::MAX };
-    each(db, &[all], |id, counts| sales::show(id, counts, visit))
+    each(db, &[all], |id, counts| sales_rollup::show(id, counts, visit))
 }

@@ -10,8 +10,8 @@ use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::model::auth::TokenHash;
 use crate::model::order::Order;
+use crate::store::columns::KEY_RECORD;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
-use crate::store::rows::KEY_RECORD;
 use crate::store::{Record, Table, visit_with_digest};
 use rusqlite::{Connection, Row};
 

@@ -89,7 +89,7 @@ fn bring_up(
     }
     if found < VERSION {
         if connection.prepare("PRAGMA foreign_key_check")?.exists([])? {
-            let text = "rows refer to rows that are not there: mend them with the version before";
+            let text = "foreign key violations found: repair them with the previous version of this program first";
             return Err(StoreError::Corrupt(text.to_owned()));
         }
         connection.execute_batch(&format!(
@@ -142,8 +142,9 @@ fn bring_logins_into_form(connection: &Connection) -> Result<(), StoreError> {
 
 fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
     let code: String = connection.query_row("SELECT currency FROM store", [], |row| row.get(0))?;
-    Currency::from_code(&code)
-        .ok_or_else(|| StoreError::Corrupt(format!("its currency {code} is not one of ISO 4217")))
+    Currency::from_code(&code).ok_or_else(|| {
+        StoreError::Incompatible(format!("its currency {code} is not one of ISO 4217"))
+    })
 }
 
 /// The version of a file that is ours or empty, as it is at one instant: another process may be making it.
@@ -166,9 +167,9 @@ fn identify(connection: &Connection) -> Result<i64, StoreError> {
     match (application, version, tables) {
         (0, 0, 0) => Ok(0),
         (APPLICATION_ID, 1..=VERSION, _) => Ok(version),
-        (APPLICATION_ID, _, _) => Err(StoreError::Corrupt(format!(
+        (APPLICATION_ID, _, _) => Err(StoreError::Incompatible(format!(
             "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
         ))),
-        _ => Err(StoreError::Corrupt("the file belongs to another program".to_owned())),
+        _ => Err(StoreError::Incompatible("the file belongs to another program".to_owned())),
     }
 }

@@ -3,16 +3,14 @@
 //! The table `store` comes first, and its one row is the lane of all who write: whoever migrates holds it,
 //! so that migrations of several instances take turns, and no order is placed meanwhile.
 
-use super::apply::put_epochs;
-use super::connection::{Connection, Query};
-use super::distribute::{self, Layout};
-use super::error::Failure;
-use crate::id::EventId;
-use crate::model::event::Epoch;
-use crate::money::Currency;
-use crate::text;
+use crate::apply::put_epochs;
+use crate::connection::{Connection, Query};
+use crate::distribute::{self, Layout};
+use crate::error::Failure;
+use crate::rows::Row;
+use commerce_core::store::canonical_login;
+use commerce_core::{Currency, Epoch, EventId};
 use std::time::Duration;
-use tokio_postgres::Row;
 
 /// What leads from each version to the next, from an empty database on.
 const MIGRATIONS: [&str; 6] = [
@@ -25,14 +23,14 @@ const MIGRATIONS: [&str; 6] = [
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 6;
+pub(crate) const VERSION: i64 = 6;
 const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
 
 /// The first version whose logins are all in one form.
 const LOGINS_IN_ONE_FORM: usize = 5;
 
 /// What spreads the tables of a new store over several machines.
-pub(super) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
+pub(crate) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
 
 /// How long each migration may take, which may have to change every row of a big store: long enough for any,
 /// and not for ever.
@@ -47,7 +45,7 @@ const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
 
 /// What is known of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SchemaState {
+pub(crate) enum SchemaState {
     /// It has no store.
     Nothing,
     /// Its store is of an older version.
@@ -67,7 +65,7 @@ const PLACES: &str = "SELECT place, concat_ws('/', system_identifier,
 
 /// Begins an epoch of events where the store is in a new place: what was lost there, or what its source has
 /// written since, may have been sent under the numbers that come next.
-pub(super) fn settle(connection: &mut Connection) -> Result<(), Failure> {
+pub(crate) fn settle(connection: &mut Connection) -> Result<(), Failure> {
     if is_settled(connection)? {
         return Ok(());
     }
@@ -82,7 +80,7 @@ pub(super) fn settle(connection: &mut Connection) -> Result<(), Failure> {
 fn is_settled(connection: &mut Connection) -> Result<bool, Failure> {
     let rows = connection.execute(&[Query::new(PLACES)])?;
     let row = rows.iter().flatten().next();
-    let text = |column| row.and_then(|row| row.try_get::<_, String>(column).ok());
+    let text = |column| row.and_then(|row| row.try_get::<String>(column).ok());
     Ok(text(0).is_some() && text(0) == text(1))
 }
 
@@ -93,8 +91,7 @@ fn begin_epoch(connection: &mut Connection) -> Result<(), Failure> {
     }
     let newest = Query::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
     let next = number(&connection.execute(&[newest])?).saturating_add(1);
-    let epoch =
-        Epoch::begin(EventId::new(next)).map_err(|error| Failure::corrupt(error.to_string()))?;
+    let epoch = Epoch::begin(EventId::new(next)).map_err(Failure::rejected)?;
     let update = format!(
         "UPDATE store SET place = places.now FROM ({PLACES}) AS places (place, now) WHERE id = 1"
     );
@@ -102,7 +99,7 @@ fn begin_epoch(connection: &mut Connection) -> Result<(), Failure> {
 }
 
 /// Looks at the database, and changes nothing.
-pub(super) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failure> {
+pub(crate) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failure> {
     let there = connection.execute(&[Query::new(
         // Not information_schema, which hides what one may not read.
         "SELECT count(*) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
@@ -114,7 +111,7 @@ pub(super) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failur
         3 => {}
         _ => {
             let text = "the database has a table `store` of another program";
-            return Err(Failure::corrupt(text.to_owned()));
+            return Err(Failure::incompatible(text.to_owned()));
         }
     }
     let rows = connection
@@ -124,12 +121,12 @@ pub(super) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failur
         return Ok(if version == 0 { SchemaState::Nothing } else { SchemaState::Older });
     }
     if version > VERSION {
-        return Err(Failure::corrupt(format!(
+        return Err(Failure::incompatible(format!(
             "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
         )));
     }
     let code = rows.iter().flatten().next().and_then(|row| row.try_get(1).ok()).unwrap_or_default();
-    let unknown = || Failure::corrupt(format!("its currency {code} is not one of ISO 4217"));
+    let unknown = || Failure::incompatible(format!("its currency {code} is not one of ISO 4217"));
     Currency::from_code(code).map(SchemaState::Ready).ok_or_else(unknown)
 }
 
@@ -139,7 +136,7 @@ fn number(rows: &[Vec<Row>]) -> i64 {
 }
 
 /// Brings the database to [`VERSION`] in one transaction; a new store gets that currency and layout.
-pub(super) fn migrate(
+pub(crate) fn migrate(
     connection: &mut Connection,
     currency: Currency,
     layout: Layout,
@@ -202,10 +199,10 @@ fn bring_logins_into_form(connection: &mut Connection) -> Result<(), Failure> {
                   WHERE login ~ '[A-Z]' OR octet_length(login) <> char_length(login) ORDER BY id";
     let rows = connection.execute(&[Query::new(select)])?;
     for row in rows.iter().flatten() {
-        let (Ok(id), Ok(login)) = (row.try_get::<_, i64>(0), row.try_get::<_, &str>(1)) else {
+        let (Ok(id), Ok(login)) = (row.try_get::<i64>(0), row.try_get::<&str>(1)) else {
             continue;
         };
-        let Some(form) = text::login(login).filter(|form| form != login) else { continue };
+        let Some(form) = canonical_login(login).filter(|form| form != login) else { continue };
         let taken =
             Query::new("SELECT count(*) FROM customers WHERE login = $1").with(form.clone());
         if number(&connection.execute(&[taken])?) == 0 {
@@ -224,7 +221,7 @@ fn holds_every_text(connection: &mut Connection) -> Result<(), Failure> {
     match encoding {
         // The second keeps what it is given, byte by byte.
         Some("UTF8" | "SQL_ASCII") | None => Ok(()),
-        Some(other) => Err(Failure::corrupt(format!(
+        Some(other) => Err(Failure::incompatible(format!(
             "the database keeps text as {other}, which has no room for all there is: make one with \
              CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
         ))),

@@ -1,23 +1,23 @@
 //! Units sold: what `store::sales` says of their rows, in PostgreSQL.
 
-use super::connection::{Connection, Query};
-use super::error::Failure;
-use crate::clock::Timestamp;
-use crate::error::StoreError;
-use crate::id::ProductId;
-use crate::state::Sale;
-use crate::store::sales::{self, AffectedBuckets, Buckets, Ranking, RollupWatermarks};
-use tokio_postgres::Row;
+use crate::connection::{Connection, Query};
+use crate::error::Failure;
+use crate::rows::Row;
+use commerce_core::store::Sale;
+use commerce_core::store::sales_rollup::{
+    self, AffectedBuckets, Buckets, Ranking, RollupWatermarks,
+};
+use commerce_core::{ProductId, StoreError, Timestamp};
 
-pub(super) fn select_closed() -> Query<'static> {
+pub(crate) fn select_closed() -> Query<'static> {
     Query::new("SELECT minutes, hours, days FROM sales_closed WHERE id = 1")
 }
 
-pub(super) fn closed(rows: &[Row]) -> Result<RollupWatermarks, StoreError> {
+pub(crate) fn closed(rows: &[Row]) -> Result<RollupWatermarks, StoreError> {
     let missing = || StoreError::Corrupt("the row of sales_closed is missing".to_owned());
     let row = rows.first().ok_or_else(missing)?;
     let column = |column| row.try_get(column).map_err(|error| unread(&error));
-    Ok(sales::closed([column(0)?, column(1)?, column(2)?]))
+    Ok(sales_rollup::closed([column(0)?, column(1)?, column(2)?]))
 }
 
 fn unread(error: &tokio_postgres::Error) -> StoreError {
@@ -25,7 +25,7 @@ fn unread(error: &tokio_postgres::Error) -> StoreError {
 }
 
 /// What reads the rows that counting sales needs, in two statements at most.
-pub(super) fn select_touched(touched: &AffectedBuckets) -> Vec<Query<'static>> {
+pub(crate) fn select_touched(touched: &AffectedBuckets) -> Vec<Query<'static>> {
     let sql = "SELECT id, counts FROM sales WHERE id = ANY($1::bigint[])";
     let mut steps = vec![Query::new(sql).with(touched.rows.clone())];
     if !touched.ranges.is_empty() {
@@ -45,7 +45,7 @@ fn select_ranges(ranges: Vec<std::ops::Range<i64>>) -> Query<'static> {
 }
 
 /// What writes these sales, given the rows that were read, and how far sales are closed then.
-pub(super) fn count(
+pub(crate) fn count(
     closed: RollupWatermarks,
     sold: &[Sale],
     read: &[Vec<Row>],
@@ -55,7 +55,7 @@ pub(super) fn count(
         let id = row.try_get(0).map_err(|error| unread(&error))?;
         buckets.insert(id, row.try_get(1).map_err(|error| unread(&error))?);
     }
-    let changed = sales::changed(closed, sold, buckets)?;
+    let changed = sales_rollup::changed(closed, sold, buckets)?;
     let (gone, kept): (Vec<_>, Vec<_>) =
         changed.rows.into_iter().partition(|(_, counts)| counts.is_empty());
     let mut steps = Vec::new();
@@ -72,7 +72,7 @@ pub(super) fn count(
     }
     let mut now_closed = closed;
     if let Some([minutes, hours, days]) = changed.closed {
-        now_closed = sales::closed([minutes, hours, days]);
+        now_closed = sales_rollup::closed([minutes, hours, days]);
         let sql = "UPDATE sales_closed SET minutes = $1, hours = $2, days = $3 WHERE id = 1";
         steps.push(Query::new(sql).with(minutes).with(hours).with(days).changing(1));
     }
@@ -80,19 +80,19 @@ pub(super) fn count(
 }
 
 /// The products that sold most in `(after, until]`: most units first, ties by id.
-pub(super) fn best_sellers(
+pub(crate) fn best_sellers(
     connection: &mut Connection,
     after: Timestamp,
     until: Timestamp,
     limit: usize,
 ) -> Result<Vec<(ProductId, i64)>, StoreError> {
     let newest = Query::new("SELECT id FROM sales WHERE id < $1 ORDER BY id DESC LIMIT 1");
-    let newest = newest.with(sales::seconds_rows().end);
+    let newest = newest.with(sales_rollup::seconds_rows().end);
     let rows = connection.execute(&[select_closed(), newest]).map_err(Failure::before_commit)?;
     let closed = closed(rows.first().map(Vec::as_slice).unwrap_or_default())?;
     let newest = rows.get(1).and_then(|rows| rows.first());
     let newest = newest.map(|row| row.try_get(0).map_err(|error| unread(&error))).transpose()?;
-    let ranges = sales::window(after, until, newest, closed);
+    let ranges = sales_rollup::window(after, until, newest, closed);
     let read = connection.execute(&[select_ranges(ranges)]).map_err(Failure::before_commit)?;
     let mut ranking = Ranking::default();
     for row in read.iter().flatten() {

@@ -1,18 +1,15 @@
 //! Credentials, sessions and failed logins: loading, saving.
 
-use super::connection::Query;
-use super::load::QueryBatch;
-use super::rows::may_be_kept;
-use crate::error::StoreError;
-use crate::id::CustomerId;
-use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
-use crate::model::auth::{LoginAttempts, LoginHash};
-use crate::model::wallet::Role;
-use crate::state::{Needs, SessionChange, State};
-use crate::store::rows::{DbText, get};
+use crate::connection::Query;
+use crate::load::QueryBatch;
+use crate::rows::may_be_kept;
+use commerce_core::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
+use commerce_core::store::columns::{DbText, get};
+use commerce_core::store::{LoginAttempts, LoginHash, Needs, SessionChange, State};
+use commerce_core::{CustomerId, Role, StoreError};
 use std::collections::HashMap;
 
-pub(super) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
+pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     if !needs.logins.is_empty() {
         let logins = needs.logins.iter().map(String::as_str);
         let logins: Vec<&str> = logins.filter(|login| may_be_kept(login)).collect();
@@ -35,7 +32,7 @@ pub(super) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
                    WHERE login = ANY($1::bytea[])";
         batch.add(Query::new(sql).with(logins), |rows, state| {
             for row in &rows {
-                let hash = row.try_get::<_, &[u8]>(0).unwrap_or_default();
+                let hash = row.try_get::<&[u8]>(0).unwrap_or_default();
                 let hash = <[u8; 32]>::try_from(hash).map(LoginHash::new);
                 let cut = |_| StoreError::Corrupt("a login's hash is cut short".to_owned());
                 let login = hash.map_err(cut)?;
@@ -51,7 +48,7 @@ pub(super) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     }
 }
 
-pub(super) fn apply(state: &State, steps: &mut Vec<Query<'static>>) {
+pub(crate) fn apply(state: &State, steps: &mut Vec<Query<'static>>) {
     // In the order they were given, so that a login that changed hands within the batch meets no other.
     for row in &state.credentials {
         let id = row.customer_id;

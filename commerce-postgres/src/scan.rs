@@ -1,22 +1,19 @@
 //! Reading whole tables for the audit and for copies, some rows at a time: a cursor keeps its target, and
 //! neither side ever holds the table.
 
-use super::connection::{Connection, Query};
-use super::error::Failure;
-use super::rows::{self, LINE};
-use crate::error::StoreError;
-use crate::id::OrderId;
-use crate::model::auth::TokenHash;
-use crate::model::order::OrderLine;
-use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
-use crate::store::rows::{
+use crate::connection::{Connection, Query};
+use crate::error::Failure;
+use crate::rows::Row;
+use crate::rows::{self, LINE};
+use commerce_core::store::columns::{
     ACCOUNT, CHARGE, COUPON, CREDENTIALS, DELIVERY, EVENT, KEY_RECORD, LEDGER, MOVEMENT, ORDER,
     OWNED_COUPON, PRODUCT, get, key_record, line, session,
 };
-use crate::store::{Record, Table, sales, visit_with_digest};
+use commerce_core::store::deliveries::{EPOCHS, NEXT_EVENT};
+use commerce_core::store::{Record, Table, TokenHash, sales_rollup, visit_with_digest};
+use commerce_core::{OrderId, OrderLine, StoreError};
 use std::collections::VecDeque;
 use std::time::Duration;
-use tokio_postgres::Row;
 
 /// Rows fetched at a time: enough that round trips do not count, few enough to hold.
 const FETCHED: usize = 1_000;
@@ -26,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(40);
 
 type Visit<'a> = &'a mut dyn FnMut(Record);
 
-pub(super) fn scan(
+pub(crate) fn scan(
     connection: &mut Connection,
     table: Table,
     visit: Visit<'_>,
@@ -89,8 +86,8 @@ pub(super) fn scan(
             })
         }
         Table::Sales => {
-            super::scan::each(connection, "SELECT id, counts FROM sales ORDER BY id", |row| {
-                sales::show(get(row, 0)?, bytes(row, 1)?, visit)
+            crate::scan::each(connection, "SELECT id, counts FROM sales ORDER BY id", |row| {
+                sales_rollup::show(get(row, 0)?, bytes(row, 1)?, visit)
             })
         }
         Table::Credentials => {
@@ -126,7 +123,7 @@ fn digested(
 
 /// The digest of a row, which is read last.
 fn last_column(row: &Row) -> Result<Option<i64>, StoreError> {
-    get(row, row.len().saturating_sub(1))
+    get(row, row.0.len().saturating_sub(1))
 }
 
 fn bytes(row: &Row, column: usize) -> Result<&[u8], StoreError> {

@@ -4,10 +4,11 @@
 //! them, so that a load of ten tables costs one trip to the server and back. The driver waits on a runtime
 //! of the connection's own, which runs only while something is asked.
 
-use super::connect_options::{ConnectOptions, address};
-use super::distribute;
-use super::error::Failure;
-use crate::threads;
+use crate::connect_options::{ConnectOptions, address};
+use crate::distribute;
+use crate::error::Failure;
+use crate::rows::Row;
+use commerce_core::store::with_threads;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -16,11 +17,11 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{Client, Error, Statement};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConnectionRole {
+pub(crate) enum ConnectionRole {
     Writer,
     Reader,
 }
@@ -67,7 +68,7 @@ const LOSES: &str = "SELECT name FROM pg_settings
      WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
 
 /// A statement with its parameters.
-pub(super) struct Query<'a> {
+pub(crate) struct Query<'a> {
     sql: Cow<'static, str>,
     parameters: Vec<Box<dyn ToSql + Sync + 'a>>,
     /// How many rows it must change.
@@ -77,29 +78,29 @@ pub(super) struct Query<'a> {
 }
 
 impl<'a> Query<'a> {
-    pub(super) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
         Self { sql: sql.into(), parameters: Vec::new(), changes: None, unprepared: false }
     }
 
-    pub(super) fn with(mut self, parameter: impl ToSql + Sync + 'a) -> Self {
+    pub(crate) fn with(mut self, parameter: impl ToSql + Sync + 'a) -> Self {
         self.parameters.push(Box::new(parameter));
         self
     }
 
     /// It means something else each time, as what reads from a cursor does.
-    pub(super) fn unprepared(mut self) -> Self {
+    pub(crate) fn unprepared(mut self) -> Self {
         self.unprepared = true;
         self
     }
 
     /// A guard: it must change so many rows, no more and no less.
-    pub(super) fn changing(mut self, rows: usize) -> Self {
+    pub(crate) fn changing(mut self, rows: usize) -> Self {
         self.changes = Some(rows);
         self
     }
 }
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     client: Client,
     statements: HashMap<String, Statement>,
     /// Something was lost on the way: nobody knows what the server still has to say.
@@ -111,13 +112,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open(target: &ConnectOptions, role: ConnectionRole) -> Result<Self, Failure> {
+    pub(crate) fn open(target: &ConnectOptions, role: ConnectionRole) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::local(&error))?;
         let reach = || runtime.block_on(reach(target));
         let client = if target.has_names() {
             // The runtime looks names up on a thread of its own, and panics when it gets none.
-            threads::for_library(1, reach).map_err(Failure::unavailable)??
+            with_threads(1, reach).map_err(Failure::unavailable)??
         } else {
             reach()?
         };
@@ -140,9 +141,9 @@ impl Connection {
         let losing = rows.get(1).map_or(&[][..], Vec::as_slice);
         if role == ConnectionRole::Writer && target.durable && !losing.is_empty() {
             let names: Vec<&str> = losing.iter().filter_map(|row| row.try_get(0).ok()).collect();
-            return Err(Failure::corrupt(format!(
-                "the server would lose orders with its power: {} is off. Turn it on, or say \
-                 durable=no in the URL where nothing is worth keeping",
+            return Err(Failure::incompatible(format!(
+                "a power failure of the server would lose orders: {} is off. Turn it on, or add durable=no to \
+                 the URL of a store whose data may be lost",
                 names.join(", ")
             )));
         }
@@ -150,27 +151,27 @@ impl Connection {
     }
 
     /// Whether it is of no use any more.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.lost || self.client.is_closed()
     }
 
     /// Whether the server may keep tables on several machines.
-    pub(super) fn is_cluster(&self) -> bool {
+    pub(crate) fn is_cluster(&self) -> bool {
         self.cluster
     }
 
     /// Lets nobody use it again.
-    pub(super) fn mark_broken(&mut self) {
+    pub(crate) fn mark_broken(&mut self) {
         self.lost = true;
     }
 
     /// Says all of these in one go, and gives the rows that each answered. The first that failed is told.
-    pub(super) fn execute(&mut self, steps: &[Query<'_>]) -> Result<Vec<Vec<Row>>, Failure> {
+    pub(crate) fn execute(&mut self, steps: &[Query<'_>]) -> Result<Vec<Vec<Row>>, Failure> {
         self.execute_with_timeout(TIMEOUT, steps)
     }
 
     /// As [`Connection::execute`], and waits so long for the answer.
-    pub(super) fn execute_with_timeout(
+    pub(crate) fn execute_with_timeout(
         &mut self,
         timeout: Duration,
         steps: &[Query<'_>],
@@ -189,12 +190,12 @@ impl Connection {
     }
 
     /// Runs statements that have no parameters, of which none is kept.
-    pub(super) fn run(&mut self, sql: &str) -> Result<(), Failure> {
+    pub(crate) fn run(&mut self, sql: &str) -> Result<(), Failure> {
         self.run_within(TIMEOUT, sql)
     }
 
     /// As [`Connection::run`], and waits so long for the end.
-    pub(super) fn run_within(&mut self, timeout: Duration, sql: &str) -> Result<(), Failure> {
+    pub(crate) fn run_within(&mut self, timeout: Duration, sql: &str) -> Result<(), Failure> {
         let running = self.runtime.block_on(async {
             tokio::time::timeout(timeout, self.client.batch_execute(sql)).await
         });
@@ -250,7 +251,7 @@ async fn answers(
     answers
         .into_iter()
         .enumerate()
-        .map(|(target, answer)| answer.map_err(|failure| failure.at(target)))
+        .map(|(index, answer)| answer.map_err(|failure| failure.at(index)))
         .collect()
 }
 
@@ -260,14 +261,14 @@ async fn answer(
     step: &Query<'_>,
 ) -> Result<Vec<Row>, Failure> {
     if step.unprepared {
-        return client.query(&*step.sql, &[]).await.map_err(|error| Failure::of(&error));
+        return wrap(client.query(&*step.sql, &[]).await);
     }
     let Some(statement) = statements.get(&*step.sql) else { return Err(Failure::timed_out()) };
     let parameters: Vec<&(dyn ToSql + Sync)> =
         step.parameters.iter().map(|parameter| -> &(dyn ToSql + Sync) { &**parameter }).collect();
     let failed = |error: Error| Failure::of(&error);
     let Some(wanted) = step.changes else {
-        return client.query(statement, &parameters).await.map_err(failed);
+        return wrap(client.query(statement, &parameters).await);
     };
     let changed = client.execute(statement, &parameters).await.map_err(failed)?;
     if usize::try_from(changed).is_ok_and(|changed| changed == wanted) {
@@ -277,6 +278,11 @@ async fn answer(
         "{wanted} rows were to change and {changed} did: {}",
         step.sql
     )))
+}
+
+fn wrap(rows: Result<Vec<tokio_postgres::Row>, Error>) -> Result<Vec<Row>, Failure> {
+    let rows = rows.map_err(|error| Failure::of(&error))?;
+    Ok(rows.into_iter().map(Row).collect())
 }
 
 /// Drives futures together, each for the first time in the order given: that is the order in which they

@@ -1,6 +1,6 @@
 //! TLS to the server: whom it has to prove itself to be, as the URL asks.
 
-use crate::error::StoreError;
+use commerce_core::StoreError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -13,7 +13,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What the server has to prove.
 #[derive(Debug)]
-pub(super) enum TlsTrust {
+pub(crate) enum TlsTrust {
     /// Nothing, and nothing is encrypted.
     NoTls,
     /// Nothing: what is said is encrypted, to whomever.
@@ -23,7 +23,7 @@ pub(super) enum TlsTrust {
 }
 
 impl TlsTrust {
-    pub(super) fn mode(&self) -> SslMode {
+    pub(crate) fn mode(&self) -> SslMode {
         match self {
             Self::NoTls => SslMode::Disable,
             Self::Anyone(mode) => *mode,
@@ -32,7 +32,7 @@ impl TlsTrust {
     }
 }
 
-pub(super) fn connector(trust: &TlsTrust) -> Result<MakeRustlsConnect, StoreError> {
+pub(crate) fn connector(trust: &TlsTrust) -> Result<MakeRustlsConnect, StoreError> {
     let says = |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("TLS: {error}"));
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));

@@ -60,15 +60,15 @@ impl Level {
 }
 
 /// For each level, the instant before which every sale is counted there. The finest counts all.
-pub(crate) type RollupWatermarks = [i64; 4];
+pub type RollupWatermarks = [i64; 4];
 
 /// How far levels are closed, from what is kept of it.
-pub(crate) fn closed([minutes, hours, days]: [i64; 3]) -> RollupWatermarks {
+pub fn closed([minutes, hours, days]: [i64; 3]) -> RollupWatermarks {
     [Timestamp::MAX.unix().saturating_add(1), minutes, hours, days]
 }
 
 /// The levels as the audit needs to know them.
-pub(crate) fn levels(closed: RollupWatermarks) -> Vec<SalesLevel> {
+pub fn levels(closed: RollupWatermarks) -> Vec<SalesLevel> {
     let known = |(level, until): (&Level, i64)| SalesLevel {
         seconds: level.seconds,
         until: Timestamp::from_unix(until),
@@ -77,32 +77,30 @@ pub(crate) fn levels(closed: RollupWatermarks) -> Vec<SalesLevel> {
 }
 
 /// Rows by id, as far as they are there.
-pub(crate) type Buckets = BTreeMap<i64, Vec<u8>>;
+pub type Buckets = BTreeMap<i64, Vec<u8>>;
 
 /// The rows to be read before sales are counted: single ones, and ranges of those that are to be added up.
 #[derive(Debug, Default)]
-pub(crate) struct AffectedBuckets {
-    pub(crate) rows: Vec<i64>,
-    pub(crate) ranges: Vec<Range<i64>>,
+pub struct AffectedBuckets {
+    pub rows: Vec<i64>,
+    pub ranges: Vec<Range<i64>>,
 }
 
 impl AffectedBuckets {
     /// Whether whoever has read these rows has what the other needs.
-    #[cfg(feature = "postgres")]
-    pub(crate) fn covers(&self, other: &Self) -> bool {
+    pub fn covers(&self, other: &Self) -> bool {
         self.ranges == other.ranges && other.rows.iter().all(|row| self.rows.contains(row))
     }
 }
 
 /// Which rows sales of now, or of the second before, would need, whatever is sold.
-#[cfg(feature = "postgres")]
-pub(crate) fn touched_at(closed: RollupWatermarks, now: Timestamp) -> AffectedBuckets {
+pub fn touched_at(closed: RollupWatermarks, now: Timestamp) -> AffectedBuckets {
     let sale = |paid_at| Sale { paid_at, product_id: ProductId::new(0), units: 0 };
     touched(closed, &[sale(now.plus_seconds(-1)), sale(now)])
 }
 
 /// Which rows counting these sales needs.
-pub(crate) fn touched(closed: RollupWatermarks, sales: &[Sale]) -> AffectedBuckets {
+pub fn touched(closed: RollupWatermarks, sales: &[Sale]) -> AffectedBuckets {
     let Some(latest) = latest(sales) else { return AffectedBuckets::default() };
     let mut rows = BTreeSet::new();
     for (level, until) in LEVELS.into_iter().zip(closed) {
@@ -116,13 +114,13 @@ pub(crate) fn touched(closed: RollupWatermarks, sales: &[Sale]) -> AffectedBucke
 /// What counting sales comes to: the rows to be written, of which empty ones go, and how far minutes,
 /// hours and days are closed now, where that has changed.
 #[derive(Debug)]
-pub(crate) struct Changed {
-    pub(crate) rows: Buckets,
-    pub(crate) closed: Option<[i64; 3]>,
+pub struct Changed {
+    pub rows: Buckets,
+    pub closed: Option<[i64; 3]>,
 }
 
 /// Adds what was sold, and takes out what was given back. `buckets` has every row that is [`touched`].
-pub(crate) fn changed(
+pub fn changed(
     closed: RollupWatermarks,
     sales: &[Sale],
     mut buckets: Buckets,
@@ -216,14 +214,14 @@ fn grouped(level: Level, until: i64, sales: &[Sale]) -> BTreeMap<i64, Vec<(i64, 
 
 /// The ids below which the row of the latest sale stands that [`window`] asks for, given where the window
 /// ends.
-pub(crate) fn seconds_rows() -> Range<i64> {
+pub fn seconds_rows() -> Range<i64> {
     let [seconds, minutes, ..] = LEVELS;
     seconds.row(0)..minutes.row(0)
 }
 
 /// The ranges of rows that add up to what was sold in `(after, until]`; `newest` is the last row among
 /// [`seconds_rows`].
-pub(crate) fn window(
+pub fn window(
     after: Timestamp,
     until: Timestamp,
     newest: Option<i64>,
@@ -266,11 +264,11 @@ fn cover(start: i64, end: i64, closed: RollupWatermarks) -> Vec<(Level, i64, i64
 
 /// Adds rows up, and ranks what was sold.
 #[derive(Debug, Default)]
-pub(crate) struct Ranking(Units);
+pub struct Ranking(Units);
 
 impl Ranking {
     /// Adds the counts of a row.
-    pub(crate) fn add(&mut self, counts: &[u8]) -> Result<(), StoreError> {
+    pub fn add(&mut self, counts: &[u8]) -> Result<(), StoreError> {
         for count in Decoder::new(counts) {
             let (product, sold) = count?;
             let sum = self.0.entry(product).or_default();
@@ -280,7 +278,7 @@ impl Ranking {
     }
 
     /// The products that sold most: most units first, ties by id.
-    pub(crate) fn top(self, limit: usize) -> Vec<(ProductId, i64)> {
+    pub fn top(self, limit: usize) -> Vec<(ProductId, i64)> {
         let units = self.0;
         let mut ranking: Vec<(Reverse<i64>, i64)> = units
             .into_iter()
@@ -297,11 +295,7 @@ impl Ranking {
 }
 
 /// Shows every count of a row to the audit.
-pub(crate) fn show(
-    id: i64,
-    counts: &[u8],
-    visit: &mut dyn FnMut(Record),
-) -> Result<(), StoreError> {
+pub fn show(id: i64, counts: &[u8], visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     let unsound = || StoreError::Corrupt(format!("sales row {id} is of no level"));
     let level = LEVELS.into_iter().rev().find(|level| level.row(0) <= id).ok_or_else(unsound)?;
     for count in Decoder::new(counts) {

@@ -1,11 +1,10 @@
 //! Saving orders, their lines, and the coupons they use.
 
 use super::split;
-use crate::model::coupon::OwnedCoupon;
-use crate::model::order::Order;
-use crate::state::State;
-use crate::store::postgres::connection::Query;
-use crate::store::rows::{DbText, paid_and_refunded};
+use crate::connection::Query;
+use commerce_core::store::columns::{DbText, paid_and_refunded};
+use commerce_core::store::{State, digest};
+use commerce_core::{Order, OwnedCoupon};
 
 /// Orders name the coupons they use and coupons the orders that use them: new coupons come first and
 /// without their order, then orders, then what uses which coupon.
@@ -23,7 +22,7 @@ pub(super) fn save(state: &State, steps: &mut Vec<Query<'static>>) {
                 .with(column!(claimed, row => row.customer_id.get()))
                 .with(column!(claimed, row => row.rank))
                 .with(column!(claimed, row => row.claimed_at.unix()))
-                .with(column!(claimed, row => state.digest(*row))),
+                .with(column!(claimed, row => digest(state, *row))),
         );
     }
     let (new, old): (Vec<&Order>, Vec<&Order>) = split(state.orders.changed());
@@ -46,7 +45,7 @@ pub(super) fn save(state: &State, steps: &mut Vec<Query<'static>>) {
             Query::new(sql)
                 .with(column!(handed, row => row.id.get()))
                 .with(column!(handed, row => row.customer_id.get()))
-                .with(column!(handed, row => row.order_id.map(crate::id::OrderId::get)))
+                .with(column!(handed, row => row.order_id.map(commerce_core::OrderId::get)))
                 .changing(handed.len()),
         );
     }
@@ -71,13 +70,13 @@ fn insert_orders(state: &State, rows: &[&Order]) -> Query<'static> {
         .with(column!(rows, row => row.total.minor()))
         .with(column!(rows, row => paid_and_refunded(row).0.minor()))
         .with(column!(rows, row => paid_and_refunded(row).1.minor()))
-        .with(column!(rows, row => row.owned_coupon_id.map(crate::id::OwnedCouponId::get)))
+        .with(column!(rows, row => row.owned_coupon_id.map(commerce_core::OwnedCouponId::get)))
         .with(column!(rows, row => row.created_at.unix()))
-        .with(column!(rows, row => row.expires_at.map(crate::clock::Timestamp::unix)))
-        .with(column!(rows, row => row.paid_at.map(crate::clock::Timestamp::unix)))
-        .with(column!(rows, row => row.cancelled_at.map(crate::clock::Timestamp::unix)))
-        .with(column!(rows, row => row.previous.map(crate::id::OrderId::get)))
-        .with(column!(rows, row => state.digest(*row)))
+        .with(column!(rows, row => row.expires_at.map(commerce_core::Timestamp::unix)))
+        .with(column!(rows, row => row.paid_at.map(commerce_core::Timestamp::unix)))
+        .with(column!(rows, row => row.cancelled_at.map(commerce_core::Timestamp::unix)))
+        .with(column!(rows, row => row.previous.map(commerce_core::OrderId::get)))
+        .with(column!(rows, row => digest(state, *row)))
         .changing(rows.len())
 }
 
@@ -115,7 +114,7 @@ fn update_orders(rows: &[&Order]) -> Query<'static> {
         .with(column!(rows, row => row.status.word()))
         .with(column!(rows, row => paid_and_refunded(row).0.minor()))
         .with(column!(rows, row => paid_and_refunded(row).1.minor()))
-        .with(column!(rows, row => row.paid_at.map(crate::clock::Timestamp::unix)))
-        .with(column!(rows, row => row.cancelled_at.map(crate::clock::Timestamp::unix)))
+        .with(column!(rows, row => row.paid_at.map(commerce_core::Timestamp::unix)))
+        .with(column!(rows, row => row.cancelled_at.map(commerce_core::Timestamp::unix)))
         .changing(rows.len())
 }

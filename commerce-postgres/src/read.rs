@@ -1,43 +1,38 @@
 //! Reading: each list by its key, each history backwards along its own chain, in one round trip each.
 
-use super::connection::{Connection, Query};
-use super::connection_manager::Reader;
-use super::error::Failure;
-use super::{integrity, rows, sales, scan};
-use crate::clock::Timestamp;
-use crate::error::StoreError;
-use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-};
-use crate::model::auth::{Credentials, SessionRow, TokenHash};
-use crate::model::cart::CartLines;
-use crate::model::coupon::{Coupon, OwnedCoupon};
-use crate::model::delivery::{DeliveryRow, Outbox};
-use crate::model::event::{Epoch, EventRow};
-use crate::model::order::Order;
-use crate::model::product::Product;
-use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
-use crate::store::deliveries::{
-    EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
-};
-use crate::store::rows::{
+use crate::connection::{Connection, Query};
+use crate::connection_manager::Reader;
+use crate::error::Failure;
+use crate::rows::Row;
+use crate::{integrity, rows, sales, scan};
+use commerce_core::store::columns::{
     ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
 };
-use crate::store::sales::levels;
-use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
+use commerce_core::store::deliveries::{
+    EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
+};
+use commerce_core::store::sales_rollup::levels;
+use commerce_core::store::{
+    Account, CartLines, ChargeRow, Credentials, DeliveryFilter, DeliveryRow, EventRow,
+    LedgerFilter, Record, SalesLevel, SessionRow, Snapshot, StoreSize, Table, TokenHash,
+};
+use commerce_core::{
+    ChargeId, Coupon, CouponId, Customer, CustomerId, Epoch, EventId, LedgerEntry, LedgerEntryId,
+    Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, StoreError,
+    Timestamp,
+};
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
-use tokio_postgres::Row;
 
 /// How long a server may take to begin. One that does not answer this is gone, and another connection finds
 /// the one that has taken its target.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A read transaction on a reading connection: repeatable, so that all it reads is of one instant.
-pub(super) struct PostgresSnapshot<'a>(RefCell<Reader<'a>>);
+pub(crate) struct PostgresSnapshot<'a>(RefCell<Reader<'a>>);
 
 impl<'a> PostgresSnapshot<'a> {
-    pub(super) fn begin(mut connection: Reader<'a>) -> Result<Self, Failure> {
+    pub(crate) fn begin(mut connection: Reader<'a>) -> Result<Self, Failure> {
         // The view is that of the first read, not of BEGIN.
         let steps = [
             Query::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),

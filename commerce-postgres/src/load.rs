@@ -1,26 +1,21 @@
 //! Loading what a batch may touch: each kind as a set, all kinds in one round trip, and the lines of
 //! overdue orders, which are few, in a second one.
 
-use super::connection::Query;
-use super::{auth, deliveries, rows};
-use crate::clock::Timestamp;
-use crate::error::StoreError;
-use crate::id::{CustomerId, Key, OrderId};
-use crate::limits::EXPIRY_BATCH;
-use crate::model::cart::CartLines;
-use crate::model::coupon::OwnedCoupon;
-use crate::model::order::Order;
-use crate::state::{Needs, Rows, State};
-use crate::store::rows::{
+use crate::connection::Query;
+use crate::rows::Row;
+use crate::{auth, deliveries, rows};
+use commerce_core::limits::EXPIRY_BATCH;
+use commerce_core::store::columns::{
     ACCOUNT, CHARGE, COUPON, EVENT, ORDER, OWNED_COUPON, PRODUCT, TABLES_WITH_IDS, get, key_record,
     next_ids,
 };
+use commerce_core::store::{CartLines, Needs, Rows, State};
+use commerce_core::{CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use tokio_postgres::Row;
 
 /// Says statements in one go, and gives what each answered.
-pub(super) type Execute<'a> =
+pub(crate) type Execute<'a> =
     &'a mut dyn FnMut(Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, StoreError>;
 
 /// Puts what a statement answered into the state.
@@ -28,13 +23,13 @@ type RowHandler<'a> = Box<dyn FnOnce(Vec<Row>, &mut State) -> Result<(), StoreEr
 
 /// Statements, each with what is done with its answer.
 #[derive(Default)]
-pub(super) struct QueryBatch<'a> {
+pub(crate) struct QueryBatch<'a> {
     steps: Vec<Query<'a>>,
     takes: Vec<RowHandler<'a>>,
 }
 
 impl<'a> QueryBatch<'a> {
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         step: Query<'a>,
         take: impl FnOnce(Vec<Row>, &mut State) -> Result<(), StoreError> + 'a,
@@ -49,7 +44,7 @@ impl<'a> QueryBatch<'a> {
     }
 }
 
-pub(super) fn load(
+pub(crate) fn load(
     execute: Execute<'_>,
     needs: &Needs,
     state: &mut State,

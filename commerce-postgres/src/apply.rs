@@ -1,15 +1,10 @@
 //! Saving what a batch has changed: each kind as a set, those that others refer to first.
 
-use super::connection::Query;
-use super::{auth, deliveries};
-use crate::error::StoreError;
-use crate::model::coupon::{Coupon, Discount};
-use crate::model::event::Epoch;
-use crate::model::product::Product;
-use crate::model::wallet::{Account, ChargeRow, ChargeSource};
-use crate::money::Money;
-use crate::state::{Change, State};
-use crate::store::rows::DbText;
+use crate::connection::Query;
+use crate::{auth, deliveries};
+use commerce_core::store::columns::DbText;
+use commerce_core::store::{Account, Change, ChargeRow, ChargeSource, State, digest};
+use commerce_core::{Coupon, Discount, Epoch, Money, Product, StoreError};
 
 /// A column of new values, one for each row.
 macro_rules! column {
@@ -21,7 +16,7 @@ macro_rules! column {
 mod orders;
 
 /// The statements that save a state; nothing is said yet.
-pub(super) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
+pub(crate) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
     let mut steps = Vec::new();
     accounts(state, &mut steps);
     products(state, &mut steps);
@@ -48,7 +43,7 @@ fn split<'a, V>(changed: Vec<(&'a V, Change)>) -> (Vec<&'a V>, Vec<&'a V>) {
 }
 
 /// Saves epochs, in target of those that begin with the same events.
-pub(super) fn put_epochs(epochs: &[Epoch]) -> Query<'static> {
+pub(crate) fn put_epochs(epochs: &[Epoch]) -> Query<'static> {
     let sql = "INSERT INTO epochs (first_event, name)
                SELECT * FROM unnest($1::bigint[], $2::text[])
                ON CONFLICT (first_event) DO UPDATE SET name = excluded.name";
@@ -62,8 +57,8 @@ fn accounts(state: &State, steps: &mut Vec<Query<'static>>) {
     let (new, old): (Vec<&Account>, Vec<&Account>) = split(state.accounts.changed());
     let money = |step: Query<'static>, rows: &[&Account]| {
         step.with(column!(rows, row => row.balance.minor()))
-            .with(column!(rows, row => row.last_entry.map(crate::id::LedgerEntryId::get)))
-            .with(column!(rows, row => row.last_order.map(crate::id::OrderId::get)))
+            .with(column!(rows, row => row.last_entry.map(commerce_core::LedgerEntryId::get)))
+            .with(column!(rows, row => row.last_order.map(commerce_core::OrderId::get)))
             .changing(rows.len())
     };
     if !new.is_empty() {
@@ -168,7 +163,7 @@ fn insert_coupon(coupon: &Coupon) -> Query<'static> {
         .with(coupon.quantity)
         .with(coupon.issued)
         .with(coupon.valid_from.unix())
-        .with(coupon.valid_until.map(crate::clock::Timestamp::unix))
+        .with(coupon.valid_until.map(commerce_core::Timestamp::unix))
 }
 
 fn charges(state: &State, steps: &mut Vec<Query<'static>>) {
@@ -190,7 +185,7 @@ fn charges(state: &State, steps: &mut Vec<Query<'static>>) {
                 .with(column!(old, row => row.customer_id.get()))
                 .with(column!(old, row => row.status.word()))
                 .with(column!(old, row => row.failure.clone()))
-                .with(column!(old, row => row.settled_at.map(crate::clock::Timestamp::unix)))
+                .with(column!(old, row => row.settled_at.map(commerce_core::Timestamp::unix)))
                 .with(column!(old, row => row.balance_after.map(Money::minor)))
                 .changing(old.len()),
         );
@@ -217,9 +212,9 @@ fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Query<'static> {
         .with(column!(rows, row => source(row, |source| Some(source.reference.clone()))))
         .with(column!(rows, row => source(row, |source| source.payment_method.clone())))
         .with(column!(rows, row => row.failure.clone()))
-        .with(column!(rows, row => row.settled_at.map(crate::clock::Timestamp::unix)))
+        .with(column!(rows, row => row.settled_at.map(commerce_core::Timestamp::unix)))
         .with(column!(rows, row => row.balance_after.map(Money::minor)))
-        .with(column!(rows, row => state.digest(*row)))
+        .with(column!(rows, row => digest(state, *row)))
 }
 
 fn ledger(state: &State, steps: &mut Vec<Query<'static>>) {
@@ -240,12 +235,12 @@ fn ledger(state: &State, steps: &mut Vec<Query<'static>>) {
             .with(column!(rows, row => row.kind.word()))
             .with(column!(rows, row => row.amount.minor()))
             .with(column!(rows, row => row.balance_after.minor()))
-            .with(column!(rows, row => row.order_id.map(crate::id::OrderId::get)))
-            .with(column!(rows, row => row.charge_id.map(crate::id::ChargeId::get)))
+            .with(column!(rows, row => row.order_id.map(commerce_core::OrderId::get)))
+            .with(column!(rows, row => row.charge_id.map(commerce_core::ChargeId::get)))
             .with(column!(rows, row => row.note.clone()))
             .with(column!(rows, row => row.created_at.unix()))
-            .with(column!(rows, row => row.previous.map(crate::id::LedgerEntryId::get)))
-            .with(column!(rows, row => state.digest(row))),
+            .with(column!(rows, row => row.previous.map(commerce_core::LedgerEntryId::get)))
+            .with(column!(rows, row => digest(state, row))),
     );
 }
 

@@ -3,19 +3,17 @@
 //! true until the commit, ids go on without gaps, and events are in the order of commits. A turn carries
 //! all that has queued up, and takes a few round trips however much that is.
 
-use super::connection::{Connection, Query};
-use super::distribute::CLUSTER_WRITER_LOCK;
-use super::error::Failure;
-use super::{apply, load, sales};
-use crate::clock::Timestamp;
-use crate::error::StoreError;
-use crate::state::{Needs, State};
-use crate::store::Transaction;
-use crate::store::sales::{AffectedBuckets, RollupWatermarks, touched, touched_at};
+use crate::connection::{Connection, Query};
+use crate::distribute::CLUSTER_WRITER_LOCK;
+use crate::error::Failure;
+use crate::rows::Row;
+use crate::{apply, load, sales};
+use commerce_core::store::sales_rollup::{AffectedBuckets, RollupWatermarks, touched, touched_at};
+use commerce_core::store::{Needs, State, Transaction};
+use commerce_core::{StoreError, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio_postgres::Row;
 
 /// What is said before anything else; the row of [`WRITER_LOCK`] must come back.
 const WRITER_LOCK: usize = 1;
@@ -26,14 +24,14 @@ const UNCONTENDED: Duration = Duration::from_millis(3);
 
 /// Whether to wait while others write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LockMode {
+pub(crate) enum LockMode {
     Wait,
     NowOrNever,
 }
 
 /// What is remembered from one turn to the next.
 #[derive(Debug, Default)]
-pub(super) struct ContentionHint {
+pub(crate) struct ContentionHint {
     /// Whether others were met in the lane.
     shared: AtomicBool,
     /// How far sales were closed.
@@ -46,7 +44,7 @@ struct PrefetchedSales {
     read: Vec<Vec<Row>>,
 }
 
-pub(super) struct PostgresTransaction<'a> {
+pub(crate) struct PostgresTransaction<'a> {
     /// `None` once the transaction has ended.
     connection: Option<Connection>,
     slot: MutexGuard<'a, Option<Connection>>,
@@ -62,7 +60,7 @@ pub(super) struct PostgresTransaction<'a> {
 impl<'a> PostgresTransaction<'a> {
     /// Begins, and waits for our turn. Where nobody else was met of late, the lane is taken with the first
     /// load instead.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
         lately: &'a ContentionHint,
@@ -79,7 +77,7 @@ impl<'a> PostgresTransaction<'a> {
 
     /// Begins with the first load, which saves a round trip: when others write, that load is told it is
     /// busy.
-    pub(super) fn later(
+    pub(crate) fn later(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
         turn: LockMode,

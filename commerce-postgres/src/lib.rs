@@ -4,19 +4,18 @@
 //! a batch would cost ten round trips instead of three. Nothing of it is seen from outside, and nothing here
 //! may be called from inside a runtime of tokio.
 
-use crate::entropy::random_byte;
-use crate::error::StoreError;
-use crate::money::Currency;
-use crate::store::pool::Readers;
-use crate::store::postgres::connect_options::ConnectOptions;
-use crate::store::postgres::connection::{Connection, ConnectionRole};
-use crate::store::postgres::connection_manager::{ConnectionManager, POOL_TIMEOUT};
-use crate::store::postgres::distribute::Layout;
-use crate::store::postgres::error::Failure;
-use crate::store::postgres::read::PostgresSnapshot;
-use crate::store::postgres::schema::SchemaState;
-use crate::store::postgres::transaction::{ContentionHint, LockMode, PostgresTransaction};
-use crate::store::{Snapshot, Store, Transaction};
+use crate::connect_options::ConnectOptions;
+use crate::connection::{Connection, ConnectionRole};
+use crate::connection_manager::{ConnectionManager, POOL_TIMEOUT};
+use crate::distribute::Layout;
+use crate::error::Failure;
+use crate::jitter::random_byte;
+use crate::read::PostgresSnapshot;
+use crate::schema::SchemaState;
+use crate::transaction::{ContentionHint, LockMode, PostgresTransaction};
+use commerce_core::store::pool::Readers;
+use commerce_core::store::{Snapshot, Store, Transaction};
+use commerce_core::{Currency, StoreError};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -30,6 +29,7 @@ mod deliveries;
 mod distribute;
 mod error;
 mod integrity;
+mod jitter;
 mod load;
 mod read;
 mod rows;
@@ -70,7 +70,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Corrupt`] when the database has tables of another program, or of a newer version, or
+    /// [`StoreError::Incompatible`] when the database has tables of another program, or of a newer version, or
     /// cannot hold every text;
     /// [`StoreError::Unavailable`] when the server cannot be reached. No error holds the password.
     pub fn open(url: &str) -> Result<Self, StoreError> {
@@ -81,7 +81,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::open`], and [`StoreError::Corrupt`] when the store has another currency.
+    /// As [`PostgresStore::open`], and [`StoreError::Incompatible`] when the store has another currency.
     pub fn create(url: &str, currency: Currency) -> Result<Self, StoreError> {
         Self::open_with(url, Some(currency))
     }
@@ -143,13 +143,9 @@ impl PostgresStore {
         })?;
         if wanted.is_some_and(|wanted| wanted != currency) {
             let text = format!("its currency is {currency} and cannot be changed");
-            return Err(StoreError::Corrupt(text));
+            return Err(StoreError::Incompatible(text));
         }
-        let readers = Readers::new(
-            connection_manager.clone(),
-            POOL_TIMEOUT,
-            connection_manager.last_failure.clone(),
-        );
+        let readers = Readers::new(connection_manager.clone(), POOL_TIMEOUT);
         Ok(Self {
             currency,
             writer: Mutex::new(Some(writer)),

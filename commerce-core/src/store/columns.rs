@@ -16,28 +16,26 @@ use crate::model::wallet::{
 use crate::money::Money;
 use crate::state::NextIds;
 
-pub(crate) const ACCOUNT: &str =
-    "id, name, login, role, created_at, balance, last_entry, last_order";
-pub(crate) const PRODUCT: &str = "id, name, price, stock, status";
-pub(crate) const MOVEMENT: &str = "id, product_id, delta, reason, created_at";
-pub(crate) const COUPON: &str = "id, name, amount, percent, max_amount, min_order_amount, quantity, issued, \
+pub const ACCOUNT: &str = "id, name, login, role, created_at, balance, last_entry, last_order";
+pub const PRODUCT: &str = "id, name, price, stock, status";
+pub const MOVEMENT: &str = "id, product_id, delta, reason, created_at";
+pub const COUPON: &str = "id, name, amount, percent, max_amount, min_order_amount, quantity, issued, \
                                  valid_from, valid_until";
-pub(crate) const OWNED_COUPON: &str = "id, coupon_id, customer_id, rank, order_id, claimed_at";
-pub(crate) const ORDER: &str = "id, customer_id, reference, status, subtotal, discount, total, \
+pub const OWNED_COUPON: &str = "id, coupon_id, customer_id, rank, order_id, claimed_at";
+pub const ORDER: &str = "id, customer_id, reference, status, subtotal, discount, total, \
                                 owned_coupon_id, created_at, expires_at, paid_at, cancelled_at, previous";
-pub(crate) const CHARGE: &str = "id, customer_id, amount, status, created_at, gateway, reference, \
+pub const CHARGE: &str = "id, customer_id, amount, status, created_at, gateway, reference, \
                                  payment_method, failure, settled_at, balance_after";
-pub(crate) const LEDGER: &str = "id, customer_id, kind, amount, balance_after, order_id, charge_id, note, \
+pub const LEDGER: &str = "id, customer_id, kind, amount, balance_after, order_id, charge_id, note, \
                                  created_at, previous";
-pub(crate) const EVENT: &str = "id, kind, order_id, trace, created_at";
-pub(crate) const DELIVERY: &str =
-    "event_id, order_id, status, attempts, due_at, token, error, updated_at";
+pub const EVENT: &str = "id, kind, order_id, trace, created_at";
+pub const DELIVERY: &str = "event_id, order_id, status, attempts, due_at, token, error, updated_at";
 
-pub(crate) const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
-pub(crate) const CREDENTIALS: &str = "id, login, password";
+pub const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
+pub const CREDENTIALS: &str = "id, login, password";
 
 /// The tables whose rows are numbered, in the order of [`next_ids`].
-pub(crate) const TABLES_WITH_IDS: [&str; 9] = [
+pub const TABLES_WITH_IDS: [&str; 9] = [
     "customers",
     "products",
     "coupons",
@@ -50,7 +48,7 @@ pub(crate) const TABLES_WITH_IDS: [&str; 9] = [
 ];
 
 /// A row as its driver gives it: every column is a number, a text or nothing.
-pub(crate) trait RowReader {
+pub trait RowReader {
     /// How the driver says that a column is not what it should be.
     type Error;
     /// The number in a column.
@@ -62,12 +60,12 @@ pub(crate) trait RowReader {
 }
 
 /// What can stand in a column.
-pub(crate) trait FromColumn: Sized {
+pub trait FromColumn: Sized {
     fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error>;
 }
 
 /// What stands in a column that must hold something.
-pub(crate) fn get<T: FromColumn, R: RowReader>(row: &R, column: usize) -> Result<T, R::Error> {
+pub fn get<T: FromColumn, R: RowReader>(row: &R, column: usize) -> Result<T, R::Error> {
     T::read(row, column)?
         .ok_or_else(|| row.wrong(column, format!("column {column} of a row is empty")))
 }
@@ -125,7 +123,7 @@ integers! {
 }
 
 /// One of a few, kept as a word.
-pub(crate) trait DbText {
+pub trait DbText {
     /// The word.
     fn word(self) -> &'static str;
 }
@@ -162,7 +160,7 @@ words! {
     EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
 }
 
-pub(crate) fn account<R: RowReader>(row: &R) -> Result<Account, R::Error> {
+pub fn account<R: RowReader>(row: &R) -> Result<Account, R::Error> {
     Ok(Account {
         customer: customer(row)?,
         balance: get(row, 5)?,
@@ -172,7 +170,7 @@ pub(crate) fn account<R: RowReader>(row: &R) -> Result<Account, R::Error> {
 }
 
 /// The columns of [`ACCOUNT`] that say who somebody is.
-pub(crate) fn customer<R: RowReader>(row: &R) -> Result<Customer, R::Error> {
+pub fn customer<R: RowReader>(row: &R) -> Result<Customer, R::Error> {
     Ok(Customer {
         id: get(row, 0)?,
         name: get(row, 1)?,
@@ -182,7 +180,7 @@ pub(crate) fn customer<R: RowReader>(row: &R) -> Result<Customer, R::Error> {
     })
 }
 
-pub(crate) fn product<R: RowReader>(row: &R) -> Result<Product, R::Error> {
+pub fn product<R: RowReader>(row: &R) -> Result<Product, R::Error> {
     Ok(Product {
         id: get(row, 0)?,
         name: get(row, 1)?,
@@ -192,7 +190,7 @@ pub(crate) fn product<R: RowReader>(row: &R) -> Result<Product, R::Error> {
     })
 }
 
-pub(crate) fn movement<R: RowReader>(row: &R) -> Result<StockMovement, R::Error> {
+pub fn movement<R: RowReader>(row: &R) -> Result<StockMovement, R::Error> {
     Ok(StockMovement {
         id: get(row, 0)?,
         product_id: get(row, 1)?,
@@ -202,7 +200,7 @@ pub(crate) fn movement<R: RowReader>(row: &R) -> Result<StockMovement, R::Error>
     })
 }
 
-pub(crate) fn coupon<R: RowReader>(row: &R) -> Result<Coupon, R::Error> {
+pub fn coupon<R: RowReader>(row: &R) -> Result<Coupon, R::Error> {
     let discount = match get(row, 2)? {
         Some(amount) => Discount::Fixed { amount },
         None => Discount::Percent { percent: get(row, 3)?, max_amount: get(row, 4)? },
@@ -220,7 +218,7 @@ pub(crate) fn coupon<R: RowReader>(row: &R) -> Result<Coupon, R::Error> {
 }
 
 /// A claimed coupon; whether its campaign is over is for who asks to tell.
-pub(crate) fn owned_coupon<R: RowReader>(row: &R) -> Result<OwnedCoupon, R::Error> {
+pub fn owned_coupon<R: RowReader>(row: &R) -> Result<OwnedCoupon, R::Error> {
     let order_id: Option<crate::id::OrderId> = get(row, 4)?;
     let status = order_id.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
     Ok(OwnedCoupon {
@@ -235,7 +233,7 @@ pub(crate) fn owned_coupon<R: RowReader>(row: &R) -> Result<OwnedCoupon, R::Erro
 }
 
 /// An order without its lines.
-pub(crate) fn order<R: RowReader>(row: &R) -> Result<Order, R::Error> {
+pub fn order<R: RowReader>(row: &R) -> Result<Order, R::Error> {
     Ok(Order {
         id: get(row, 0)?,
         customer_id: get(row, 1)?,
@@ -254,7 +252,7 @@ pub(crate) fn order<R: RowReader>(row: &R) -> Result<Order, R::Error> {
     })
 }
 
-pub(crate) fn line<R: RowReader>(row: &R) -> Result<OrderLine, R::Error> {
+pub fn line<R: RowReader>(row: &R) -> Result<OrderLine, R::Error> {
     let (unit_price, quantity): (Money, i64) = (get(row, 2)?, get(row, 3)?);
     Ok(OrderLine {
         product_id: get(row, 0)?,
@@ -265,7 +263,7 @@ pub(crate) fn line<R: RowReader>(row: &R) -> Result<OrderLine, R::Error> {
     })
 }
 
-pub(crate) fn charge<R: RowReader>(row: &R) -> Result<ChargeRow, R::Error> {
+pub fn charge<R: RowReader>(row: &R) -> Result<ChargeRow, R::Error> {
     Ok(ChargeRow {
         id: get(row, 0)?,
         customer_id: get(row, 1)?,
@@ -286,7 +284,7 @@ pub(crate) fn charge<R: RowReader>(row: &R) -> Result<ChargeRow, R::Error> {
     })
 }
 
-pub(crate) fn ledger_entry<R: RowReader>(row: &R) -> Result<LedgerEntry, R::Error> {
+pub fn ledger_entry<R: RowReader>(row: &R) -> Result<LedgerEntry, R::Error> {
     Ok(LedgerEntry {
         id: get(row, 0)?,
         customer_id: get(row, 1)?,
@@ -301,7 +299,7 @@ pub(crate) fn ledger_entry<R: RowReader>(row: &R) -> Result<LedgerEntry, R::Erro
     })
 }
 
-pub(crate) fn event<R: RowReader>(row: &R) -> Result<EventRow, R::Error> {
+pub fn event<R: RowReader>(row: &R) -> Result<EventRow, R::Error> {
     Ok(EventRow {
         id: get(row, 0)?,
         kind: get(row, 1)?,
@@ -311,11 +309,11 @@ pub(crate) fn event<R: RowReader>(row: &R) -> Result<EventRow, R::Error> {
     })
 }
 
-pub(crate) fn epoch<R: RowReader>(row: &R) -> Result<Epoch, R::Error> {
+pub fn epoch<R: RowReader>(row: &R) -> Result<Epoch, R::Error> {
     Ok(Epoch { first_event: get(row, 0)?, name: get(row, 1)? })
 }
 
-pub(crate) fn delivery<R: RowReader>(row: &R) -> Result<DeliveryRow, R::Error> {
+pub fn delivery<R: RowReader>(row: &R) -> Result<DeliveryRow, R::Error> {
     Ok(DeliveryRow {
         event_id: get(row, 0)?,
         order_id: get(row, 1)?,
@@ -329,10 +327,7 @@ pub(crate) fn delivery<R: RowReader>(row: &R) -> Result<DeliveryRow, R::Error> {
 }
 
 /// The columns of [`KEY_RECORD`], which begin at `first`.
-pub(crate) fn key_record<R: RowReader>(
-    row: &R,
-    first: usize,
-) -> Result<IdempotencyRecord, R::Error> {
+pub fn key_record<R: RowReader>(row: &R, first: usize) -> Result<IdempotencyRecord, R::Error> {
     Ok(IdempotencyRecord {
         fingerprint: get(row, first)?,
         answer: get(row, first.saturating_add(1))?,
@@ -341,14 +336,14 @@ pub(crate) fn key_record<R: RowReader>(
     })
 }
 
-pub(crate) fn credentials<R: RowReader>(row: &R) -> Result<Credentials, R::Error> {
+pub fn credentials<R: RowReader>(row: &R) -> Result<Credentials, R::Error> {
     let password = PasswordHash::new(get::<String, R>(row, 2)?);
     Ok(Credentials { customer_id: get(row, 0)?, login: get(row, 1)?, password })
 }
 
 /// The ids after the greatest of each of [`TABLES_WITH_IDS`]. Nothing is ever deleted, and nobody else writes
 /// meanwhile, so ids are in the order of commits and have no gaps.
-pub(crate) fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
+pub fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
     let next =
         |column| get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1));
     Ok(NextIds {
@@ -365,25 +360,25 @@ pub(crate) fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
 }
 
 /// The columns `customer_id, created_at, expires_at` of the session of a token.
-pub(crate) fn session<R: RowReader>(row: &R, token: TokenHash) -> Result<SessionRow, R::Error> {
+pub fn session<R: RowReader>(row: &R, token: TokenHash) -> Result<SessionRow, R::Error> {
     let (customer_id, created_at, expires_at) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
     Ok(SessionRow { token, customer_id, created_at, expires_at })
 }
 
 /// What `paid` and `refunded` of an order's row hold: a second account of what its status says.
-pub(crate) fn paid_and_refunded(order: &Order) -> (Money, Money) {
+pub fn paid_and_refunded(order: &Order) -> (Money, Money) {
     let paid = order.paid_at.map_or(Money::ZERO, |_| order.total);
     let refunded = if order.status == OrderStatus::Cancelled { paid } else { Money::ZERO };
     (paid, refunded)
 }
 
 /// The orders whose `paid` and `refunded` do not follow from the rest of their rows.
-pub(crate) const WRONG_PAYMENTS: &str = "
+pub const WRONG_PAYMENTS: &str = "
     SELECT id FROM orders
     WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE total END
        OR refunded <> CASE WHEN status = 'cancelled' THEN paid ELSE 0 END";
 
 /// The finding of [`WRONG_PAYMENTS`].
-pub(crate) fn wrong_payment(order: i64) -> String {
+pub fn wrong_payment(order: i64) -> String {
     format!("order {order} has another amount paid or refunded than its status and total make")
 }

@@ -1,19 +1,17 @@
 //! Deliveries of events: what relays execute for, and what they have changed, each as a set.
 
-use super::connection::Query;
-use super::load::QueryBatch;
-use super::rows;
-use crate::error::StoreError;
-use crate::id::EventId;
-use crate::model::delivery::DeliveryRow;
-use crate::model::event::EventRow;
-use crate::state::{Deliveries, DueEventsQuery, Needs};
-use crate::store::DeliveryFilter;
-use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
-use crate::store::rows::{DELIVERY, DbText, EVENT, get};
-use tokio_postgres::Row;
+use crate::connection::Query;
+use crate::load::QueryBatch;
+use crate::rows;
+use crate::rows::Row;
+use commerce_core::store::columns::{DELIVERY, DbText, EVENT, get};
+use commerce_core::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
+use commerce_core::store::{
+    Deliveries, DeliveryFilter, DeliveryRow, DueEventsQuery, EventRow, Needs,
+};
+use commerce_core::{EventId, StoreError};
 
-pub(super) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
+pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     if !needs.deliveries.is_empty() {
         let orders: Vec<i64> = needs.deliveries.iter().map(|id| id.get()).collect();
         let sql = format!("SELECT {DELIVERY} FROM deliveries WHERE order_id = ANY($1::bigint[])");
@@ -69,7 +67,7 @@ fn wanted(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-pub(super) fn apply(deliveries: &Deliveries, steps: &mut Vec<Query<'static>>) {
+pub(crate) fn apply(deliveries: &Deliveries, steps: &mut Vec<Query<'static>>) {
     if let Some(first) = deliveries.delete_from() {
         steps.push(Query::new("DELETE FROM deliveries WHERE event_id >= $1").with(first.get()));
     }

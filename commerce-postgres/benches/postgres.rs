@@ -1,15 +1,16 @@
 //! Orders a second on a PostgreSQL cluster, beside a function of PL/pgSQL with the same rows that is called
 //! by `pgbench` with prepared statements and as many clients, by turns on one cluster:
-//! `cargo bench --features postgres --bench postgres -- --seconds 6`.
+//! `cargo bench -p commerce-postgres -- --seconds 6`.
 
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "a bench")]
 #![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]
 
-#[path = "../tests/it/common/cluster.rs"]
+#[path = "../../commerce-core/tests/it/common/cluster.rs"]
 mod cluster;
 
 use cluster::Cluster;
-use commerce_core::{AddCustomer, AddProduct, Key, Money, PlaceOrder, PostgresStore, Shop};
+use commerce_core::{AddCustomer, AddProduct, Key, Money, PlaceOrder, Shop};
+use commerce_postgres::PostgresStore;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;

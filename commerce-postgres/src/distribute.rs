@@ -1,29 +1,28 @@
 //! A store whose tables are spread over the machines of a Citus cluster, as `commerce init --distribute`
 //! makes it. The SQL of everybody else is chosen so that it runs on both; what has to differ is here.
 
-use super::connect_options::ConnectOptions;
-use super::connection::{Connection, Query};
-use super::connection_manager::ConnectionManager;
-use super::error::Failure;
-use super::{PostgresStore, schema};
-use crate::error::StoreError;
-use crate::money::Currency;
+use crate::connect_options::ConnectOptions;
+use crate::connection::{Connection, Query};
+use crate::connection_manager::ConnectionManager;
+use crate::error::Failure;
+use crate::{PostgresStore, schema};
+use commerce_core::{Currency, StoreError};
 use std::time::Duration;
 
 /// Each statement makes something on every machine.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Whether the extension is there. ParsedUrl by name, so that a server which knows no extensions answers too.
-pub(super) const HAS_EXTENSION: &str =
+pub(crate) const HAS_EXTENSION: &str =
     "SELECT 1 FROM pg_proc WHERE proname = 'create_distributed_table' LIMIT 1";
 
 /// A commit on several machines is made known to the coordinator first and to the others a moment later.
 /// The row of the lane is free in between, this lock is not; whoever has it sees all that was committed.
-pub(super) const CLUSTER_WRITER_LOCK: &str = "LOCK TABLE store IN SHARE ROW EXCLUSIVE MODE";
+pub(crate) const CLUSTER_WRITER_LOCK: &str = "LOCK TABLE store IN SHARE ROW EXCLUSIVE MODE";
 
 /// How the tables of a store are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     OneMachine,
     Distributed,
 }
@@ -34,7 +33,7 @@ impl PostgresStore {
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::create`], and [`StoreError::Corrupt`] when the server is no such cluster, or the
+    /// As [`PostgresStore::create`], and [`StoreError::Incompatible`] when the server is no such cluster, or the
     /// store is there already and kept by one machine.
     pub fn create_distributed(url: &str, currency: Currency) -> Result<Self, StoreError> {
         let store = Self::opened_by(
@@ -54,7 +53,7 @@ impl PostgresStore {
         }
         let text = "there is a store already, and one machine keeps it: init an empty database with \
                     --distribute, and `commerce copy` the store into it";
-        Err(StoreError::Corrupt(text.to_owned()))
+        Err(StoreError::Incompatible(text.to_owned()))
     }
 }
 
@@ -68,9 +67,9 @@ fn is_distributed(connection: &mut Connection) -> Result<bool, Failure> {
 }
 
 /// Spreads the tables that this transaction, whose statements may take their time, has just made.
-pub(super) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
+pub(crate) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
     if !connection.is_cluster() {
-        return Err(Failure::corrupt(
+        return Err(Failure::incompatible(
             "--distribute needs Citus, which the database does not have: CREATE EXTENSION citus there \
              first, or leave --distribute out"
                 .to_owned(),

@@ -1,9 +1,9 @@
 //! Where the server is and how it is reached, from the URL: its settings, what TLS is to prove, and whether
 //! the server has to keep what it acknowledges.
 
-use super::tls::{self, TlsTrust};
-use crate::entropy::random_byte;
-use crate::error::StoreError;
+use crate::jitter::random_byte;
+use crate::tls::{self, TlsTrust};
+use commerce_core::StoreError;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -22,16 +22,16 @@ const UNCONFIRMED: Duration = Duration::from_secs(10);
 
 /// A server and a database on it. Shown, it leaves the password out.
 #[derive(Clone)]
-pub(super) struct ConnectOptions {
-    pub(super) config: Config,
-    pub(super) tls: MakeRustlsConnect,
+pub(crate) struct ConnectOptions {
+    pub(crate) config: Config,
+    pub(crate) tls: MakeRustlsConnect,
     /// A server that loses what it acknowledged when its machine does is refused.
-    pub(super) durable: bool,
+    pub(crate) durable: bool,
 }
 
 impl ConnectOptions {
     /// The target that a URL names. What is told of a wrong one leaves its text out.
-    pub(super) fn at(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn at(url: &str) -> Result<Self, StoreError> {
         if is_ambiguous(url) {
             let text = "it is not clear where the host of the URL begins: in a user or a password write \
                         %40 for @ and %3F for ?";
@@ -63,7 +63,7 @@ impl ConnectOptions {
 
     /// Each server of the URL by itself, in the order in which they are to be tried. The driver would try
     /// them all in one call, and wait for ever at a first one that takes connections and says nothing.
-    pub(super) fn servers(&self) -> Vec<Config> {
+    pub(crate) fn servers(&self) -> Vec<Config> {
         let count = self.count();
         let mut servers: Vec<_> = (0..count).map(|target| self.server(target)).collect();
         if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random {
@@ -73,7 +73,7 @@ impl ConnectOptions {
     }
 
     /// Whether a server is named, and its address must be looked up.
-    pub(super) fn has_names(&self) -> bool {
+    pub(crate) fn has_names(&self) -> bool {
         let is_name =
             |host: &Host| matches!(host, Host::Tcp(name) if name.parse::<IpAddr>().is_err());
         self.config.get_hostaddrs().is_empty() && self.config.get_hosts().iter().any(is_name)
@@ -137,7 +137,7 @@ impl ConnectOptions {
 }
 
 /// Where one server is: its host and port, and nothing else of the URL.
-pub(super) fn address(server: &Config) -> String {
+pub(crate) fn address(server: &Config) -> String {
     let port = server.get_ports().first().copied().unwrap_or(5_432);
     let host = match server.get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),

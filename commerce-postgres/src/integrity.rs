@@ -1,11 +1,11 @@
 //! The server's part of the audit: every index leads to the rows of its table.
 
-use super::connection::{Connection, Query};
-use super::error::Failure;
-use crate::error::StoreError;
-use crate::store::rows::{WRONG_PAYMENTS, get, wrong_payment};
+use crate::connection::{Connection, Query};
+use crate::error::Failure;
+use crate::rows::Row;
+use commerce_core::StoreError;
+use commerce_core::store::columns::{WRONG_PAYMENTS, get, wrong_payment};
 use std::time::Duration;
-use tokio_postgres::Row;
 
 /// How long a table may take to be counted: any that a server holds, and not for ever.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -24,7 +24,7 @@ const INDEXES: &str = "
     ORDER BY 1";
 
 /// What the server's files have wrong that no row shows.
-pub(super) fn check(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
+pub(crate) fn check(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
     find(connection).map_err(Failure::before_commit)?
 }
 

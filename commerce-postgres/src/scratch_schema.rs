@@ -1,12 +1,11 @@
 //! A store beside the one of a database, in a schema of its own: to be measured and thrown away.
 
-use super::PostgresStore;
-use super::connect_options::ConnectOptions;
-use super::connection::ConnectionRole;
-use super::connection_manager::ConnectionManager;
-use super::distribute::Layout;
-use crate::error::StoreError;
-use crate::money::Currency;
+use crate::PostgresStore;
+use crate::connect_options::ConnectOptions;
+use crate::connection::ConnectionRole;
+use crate::connection_manager::ConnectionManager;
+use crate::distribute::Layout;
+use commerce_core::{Currency, StoreError};
 
 impl PostgresStore {
     /// A new and empty store on the server of that URL, in a new schema of the database. It stays until
