@@ -3,14 +3,16 @@
 use crate::clock::Timestamp;
 use crate::digest::{self, Digested, Fnv, KeyUse};
 use crate::error::{Error, Refusal, StoreError};
-use crate::id::{ChargeId, CustomerId, Key, OrderId};
+use crate::id::{Key, OrderId};
 use crate::limits::MAX_TEXT;
 use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
-use crate::model::order::{Order, OrderStatus};
+use crate::model::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
+use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus, Customer, Debit};
 use crate::money::Money;
+use crate::rule::context::{Context, Output};
 #[cfg(test)]
 use crate::rule::testing::Careless;
 use crate::rule::{
@@ -22,67 +24,8 @@ use crate::rule::{
 use crate::sequence::{Progress, Sequence};
 use crate::state::{Needs, State};
 use crate::version::Version;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
-
-/// Whose keys those are that belong to no customer: of the shop itself, as when stock is adjusted.
-pub(crate) const GLOBAL_SCOPE: CustomerId = CustomerId::new(0);
-
-/// What an idempotency key stands for: which request it was, and how that was answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyRecord {
-    /// Tells the request from others; see [`Command::fingerprint`].
-    pub fingerprint: i64,
-    /// The answer.
-    pub answer: StoredResult,
-    /// When.
-    pub created_at: Timestamp,
-    /// The digest of the key, unless the row that was made with it holds one of both.
-    pub digest: Option<i64>,
-}
-
-/// An answer as it is kept with a key: no more than what cannot be told from the rows it made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StoredResult {
-    /// An order, and the status it had come to.
-    Order(OrderId, OrderStatus),
-    /// A charge that was done at once.
-    Charge(Charge),
-    /// A charge that its gateway had yet to be asked for: what became of it stands in its row.
-    OpenedCharge(ChargeId),
-    /// A debit.
-    Debit(Debit),
-    /// A claimed coupon.
-    OwnedCoupon(OwnedCoupon),
-    /// A product with its new stock.
-    Product(Product),
-    /// A new campaign.
-    Coupon(Coupon),
-    /// A customer.
-    Customer(Customer),
-    /// A cart.
-    Cart(Cart),
-    /// A refusal.
-    Refused(Refusal),
-}
-
-/// The answer to a command that was carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
-    Customer(Customer),
-    Product(Product),
-    Coupon(Coupon),
-    Charge(Charge),
-    Debit(Debit),
-    Cart(Cart),
-    OwnedCoupon(OwnedCoupon),
-    Order(Order),
-    Expired(Vec<OrderId>),
-    Done(()),
-    EventLease(EventLease),
-    Count(u64),
-}
 
 /// A typed request: what is asked, and the type of its answer. Implemented by the request types of
 /// this crate.
@@ -293,10 +236,10 @@ impl Command {
     fn needs(&self, state: &State, needs: &mut Needs) {
         let rule = self.action.rule();
         rule.needs(state, needs);
-        if let Some(wanted) = &mut needs.wanted {
+        if let Some(wanted) = &mut needs.due_events {
             wanted.now = wanted.now.max(self.now.min(self.clock));
         }
-        let (Some(key), Some(owner)) = (&self.key, rule.owner(state)) else { return };
+        let (Some(key), Some(owner)) = (&self.key, rule.key_scope(state)) else { return };
         if owner != GLOBAL_SCOPE {
             needs.account(state, owner);
         }
@@ -349,7 +292,7 @@ impl Command {
             return Decision { result: Ok(Output::Expired(expired)), replayed: false };
         }
         let rule = self.action.rule();
-        let owner = rule.owner(state);
+        let owner = rule.key_scope(state);
         if let (Some(key), Some(owner)) = (&self.key, owner)
             && let Some(record) = state.key(key, owner)
         {
@@ -373,7 +316,7 @@ impl Command {
             && (owner == GLOBAL_SCOPE || state.accounts.get(owner).is_some())
         {
             let (fingerprint, created_at) = (self.fingerprint, self.now);
-            let used = KeyUse { key, owner, fingerprint, created_at };
+            let used = KeyUse { key, scope: owner, fingerprint, created_at };
             let made = Digested::answered_by(&answer).filter(|_| self.makes());
             let digest = made.is_none().then(|| digest::of_key(&used, &answer));
             if let Some(row) = made {
@@ -444,14 +387,6 @@ pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &Sta
         needs.whole_order(state, id);
     }
     needs
-}
-
-/// What a rule knows of the world beside its state.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Context<'a> {
-    pub(crate) now: Timestamp,
-    pub(crate) hold_seconds: i64,
-    pub(crate) trace: Option<&'a str>,
 }
 
 /// What a key is to remember. Requests that made no sense are not worth it: corrected, they may come

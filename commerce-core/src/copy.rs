@@ -215,7 +215,7 @@ impl<'a> Writer<'a> {
                 state.accounts.provide(row.customer_id, Some(known(row.customer_id, role)));
                 state.credentials.push(row);
             }
-            Record::Digest { of, digest } => state.digest_copied(of, digest),
+            Record::Digest { of, digest } => state.copy_digest(of, digest),
             Record::Session(row) => state.sessions.push(SessionChange::Opened(row)),
         }
     }

@@ -8,9 +8,9 @@
 //! and never changes.
 
 use crate::clock::Timestamp;
-use crate::command::StoredResult;
 use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
 use crate::model::coupon::OwnedCoupon;
+use crate::model::idempotency::StoredResult;
 use crate::model::order::Order;
 use crate::model::wallet::{ChargeRow, EntryKind, LedgerEntry};
 use crate::store::Record;
@@ -189,7 +189,7 @@ impl Fnv {
     /// The digest of a row that was made with that key.
     pub(crate) fn digest_with(mut self, key: &KeyUse<'_>) -> i64 {
         self.text(Some(key.key.as_str()));
-        self.number(key.owner.get());
+        self.number(key.scope.get());
         self.number(key.fingerprint);
         self.number(key.created_at.unix());
         self.digest()
@@ -202,7 +202,7 @@ pub(crate) fn of_key(key: &KeyUse<'_>, answer: &StoredResult) -> i64 {
     match answer {
         StoredResult::Order(id, status) => {
             hash.number(id.get());
-            hash.text(Some(&status.to_string()));
+            hash.text(Some(status.as_str()));
         }
         StoredResult::Product(row) => hash.number(row.id.get()),
         StoredResult::Coupon(row) => hash.number(row.id.get()),
@@ -233,7 +233,7 @@ impl std::io::Write for Fnv {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyUse<'a> {
     pub(crate) key: &'a Key,
-    pub(crate) owner: CustomerId,
+    pub(crate) scope: CustomerId,
     pub(crate) fingerprint: i64,
     pub(crate) created_at: Timestamp,
 }
@@ -276,7 +276,7 @@ mod tests {
         let key = Key::new("order-1").unwrap();
         let made = KeyUse {
             key: &key,
-            owner: CustomerId::new(2),
+            scope: CustomerId::new(2),
             fingerprint: 12_345,
             created_at: Timestamp::from_unix(1_767_225_600),
         };

@@ -5,10 +5,11 @@
 //! what arrived while the last commit ran, so a lone caller waits for nobody. Nobody is answered before
 //! the commit is on disk.
 
-use crate::command::{Command, Decision, Output, needs};
+use crate::command::{Command, Decision, needs};
 use crate::error::{Error, StoreError};
 use crate::histogram::{Distribution, Histogram, SIZES, TIMES};
 use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
+use crate::rule::context::Output;
 use crate::sequence::Progress;
 use crate::state::{Needs, State};
 use crate::store::{Store, Transaction};

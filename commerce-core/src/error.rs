@@ -421,17 +421,6 @@ impl fmt::Display for Shortage {
     }
 }
 
-impl fmt::Display for OrderStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pending => "pending",
-            Self::Paid => "paid",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-        })
-    }
-}
-
 fn no_such(what: &str, id: &dyn fmt::Display) -> String {
     format!("there is no {what} {id}: check the id")
 }

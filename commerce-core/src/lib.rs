@@ -70,7 +70,7 @@ mod version;
 pub use audit::{AuditReport, Problem};
 pub use charges::{NewCharge, ReconcileSummary, WebhookError, WebhookOutcome};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
-pub use command::{AnyOperation, AnyOutput, Command, IdempotencyRecord, Operation, StoredResult};
+pub use command::{AnyOperation, AnyOutput, Command, Operation};
 pub use copy::copy;
 pub use destination::{DeliveryResult, Destination};
 pub use digest::Digested;
@@ -91,6 +91,7 @@ pub use model::cart::{Cart, CartItem, CartLines};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 pub use model::delivery::{DeliveryRow, DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
 pub use model::event::{Epoch, Event, EventKind, EventRow};
+pub use model::idempotency::{IdempotencyRecord, StoredResult};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus, StockMovement};
 pub use model::wallet::{

@@ -23,13 +23,13 @@ pub mod pool;
 pub mod sales_rollup;
 pub(crate) mod sqlite;
 
-pub use crate::command::{IdempotencyRecord, StoredResult};
 pub use crate::model::auth::{
     Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
 };
 pub use crate::model::cart::CartLines;
 pub use crate::model::delivery::DeliveryRow;
 pub use crate::model::event::EventRow;
+pub use crate::model::idempotency::{IdempotencyRecord, StoredResult};
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
 pub use crate::state::{
     Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,

@@ -31,13 +31,13 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             Ok(())
         });
     }
-    if needs.next_event || needs.wanted.is_some() {
+    if needs.next_event || needs.due_events.is_some() {
         batch.add(Query::new(NEXT_EVENT), |rows, state| {
             state.deliveries.provide_next(get(rows.first().ok_or_else(no_store)?, 0)?);
             Ok(())
         });
     }
-    if let Some(DueEventsQuery { now, limit }) = needs.wanted {
+    if let Some(DueEventsQuery { now, limit }) = needs.due_events {
         let step = Query::new(due("$1", "$2")).with(now.unix()).with(wanted(limit));
         batch.add(step, |rows, state| {
             state.deliveries.provide_due(all(&rows, rows::delivery)?);
@@ -53,7 +53,7 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             Ok(())
         });
         batch.add(Query::new(EPOCHS), |rows, state| {
-            state.deliveries.epochs_loaded(all(&rows, rows::epoch)?);
+            state.deliveries.provide_epochs(all(&rows, rows::epoch)?);
             Ok(())
         });
     }

@@ -3,9 +3,9 @@
 use super::Check;
 use super::by_id::{ById, RowId};
 use super::problems::Problems;
-use crate::command::{GLOBAL_SCOPE, IdempotencyRecord};
 use crate::digest::{self, Digest, Digested, Fnv, KeyUse};
 use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
+use crate::model::idempotency::{GLOBAL_SCOPE, IdempotencyRecord};
 use crate::store::Record;
 
 const CHECK: &str = "digests";
@@ -78,7 +78,7 @@ impl Digests {
         problems: &mut Problems,
     ) {
         let IdempotencyRecord { fingerprint, created_at, digest, .. } = *record;
-        let used = KeyUse { key, owner, fingerprint, created_at };
+        let used = KeyUse { key, scope: owner, fingerprint, created_at };
         if let Some(digest) = digest {
             if digest != digest::of_key(&used, &record.answer) {
                 let of = if owner == GLOBAL_SCOPE {

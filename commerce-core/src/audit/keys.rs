@@ -5,12 +5,12 @@ use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
 use crate::clock::Timestamp;
-use crate::command::{GLOBAL_SCOPE, StoredResult};
 use crate::digest::Fnv;
 use crate::id::{
     ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
 use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::idempotency::{GLOBAL_SCOPE, StoredResult};
 use crate::model::wallet::{Account, Customer, EntryKind};
 use crate::money::Money;
 use crate::store::Record;

@@ -3,12 +3,12 @@
 use super::problems::Problems;
 use super::{AuditReport, audit, prove};
 use crate::clock::{ManualClock, Timestamp};
-use crate::command::StoredResult;
 use crate::digest::Digested;
 use crate::error::StoreError;
 use crate::id::{CustomerId, Key, OrderId, OwnedCouponId, ProductId};
 use crate::model::coupon::Discount;
 use crate::model::event::EventKind;
+use crate::model::idempotency::StoredResult;
 use crate::model::order::{Order, OrderStatus};
 use crate::model::wallet::EntryKind;
 use crate::money::{Currency, Money};

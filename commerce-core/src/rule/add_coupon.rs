@@ -1,15 +1,16 @@
 //! Starting a coupon campaign.
 
+use super::Rule;
 use super::validate::Checks;
-use super::{Needs, Rule};
 use crate::clock::Timestamp;
-use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::limits::MAX_COUPONS;
 use crate::model::coupon::{Coupon, Discount};
+use crate::model::idempotency::GLOBAL_SCOPE;
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Starts a campaign.
@@ -30,7 +31,7 @@ pub struct AddCoupon {
 }
 
 impl Rule for AddCoupon {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(GLOBAL_SCOPE)
     }
 

@@ -1,16 +1,17 @@
 //! Adding a customer, with money on the balance if an import brings some, and a login if they have one.
 
+use super::Rule;
 use super::charge_balance::write_charge;
 use super::set_credentials::{NewLogin, write_login};
 use super::validate::Checks;
-use super::{Needs, Rule};
-use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::limits::MAX_AMOUNT;
+use crate::model::idempotency::GLOBAL_SCOPE;
 use crate::model::wallet::{Account, Customer, Role};
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Adds a customer.
@@ -35,7 +36,7 @@ impl AddCustomer {
 }
 
 impl Rule for AddCustomer {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(GLOBAL_SCOPE)
     }
 

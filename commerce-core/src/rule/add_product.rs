@@ -1,15 +1,16 @@
 //! Adding a product with its first stock.
 
+use super::Rule;
 use super::adjust_stock::write_movement;
 use super::validate::Checks;
-use super::{Needs, Rule};
-use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::error::Refusal;
 use crate::id::{CustomerId, ProductId};
 use crate::limits::{MAX_PRICE, MAX_STOCK};
+use crate::model::idempotency::GLOBAL_SCOPE;
 use crate::model::product::{Product, ProductStatus};
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Adds a product.
@@ -34,7 +35,7 @@ impl AddProduct {
 }
 
 impl Rule for AddProduct {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(GLOBAL_SCOPE)
     }
 

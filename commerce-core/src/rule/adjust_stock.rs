@@ -1,14 +1,15 @@
 //! Changing a product's stock by hand, with the reason why.
 
+use super::Rule;
 use super::validate::Checks;
-use super::{Needs, Rule};
 use crate::clock::Timestamp;
-use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, ProductId};
 use crate::limits::MAX_STOCK;
+use crate::model::idempotency::GLOBAL_SCOPE;
 use crate::model::product::StockMovement;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use crate::version::Version;
 use serde::Serialize;
 
@@ -24,7 +25,7 @@ pub struct AdjustStock {
 }
 
 impl Rule for AdjustStock {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(GLOBAL_SCOPE)
     }
 
@@ -55,7 +56,7 @@ impl Rule for AdjustStock {
         }
 
         write_movement(state, self.product_id, self.delta, &self.reason, context.now);
-        state.change_product(self.product_id, |product| product.stock = stock)
+        state.change_product(self.product_id, |product| product.stock = stock).map(Output::Product)
     }
 }
 

@@ -1,13 +1,13 @@
 //! Cancelling an order: everything it took is given back, once.
 
+use super::Rule;
 use super::order_effects::{refund_order, release_holds};
 use super::validate::checked_credit;
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::{CustomerId, OrderId};
 use crate::model::order::OrderStatus;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use crate::version::Version;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct CancelOrder {
 }
 
 impl Rule for CancelOrder {
-    fn owner(&self, state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, state: &State) -> Option<CustomerId> {
         state.order_owner(self.order_id)
     }
 
@@ -48,7 +48,7 @@ impl Rule for CancelOrder {
         if was_paid {
             refund_order(state, &order, balance_after, context);
         }
-        state.change_order(order)
+        state.change_order(order).map(Output::Order)
     }
 }
 

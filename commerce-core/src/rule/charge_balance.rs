@@ -1,14 +1,14 @@
 //! Putting money onto a balance.
 
+use super::Rule;
 use super::validate::{Checks, checked_credit};
-use super::{Movement, Needs, Rule};
 use crate::clock::Timestamp;
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus, EntryKind};
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Movement, Needs, State};
 use serde::Serialize;
 
 /// Puts money onto a balance.
@@ -21,7 +21,7 @@ pub struct ChargeBalance {
 }
 
 impl Rule for ChargeBalance {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(self.customer_id)
     }
 

@@ -1,11 +1,11 @@
 //! Giving out coupons, first come first served: exactly as many as there are, one a customer.
 
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
+use super::Rule;
 use crate::error::Refusal;
 use crate::id::{CouponId, CustomerId};
 use crate::model::coupon::{OwnedCoupon, OwnedCouponStatus};
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Claims a coupon for a customer.
@@ -18,7 +18,7 @@ pub struct ClaimCoupon {
 }
 
 impl Rule for ClaimCoupon {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(self.customer_id)
     }
 

@@ -1,13 +1,13 @@
 //! Using money from a balance outside an order.
 
+use super::Rule;
 use super::validate::{Checks, checked_debit};
-use super::{Movement, Needs, Rule};
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::model::wallet::{ChargeStatus, Debit, EntryKind};
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Movement, Needs, State};
 use serde::Serialize;
 
 /// Uses money from a balance outside an order.
@@ -23,7 +23,7 @@ pub struct DebitBalance {
 }
 
 impl Rule for DebitBalance {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(self.customer_id)
     }
 

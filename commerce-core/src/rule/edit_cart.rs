@@ -1,13 +1,13 @@
 //! Carts: setting, adding, removing and clearing. A cart reserves nothing.
 
+use super::Rule;
 use super::validate::Checks;
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, ProductId};
 use crate::limits::{MAX_ORDER_LINES, MAX_STOCK};
 use crate::model::cart::{Cart, CartLines};
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use crate::version::Version;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub enum CartEdit {
 }
 
 impl Rule for EditCart {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(self.customer_id)
     }
 

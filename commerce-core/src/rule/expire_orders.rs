@@ -3,14 +3,14 @@
 //! Every command releases what is overdue before it is decided itself, so that nobody is refused
 //! stock which an expired order still holds. The sweep does the same when nothing else happens.
 
+use super::Rule;
 use super::order_effects::release_holds;
-use super::{Needs, Rule};
 use crate::clock::Timestamp;
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::OrderId;
 use crate::model::order::OrderStatus;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Releases orders that were not paid in time, at most

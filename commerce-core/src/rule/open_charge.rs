@@ -1,14 +1,14 @@
 //! Opening a charge that a payment gateway is to collect: written down before anybody is asked for money.
 
+use super::Rule;
 use super::validate::{Checks, checked_credit};
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::limits::{MAX_PENDING_CHARGES, SETTLE_AFTER_SECONDS};
 use crate::model::wallet::{ChargeRow, ChargeSource, ChargeStatus};
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Opens a charge: it is pending until [`SettleCharge`](super::SettleCharge) says what the gateway did.
@@ -34,7 +34,7 @@ pub struct OpenCharge {
 }
 
 impl Rule for OpenCharge {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(self.customer_id)
     }
 

@@ -1,12 +1,11 @@
 //! What paying an order does, and what giving an order up gives back: shared by the order rules.
 
-use super::Movement;
-use crate::command::Context;
 use crate::model::event::{EventKind, EventRow};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::wallet::EntryKind;
 use crate::money::Money;
-use crate::state::{Sale, State};
+use crate::rule::context::Context;
+use crate::state::{Movement, Sale, State};
 
 /// Pays an order from a balance that was found to suffice, and tells the world.
 pub(super) fn pay(

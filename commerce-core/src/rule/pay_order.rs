@@ -1,13 +1,13 @@
 //! Paying an order that was placed to be paid later.
 
+use super::Rule;
 use super::order_effects::pay;
 use super::validate::checked_debit;
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::{CustomerId, OrderId};
 use crate::model::order::OrderStatus;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use crate::version::Version;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ pub struct PayOrder {
 }
 
 impl Rule for PayOrder {
-    fn owner(&self, state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, state: &State) -> Option<CustomerId> {
         state.order_owner(self.order_id)
     }
 
@@ -42,7 +42,7 @@ impl Rule for PayOrder {
         let balance_after = checked_debit(state.account(order.customer_id)?.balance, order.total)?;
 
         pay(state, &mut order, balance_after, context);
-        state.change_order(order)
+        state.change_order(order).map(Output::Order)
     }
 }
 

@@ -1,17 +1,17 @@
 //! Placing an order: stock, coupon, money, best sellers and event in one go, or a refusal and nothing.
 
+use super::Rule;
 use super::order_effects::pay;
 use super::validate::{Checks, checked_debit};
-use super::{Needs, Rule};
 use crate::clock::Timestamp;
-use crate::command::{Context, Output};
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::{MAX_BALANCE, MAX_ORDER_LINES, MAX_STOCK};
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::{Serialize, Serializer};
 use std::collections::{BTreeMap, HashMap};
 
@@ -124,7 +124,7 @@ impl PlaceOrder {
 }
 
 impl Rule for PlaceOrder {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(self.customer_id)
     }
 

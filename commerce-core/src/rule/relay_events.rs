@@ -8,10 +8,9 @@
 //! those behind it wait without a due time, and are parked when it is. So one event that cannot be delivered
 //! holds up its own order and no other.
 
+use super::Rule;
 use super::validate::sanitized;
-use super::{Needs, Rule};
 use crate::clock::Timestamp;
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::{EventId, OrderId};
 use crate::limits::{
@@ -19,7 +18,8 @@ use crate::limits::{
 };
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Event, EventRow};
-use crate::state::{Deliveries, DueEventsQuery, State};
+use crate::rule::context::{Context, Output};
+use crate::state::{Deliveries, DueEventsQuery, Needs, State};
 use serde::Serialize;
 
 /// Takes up events to be delivered, after writing down what became of others.
@@ -93,7 +93,7 @@ impl Rule for RelayEvents {
         if !state.deliveries.is_wanted_loaded() {
             // One more than all want together tells whether there is more.
             let wanted =
-                needs.wanted.get_or_insert(DueEventsQuery { now: Timestamp::MIN, limit: 1 });
+                needs.due_events.get_or_insert(DueEventsQuery { now: Timestamp::MIN, limit: 1 });
             wanted.limit = wanted.limit.saturating_add(self.max_events.min(MAX_LEASED_EVENTS));
             return;
         }

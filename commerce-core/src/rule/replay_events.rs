@@ -1,10 +1,10 @@
 //! Sending history again.
 
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
+use super::Rule;
 use crate::error::Refusal;
 use crate::id::EventId;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Lets all events from one on be sent again, whatever became of them. Answers how many of them had been

@@ -1,13 +1,13 @@
 //! Sending parked events again.
 
-use super::{Needs, Rule};
+use super::Rule;
 use crate::clock::Timestamp;
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::{EventId, OrderId};
 use crate::limits::MAX_LEASED_EVENTS;
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 use std::collections::BTreeSet;
 

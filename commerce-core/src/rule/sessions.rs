@@ -1,13 +1,13 @@
 //! Opening and closing sessions, and counting the tries to open one.
 
-use super::{Needs, Rule};
+use super::Rule;
 use crate::clock::Timestamp;
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT, MAX_SESSION_SECONDS};
 use crate::model::auth::{LoginAttempts, LoginHash, SessionRow, TokenHash};
-use crate::state::{SessionChange, State};
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, SessionChange, State};
 use serde::Serialize;
 
 /// Opens a session for a customer who has proven to be one.

@@ -1,14 +1,14 @@
 //! Letting a customer log in.
 
+use super::Rule;
 use super::sessions::forget_failures;
 use super::validate::Checks;
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::model::auth::{Credentials, LoginHash, PasswordHash};
 use crate::model::wallet::Role;
-use crate::state::{SessionChange, State};
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, SessionChange, State};
 use crate::text;
 use serde::Serialize;
 

@@ -3,14 +3,14 @@
 //! Whatever order answers come in, and however often, the end is the same: money that was collected is on the
 //! balance once, and a charge has failed only as long as nobody knows of money.
 
+use super::Rule;
 use super::charge_balance::enter;
 use super::validate::{checked_credit, sanitized};
-use super::{Needs, Rule};
-use crate::command::{Context, Output};
 use crate::error::Refusal;
 use crate::id::ChargeId;
 use crate::model::wallet::ChargeStatus;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use serde::Serialize;
 
 /// Writes down what a gateway did with a charge.

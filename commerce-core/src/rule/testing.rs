@@ -1,7 +1,7 @@
 //! A small world for the unit tests of rules: a state with everything loaded, and no store.
 
 use crate::clock::Timestamp;
-use crate::command::{AnyOperation, Command, Output};
+use crate::command::{AnyOperation, Command};
 use crate::error::{Error, Refusal};
 use crate::id::{ChargeId, CouponId, CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::HOLD_SECONDS;
@@ -11,6 +11,7 @@ use crate::model::order::OrderStatus;
 use crate::model::product::{Product, ProductStatus};
 use crate::model::wallet::{Account, Customer, Role};
 use crate::money::{Currency, Money};
+use crate::rule::context::Output;
 use crate::state::{NextIds, State};
 
 /// When tests begin: 2026-01-01T00:00:00Z or thereabouts.
@@ -40,8 +41,8 @@ pub struct Careless {
 }
 
 impl super::Rule for Careless {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
-        Some(crate::command::GLOBAL_SCOPE)
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
+        Some(crate::model::idempotency::GLOBAL_SCOPE)
     }
 
     fn needs(&self, _state: &State, _needs: &mut crate::state::Needs) {}
@@ -49,7 +50,7 @@ impl super::Rule for Careless {
     fn decide(
         &self,
         state: &mut State,
-        _context: crate::command::Context<'_>,
+        _context: crate::rule::context::Context<'_>,
     ) -> Result<Output, Refusal> {
         state.account(self.customer_id)?;
         Ok(Output::Done(()))

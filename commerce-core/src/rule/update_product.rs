@@ -1,14 +1,15 @@
 //! Changing a product: its name, its price, whether it is sold. Orders keep what they were placed with.
 
+use super::Rule;
 use super::validate::Checks;
-use super::{Needs, Rule};
-use crate::command::{Context, GLOBAL_SCOPE, Output};
 use crate::error::Refusal;
 use crate::id::{CustomerId, ProductId};
 use crate::limits::MAX_PRICE;
+use crate::model::idempotency::GLOBAL_SCOPE;
 use crate::model::product::ProductStatus;
 use crate::money::Money;
-use crate::state::State;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
 use crate::version::Version;
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ impl UpdateProduct {
 }
 
 impl Rule for UpdateProduct {
-    fn owner(&self, _state: &State) -> Option<CustomerId> {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(GLOBAL_SCOPE)
     }
 
@@ -71,13 +72,15 @@ impl Rule for UpdateProduct {
             _ => state.active_product(self.product_id)?,
         };
 
-        state.change_product(self.product_id, |product| {
-            if let Some(name) = &self.name {
-                product.name.clone_from(name);
-            }
-            product.price = self.price.unwrap_or(product.price);
-            product.status = self.status.unwrap_or(product.status);
-        })
+        state
+            .change_product(self.product_id, |product| {
+                if let Some(name) = &self.name {
+                    product.name.clone_from(name);
+                }
+                product.price = self.price.unwrap_or(product.price);
+                product.status = self.status.unwrap_or(product.status);
+            })
+            .map(Output::Product)
     }
 }
 

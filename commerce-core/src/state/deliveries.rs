@@ -4,11 +4,11 @@
 //! Deliveries are known by order, all of an order or none: what may be sent depends on what else of the
 //! same order is on its way.
 
-use super::Misread;
 use crate::clock::Timestamp;
 use crate::id::{EventId, OrderId};
 use crate::model::delivery::DeliveryRow;
 use crate::model::event::{Epoch, EventRow};
+use crate::state::misread::Misread;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Which events are wanted to be sent.
@@ -66,7 +66,7 @@ impl Deliveries {
     }
 
     /// Takes in the epochs of events, by their first event.
-    pub fn epochs_loaded(&mut self, epochs: Vec<Epoch>) {
+    pub fn provide_epochs(&mut self, epochs: Vec<Epoch>) {
         self.epochs = epochs;
     }
 

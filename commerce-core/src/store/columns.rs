@@ -2,12 +2,12 @@
 //! reader of each. A driver shows its rows as [`RowReader`].
 
 use crate::clock::Timestamp;
-use crate::command::{IdempotencyRecord, StoredResult};
 use crate::id::Key;
 use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
 use crate::model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
+use crate::model::idempotency::{IdempotencyRecord, StoredResult};
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::model::product::{Product, ProductStatus, StockMovement};
 use crate::model::wallet::{
@@ -129,36 +129,24 @@ pub trait DbText {
 }
 
 macro_rules! words {
-    ($($type:ty { $($variant:ident = $word:literal,)+ })+) => {$(
+    ($($type:ty,)+) => {$(
         impl DbText for $type {
             fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
+                self.as_str()
             }
         }
 
         impl FromColumn for $type {
             fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-                match row.text(column)? {
-                    None => Ok(None),
-                    $(Some($word) => Ok(Some(Self::$variant)),)+
-                    Some(other) => Err(row.wrong(column, format!("a row has the word {other:?}"))),
-                }
+                let Some(word) = row.text(column)? else { return Ok(None) };
+                let wrong = || row.wrong(column, format!("a row has the word {word:?}"));
+                Self::from_word(word).map(Some).ok_or_else(wrong)
             }
         }
     )+};
 }
 
-words! {
-    Role { Customer = "customer", Admin = "admin", }
-    ProductStatus { Active = "active", Archived = "archived", }
-    OrderStatus { Pending = "pending", Paid = "paid", Cancelled = "cancelled", Expired = "expired", }
-    ChargeStatus { Pending = "pending", Succeeded = "succeeded", Failed = "failed", }
-    EntryKind { Charge = "charge", Debit = "debit", Payment = "payment", Refund = "refund", }
-    DeliveryStatus { Sending = "sending", Waiting = "waiting", Parked = "parked", }
-    EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
-}
+words! { Role, ProductStatus, OrderStatus, ChargeStatus, EntryKind, DeliveryStatus, EventKind, }
 
 pub fn account<R: RowReader>(row: &R) -> Result<Account, R::Error> {
     Ok(Account {

@@ -2,7 +2,6 @@
 
 use self::read::MemorySnapshot;
 use crate::clock::Timestamp;
-use crate::command::IdempotencyRecord;
 use crate::digest::{Digest, Digested};
 use crate::error::StoreError;
 use crate::id::{
@@ -15,6 +14,7 @@ use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
+use crate::model::idempotency::IdempotencyRecord;
 use crate::model::order::Order;
 use crate::model::product::{Product, StockMovement};
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
@@ -309,7 +309,7 @@ impl Tables {
             parked.truncate(limit);
             deliveries.provide_parked(parked);
         }
-        if let Some(DueEventsQuery { now, limit }) = needs.wanted {
+        if let Some(DueEventsQuery { now, limit }) = needs.due_events {
             // Rows of a clock that was ahead are read in the order of another index, as far as they are wanted.
             let mut ahead = rows(&|row| row.due_at > now && row.is_due_at(now));
             ahead.sort_by_key(|row| (row.updated_at, row.event_id));
@@ -321,9 +321,9 @@ impl Tables {
             let fresh = self.events.range(self.next_event()..).take(limit);
             deliveries.provide_due(due);
             deliveries.provide_fresh(fresh.map(|(_, event)| event.clone()).collect());
-            deliveries.epochs_loaded(self.epochs.values().cloned().collect());
+            deliveries.provide_epochs(self.epochs.values().cloned().collect());
         }
-        if needs.next_event || needs.wanted.is_some() {
+        if needs.next_event || needs.due_events.is_some() {
             deliveries.provide_next(self.next_event());
         }
     }

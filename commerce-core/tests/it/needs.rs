@@ -190,7 +190,7 @@ const CASES: [Case; 19] = [
         |shop| shop.call(RetryEvents { events: Some(vec![EventId::new(1)]) }).run().map(drop),
     ),
     ("deliveries", |needs| needs.deliveries.clear(), |shop| shop.call(relay()).run().map(drop)),
-    ("due events", |needs| needs.wanted = None, |shop| shop.call(relay()).run().map(drop)),
+    ("due events", |needs| needs.due_events = None, |shop| shop.call(relay()).run().map(drop)),
     (
         "parked events",
         |needs| needs.parked = None,

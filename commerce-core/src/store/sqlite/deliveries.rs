@@ -22,7 +22,7 @@ pub(super) fn load(
         let rows = many(db, &sql, params![0, rows_wanted(limit)], rows::delivery)?;
         deliveries.provide_parked(rows);
     }
-    if let Some(DueEventsQuery { now, limit }) = needs.wanted {
+    if let Some(DueEventsQuery { now, limit }) = needs.due_events {
         let sql = due("?1", "?2");
         deliveries.provide_due(many(db, &sql, params![now, rows_wanted(limit)], rows::delivery)?);
         let sql = format!(
@@ -30,9 +30,9 @@ pub(super) fn load(
              ORDER BY id LIMIT ?1"
         );
         deliveries.provide_fresh(many(db, &sql, [rows_wanted(limit)], rows::event)?);
-        deliveries.epochs_loaded(many(db, EPOCHS, [], rows::epoch)?);
+        deliveries.provide_epochs(many(db, EPOCHS, [], rows::epoch)?);
     }
-    if needs.next_event || needs.wanted.is_some() {
+    if needs.next_event || needs.due_events.is_some() {
         let next = one(db, NEXT_EVENT, [], |row| row.get(0))?;
         deliveries.provide_next(next.ok_or_else(no_store)?);
     }

@@ -2,11 +2,11 @@
 //! `store::columns`.
 
 use crate::clock::Timestamp;
-use crate::command::IdempotencyRecord;
 use crate::model::auth::Credentials;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
+use crate::model::idempotency::IdempotencyRecord;
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::model::product::{Product, ProductStatus, StockMovement};
 use crate::model::wallet::{

@@ -1,0 +1,138 @@
+//! Reads and changes of the state that several rules share.
+
+use crate::clock::Timestamp;
+use crate::error::Refusal;
+use crate::id::{ChargeId, CustomerId, OrderId, ProductId};
+use crate::model::auth::{SessionRow, TokenHash};
+use crate::model::cart::CartLines;
+use crate::model::order::Order;
+use crate::model::product::Product;
+use crate::model::wallet::{Account, ChargeRow, EntryKind, LedgerEntry};
+use crate::money::{InCurrency, Money};
+use crate::state::State;
+use crate::version::Version;
+use serde::Serialize;
+
+/// Units of a product that were paid for at an instant; negative when they were returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// The instant the order was paid.
+    pub paid_at: Timestamp,
+    /// The product.
+    pub product_id: ProductId,
+    /// The number of units.
+    pub units: i64,
+}
+
+/// A change of sessions. Changes apply in the order of the list they are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// A new session.
+    Opened(SessionRow),
+    /// The end of the session with this token.
+    Closed(TokenHash),
+    /// The end of all sessions of a customer.
+    ClosedAll(CustomerId),
+    /// The removal of sessions that are not valid at this instant ([`SessionRow::is_valid_at`]), and of failed
+    /// logins that no longer count at it
+    /// ([`LoginAttempts::counts_at`](crate::model::auth::LoginAttempts::counts_at)).
+    Ended(Timestamp),
+}
+
+impl State {
+    /// The version of a body as clients receive it.
+    pub(crate) fn version_of(&self, body: impl Serialize) -> Version {
+        Version::of(&InCurrency { body, currency: self.currency })
+    }
+
+    pub(crate) fn cart(&self, id: CustomerId) -> Option<&CartLines> {
+        self.carts.get(id).map(|(_, lines)| lines)
+    }
+
+    pub(crate) fn account(&self, id: CustomerId) -> Result<&Account, Refusal> {
+        self.accounts.get(id).ok_or(Refusal::CustomerNotFound { customer_id: id })
+    }
+
+    pub(crate) fn known_product(&self, id: ProductId) -> Result<&Product, Refusal> {
+        self.products.get(id).ok_or_else(|| Refusal::ProductNotFound { product_ids: vec![id] })
+    }
+
+    pub(crate) fn active_product(&self, id: ProductId) -> Result<&Product, Refusal> {
+        let product = self.known_product(id)?;
+        if product.is_active() {
+            return Ok(product);
+        }
+        Err(Refusal::ProductArchived { product_ids: vec![id] })
+    }
+
+    /// Changes a product and returns it.
+    pub(crate) fn change_product(
+        &mut self,
+        id: ProductId,
+        change: impl FnOnce(&mut Product),
+    ) -> Result<Product, Refusal> {
+        let unknown = || Refusal::ProductNotFound { product_ids: vec![id] };
+        let product = self.products.get_mut(id).ok_or_else(unknown)?;
+        change(product);
+        Ok(product.clone())
+    }
+
+    pub(crate) fn known_order(&self, id: OrderId) -> Result<&Order, Refusal> {
+        self.orders.get(id).ok_or(Refusal::OrderNotFound { order_id: id })
+    }
+
+    /// Replaces an order and returns it.
+    pub(crate) fn change_order(&mut self, order: Order) -> Result<Order, Refusal> {
+        let row =
+            self.orders.get_mut(order.id).ok_or(Refusal::OrderNotFound { order_id: order.id })?;
+        row.clone_from(&order);
+        Ok(order)
+    }
+
+    /// A charge; `None` until it is loaded.
+    pub(crate) fn loaded_charge(&self, id: ChargeId) -> Option<&ChargeRow> {
+        self.charges.is_loaded(id).then(|| self.charges.get(id)).flatten()
+    }
+
+    /// The customer of an order; `None` until it is loaded.
+    pub(crate) fn order_owner(&self, id: OrderId) -> Option<CustomerId> {
+        self.orders
+            .is_loaded(id)
+            .then(|| self.orders.get(id).map(|order| order.customer_id))
+            .flatten()
+    }
+
+    /// Moves money on a balance and writes the ledger entry. The rule has checked `balance_after`.
+    pub(crate) fn move_money(&mut self, movement: &Movement<'_>, now: Timestamp) -> LedgerEntry {
+        let id = self.next_ledger_entry_id();
+        let previous = self.accounts.get_mut(movement.customer_id).and_then(|account| {
+            account.balance = movement.balance_after;
+            account.last_entry.replace(id)
+        });
+        let entry = LedgerEntry {
+            id,
+            customer_id: movement.customer_id,
+            kind: movement.kind,
+            amount: movement.amount,
+            balance_after: movement.balance_after,
+            order_id: movement.order_id,
+            charge_id: movement.charge_id,
+            note: movement.note.map(str::to_owned),
+            created_at: now,
+            previous,
+        };
+        self.ledger.push(entry.clone());
+        entry
+    }
+}
+
+/// A movement of money on a balance.
+pub(crate) struct Movement<'a> {
+    pub(crate) customer_id: CustomerId,
+    pub(crate) kind: EntryKind,
+    pub(crate) amount: Money,
+    pub(crate) balance_after: Money,
+    pub(crate) order_id: Option<OrderId>,
+    pub(crate) charge_id: Option<ChargeId>,
+    pub(crate) note: Option<&'a str>,
+}

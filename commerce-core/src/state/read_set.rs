@@ -1,0 +1,205 @@
+//! The read set of a batch: the rows that its commands need and that are not loaded yet.
+
+use crate::clock::Timestamp;
+use crate::id::{ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId};
+use crate::model::auth::LoginHash;
+use crate::state::{DueEventsQuery, State};
+use std::collections::BTreeSet;
+
+/// The prefetch set: the rows that commands may touch and that are not loaded yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// Customers with their balances.
+    pub accounts: BTreeSet<CustomerId>,
+    /// Products.
+    pub products: BTreeSet<ProductId>,
+    /// Whole carts.
+    pub carts: BTreeSet<CustomerId>,
+    /// Coupon campaigns.
+    pub coupons: BTreeSet<CouponId>,
+    /// Claimed coupons by id.
+    pub owned_coupons: BTreeSet<OwnedCouponId>,
+    /// Claimed coupons by campaign and customer.
+    pub claims: BTreeSet<(CouponId, CustomerId)>,
+    /// Orders with their lines.
+    pub orders: BTreeSet<OrderId>,
+    /// Charges by id.
+    pub charges: BTreeSet<ChargeId>,
+    /// Customers whose pending charges are needed, all of them.
+    pub pending_charges: BTreeSet<CustomerId>,
+    /// Idempotency keys with their scopes.
+    pub keys: BTreeSet<(Key, CustomerId)>,
+    /// Pending orders that are overdue at this instant, the longest overdue first and at most
+    /// [`EXPIRY_BATCH`](crate::limits::EXPIRY_BATCH) of them.
+    pub due_orders: Option<Timestamp>,
+    /// Logins with their owners.
+    pub logins: BTreeSet<String>,
+    /// Counts of failed login attempts.
+    pub attempts: BTreeSet<LoginHash>,
+    /// The next free id of every kind.
+    pub ids: bool,
+    /// Events by id.
+    pub events: BTreeSet<EventId>,
+    /// Deliveries by order, all of each.
+    pub deliveries: BTreeSet<OrderId>,
+    /// Events to send, for `provide_due`, `provide_fresh`, `provide_next` and `provide_epochs` of
+    /// [`Deliveries`](crate::state::Deliveries).
+    pub due_events: Option<DueEventsQuery>,
+    /// The most parked deliveries to load, by event, for
+    /// [`Deliveries::provide_parked`](crate::state::Deliveries::provide_parked).
+    pub parked: Option<usize>,
+    /// The first event that no relay has leased yet, for
+    /// [`Deliveries::provide_next`](crate::state::Deliveries::provide_next).
+    pub next_event: bool,
+}
+
+impl Needs {
+    /// Returns true if everything is loaded.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kinds().next().is_none()
+    }
+
+    /// The kinds of rows in the set.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        // Without `..`, so that a new field cannot be left out.
+        let Self {
+            accounts,
+            products,
+            carts,
+            coupons,
+            owned_coupons,
+            claims,
+            orders,
+            charges,
+            pending_charges,
+            keys,
+            due_orders,
+            logins,
+            attempts,
+            ids,
+            events,
+            deliveries,
+            due_events,
+            parked,
+            next_event,
+        } = self;
+        let all = [
+            ("customers", !accounts.is_empty()),
+            ("products", !products.is_empty()),
+            ("carts", !carts.is_empty()),
+            ("coupons", !coupons.is_empty()),
+            ("claimed coupons", !owned_coupons.is_empty()),
+            ("claims", !claims.is_empty()),
+            ("orders", !orders.is_empty()),
+            ("charges", !charges.is_empty()),
+            ("pending charges", !pending_charges.is_empty()),
+            ("idempotency keys", !keys.is_empty()),
+            ("overdue orders", due_orders.is_some()),
+            ("logins", !logins.is_empty()),
+            ("login attempts", !attempts.is_empty()),
+            ("next ids", *ids),
+            ("events", !events.is_empty()),
+            ("deliveries", !deliveries.is_empty()),
+            ("due events", due_events.is_some()),
+            ("parked events", parked.is_some()),
+            ("the next event", *next_event),
+        ];
+        all.into_iter().filter_map(|(kind, is_needed)| is_needed.then_some(kind))
+    }
+}
+
+/// Helpers for rules: each adds a row unless `state` has it.
+impl Needs {
+    pub(crate) fn account(&mut self, state: &State, id: CustomerId) {
+        if !state.accounts.is_loaded(id) {
+            self.accounts.insert(id);
+        }
+    }
+
+    pub(crate) fn product(&mut self, state: &State, id: ProductId) {
+        if !state.products.is_loaded(id) {
+            self.products.insert(id);
+        }
+    }
+
+    /// A cart and its products.
+    pub(crate) fn cart(&mut self, state: &State, id: CustomerId) {
+        if !state.carts.is_loaded(id) {
+            self.carts.insert(id);
+            return;
+        }
+        for &product in state.cart(id).into_iter().flat_map(|lines| lines.keys()) {
+            self.product(state, product);
+        }
+    }
+
+    pub(crate) fn coupon(&mut self, state: &State, id: CouponId) {
+        if !state.coupons.is_loaded(id) {
+            self.coupons.insert(id);
+        }
+    }
+
+    pub(crate) fn login(&mut self, state: &State, login: &str) {
+        if !state.is_login_loaded(login) {
+            self.logins.insert(login.to_owned());
+        }
+    }
+
+    pub(crate) fn attempts(&mut self, state: &State, login: LoginHash) {
+        if !state.attempts.is_loaded(login) {
+            self.attempts.insert(login);
+        }
+    }
+
+    /// A claimed coupon and its campaign.
+    pub(crate) fn owned_coupon(&mut self, state: &State, id: OwnedCouponId) {
+        if !state.owned_coupons.is_loaded(id) {
+            self.owned_coupons.insert(id);
+        } else if let Some(owned) = state.owned_coupons.get(id) {
+            self.coupon(state, owned.coupon_id);
+        }
+    }
+
+    pub(crate) fn event(&mut self, state: &State, id: EventId) {
+        if !state.known_events.is_loaded(id) {
+            self.events.insert(id);
+        }
+    }
+
+    /// All deliveries of an order.
+    pub(crate) fn deliveries(&mut self, state: &State, order: OrderId) {
+        if !state.deliveries.is_order_loaded(order) {
+            self.deliveries.insert(order);
+        }
+    }
+
+    pub(crate) fn order(&mut self, state: &State, id: OrderId) {
+        if !state.orders.is_loaded(id) {
+            self.orders.insert(id);
+        }
+    }
+
+    pub(crate) fn charge(&mut self, state: &State, id: ChargeId) {
+        if !state.charges.is_loaded(id) {
+            self.charges.insert(id);
+        }
+    }
+
+    /// An order and everything that changes with its status.
+    pub(crate) fn whole_order(&mut self, state: &State, id: OrderId) {
+        self.order(state, id);
+        if !state.orders.is_loaded(id) {
+            return;
+        }
+        let Some(order) = state.orders.get(id) else { return };
+        self.account(state, order.customer_id);
+        for line in &order.lines {
+            self.product(state, line.product_id);
+        }
+        if let Some(owned) = order.owned_coupon_id {
+            self.owned_coupon(state, owned);
+        }
+    }
+}
