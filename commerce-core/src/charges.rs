@@ -10,7 +10,7 @@ use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
 use crate::gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway};
 use crate::id::{ChargeId, CustomerId, Key};
-use crate::limits::{MAX_GATEWAY_CALLS, MAX_PAGE};
+use crate::limits::MAX_PAGE;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus};
 use crate::money::Money;
 use crate::query::List;
@@ -20,7 +20,6 @@ use crate::shop::account;
 use crate::shop::{Outcome, Shop};
 use serde::Serialize;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Random bytes of a reference: 128 bits, so that no two charges of any two stores have the same.
 const REFERENCE_BYTES: usize = 16;
@@ -101,7 +100,7 @@ impl Shop {
 
     /// Puts money onto a balance: at once where there is no gateway, else once the gateway has collected it.
     ///
-    /// When the gateway gives no answer, or [`MAX_GATEWAY_CALLS`] wait for it already, the charge is answered
+    /// When the gateway gives no answer, or [`MAX_GATEWAY_CALLS`](crate::limits::MAX_GATEWAY_CALLS) wait for it already, the charge is answered
     /// as pending. The same call with the same key
     /// asks the gateway again, and so does [`Shop::settle_charges`]; nothing is collected twice.
     ///
@@ -168,10 +167,10 @@ impl Shop {
         is_asked_again: bool,
         tell: &mut dyn FnMut(&str),
     ) -> Result<Charge, Error> {
-        let turn = self.gateway_permits().turn();
+        let permit = self.gateway_permits().try_acquire();
         let unknown = Refusal::ChargeNotFound { charge_id: id };
         let row = self.store().snapshot()?.charge(id)?.ok_or(unknown)?;
-        if turn.is_none() {
+        if permit.is_none() {
             tell("too many charges wait for the gateway already");
             return self.shown(&row);
         }
@@ -329,28 +328,6 @@ impl Shop {
             ChargeResult::Unknown { .. } => return Ok(WebhookOutcome::Nothing),
         };
         Ok(WebhookOutcome::Charge(self.settle(row.id, settlement)?))
-    }
-}
-
-/// How many callers wait for the gateway.
-#[derive(Default)]
-pub(crate) struct GatewayPermits(AtomicUsize);
-
-/// The right to ask the gateway; given back when dropped.
-struct Permit<'a>(&'a GatewayPermits);
-
-impl GatewayPermits {
-    /// A turn to ask, unless as many wait already as may.
-    fn turn(&self) -> Option<Permit<'_>> {
-        let waiting = self.0.fetch_add(1, Ordering::SeqCst);
-        let turn = Permit(self);
-        (waiting < MAX_GATEWAY_CALLS).then_some(turn)
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

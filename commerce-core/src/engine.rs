@@ -13,12 +13,13 @@ use crate::rule::context::Output;
 use crate::sequence::Progress;
 use crate::state::{Needs, State};
 use crate::store::{Store, Transaction};
+use crate::sync::{Condvar, Mutex};
 use crate::threads;
 pub(crate) use notifier::EventNotifier;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -171,7 +172,7 @@ impl Engine {
     ) -> Result<Pending, StoreError> {
         let (job, pending) = self.job(command, timeout);
         let shared = &self.writer.shared;
-        let mut queue = lock(&shared.queue);
+        let mut queue = shared.queue.lock();
         while queue.jobs.len() >= MAX_QUEUE {
             let left = pending.deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -179,7 +180,7 @@ impl Engine {
                 job.stop_sequence();
                 return Err(StoreError::Busy);
             }
-            queue = shared.room.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+            queue = shared.room.wait_timeout(queue, left);
         }
         queue.jobs.push_back(job);
         let wake = !queue.leading && queue.jobs.len() == 1;
@@ -206,7 +207,7 @@ impl Engine {
 
     /// Finds out whether the store can be written, where the last write has failed.
     pub(crate) fn can_write(&self) -> Result<(), StoreError> {
-        let Some(failure) = lock(&self.writer.shared.failure).clone() else { return Ok(()) };
+        let Some(failure) = self.writer.shared.failure.lock().clone() else { return Ok(()) };
         // A write that changes nothing tells whether the reason is gone. While others write, it is not known.
         let mut transaction = self.writer.store.try_begin()?.ok_or(failure)?;
         let needs = Needs { ids: true, ..Needs::default() };
@@ -225,7 +226,7 @@ impl Engine {
             batches,
             commit_micros: shared.commit_micros.distribution(),
             wait_micros: shared.wait_micros.distribution(),
-            waiting: lock(&shared.queue).jobs.len(),
+            waiting: shared.queue.lock().jobs.len(),
         }
     }
 }
@@ -235,15 +236,15 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         let shared = &self.writer.shared;
-        let mut queue = lock(&shared.queue);
+        let mut queue = shared.queue.lock();
         queue.closed = true;
         shared.work.notify_one();
         while !queue.jobs.is_empty() || queue.leading && !queue.waiting_for_store {
-            queue = shared.room.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = shared.room.wait(queue);
         }
         let stuck = queue.waiting_for_store;
         drop(queue);
-        let thread = lock(&self.writer.thread).take();
+        let thread = self.writer.thread.lock().take();
         if let Some(thread) = thread.filter(|_| !stuck) {
             // A writer that panicked has nothing left to say: every job it held was answered.
             let _ = thread.join();
@@ -275,7 +276,7 @@ fn failed(error: StoreError) -> Decision {
 impl Pending {
     /// Waits for the answer. A command that nobody has begun with in time is withdrawn.
     pub(crate) fn wait(self) -> Decision {
-        let mut decision = lock(&self.slot.decision);
+        let mut decision = self.slot.decision.lock();
         let mut withdrawable = true;
         loop {
             if let Some(decision) = decision.take() {
@@ -288,18 +289,17 @@ impl Pending {
                     return failed(StoreError::Busy);
                 }
                 withdrawable = false;
-                decision = lock(&self.slot.decision);
+                decision = self.slot.decision.lock();
             } else if withdrawable {
-                let waited = self.slot.ready.wait_timeout(decision, left);
-                decision = waited.unwrap_or_else(PoisonError::into_inner).0;
+                decision = self.slot.ready.wait_timeout(decision, left);
             } else {
-                decision = self.slot.ready.wait(decision).unwrap_or_else(PoisonError::into_inner);
+                decision = self.slot.ready.wait(decision);
             }
         }
     }
 
     fn withdraw(&self) -> bool {
-        let mut queue = lock(&self.writer.shared.queue);
+        let mut queue = self.writer.shared.queue.lock();
         let index = queue.jobs.iter().position(|job| Arc::ptr_eq(&job.slot, &self.slot));
         let withdrawn = index.and_then(|index| queue.jobs.remove(index));
         if let Some(job) = &withdrawn {
@@ -328,7 +328,7 @@ impl std::fmt::Debug for Writer {
 impl Writer {
     /// Starts the thread that writes, unless it runs.
     fn start(self: &Arc<Self>) -> Result<(), StoreError> {
-        let mut thread = lock(&self.thread);
+        let mut thread = self.thread.lock();
         if thread.is_none() {
             let writer = Arc::clone(self);
             *thread = Some(threads::start("writer", move || writer.run())?);
@@ -341,7 +341,7 @@ impl Writer {
         match self.start() {
             Ok(()) => self.shared.work.notify_one(),
             Err(error) => {
-                let jobs: Vec<Job> = lock(&self.shared.queue).jobs.drain(..).collect();
+                let jobs: Vec<Job> = self.shared.queue.lock().jobs.drain(..).collect();
                 self.fail(&jobs, &error);
                 self.shared.room.notify_all();
             }
@@ -354,7 +354,7 @@ impl Writer {
             // whoever has waited too long has left.
             let transaction = catch_panics(|| self.store.begin());
             let begun = Instant::now();
-            lock(&self.shared.queue).waiting_for_store = false;
+            self.shared.queue.lock().waiting_for_store = false;
             if matches!(transaction, Err(StoreError::Busy)) {
                 // Who still waits, waits on; who will not has left the queue.
                 self.release_lead();
@@ -379,7 +379,7 @@ impl Writer {
         let begun = Instant::now();
         let timeout = took.checked_div(LINGER_FRACTION).unwrap_or_default().min(MAX_LINGER);
         let nobody_new = || {
-            let queue = lock(&self.shared.queue);
+            let queue = self.shared.queue.lock();
             queue.jobs.len() < callers && !queue.closed
         };
         while callers > 1 && nobody_new() && begun.elapsed() < timeout {
@@ -389,9 +389,9 @@ impl Writer {
 
     /// Waits until there are jobs and nobody leads; then leads. `false` when it is time to end.
     fn wait_for_work(&self) -> bool {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         while queue.leading || queue.jobs.is_empty() && !queue.closed {
-            queue = self.shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.shared.work.wait(queue);
         }
         queue.leading = !queue.jobs.is_empty();
         queue.waiting_for_store = queue.leading;
@@ -400,7 +400,7 @@ impl Writer {
 
     /// Leads when nobody does and nobody waits.
     fn take_lead(&self) -> bool {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         let free = !queue.leading && queue.jobs.is_empty();
         queue.leading |= free;
         free
@@ -408,7 +408,7 @@ impl Writer {
 
     /// Lets the thread that writes go on with what has come meanwhile.
     fn release_lead(self: &Arc<Self>) {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         queue.leading = false;
         let (has_jobs, closed) = (!queue.jobs.is_empty(), queue.closed);
         drop(queue);
@@ -421,7 +421,7 @@ impl Writer {
     }
 
     fn take_batch(&self) -> Vec<Job> {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         let mut weight = 0_usize;
         let fits = |job: &&Job| {
             weight = weight.saturating_add(job.command.weight());
@@ -434,7 +434,7 @@ impl Writer {
 
     /// Puts jobs back to where they were taken from, to be taken again; their callers may leave.
     fn put_back(&self, jobs: Vec<Job>) {
-        let mut queue = lock(&self.shared.queue);
+        let mut queue = self.shared.queue.lock();
         for job in jobs.into_iter().rev() {
             queue.jobs.push_front(job);
         }
@@ -545,7 +545,7 @@ impl Writer {
     }
 
     fn note(&self, failure: Option<&StoreError>) {
-        *lock(&self.shared.failure) = failure.cloned();
+        *self.shared.failure.lock() = failure.cloned();
     }
 
     fn fail(&self, jobs: &[Job], error: &StoreError) {
@@ -564,18 +564,13 @@ impl Writer {
         if job.command.sequence().is_some_and(|own| own.ends_with(&decision.result)) {
             job.stop_sequence();
         }
-        *lock(&job.slot.decision) = Some(decision);
+        *job.slot.decision.lock() = Some(decision);
         job.slot.ready.notify_one();
     }
 }
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Nothing that is catch_panics here is ever left half done, so a panic elsewhere poisons nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ mod sequence;
 mod shop;
 mod state;
 pub mod store;
+pub mod sync;
 mod text;
 mod threads;
 mod version;
@@ -100,7 +101,7 @@ pub use model::wallet::{
 };
 pub use money::{Currency, InCurrency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
-pub use relay::{CancellationToken, Relay, RelayError, RelayStats};
+pub use relay::{Relay, RelayError, RelayStats};
 pub use rule::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, AttemptResult, CancelOrder, CartEdit,
     ChargeBalance, ClaimCoupon, CloseSession, DebitBalance, DeliveryOutcome, EditCart, EventLease,
@@ -119,4 +120,5 @@ pub use store::{
     DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, StoreSize,
     Table, Transaction,
 };
+pub use sync::CancellationToken;
 pub use version::{ParseVersionError, Version};

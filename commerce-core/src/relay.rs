@@ -12,11 +12,11 @@ use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::model::event::Event;
 use crate::rule::{AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents};
 use crate::shop::Shop;
+use crate::sync::{CancellationToken, Mutex};
 use crate::threads;
 use circuit_breaker::{CircuitBreaker, Permit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -45,10 +45,6 @@ pub struct Relay<'a> {
     destination: &'a dyn Destination,
     tell: Box<dyn Fn(&str) + Send + Sync + 'a>,
 }
-
-/// Asks relays to end. Clones ask for the same.
-#[derive(Clone, Debug, Default)]
-pub struct CancellationToken(Arc<AtomicBool>);
 
 /// What was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -93,19 +89,6 @@ impl Shop {
     #[must_use]
     pub fn last_delivery(&self) -> Timestamp {
         Timestamp::from_unix(self.counts().last.load(Ordering::Relaxed))
-    }
-}
-
-impl CancellationToken {
-    /// Asks for the end: what is being sent is finished, at most for [`MAX_DELIVERY`], and no more is begun.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether the end was asked for.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -164,7 +147,7 @@ impl<'a> Relay<'a> {
             }
         });
         let relayed = run.counts.now();
-        let end = lock(&run.end).take();
+        let end = run.end.lock().take();
         match end {
             None => Ok(relayed),
             Some(End::Gone(error)) => Err(RelayError::Gone { error, relayed }),
@@ -193,11 +176,11 @@ enum End {
 
 impl Run<'_> {
     fn is_ending(&self) -> bool {
-        self.stop.is_cancelled() || lock(&self.end).is_some()
+        self.stop.is_cancelled() || self.end.lock().is_some()
     }
 
     fn end(&self, why: End) {
-        lock(&self.end).get_or_insert(why);
+        self.end.lock().get_or_insert(why);
     }
 
     fn tell(&self, error_line: &str) {
@@ -217,7 +200,7 @@ impl Run<'_> {
 
     /// Looks for events, unless somebody else has just done so.
     fn poll_due(&self) -> bool {
-        let mut polled_at = lock(&self.polled_at);
+        let mut polled_at = self.polled_at.lock();
         if polled_at.elapsed() < POLL_INTERVAL {
             return false;
         }
@@ -430,8 +413,4 @@ impl Counts {
 
 fn add(count: &AtomicU64, more: u64) {
     count.fetch_add(more, Ordering::Relaxed);
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,14 +4,16 @@ mod call;
 mod read;
 
 use crate::auth::Passwords;
-use crate::charges::{GatewayPermits, NewCharge};
+use crate::charges::NewCharge;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::command::{AnyOperation, Command, Operation};
 use crate::engine::{Engine, EventNotifier};
 use crate::error::Error;
 use crate::gateway::PaymentGateway;
 use crate::id::{CouponId, CustomerId, EventId, Key, OrderId, ProductId};
-use crate::limits::{EXPIRY_BATCH, HOLD_SECONDS, MAX_HOLD_SECONDS, MAX_LEASED_EVENTS};
+use crate::limits::{
+    EXPIRY_BATCH, HOLD_SECONDS, MAX_GATEWAY_CALLS, MAX_HOLD_SECONDS, MAX_LEASED_EVENTS,
+};
 use crate::model::coupon::OwnedCoupon;
 use crate::model::order::Order;
 use crate::model::product::Product;
@@ -23,6 +25,7 @@ use crate::rule::{
     ReplayEvents, RetryEvents,
 };
 use crate::store::Store;
+use crate::sync::Semaphore;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +50,7 @@ pub struct Shop {
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
     relayed: Counts,
-    gateway_permits: GatewayPermits,
+    gateway_permits: Semaphore,
 }
 
 /// How a [`Shop`] is to be opened.
@@ -104,7 +107,7 @@ impl ShopBuilder {
         let passwords = Passwords::default();
         let Self { clock, timeout, gateway, .. } = self;
         let relayed = Counts::since(clock.now());
-        let gateway_permits = GatewayPermits::default();
+        let gateway_permits = Semaphore::new(MAX_GATEWAY_CALLS, 0);
         Shop { store, engine, clock, timeout, passwords, gateway, relayed, gateway_permits }
     }
 }
@@ -272,7 +275,7 @@ impl Shop {
         self.gateway.as_deref()
     }
 
-    pub(crate) fn gateway_permits(&self) -> &GatewayPermits {
+    pub(crate) fn gateway_permits(&self) -> &Semaphore {
         &self.gateway_permits
     }
 

@@ -1,9 +1,9 @@
 //! Starting threads where the system may refuse one, with a sentence instead of a panic.
 
 use crate::error::StoreError;
+use crate::sync::Mutex;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 /// Threads that must be available beyond those that a library starts: one that has just ended may still
@@ -28,7 +28,7 @@ pub(crate) fn for_library<T>(threads: usize, make: impl FnOnce() -> T) -> Result
 /// Starts so many threads at a time, and ends them.
 fn try_out(threads: usize) -> Result<(), StoreError> {
     let gate = Mutex::new(());
-    let shut = gate.lock().unwrap_or_else(PoisonError::into_inner);
+    let shut = gate.lock();
     std::thread::scope(|scope| {
         let wait = || drop(gate.lock());
         let start = |_| Builder::new().spawn_scoped(scope, wait).map(drop);

@@ -4,9 +4,9 @@
 use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
 use crate::model::auth::PasswordHash;
+use crate::sync::{self, Mutex, Semaphore};
 use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How many are hashed at a time, 19 MiB and some 30 ms of a processor each.
 const AT_A_TIME: usize = 2;
@@ -23,52 +23,39 @@ const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5cyBzYWx0ISEh$\
                        AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 /// Hashes and checks passwords.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Passwords {
-    queue: Mutex<WaitQueue>,
-    next: Condvar,
+    hashing: Semaphore,
+    /// The working memory of hashes that ended. It is kept, because an allocator that gets and returns such
+    /// blocks on many threads keeps one for each of them.
+    spare: Mutex<Vec<Vec<Block>>>,
 }
 
-#[derive(Debug, Default)]
-struct WaitQueue {
-    hashing: usize,
-    waiting: usize,
-    /// The working memory of hashes that ended. It is sanitized, because an allocator that gets and returns
-    /// such blocks on many threads keeps one for each of them.
-    spare: Vec<Vec<Block>>,
+impl Default for Passwords {
+    fn default() -> Self {
+        Self { hashing: Semaphore::new(AT_A_TIME, MAX_WAITING), spare: Mutex::default() }
+    }
 }
 
 impl Passwords {
-    /// A turn to hash one password, with the memory it takes. Refused when the line is too long, and
+    /// A permit to hash one password, with the memory it takes. Refused when too many callers wait for one, and
     /// [`StoreError::OutOfMemory`] when there is no memory: before anything is counted or compared.
     pub(crate) fn acquire(&self) -> Result<Permit<'_>, Error> {
-        let mut queue = self.queue();
-        if queue.waiting >= MAX_WAITING {
-            return Err(Refusal::TooManyRequests { retry_after: 1 }.into());
-        }
-        queue.waiting = queue.waiting.saturating_add(1);
-        while queue.hashing >= AT_A_TIME {
-            queue = self.next.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-        queue.waiting = queue.waiting.saturating_sub(1);
-        queue.hashing = queue.hashing.saturating_add(1);
-        let memory = queue.spare.pop().unwrap_or_default();
-        drop(queue);
-        let mut turn = Permit { passwords: self, memory };
-        turn.reserve(&Params::default())?;
-        Ok(turn)
-    }
-
-    fn queue(&self) -> std::sync::MutexGuard<'_, WaitQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        let hashing = self.hashing.acquire().ok_or(Refusal::TooManyRequests { retry_after: 1 })?;
+        let memory = self.spare.lock().pop().unwrap_or_default();
+        let mut permit = Permit { spare: &self.spare, memory, _hashing: hashing };
+        permit.reserve(&Params::default())?;
+        Ok(permit)
     }
 }
 
-/// The right to hash a password; given on when dropped.
+/// A permit to hash a password, with its working memory; both are returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
-    passwords: &'a Passwords,
+    spare: &'a Mutex<Vec<Vec<Block>>>,
     memory: Vec<Block>,
+    /// Released after the memory was returned.
+    _hashing: sync::Permit<'a>,
 }
 
 impl Permit<'_> {
@@ -125,13 +112,9 @@ impl Permit<'_> {
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut queue = self.passwords.queue();
-        queue.hashing = queue.hashing.saturating_sub(1);
         if !self.memory.is_empty() {
-            queue.spare.push(std::mem::take(&mut self.memory));
+            self.spare.lock().push(std::mem::take(&mut self.memory));
         }
-        drop(queue);
-        self.passwords.next.notify_one();
     }
 }
 
@@ -163,17 +146,17 @@ mod tests {
         let passwords = Passwords::default();
         let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let gate = Mutex::new(());
-        let shut = gate.lock().unwrap();
+        let shut = gate.lock();
         let work = || {
             let _turn = passwords.acquire().unwrap();
             most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            drop(gate.lock().unwrap());
+            drop(gate.lock());
             inside.fetch_sub(1, Ordering::SeqCst);
         };
         std::thread::scope(|scope| {
             let callers = AT_A_TIME + MAX_WAITING;
             let waiting: Vec<_> = (0..callers).map(|_| scope.spawn(work)).collect();
-            while passwords.queue().waiting < MAX_WAITING
+            while passwords.hashing.waiting() < MAX_WAITING
                 || inside.load(Ordering::SeqCst) < AT_A_TIME
             {
                 std::thread::yield_now();
@@ -185,7 +168,7 @@ mod tests {
         });
         assert_eq!(most.into_inner(), AT_A_TIME);
         assert!(passwords.acquire().is_ok());
-        assert_eq!(passwords.queue().spare.len(), AT_A_TIME, "memory is kept for the next hashes");
+        assert_eq!(passwords.spare.lock().len(), AT_A_TIME, "memory is kept for the next hashes");
     }
 
     #[test]

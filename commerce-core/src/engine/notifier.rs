@@ -1,52 +1,50 @@
-//! What wakes the relays of this process: a commit that has something for them tells so at once, and
-//! nobody who looked before that commit sleeps through it.
+//! Notifies the relays of this process of events that became due. A relay reads the generation before it polls,
+//! so that a notification that arrives between the poll and the wait is not lost.
 
-use super::lock;
-use std::sync::{Condvar, Mutex, PoisonError};
+use crate::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-/// Counts commits that made events due.
+/// Counts the commits that made events due, and wakes waiting relays.
 #[derive(Debug, Default)]
 pub(crate) struct EventNotifier {
     state: Mutex<State>,
-    told: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    count: u64,
-    /// How many wait: where nobody does, a commit has nobody to wake.
+    generation: u64,
+    /// Waiting relays. A commit notifies no more than these.
     waiting: usize,
 }
 
 impl EventNotifier {
-    /// What [`EventNotifier::wait`] has to be given: taken before looking for events.
+    /// The argument of [`EventNotifier::wait`]. The caller reads it before it looks for events.
     pub(crate) fn generation(&self) -> u64 {
-        lock(&self.state).count
+        self.state.lock().generation
     }
 
-    /// So many events have become due: as many of those who wait are woken, at most.
+    /// Wakes as many waiting relays as events became due, at most.
     pub(crate) fn notify(&self, events: usize) {
         if events == 0 {
             return;
         }
-        let mut state = lock(&self.state);
-        state.count = state.count.wrapping_add(1);
+        let mut state = self.state.lock();
+        state.generation = state.generation.wrapping_add(1);
         let woken = state.waiting.min(events);
         drop(state);
         for _ in 0..woken {
-            self.told.notify_one();
+            self.changed.notify_one();
         }
     }
 
-    /// Waits until something has happened since `generation`. False when nothing has in that time.
+    /// Waits for a notification after `generation`. Returns false if there was none within the timeout.
     pub(crate) fn wait(&self, generation: u64, timeout: Duration) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.waiting = state.waiting.saturating_add(1);
-        let waited =
-            self.told.wait_timeout_while(state, timeout, |state| state.count == generation);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let is_unchanged = |state: &mut State| state.generation == generation;
+        let mut state = self.changed.wait_timeout_while(state, timeout, is_unchanged);
         state.waiting = state.waiting.saturating_sub(1);
-        state.count != generation
+        state.generation != generation
     }
 }

@@ -4,7 +4,7 @@
 //! minutes would put all of them off for hours. A failure here and there does not open the breaker: it is of one
 //! event or of one moment, and the others must not wait for it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The pause after the first failure; it doubles with each further one.
@@ -58,8 +58,7 @@ impl CircuitBreaker {
             if left.is_zero() {
                 return None;
             }
-            let waited = self.changed.wait_timeout(state, pause.min(left));
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, pause.min(left));
         }
     }
 
@@ -69,7 +68,7 @@ impl CircuitBreaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
