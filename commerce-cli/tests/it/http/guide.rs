@@ -176,9 +176,9 @@ fn the_table_of_the_guide_is_that_of_the_document() {
                 None => "-",
             };
             let who: &[&str] = if operation["security"] == json!([]) {
-                &["anybody"]
+                &["public"]
             } else {
-                &["owner", "caller", "admin"]
+                &["owner", "authenticated", "admin"]
             };
             let call = format!("| `{} {path}`", method.to_uppercase());
             let found = rows
