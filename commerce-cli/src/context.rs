@@ -1,4 +1,4 @@
-//! The context that commands work at: an open shop, and the way answers are wanted.
+//! The context of commands: an open shop and the output format.
 
 use crate::database::{Database, OpenMode};
 use crate::error::CliError;
@@ -14,14 +14,14 @@ pub(crate) struct CommandContext {
     pub(crate) database: Database,
     pub(crate) shop: Shop,
     pub(crate) output: Output,
-    /// The key that was made up for a call.
+    /// The key that was generated for a call.
     generated_key: OnceLock<Key>,
 }
 
 impl CommandContext {
     pub(crate) fn open(
         database: &Database,
-        access: OpenMode,
+        mode: OpenMode,
         gateway: Option<Arc<dyn PaymentGateway>>,
         output: Output,
     ) -> Result<Self, CliError> {
@@ -30,11 +30,11 @@ impl CommandContext {
             Some(gateway) => builder.gateway(gateway),
             None => builder,
         };
-        let shop = builder.open(database.open(access)?);
+        let shop = builder.open(database.open(mode)?);
         Ok(Self { database: database.clone(), shop, output, generated_key: OnceLock::new() })
     }
 
-    /// Carries a call out with its key, and tells a person when it was answered before.
+    /// Executes an operation with its idempotency key, and notes on stderr if the answer is a replay.
     pub(crate) fn call<R: Operation>(
         &self,
         request: R,
@@ -43,45 +43,45 @@ impl CommandContext {
         self.call_with_key(key, |key| self.shop.call(request).key(key).outcome())
     }
 
-    /// As [`CommandContext::call`], for what is more than one request.
+    /// Like [`CommandContext::call`], for a call that is not a single operation.
     pub(crate) fn call_with_key<T>(
         &self,
         key: &KeyArg,
-        ask: impl FnOnce(&Key) -> Outcome<T>,
+        execute: impl FnOnce(&Key) -> Outcome<T>,
     ) -> Result<T, CliError> {
         let used = key.or_generate()?;
         if !key.is_given() {
             self.generated_key.get_or_init(|| used.clone());
         }
-        let outcome = ask(&used);
+        let outcome = execute(&used);
         if outcome.replayed {
-            self.output.note("(answered before with this key, nothing changed)");
+            self.output.note("(this key was used before: stored answer, no change)");
         }
         Ok(outcome.result?)
     }
 
-    /// A error with what is known here: the currency, and the key that was made up, which whoever is to
-    /// repeat the call needs. So too when the call was carried out and its answer could not be written.
+    /// Adds the currency to an error, and to a retryable one the generated key: the caller needs it to
+    /// repeat the call, also if the call succeeded and its result could not be written.
     pub(crate) fn annotate(&self, error: CliError) -> CliError {
         let error = error.in_currency(self.shop.currency());
         match self.generated_key.get() {
             Some(key) if error.is_retryable() => {
-                error.and(&format!("the key was {key}")).with("key", key.as_str())
+                error.with_hint(&format!("the key was {key}")).with_field("key", key.as_str())
             }
             _ => error,
         }
     }
 
-    /// Gives an answer with amounts, which the JSON has with their currency.
+    /// Prints a result that contains amounts. JSON output adds their currency.
     pub(crate) fn print<T: Serialize>(
         &self,
         body: T,
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), CliError> {
-        self.output.print(&self.shop.in_currency(body), |shown| text(&shown.body))
+        self.output.print(&self.shop.in_currency(body), |priced| text(&priced.body))
     }
 
-    /// Gives a page of a list, and tells a person how to see the next one.
+    /// Prints a page of a list, and notes on stderr the cursor of the next one.
     pub(crate) fn list<T: Serialize>(
         &self,
         page: &PageArgs,
@@ -91,7 +91,7 @@ impl CommandContext {
         self.page(&read(&page.request())?, |page| text(&page.items))
     }
 
-    /// As [`CommandContext::list`], for what has amounts: the JSON of each has their currency.
+    /// Like [`CommandContext::list`], for items with amounts. JSON output adds the currency to each item.
     pub(crate) fn list_priced<T: Serialize>(
         &self,
         page: &PageArgs,
@@ -110,22 +110,22 @@ impl CommandContext {
     ) -> Result<(), CliError> {
         self.output.print(page, text)?;
         if let Some(cursor) = &page.next_cursor {
-            self.output.note(format_args!("(there are more: add --cursor {cursor})"));
+            self.output.note(format_args!("(more items: add --cursor {cursor})"));
         }
         Ok(())
     }
 
-    /// An amount for a person.
+    /// An amount with its currency.
     pub(crate) fn money(&self, amount: Money) -> String {
         self.shop.currency().show(amount)
     }
 
-    /// An amount for a column whose head names the currency.
+    /// An amount without its currency, for a column whose header names it.
     pub(crate) fn number(&self, amount: Money) -> String {
         self.shop.currency().number(amount)
     }
 
-    /// The head of a column of money.
+    /// The header of a column of amounts.
     pub(crate) fn head(&self, name: &str) -> String {
         format!(">{name} ({})", self.shop.currency())
     }

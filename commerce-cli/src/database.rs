@@ -1,4 +1,4 @@
-//! Where the store is, as people write it: a path, `sqlite:PATH`, or the URL of a database server.
+//! The `--database` value: a path, `sqlite:PATH`, or the URL of a PostgreSQL server.
 
 use crate::error::CliError;
 use commerce_core::{Currency, SqliteStore, Store};
@@ -9,52 +9,52 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The place of a store.
+/// The location of a store.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Database {
-    /// A file of SQLite.
+    /// An SQLite file.
     File(PathBuf),
     /// A database on a PostgreSQL server.
     Server {
-        /// As it was given: it may hold a password.
+        /// The URL as given, possibly with a password.
         url: String,
-        /// What may be shown of it.
-        shown: String,
+        /// The URL without user and password, for messages.
+        redacted: String,
     },
 }
 
-/// What a command does about a store that is not there yet.
+/// The behaviour if the store does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OpenMode {
-    /// Says so: nobody who only looks wants an empty store left behind.
-    Existing,
-    /// Creates it.
-    Creating,
+    /// Fails, so that a command that only reads does not leave an empty store behind.
+    MustExist,
+    /// Creates the store.
+    Create,
 }
 
 impl Database {
-    /// The place that a URL names. What is told of a wrong one leaves the URL out: it may hold a
+    /// Parses a database URL. The error message does not repeat the URL, because it may contain a
     /// password.
-    pub(crate) fn at(url: &str) -> Result<Self, CliError> {
-        url.parse().map_err(|sentence: String| CliError::usage(sentence))
+    pub(crate) fn from_url(url: &str) -> Result<Self, CliError> {
+        url.parse().map_err(|message: String| CliError::usage(message))
     }
 
-    /// Opens the store, and migrates it where it is of an older version.
-    pub(crate) fn open(&self, access: OpenMode) -> Result<Arc<dyn Store>, CliError> {
-        match access {
-            OpenMode::Creating => self.create(None),
-            OpenMode::Existing => self.find()?.ok_or_else(|| self.is_missing()),
+    /// Opens the store, and migrates one of an older version.
+    pub(crate) fn open(&self, mode: OpenMode) -> Result<Arc<dyn Store>, CliError> {
+        match mode {
+            OpenMode::Create => self.create(None),
+            OpenMode::MustExist => self.find()?.ok_or_else(|| self.missing()),
         }
     }
 
-    /// What is said where there is no store and one is wanted.
-    pub(crate) fn is_missing(&self) -> CliError {
+    /// The error of a store that does not exist.
+    pub(crate) fn missing(&self) -> CliError {
         CliError::storage(format!(
-            "there is no store at {self}: run `commerce init` first, or name another one"
+            "there is no store at {self}: run `commerce init` first, or name another --database"
         ))
     }
 
-    /// Opens the store where there is one.
+    /// Opens the store; `None` if it does not exist.
     pub(crate) fn find(&self) -> Result<Option<Arc<dyn Store>>, CliError> {
         match self {
             Self::File(path) => {
@@ -66,7 +66,7 @@ impl Database {
         }
     }
 
-    /// Opens the store, and makes it when there is none: with that currency, or with KRW when any will do.
+    /// Opens the store, or creates it with that currency (default: KRW).
     pub(crate) fn create(&self, currency: Option<Currency>) -> Result<Arc<dyn Store>, CliError> {
         Ok(match (self, currency) {
             (Self::File(path), Some(currency)) => Arc::new(SqliteStore::create(path, currency)?),
@@ -78,11 +78,11 @@ impl Database {
         })
     }
 
-    /// Opens the store, and makes it over several machines when there is none.
+    /// Opens the store, or creates it distributed over the machines of a Citus cluster.
     pub(crate) fn distribute(&self, currency: Currency) -> Result<Arc<dyn Store>, CliError> {
         match self {
             Self::File(path) => Err(CliError::usage(format!(
-                "{} is a file of this machine: --distribute wants a database on a PostgreSQL server",
+                "{} is a file: --distribute requires a database on a PostgreSQL server",
                 path.display()
             ))),
             Self::Server { url, .. } => {
@@ -91,21 +91,21 @@ impl Database {
         }
     }
 
-    /// Whether a file is the store's own, or one of those beside it that belong to it.
-    pub(crate) fn holds(&self, path: &Path) -> bool {
+    /// Returns true if a file belongs to the store: the database, or its log, index, lock or journal.
+    pub(crate) fn owns(&self, path: &Path) -> bool {
         let Self::File(store) = self else { return false };
-        let path = settled(path);
-        ["", "-wal", "-shm", "-lock", "-journal"].iter().any(|ending| {
-            [store.clone(), settled(store)].into_iter().any(|store| {
+        let path = canonical(path);
+        ["", "-wal", "-shm", "-lock", "-journal"].iter().any(|suffix| {
+            [store.clone(), canonical(store)].into_iter().any(|store| {
                 let mut name = store.into_os_string();
-                name.push(ending);
-                let own = settled(Path::new(&name));
-                path == own || is_same(&path, &own)
+                name.push(suffix);
+                let own = canonical(Path::new(&name));
+                path == own || is_same_file(&path, &own)
             })
         })
     }
 
-    /// The version of the schema that this program writes there.
+    /// The schema version that this program writes.
     pub(crate) fn schema_version(&self) -> i64 {
         match self {
             Self::File(_) => SqliteStore::SCHEMA_VERSION,
@@ -118,12 +118,12 @@ impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
-            Self::Server { shown, .. } => shown.fmt(f),
+            Self::Server { redacted, .. } => redacted.fmt(f),
         }
     }
 }
 
-/// Leaves the password out.
+/// Omits the password.
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Database").field(&self.to_string()).finish()
@@ -140,49 +140,50 @@ impl FromStr for Database {
             }
             _ => (url.split_once("://").map(|(scheme, _)| scheme), url),
         };
-        if !matches!(scheme, Some("postgres" | "postgresql")) && may_be_of_a_server(url) {
-            let told = "that is neither a file nor the URL of a server, and may hold a password: \
-                        write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
-            return Err(told.to_owned());
+        if !matches!(scheme, Some("postgres" | "postgresql")) && looks_like_server(url) {
+            let message = "neither a file nor a server URL (not shown, it may contain a password): \
+                           write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+            return Err(message.to_owned());
         }
         match scheme {
             Some("postgres" | "postgresql") => match PostgresStore::redacted_url(url) {
-                Ok(shown) => Ok(Self::Server { url: url.to_owned(), shown }),
+                Ok(redacted) => Ok(Self::Server { url: url.to_owned(), redacted }),
                 Err(error) => Err(error.to_string()),
             },
             Some(scheme) => Err(format!(
-                "there is no {scheme} store: give a path, sqlite:PATH or postgres://..."
+                "unknown kind of store {scheme}: expected a path, sqlite:PATH or postgres://..."
             )),
-            None if rest.is_empty() => Err("give the path of a file, like shop.db".to_owned()),
-            None if rest.starts_with(":memory:") => {
-                Err("a store in memory would be gone at once: give the path of a file".to_owned())
-            }
+            None if rest.is_empty() => Err("expected the path of a file, like shop.db".to_owned()),
+            None if rest.starts_with(":memory:") => Err(
+                "an in-memory store would be lost when the command ends: use the path of a file"
+                    .to_owned(),
+            ),
             None => Ok(Self::File(rest.into())),
         }
     }
 }
 
-/// The path without links, as far as it is there.
-fn settled(path: &Path) -> PathBuf {
+/// The path without symbolic links, as far as it exists.
+fn canonical(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let within =
         || Some(folder.unwrap_or(Path::new(".")).canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(within).unwrap_or_else(|| path.to_owned())
 }
 
-/// Whether both are names of one file.
-fn is_same(one: &Path, other: &Path) -> bool {
+/// Returns true if both paths name the same file.
+fn is_same_file(one: &Path, other: &Path) -> bool {
     let (Ok(one), Ok(other)) = (one.metadata(), other.metadata()) else { return false };
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Whether it was meant for a server, and misses the form of a URL: taken for a file's name it would be
-/// shown, with the password that it may hold.
-fn may_be_of_a_server(text: &str) -> bool {
+/// Returns true for a malformed server URL or a libpq connection string. As a file name it would appear in
+/// messages together with its password.
+fn looks_like_server(text: &str) -> bool {
     let text = text.trim_start().to_ascii_lowercase();
-    let is_schemed = text.starts_with("postgres:") || text.starts_with("postgresql:");
+    let has_scheme = text.starts_with("postgres:") || text.starts_with("postgresql:");
     let spaceless: String = text.split_whitespace().collect();
-    is_schemed || spaceless.contains("password=")
+    has_scheme || spaceless.contains("password=")
 }
 
 #[cfg(test)]
@@ -201,7 +202,7 @@ mod tests {
     #[case(":memory:", None)]
     #[case("mysql://db/shop", None)]
     #[case("postgres.db", Some("postgres.db"))]
-    fn places(#[case] url: &str, #[case] path: Option<&str>) {
+    fn database_parses_file_paths(#[case] url: &str, #[case] path: Option<&str>) {
         let expected = path.map(|path| Database::File(path.into()));
         assert_eq!(url.parse::<Database>().ok(), expected);
     }
@@ -219,11 +220,10 @@ mod tests {
     #[case("host=db user=shop password=secret", None)]
     #[case("host=db Password = 'secret' options=a://b", None)]
     #[case("sqlite:host=db password=secret", None)]
-    fn servers_are_shown_without_secrets(#[case] url: &str, #[case] shown: Option<&str>) {
+    fn database_messages_omit_passwords(#[case] url: &str, #[case] redacted: Option<&str>) {
         let database = url.parse::<Database>();
-        assert_eq!(database.as_ref().ok().map(ToString::to_string).as_deref(), shown);
-        let said =
-            database.map_or_else(|sentence| sentence, |server| format!("{server} {server:?}"));
-        assert!(!said.contains("secret"), "{said}");
+        assert_eq!(database.as_ref().ok().map(ToString::to_string).as_deref(), redacted);
+        let text = database.map_or_else(|message| message, |server| format!("{server} {server:?}"));
+        assert!(!text.contains("secret"), "{text}");
     }
 }

@@ -1,12 +1,11 @@
-//! The variables of the environment that this program reads, all of which begin alike.
+//! The environment variables of this program, all of which begin with `COMMERCE_`.
 
 use crate::error::CliError;
 
-/// The beginning of their names.
 const PREFIX: &str = "COMMERCE_";
 
-/// Refuses a variable that is set to nothing: a deployment that lost a value must not run without it, as one
-/// that loses the secret of its events would send them unsigned.
+/// Rejects empty variables: a deployment that lost a value must not run without it. If it lost the secret
+/// of its events, for example, it would send them unsigned.
 pub(crate) fn check() -> Result<(), CliError> {
     for (name, value) in std::env::vars_os() {
         let name = name.to_string_lossy();

@@ -1,11 +1,10 @@
-//! What went wrong, ready to be told to a person in one sentence or to a program as a problem object.
+//! Errors of the command line, printed as one sentence or, with `--json`, as a problem object.
 
 use commerce_core::{Code, Currency, Error, Refusal, StoreError};
 use commerce_http::{Problem, status_of};
 use serde_json::Value;
 
-/// An error with what the command line knows beyond it. Boxed, since results are handed along often and
-/// fail seldom.
+/// An error with the context that the command line adds. Boxed to keep `Result`s small.
 #[derive(Debug)]
 pub(crate) struct CliError(Box<Details>);
 
@@ -13,63 +12,64 @@ pub(crate) struct CliError(Box<Details>);
 struct Details {
     error: Error,
     currency: Option<Currency>,
-    /// Said instead of the error's own sentence.
-    sentence: Option<String>,
-    /// Said before the sentence: where it happened.
-    before: String,
-    /// Said after the sentence: what was done all the same.
-    after: String,
-    numbers: Vec<(&'static str, Value)>,
+    /// Replaces the error's own sentence.
+    message: Option<String>,
+    /// Precedes the sentence: the location.
+    prefix: String,
+    /// Follows the sentence: progress so far, or the next step.
+    suffix: String,
+    /// Additional members of the problem object.
+    fields: Vec<(&'static str, Value)>,
 }
 
 impl CliError {
-    /// The caller asked for something that makes no sense.
+    /// A usage error: exit status 2.
     pub(crate) fn usage(sentence: impl Into<String>) -> Self {
         Refusal::invalid("", sentence).into()
     }
 
-    /// Something that the service needs does not work.
+    /// A failure of something that the service needs: exit status 1.
     pub(crate) fn storage(sentence: impl Into<String>) -> Self {
         let sentence = sentence.into();
         Self::from(StoreError::Unavailable(sentence.clone())).with_message(sentence)
     }
 
-    /// Said in other words than the error's own.
-    pub(crate) fn with_message(mut self, sentence: impl Into<String>) -> Self {
-        self.0.sentence = Some(sentence.into());
+    /// Replaces the sentence of the error.
+    pub(crate) fn with_message(mut self, message: impl Into<String>) -> Self {
+        self.0.message = Some(message.into());
         self
     }
 
-    /// With amounts written as that currency writes them.
+    /// Formats the amounts in the sentence in that currency.
     pub(crate) fn in_currency(mut self, currency: Currency) -> Self {
         self.0.currency = Some(currency);
         self
     }
 
-    /// With where it happened.
+    /// Puts the location before the sentence.
     pub(crate) fn at(mut self, location: &str) -> Self {
-        self.0.before = format!("{location}: {}", self.0.before);
+        self.0.prefix = format!("{location}: {}", self.0.prefix);
         self
     }
 
-    /// With what else is to be said.
-    pub(crate) fn and(mut self, more: &str) -> Self {
-        self.0.after = format!("{}; {more}", self.0.after);
+    /// Appends progress or a next step to the sentence.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.0.suffix = format!("{}; {hint}", self.0.suffix);
         self
     }
 
-    /// With one more member of the problem object.
-    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.0.numbers.push((name, value.into()));
+    /// Adds a member to the problem object.
+    pub(crate) fn with_field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.fields.push((name, value.into()));
         self
     }
 
-    /// What kind of error it is.
+    /// The error code.
     pub(crate) fn code(&self) -> Code {
         self.0.error.code()
     }
 
-    /// Whether it is the service that failed, and the same call may yet succeed.
+    /// Returns true if the service failed and the same call may succeed later.
     pub(crate) fn is_retryable(&self) -> bool {
         self.code().is_retryable()
     }
@@ -79,30 +79,30 @@ impl CliError {
         status_of(self.code()).exit
     }
 
-    /// The sentence for a person.
+    /// The error as one sentence.
     pub(crate) fn sentence(&self) -> String {
-        let sentence = match (&self.0.sentence, &self.0.error, self.0.currency) {
-            (Some(sentence), ..) => sentence.clone(),
+        let sentence = match (&self.0.message, &self.0.error, self.0.currency) {
+            (Some(message), ..) => message.clone(),
             (None, Error::Refused(refusal), Some(currency)) => refusal.sentence(currency),
             (None, error, _) => error.to_string(),
         };
-        format!("{}{sentence}{}", self.0.before, self.0.after)
+        format!("{}{sentence}{}", self.0.prefix, self.0.suffix)
     }
 
-    /// The problem object for a program: the one that HTTP gives, and what is known beyond it.
+    /// The problem object: the one that the HTTP API returns, with the members added here.
     pub(crate) fn problem(&self) -> Problem {
         let mut problem = Problem::new(&self.0.error, self.sentence());
-        let known = self.0.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        problem.numbers.extend(known);
+        let fields = self.0.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+        problem.numbers.extend(fields);
         problem
     }
 }
 
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
-        let (before, after) = (String::new(), String::new());
-        let (currency, sentence, numbers) = (None, None, Vec::new());
-        Self(Box::new(Details { error, currency, sentence, before, after, numbers }))
+        let (prefix, suffix) = (String::new(), String::new());
+        let (currency, message, fields) = (None, None, Vec::new());
+        Self(Box::new(Details { error, currency, message, prefix, suffix, fields }))
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use commerce_core::Money;
 
     #[test]
-    fn a_failure_says_where_what_and_what_else() {
+    fn error_sentence_has_location_cause_and_hint() {
         let refusal = Refusal::InsufficientBalance {
             balance: Money::from_minor(100),
             required: Money::from_minor(250),
@@ -132,8 +132,8 @@ mod tests {
         let error = CliError::from(refusal)
             .in_currency(Currency::from_code("USD").unwrap())
             .at("orders.csv, line 7")
-            .and("2 were imported")
-            .with("line", 7);
+            .with_hint("2 were imported")
+            .with_field("line", 7);
         assert_eq!(
             error.sentence(),
             "orders.csv, line 7: the balance is 1.00 USD and 2.50 USD is needed: charge 1.50 USD more; \
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_and_storage_have_their_exit_status() {
+    fn usage_errors_exit_with_2_and_storage_errors_with_1() {
         assert_eq!(CliError::usage("no").exit_status(), 2);
         assert_eq!(CliError::storage("no").exit_status(), 1);
         assert_eq!(CliError::storage("there is no store").sentence(), "there is no store");

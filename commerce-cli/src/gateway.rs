@@ -1,4 +1,4 @@
-//! Which payment gateway collects the money of charges, from flags, the environment and the file of `serve`.
+//! Options of the payment gateway, from flags, the environment and the config file of `serve`.
 
 use crate::error::CliError;
 use crate::secret;
@@ -10,50 +10,50 @@ use std::sync::Arc;
 
 const HEADING: &str = "Payment gateway";
 
-/// Stripe's secret key, for those who would rather not have it in a file.
+/// The variable with Stripe's secret key, an alternative to a file.
 const KEY: &str = "COMMERCE_STRIPE_KEY";
-/// What Stripe's notices are signed with, likewise.
+/// The variable with the secrets that Stripe signs webhook events with.
 const WEBHOOK_SECRET: &str = "COMMERCE_STRIPE_WEBHOOK_SECRET";
 
-/// How the gateway is reached, as far as it was said.
+/// The gateway options; each may be absent.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct GatewayArgs {
-    /// Who collects the money of charges.
+    /// Payment gateway that collects charges (default: `simulated` for `serve`, otherwise `none`).
     #[arg(long, value_name = "GATEWAY", env = "COMMERCE_GATEWAY", help_heading = HEADING)]
     pub(crate) gateway: Option<Gateway>,
-    /// Where Stripe is, when it is not at <https://api.stripe.com>.
+    /// Address of Stripe (default: <https://api.stripe.com>).
     #[arg(long, value_name = "URL", env = "COMMERCE_STRIPE_URL", help_heading = HEADING)]
     #[arg(hide_env_values = true)]
     pub(crate) stripe_url: Option<String>,
-    /// A file whose first line is Stripe's secret key, read again when it changes; or `COMMERCE_STRIPE_KEY` in the
-    /// environment.
+    /// File whose first line is Stripe's secret key, reloaded when it changes. Alternative: the variable
+    /// `COMMERCE_STRIPE_KEY`.
     #[arg(long, value_name = "FILE", env = "COMMERCE_STRIPE_KEY_FILE", help_heading = HEADING)]
     #[arg(hide_env_values = true)]
     pub(crate) stripe_key_file: Option<PathBuf>,
-    /// A file with what Stripe signs notices with, or with several secrets while it is rotated, one a line; it is
-    /// read again when it changes. Or `COMMERCE_STRIPE_WEBHOOK_SECRET` in the environment. Without it no notice
-    /// is believed.
+    /// File with the signing secret of Stripe's webhook events, or several during rotation, one a line.
+    /// It is reloaded when it changes. Alternative: the variable `COMMERCE_STRIPE_WEBHOOK_SECRET`. Without a
+    /// secret every webhook event is rejected.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]
     #[arg(env = "COMMERCE_STRIPE_WEBHOOK_SECRET_FILE", hide_env_values = true)]
     pub(crate) stripe_webhook_secret_file: Option<PathBuf>,
 }
 
-/// Who collects money.
+/// The payment gateways.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Gateway {
-    /// Nobody: an admin puts money onto a balance, and has it from elsewhere.
+    /// No gateway: an admin charges a balance after receiving the money elsewhere.
     None,
-    /// One that only pretends and takes no real money. In minor units, 402402 is declined; 408408 is not
-    /// answered at first, and was paid when asked again a second later; 500500 is not answered at first,
-    /// and declined when asked again a second later; all else is paid.
+    /// A simulation that takes no real money. Amounts in minor units select the outcome: 402402 is
+    /// declined; 408408 times out, and is paid at a retry a second later; 500500 times out, and is
+    /// declined at a retry a second later; all others are paid.
     Simulated,
-    /// Stripe: a payment method is the id of a card there, `pm_...`.
+    /// Stripe. A payment method is the id of a card there, `pm_...`.
     Stripe,
 }
 
 impl GatewayArgs {
-    /// With what others say where these say nothing.
+    /// Fills absent options from `other`.
     pub(crate) fn or(self, other: Self) -> Self {
         Self {
             gateway: self.gateway.or(other.gateway),
@@ -65,32 +65,34 @@ impl GatewayArgs {
         }
     }
 
-    /// The gateway; `usual` when none was named.
-    pub(crate) fn open(&self, usual: Gateway) -> Result<Option<Arc<dyn PaymentGateway>>, CliError> {
-        Ok(match self.gateway.unwrap_or(usual) {
+    /// Connects to the selected gateway; `default` if none was selected.
+    pub(crate) fn open(
+        &self,
+        default: Gateway,
+    ) -> Result<Option<Arc<dyn PaymentGateway>>, CliError> {
+        Ok(match self.gateway.unwrap_or(default) {
             Gateway::None => None,
             Gateway::Simulated => Some(Arc::new(SimulatedGateway)),
             Gateway::Stripe => Some(Arc::new(self.stripe()?)),
         })
     }
 
-    /// Whether there is something to check notices with.
+    /// Returns true if a secret to verify webhook events is configured.
     pub(crate) fn has_webhook_secret(&self) -> bool {
-        let in_environment = || matches!(secret::from(None, WEBHOOK_SECRET), Ok(Some(_)));
+        let in_environment = || matches!(secret::source(None, WEBHOOK_SECRET), Ok(Some(_)));
         self.stripe_webhook_secret_file.is_some() || in_environment()
     }
 
     fn stripe(&self) -> Result<Stripe, CliError> {
-        let key = secret::from(self.stripe_key_file.as_deref(), KEY)?;
+        let key = secret::source(self.stripe_key_file.as_deref(), KEY)?;
         let key = key.ok_or_else(|| {
             CliError::usage(format!(
-                "Stripe asks for a secret key: name its file with --stripe-key-file, or set {KEY}"
+                "Stripe requires a secret key: name its file with --stripe-key-file, or set {KEY}"
             ))
         })?;
         let webhook_secret =
-            secret::from(self.stripe_webhook_secret_file.as_deref(), WEBHOOK_SECRET)?;
+            secret::source(self.stripe_webhook_secret_file.as_deref(), WEBHOOK_SECRET)?;
         let options = StripeOptions { url: self.stripe_url.clone(), key, webhook_secret };
-        Stripe::new(options)
-            .map_err(|error| CliError::usage(format!("Stripe cannot be asked: {error}")))
+        Stripe::new(options).map_err(|error| CliError::usage(format!("cannot use Stripe: {error}")))
     }
 }

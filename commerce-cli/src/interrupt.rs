@@ -1,44 +1,42 @@
-//! Ctrl-C: long commands stop at the next good place, and a second one stops them where they are.
+//! Ctrl-C: the first one stops a long command after the work it has begun, the second one at once.
 
 use crate::error::CliError;
+use crate::exit;
 use signal_hook::consts::SIGXFSZ;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The exit status of a command that was stopped: what shells give a process ended by SIGINT.
-pub(crate) const EXIT_STATUS: u8 = 130;
-
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Lets a write beyond the size that a file may have (`ulimit -f`) fail as on a full disk. By default such a write ends
-/// the process without a message, by SIGXFSZ.
-pub(crate) fn outlive_file_limit() -> Result<(), CliError> {
-    // That there is a handler is enough: the write then fails with EFBIG.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail like a write to a full disk. By default
+/// SIGXFSZ ends the process without a message.
+pub(crate) fn handle_file_size_limit() -> Result<(), CliError> {
+    // Any handler is enough: the write then fails with EFBIG.
     signal_hook::flag::register(SIGXFSZ, Arc::default())
         .map(drop)
         .map_err(|error| CliError::storage(format!("cannot handle SIGXFSZ: {error}: try again")))
 }
 
-/// Takes Ctrl-C (and a request to terminate) as a wish to stop tidily from here on.
+/// Handles Ctrl-C, SIGTERM and SIGHUP as a request to stop gracefully.
 pub(crate) fn watch() -> Result<(), CliError> {
     watch_and(|| {})
 }
 
-/// As [`watch`], with something to do the first time.
+/// Like [`watch`], and calls `stop` on the first signal.
 pub(crate) fn watch_and(stop: impl Fn() + Send + 'static) -> Result<(), CliError> {
     ctrlc::set_handler(move || {
-        // Every change is a commit of its own, so stopping at once loses nothing. It is needed when
-        // a read from a terminal or pipe never returns.
+        // Every change is a commit of its own, so an immediate exit loses no committed work. It is needed
+        // if a read from a terminal or pipe never returns.
         if REQUESTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(i32::from(EXIT_STATUS));
+            std::process::exit(i32::from(exit::INTERRUPTED));
         }
         stop();
     })
-    .map_err(unwatched)
+    .map_err(cannot_watch)
 }
 
-/// Why signals cannot be watched for: mostly there is no thread to be had for it.
-pub(crate) fn unwatched(error: ctrlc::Error) -> CliError {
+/// The error of a signal handler that cannot be installed, usually because no thread can be started.
+pub(crate) fn cannot_watch(error: ctrlc::Error) -> CliError {
     let reason = match error {
         ctrlc::Error::System(error) => error.to_string(),
         other @ (ctrlc::Error::NoSuchSignal(_) | ctrlc::Error::MultipleHandlers) => {
@@ -46,12 +44,12 @@ pub(crate) fn unwatched(error: ctrlc::Error) -> CliError {
         }
     };
     CliError::storage(format!(
-        "cannot watch for Ctrl-C ({reason}): raise the limits on processes (ulimit -u), descriptors \
+        "cannot handle Ctrl-C ({reason}): raise the limits on processes (ulimit -u), descriptors \
          (ulimit -n) and memory (ulimit -v), or stop other programs"
     ))
 }
 
-/// Whether a stop was asked for.
+/// Returns true once a signal has requested a stop.
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }

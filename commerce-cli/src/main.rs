@@ -1,73 +1,54 @@
 //! The `commerce` command: an order service at the command line.
 //!
-//! `main` parses, runs, and is the one place that decides the exit status: 0 done, 1 the service
-//! failed, 2 wrong usage, 3 refused by a rule or found unsound, 130 stopped by Ctrl-C.
+//! `main` parses the command line, runs the command and is the only place that sets the exit status:
+//! 0 success, 1 the service failed, 2 wrong usage, 3 a business rule refused or an audit found
+//! problems, 130 stopped by Ctrl-C.
 
-mod admin;
-mod args;
-mod audit;
-mod backup;
-mod balance;
-mod bench;
-mod cart;
-mod charge;
-mod charges;
+mod cli;
+mod commands;
 mod context;
-mod copy;
-mod coupon;
-mod customer;
 mod database;
+mod destination;
 mod environment;
 mod error;
-mod events;
+mod exit;
 mod gateway;
-mod import;
-mod init;
 mod interrupt;
-mod manual;
-mod order;
-mod orders;
 mod output;
 mod pipeline;
 mod prng;
-mod product;
 mod progress;
 mod secret;
-mod seed;
-mod serve;
 mod table;
-mod top;
 mod unique;
 mod values;
 
-use args::{Cli, ExitKind};
 use clap::Parser;
+use cli::Cli;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    panic::set_hook(Box::new(output::defect));
-    let ending = match Cli::try_parse() {
+    panic::set_hook(Box::new(output::report_panic));
+    let result = match Cli::try_parse() {
         Ok(cli) => {
             let json = cli.json;
-            // A defect is an error like others: the hook has written it.
-            let Ok(ending) =
+            // The panic hook has already reported the defect.
+            let Ok(result) =
                 catch_unwind(AssertUnwindSafe(|| environment::check().and_then(|()| cli.run())))
             else {
                 return ExitCode::FAILURE;
             };
-            ending.map_err(|error| (error, json))
+            result.map_err(|error| (error, json))
         }
         Err(error) => output::help(&error).map_err(|error| {
-            // An empty variable is the reason when clap could not read it as a value.
+            // clap reports an empty variable as an invalid value: name the variable instead.
             let error = environment::check().err().unwrap_or(error);
-            (error, args::asks_for_json())
+            (error, cli::is_json_requested())
         }),
     };
-    match ending {
-        Ok(ExitKind::Success) => ExitCode::SUCCESS,
-        Ok(ExitKind::AuditFailed) => ExitCode::from(3),
-        Ok(ExitKind::Interrupted) => ExitCode::from(interrupt::EXIT_STATUS),
+    match result {
+        Ok(kind) => kind.into(),
         Err((error, json)) => {
             output::error(&error, json);
             ExitCode::from(error.exit_status())

@@ -1,10 +1,9 @@
-//! The one writer: an answer goes to stdout whole, everything else to stderr.
+//! The only writer of this program: the result of a command goes to stdout, everything else to stderr.
 //!
-//! An answer is either one JSON document or text. A reader that has closed the pipe has seen enough:
-//! that is success.
+//! A result is one JSON document or text. A broken pipe is success: the reader has read enough.
 
-use crate::args::ExitKind;
 use crate::error::CliError;
+use crate::exit::ExitKind;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Serialize;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -15,7 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::panic::PanicHookInfo;
 
-/// How answers are wanted.
+/// The output format: JSON or text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
@@ -26,7 +25,7 @@ impl Output {
         Self { json }
     }
 
-    /// Gives the answer: the body as JSON, or the text that is made for a person.
+    /// Prints the result: the body as JSON, or the text that `text` makes of it.
     pub(crate) fn print<T: Serialize>(
         self,
         body: &T,
@@ -39,57 +38,55 @@ impl Output {
         write(&document.map_err(|error| CliError::storage(format!("cannot write JSON: {error}")))?)
     }
 
-    /// Gives what only programs ask for: people have been told it in notes.
+    /// Prints the result in JSON mode only, for commands whose text output consists of notes.
     pub(crate) fn print_json_only<T: Serialize>(self, body: &T) -> Result<(), CliError> {
         if self.json { self.print(body, |_| String::new()) } else { Ok(()) }
     }
 
-    /// Tells a person something beside the answer. Programs have it in the answer.
+    /// Writes a remark to stderr in text mode. JSON output contains the same facts.
     pub(crate) fn note(self, line: impl Display) {
         if !self.json {
-            tell(&line);
+            write_line(&line);
         }
     }
 
-    /// Tells a program beside the answer what a person has in it.
+    /// Writes a line to stderr in JSON mode only. Text output contains the same facts.
     pub(crate) fn note_json_only(self, line: impl Display) {
         if self.json {
-            tell(&line);
+            write_line(&line);
         }
     }
 
-    /// Tells of warn, or of what else may matter and is in no answer.
-    #[expect(clippy::unused_self, reason = "programs are told as people are")]
+    /// Writes a warning to stderr in both modes: no result contains it.
+    #[expect(clippy::unused_self, reason = "a warning is the same in both modes")]
     pub(crate) fn warn(self, line: impl Display) {
-        tell(&line);
+        write_line(&line);
     }
 }
 
-/// Tells on stderr what went wrong.
+/// Writes an error to stderr: a sentence, or the problem object in JSON mode.
 pub(crate) fn error(error: &CliError, json: bool) {
     if json {
-        tell(&serde_json::to_string(&error.problem()).unwrap_or_default());
+        write_line(&serde_json::to_string(&error.problem()).unwrap_or_default());
     } else {
-        tell(&format_args!("commerce: {}", error.sentence()));
+        write_line(&format_args!("commerce: {}", error.sentence()));
     }
 }
 
-/// Writes a panic as one line, and where it came from when `RUST_BACKTRACE` asks for that.
-pub(crate) fn defect(panic: &PanicHookInfo<'_>) {
+/// Writes a panic as one line, with a backtrace if `RUST_BACKTRACE` is set.
+pub(crate) fn report_panic(panic: &PanicHookInfo<'_>) {
     let payload = panic.payload();
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     let message = owned.or(payload.downcast_ref().copied()).unwrap_or("no message");
     let location = panic.location().map(|at| format!(" ({at})")).unwrap_or_default();
-    tell(&format_args!(
-        "commerce: a defect of this program, please report it: {message}{location}"
-    ));
+    write_line(&format_args!("commerce: internal error, please report it: {message}{location}"));
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        tell(&backtrace);
+        write_line(&backtrace);
     }
 }
 
-/// Answers what clap has to say: help and version are answers, the rest is wrong usage.
+/// Prints help and version to stdout, and turns every other clap error into a usage error.
 pub(crate) fn help(error: &clap::Error) -> Result<ExitKind, CliError> {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let rendered = error.render();
@@ -99,14 +96,14 @@ pub(crate) fn help(error: &clap::Error) -> Result<ExitKind, CliError> {
     Err(CliError::usage(usage_sentence(error)))
 }
 
-/// Whether stdout shows colours: on a terminal, unless `NO_COLOR` asks for none.
+/// Returns true if stdout is a terminal and neither `NO_COLOR` nor `TERM=dumb` forbids colours.
 pub(crate) fn colours() -> bool {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    let disabled = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    !unwanted && stdout().is_terminal()
+    !disabled && stdout().is_terminal()
 }
 
-/// Whether what is written to stdout goes nowhere. The runtime opens `/dev/null` for one that is closed.
+/// Returns true if stdout is `/dev/null`, which the Rust runtime also opens in place of a closed stdout.
 pub(crate) fn is_discarded() -> bool {
     let device =
         |file: &File| file.metadata().ok().filter(|file| file.file_type().is_char_device());
@@ -116,51 +113,54 @@ pub(crate) fn is_discarded() -> bool {
     stdout.zip(null).is_some_and(|(stdout, null)| stdout.rdev() == null.rdev())
 }
 
-/// How many columns stdout has, when it is a terminal.
+/// The width of the terminal in columns; `None` if stdout is not a terminal.
 pub(crate) fn terminal_width() -> Option<u16> {
     terminal_size::terminal_size_of(stdout()).map(|(width, _)| width.0)
 }
 
-/// clap's error is a message, hints and a usage, each a paragraph. A person gets message and hint as
-/// one sentence.
+/// One sentence of message and hint. clap's errors are a message, hints and the usage, each a
+/// paragraph.
 fn usage_sentence(error: &clap::Error) -> String {
     let rendered = error.render().to_string();
     let missing =
         [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
     if missing.contains(&error.kind()) {
         let usage = rendered.lines().find_map(|line| line.strip_prefix("Usage: "));
-        return format!("a command is missing: {} (--help lists them)", usage.unwrap_or_default());
+        return format!(
+            "a command is missing: {} (--help lists the commands)",
+            usage.unwrap_or_default()
+        );
     }
     let paragraph = rendered.split("\n\n").next().unwrap_or_default();
     let message = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     match suggestion(error) {
         Some(suggestion) => format!("{message}: did you mean '{suggestion}'?"),
-        None => format!("{message} (--help explains)"),
+        None => format!("{message} (see --help)"),
     }
 }
 
 fn suggestion(error: &clap::Error) -> Option<&str> {
     let kinds =
         [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let found = kinds.into_iter().find_map(|kind| error.get(kind))?;
-    if let ContextValue::Strings(texts) = found {
+    let value = kinds.into_iter().find_map(|kind| error.get(kind))?;
+    if let ContextValue::Strings(texts) = value {
         return texts.first().map(String::as_str);
     }
-    if let ContextValue::String(text) = found { Some(text) } else { None }
+    if let ContextValue::String(text) = value { Some(text) } else { None }
 }
 
 fn write(text: &str) -> Result<(), CliError> {
     let mut stdout = stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
-            Err(CliError::storage(format!("cannot write the answer: {error}")))
+            Err(CliError::storage(format!("cannot write the result: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-fn tell(line: &impl Display) {
-    // Nobody is left to tell when stderr is gone.
+fn write_line(line: &impl Display) {
+    // A closed stderr leaves no way to report the failure.
     let _ = writeln!(stderr().lock(), "{line}");
 }

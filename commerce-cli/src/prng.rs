@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed, for `seed` and `bench`.
+//! A pseudo-random number generator with a fixed sequence for each seed, for `seed` and `bench`.
 
 use std::cmp::Reverse;
 
@@ -18,20 +18,20 @@ impl SplitMix {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`; 0 when there is none.
+    /// A number below `bound`; 0 if `bound` is 0.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         let wide = u128::from(self.next()).saturating_mul(u128::from(bound));
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// A number from `least` to `most`.
-    pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
-        let span = most.saturating_sub(least).saturating_add(1);
-        least.saturating_add(self.below(span))
+    /// A number from `min` to `max`, inclusive.
+    pub(crate) fn between(&mut self, min: u64, max: u64) -> u64 {
+        let span = max.saturating_sub(min).saturating_add(1);
+        min.saturating_add(self.below(span))
     }
 
-    /// A number from 0 up to but not including 1.
-    #[expect(clippy::float_arithmetic, reason = "chances are no money")]
+    /// A number in the half-open range 0.0..1.0.
+    #[expect(clippy::float_arithmetic, reason = "a probability, not money")]
     fn chance(&mut self) -> f64 {
         let high = u32::try_from(self.next() >> 32).unwrap_or(0);
         f64::from(high) / (f64::from(u32::MAX) + 1.0)
@@ -46,16 +46,15 @@ impl SplitMix {
     }
 }
 
-/// Chooses among so many things, the first far more often than the last: the n-th with a weight of
-/// 1 / n^exponent. An exponent of 0 chooses evenly.
+/// A Zipf distribution: the n-th item has the weight 1 / n^exponent. With the exponent 0 it is uniform.
 #[derive(Clone, Debug)]
 pub(crate) struct Zipf {
-    /// The sum of the weights up to and with each thing.
+    /// The cumulative weights.
     sums: Vec<f64>,
 }
 
 impl Zipf {
-    #[expect(clippy::float_arithmetic, reason = "chances are no money")]
+    #[expect(clippy::float_arithmetic, reason = "a probability, not money")]
     pub(crate) fn new(count: usize, exponent: f64) -> Self {
         let mut sum = 0.0;
         let weights = (1..=u32::try_from(count).unwrap_or(u32::MAX)).map(|rank| {
@@ -65,15 +64,15 @@ impl Zipf {
         Self { sums: weights.collect() }
     }
 
-    /// The place of one of them.
-    #[expect(clippy::float_arithmetic, reason = "chances are no money")]
+    /// Draws an index.
+    #[expect(clippy::float_arithmetic, reason = "a probability, not money")]
     pub(crate) fn choose(&self, random: &mut SplitMix) -> usize {
         let point = random.chance() * self.sums.last().copied().unwrap_or_default();
         let index = self.sums.partition_point(|sum| *sum <= point);
         index.min(self.sums.len().saturating_sub(1))
     }
 
-    /// The places of so many different ones. One that is taken already makes way for the next.
+    /// Draws `count` distinct indices. An index that was drawn before is replaced by the next free one.
     pub(crate) fn choose_distinct(&self, count: usize, random: &mut SplitMix) -> Vec<usize> {
         let mut chosen = Vec::with_capacity(count);
         while chosen.len() < count.min(self.sums.len()) {
@@ -93,14 +92,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_numbers_are_those_of_splitmix64() {
+    fn splitmix_matches_the_reference_sequence() {
         let mut random = SplitMix::new(1_234_567);
         assert_eq!(random.next(), 6_457_827_717_110_365_317);
         assert_eq!(random.next(), 3_203_168_211_198_807_973);
     }
 
     #[test]
-    fn numbers_stay_within_their_bounds() {
+    fn numbers_stay_within_bounds() {
         let mut random = SplitMix::new(1);
         assert!((0..1_000).all(|_| (3..=5).contains(&random.between(3, 5))));
         assert_eq!(random.below(0), 0);
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn skew_prefers_the_first_and_no_skew_prefers_none() {
+    fn zipf_exponent_sets_the_skew() {
         let mut random = SplitMix::new(1);
         let mut firsts = |exponent| {
             let zipf = Zipf::new(10, exponent);
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn distinct_choices_are_distinct_even_when_all_are_taken() {
+    fn choose_distinct_can_draw_every_index() {
         let zipf = Zipf::new(20, 10.0);
         let chosen = zipf.choose_distinct(20, &mut SplitMix::new(1));
         assert_eq!(chosen.into_iter().collect::<BTreeSet<_>>().len(), 20);

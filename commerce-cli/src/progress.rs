@@ -1,23 +1,23 @@
-//! Progress bars: on stderr, and only when it is a terminal.
+//! Progress bars on stderr, shown only on a terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-const COUNTED: &str =
+const ITEMS: &str =
     "{msg:.bold} {bar:32.cyan/dim} {human_pos} of {human_len}, {per_sec}, {eta} left";
-const WEIGHED: &str = "{msg:.bold} {bar:32.cyan/dim} {bytes} of {total_bytes}, {eta} left";
-const ENDLESS: &str = "{msg:.bold} {spinner:.cyan} {bytes}, {bytes_per_sec}";
+const BYTES: &str = "{msg:.bold} {bar:32.cyan/dim} {bytes} of {total_bytes}, {eta} left";
+const BYTES_OF_UNKNOWN_TOTAL: &str = "{msg:.bold} {spinner:.cyan} {bytes}, {bytes_per_sec}";
 
-/// Of things that are counted.
-pub(crate) fn counted(what: &str, total: u64) -> ProgressBar {
-    drawn(what, Some(total), COUNTED)
+/// A bar that counts items.
+pub(crate) fn items(what: &str, total: u64) -> ProgressBar {
+    bar(what, Some(total), ITEMS)
 }
 
-/// Of bytes that are read; from a pipe nobody knows how many there will be.
+/// A bar that counts bytes read. The total of a pipe is unknown.
 pub(crate) fn bytes(what: &str, total: Option<u64>) -> ProgressBar {
-    drawn(what, total, if total.is_some() { WEIGHED } else { ENDLESS })
+    bar(what, total, if total.is_some() { BYTES } else { BYTES_OF_UNKNOWN_TOTAL })
 }
 
-fn drawn(what: &str, total: Option<u64>, template: &str) -> ProgressBar {
+fn bar(what: &str, total: Option<u64>, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
     let style =
         ProgressStyle::with_template(template).map(|style| style.progress_chars("█▉▊▋▌▍▎▏ "));

@@ -1,5 +1,5 @@
-//! Passwords and keys at the command line: read from a file or standard input, or made up; never an argument,
-//! which everybody on the machine can see.
+//! Passwords and keys, read from a file or standard input, or generated. They are never arguments, which
+//! every user of the machine can see.
 
 use crate::error::CliError;
 use crate::unique;
@@ -10,52 +10,56 @@ use std::io::{BufRead, BufReader, Read, stdin};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// The longest line that is looked at.
+/// The maximum length of a line in bytes.
 const MAX_LINE: u64 = 4_096;
 
-/// The most bytes of a file of secrets that are read: a good many secrets.
+/// The number of bytes of a secrets file that are read: enough for dozens of secrets.
 const MAX_FILE: u64 = 4_096;
 
-/// Where a password comes from.
+/// The `--password-file` option.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PasswordArg {
-    /// A file whose first line is the password; - is standard input. Without it one is made up and shown.
+    /// File whose first line is the password; - is standard input (default: a generated password, which is
+    /// printed).
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
 
-/// A password, and whether the person has yet to be told it.
+/// A password.
 pub(crate) struct Password {
     pub(crate) text: String,
-    pub(crate) generated_key: bool,
+    /// True if the password has yet to be shown to the user.
+    pub(crate) is_generated: bool,
 }
 
 impl PasswordArg {
-    /// One is to be made up.
-    pub(crate) fn none() -> Self {
+    /// Selects a generated password.
+    pub(crate) fn generated() -> Self {
         Self { password_file: None }
     }
 
     pub(crate) fn get(&self) -> Result<Password, CliError> {
         match &self.password_file {
-            None => Ok(Password {
-                text: unique::at_random()?.simple().to_string(),
-                generated_key: true,
-            }),
-            Some(path) => Ok(Password { text: read(path)?, generated_key: false }),
+            None => {
+                Ok(Password { text: unique::random()?.simple().to_string(), is_generated: true })
+            }
+            Some(path) => Ok(Password { text: read(path)?, is_generated: false }),
         }
     }
 }
 
-/// Secrets from a file, which is read again before each use, or else from the environment; `None` when they are in
-/// neither.
-pub(crate) fn from(file: Option<&Path>, variable: &str) -> Result<Option<SecretSource>, CliError> {
+/// Secrets from a file, which is reloaded when it changes, or from the environment; `None` if neither
+/// has any.
+pub(crate) fn source(
+    file: Option<&Path>,
+    variable: &str,
+) -> Result<Option<SecretSource>, CliError> {
     let Some(path) = file else {
         return Ok(from_environment(variable)?.map(SecretSource::fixed));
     };
     let text = read_all(path)?;
     if !path.is_file() {
-        // A pipe can be read only once.
+        // A pipe can be read only once, so it is not reloaded.
         return Ok(Some(SecretSource::fixed(text)));
     }
     let path = path.to_owned();
@@ -68,15 +72,15 @@ fn from_environment(variable: &str) -> Result<Option<String>, CliError> {
         Ok(text) => Ok(Some(text)),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => {
-            Err(CliError::usage(format!("{variable} holds bytes that are no text: set it anew")))
+            Err(CliError::usage(format!("{variable} is not UTF-8: set it again")))
         }
     }
 }
 
-/// Whether a text may hold a secret of Stripe or of Standard Webhooks: then it is not repeated.
-pub(crate) fn looks_like_one(text: &str) -> bool {
+/// Returns true if text may contain a secret of Stripe or Standard Webhooks. Messages must not repeat it.
+pub(crate) fn looks_like_secret(text: &str) -> bool {
     let mut words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    words.any(|word| ["whsec_", "sk_", "rk_"].iter().any(|beginning| word.starts_with(beginning)))
+    words.any(|word| ["whsec_", "sk_", "rk_"].iter().any(|prefix| word.starts_with(prefix)))
 }
 
 fn read(path: &Path) -> Result<String, CliError> {
@@ -86,7 +90,7 @@ fn read(path: &Path) -> Result<String, CliError> {
     first_line(BufReader::new(open(path)?), path)
 }
 
-/// All lines of a file, and the first one of standard input, which may be a terminal.
+/// All lines of a file, or the first line of standard input, which may be a terminal.
 fn read_all(path: &Path) -> Result<String, CliError> {
     if path == Path::new("-") {
         return read(path);
@@ -99,21 +103,21 @@ fn read_all(path: &Path) -> Result<String, CliError> {
 }
 
 fn open(path: &Path) -> Result<File, CliError> {
-    let told = |error| {
-        if path.to_str().is_none_or(looks_like_one) {
+    let failed = |error| {
+        if path.to_str().is_none_or(looks_like_secret) {
             return CliError::usage(
-                "a file's name is wanted, and not what it is to hold: write that into a file that only you \
-                 can read",
+                "expected the name of a file, not a secret: write the secret to a file that only you can \
+                 read",
             );
         }
         CliError::usage(format!("cannot read {}: {error}", path.display()))
     };
-    let file = File::open(path).map_err(told)?;
-    let metadata = file.metadata().map_err(told)?;
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
     if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         let path = path.display();
         return Err(CliError::usage(format!(
-            "others can read {path}: run `chmod 600 {path}` first"
+            "other users can read {path}: run `chmod 600 {path}` first"
         )));
     }
     Ok(file)
@@ -123,7 +127,7 @@ fn first_line(reader: impl BufRead, path: &Path) -> Result<String, CliError> {
     let mut line = String::new();
     let read = reader.take(MAX_LINE).read_line(&mut line);
     read.map_err(|error| CliError::usage(format!("cannot read {}: {error}", path.display())))?;
-    // Editors of some systems write a byte order mark, which is no part of the text.
+    // Some editors write a byte order mark, which is not part of the secret.
     let line = line.strip_prefix('\u{feff}').unwrap_or(&line).trim_end_matches(['\r', '\n']);
     if line.is_empty() {
         let path = path.display();

@@ -1,24 +1,24 @@
-//! Tables for people: a head, a rule, and columns that line up.
+//! Text tables: a header, a rule, and aligned columns.
 
 use crate::output;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-const LOOK: TableStyle =
+const STYLE: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
-/// A table being filled. Heads that begin with `>` are those of columns with numbers.
-pub(crate) struct Rows {
+/// A text table. A header that begins with `>` aligns its column to the right.
+pub(crate) struct TextTable {
     table: Table,
-    nothing: &'static str,
+    /// The sentence that replaces a table without rows.
+    empty: &'static str,
 }
 
-impl Rows {
-    /// A table with that head, and the sentence that stands for a table without rows.
-    pub(crate) fn new<const N: usize>(head: [&str; N], nothing: &'static str) -> Self {
-        let mut table = empty();
-        table.set_header(head.map(|text| Cell::new(text.trim_start_matches('>'))));
-        align(&mut table, head.map(|text| text.starts_with('>')));
-        Self { table, nothing }
+impl TextTable {
+    pub(crate) fn new<const N: usize>(headers: [&str; N], empty: &'static str) -> Self {
+        let mut table = plain_table();
+        table.set_header(headers.map(|text| Cell::new(text.trim_start_matches('>'))));
+        align(&mut table, headers.map(|text| text.starts_with('>')));
+        Self { table, empty }
     }
 
     pub(crate) fn row<const N: usize>(mut self, cells: [String; N]) -> Self {
@@ -26,38 +26,38 @@ impl Rows {
         self
     }
 
-    /// One row for each item.
-    pub(crate) fn each<T, const N: usize>(
+    /// Adds a row for each item.
+    pub(crate) fn rows<T, const N: usize>(
         self,
         items: &[T],
         row: impl Fn(&T) -> [String; N],
     ) -> Self {
-        items.iter().fold(self, |rows, item| rows.row(row(item)))
+        items.iter().fold(self, |table, item| table.row(row(item)))
     }
 
     pub(crate) fn text(&self) -> String {
-        if self.table.is_empty() { self.nothing.to_owned() } else { self.table.trim_fmt() }
+        if self.table.is_empty() { self.empty.to_owned() } else { self.table.trim_fmt() }
     }
 }
 
-/// The facts about one thing, each with its name.
-pub(crate) fn facts<const N: usize>(facts: [(&str, String); N]) -> String {
-    let mut table = empty();
-    for (name, value) in facts {
+/// The properties of one object, one `name  value` line each.
+pub(crate) fn properties<const N: usize>(properties: [(&str, String); N]) -> String {
+    let mut table = plain_table();
+    for (name, value) in properties {
         table.add_row([Cell::new(name), Cell::new_owned(value)]);
     }
     align(&mut table, [false, false]);
     table.trim_fmt()
 }
 
-/// What is shown of something that may be absent.
+/// The text of an optional value; `-` if it is absent.
 pub(crate) fn or_dash<T: ToString>(value: Option<T>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-fn empty() -> Table {
+fn plain_table() -> Table {
     let mut table = Table::new();
-    table.load_style(LOOK);
+    table.load_style(STYLE);
     if let Some(width) = output::terminal_width() {
         table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
     }
@@ -66,7 +66,7 @@ fn empty() -> Table {
 
 fn align<const N: usize>(table: &mut Table, right: [bool; N]) {
     for (column, right) in table.column_iter_mut().zip(right) {
-        column.set_padding((0, 1)); // and one column between them
+        column.set_padding((0, 1)); // one column between them
         if right {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -78,16 +78,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
-        let rows = Rows::new([">id", "name", ">price"], "nothing")
+    fn columns_are_aligned() {
+        let table = TextTable::new([">id", "name", ">price"], "no products")
             .row(["7".into(), "녹차".into(), "450".into()])
             .row(["10".into(), "Tea".into(), "1,250".into()]);
         let lines = ["id  name  price", "────────────────", " 7  녹차    450", "10  Tea   1,250"];
-        assert_eq!(rows.text().lines().collect::<Vec<_>>(), lines);
+        assert_eq!(table.text().lines().collect::<Vec<_>>(), lines);
     }
 
     #[test]
-    fn an_empty_table_is_a_sentence() {
-        assert_eq!(Rows::new(["id"], "no orders").text(), "no orders");
+    fn empty_table_prints_its_sentence() {
+        assert_eq!(TextTable::new(["id"], "no orders").text(), "no orders");
     }
 }

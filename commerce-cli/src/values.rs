@@ -1,4 +1,4 @@
-//! The values people write on the command line, and what is told when one makes no sense.
+//! Parsers of argument values, and the error messages of invalid ones.
 
 use crate::error::CliError;
 use crate::unique;
@@ -6,39 +6,39 @@ use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
 use std::num::{IntErrorKind, ParseIntError};
 
-/// The key that makes a command safe to repeat.
+/// The `--key` option: the idempotency key of a command.
 #[derive(clap::Args, Debug)]
 pub(crate) struct KeyArg {
-    /// Makes the command safe to repeat: run again with the same key, it gives the answer of the
-    /// first time and changes nothing. Made up when absent.
+    /// Idempotency key, which makes the command safe to repeat: a repetition with the same key returns
+    /// the first answer and changes nothing (default: a generated key).
     #[arg(long, value_name = "KEY", value_parser = key)]
     key: Option<Key>,
 }
 
 impl KeyArg {
-    /// The key that was given, or one that nobody has used.
+    /// The key that was given, or a generated unique one.
     pub(crate) fn or_generate(&self) -> Result<Key, CliError> {
         if let Some(key) = &self.key {
             return Ok(key.clone());
         }
-        let key = Key::new(&unique::in_order()?.to_string());
-        key.ok_or_else(|| CliError::storage("cannot make up a key"))
+        let key = Key::new(&unique::time_ordered()?.to_string());
+        key.ok_or_else(|| CliError::storage("cannot generate a key"))
     }
 
-    /// Whether the caller chose the key.
+    /// Returns true if the caller chose the key.
     pub(crate) fn is_given(&self) -> bool {
         self.key.is_some()
     }
 }
 
-/// Which part of a list is wanted.
+/// The `--limit` and `--cursor` options: keyset pagination of a list.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PageArgs {
-    /// How many items to show, 1 to 100.
+    /// Maximum number of items, 1 to 100.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_PAGE)]
     #[arg(value_parser = count, allow_negative_numbers = true)]
     limit: usize,
-    /// Where to go on: the cursor that the page before named.
+    /// Cursor printed with the previous page.
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
 }
@@ -49,14 +49,14 @@ impl PageArgs {
     }
 }
 
-/// A product and how many of it.
+/// An item of an order: product and quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Item {
     pub(crate) product: ProductId,
     pub(crate) quantity: i64,
 }
 
-/// Reads `PRODUCT[:QTY]`.
+/// Parses `PRODUCT[:QTY]`.
 pub(crate) fn item(text: &str) -> Result<Item, String> {
     let (product, quantity) = match text.split_once(':') {
         Some((product, quantity)) => (product, integer(quantity)?),
@@ -65,49 +65,50 @@ pub(crate) fn item(text: &str) -> Result<Item, String> {
     Ok(Item { product: id(product)?, quantity })
 }
 
-/// Reads a whole number. A text that is none is refused with `form`, one that does not fit with the range.
-pub(crate) fn whole(text: &str, form: &str) -> Result<i64, String> {
+/// Parses an integer. The error is `expected` for text that is not an integer, and the range for one
+/// that is too large or too small.
+pub(crate) fn integer_or(text: &str, expected: &str) -> Result<i64, String> {
     text.parse().map_err(|error: ParseIntError| {
         if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) {
             return format!("must be from {} to {}", i64::MIN, i64::MAX);
         }
-        form.to_owned()
+        expected.to_owned()
     })
 }
 
-/// Reads an id.
+/// Parses an id.
 pub(crate) fn id<T: From<i64>>(text: &str) -> Result<T, String> {
-    let form = "an id is a whole number, 1 or more";
-    let number = whole(text, form)?;
-    if number > 0 { Ok(T::from(number)) } else { Err(form.to_owned()) }
+    let expected = "expected an id: an integer of 1 or more";
+    let number = integer_or(text, expected)?;
+    if number > 0 { Ok(T::from(number)) } else { Err(expected.to_owned()) }
 }
 
-/// Reads an amount of money.
+/// Parses an amount of money.
 pub(crate) fn amount(text: &str) -> Result<Money, String> {
-    let form = "an amount is a whole number of minor units: 1250 is 12.50 USD";
-    whole(text, form).map(Money::from_minor)
+    let expected = "expected an integer in minor units: 1250 is 12.50 USD";
+    integer_or(text, expected).map(Money::from_minor)
 }
 
-/// Reads a whole number.
+/// Parses an integer.
 pub(crate) fn integer(text: &str) -> Result<i64, String> {
-    whole(text, "a whole number is wanted")
+    integer_or(text, "expected an integer")
 }
 
-/// Reads how many are wanted.
+/// Parses a count.
 pub(crate) fn count(text: &str) -> Result<usize, String> {
-    let form = "a whole number, not below 0, is wanted";
-    usize::try_from(whole(text, form)?).map_err(|_| form.to_owned())
+    let expected = "expected an integer of 0 or more";
+    usize::try_from(integer_or(text, expected)?).map_err(|_| expected.to_owned())
 }
 
-/// Reads a currency, in capitals or not.
+/// Parses a currency code in upper or lower case.
 pub(crate) fn currency(text: &str) -> Result<Currency, String> {
-    let sentence = "a currency is written as its ISO 4217 code, like KRW, USD or EUR";
-    Currency::from_code(&text.to_ascii_uppercase()).ok_or_else(|| sentence.to_owned())
+    let expected = "expected an ISO 4217 code, like KRW, USD or EUR";
+    Currency::from_code(&text.to_ascii_uppercase()).ok_or_else(|| expected.to_owned())
 }
 
 fn key(text: &str) -> Result<Key, String> {
-    let sentence = format!("a key has 1 to {} visible ASCII characters", Key::MAX_LENGTH);
-    Key::new(text).ok_or(sentence)
+    let expected = format!("expected 1 to {} visible ASCII characters", Key::MAX_LENGTH);
+    Key::new(text).ok_or(expected)
 }
 
 #[cfg(test)]
@@ -118,7 +119,7 @@ mod tests {
     #[rstest]
     #[case("3", Some((3, 1)))]
     #[case("3:2", Some((3, 2)))]
-    #[case("3:-2", Some((3, -2)))] // the rule names the quantities that are allowed
+    #[case("3:-2", Some((3, -2)))] // left to the business rule, whose error names the allowed range
     #[case("3:0", Some((3, 0)))]
     #[case("0", None)]
     #[case("-3:1", None)]
@@ -128,23 +129,23 @@ mod tests {
     #[case("tea", None)]
     #[case("9223372036854775808", None)]
     #[case("", None)]
-    fn items(#[case] text: &str, #[case] read: Option<(i64, i64)>) {
+    fn item_parses_product_and_quantity(#[case] text: &str, #[case] read: Option<(i64, i64)>) {
         let read = read.map(|(id, quantity)| Item { product: ProductId::new(id), quantity });
         assert_eq!(item(text).ok(), read);
     }
 
     #[rstest]
     #[case("1250", true)]
-    #[case("-5", true)] // the rule names the amounts that are allowed
+    #[case("-5", true)] // left to the business rule, whose error names the allowed range
     #[case("12.50", false)]
     #[case("1e3", false)]
     #[case("", false)]
-    fn amounts(#[case] text: &str, #[case] ok: bool) {
+    fn amount_parses_integers_only(#[case] text: &str, #[case] ok: bool) {
         assert_eq!(amount(text).is_ok(), ok);
     }
 
     #[test]
-    fn a_number_that_does_not_fit_is_not_called_no_number() {
+    fn integer_overflow_reports_the_range() {
         let beyond = "99999999999999999999";
         let below = format!("-{beyond}");
         for text in [beyond, &below] {
@@ -155,11 +156,11 @@ mod tests {
             assert_eq!(count(text), Err(range.clone()));
             assert_eq!(item(&format!("3:{text}")), Err(range));
         }
-        assert!(integer("many").unwrap_err().contains("whole number"));
+        assert!(integer("many").unwrap_err().contains("integer"));
     }
 
     #[test]
-    fn a_made_up_key_is_new_every_time() {
+    fn generated_keys_are_unique() {
         let absent = KeyArg { key: None };
         assert_ne!(absent.or_generate().unwrap(), absent.or_generate().unwrap());
     }

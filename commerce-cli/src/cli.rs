@@ -1,0 +1,206 @@
+//! The command line: global options, the list of commands, and the shop that most of them work on.
+
+use crate::commands::{
+    admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
+    import, init, manual, order, orders, product, seed, serve, top,
+};
+use crate::context::CommandContext;
+use crate::database::{Database, OpenMode};
+use crate::error::CliError;
+use crate::exit::ExitKind;
+use crate::gateway::Gateway;
+use crate::interrupt;
+use crate::output::Output;
+use clap::{CommandFactory, Parser, Subcommand};
+use commerce_core::{PaymentGateway, SystemClock};
+use std::sync::Arc;
+
+/// An order service: prepaid balances, stock, coupons and orders.
+///
+/// Amounts are integers in minor units of the store's currency: 1250 is 12.50 USD, and 1250 KRW.
+/// Times are RFC 3339, like 2026-01-31T12:00:00Z.
+#[derive(Parser, Debug)]
+#[command(name = "commerce", version, max_term_width = 100, after_help = EXIT_STATUS)]
+pub(crate) struct Cli {
+    /// Database: a path, sqlite:PATH, or the URL of a PostgreSQL server. Pass a URL with a password in
+    /// the environment, because other users can see the arguments of a process.
+    #[arg(
+        long,
+        global = true,
+        help_heading = GLOBAL,
+        value_name = "URL",
+        env = "COMMERCE_DATABASE",
+        hide_env_values = true
+    )]
+    #[arg(default_value = "commerce.db")]
+    database: String,
+    /// Prints one JSON document to stdout, and errors as JSON to stderr.
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const GLOBAL: &str = "Global options";
+
+const EXIT_STATUS: &str = "Exit status: 0 success; 1 the service failed; 2 wrong usage; 3 refused by a \
+     business rule, or an audit found problems; 130 stopped by Ctrl-C.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    #[command(flatten)]
+    WithShop(WithShop),
+    #[command(flatten)]
+    WithoutShop(WithoutShop),
+}
+
+/// Commands that open a shop.
+#[derive(Subcommand, Debug)]
+enum WithShop {
+    Seed(seed::SeedCommand),
+    Import(import::ImportCommand),
+    #[command(subcommand)]
+    Customer(customer::CustomerCommand),
+    Charge(charge::ChargeCommand),
+    #[command(subcommand)]
+    Charges(charges::ChargesCommand),
+    Debit(charge::DebitCommand),
+    Balance(balance::BalanceCommand),
+    Ledger(balance::LedgerCommand),
+    Payments(balance::PaymentsCommand),
+    #[command(subcommand)]
+    Product(product::ProductCommand),
+    #[command(subcommand)]
+    Cart(cart::CartCommand),
+    #[command(subcommand)]
+    Coupon(coupon::CouponCommand),
+    Order(order::OrderCommand),
+    #[command(subcommand)]
+    Orders(orders::OrdersCommand),
+    Top(top::TopCommand),
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
+    /// Checks that the store is consistent, and lists every row that is not.
+    ///
+    /// The exit status is 3 if problems are found.
+    Audit,
+}
+
+/// Commands that open their stores themselves, or need none.
+#[derive(Subcommand, Debug)]
+enum WithoutShop {
+    #[command(display_order = 0)]
+    Init(init::InitCommand),
+    Backup(backup::BackupCommand),
+    Copy(copy::CopyCommand),
+    Bench(bench::BenchCommand),
+    Serve(Box<serve::ServeCommand>),
+    Completions(manual::CompletionsCommand),
+    Man(manual::ManCommand),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<ExitKind, CliError> {
+        let output = Output::new(self.json);
+        interrupt::handle_file_size_limit()?;
+        if !matches!(
+            self.command,
+            Command::WithoutShop(WithoutShop::Completions(_) | WithoutShop::Man(_))
+        ) {
+            SystemClock.check()?;
+        }
+        match self.command {
+            Command::WithoutShop(command) => command.run(&self.database, output),
+            Command::WithShop(command) => {
+                let database = Database::from_url(&self.database)?;
+                let gateway = command.gateway()?;
+                let context =
+                    CommandContext::open(&database, command.open_mode(), gateway, output)?;
+                command.run(&context).map_err(|error| context.annotate(error))
+            }
+        }
+    }
+}
+
+impl WithoutShop {
+    fn run(self, url: &str, output: Output) -> Result<ExitKind, CliError> {
+        match self {
+            Self::Init(command) => command.run(&Database::from_url(url)?, output),
+            Self::Backup(command) => command.run(&Database::from_url(url)?, output),
+            Self::Copy(command) => return command.run(output),
+            Self::Bench(command) => return command.run(&Database::from_url(url)?, output),
+            Self::Serve(command) => return command.run(&Database::from_url(url)?, output),
+            Self::Completions(command) => command.run(Cli::command(), output),
+            Self::Man(command) => command.run(Cli::command(), output),
+        }?;
+        Ok(ExitKind::Success)
+    }
+}
+
+impl WithShop {
+    /// Commands that add the first data create a missing store. The others fail, so that a mistyped path
+    /// does not leave an empty store behind.
+    fn open_mode(&self) -> OpenMode {
+        let creates = matches!(
+            self,
+            Self::Seed(_)
+                | Self::Import(_)
+                | Self::Customer(customer::CustomerCommand::Add { .. })
+                | Self::Product(product::ProductCommand::Add { .. })
+                | Self::Coupon(coupon::CouponCommand::Add(_))
+                | Self::Admin(_)
+        );
+        if creates { OpenMode::Create } else { OpenMode::MustExist }
+    }
+
+    /// The payment gateway of charges; `None` unless an option names one.
+    fn gateway(&self) -> Result<Option<Arc<dyn PaymentGateway>>, CliError> {
+        if let Self::Charge(charge::ChargeCommand { gateway, .. })
+        | Self::Charges(charges::ChargesCommand::Settle { gateway }) = self
+        {
+            return gateway.open(Gateway::None);
+        }
+        Ok(None)
+    }
+
+    fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
+        match self {
+            Self::Seed(command) => return command.run(context),
+            Self::Import(command) => return command.run(context),
+            Self::Audit => return audit::run(context),
+            Self::Events(command) => return command.run(context),
+            Self::Customer(command) => command.run(context),
+            Self::Charge(command) => command.run(context),
+            Self::Charges(command) => command.run(context),
+            Self::Debit(command) => command.run(context),
+            Self::Balance(command) => command.run(context),
+            Self::Ledger(command) => command.run(context),
+            Self::Payments(command) => command.run(context),
+            Self::Product(command) => command.run(context),
+            Self::Cart(command) => command.run(context),
+            Self::Coupon(command) => command.run(context),
+            Self::Order(command) => command.run(context),
+            Self::Orders(command) => command.run(context),
+            Self::Top(command) => command.run(context),
+            Self::Admin(command) => command.run(context),
+        }?;
+        Ok(ExitKind::Success)
+    }
+}
+
+/// Returns true if `--json` was given, for a command line that clap could not parse.
+pub(crate) fn is_json_requested() -> bool {
+    std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_definition_is_valid() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,183 @@
+//! `commerce coupon`: coupon campaigns, and the coupons that customers claimed.
+
+use crate::context::CommandContext;
+use crate::error::CliError;
+use crate::table::{TextTable, or_dash, properties};
+use crate::values::{self, KeyArg, PageArgs};
+use clap::ArgGroup;
+use commerce_core::{
+    AddCoupon, ClaimCoupon, CouponId, CustomerId, Discount, Money, OwnedCoupon, OwnedCouponStatus,
+    Timestamp,
+};
+
+/// Creates coupon campaigns, claims their coupons and lists them.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum CouponCommand {
+    /// Creates a campaign.
+    Add(CampaignArgs),
+    /// Lists the campaigns by id.
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Shows one campaign.
+    Show {
+        /// The campaign's id.
+        #[arg(value_parser = values::id::<CouponId>)]
+        id: CouponId,
+    },
+    /// Claims a coupon for a customer: first come, first served, one a customer.
+    Claim {
+        /// The campaign's id.
+        #[arg(value_parser = values::id::<CouponId>)]
+        coupon: CouponId,
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        customer: CustomerId,
+        #[command(flatten)]
+        key: KeyArg,
+    },
+    /// Lists the coupons a customer has claimed.
+    Owned {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        customer: CustomerId,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+#[command(group(ArgGroup::new("discount").required(true)))]
+pub(crate) struct CampaignArgs {
+    /// The campaign's name.
+    name: String,
+    /// Number of coupons.
+    #[arg(long, value_name = "N", value_parser = values::integer, allow_negative_numbers = true)]
+    quantity: i64,
+    /// Discount in minor units.
+    #[arg(long, group = "discount", value_parser = values::amount, allow_negative_numbers = true)]
+    amount: Option<Money>,
+    /// Discount in percent, 1 to 100.
+    #[arg(long, group = "discount", value_parser = values::integer, allow_negative_numbers = true)]
+    percent: Option<i64>,
+    /// With --percent: the maximum discount in minor units.
+    #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]
+    #[arg(conflicts_with = "amount")]
+    max: Option<Money>,
+    /// Minimum order amount before the discount, in minor units.
+    #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]
+    min_order: Option<Money>,
+    /// Start of the campaign (default: now).
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// End of the campaign, exclusive (default: none).
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    #[command(flatten)]
+    key: KeyArg,
+}
+
+impl CampaignArgs {
+    fn request(&self) -> AddCoupon {
+        let percent = |percent| Discount::Percent { percent, max_amount: self.max };
+        let fixed = Discount::Fixed { amount: self.amount.unwrap_or_default() };
+        AddCoupon {
+            name: self.name.clone(),
+            discount: self.percent.map_or(fixed, percent),
+            min_order_amount: self.min_order,
+            quantity: self.quantity,
+            valid_from: self.from,
+            valid_until: self.until,
+        }
+    }
+}
+
+impl CouponCommand {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let text = |coupon: &_| coupon_properties(context, coupon);
+        match self {
+            Self::Add(add) => context.print(context.call(add.request(), &add.key)?, text),
+            Self::Show { id } => context.print(context.shop.coupon(id)?, text),
+            Self::List { page } => context.list_priced(
+                &page,
+                |page| context.shop.coupons(page),
+                |rows| coupons(context, rows),
+            ),
+            Self::Claim { coupon, customer, key } => {
+                let request = ClaimCoupon { coupon_id: coupon, customer_id: customer };
+                context.output.print(&context.call(request, &key)?, claimed)
+            }
+            Self::Owned { customer, page } => {
+                context.list(&page, |page| context.shop.owned_coupons(customer, page), owned)
+            }
+        }
+    }
+}
+
+fn discount(context: &CommandContext, discount: Discount) -> String {
+    match discount {
+        Discount::Fixed { amount } => context.money(amount),
+        Discount::Percent { percent, max_amount: None } => format!("{percent} %"),
+        Discount::Percent { percent, max_amount: Some(max) } => {
+            format!("{percent} %, at most {}", context.money(max))
+        }
+    }
+}
+
+fn coupons(context: &CommandContext, coupons: &[commerce_core::Coupon]) -> String {
+    let headers = [">id", "name", "discount", ">claimed", ">of", "from", "until"];
+    TextTable::new(headers, "no campaigns")
+        .rows(coupons, |coupon| {
+            [
+                coupon.id.to_string(),
+                coupon.name.clone(),
+                discount(context, coupon.discount),
+                coupon.issued.to_string(),
+                coupon.quantity.to_string(),
+                coupon.valid_from.to_string(),
+                or_dash(coupon.valid_until),
+            ]
+        })
+        .text()
+}
+
+fn coupon_properties(context: &CommandContext, coupon: &commerce_core::Coupon) -> String {
+    properties([
+        ("coupon", coupon.id.to_string()),
+        ("name", coupon.name.clone()),
+        ("discount", discount(context, coupon.discount)),
+        ("minimum order", or_dash(coupon.min_order_amount.map(|min| context.money(min)))),
+        ("claimed", format!("{} of {}", coupon.issued, coupon.quantity)),
+        ("from", coupon.valid_from.to_string()),
+        ("until", or_dash(coupon.valid_until)),
+    ])
+}
+
+fn claimed(owned: &OwnedCoupon) -> String {
+    let OwnedCoupon { id, coupon_id, customer_id, rank, .. } = owned;
+    format!(
+        "customer {customer_id} claimed coupon {coupon_id} at rank {rank}: order with --coupon {id}"
+    )
+}
+
+fn owned(coupons: &[OwnedCoupon]) -> String {
+    let headers = [">id", ">coupon", ">rank", "status", ">order", "claimed"];
+    TextTable::new(headers, "this customer has no coupons")
+        .rows(coupons, |owned| {
+            let status = match owned.status {
+                OwnedCouponStatus::Held => "held",
+                OwnedCouponStatus::Used => "used",
+                OwnedCouponStatus::Expired => "expired",
+            };
+            [
+                owned.id.to_string(),
+                owned.coupon_id.to_string(),
+                owned.rank.to_string(),
+                status.to_owned(),
+                or_dash(owned.order_id),
+                owned.claimed_at.to_string(),
+            ]
+        })
+        .text()
+}

@@ -1,0 +1,115 @@
+//! `commerce product`: products, their prices and their stock.
+
+use crate::context::CommandContext;
+use crate::error::CliError;
+use crate::table::{TextTable, properties};
+use crate::values::{self, KeyArg, PageArgs};
+use commerce_core::{AddProduct, AdjustStock, Money, ProductId, ProductStatus, UpdateProduct};
+
+/// Adds, shows and changes products.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum ProductCommand {
+    /// Adds a product.
+    Add {
+        /// Name.
+        name: String,
+        /// Unit price in minor units: 1250 is 12.50 USD.
+        #[arg(value_parser = values::amount, allow_negative_numbers = true)]
+        price: Money,
+        /// Units in stock.
+        #[arg(value_parser = values::integer, allow_negative_numbers = true)]
+        stock: i64,
+        #[command(flatten)]
+        key: KeyArg,
+    },
+    /// Lists the active products by id.
+    List {
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Shows one product, active or archived.
+    Show {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+    },
+    /// Changes a product's name or price. Existing orders keep theirs.
+    Update {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+        /// New name.
+        #[arg(long)]
+        name: Option<String>,
+        /// New unit price in minor units.
+        #[arg(long, value_parser = values::amount, allow_negative_numbers = true)]
+        price: Option<Money>,
+    },
+    /// Adds units to the stock, or removes them.
+    Stock {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+        /// Units to add; a negative number removes units.
+        #[arg(value_parser = values::integer, allow_negative_numbers = true)]
+        delta: i64,
+        /// Reason, recorded with the stock movement.
+        #[arg(long, value_name = "TEXT", default_value = "adjusted by hand")]
+        reason: String,
+        #[command(flatten)]
+        key: KeyArg,
+    },
+    /// Archives a product: it can no longer be ordered. Existing orders are unchanged.
+    Archive {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+    },
+}
+
+impl ProductCommand {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let product = match self {
+            Self::List { page } => {
+                let text = |rows: &[_]| products(context, rows);
+                return context.list_priced(&page, |page| context.shop.products(page), text);
+            }
+            Self::Show { id } => context.shop.product(id)?,
+            Self::Add { name, price, stock, key } => {
+                context.call(AddProduct::new(name, price, stock), &key)?
+            }
+            Self::Update { id, name, price } => {
+                context.shop.call(UpdateProduct { name, price, ..UpdateProduct::new(id) }).run()?
+            }
+            Self::Stock { id, delta, reason, key } => {
+                context.call(AdjustStock { product_id: id, delta, reason }, &key)?
+            }
+            Self::Archive { id } => context.shop.call(UpdateProduct::archive(id)).run()?,
+        };
+        context.print(product, |product| self::product(context, product))
+    }
+}
+
+fn products(context: &CommandContext, products: &[commerce_core::Product]) -> String {
+    let headers = [">id", "name", &context.head("price"), ">stock"];
+    TextTable::new(headers, "no products")
+        .rows(products, |product| {
+            let (id, stock) = (product.id.to_string(), product.stock.to_string());
+            [id, product.name.clone(), context.number(product.price), stock]
+        })
+        .text()
+}
+
+fn product(context: &CommandContext, product: &commerce_core::Product) -> String {
+    let status = match product.status {
+        ProductStatus::Active => "active",
+        ProductStatus::Archived => "archived",
+    };
+    properties([
+        ("product", product.id.to_string()),
+        ("name", product.name.clone()),
+        ("price", context.money(product.price)),
+        ("stock", product.stock.to_string()),
+        ("status", status.to_owned()),
+    ])
+}

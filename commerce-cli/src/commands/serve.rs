@@ -1,0 +1,185 @@
+//! `commerce serve`: the HTTP server, with the charge reconciler and the event relay.
+
+use crate::database::{Database, OpenMode};
+use crate::error::CliError;
+use crate::exit::ExitKind;
+use crate::gateway::Gateway;
+use crate::output::Output;
+use charge_reconciler::ChargeReconciler;
+use commerce_core::{Shop, Store};
+use commerce_http::transport::{Running, Server, Settings};
+use commerce_http::{Api, Log, Service};
+use config::{Config, ConfigArgs};
+use demo::Demo;
+use event_relay::EventRelayThread;
+use log_writer::LogWriter;
+use serde::Serialize;
+use shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod charge_reconciler;
+mod config;
+mod demo;
+mod event_relay;
+mod log_writer;
+mod shutdown;
+
+/// The timeout of a call that waits for its commit. After it the client receives `busy`.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The warning of a server on which any customer can charge a balance without paying.
+const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. \
+                         --gateway stripe takes it, --gateway none lets only admins charge";
+
+/// The warning of a server that cannot verify Stripe's webhook events.
+const NO_WEBHOOK_SECRET: &str = "Stripe's webhook events are rejected: name the file of their signing secret \
+                                 with --stripe-webhook-secret-file";
+
+/// Serves the shop over HTTP, until SIGTERM or Ctrl-C.
+///
+/// Each setting can also be an environment variable, or a `name = "value"` line in the TOML file of
+/// --config, named after the flag. A flag overrides the environment, which overrides the file.
+///
+/// The default address accepts connections from this machine only. Put a reverse proxy in front of a public
+/// port: `docs/deployment.md` has a configuration of nginx.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ServeCommand {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Adds sample products, and prints the token of a customer and calls to try.
+    #[arg(long)]
+    demo: bool,
+}
+
+impl ServeCommand {
+    pub(crate) fn run(self, database: &Database, output: Output) -> Result<ExitKind, CliError> {
+        let config = self.config.resolve()?;
+        if self.demo && config.gateway != Gateway::Simulated {
+            return Err(CliError::usage(
+                "the calls of --demo charge with the simulated gateway: omit --gateway",
+            ));
+        }
+        RunningServer::start(config, self.demo, database, output)?.wait()
+    }
+}
+
+/// A server that accepts requests, and its background threads.
+struct RunningServer {
+    http: Running,
+    relay: Option<EventRelayThread>,
+    reconciler: ChargeReconciler,
+    log: LogWriter,
+    store: Arc<dyn Store>,
+    shutdown: Shutdown,
+    grace: Duration,
+    output: Output,
+    /// The error of an announcement that could not be written; the server then shuts down.
+    announced: Result<(), CliError>,
+}
+
+impl RunningServer {
+    /// Opens the store, binds the address, starts all threads, and announces the address last: a client that
+    /// reads it finds a server that answers.
+    fn start(
+        config: Config,
+        is_demo: bool,
+        database: &Database,
+        output: Output,
+    ) -> Result<Self, CliError> {
+        let Config { listen, grace, gateway, .. } = config;
+        let mut builder = Shop::builder().timeout(TIMEOUT).hold_seconds(config.hold_seconds);
+        if let Some(gateway) = config.gateway_args.open(gateway)? {
+            builder = builder.gateway(gateway);
+        }
+        let store = database.open(OpenMode::Create)?;
+        let shop = builder.open(Arc::clone(&store));
+        let destination =
+            config.events.map(|args| args.open(database, shop.currency())).transpose()?;
+
+        let server = Server::bind(&listen, Settings { grace, ..Settings::default() })
+            .map_err(|error| CliError::storage(format!("cannot listen at {listen}: {error}")))?;
+        let shutdown = Shutdown::on_signal()?;
+        let base = BaseUrl::of(&server);
+        let can_close_sockets = server.can_shut();
+
+        shop.prepare()?;
+        let demo = is_demo.then(|| demo::prepare(&shop, &base)).transpose()?;
+        let log = LogWriter::start()?;
+        let api = Api::new(shop, Log::new(config.log, log.sink())).map_err(CliError::storage)?;
+        let api = Arc::new(api.with_origins(config.origins));
+        let reconciler = ChargeReconciler::start(&api)?;
+        let relay = destination.map(|to| EventRelayThread::start(&api, to, &shutdown.relay));
+        let relay = relay.transpose()?;
+        let service: Arc<dyn Service> = api;
+        let http = server
+            .start(service)
+            .map_err(|error| CliError::storage(format!("cannot serve at {listen}: {error}")))?;
+
+        output.note(format_args!("serving {database} at {}: see {}", base.0, base.url("/docs")));
+        if !can_close_sockets {
+            output.warn("slow clients cannot be disconnected on this system: put a proxy in front");
+        }
+        match gateway {
+            Gateway::Simulated => output.warn(SIMULATED),
+            Gateway::Stripe if !config.gateway_args.has_webhook_secret() => {
+                output.warn(NO_WEBHOOK_SECRET);
+            }
+            Gateway::Stripe | Gateway::None => {}
+        }
+        if let Some(demo) = &demo {
+            output.note(&demo.text);
+        }
+        let (database, address) = (database.to_string(), base.0);
+        let announced = output.print_json_only(&Announcement { database, address, demo });
+        if announced.is_err() {
+            shutdown.server.cancel();
+        }
+        Ok(Self { http, relay, reconciler, log, store, shutdown, grace, output, announced })
+    }
+
+    /// Waits for a signal, and shuts down gracefully: requests first, then the event relay and the charge
+    /// reconciler, all within the shutdown timeout.
+    fn wait(self) -> Result<ExitKind, CliError> {
+        let result = self.http.watch(&self.shutdown.server);
+        if let Some(relay) = self.relay {
+            relay.end(self.shutdown.remaining(self.grace));
+        }
+        self.reconciler.end(self.shutdown.remaining(self.grace));
+        // A thread that hangs may keep the store open, and its write-ahead log would stay behind.
+        if let Err(error) = self.store.flush() {
+            self.output.warn(error);
+        }
+        self.log.drain();
+        self.announced?;
+        result.map_err(|error| CliError::storage(format!("the server failed: {error}")))?;
+        Ok(ExitKind::Success)
+    }
+}
+
+/// The JSON document that is printed once the server accepts requests.
+#[derive(Serialize)]
+struct Announcement {
+    database: String,
+    /// The address as `--listen` takes it, with the actual port.
+    address: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demo: Option<Demo>,
+}
+
+/// The address of the server for clients.
+struct BaseUrl(String);
+
+impl BaseUrl {
+    fn of(server: &Server) -> Self {
+        Self(server.address())
+    }
+
+    /// The arguments of curl for a path.
+    fn url(&self, path: &str) -> String {
+        match self.0.strip_prefix("unix:") {
+            Some(socket) => format!("--unix-socket {socket} http://localhost{path}"),
+            None => format!("http://{}{path}", self.0),
+        }
+    }
+}

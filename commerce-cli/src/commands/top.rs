@@ -1,0 +1,79 @@
+//! `commerce top`: the best sellers as a bar chart.
+
+use crate::context::CommandContext;
+use crate::error::CliError;
+use crate::output;
+use crate::values;
+use chart::Chart;
+use commerce_core::{BestSellers, BestSellersRequest, Currency, ProductStatus, Timestamp};
+
+mod chart;
+
+/// The width of the chart in columns if stdout is not a terminal.
+const DEFAULT_WIDTH: usize = 80;
+
+/// Shows the best sellers of the last days as a bar chart.
+#[derive(clap::Args, Debug)]
+pub(crate) struct TopCommand {
+    /// Length of the window in days of 24 hours, 1 to 366.
+    #[arg(long, value_name = "DAYS", default_value_t = BestSellersRequest::default().days)]
+    #[arg(value_parser = values::integer, allow_negative_numbers = true)]
+    days: i64,
+    /// Maximum number of products, 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = BestSellersRequest::default().limit)]
+    #[arg(value_parser = values::count, allow_negative_numbers = true)]
+    limit: usize,
+    /// End of the window (default: now).
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+}
+
+impl TopCommand {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let request = BestSellersRequest { days: self.days, limit: self.limit, at: self.at };
+        let ranking = context.shop.best_sellers(&request)?;
+        let width = output::terminal_width().map_or(DEFAULT_WIDTH, usize::from);
+        let currency = context.shop.currency();
+        context.print(ranking, |ranking| {
+            render(ranking, currency, self.days, width, output::colours())
+        })
+    }
+}
+
+fn render(
+    ranking: &BestSellers,
+    currency: Currency,
+    days: i64,
+    width: usize,
+    colours: bool,
+) -> String {
+    let days = if days == 1 { "day".to_owned() } else { format!("{days} days") };
+    let chart = Chart { width, colours };
+    let title = chart.bold(&format!("Best sellers of the {days} to {}", ranking.to));
+    if ranking.items.is_empty() {
+        return format!("{title}\n\nNo sales after {}.", ranking.from);
+    }
+    let bars = ranking.items.iter().map(|item| chart::Bar {
+        rank: item.rank,
+        name: &item.name,
+        price: currency.show(item.price),
+        units: u64::try_from(item.units_sold).unwrap_or(0),
+        archived: item.status == ProductStatus::Archived,
+    });
+    format!("{title}\n\n{}", chart.draw(&bars.collect::<Vec<_>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chart_of_a_window_without_sales_states_so() {
+        let (from, to) = (Timestamp::from_unix(0), Timestamp::from_unix(86_400));
+        let ranking = BestSellers { from, to, items: Vec::new() };
+        assert_eq!(
+            render(&ranking, Currency::KRW, 1, 80, false),
+            "Best sellers of the day to 1970-01-02T00:00:00Z\n\nNo sales after 1970-01-01T00:00:00Z."
+        );
+    }
+}
