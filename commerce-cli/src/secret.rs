@@ -106,8 +106,8 @@ fn open(path: &Path) -> Result<File, CliError> {
     let failed = |error| {
         if path.to_str().is_none_or(looks_like_secret) {
             return CliError::usage(
-                "expected the name of a file, not a secret: write the secret to a file that only you can \
-                 read",
+                "expected the name of a file, not its content: write the content to a file that only you \
+                 can read",
             );
         }
         CliError::usage(format!("cannot read {}: {error}", path.display()))
