@@ -21,7 +21,7 @@ pub(crate) struct GatewayArgs {
     /// Payment gateway that collects charges (default: `simulated` for `serve`, otherwise `none`).
     #[arg(long, value_name = "GATEWAY", env = "COMMERCE_GATEWAY", help_heading = HEADING)]
     pub(crate) gateway: Option<Gateway>,
-    /// Address of Stripe (default: <https://api.stripe.com>).
+    /// Address of Stripe (default: `https://api.stripe.com`).
     #[arg(long, value_name = "URL", env = "COMMERCE_STRIPE_URL", help_heading = HEADING)]
     #[arg(hide_env_values = true)]
     pub(crate) stripe_url: Option<String>,

@@ -48,8 +48,8 @@ impl PasswordArg {
     }
 }
 
-/// Secrets from a file, which is reloaded when it changes, or from the environment; `None` if neither
-/// has any.
+/// Secrets from a file, which is read again before each use (rotation needs no restart), or from the
+/// environment; `None` if neither has any.
 pub(crate) fn source(
     file: Option<&Path>,
     variable: &str,

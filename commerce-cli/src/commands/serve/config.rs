@@ -28,7 +28,7 @@ const HOLD: RangeInclusive<i64> = 1..=MAX_HOLD_SECONDS;
 /// The flags and environment variables; each may be absent.
 #[derive(clap::Args, Debug)]
 pub(super) struct ConfigArgs {
-    /// Address to listen on: HOST:PORT, a port of this machine, or unix:PATH (default: 127.0.0.1:8080).
+    /// Address to listen on: IP:PORT, a port of this machine, or unix:PATH (default: 127.0.0.1:8080).
     #[arg(long, value_name = "ADDR", env = "COMMERCE_LISTEN", help_heading = HEADING)]
     listen: Option<Listen>,
     /// Format of the log on stderr, one line a request (default: logfmt).
