@@ -2,9 +2,10 @@
 //! are buffered; if the buffer is full, lines are dropped and counted.
 
 use crate::error::CliError;
+use commerce_core::sync::{Condvar, Mutex, MutexGuard};
 use commerce_http::LogSink;
 use std::io::{Write, stderr};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -75,9 +76,8 @@ impl LogQueue {
     fn write(&self) {
         loop {
             let buffer = self.buffer();
-            let waited =
+            let mut buffer =
                 self.changed.wait_timeout_while(buffer, FLUSH_INTERVAL, |buffer| !buffer.closed);
-            let mut buffer = waited.unwrap_or_else(PoisonError::into_inner).0;
             let (mut text, dropped) = (std::mem::take(&mut buffer.text), buffer.dropped);
             buffer.dropped = 0;
             let closed = buffer.closed;
@@ -95,6 +95,6 @@ impl LogQueue {
     }
 
     fn buffer(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.buffer.lock()
     }
 }
