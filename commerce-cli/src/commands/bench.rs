@@ -7,7 +7,7 @@ use crate::exit::ExitKind;
 use crate::interrupt;
 use crate::output::Output;
 use crate::pipeline::{Pipeline, SourceLocation, Submission};
-use crate::prng::{SplitMix, Zipf};
+use crate::prng::Zipf;
 use crate::table::properties;
 use clap::value_parser;
 use clients::{Latencies, Load};

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::exit::ExitKind;
 use crate::gateway::Gateway;
 use crate::output::Output;
+use base_url::BaseUrl;
 use charge_reconciler::ChargeReconciler;
 use commerce_core::{Shop, Store};
 use commerce_http::transport::{Running, Server, Settings};
@@ -18,6 +19,7 @@ use shutdown::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod base_url;
 mod charge_reconciler;
 mod config;
 mod demo;
@@ -27,6 +29,10 @@ mod shutdown;
 
 /// The timeout of a call that waits for its commit. After it the client receives `busy`.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The warning of a system without the means to close sockets of slow clients.
+const NO_DISCONNECT: &str =
+    "slow clients cannot be disconnected on this system: put a proxy in front";
 
 /// The warning of a server on which any customer can charge a balance without paying.
 const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. \
@@ -116,22 +122,19 @@ impl RunningServer {
             .start(service)
             .map_err(|error| CliError::storage(format!("cannot serve at {listen}: {error}")))?;
 
-        output.note(format_args!("serving {database} at {}: see {}", base.0, base.url("/docs")));
-        if !can_close_sockets {
-            output.warn("slow clients cannot be disconnected on this system: put a proxy in front");
-        }
-        match gateway {
-            Gateway::Simulated => output.warn(SIMULATED),
-            Gateway::Stripe if !config.gateway_args.has_webhook_secret() => {
-                output.warn(NO_WEBHOOK_SECRET);
-            }
-            Gateway::Stripe | Gateway::None => {}
-        }
-        if let Some(demo) = &demo {
-            output.note(&demo.text);
-        }
-        let (database, address) = (database.to_string(), base.0);
-        let announced = output.print_json_only(&Announcement { database, address, demo });
+        let warnings = [
+            (!can_close_sockets).then_some(NO_DISCONNECT),
+            match gateway {
+                Gateway::Simulated => Some(SIMULATED),
+                Gateway::Stripe if !config.gateway_args.has_webhook_secret() => {
+                    Some(NO_WEBHOOK_SECRET)
+                }
+                Gateway::Stripe | Gateway::None => None,
+            },
+        ];
+        let (database, address) = (database.to_string(), base.address().to_owned());
+        let announcement = Announcement { database, address, demo };
+        let announced = announcement.print(&base.url("/docs"), &warnings, output);
         if announced.is_err() {
             shutdown.server.cancel();
         }
@@ -167,19 +170,16 @@ struct Announcement {
     demo: Option<Demo>,
 }
 
-/// The address of the server for clients.
-struct BaseUrl(String);
-
-impl BaseUrl {
-    fn of(server: &Server) -> Self {
-        Self(server.address())
-    }
-
-    /// The arguments of curl for a path.
-    fn url(&self, path: &str) -> String {
-        match self.0.strip_prefix("unix:") {
-            Some(socket) => format!("--unix-socket {socket} http://localhost{path}"),
-            None => format!("http://{}{path}", self.0),
+impl Announcement {
+    fn print(&self, docs: &str, warnings: &[Option<&str>], output: Output) -> Result<(), CliError> {
+        let Self { database, address, demo } = self;
+        output.note(format_args!("serving {database} at {address}: see {docs}"));
+        for warning in warnings.iter().flatten() {
+            output.warn(warning);
         }
+        if let Some(demo) = demo {
+            output.note(&demo.text);
+        }
+        output.print_json_only(self)
     }
 }

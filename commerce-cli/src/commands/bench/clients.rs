@@ -1,8 +1,8 @@
 //! The clients of a benchmark. Each places an order, waits for the answer, and places the next.
 
-use super::{SplitMix, Zipf};
 use crate::error::CliError;
 use crate::interrupt;
+use crate::prng::{SplitMix, Zipf};
 use crate::progress;
 use commerce_core::{CustomerId, Error, Key, PlaceOrder, ProductId, Shop};
 use hdrhistogram::Histogram;

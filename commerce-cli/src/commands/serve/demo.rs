@@ -1,6 +1,6 @@
 //! `serve --demo`: sample products, a customer, and calls to try.
 
-use super::BaseUrl;
+use super::base_url::BaseUrl;
 use crate::error::CliError;
 use crate::unique;
 use commerce_core::limits::SESSION_SECONDS;
