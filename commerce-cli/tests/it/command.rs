@@ -381,7 +381,7 @@ fn week_import_is_idempotent_and_ranks_as_expected() {
 #[case::another_head("id,name\n1,a\n", "products", 2)]
 #[case::no_number("id,name,price,stock\n1,Tea,cheap,3\n", "products", 2)]
 #[case::negative_stock("id,name,price,stock\n1,Tea,5,-3\n", "products", 2)]
-#[case::insufficient_stock_columns("id,name,price,stock\n1,Tea,5\n", "products", 2)]
+#[case::too_few_columns("id,name,price,stock\n1,Tea,5\n", "products", 2)]
 #[case::no_instant("order,customer_id,placed_at,product_id,quantity\n7,1,now,1,1\n", "orders", 2)]
 #[case::no_customer(
     "order,customer_id,placed_at,product_id,quantity\n7,99,2026-01-01T00:00:00Z,1,1\n",
