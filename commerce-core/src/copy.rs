@@ -197,7 +197,7 @@ impl<'a> Writer<'a> {
             Record::Epoch(epoch) => state.epochs.push(epoch),
             Record::NextEvent(next) => state.deliveries.move_to(next),
             // Who sends it knows nothing of the copy, but may be sending it still.
-            Record::Delivery(row) => state.deliveries.keep(row.given_up()),
+            Record::Delivery(row) => state.deliveries.keep(row.without_lease()),
             Record::Key { key, owner, record } => {
                 let key: Key = key;
                 state.provide_key(key.clone(), owner, None);

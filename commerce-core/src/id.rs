@@ -1,4 +1,4 @@
-//! Ids as types of their own, so that a product's id cannot be handed in where an order's is asked.
+//! Id newtypes, so that a product id cannot be passed where an order id is expected.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,13 +13,13 @@ macro_rules! ids {
         pub struct $name(i64);
 
         impl $name {
-            /// The id with that number. Ids in use are 1 or more; others are simply not found.
+            /// Creates an id from its number. Ids in use are 1 or more; any other number is not found.
             #[must_use]
             pub const fn new(number: i64) -> Self {
                 Self(number)
             }
 
-            /// The number itself.
+            /// Returns the number.
             #[must_use]
             pub const fn get(self) -> i64 {
                 self.0
@@ -48,40 +48,40 @@ macro_rules! ids {
 }
 
 ids! {
-    /// Names a customer.
+    /// The id of a customer.
     CustomerId;
-    /// Names a product.
+    /// The id of a product.
     ProductId;
-    /// Names a coupon campaign.
+    /// The id of a coupon campaign.
     CouponId;
-    /// Names one coupon that a customer claimed.
+    /// The id of one coupon that a customer claimed.
     OwnedCouponId;
-    /// Names an order.
+    /// The id of an order.
     OrderId;
-    /// Names a charge.
+    /// The id of a charge.
     ChargeId;
-    /// Names an entry of a customer's ledger; payments, refunds and debits are such entries.
+    /// The id of an entry of a customer's ledger; payments, refunds and debits are such entries.
     LedgerEntryId;
-    /// Names a change of stock other than an order.
+    /// The id of a change of stock other than an order.
     StockMovementId;
-    /// Numbers an event in the outbox: in the order of commits, without gaps.
+    /// The number of an event in the outbox: in commit order, without gaps.
     EventId;
 }
 
-/// An idempotency key: chosen by the caller, it makes a call safe to repeat.
+/// An idempotency key: chosen by the caller, it makes a call safe to retry.
 ///
-/// 1 to 255 visible ASCII characters. It belongs to one customer. Keys that grow with time
-/// (`UUIDv7`, ULID, a counter) are the cheapest for a big store; random ones are as right.
+/// 1 to 255 visible ASCII characters, scoped to one customer. Time-ordered keys (`UUIDv7`, ULID, a counter) are
+/// the cheapest for a large store; random keys are equally correct.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// The most characters a key may have: what Stripe allows, so that callers can keep theirs.
+    /// The maximum length of a key: the same as Stripe's, so that callers can keep their keys.
     pub const MAX_LENGTH: usize = 255;
 
-    /// A key of the caller's choosing, or `None` when it is empty, longer than
-    /// [`Key::MAX_LENGTH`], or holds anything but visible ASCII.
+    /// Creates a key, or returns `None` if the text is empty, longer than [`Key::MAX_LENGTH`], or contains
+    /// anything but visible ASCII.
     ///
     /// ```
     /// use commerce_core::Key;
@@ -95,7 +95,7 @@ impl Key {
         (length && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self(text.into()))
     }
 
-    /// The key's text.
+    /// Returns the key's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,5 @@
-//! What the things are: plain data with their own small behaviour. JSON field names are the contract's.
+//! Domain types: plain data and the few methods that depend on nothing else. JSON field names are part of the
+//! public contract.
 
 pub(crate) mod auth;
 pub(crate) mod cart;

@@ -1,4 +1,4 @@
-//! Money as whole minor units of one currency, so that no amount is ever rounded by accident.
+//! Money as integer minor units of one currency, so that no amount is rounded by accident.
 
 use iso_currency::Currency as Iso;
 use serde::{Deserialize, Serialize};
@@ -22,43 +22,43 @@ impl Money {
     /// No money.
     pub const ZERO: Self = Self(0);
 
-    /// An amount of that many minor units.
+    /// Creates an amount of `units` minor units.
     #[must_use]
     pub const fn from_minor(units: i64) -> Self {
         Self(units)
     }
 
-    /// The amount in minor units.
+    /// Returns the amount in minor units.
     #[must_use]
     pub const fn minor(self) -> i64 {
         self.0
     }
 
-    /// The sum, or `None` when it does not fit.
+    /// Returns the sum, or `None` on overflow.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference, or `None` when it does not fit.
+    /// Returns the difference, or `None` on overflow.
     #[must_use]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// The amount for that many units, or `None` when it does not fit.
+    /// Returns the amount multiplied by `units`, or `None` on overflow.
     #[must_use]
     pub fn checked_mul(self, units: i64) -> Option<Self> {
         self.0.checked_mul(units).map(Self)
     }
 
-    /// The amount with its sign turned.
+    /// Returns the negated amount.
     #[must_use]
     pub fn negated(self) -> Self {
         Self(self.0.saturating_neg())
     }
 
-    /// `percent` hundredths of the amount, rounded down to the minor unit.
+    /// Returns `percent` percent of the amount, rounded down to the minor unit.
     ///
     /// ```
     /// use commerce_core::Money;
@@ -71,7 +71,7 @@ impl Money {
     }
 }
 
-/// Plain minor units; [`Currency::show`] writes an amount for a person.
+/// Writes plain minor units; [`Currency::show`] formats an amount for a person.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -83,28 +83,28 @@ impl fmt::Display for Money {
 pub struct Currency(Iso);
 
 impl Currency {
-    /// South Korean won, the currency of a store that was not told otherwise.
+    /// South Korean won, the default currency of a store.
     pub const KRW: Self = Self(Iso::KRW);
 
-    /// The currency with that three-letter code, in capitals.
+    /// Returns the currency with that three-letter code in upper case, if it exists.
     #[must_use]
     pub fn from_code(code: &str) -> Option<Self> {
         Iso::from_code(code).map(Self)
     }
 
-    /// The three-letter code.
+    /// Returns the three-letter code.
     #[must_use]
     pub fn code(self) -> &'static str {
         self.0.code()
     }
 
-    /// How many of an amount's digits stand behind the decimal point.
+    /// Returns the number of digits after the decimal point.
     #[must_use]
     pub fn digits(self) -> usize {
         self.0.exponent().map_or(0, usize::from)
     }
 
-    /// The amount as a person reads it.
+    /// Formats an amount for a person, with the currency code.
     ///
     /// ```
     /// use commerce_core::{Currency, Money};
@@ -117,7 +117,7 @@ impl Currency {
         format!("{} {}", self.number(amount), self.code())
     }
 
-    /// As [`Currency::show`], without the code: for a column whose head names the currency.
+    /// Formats as [`Currency::show`] without the code, for a column with the currency in its header.
     #[must_use]
     pub fn number(self, amount: Money) -> String {
         let digits = self.digits();
@@ -130,11 +130,11 @@ impl Currency {
     }
 }
 
-/// A body with the currency of its amounts, as clients are shown it: 4500 alone may be 45.00 USD or 4,500 KRW.
-/// Rows and kept answers leave the currency out, since a store has only one.
+/// A body with the currency of its amounts, as sent to clients: 4500 alone may be 45.00 USD or 4,500 KRW.
+/// Rows and stored results leave the currency out, since a store has only one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InCurrency<T> {
-    /// What is shown.
+    /// The body.
     #[serde(flatten)]
     pub body: T,
     /// The currency of every amount in it.
@@ -186,7 +186,7 @@ mod tests {
     #[case("USD", -123_456, "-1,234.56 USD")]
     #[case("KWD", 1_234_567, "1,234.567 KWD")]
     #[case("JPY", i64::MIN, "-9,223,372,036,854,775,808 JPY")]
-    fn money_is_shown_with_the_digits_of_its_currency(
+    fn show_formats_by_the_digits_of_the_currency(
         #[case] code: &str,
         #[case] minor: i64,
         #[case] shown: &str,
@@ -200,7 +200,7 @@ mod tests {
     #[case(1, 99, 0)]
     #[case(100, 100, 100)]
     #[case(i64::MAX, 100, i64::MAX)]
-    fn percentages_round_down(#[case] amount: i64, #[case] percent: i64, #[case] part: i64) {
+    fn percent_rounds_down(#[case] amount: i64, #[case] percent: i64, #[case] part: i64) {
         assert_eq!(Money::from_minor(amount).percent(percent), Money::from_minor(part));
     }
 }

@@ -1,6 +1,8 @@
-//! The rules: one file an operation, each a plain function of what is loaded, what is asked, and now.
+//! Business rules: one file per operation, each a pure function of the loaded state, the request and the
+//! current instant.
 //!
-//! A rule makes all its checks before its first change, so that a refusal leaves nothing behind.
+//! A rule makes all its checks before its first change, so that a refusal leaves no side effects. In `decide` a
+//! blank line separates the two: after it the operation must succeed.
 
 use crate::error::Refusal;
 use crate::id::CustomerId;
@@ -55,28 +57,28 @@ pub use set_credentials::{NewLogin, SetCredentials};
 pub use settle_charge::{SettleCharge, Settlement};
 pub use update_product::UpdateProduct;
 
-/// What the engine asks of every operation.
+/// The interface between the engine and every operation.
 pub(crate) trait Rule {
-    /// Whose idempotency keys apply, as far as it is known yet.
+    /// Returns the customer whose idempotency keys apply, once it is known from the loaded state.
     fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         None
     }
 
-    /// Adds the rows it may touch that are not loaded yet.
+    /// Adds the rows of its read set that are not loaded yet (prefetch).
     fn needs(&self, state: &State, needs: &mut Needs);
 
-    /// Decides, and changes the state when the answer is yes.
+    /// Decides the request, and changes the state on success.
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal>;
 
-    /// The version of what it changes, as [`Version::of`] the body that clients are shown of it.
+    /// Returns the version of the row it changes (optimistic concurrency): [`Version::of`] the body sent to clients.
     ///
-    /// Refused as not found when it does not exist, and as `precondition_failed` where nothing with a version is
-    /// changed: to ignore a condition would overwrite what the caller wanted to protect.
+    /// Refuses as not found if the row does not exist, and as `precondition_failed` if the operation changes no
+    /// versioned row: ignoring the condition would overwrite what the caller wanted to protect.
     fn version(&self, _state: &State) -> Result<Version, Refusal> {
         Err(Refusal::PreconditionFailed)
     }
 
-    /// About how many rows it touches, as far as the request tells.
+    /// Estimates the number of rows it touches, from the request alone.
     fn weight(&self) -> usize {
         16
     }

@@ -1,4 +1,4 @@
-//! Who may call: what a customer logs in with, the sessions that opens, and tries that were in vain.
+//! Authentication: credentials, sessions, and counts of failed login attempts.
 
 use crate::clock::Timestamp;
 use crate::id::CustomerId;
@@ -8,39 +8,39 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// What is kept of a password: an Argon2id hash in PHC form, which says itself how it was made.
+/// A password hash: Argon2id in PHC string format, which contains its own parameters.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// The hash with that text.
+    /// Wraps a PHC string.
     #[must_use]
     pub fn new(phc: impl Into<String>) -> Self {
         Self(phc.into())
     }
 
-    /// The text to keep.
+    /// Returns the PHC string to store.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Shows nothing: no hash belongs into a log.
+/// Prints no part of the hash: hashes do not belong in logs.
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(..)")
     }
 }
 
-/// What a customer logs in with, as stores keep it.
+/// A customer's login and password hash, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// Whose they are.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// The name to log in with; no two customers have the same.
+    /// The login name; unique among customers.
     pub login: String,
-    /// What proves that it is them.
+    /// The hash of the password.
     pub password: PasswordHash,
 }
 
@@ -51,19 +51,19 @@ macro_rules! hashes {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// The hash with those bytes.
+            /// Wraps the bytes of a hash.
             #[must_use]
             pub const fn new(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
-            /// The hash of that text.
+            /// Returns the hash of a text.
             #[must_use]
             pub fn of(text: &str) -> Self {
                 Self(Sha256::digest(text.as_bytes()).into())
             }
 
-            /// The bytes to keep.
+            /// Returns the bytes to store.
             #[must_use]
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
@@ -73,46 +73,46 @@ macro_rules! hashes {
 }
 
 hashes! {
-    /// SHA-256 of a token. A token is random through and through, so no slower hash is needed.
+    /// The SHA-256 of a session token. Every bit of a token is random, so a slow password hash is not needed.
     TokenHash;
-    /// SHA-256 of a name to log in with: of names that nobody has as well, and of any length.
+    /// The SHA-256 of a login name, which may be of any length and need not exist.
     LoginHash;
 }
 
-/// A session as stores keep it.
+/// A session, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionRow {
-    /// What its token hashes to.
+    /// The hash of the session's token.
     pub token: TokenHash,
-    /// Who opened it.
+    /// The customer that opened it.
     pub customer_id: CustomerId,
-    /// When.
+    /// The instant it was opened.
     pub created_at: Timestamp,
-    /// From when it is good for nothing.
+    /// Expiry time: the session is invalid from this instant on.
     pub expires_at: Timestamp,
 }
 
 impl SessionRow {
-    /// Whether the session is valid at `now`: it has not expired, and it was opened before `now` or by a
-    /// clock that is ahead by [`MAX_CLOCK_SKEW`] at most.
+    /// Returns true if the session is valid at `now`: it has not expired, and it was opened before `now` or by
+    /// a clock that is ahead by at most [`MAX_CLOCK_SKEW`].
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.created_at <= now.plus_seconds(MAX_CLOCK_SKEW) && now < self.expires_at
     }
 }
 
-/// A session that was just opened, with the token that is shown this once.
+/// A newly opened session, with its token. Only the hash of the token is stored, so it is shown only here.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Session {
-    /// What proves, with each request, who it is.
+    /// The bearer token that authenticates each request.
     pub token: String,
-    /// Who opened it.
+    /// The customer that opened it.
     pub customer_id: CustomerId,
-    /// From when it is good for nothing.
+    /// Expiry time: the session is invalid from this instant on.
     pub expires_at: Timestamp,
 }
 
-/// Leaves the token out.
+/// Omits the token.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
@@ -122,48 +122,48 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Who calls, as their token proves.
+/// The authenticated caller of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Caller {
     /// The customer.
     pub customer_id: CustomerId,
-    /// What they may do.
+    /// The caller's role.
     pub role: Role,
 }
 
-/// A session that is open, as its token proves.
+/// An open session, looked up by its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenedSession {
-    /// The customer, and what they may do.
+    /// The caller: customer and role.
     #[serde(flatten)]
     pub caller: Caller,
-    /// From when it is good for nothing.
+    /// Expiry time: the session is invalid from this instant on.
     pub expires_at: Timestamp,
 }
 
 impl Caller {
-    /// Whether they may act for that customer: it is them, or they are an admin.
+    /// Returns true if the caller may act for `customer`: it is the caller's own id, or the caller is an admin.
     #[must_use]
     pub fn may_act_for(self, customer: CustomerId) -> bool {
         self.customer_id == customer || self.role == Role::Admin
     }
 }
 
-/// Tries to log in by a name that were in vain of late, whether anybody has that name or not. Those that
-/// are long ago are forgotten, so that guessed names do not fill the store.
+/// The recent failed login attempts for a login name, whether or not the login exists. Old ones are deleted,
+/// so that guessed names do not fill the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginAttempts {
-    /// The name.
+    /// The hash of the login name.
     pub login: LoginHash,
-    /// How many since the last success.
+    /// The number of failures since the last success.
     pub failures: i64,
-    /// When the last one was.
+    /// The instant of the last failure.
     pub last_at: Timestamp,
 }
 
 impl LoginAttempts {
-    /// Whether the attempts count at `now`: the last one is no more than [`LOGIN_MEMORY`] old, and no more
-    /// than [`MAX_CLOCK_SKEW`] ahead, as after a clock was set back.
+    /// Returns true if the attempts count at `now`: the last one is at most [`LOGIN_MEMORY`] old, and at most
+    /// [`MAX_CLOCK_SKEW`] ahead, as happens after a clock was set back.
     #[must_use]
     pub fn counts_at(&self, now: Timestamp) -> bool {
         let oldest = now.plus_seconds(LOGIN_MEMORY.saturating_neg());

@@ -1,4 +1,4 @@
-//! Carts: what a customer may order later. A cart reserves nothing.
+//! Carts: products a customer may order later. A cart reserves no stock.
 
 use crate::id::{CustomerId, ProductId};
 use crate::limits::MAX_BALANCE;
@@ -7,17 +7,17 @@ use crate::money::Money;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Product and quantity pairs, by product id.
+/// Quantities by product id.
 pub type CartLines = BTreeMap<ProductId, i64>;
 
-/// A cart with today's names, prices and stock.
+/// A cart with current names, prices and stock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cart {
-    /// Whose it is.
+    /// The cart's owner.
     pub customer_id: CustomerId,
-    /// What is in it, by product id.
+    /// The items, ordered by product id.
     pub items: Vec<CartItem>,
-    /// The sum of the items at today's prices.
+    /// The sum of the items at current prices.
     pub total: Money,
 }
 
@@ -28,20 +28,20 @@ pub struct CartItem {
     pub product_id: ProductId,
     /// Its name.
     pub name: String,
-    /// Today's price of one unit.
+    /// The current price of one unit.
     pub unit_price: Money,
-    /// Units wanted.
+    /// The number of units.
     pub quantity: i64,
     /// Price times quantity.
     pub amount: Money,
     /// Units that can be sold right now.
     pub stock: i64,
-    /// Whether it can still be ordered.
+    /// Active if the product can still be ordered.
     pub status: ProductStatus,
 }
 
 impl Cart {
-    /// The cart of a customer, priced with the products as they are now.
+    /// Prices a customer's cart at the current state of the products.
     #[must_use]
     pub fn priced(
         customer_id: CustomerId,
@@ -49,7 +49,7 @@ impl Cart {
     ) -> Self {
         let items: Vec<CartItem> = items.into_iter().map(|(p, q)| CartItem::priced(p, q)).collect();
         let total = items.iter().fold(0_i64, |sum, item| sum.saturating_add(item.amount.minor()));
-        Self { customer_id, items, total: shown(total) }
+        Self { customer_id, items, total: capped(total) }
     }
 }
 
@@ -60,15 +60,15 @@ impl CartItem {
             name: product.name,
             unit_price: product.price,
             quantity,
-            amount: shown(product.price.minor().saturating_mul(quantity)),
+            amount: capped(product.price.minor().saturating_mul(quantity)),
             stock: product.stock,
             status: product.status,
         }
     }
 }
 
-/// An amount of a cart, [`MAX_BALANCE`] at most: beyond it readers of JSON lose digits, and no order may cost so much.
-fn shown(units: i64) -> Money {
+/// Caps an amount at [`MAX_BALANCE`]: above it JSON readers lose digits, and no order may cost that much.
+fn capped(units: i64) -> Money {
     Money::from_minor(units).min(MAX_BALANCE)
 }
 
@@ -78,7 +78,7 @@ mod tests {
     use crate::limits::{MAX_PRICE, MAX_STOCK};
 
     #[test]
-    fn a_cart_beyond_any_balance_is_shown_with_amounts_that_every_reader_keeps() {
+    fn cart_amounts_are_capped_at_the_largest_exact_json_integer() {
         let yacht = Product {
             id: ProductId::new(1),
             name: "Yacht".to_owned(),

@@ -1,30 +1,30 @@
-//! Coupons: a campaign with a limited quantity, and the single coupons that customers claimed from it.
+//! Coupons: campaigns with a limited quantity, and the coupons that customers claimed from them.
 
 use crate::clock::Timestamp;
 use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId};
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
-/// What a coupon takes off a whole order.
+/// The discount of a coupon, applied to a whole order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Discount {
-    /// An amount of money.
+    /// A fixed amount.
     Fixed {
-        /// How much.
+        /// The amount taken off.
         amount: Money,
     },
-    /// Hundredths of the order, rounded down to the minor unit.
+    /// A percentage of the order, rounded down to the minor unit.
     Percent {
-        /// How many hundredths, 1 to 100.
+        /// The percentage, 1 to 100.
         percent: i64,
-        /// The most it takes off.
+        /// An upper limit of the discount.
         max_amount: Option<Money>,
     },
 }
 
 impl Discount {
-    /// What it takes off an order of that subtotal: never more than the order.
+    /// Returns the amount taken off an order of `subtotal`; never more than the subtotal.
     ///
     /// ```
     /// use commerce_core::{Discount, Money};
@@ -38,46 +38,46 @@ impl Discount {
             Self::Fixed { amount } => amount.min(subtotal),
             Self::Percent { percent, max_amount } => {
                 let part = subtotal.percent(percent);
-                max_amount.map_or(part, |most| part.min(most)).min(subtotal)
+                max_amount.map_or(part, |cap| part.min(cap)).min(subtotal)
             }
         }
     }
 }
 
-/// A campaign: a discount, how often it is given out, and when it can be claimed and used.
+/// A campaign: a discount, a limited quantity, and a validity window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coupon {
     /// The campaign's id.
     pub id: CouponId,
     /// Its name.
     pub name: String,
-    /// What it takes off.
+    /// The discount.
     pub discount: Discount,
-    /// The smallest subtotal it can be used on.
+    /// The minimum subtotal it can be used on.
     pub min_order_amount: Option<Money>,
-    /// How many are given out.
+    /// The number of coupons the campaign gives out.
     pub quantity: i64,
-    /// How many were claimed.
+    /// The number of coupons claimed so far.
     pub issued: i64,
-    /// From when it can be claimed and used.
+    /// Start of the window in which it can be claimed and used (inclusive).
     pub valid_from: Timestamp,
-    /// From when it no longer can; `None` for never.
+    /// End of the window (exclusive); `None` for no end.
     pub valid_until: Option<Timestamp>,
 }
 
 impl Coupon {
-    /// Whether the campaign is over at `now`.
+    /// Returns true if the campaign is over at `now`.
     #[must_use]
     pub fn is_over_at(&self, now: Timestamp) -> bool {
         self.valid_until.is_some_and(|until| now >= until)
     }
 }
 
-/// Whether an owned coupon can be used.
+/// The status of an owned coupon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OwnedCouponStatus {
-    /// It can.
+    /// It can be used.
     Held,
     /// An order holds or has used it.
     Used,
@@ -94,24 +94,24 @@ pub struct OwnedCoupon {
     pub coupon_id: CouponId,
     /// The owner.
     pub customer_id: CustomerId,
-    /// 1 for the first who claimed one, and so on without a gap.
+    /// The claim's position in its campaign: 1 for the first claim, without gaps.
     pub rank: i64,
-    /// Whether it can be used, as of when it was read.
+    /// The status, as of the instant it was read at.
     pub status: OwnedCouponStatus,
     /// The order that holds or has used it.
     pub order_id: Option<OrderId>,
-    /// When it was claimed.
+    /// The instant it was claimed.
     pub claimed_at: Timestamp,
 }
 
 impl OwnedCoupon {
-    /// Hands the coupon to an order, or takes it back from one.
+    /// Assigns the coupon to an order, or releases it with `None`.
     pub(crate) fn assign_order(&mut self, order: Option<OrderId>) {
         self.order_id = order;
         self.status = order.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
     }
 
-    /// The same coupon with the status it has at `now`. Stores keep only who uses it.
+    /// Returns the coupon with its status at `now`. Stores keep only the order that uses it.
     #[must_use]
     pub fn at(mut self, now: Timestamp, coupon: &Coupon) -> Self {
         self.status = match self.order_id {
@@ -128,8 +128,8 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    fn percent(percent: i64, most: Option<i64>) -> Discount {
-        Discount::Percent { percent, max_amount: most.map(Money::from_minor) }
+    fn percent(percent: i64, cap: Option<i64>) -> Discount {
+        Discount::Percent { percent, max_amount: cap.map(Money::from_minor) }
     }
 
     #[rstest]
@@ -139,7 +139,11 @@ mod tests {
     #[case::capped(percent(50, Some(100)), 1_000, 100)]
     #[case::cap_not_reached(percent(5, Some(100)), 1_000, 50)]
     #[case::all_of_it(percent(100, None), 777, 777)]
-    fn discounts(#[case] discount: Discount, #[case] subtotal: i64, #[case] off: i64) {
+    fn discount_is_capped_and_rounds_down(
+        #[case] discount: Discount,
+        #[case] subtotal: i64,
+        #[case] off: i64,
+    ) {
         assert_eq!(discount.off(Money::from_minor(subtotal)), Money::from_minor(off));
     }
 }

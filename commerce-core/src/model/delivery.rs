@@ -1,5 +1,5 @@
-//! Deliveries: how far the telling of each event has come. An event that has arrived has no row, so that a
-//! healthy store keeps as many rows as are on their way this moment.
+//! Deliveries: the state of each event's delivery (outbox pattern). A delivered event has no row, so a healthy
+//! store has only as many rows as there are events in flight.
 
 use crate::clock::Timestamp;
 use crate::id::{EventId, OrderId};
@@ -7,31 +7,31 @@ use crate::limits::MAX_CLOCK_DIFFERENCE;
 use crate::model::event::Event;
 use serde::Serialize;
 
-/// How far the delivery of an event has come, as it is kept.
+/// The delivery state of an event, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryRow {
-    /// Which event.
+    /// The event.
     pub event_id: EventId,
-    /// The order it is about: events of one order arrive one after another.
+    /// The event's order: events of one order are delivered in order.
     pub order_id: OrderId,
-    /// Where it stands.
+    /// The status.
     pub status: DeliveryStatus,
-    /// How many tries have failed.
+    /// The number of failed attempts.
     pub attempts: i64,
-    /// Sending: when the lease of who sends it ends. Waiting: when the next try may be made;
-    /// [`Timestamp::MAX`] behind another event of its order. Parked: since when.
+    /// Sending: the end of the lease. Waiting: the earliest instant of the next attempt, or [`Timestamp::MAX`]
+    /// behind another event of its order. Parked: the instant it was parked.
     pub due_at: Timestamp,
-    /// Who is sending it.
+    /// The fencing token of the worker that holds the lease.
     pub token: Option<i64>,
-    /// What went wrong the last time.
+    /// The error of the last failed attempt.
     pub error: Option<String>,
-    /// When this row was last written, by the clock of the writer.
+    /// The instant this row was last written, by the clock of the writer.
     pub updated_at: Timestamp,
 }
 
 impl DeliveryRow {
-    /// Whether it may be taken up at `now`. A row that was written later than `now` comes from a clock that has
-    /// been set back since; its due time means nothing, and to wait for it could take years.
+    /// Returns true if the event can be leased at `now`. A row written later than `now` comes from a clock that
+    /// was set back since; its due time is meaningless, and waiting for it could take years.
     #[must_use]
     pub fn is_due_at(&self, now: Timestamp) -> bool {
         let is_behind_another = self.due_at == Timestamp::MAX;
@@ -40,9 +40,9 @@ impl DeliveryRow {
             && (self.due_at <= now || is_ahead && !is_behind_another)
     }
 
-    /// As when nobody is sending it any more.
+    /// Returns the row without its lease.
     #[must_use]
-    pub(crate) fn given_up(mut self) -> Self {
+    pub(crate) fn without_lease(mut self) -> Self {
         if self.status == DeliveryStatus::Sending {
             self.status = DeliveryStatus::Waiting;
             self.token = None;
@@ -51,46 +51,46 @@ impl DeliveryRow {
     }
 }
 
-/// Where a delivery stands.
+/// The status of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStatus {
-    /// Somebody is sending it, or has died doing so.
+    /// Leased: a worker is sending it, or crashed while sending.
     Sending,
-    /// It waits for its next try, or for an earlier event of its order.
+    /// Waiting for the next attempt, or for an earlier event of its order.
     Waiting,
-    /// It will not be tried again unless somebody says so.
+    /// Dead letter: not attempted again until it is retried explicitly.
     Parked,
 }
 
-/// An event, and how far its delivery has come.
+/// An event and the state of its delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrackedEvent {
     /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// How far it has come.
+    /// The state of its delivery.
     pub delivery: DeliveryState,
 }
 
-/// How far the delivery of an event has come.
+/// The delivery state of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "fields are named after what they hold; the variant says the rest")]
 pub enum DeliveryState {
-    /// It has arrived.
+    /// Delivered.
     Delivered,
-    /// It is to be sent: at once, from an instant on, or after another event of its order.
+    /// Not sent yet: due at once, due at `due_at`, or behind another event of its order.
     Waiting { attempts: i64, due_at: Option<Timestamp>, error: Option<String> },
-    /// It is being sent, by who has to be done with it by then.
+    /// Leased by a worker until that instant.
     Sending { attempts: i64, until: Timestamp },
-    /// It has been given up until somebody says otherwise.
+    /// Dead letter: not attempted again until it is retried explicitly.
     Parked { attempts: i64, since: Timestamp, error: Option<String> },
 }
 
 impl DeliveryState {
-    /// What is known of an event, given its row if it has one; `next` is the first event that nobody has
-    /// taken up yet.
+    /// Derives the state of an event from its delivery row, if it has one; `next` is the first event that was
+    /// never leased.
     pub(crate) fn of(event: EventId, row: Option<DeliveryRow>, next: EventId) -> Self {
         let Some(DeliveryRow { status, attempts, due_at, error, .. }) = row else {
             let fresh = Self::Waiting { attempts: 0, due_at: None, error: None };
@@ -107,15 +107,15 @@ impl DeliveryState {
     }
 }
 
-/// What waits to be delivered.
+/// Counts of undelivered events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outbox {
-    /// How many events have not arrived; parked ones are not counted.
+    /// The number of undelivered events, parked ones excluded.
     pub waiting: u64,
-    /// How many of those have been tried and failed.
+    /// The number of those with at least one failed attempt.
     pub failed: u64,
-    /// When the oldest event that has not arrived was written, be it waiting or parked.
+    /// The creation time of the oldest undelivered event, waiting or parked.
     pub oldest: Option<Timestamp>,
-    /// How many events are parked.
+    /// The number of parked events.
     pub parked: u64,
 }

@@ -1,4 +1,4 @@
-//! Events: what the outside is told, written in the commit of the change itself.
+//! Events: messages for external systems, written in the same commit as the change (outbox pattern).
 
 use crate::clock::Timestamp;
 use crate::entropy;
@@ -7,7 +7,7 @@ use crate::id::{EventId, OrderId};
 use crate::model::order::{Order, OrderStatus};
 use serde::Serialize;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum EventKind {
     /// An order was paid.
@@ -18,37 +18,36 @@ pub enum EventKind {
     OrderCancelled,
 }
 
-/// One row of the outbox. What it says of the order follows from the order itself, which never
-/// changes in any other way.
+/// One row of the outbox. It has no copy of the order: the order as of the event is derived from the order's
+/// row, which changes only by the changes that have events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventRow {
-    /// Its number: in the order of commits, without gaps.
+    /// The event's number: in commit order, without gaps.
     pub id: EventId,
-    /// What happened.
+    /// The kind.
     pub kind: EventKind,
-    /// To which order.
+    /// The order.
     pub order_id: OrderId,
-    /// The trace of the request that caused it (W3C `traceparent`, or what the
-    /// log calls the request).
+    /// The trace of the request that caused it: a W3C `traceparent`, or the request id of the log.
     pub trace: Option<String>,
-    /// When.
+    /// The instant of the change.
     pub created_at: Timestamp,
 }
 
-/// A part of the numbers of events, with the random name that their public ids begin with.
+/// A range of event numbers, with the random prefix of their public ids.
 ///
-/// A store that is restored or copied continues to count where its source stood. The name keeps the new
-/// events apart from those that the source, or the lost part of the store, has sent under the same numbers.
+/// A restored or copied store continues to count at its source's last number. The prefix distinguishes the new
+/// events from those that the source, or the lost part of the store, sent under the same numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epoch {
     /// The first event of the epoch; it ends where the next one begins.
     pub first_event: EventId,
-    /// The name; empty for events that were written before there were epochs.
+    /// The prefix; empty for events written before epochs existed.
     pub name: String,
 }
 
 impl Epoch {
-    /// Begins an epoch, with a random name.
+    /// Begins an epoch with a random name.
     ///
     /// # Errors
     ///
@@ -57,7 +56,7 @@ impl Epoch {
         Ok(Self { first_event, name: entropy::hex::<8>()? })
     }
 
-    /// The public id of an event, given all epochs in their order.
+    /// Returns the public id of an event, given all epochs in order.
     pub(crate) fn public_id(epochs: &[Self], event: EventId) -> String {
         let epoch = epochs.iter().rev().find(|epoch| epoch.first_event <= event);
         match epoch.map(|epoch| epoch.name.as_str()) {
@@ -67,29 +66,29 @@ impl Epoch {
     }
 }
 
-/// An event with the order as it was then.
+/// An event with the order as it was at that instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// Its number: in the order of commits, without gaps.
+    /// The event's number: in commit order, without gaps.
     pub id: EventId,
-    /// Its id outside, the same on every delivery and never given out twice, not even by a store that was
-    /// restored from a backup.
+    /// The public id: the same on every delivery, and never used twice, not even by a store restored from a
+    /// backup. Receivers deduplicate by it.
     pub public_id: String,
-    /// What happened.
+    /// The kind.
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// To which order.
+    /// The order.
     pub order_id: OrderId,
     /// The trace of the request that caused it.
     pub trace: Option<String>,
-    /// When.
+    /// The instant of the change.
     pub created_at: Timestamp,
-    /// The order as it was right after the event.
+    /// The order right after the event.
     pub data: Order,
 }
 
 impl EventRow {
-    /// The event in full, given its order as it is now and the epochs of the store.
+    /// Builds the full event from its order's current row and the epochs of the store.
     #[must_use]
     pub fn with(self, order: &Order, epochs: &[Epoch]) -> Event {
         let data = order.as_of(match self.kind {

@@ -1,21 +1,21 @@
-//! Orders: what was bought, at the names and prices of that moment, and what became of it.
+//! Orders: lines with the names and prices at the time of the order, and the order's status.
 
 use crate::clock::Timestamp;
 use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// It holds stock and coupon, and waits to be paid.
+    /// Unpaid: stock and coupon are held until it is paid, cancelled or expires.
     Pending,
-    /// It is paid.
+    /// Paid.
     Paid,
-    /// It was cancelled; what it took was given back.
+    /// Cancelled: stock, coupon and money were given back.
     Cancelled,
-    /// It was not paid in time; what it held was given back.
+    /// Not paid in time: stock and coupon were given back.
     Expired,
 }
 
@@ -24,9 +24,9 @@ pub enum OrderStatus {
 pub struct OrderLine {
     /// The product.
     pub product_id: ProductId,
-    /// Its name when it was ordered.
+    /// The product's name at the time of the order.
     pub name: String,
-    /// What one unit cost when it was ordered.
+    /// The price of one unit at the time of the order.
     pub unit_price: Money,
     /// Units ordered.
     pub quantity: i64,
@@ -39,29 +39,29 @@ pub struct OrderLine {
 pub struct Order {
     /// The order's id.
     pub id: OrderId,
-    /// Who ordered.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// What another system calls it.
+    /// The order number of another system.
     pub reference: Option<String>,
-    /// Where it stands.
+    /// The status.
     pub status: OrderStatus,
-    /// What was ordered, each product once.
+    /// The lines, one per product.
     pub lines: Vec<OrderLine>,
     /// The sum of the lines.
     pub subtotal: Money,
-    /// What the coupon took off.
+    /// The coupon's discount.
     pub discount: Money,
-    /// What is paid: subtotal minus discount.
+    /// The amount to pay: subtotal minus discount.
     pub total: Money,
     /// The coupon that was used.
     pub owned_coupon_id: Option<OwnedCouponId>,
-    /// When it was placed.
+    /// The instant it was placed.
     pub created_at: Timestamp,
-    /// Until when it had to be paid; `None` when it was paid at once.
+    /// End of the hold: the order must be paid before; `None` if it was paid at once.
     pub expires_at: Option<Timestamp>,
-    /// When it was paid.
+    /// The instant it was paid.
     pub paid_at: Option<Timestamp>,
-    /// When it was cancelled.
+    /// The instant it was cancelled.
     pub cancelled_at: Option<Timestamp>,
     /// The customer's order before this one.
     #[serde(skip)]
@@ -69,8 +69,8 @@ pub struct Order {
 }
 
 impl Order {
-    /// The order as it was when it had come to that status. An order never changes in any other
-    /// way, so a repeated call, or an event, is told exactly what the first one was.
+    /// Returns the order as it was when it reached `status`. An order changes only by its status, so a replayed
+    /// call or an event shows exactly the original order.
     #[must_use]
     pub fn as_of(&self, status: OrderStatus) -> Self {
         let (paid_at, cancelled_at) = match status {
@@ -81,7 +81,7 @@ impl Order {
         Self { status, paid_at, cancelled_at, ..self.clone() }
     }
 
-    /// The order as it stands at `now`: one that was not paid in time is expired, swept or not.
+    /// Returns the order as of `now`: an overdue order is expired, whether or not the sweep has released it.
     #[must_use]
     pub fn at(mut self, now: Timestamp) -> Self {
         if self.is_due_at(now) {
@@ -90,13 +90,13 @@ impl Order {
         self
     }
 
-    /// Whether it is a pending order whose time to be paid is over at `now`.
+    /// Returns true if the order is pending and its hold has ended at `now`.
     #[must_use]
     pub fn is_due_at(&self, now: Timestamp) -> bool {
         self.status == OrderStatus::Pending && self.expires_at.is_some_and(|at| now >= at)
     }
 
-    /// Whether it holds or has used its stock and coupon.
+    /// Returns true if the order holds or has used its stock and coupon.
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self.status, OrderStatus::Pending | OrderStatus::Paid)

@@ -1,37 +1,37 @@
-//! Products and every change of their stock that is not an order.
+//! Products, and the changes of their stock other than orders.
 
 use crate::clock::Timestamp;
 use crate::id::{ProductId, StockMovementId};
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
-/// A thing that is sold.
+/// A product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Product {
     /// The product's id.
     pub id: ProductId,
     /// Its name.
     pub name: String,
-    /// What one unit costs.
+    /// The price of one unit.
     pub price: Money,
     /// Units that can be sold right now.
     pub stock: i64,
-    /// Whether it is sold.
+    /// Active if it is sold.
     pub status: ProductStatus,
 }
 
-/// Whether a product is sold.
+/// The status of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProductStatus {
-    /// It can be ordered.
+    /// On sale.
     Active,
-    /// It is hidden from lists and cannot be ordered any more.
+    /// Hidden from lists; cannot be ordered.
     Archived,
 }
 
 impl Product {
-    /// Whether it can be ordered.
+    /// Returns true if the product can be ordered.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.status == ProductStatus::Active
@@ -43,12 +43,12 @@ impl Product {
 pub struct StockMovement {
     /// The movement's id.
     pub id: StockMovementId,
-    /// What was counted.
+    /// The product.
     pub product_id: ProductId,
-    /// Units put in; negative when taken out.
+    /// Units added; negative if removed.
     pub delta: i64,
-    /// Why.
+    /// The reason given.
     pub reason: String,
-    /// When.
+    /// The instant of the change.
     pub created_at: Timestamp,
 }

@@ -1,52 +1,52 @@
-//! Customers and their prepaid money: the balance, and the ledger that explains it.
+//! Customers and their prepaid balance, with the ledger, charges, debits and payments behind it.
 
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, LedgerEntryId, OrderId};
 use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
-/// Who owns a balance, a cart, coupons and orders.
+/// A customer: the owner of a balance, a cart, coupons and orders.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
     /// The customer's id.
     pub id: CustomerId,
-    /// What people call them.
+    /// The customer's name.
     pub name: String,
-    /// The name they log in with, when they have one.
+    /// The login name, if any.
     pub login: Option<String>,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// When they were added.
+    /// The instant the customer was added.
     pub created_at: Timestamp,
 }
 
-/// What a customer may do.
+/// The role of a customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Acts for themselves.
+    /// May act only for themselves.
     Customer,
-    /// May act for any customer, and keeps products and coupons.
+    /// May act for any customer, and manages products and coupons.
     Admin,
 }
 
-/// A customer with their money, as stores keep it.
+/// A customer with their balance, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The customer.
     pub customer: Customer,
     /// Money that can be spent; never negative.
     pub balance: Money,
-    /// The newest entry of the ledger; each entry names the one before it.
+    /// The newest ledger entry; each entry links to the one before it.
     pub last_entry: Option<LedgerEntryId>,
-    /// The newest order; each order names the one before it.
+    /// The newest order; each order links to the one before it.
     pub last_order: Option<OrderId>,
 }
 
 /// A customer's balance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Balance {
-    /// Whose it is.
+    /// The customer.
     pub customer_id: CustomerId,
     /// Money that can be spent.
     pub balance: Money,
@@ -54,7 +54,7 @@ pub struct Balance {
     pub currency: Currency,
 }
 
-/// Why a ledger entry was written.
+/// The kind of a ledger entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
@@ -73,36 +73,36 @@ pub enum EntryKind {
 pub struct LedgerEntry {
     /// The entry's id.
     pub id: LedgerEntryId,
-    /// Whose balance it moved.
+    /// The customer.
     pub customer_id: CustomerId,
     /// Why.
     pub kind: EntryKind,
-    /// What was added; negative when money left.
+    /// The amount added to the balance; negative for debits and payments.
     pub amount: Money,
-    /// The balance once this entry was written.
+    /// The balance right after this entry.
     pub balance_after: Money,
     /// The order that was paid or refunded.
     pub order_id: Option<OrderId>,
     /// The charge that brought the money.
     pub charge_id: Option<ChargeId>,
-    /// A remark of whoever asked for it.
+    /// A note by the caller.
     pub note: Option<String>,
-    /// When.
+    /// The instant it was written.
     pub created_at: Timestamp,
     /// The customer's entry before this one.
     #[serde(skip)]
     pub previous: Option<LedgerEntryId>,
 }
 
-/// What became of a charge.
+/// The status of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChargeStatus {
-    /// The gateway was asked, or is about to be, and nobody knows yet what it did.
+    /// The gateway was asked, or is about to be, and its result is not known yet.
     Pending,
     /// The money is on the balance.
     Succeeded,
-    /// The gateway declined: nothing was moved.
+    /// The gateway declined: no money was moved.
     Failed,
 }
 
@@ -111,59 +111,59 @@ pub enum ChargeStatus {
 pub struct Charge {
     /// The charge's id.
     pub id: ChargeId,
-    /// Whose balance grew.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// By how much.
+    /// The amount.
     pub amount: Money,
-    /// What became of it.
+    /// The status.
     pub status: ChargeStatus,
-    /// The balance right after it; the balance as it is while the charge is pending, and when it failed.
+    /// The balance right after it; the current balance while the charge is pending, or if it failed.
     pub balance: Money,
     /// The store's currency.
     pub currency: Currency,
-    /// Why it failed, in the gateway's words.
+    /// The gateway's reason, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// When it was asked for.
+    /// The instant it was requested.
     pub created_at: Timestamp,
 }
 
-/// A charge as stores keep it.
+/// A charge, as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargeRow {
     /// The charge's id.
     pub id: ChargeId,
-    /// Whose balance it is for.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// How much.
+    /// The amount.
     pub amount: Money,
-    /// What became of it.
+    /// The status.
     pub status: ChargeStatus,
-    /// When it was asked for.
+    /// The instant it was requested.
     pub created_at: Timestamp,
-    /// The gateway that the money comes from; `None` when it came from none.
+    /// The source of the money; `None` without a gateway.
     pub source: Option<ChargeSource>,
-    /// Why it failed, when it did.
+    /// The reason, if it failed.
     pub failure: Option<String>,
-    /// When the gateway's answer was written down.
+    /// The instant the gateway's result was recorded.
     pub settled_at: Option<Timestamp>,
-    /// The balance right after it, as its ledger entry has it, once it succeeded.
+    /// The balance right after it, as in its ledger entry, once it succeeded.
     pub balance_after: Option<Money>,
 }
 
-/// Where the money of a charge comes from.
+/// The source of a charge's money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargeSource {
     /// The gateway's name.
     pub gateway: String,
-    /// What the gateway knows the charge by.
+    /// The charge's reference at the gateway.
     pub reference: String,
-    /// What the gateway takes the money from, as it names it.
+    /// The payment method, as the gateway names it.
     pub payment_method: Option<String>,
 }
 
 impl ChargeRow {
-    /// The charge as it is shown. `balance` is the customer's balance now.
+    /// Builds the public charge. `balance` is the customer's current balance.
     pub(crate) fn to_charge(&self, balance: Money, currency: Currency) -> Charge {
         Charge {
             id: self.id,
@@ -183,38 +183,38 @@ impl ChargeRow {
 pub struct Debit {
     /// The debit's id: that of its ledger entry.
     pub id: LedgerEntryId,
-    /// Whose balance shrank.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// By how much; positive.
+    /// The amount; positive.
     pub amount: Money,
-    /// What became of it.
+    /// The status.
     pub status: ChargeStatus,
     /// The balance right after it.
     pub balance: Money,
     /// The store's currency.
     pub currency: Currency,
-    /// When.
+    /// The instant it was written.
     pub created_at: Timestamp,
 }
 
-/// A payment of an order, or its refund: a ledger entry as the shop's books call it.
+/// A payment of an order, or its refund: a view of a ledger entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Payment {
     /// The payment's id: that of its ledger entry.
     pub id: LedgerEntryId,
     /// The order.
     pub order_id: OrderId,
-    /// Who paid, or was paid back.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// Which of the two.
+    /// Payment or refund.
     pub kind: PaymentKind,
-    /// How much; positive either way.
+    /// The amount; positive for both kinds.
     pub amount: Money,
-    /// When.
+    /// The instant it was written.
     pub created_at: Timestamp,
 }
 
-/// Which way the money of a [`Payment`] went.
+/// The direction of a [`Payment`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentKind {
@@ -225,7 +225,7 @@ pub enum PaymentKind {
 }
 
 impl LedgerEntry {
-    /// The entry as a payment or refund; `None` when it is neither.
+    /// Returns the entry as a payment or refund; `None` for other kinds.
     #[must_use]
     pub fn as_payment(&self) -> Option<Payment> {
         let (kind, amount) = match self.kind {

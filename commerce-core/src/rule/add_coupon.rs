@@ -16,17 +16,17 @@ use serde::Serialize;
 /// Starts a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AddCoupon {
-    /// Its name.
+    /// The campaign's name.
     pub name: String,
-    /// What it takes off.
+    /// The discount.
     pub discount: Discount,
-    /// The smallest subtotal it can be used on.
+    /// The minimum subtotal it can be used on.
     pub min_order_amount: Option<Money>,
-    /// How many are given out, 1 to [`MAX_COUPONS`].
+    /// The number of coupons to give out, 1 to [`MAX_COUPONS`].
     pub quantity: i64,
-    /// From when it can be claimed and used; at once when absent.
+    /// Start of the window in which it can be claimed and used (inclusive); default: now.
     pub valid_from: Option<Timestamp>,
-    /// From when it no longer can; never when absent.
+    /// End of the window (exclusive); default: no end.
     pub valid_until: Option<Timestamp>,
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use crate::rule::testing::{NOW, World, code};
     use rstest::rstest;
 
-    fn sound() -> AddCoupon {
+    fn valid() -> AddCoupon {
         AddCoupon {
             name: "Spring".into(),
             discount: Discount::Percent { percent: 10, max_amount: None },
@@ -88,8 +88,8 @@ mod tests {
     }
 
     #[test]
-    fn a_campaign_starts_at_once_unless_it_says_when() {
-        let Ok(Output::Coupon(coupon)) = World::default().run(sound()) else { panic!() };
+    fn add_coupon_without_start_is_valid_from_now() {
+        let Ok(Output::Coupon(coupon)) = World::default().run(valid()) else { panic!() };
         assert_eq!((coupon.valid_from, coupon.issued), (NOW, 0));
     }
 
@@ -97,21 +97,21 @@ mod tests {
         Discount::Fixed { amount: Money::from_minor(amount) }
     }
 
-    fn percent(percent: i64, most: Option<i64>) -> Discount {
-        Discount::Percent { percent, max_amount: most.map(Money::from_minor) }
+    fn percent(percent: i64, cap: Option<i64>) -> Discount {
+        Discount::Percent { percent, max_amount: cap.map(Money::from_minor) }
     }
 
     #[rstest]
-    #[case::no_name(AddCoupon { name: String::new(), ..sound() }, "/name")]
-    #[case::none(AddCoupon { quantity: 0, ..sound() }, "/quantity")]
-    #[case::negative(AddCoupon { quantity: -1, ..sound() }, "/quantity")]
-    #[case::nothing_off(AddCoupon { discount: fixed(0), ..sound() }, "/discount/amount")]
-    #[case::no_percent(AddCoupon { discount: percent(0, None), ..sound() }, "/discount/percent")]
-    #[case::over_all(AddCoupon { discount: percent(101, None), ..sound() }, "/discount/percent")]
-    #[case::no_cap(AddCoupon { discount: percent(1, Some(0)), ..sound() }, "/discount/max_amount")]
-    #[case::least(AddCoupon { min_order_amount: Some(Money::ZERO), ..sound() }, "/min_order_amount")]
-    #[case::empty_window(AddCoupon { valid_until: Some(NOW), ..sound() }, "/valid_until")]
-    fn refusals(#[case] request: AddCoupon, #[case] pointer: &str) {
+    #[case::no_name(AddCoupon { name: String::new(), ..valid() }, "/name")]
+    #[case::zero_quantity(AddCoupon { quantity: 0, ..valid() }, "/quantity")]
+    #[case::negative_quantity(AddCoupon { quantity: -1, ..valid() }, "/quantity")]
+    #[case::zero_amount(AddCoupon { discount: fixed(0), ..valid() }, "/discount/amount")]
+    #[case::zero_percent(AddCoupon { discount: percent(0, None), ..valid() }, "/discount/percent")]
+    #[case::above_100_percent(AddCoupon { discount: percent(101, None), ..valid() }, "/discount/percent")]
+    #[case::zero_cap(AddCoupon { discount: percent(1, Some(0)), ..valid() }, "/discount/max_amount")]
+    #[case::zero_minimum(AddCoupon { min_order_amount: Some(Money::ZERO), ..valid() }, "/min_order_amount")]
+    #[case::empty_window(AddCoupon { valid_until: Some(NOW), ..valid() }, "/valid_until")]
+    fn add_coupon_refuses_invalid_requests(#[case] request: AddCoupon, #[case] pointer: &str) {
         let refusal = World::default().refused(request);
         assert_eq!(code(refusal.clone()), "invalid_request");
         let Refusal::InvalidRequest { errors } = refusal else { panic!() };

@@ -1,4 +1,4 @@
-//! Adding a customer, with money on the balance if an import brings some, and a login if they have one.
+//! Adds a customer, optionally with an opening balance (imports) and a login.
 
 use super::Rule;
 use super::charge_balance::write_charge;
@@ -17,18 +17,18 @@ use serde::Serialize;
 /// Adds a customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AddCustomer {
-    /// The id to have; the next free one when absent.
+    /// The id; default: the next free one.
     pub id: Option<CustomerId>,
-    /// What people call them.
+    /// The customer's name.
     pub name: String,
-    /// Money that is charged at once; zero for none.
+    /// The opening balance, charged in the same commit; zero for none.
     pub balance: Money,
-    /// What they log in with; nothing for now when absent.
+    /// The login and password; default: none.
     pub login: Option<NewLogin>,
 }
 
 impl AddCustomer {
-    /// A customer of that name, with the next free id and no money.
+    /// Creates a request for a customer of that name, with the next free id and no money.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self { id: None, name: name.into(), balance: Money::ZERO, login: None }
@@ -63,7 +63,7 @@ impl Rule for AddCustomer {
             return Err(Refusal::CustomerExists { customer_id: id });
         }
         if let Some(login) = &self.login {
-            login.is_free(state, self.id)?;
+            login.check_available(state, self.id)?;
         }
 
         let id = match self.id {
@@ -102,7 +102,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn a_new_customer_has_no_money_and_the_next_free_id() {
+    fn add_customer_takes_the_next_free_id_and_zero_balance() {
         let mut world = World::default().with_customer(7, 0);
         let Ok(Output::Customer(customer)) = world.run(AddCustomer::new("Kim")) else { panic!() };
         assert_eq!((customer.id.get(), customer.role), (8, Role::Customer));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opening_balance_is_a_charge_in_the_ledger() {
+    fn opening_balance_is_a_charge_in_the_ledger() {
         let mut world = World::default();
         let id = Some(CustomerId::new(5));
         world
@@ -125,22 +125,22 @@ mod tests {
     #[case::no_name(None, "", 0, "invalid_request")]
     #[case::blank_name(None, "  ", 0, "invalid_request")]
     #[case::invisible_name(None, "\u{200b}\u{2060}", 0, "invalid_request")]
-    #[case::turned_name(None, "Kim \u{202e}2026", 0, "invalid_request")]
+    #[case::bidi_control(None, "Kim \u{202e}2026", 0, "invalid_request")]
     #[case::two_lines(None, "Kim\u{2028}Lee", 0, "invalid_request")]
-    #[case::bell(None, "a\u{7}", 0, "invalid_request")]
-    #[case::negative_money(None, "a", -1, "invalid_request")]
-    #[case::id_of_no_customer(Some(0), "a", 0, "invalid_request")]
+    #[case::control_character(None, "a\u{7}", 0, "invalid_request")]
+    #[case::negative_balance(None, "a", -1, "invalid_request")]
+    #[case::zero_id(Some(0), "a", 0, "invalid_request")]
     #[case::id_in_use(Some(7), "a", 0, "customer_exists")]
-    fn refusals(
+    fn add_customer_refuses_invalid_requests_and_ids_in_use(
         #[case] id: Option<i64>,
         #[case] name: &str,
-        #[case] money: i64,
+        #[case] balance: i64,
         #[case] refused: &str,
     ) {
         let mut world = World::default().with_customer(7, 0);
         let request = AddCustomer {
             id: id.map(CustomerId::new),
-            balance: Money::from_minor(money),
+            balance: Money::from_minor(balance),
             ..AddCustomer::new(name)
         };
         assert_eq!(code(world.refused(request)), refused);

@@ -1,4 +1,4 @@
-//! Adding a product with its first stock.
+//! Adds a product with its initial stock.
 
 use super::Rule;
 use super::adjust_stock::write_movement;
@@ -16,18 +16,18 @@ use serde::Serialize;
 /// Adds a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AddProduct {
-    /// The id to have; the next free one when absent.
+    /// The id; default: the next free one.
     pub id: Option<ProductId>,
-    /// Its name.
+    /// The product's name.
     pub name: String,
-    /// What one unit costs, 1 to [`MAX_PRICE`].
+    /// The price of one unit, 1 to [`MAX_PRICE`].
     pub price: Money,
     /// Units in stock, 0 to [`MAX_STOCK`].
     pub stock: i64,
 }
 
 impl AddProduct {
-    /// A product with the next free id.
+    /// Creates a request for a product with the next free id.
     #[must_use]
     pub fn new(name: impl Into<String>, price: Money, stock: i64) -> Self {
         Self { id: None, name: name.into(), price, stock }
@@ -83,7 +83,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn the_first_stock_is_a_movement() {
+    fn initial_stock_is_a_stock_movement() {
         let mut world = World::default();
         let request =
             AddProduct { id: None, name: "Tea".into(), price: Money::from_minor(5), stock: 3 };
@@ -94,13 +94,13 @@ mod tests {
 
     #[rstest]
     #[case::no_name(None, "", 1, 0, "invalid_request")]
-    #[case::free(None, "a", 0, 0, "invalid_request")]
+    #[case::zero_price(None, "a", 0, 0, "invalid_request")]
     #[case::negative_price(None, "a", -1, 0, "invalid_request")]
-    #[case::too_dear(None, "a", MAX_PRICE.minor() + 1, 0, "invalid_request")]
+    #[case::price_above_limit(None, "a", MAX_PRICE.minor() + 1, 0, "invalid_request")]
     #[case::negative_stock(None, "a", 1, -1, "invalid_request")]
-    #[case::too_many(None, "a", 1, MAX_STOCK + 1, "invalid_request")]
+    #[case::stock_above_limit(None, "a", 1, MAX_STOCK + 1, "invalid_request")]
     #[case::id_in_use(Some(3), "a", 1, 0, "product_exists")]
-    fn refusals(
+    fn add_product_refuses_invalid_requests_and_ids_in_use(
         #[case] id: Option<i64>,
         #[case] name: &str,
         #[case] price: i64,

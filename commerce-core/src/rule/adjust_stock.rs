@@ -1,4 +1,4 @@
-//! Changing a product's stock by hand, with the reason why.
+//! Adjusts a product's stock by hand, with a reason.
 
 use super::Rule;
 use super::validate::Checks;
@@ -13,14 +13,14 @@ use crate::state::{Needs, State};
 use crate::version::Version;
 use serde::Serialize;
 
-/// Puts units into stock, or takes them out.
+/// Adds units to a product's stock, or removes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AdjustStock {
-    /// Which product.
+    /// The product.
     pub product_id: ProductId,
-    /// Units put in; negative to take out.
+    /// Units to add; negative to remove.
     pub delta: i64,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
@@ -60,7 +60,7 @@ impl Rule for AdjustStock {
     }
 }
 
-/// Writes why stock changed.
+/// Records a change of stock and its reason.
 pub(super) fn write_movement(
     state: &mut State,
     product_id: ProductId,
@@ -79,9 +79,9 @@ mod tests {
     use crate::rule::testing::{World, code};
     use rstest::rstest;
 
-    /// Orders that were cancelled may have brought it there.
+    /// Cancelled orders can bring stock above the limit.
     #[test]
-    fn stock_above_the_limit_can_be_taken_out() {
+    fn stock_above_the_limit_can_be_reduced() {
         let mut world = World::default().with_product(3, 10, MAX_STOCK + 10);
         let request = |delta| AdjustStock {
             product_id: ProductId::new(3),
@@ -94,9 +94,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case::more(5, 15)]
-    #[case::less(-10, 0)]
-    fn stock_changes_and_the_reason_is_kept(#[case] delta: i64, #[case] stock: i64) {
+    #[case::add(5, 15)]
+    #[case::remove_all(-10, 0)]
+    fn adjust_stock_changes_stock_and_records_the_reason(#[case] delta: i64, #[case] stock: i64) {
         let mut world = World::default().with_product(3, 10, 10);
         let request = AdjustStock { product_id: ProductId::new(3), delta, reason: "count".into() };
         world.run(request).unwrap();
@@ -106,13 +106,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing(3, 0, "count", "invalid_request")]
+    #[case::zero(3, 0, "count", "invalid_request")]
     #[case::no_reason(3, 1, "", "invalid_request")]
-    #[case::too_many(3, MAX_STOCK, "count", "invalid_request")]
-    #[case::edge(3, i64::MIN, "count", "invalid_request")]
-    #[case::more_than_there_is(3, -11, "count", "insufficient_stock")]
+    #[case::above_limit(3, MAX_STOCK, "count", "invalid_request")]
+    #[case::smallest_integer(3, i64::MIN, "count", "invalid_request")]
+    #[case::below_zero(3, -11, "count", "insufficient_stock")]
     #[case::unknown(9, 1, "count", "product_not_found")]
-    fn refusals(#[case] id: i64, #[case] delta: i64, #[case] reason: &str, #[case] refused: &str) {
+    fn adjust_stock_refuses_invalid_requests_and_shortages(
+        #[case] id: i64,
+        #[case] delta: i64,
+        #[case] reason: &str,
+        #[case] refused: &str,
+    ) {
         let mut world = World::default().with_product(3, 10, 10);
         let request = AdjustStock { product_id: ProductId::new(id), delta, reason: reason.into() };
         assert_eq!(code(world.refused(request)), refused);

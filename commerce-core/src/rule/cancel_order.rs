@@ -1,7 +1,7 @@
-//! Cancelling an order: everything it took is given back, once.
+//! Cancels an order: returns its stock, coupon and money exactly once.
 
 use super::Rule;
-use super::order_effects::{refund_order, release_holds};
+use super::order_effects::{refund, release_holds};
 use super::validate::checked_credit;
 use crate::error::Refusal;
 use crate::id::{CustomerId, OrderId};
@@ -14,7 +14,7 @@ use serde::Serialize;
 /// Cancels a pending or paid order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CancelOrder {
-    /// Which order.
+    /// The order.
     pub order_id: OrderId,
 }
 
@@ -46,7 +46,7 @@ impl Rule for CancelOrder {
         order.cancelled_at = Some(context.now);
         release_holds(state, &order);
         if was_paid {
-            refund_order(state, &order, balance_after, context);
+            refund(state, &order, balance_after, context);
         }
         state.change_order(order).map(Output::Order)
     }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_a_paid_order_gives_back_money_stock_coupon_and_best_sellers() {
+    fn cancel_paid_order_returns_money_stock_coupon_and_sales() {
         let (mut world, request) = placed(PayWhen::Now);
         assert_eq!(world.balance(1), 820);
         world.now = NOW.plus_seconds(60);
@@ -91,12 +91,12 @@ mod tests {
         assert_eq!((entry.kind, entry.amount.minor()), (EntryKind::Refund, 180));
         let sales: Vec<_> =
             world.state.sales.iter().map(|sale| (sale.paid_at, sale.units)).collect();
-        assert_eq!(sales, [(NOW, 2), (NOW, -2)], "the units leave the window they came into");
+        assert_eq!(sales, [(NOW, 2), (NOW, -2)], "the units leave the window of the payment");
         assert_eq!(world.state.events[1].kind, EventKind::OrderCancelled);
     }
 
     #[test]
-    fn cancelling_a_pending_order_gives_back_what_it_held_and_moves_no_money() {
+    fn cancel_pending_order_releases_holds_and_moves_no_money() {
         let (mut world, request) = placed(PayWhen::Later);
         world.run(request).unwrap();
         assert_eq!((world.balance(1), world.stock(3)), (1_000, 5));
@@ -106,27 +106,27 @@ mod tests {
     #[rstest]
     #[case::cancelled(OrderStatus::Cancelled)]
     #[case::expired(OrderStatus::Expired)]
-    fn an_order_that_ended_stays_as_it_is(#[case] order_status: OrderStatus) {
+    fn cancelled_or_expired_order_is_not_cancellable(#[case] order_status: OrderStatus) {
         let (mut world, request) = placed(PayWhen::Later);
         let order_id = request.order_id;
         match order_status {
             OrderStatus::Cancelled => drop(world.run(request.clone()).unwrap()),
             _ => world.now = NOW.plus_seconds(900),
         }
-        let told = world.refused(request);
-        assert_eq!(told, Refusal::OrderNotCancellable { order_id, order_status });
-        assert_eq!(world.stock(3), 5, "stock comes back once, and not never");
+        let refusal = world.refused(request);
+        assert_eq!(refusal, Refusal::OrderNotCancellable { order_id, order_status });
+        assert_eq!(world.stock(3), 5, "stock is returned exactly once");
     }
 
     #[test]
-    fn refusals() {
+    fn cancel_order_refuses_unknown_orders() {
         let (mut world, _) = placed(PayWhen::Now);
         let unknown = CancelOrder { order_id: OrderId::new(99) };
         assert_eq!(code(world.refused(unknown)), "order_not_found");
     }
 
     #[test]
-    fn a_refund_that_no_balance_can_hold_is_refused_and_the_order_stays_paid() {
+    fn refund_above_balance_limit_is_refused_and_order_stays_paid() {
         let (mut world, request) = placed(PayWhen::Now);
         world.set_balance(1, crate::limits::MAX_BALANCE.minor());
         assert_eq!(code(world.refused(request.clone())), "balance_limit");

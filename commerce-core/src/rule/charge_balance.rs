@@ -1,4 +1,4 @@
-//! Putting money onto a balance.
+//! Charges a balance: adds money to it, without a payment gateway.
 
 use super::Rule;
 use super::validate::{Checks, checked_credit};
@@ -11,12 +11,12 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Movement, Needs, State};
 use serde::Serialize;
 
-/// Puts money onto a balance.
+/// Adds money to a customer's balance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ChargeBalance {
-    /// Whose balance.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// How much, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
+    /// The amount, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
     pub amount: Money,
 }
 
@@ -38,7 +38,7 @@ impl Rule for ChargeBalance {
     }
 }
 
-/// Writes a charge that was found to be right, and its ledger entry.
+/// Writes a succeeded charge and its ledger entry. The caller has checked `balance_after`.
 pub(super) fn write_charge(
     state: &mut State,
     customer_id: CustomerId,
@@ -58,14 +58,19 @@ pub(super) fn write_charge(
         settled_at: None,
         balance_after: Some(balance_after),
     };
-    enter(state, &row, balance_after, now);
+    credit_charge(state, &row, balance_after, now);
     let charge = row.to_charge(balance_after, state.currency);
     state.charges.insert(id, row);
     charge
 }
 
-/// Puts the money of a charge onto the balance, and writes its ledger entry.
-pub(super) fn enter(state: &mut State, row: &ChargeRow, balance_after: Money, now: Timestamp) {
+/// Adds a charge's amount to the balance and writes its ledger entry.
+pub(super) fn credit_charge(
+    state: &mut State,
+    row: &ChargeRow,
+    balance_after: Money,
+    now: Timestamp,
+) {
     let movement = Movement {
         customer_id: row.customer_id,
         kind: EntryKind::Charge,
@@ -86,7 +91,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn a_charge_grows_the_balance_and_the_ledger_says_why() {
+    fn charge_credits_balance_and_writes_ledger_entry() {
         let mut world = World::default().with_customer(1, 500);
         let request =
             ChargeBalance { customer_id: CustomerId::new(1), amount: Money::from_minor(200) };
@@ -101,12 +106,16 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing(1, 0, "invalid_request")]
+    #[case::zero(1, 0, "invalid_request")]
     #[case::negative(1, -5, "invalid_request")]
-    #[case::too_much(1, MAX_AMOUNT.minor() + 1, "invalid_request")]
-    #[case::nobody(9, 100, "customer_not_found")]
-    #[case::a_full_balance(2, 100, "balance_limit")]
-    fn refusals(#[case] customer: i64, #[case] amount: i64, #[case] refused: &str) {
+    #[case::above_limit(1, MAX_AMOUNT.minor() + 1, "invalid_request")]
+    #[case::unknown_customer(9, 100, "customer_not_found")]
+    #[case::full_balance(2, 100, "balance_limit")]
+    fn charge_refuses_invalid_amounts_and_full_balances(
+        #[case] customer: i64,
+        #[case] amount: i64,
+        #[case] refused: &str,
+    ) {
         let mut world =
             World::default().with_customer(1, 500).with_customer(2, MAX_BALANCE.minor() - 99);
         let request = ChargeBalance {

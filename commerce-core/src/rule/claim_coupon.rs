@@ -1,4 +1,4 @@
-//! Giving out coupons, first come first served: exactly as many as there are, one a customer.
+//! Claims a coupon, first come first served: exactly `quantity` in total, at most one per customer.
 
 use super::Rule;
 use crate::error::Refusal;
@@ -13,7 +13,7 @@ use serde::Serialize;
 pub struct ClaimCoupon {
     /// The campaign.
     pub coupon_id: CouponId,
-    /// Who wants one.
+    /// The claiming customer.
     pub customer_id: CustomerId,
 }
 
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn ranks_follow_the_order_of_claims_until_none_is_left() {
+    fn claims_rank_in_order_until_coupon_is_sold_out() {
         let mut world = World::default().with_coupon(1, 2);
         for customer in [30, 10, 20] {
             world = world.with_customer(customer, 0);
@@ -92,19 +92,19 @@ mod tests {
             let Ok(Output::OwnedCoupon(owned)) = world.run(claim(1, customer)) else { panic!() };
             assert_eq!(owned.rank, expected);
         }
-        let told = Refusal::CouponSoldOut { coupon_id: CouponId::new(1), quantity: 2 };
-        assert_eq!(world.refused(claim(1, 20)), told);
+        let sold_out = Refusal::CouponSoldOut { coupon_id: CouponId::new(1), quantity: 2 };
+        assert_eq!(world.refused(claim(1, 20)), sold_out);
     }
 
     #[rstest]
-    #[case::nobody(1, 9, 0, "customer_not_found")]
-    #[case::unknown(9, 1, 0, "coupon_not_found")]
+    #[case::unknown_customer(1, 9, 0, "customer_not_found")]
+    #[case::unknown_coupon(9, 1, 0, "coupon_not_found")]
     #[case::twice(1, 2, 0, "coupon_already_claimed")]
     #[case::twice_though_sold_out(3, 2, 0, "coupon_already_claimed")]
     #[case::sold_out(3, 1, 0, "coupon_sold_out")]
-    #[case::too_early(1, 1, -1, "coupon_not_started")]
-    #[case::the_last_instant_is_out(1, 1, 1_000, "coupon_expired")]
-    fn refusals(
+    #[case::before_start(1, 1, -1, "coupon_not_started")]
+    #[case::end_is_exclusive(1, 1, 1_000, "coupon_expired")]
+    fn claim_refuses_repeats_sold_out_and_closed_campaigns(
         #[case] coupon: i64,
         #[case] customer: i64,
         #[case] seconds: i64,
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_but_one_instant_are_in() {
+    fn claim_succeeds_in_first_and_last_second_of_window() {
         for seconds in [0, 999] {
             let mut world = World::default().with_customer(1, 0).with_coupon(1, 5);
             world.now = NOW.plus_seconds(seconds);

@@ -1,4 +1,4 @@
-//! Using money from a balance outside an order.
+//! Debits a balance outside an order.
 
 use super::Rule;
 use super::validate::{Checks, checked_debit};
@@ -10,14 +10,14 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Movement, Needs, State};
 use serde::Serialize;
 
-/// Uses money from a balance outside an order.
+/// Takes money from a customer's balance outside an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DebitBalance {
-    /// Whose balance.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// How much, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
+    /// The amount, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
     pub amount: Money,
-    /// A remark for the ledger.
+    /// A note for the ledger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debit_may_take_the_last_unit_and_is_negative_in_the_ledger() {
+    fn debit_can_empty_the_balance_and_is_negative_in_the_ledger() {
         let mut world = World::default().with_customer(1, 500);
         let Ok(Output::Debit(debit)) = world.run(debit(1, 500)) else { panic!() };
         assert_eq!((debit.amount.minor(), debit.balance.minor()), (500, 0));
@@ -86,20 +86,24 @@ mod tests {
     }
 
     #[test]
-    fn a_debit_beyond_the_balance_is_told_both_numbers() {
+    fn debit_above_balance_is_refused_with_both_amounts() {
         let mut world = World::default().with_customer(1, 500);
-        let told = Refusal::InsufficientBalance {
+        let refusal = Refusal::InsufficientBalance {
             balance: Money::from_minor(500),
             required: Money::from_minor(501),
         };
-        assert_eq!(world.refused(debit(1, 501)), told);
+        assert_eq!(world.refused(debit(1, 501)), refusal);
     }
 
     #[rstest]
-    #[case::nothing(1, 0, "invalid_request")]
+    #[case::zero(1, 0, "invalid_request")]
     #[case::negative(1, -5, "invalid_request")]
-    #[case::nobody(9, 100, "customer_not_found")]
-    fn refusals(#[case] customer: i64, #[case] amount: i64, #[case] refused: &str) {
+    #[case::unknown_customer(9, 100, "customer_not_found")]
+    fn debit_refuses_invalid_amounts_and_unknown_customers(
+        #[case] customer: i64,
+        #[case] amount: i64,
+        #[case] refused: &str,
+    ) {
         let mut world = World::default().with_customer(1, 500);
         assert_eq!(code(world.refused(debit(customer, amount))), refused);
     }

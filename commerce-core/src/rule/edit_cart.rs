@@ -1,4 +1,4 @@
-//! Carts: setting, adding, removing and clearing. A cart reserves nothing.
+//! Edits a cart: set, add, remove and clear. A cart reserves no stock.
 
 use super::Rule;
 use super::validate::Checks;
@@ -14,23 +14,23 @@ use serde::Serialize;
 /// Changes a customer's cart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EditCart {
-    /// Whose cart.
+    /// The cart's owner.
     pub customer_id: CustomerId,
-    /// What is done to it.
+    /// The edit.
     pub edit: CartEdit,
 }
 
-/// What is done to a cart.
+/// An edit of a cart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CartEdit {
-    /// The product is wanted so many times; 0 removes it.
+    /// Sets the quantity of a product; 0 removes it.
     Set(ProductId, i64),
-    /// The product is wanted so many times more.
+    /// Adds to the quantity of a product.
     Add(ProductId, i64),
-    /// The product is not wanted.
+    /// Removes a product.
     Remove(ProductId),
-    /// Nothing is wanted.
+    /// Removes all products.
     Clear,
 }
 
@@ -70,10 +70,10 @@ impl Rule for EditCart {
             CartEdit::Set(id, 0) | CartEdit::Remove(id) => {
                 lines.remove(&id).ok_or(Refusal::NotInCart { product_id: id })?;
             }
-            CartEdit::Set(id, quantity) => max_events(state, &mut lines, id, quantity)?,
+            CartEdit::Set(id, quantity) => set_quantity(state, &mut lines, id, quantity)?,
             CartEdit::Add(id, more) => {
                 let held = lines.get(&id).copied().unwrap_or(0);
-                max_events(state, &mut lines, id, held.saturating_add(more))?;
+                set_quantity(state, &mut lines, id, held.saturating_add(more))?;
             }
         }
 
@@ -88,7 +88,7 @@ fn priced(state: &State, customer_id: CustomerId, lines: CartLines) -> Cart {
     Cart::priced(customer_id, items)
 }
 
-fn max_events(
+fn set_quantity(
     state: &State,
     lines: &mut CartLines,
     id: ProductId,
@@ -135,10 +135,10 @@ mod tests {
     #[case::zero_removes(&[CartEdit::Set(THREE, 2), CartEdit::Set(THREE, 0)], &[], 0)]
     #[case::remove(&[CartEdit::Set(THREE, 2), CartEdit::Remove(THREE)], &[], 0)]
     #[case::clear(&[CartEdit::Set(THREE, 2), CartEdit::Clear], &[], 0)]
-    #[case::clear_an_empty_one(&[CartEdit::Clear], &[], 0)]
-    fn carts_follow_edits(
+    #[case::clear_empty_cart(&[CartEdit::Clear], &[], 0)]
+    fn cart_edits_change_items_and_total(
         #[case] steps: &[CartEdit],
-        #[case] holds: &[(i64, i64)],
+        #[case] expected: &[(i64, i64)],
         #[case] total: i64,
     ) {
         let mut world = world();
@@ -150,27 +150,27 @@ mod tests {
         let cart = last.unwrap();
         let held: Vec<_> =
             cart.items.iter().map(|item| (item.product_id.get(), item.quantity)).collect();
-        assert_eq!((held.as_slice(), cart.total.minor()), (holds, total));
-        assert_eq!(world.stock(3), 5, "a cart reserves nothing");
+        assert_eq!((held.as_slice(), cart.total.minor()), (expected, total));
+        assert_eq!(world.stock(3), 5, "a cart reserves no stock");
     }
 
     #[rstest]
     #[case::negative(CartEdit::Set(THREE, -1), "invalid_request")]
-    #[case::add_nothing(CartEdit::Add(THREE, 0), "invalid_request")]
+    #[case::add_zero(CartEdit::Add(THREE, 0), "invalid_request")]
     #[case::beyond_stock(CartEdit::Set(THREE, 6), "insufficient_stock")]
     #[case::beyond_stock_in_two_steps(CartEdit::Add(FOUR, 4), "insufficient_stock")]
-    #[case::remove_what_is_not_there(CartEdit::Remove(THREE), "not_in_cart")]
-    #[case::zero_of_what_is_not_there(CartEdit::Set(THREE, 0), "not_in_cart")]
+    #[case::remove_missing(CartEdit::Remove(THREE), "not_in_cart")]
+    #[case::set_missing_to_zero(CartEdit::Set(THREE, 0), "not_in_cart")]
     #[case::unknown(CartEdit::Set(ProductId::new(9), 1), "product_not_found")]
     #[case::archived(CartEdit::Set(ProductId::new(5), 1), "product_archived")]
-    fn refusals(#[case] step: CartEdit, #[case] refused: &str) {
+    fn edit_cart_refuses_invalid_edits(#[case] step: CartEdit, #[case] refused: &str) {
         let mut world = world();
         world.run(edit(CartEdit::Set(FOUR, 2))).unwrap();
         assert_eq!(code(world.refused(edit(step))), refused);
     }
 
     #[test]
-    fn nobody_has_no_cart() {
+    fn cart_of_unknown_customer_is_refused() {
         let request = EditCart { customer_id: CustomerId::new(9), edit: CartEdit::Clear };
         assert_eq!(code(world().refused(request)), "customer_not_found");
     }

@@ -1,7 +1,7 @@
-//! Ending the wait for orders that were not paid in time.
+//! Expires orders that were not paid in time.
 //!
-//! Every command releases what is overdue before it is decided itself, so that nobody is refused
-//! stock which an expired order still holds. The sweep does the same when nothing else happens.
+//! Every command releases overdue orders before it is decided itself, so that no request is refused stock
+//! that an expired order still holds. The sweep does the same while there are no other commands.
 
 use super::Rule;
 use super::order_effects::release_holds;
@@ -13,8 +13,8 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
 use serde::Serialize;
 
-/// Releases orders that were not paid in time, at most
-/// [`EXPIRY_BATCH`](crate::limits::EXPIRY_BATCH) of them.
+/// Expires orders that were not paid in time, at most
+/// [`EXPIRY_BATCH`](crate::limits::EXPIRY_BATCH) per commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ExpireOrders;
 
@@ -26,7 +26,7 @@ impl Rule for ExpireOrders {
     }
 }
 
-/// Releases the loaded orders that are overdue at `now`, and names them, the longest overdue first.
+/// Expires the loaded orders that are overdue at `now` and returns their ids, the longest overdue first.
 pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
     let waiting = state.overdue_orders().iter().filter_map(|id| state.orders.get(*id));
     let mut due: Vec<_> = waiting.filter(|order| order.is_due_at(now)).cloned().collect();
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overdue_order_gives_back_stock_and_coupon_once() {
+    fn overdue_order_releases_stock_and_coupon_once() {
         let (mut world, id) = held();
         world.now = NOW.plus_seconds(899);
         assert!(matches!(world.run(ExpireOrders), Ok(Output::Expired(ids)) if ids.is_empty()));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_refused_stock_that_an_expired_order_still_holds() {
+    fn order_can_use_stock_held_by_an_overdue_order() {
         let (mut world, _) = held();
         world.now = NOW.plus_seconds(900);
         world.run(PlaceOrder::new(CustomerId::new(1), [(ProductId::new(3), 5)])).unwrap();

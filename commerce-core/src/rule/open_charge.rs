@@ -1,4 +1,4 @@
-//! Opening a charge that a payment gateway is to collect: written down before anybody is asked for money.
+//! Opens a charge that a payment gateway is to collect: recorded before the gateway is called.
 
 use super::Rule;
 use super::validate::{Checks, checked_credit};
@@ -11,24 +11,24 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
 use serde::Serialize;
 
-/// Opens a charge: it is pending until [`SettleCharge`](super::SettleCharge) says what the gateway did.
-/// [`Shop::charge`](crate::shop::Shop::charge) does both, and asks the gateway in between.
+/// Opens a charge: it stays pending until [`SettleCharge`](super::SettleCharge) records the gateway's result.
+/// [`Shop::charge`](crate::shop::Shop::charge) does both, with the gateway call in between.
 ///
-/// To idempotency keys it is the same request as a [`ChargeBalance`](super::ChargeBalance) of that amount:
-/// who repeats a charge need not know whether there is a gateway now, or was one then.
+/// Its idempotency fingerprint equals that of a [`ChargeBalance`](super::ChargeBalance) of the same amount: a
+/// caller that retries a charge need not know whether a gateway is configured now, or was at the first call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenCharge {
-    /// Whose balance it is for.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// How much, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
+    /// The amount, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
     pub amount: Money,
-    /// What the gateway is to take it from, as it names it.
+    /// The payment method, as the gateway names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment_method: Option<String>,
     /// The gateway's name.
     #[serde(skip)]
     pub gateway: String,
-    /// What the gateway is to know the charge by: unlike any other, so another one each time it is asked.
+    /// The charge's unique reference at the gateway; a new one for each request.
     #[serde(skip)]
     pub reference: String,
 }
@@ -57,7 +57,7 @@ impl Rule for OpenCharge {
         if pending.len() >= MAX_PENDING_CHARGES {
             return Err(Refusal::TooManyPendingCharges { retry_after: SETTLE_AFTER_SECONDS });
         }
-        // There is room for this one even when all that are pending succeed.
+        // The balance must have room for this charge even if all pending ones succeed.
         pending.into_iter().chain([self.amount]).try_fold(balance, checked_credit)?;
 
         let id = state.next_charge_id();
@@ -83,7 +83,7 @@ impl Rule for OpenCharge {
 }
 
 impl OpenCharge {
-    /// What the customer has been asked for and nobody has heard of since.
+    /// Returns the amounts of the customer's pending charges.
     fn pending(&self, state: &State) -> impl Iterator<Item = Money> {
         let pending = |row: &&ChargeRow| row.status == ChargeStatus::Pending;
         state.charges_of(self.customer_id).filter(pending).map(|row| row.amount)
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_is_written_down_and_moves_nothing() {
+    fn open_charge_is_recorded_as_pending_and_moves_no_money() {
         let mut world = World::default().with_customer(1, 500);
         let Ok(Output::Charge(charge)) = world.run(request(1, 200)) else { panic!() };
         assert_eq!((charge.status, charge.balance.minor()), (ChargeStatus::Pending, 500));
@@ -121,17 +121,20 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing(request(1, 0), "invalid_request")]
-    #[case::too_much(request(1, MAX_AMOUNT.minor() + 1), "invalid_request")]
-    #[case::no_method(
+    #[case::zero(request(1, 0), "invalid_request")]
+    #[case::above_limit(request(1, MAX_AMOUNT.minor() + 1), "invalid_request")]
+    #[case::blank_payment_method(
         OpenCharge { payment_method: Some(" ".to_owned()), ..request(1, 1) },
         "invalid_request"
     )]
-    #[case::nobody(request(9, 100), "customer_not_found")]
-    #[case::a_full_balance(request(2, 100), "balance_limit")]
-    #[case::no_room_once_the_others_succeed(request(3, 60), "balance_limit")]
+    #[case::unknown_customer(request(9, 100), "customer_not_found")]
+    #[case::full_balance(request(2, 100), "balance_limit")]
+    #[case::no_room_if_pending_ones_succeed(request(3, 60), "balance_limit")]
     #[case::too_many_pending(request(4, 1), "too_many_requests")]
-    fn refusals(#[case] request: OpenCharge, #[case] refused: &str) {
+    fn open_charge_refuses_invalid_requests_and_full_balances(
+        #[case] request: OpenCharge,
+        #[case] refused: &str,
+    ) {
         let mut world = World::default()
             .with_customer(1, 500)
             .with_customer(2, MAX_BALANCE.minor() - 99)

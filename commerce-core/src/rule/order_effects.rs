@@ -1,4 +1,4 @@
-//! What paying an order does, and what giving an order up gives back: shared by the order rules.
+//! Effects of paying, refunding and releasing an order, shared by the order rules.
 
 use crate::model::event::{EventKind, EventRow};
 use crate::model::order::{Order, OrderStatus};
@@ -7,7 +7,7 @@ use crate::money::Money;
 use crate::rule::context::Context;
 use crate::state::{Movement, Sale, State};
 
-/// Pays an order from a balance that was found to suffice, and tells the world.
+/// Pays an order: moves the money, counts the sales and emits the event. The caller has checked `balance_after`.
 pub(super) fn pay(
     state: &mut State,
     order: &mut Order,
@@ -33,13 +33,8 @@ pub(super) fn pay(
     emit_event(state, EventKind::OrderPaid, order, context);
 }
 
-/// Takes a paid order back: its money, and its units from the best sellers of when it was paid.
-pub(super) fn refund_order(
-    state: &mut State,
-    order: &Order,
-    balance_after: Money,
-    context: Context<'_>,
-) {
+/// Refunds a paid order: returns the money, and takes its units out of the sales of the instant it was paid.
+pub(super) fn refund(state: &mut State, order: &Order, balance_after: Money, context: Context<'_>) {
     let movement = Movement {
         customer_id: order.customer_id,
         kind: EntryKind::Refund,
@@ -58,7 +53,7 @@ pub(super) fn refund_order(
     emit_event(state, EventKind::OrderCancelled, order, context);
 }
 
-/// Gives back the stock and the coupon that an order held.
+/// Releases the stock and the coupon that an order held.
 pub(super) fn release_holds(state: &mut State, order: &Order) {
     for line in &order.lines {
         if let Some(product) = state.products.get_mut(line.product_id) {

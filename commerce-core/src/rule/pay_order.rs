@@ -1,4 +1,4 @@
-//! Paying an order that was placed to be paid later.
+//! Pays an order that was placed to be paid later.
 
 use super::Rule;
 use super::order_effects::pay;
@@ -14,7 +14,7 @@ use serde::Serialize;
 /// Pays a pending order from its customer's balance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PayOrder {
-    /// Which order.
+    /// The order.
     pub order_id: OrderId,
 }
 
@@ -34,7 +34,7 @@ impl Rule for PayOrder {
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let order_id = self.order_id;
         let mut order = state.known_order(order_id)?.clone();
-        // An order whose time is over is more than pending: it is expired, released already or not.
+        // An overdue order counts as expired, whether or not its holds have been released.
         let status = if order.is_due_at(context.now) { OrderStatus::Expired } else { order.status };
         if status != OrderStatus::Pending {
             return Err(Refusal::OrderNotPayable { order_id, order_status: status });
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pending_order_is_paid_in_its_last_second() {
+    fn pending_order_can_be_paid_in_its_last_second() {
         let (mut world, request) = pending(1_000);
         world.now = NOW.plus_seconds(899);
         let Ok(Output::Order(order)) = world.run(request) else { panic!() };
@@ -80,7 +80,7 @@ mod tests {
     #[case::paid(OrderStatus::Paid)]
     #[case::cancelled(OrderStatus::Cancelled)]
     #[case::expired(OrderStatus::Expired)]
-    fn only_a_pending_order_can_be_paid(#[case] order_status: OrderStatus) {
+    fn order_that_is_not_pending_is_not_payable(#[case] order_status: OrderStatus) {
         let (mut world, request) = pending(1_000);
         let order_id = request.order_id;
         match order_status {
@@ -92,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn pay_order_refuses_small_balances_and_unknown_orders() {
         let (mut world, request) = pending(199);
-        let told = Refusal::InsufficientBalance {
+        let refusal = Refusal::InsufficientBalance {
             balance: Money::from_minor(199),
             required: Money::from_minor(200),
         };
-        assert_eq!(world.refused(request), told);
+        assert_eq!(world.refused(request), refusal);
         let unknown = PayOrder { order_id: OrderId::new(99) };
         assert_eq!(code(world.refused(unknown)), "order_not_found");
     }

@@ -1,4 +1,5 @@
-//! Placing an order: stock, coupon, money, best sellers and event in one go, or a refusal and nothing.
+//! Places an order: stock, coupon, money, sales and event change together, or the order is refused and no row
+//! changes.
 
 use super::Rule;
 use super::order_effects::pay;
@@ -18,33 +19,33 @@ use std::collections::{BTreeMap, HashMap};
 /// Places an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlaceOrder {
-    /// Who orders.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// What is ordered.
+    /// The items.
     pub items: OrderItems,
     /// The coupon to use.
     pub owned_coupon_id: Option<OwnedCouponId>,
-    /// When it is paid.
+    /// The time of payment.
     pub pay: PayWhen,
-    /// What another system calls the order.
+    /// The order number of another system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
 }
 
-/// What is ordered.
+/// The items of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderItems {
-    /// Product and quantity pairs. A product that comes twice is ordered once, with the sum.
+    /// Product and quantity pairs. Repeated products are merged into one line with the sum.
     #[serde(serialize_with = "in_any_order")]
     Listed(Vec<(ProductId, i64)>),
-    /// What is in the customer's cart.
+    /// The content of the customer's cart.
     Cart,
 }
 
-/// Writes the items as a key's fingerprint takes them in: the same products and quantities are the same
-/// request, in whatever order and however they are split. A list with a quantity below 1 is no order
-/// and stays as it is, so that it never passes for one.
+/// Serializes the items for the idempotency fingerprint: the same products and quantities are the same request,
+/// in any order and however they are split. A list with a quantity below 1 is invalid and is not merged, so that it
+/// never has the fingerprint of a valid order.
 fn in_any_order<S: Serializer>(
     items: &[(ProductId, i64)],
     serializer: S,
@@ -60,25 +61,25 @@ fn in_any_order<S: Serializer>(
     serializer.collect_seq(merged)
 }
 
-/// When an order is paid.
+/// The time at which an order is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PayWhen {
     /// At once, from the balance.
     Now,
-    /// By a call of its own; until then stock and coupon are held for a while.
+    /// By a later call; until then stock and coupon are held for a limited time.
     Later,
 }
 
 impl PlaceOrder {
-    /// An order of these products, paid at once, without a coupon.
+    /// Creates an order of these products, paid at once, without a coupon.
     #[must_use]
     pub fn new(customer_id: CustomerId, items: impl Into<Vec<(ProductId, i64)>>) -> Self {
         let items = OrderItems::Listed(items.into());
         Self { customer_id, items, owned_coupon_id: None, pay: PayWhen::Now, reference: None }
     }
 
-    /// An order of what is in the cart, paid at once, without a coupon.
+    /// Creates an order of the cart's content, paid at once, without a coupon.
     #[must_use]
     pub fn from_cart(customer_id: CustomerId) -> Self {
         Self { items: OrderItems::Cart, ..Self::new(customer_id, []) }
@@ -100,7 +101,7 @@ impl PlaceOrder {
         checks.done()
     }
 
-    /// What is ordered, each product once, in the order of its first mention.
+    /// Returns the items with each product once, in order of first mention.
     fn merged(&self, state: &State) -> Result<Vec<(ProductId, i64)>, Refusal> {
         let listed = match &self.items {
             OrderItems::Listed(items) => items,
@@ -111,9 +112,9 @@ impl PlaceOrder {
             }
         };
         let mut merged: Vec<(ProductId, i64)> = Vec::with_capacity(listed.len());
-        let mut places: HashMap<ProductId, usize> = HashMap::with_capacity(listed.len());
+        let mut positions: HashMap<ProductId, usize> = HashMap::with_capacity(listed.len());
         for (id, quantity) in listed {
-            let index = *places.entry(*id).or_insert(merged.len());
+            let index = *positions.entry(*id).or_insert(merged.len());
             match merged.get_mut(index) {
                 Some((_, sum)) => *sum = sum.saturating_add(*quantity),
                 None => merged.push((*id, *quantity)),
@@ -154,10 +155,10 @@ impl Rule for PlaceOrder {
         let (balance, previous) = (account.balance, account.last_order);
         let items = self.merged(state)?;
         let lines = priced(state, &items)?;
-        let subtotal = sum(&lines)?;
+        let subtotal = subtotal(&lines)?;
         let discount = self.discount(state, subtotal, context.now)?;
         let total = subtotal.checked_sub(discount).unwrap_or_default();
-        in_stock(state, &items)?;
+        check_stock(state, &items)?;
         let balance_after = match self.pay {
             PayWhen::Now => checked_debit(balance, total)?,
             PayWhen::Later => balance,
@@ -185,7 +186,7 @@ impl Rule for PlaceOrder {
         self.hold(state, id, &items);
         match self.pay {
             PayWhen::Now => pay(state, &mut order, balance_after, context),
-            // A later command of the same batch may already find it overdue.
+            // The order may already be overdue for a later command of the same batch.
             PayWhen::Later => state.due_orders.get_or_insert_default().push(id),
         }
         state.orders.insert(id, order.clone());
@@ -194,7 +195,7 @@ impl Rule for PlaceOrder {
 }
 
 impl PlaceOrder {
-    /// What the coupon takes off, when there is one and it may be used.
+    /// Returns the coupon's discount, zero without a coupon; refuses a coupon that cannot be used.
     fn discount(&self, state: &State, subtotal: Money, now: Timestamp) -> Result<Money, Refusal> {
         let Some(owned_coupon_id) = self.owned_coupon_id else { return Ok(Money::ZERO) };
         let (owned, coupon) = self.coupon(state, owned_coupon_id)?;
@@ -208,7 +209,9 @@ impl PlaceOrder {
         if let Some(valid_until) = coupon.valid_until.filter(|until| now >= *until) {
             return Err(Refusal::CouponExpired { coupon_id, valid_until });
         }
-        if let Some(min_order_amount) = coupon.min_order_amount.filter(|least| subtotal < *least) {
+        if let Some(min_order_amount) =
+            coupon.min_order_amount.filter(|minimum| subtotal < *minimum)
+        {
             return Err(Refusal::CouponNotApplicable {
                 owned_coupon_id,
                 min_order_amount,
@@ -230,7 +233,7 @@ impl PlaceOrder {
         Ok((owned, state.coupons.get(owned.coupon_id).ok_or_else(unknown)?))
     }
 
-    /// Takes the stock, the coupon and the cart's lines.
+    /// Takes the stock and the coupon, and empties the cart if it is ordered.
     fn hold(&self, state: &mut State, id: OrderId, items: &[(ProductId, i64)]) {
         for (product, units) in items {
             if let Some(product) = state.products.get_mut(*product) {
@@ -251,7 +254,7 @@ impl PlaceOrder {
     }
 }
 
-/// The lines with names and prices as they are now, when every product is sold.
+/// Returns the lines with current names and prices; refuses unknown and archived products.
 fn priced(state: &State, items: &[(ProductId, i64)]) -> Result<Vec<OrderLine>, Refusal> {
     let ids = || items.iter().map(|(id, _)| *id);
     let unknown: Vec<_> = ids().filter(|id| state.products.get(*id).is_none()).collect();
@@ -268,27 +271,27 @@ fn priced(state: &State, items: &[(ProductId, i64)]) -> Result<Vec<OrderLine>, R
         .iter()
         .map(|(id, quantity)| {
             let product = state.known_product(*id)?;
-            let amount = product.price.checked_mul(*quantity).ok_or_else(too_dear)?;
+            let amount = product.price.checked_mul(*quantity).ok_or_else(total_above_limit)?;
             let (name, unit_price) = (product.name.clone(), product.price);
             Ok(OrderLine { product_id: *id, name, unit_price, quantity: *quantity, amount })
         })
         .collect()
 }
 
-fn sum(lines: &[OrderLine]) -> Result<Money, Refusal> {
+fn subtotal(lines: &[OrderLine]) -> Result<Money, Refusal> {
     let sum = lines.iter().try_fold(Money::ZERO, |sum, line| sum.checked_add(line.amount));
-    sum.filter(|sum| *sum <= MAX_BALANCE).ok_or_else(too_dear)
+    sum.filter(|sum| *sum <= MAX_BALANCE).ok_or_else(total_above_limit)
 }
 
-fn too_dear() -> Refusal {
+fn total_above_limit() -> Refusal {
     Refusal::invalid(
         "/items",
         format!("an order may cost {MAX_BALANCE} minor units at most: order fewer"),
     )
 }
 
-/// Names every product that is short.
-fn in_stock(state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal> {
+/// Refuses the order if stock is short, with every short product.
+fn check_stock(state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal> {
     let shortages: Vec<Shortage> = items
         .iter()
         .filter_map(|(id, requested)| {
@@ -318,7 +321,7 @@ mod tests {
     }
 
     /// Customer 1 has 1,000; product 3 costs 100 (5 in stock), product 4 costs 30 (10), product 5 is
-    /// archived; coupon 1 takes 10 % off orders of 180 and more, and customer 1 owns number 1 of it.
+    /// archived; coupon 1 takes 10 % off orders of 180 and more, and customer 1 has claimed number 1 of it.
     fn world() -> World {
         World::default()
             .with_customer(1, 1_000)
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paid_order_moves_everything_at_once() {
+    fn paid_order_moves_stock_money_sales_and_event_together() {
         let mut world = world();
         let order = placed(&mut world, order(&[(3, 2), (4, 1)]));
         assert_eq!((order.status, order.total.minor()), (OrderStatus::Paid, 230));
@@ -349,26 +352,26 @@ mod tests {
     }
 
     #[test]
-    fn repeated_products_are_one_line_and_checked_together() {
+    fn repeated_products_merge_into_one_line_and_one_stock_check() {
         let mut world = world();
-        let told = world.refused(order(&[(3, 3), (4, 1), (3, 3)]));
+        let refusal = world.refused(order(&[(3, 3), (4, 1), (3, 3)]));
         let short = Shortage { product_id: ProductId::new(3), requested: 6, available: 5 };
-        assert_eq!(told, Refusal::InsufficientStock { shortages: vec![short] });
+        assert_eq!(refusal, Refusal::InsufficientStock { shortages: vec![short] });
         let order = placed(&mut world, order(&[(3, 1), (4, 1), (3, 2)]));
         let lines: Vec<_> = order.lines.iter().map(|l| (l.product_id.get(), l.quantity)).collect();
         assert_eq!(lines, [(3, 3), (4, 1)]);
     }
 
     #[test]
-    fn every_product_that_is_short_is_named() {
-        let told = world().refused(order(&[(3, 6), (4, 11)]));
-        let Refusal::InsufficientStock { shortages } = told else { panic!() };
-        let named: Vec<_> = shortages.iter().map(|s| (s.product_id.get(), s.available)).collect();
-        assert_eq!(named, [(3, 5), (4, 10)]);
+    fn insufficient_stock_lists_every_short_product() {
+        let refusal = world().refused(order(&[(3, 6), (4, 11)]));
+        let Refusal::InsufficientStock { shortages } = refusal else { panic!() };
+        let short: Vec<_> = shortages.iter().map(|s| (s.product_id.get(), s.available)).collect();
+        assert_eq!(short, [(3, 5), (4, 10)]);
     }
 
     #[test]
-    fn a_coupon_is_used_and_names_its_order() {
+    fn coupon_is_applied_and_assigned_to_the_order() {
         let mut world = world();
         let request =
             PlaceOrder { owned_coupon_id: Some(OwnedCouponId::new(1)), ..order(&[(3, 3), (4, 1)]) };
@@ -382,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unpaid_order_holds_stock_and_coupon_but_no_money() {
+    fn unpaid_order_holds_stock_and_coupon_but_no_money() {
         let mut world = world();
         let request = PlaceOrder {
             owned_coupon_id: Some(OwnedCouponId::new(1)),
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_from_the_cart_empties_it_only_when_it_succeeds() {
+    fn order_from_cart_empties_it_only_on_success() {
         let mut world = world();
         let cart = |edit| EditCart { customer_id: CustomerId::new(1), edit };
         world.run(cart(CartEdit::Set(ProductId::new(4), 10))).unwrap();
@@ -415,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_may_cost_the_last_unit_of_money_or_nothing() {
+    fn order_can_empty_the_balance_or_be_free() {
         let mut world = world().with_customer(6, 100).with_coupon_off(2, 500).with_claim(2, 6);
         let mut request = PlaceOrder::new(CustomerId::new(6), items(&[(3, 1)]));
         assert_eq!(placed(&mut world, request.clone()).total.minor(), 100);
@@ -424,20 +427,20 @@ mod tests {
         assert_eq!(placed(&mut world, request).total.minor(), 0);
     }
 
-    // The order of the rows is the order of the checks: each request has all the faults below its own.
+    // The rows are in the order of the checks: each request also has the faults of the rows below it.
     #[rstest]
     #[case::no_items(1, &[], None, "invalid_request")]
     #[case::no_units(9, &[(9, 0)], None, "invalid_request")]
     #[case::negative_units(9, &[(3, 5), (9, -5)], None, "invalid_request")]
     #[case::too_many_units(9, &[(9, MAX_STOCK + 1)], None, "invalid_request")]
-    #[case::nobody(9, &[(9, 1), (5, 1), (3, 99)], Some(99), "customer_not_found")]
+    #[case::unknown_customer(9, &[(9, 1), (5, 1), (3, 99)], Some(99), "customer_not_found")]
     #[case::unknown_product(1, &[(9, 1), (5, 1), (3, 99)], Some(99), "product_not_found")]
     #[case::archived_product(1, &[(5, 1), (3, 99)], Some(99), "product_archived")]
     #[case::unknown_coupon(1, &[(3, 99)], Some(99), "coupon_not_found")]
     #[case::coupon_of_another(2, &[(3, 99)], Some(1), "coupon_not_found")]
-    #[case::order_too_small(1, &[(4, 1)], Some(1), "coupon_not_applicable")]
-    #[case::stock(1, &[(3, 99)], None, "insufficient_stock")]
-    fn refusals(
+    #[case::below_coupon_minimum(1, &[(4, 1)], Some(1), "coupon_not_applicable")]
+    #[case::short_stock(1, &[(3, 99)], None, "insufficient_stock")]
+    fn place_order_refuses_in_documented_precedence(
         #[case] customer: i64,
         #[case] pairs: &[(i64, i64)],
         #[case] coupon: Option<i64>,
@@ -451,17 +454,17 @@ mod tests {
     }
 
     #[test]
-    fn a_balance_that_is_too_small_is_told_last() {
+    fn insufficient_balance_is_checked_last() {
         let mut world = world().with_customer(6, 99);
-        let told = world.refused(PlaceOrder::new(CustomerId::new(6), items(&[(3, 1)])));
+        let refusal = world.refused(PlaceOrder::new(CustomerId::new(6), items(&[(3, 1)])));
         let (balance, required) = (Money::from_minor(99), Money::from_minor(100));
-        assert_eq!(told, Refusal::InsufficientBalance { balance, required });
+        assert_eq!(refusal, Refusal::InsufficientBalance { balance, required });
     }
 
     #[rstest]
     #[case::over(2_000, "coupon_expired")]
     #[case::used(0, "coupon_already_used")]
-    fn coupons_that_cannot_be_used(#[case] seconds: i64, #[case] refused: &str) {
+    fn place_order_refuses_used_and_expired_coupons(#[case] seconds: i64, #[case] refused: &str) {
         let mut world = world();
         let request =
             PlaceOrder { owned_coupon_id: Some(OwnedCouponId::new(1)), ..order(&[(3, 2)]) };
@@ -473,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_dearer_than_any_balance_is_refused_without_overflow() {
+    fn order_above_any_balance_is_refused_without_overflow() {
         let price = crate::limits::MAX_PRICE.minor();
         let mut world = world().with_product(8, price, MAX_STOCK);
         assert_eq!(code(world.refused(order(&[(8, MAX_STOCK)]))), "invalid_request");

@@ -1,12 +1,13 @@
-//! Taking up events to be delivered, and writing down what became of those taken up before.
+//! Leases events to a relay for delivery, and records the outcomes of its earlier leases.
 //!
-//! Deliveries are never made here: a relay takes events up in one commit, sends them with no transaction
-//! open, and tells the outcome together with its next wish. What it takes up is its own for as long as its
-//! lease lasts; after that whoever comes next may have it, and an outcome that comes too late is not heard.
+//! Delivery happens elsewhere: a relay leases events in one commit, sends them with no transaction open, and
+//! reports the outcomes together with its next request. The lease is exclusive until it expires; then another
+//! worker can lease the events, and an outcome reported after that is ignored, because the row's token no
+//! longer matches (fencing token).
 //!
-//! Events of one order go one after another. Only the first of an order that has not arrived is ever due;
-//! those behind it wait without a due time, and are parked when it is. So one event that cannot be delivered
-//! holds up its own order and no other.
+//! Events of one order are delivered in order. Only the first undelivered event of an order is ever due; those
+//! behind it wait without a due time, and are parked when it is. So an event that cannot be delivered blocks
+//! its own order and no other.
 
 use super::Rule;
 use super::validate::sanitized;
@@ -22,63 +23,63 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Deliveries, DueEventsQuery, Needs, State};
 use serde::Serialize;
 
-/// Takes up events to be delivered, after writing down what became of others.
+/// Leases events for delivery, after recording the outcomes of earlier leases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RelayEvents {
-    /// Tells whoever asks from all others; drawn at random, and theirs as long as they live.
+    /// The fencing token: the random id of the worker that holds the lease, kept for the worker's lifetime.
     pub token: i64,
-    /// What became of events that they took up before.
+    /// The outcomes of events the worker leased before.
     pub outcomes: Vec<DeliveryOutcome>,
-    /// How many events they want now; at most [`MAX_LEASED_EVENTS`] are given.
+    /// The maximum number of events to lease, capped at [`MAX_LEASED_EVENTS`]; 0 only records outcomes.
     pub max_events: usize,
-    /// Whether new events go before retries. A relay asks for that while its destination seems to be down: of many
-    /// events that fail for ever, none may then keep a good one from showing that the destination works.
+    /// True to lease new events before retries. A relay sets this while its destination appears to be down: otherwise many
+    /// events that always fail could keep out the one event that would show the destination works again.
     pub fresh_first: bool,
-    /// How much later than in the table the next tries are to be made, per mille of the delay, up to
-    /// [`MAX_RETRY_JITTER`]; drawn at random, so that what failed together does not come back together.
+    /// Jitter added to the exponential back-off, per mille of the delay, up to [`MAX_RETRY_JITTER`]. It is random,
+    /// so that events that failed together are not retried together (thundering herd).
     pub jitter: i64,
 }
 
-/// What became of an event that was taken up.
+/// The outcome of a leased event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeliveryOutcome {
-    /// Which event.
+    /// The event.
     pub event_id: EventId,
-    /// Its order.
+    /// The event's order.
     pub order_id: OrderId,
-    /// What became of it.
+    /// The result of the attempt.
     pub result: AttemptResult,
 }
 
-/// How a try to deliver an event ended.
+/// The result of an attempt to deliver an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "fields are named after what they hold; the variant says the rest")]
 pub enum AttemptResult {
-    /// It has arrived.
+    /// Delivered.
     Delivered,
-    /// It has not; a later try may do better, but not before so many seconds, if any are named.
+    /// Failed; the next attempt is made after the back-off, and not before `retry_after` seconds.
     Failed { error: String, retry_after: Option<i64> },
-    /// It was not tried.
+    /// Not attempted: the lease is given up.
     Released,
 }
 
-/// Events that were taken up, to be delivered before the lease ends.
+/// Leased events, to be delivered before the lease ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventLease {
-    /// The events, the earliest first; no two of one order.
+    /// The events, oldest first; at most one per order.
     pub events: Vec<LeasedEvent>,
-    /// Whether it is worth asking again at once.
+    /// True if more events can be leased at once.
     pub more: bool,
-    /// How many events the outcomes have parked.
+    /// The number of events parked by the reported outcomes.
     pub parked: u64,
 }
 
-/// An event that was taken up.
+/// A leased event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedEvent {
-    /// The event in full.
+    /// The full event.
     pub event: Event,
-    /// How many tries have failed so far.
+    /// The number of failed attempts so far.
     pub attempts: i64,
 }
 
@@ -91,7 +92,7 @@ impl Rule for RelayEvents {
             return;
         }
         if !state.deliveries.is_wanted_loaded() {
-            // One more than all want together tells whether there is more.
+            // One more than the sum of all requests shows whether there are more events.
             let wanted =
                 needs.due_events.get_or_insert(DueEventsQuery { now: Timestamp::MIN, limit: 1 });
             wanted.limit = wanted.limit.saturating_add(self.max_events.min(MAX_LEASED_EVENTS));
@@ -138,12 +139,12 @@ impl Rule for RelayEvents {
 }
 
 impl RelayEvents {
-    /// Writes an outcome down, and counts what was parked by it.
+    /// Records an outcome and returns the number of events it parked.
     fn record_outcome(&self, state: &mut State, outcome: &DeliveryOutcome, now: Timestamp) -> u64 {
         let deliveries = &mut state.deliveries;
-        let mine =
+        let is_leased =
             |row: &&DeliveryRow| row.token == Some(self.token) && row.event_id == outcome.event_id;
-        let Some(mut row) = deliveries.of_order(outcome.order_id).find(mine).cloned() else {
+        let Some(mut row) = deliveries.of_order(outcome.order_id).find(is_leased).cloned() else {
             return 0;
         };
         row.token = None;
@@ -161,9 +162,9 @@ impl RelayEvents {
             AttemptResult::Failed { error, retry_after } => {
                 row.error = Some(sanitized(error));
                 if let Some(delay) = delay_after(row.attempts, self.jitter) {
-                    let asked = retry_after.unwrap_or(0).min(MAX_RETRY_AFTER);
+                    let requested = retry_after.unwrap_or(0).min(MAX_RETRY_AFTER);
                     row.attempts = row.attempts.saturating_add(1);
-                    row.due_at = now.plus_seconds(delay.max(asked));
+                    row.due_at = now.plus_seconds(delay.max(requested));
                     deliveries.update(row, now);
                 } else {
                     return park(deliveries, row, now);
@@ -173,7 +174,7 @@ impl RelayEvents {
         0
     }
 
-    fn row(&self, event: &EventRow, now: Timestamp) -> DeliveryRow {
+    fn leased_row(&self, event: &EventRow, now: Timestamp) -> DeliveryRow {
         DeliveryRow {
             event_id: event.id,
             order_id: event.order_id,
@@ -203,7 +204,8 @@ impl RelayEvents {
                 lease.more |= max_events > 0;
                 return;
             }
-            let Some(event) = state.known_events.get(*id).and_then(|event| in_full(state, event))
+            let Some(event) =
+                state.known_events.get(*id).and_then(|event| full_event(state, event))
             else {
                 let error = Some("the event or its order is missing".to_owned());
                 park(&mut state.deliveries, DeliveryRow { error, token: None, ..row }, now);
@@ -226,7 +228,7 @@ impl RelayEvents {
     ) {
         let fresh = state.deliveries.fresh().to_vec();
         for event in fresh {
-            // What others of this batch have taken up is passed by; after a replay none of these is next.
+            // Skips events leased earlier in this batch; after a replay none of these is next.
             if event.id < state.deliveries.next() || state.deliveries.delete_from().is_some() {
                 continue;
             }
@@ -235,12 +237,12 @@ impl RelayEvents {
                 return;
             }
             state.deliveries.move_to(EventId::new(event.id.get().saturating_add(1)));
-            let row = self.row(&event, now);
-            let before = state.deliveries.of_order(event.order_id).next().cloned();
-            if let Some(before) = before {
-                state.deliveries.update(behind(row, &before, now), now);
+            let row = self.leased_row(&event, now);
+            let earlier = state.deliveries.of_order(event.order_id).next().cloned();
+            if let Some(earlier) = earlier {
+                state.deliveries.update(queued_behind(row, &earlier, now), now);
                 lease.more = true;
-            } else if let Some(event) = in_full(state, &event) {
+            } else if let Some(event) = full_event(state, &event) {
                 lease.events.push(LeasedEvent { event, attempts: 0 });
                 state.deliveries.update(row, now);
             } else {
@@ -251,28 +253,28 @@ impl RelayEvents {
     }
 }
 
-fn in_full(state: &State, event: &EventRow) -> Option<Event> {
+fn full_event(state: &State, event: &EventRow) -> Option<Event> {
     let order = state.orders.get(event.order_id)?;
     Some(event.clone().with(order, state.deliveries.epochs()))
 }
 
-/// A row that has to let another of its order go first.
-fn behind(row: DeliveryRow, before: &DeliveryRow, now: Timestamp) -> DeliveryRow {
-    if before.status == DeliveryStatus::Parked {
-        return parked_behind(row, before.event_id, now);
+/// Returns the row waiting behind an earlier one of its order, or parked if that one is.
+fn queued_behind(row: DeliveryRow, earlier: &DeliveryRow, now: Timestamp) -> DeliveryRow {
+    if earlier.status == DeliveryStatus::Parked {
+        return parked_behind(row, earlier.event_id, now);
     }
     DeliveryRow { status: DeliveryStatus::Waiting, due_at: Timestamp::MAX, token: None, ..row }
 }
 
-fn parked_behind(mut row: DeliveryRow, before: EventId, now: Timestamp) -> DeliveryRow {
+fn parked_behind(mut row: DeliveryRow, earlier: EventId, now: Timestamp) -> DeliveryRow {
     row.status = DeliveryStatus::Parked;
     row.due_at = now;
     row.token = None;
-    row.error = Some(format!("event {before} of the same order is parked"));
+    row.error = Some(format!("event {earlier} of the same order is parked"));
     row
 }
 
-/// Gives an event up, and those of its order that wait behind it; counts them.
+/// Parks an event (dead letter) and those of its order that wait behind it; returns their number.
 fn park(deliveries: &mut Deliveries, row: DeliveryRow, now: Timestamp) -> u64 {
     let (event, order) = (row.event_id, row.order_id);
     let attempts = row.attempts.saturating_add(1);
@@ -287,19 +289,19 @@ fn park(deliveries: &mut Deliveries, row: DeliveryRow, now: Timestamp) -> u64 {
     parked
 }
 
-/// Lets the first event of an order go that has waited behind others.
+/// Makes the first event of an order due, if it has waited behind others.
 fn release_first(deliveries: &mut Deliveries, order: OrderId, now: Timestamp) {
     let first = deliveries.of_order(order).next();
-    let waits =
+    let is_queued =
         |row: &&DeliveryRow| row.status == DeliveryStatus::Waiting && row.due_at == Timestamp::MAX;
-    if let Some(row) = first.filter(waits).cloned() {
+    if let Some(row) = first.filter(is_queued).cloned() {
         deliveries.count_released(1);
         deliveries.update(DeliveryRow { due_at: now, ..row }, now);
     }
 }
 
-/// How many seconds after its failure an event is tried again, given how many tries had failed before.
-/// `None` when there is no further try.
+/// Returns the back-off in seconds after a failure, given the number of earlier failures; `None` if no attempt
+/// is left.
 fn delay_after(failed: i64, jitter: i64) -> Option<i64> {
     let delay = *RETRY_DELAYS.get(usize::try_from(failed).ok()?)?;
     let jitter = jitter.clamp(0, MAX_RETRY_JITTER);

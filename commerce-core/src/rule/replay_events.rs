@@ -1,4 +1,4 @@
-//! Sending history again.
+//! Replays past events.
 
 use super::Rule;
 use crate::error::Refusal;
@@ -7,9 +7,9 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
 use serde::Serialize;
 
-/// Lets all events from one on be sent again, whatever became of them. Answers how many of them had been
-/// taken up before. What is being sent at this moment is sent once more: its outcome is not heard, or the
-/// order of an order's events would be lost.
+/// Makes all events from a number on due again, delivered or not. Returns the number of them that had been leased
+/// before. An event that is being sent is sent again and its outcome is ignored, because recording it would break
+/// the order of an order's events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplayEvents {
     /// The first event.

@@ -1,4 +1,4 @@
-//! Sending parked events again.
+//! Retries parked events (dead letters).
 
 use super::Rule;
 use crate::clock::Timestamp;
@@ -11,20 +11,20 @@ use crate::state::{Needs, State};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Lets parked events be tried again, as if they had never been. With an event go the other parked ones of
-/// its order, which would arrive before it or not at all. Answers how many there were.
+/// Makes parked events due again, with their attempts reset. The other parked events of the same order are retried
+/// with them, because they would otherwise be delivered out of order or not at all. Returns the number of events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RetryEvents {
-    /// Which events; those that are not parked are passed by. `None` for the first [`MAX_LEASED_EVENTS`] there are.
+    /// The events; those that are not parked are ignored. `None`: the first [`MAX_LEASED_EVENTS`] parked events.
     pub events: Option<Vec<EventId>>,
 }
 
 impl RetryEvents {
-    /// The orders of the events, once those are loaded.
+    /// Returns the orders of the events that are loaded.
     fn orders(&self, state: &State) -> BTreeSet<OrderId> {
         if let Some(events) = &self.events {
-            let named = events.iter().filter_map(|id| state.known_events.get(*id));
-            return named.map(|event| event.order_id).collect();
+            let known = events.iter().filter_map(|id| state.known_events.get(*id));
+            return known.map(|event| event.order_id).collect();
         }
         let parked = state.deliveries.parked().iter().filter_map(|id| state.deliveries.get(*id));
         parked.map(|row| row.order_id).collect()

@@ -1,4 +1,4 @@
-//! Opening and closing sessions, and counting the tries to open one.
+//! Opens and closes sessions, and counts failed login attempts.
 
 use super::Rule;
 use crate::clock::Timestamp;
@@ -10,37 +10,37 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Needs, SessionChange, State};
 use serde::Serialize;
 
-/// Opens a session for a customer who has proven to be one.
+/// Opens a session for an authenticated customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OpenSession {
-    /// Who.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// What they logged in with: its failed tries are forgotten.
+    /// The login name used; its failed attempts are reset.
     pub login: Option<String>,
-    /// What their token hashes to.
+    /// The hash of the session's token.
     #[serde(skip)]
     pub token: TokenHash,
-    /// From when it is good for nothing.
+    /// Expiry time.
     pub expires_at: Timestamp,
 }
 
-/// Ends a session. Ended already, it stays so.
+/// Ends a session; does nothing if it has ended already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CloseSession {
-    /// What its token hashes to.
+    /// The hash of the session's token.
     #[serde(skip)]
     pub token: TokenHash,
 }
 
-/// Counts a try to log in as failed, until [`OpenSession`] tells otherwise; refuses one that comes too
-/// soon after others that failed.
+/// Counts a login attempt as failed until [`OpenSession`] resets the count; refuses an attempt that comes too soon
+/// after failed ones (exponential back-off).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordLoginAttempt {
-    /// The name that was tried, whether anybody has it or not.
+    /// The login name, which need not exist.
     pub login: String,
 }
 
-/// Lets a customer log in at once, however often their login has failed.
+/// Resets a customer's failed login attempts, so that they can log in at once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UnlockLogin {
     /// The customer.
@@ -59,10 +59,10 @@ impl Rule for OpenSession {
         state.account(self.customer_id)?;
 
         if let Some(login) = &self.login {
-            forget_failures(state, login);
+            reset_failures(state, login);
         }
         let Self { customer_id, token, .. } = *self;
-        // A clock that jumps between the request and here must not open a session of years.
+        // A clock that jumps between the request and this point must not open a session of years.
         let expires_at = self.expires_at.min(context.now.plus_seconds(MAX_SESSION_SECONDS));
         let row = SessionRow { token, customer_id, created_at: context.now, expires_at };
         state.sessions.push(SessionChange::Ended(context.now));
@@ -87,11 +87,11 @@ impl Rule for RecordLoginAttempt {
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let hash = LoginHash::of(&self.login);
-        // What a clock that was ahead has left behind does not count: the login would stay locked until
-        // the clock is there again.
-        let before = state.attempts.get(hash).filter(|before| before.counts_at(context.now));
+        // An attempt recorded by a clock that was ahead does not count: the login would stay locked until
+        // the clock reaches that instant again.
+        let earlier = state.attempts.get(hash).filter(|attempts| attempts.counts_at(context.now));
         let (failures, last_at) =
-            before.map_or((0, context.now), |before| (before.failures, before.last_at));
+            earlier.map_or((0, context.now), |attempts| (attempts.failures, attempts.last_at));
         let since = context.now.unix().saturating_sub(last_at.unix());
         let wait = wait_after(failures).saturating_sub(since);
         if wait > 0 {
@@ -125,19 +125,20 @@ impl Rule for UnlockLogin {
             return Err(Refusal::invalid("/customer_id", detail));
         };
 
-        forget_failures(state, login);
+        reset_failures(state, login);
         Ok(Output::Customer(customer))
     }
 }
 
-/// Forgets the failed attempts of a login, if there are any.
-pub(super) fn forget_failures(state: &mut State, login: &str) {
+/// Resets the failed attempts of a login, if there are any.
+pub(super) fn reset_failures(state: &mut State, login: &str) {
     if let Some(attempts) = state.attempts.get_mut(LoginHash::of(login)) {
         attempts.failures = 0;
     }
 }
 
-/// How many seconds after the last failure the next try may come: none at first, then 1, 2, 4 ...
+/// Returns the seconds from the last failure to the next allowed attempt: 0 at first, then 1, 2, 4 ... (exponential
+/// back-off).
 fn wait_after(failures: i64) -> i64 {
     let waits = failures.saturating_sub(FREE_LOGIN_FAILURES);
     (1..waits.min(32)).fold(waits.clamp(0, 1), |wait, _| wait.saturating_mul(2)).min(MAX_LOGIN_WAIT)
@@ -180,12 +181,12 @@ mod tests {
     #[case(FREE_LOGIN_FAILURES + 4, 8)]
     #[case(FREE_LOGIN_FAILURES + 11, MAX_LOGIN_WAIT)]
     #[case(i64::MAX, MAX_LOGIN_WAIT)]
-    fn each_failure_doubles_the_wait(#[case] failures: i64, #[case] wait: i64) {
+    fn login_back_off_doubles_with_each_failure(#[case] failures: i64, #[case] wait: i64) {
         assert_eq!(wait_after(failures), wait);
     }
 
     #[test]
-    fn a_login_that_fails_again_and_again_has_to_wait_until_it_succeeds() {
+    fn login_is_throttled_after_failures_until_it_succeeds() {
         let mut world = world();
         for _ in 0..=FREE_LOGIN_FAILURES {
             world.run(attempt("kim")).unwrap();
@@ -199,17 +200,14 @@ mod tests {
         world.run(attempt("kim")).unwrap();
     }
 
-    /// A clock that is a little behind waits that much longer; one that was set back does not wait at all.
+    /// On a clock that is slightly behind, the lock lasts that much longer; on one that was set back, it ends.
     #[rstest]
     #[case::set_forward(1, None)]
     #[case::same(0, Some(1))]
     #[case::other_machine(-MAX_CLOCK_SKEW, Some(1 + MAX_CLOCK_SKEW))]
     #[case::set_back(-MAX_CLOCK_SKEW - 1, None)]
     #[case::epoch(i64::MIN, None)]
-    fn a_lock_lasts_as_long_as_it_says_on_every_clock(
-        #[case] seconds: i64,
-        #[case] wait: Option<i64>,
-    ) {
+    fn login_lock_is_bounded_when_clocks_differ(#[case] seconds: i64, #[case] wait: Option<i64>) {
         let mut world = world();
         for _ in 0..=FREE_LOGIN_FAILURES {
             world.run(attempt("kim")).unwrap();
@@ -226,19 +224,19 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_lifted_for_a_customer_with_a_login() {
+    fn unlock_and_new_credentials_lift_the_login_lock() {
         let mut world = world().with_customer(2, 0).with_logins(&["kim"]);
         let login = NewLogin {
             login: "kim".to_owned(),
             password: PasswordHash::new("$argon2id$..."),
             role: Role::Customer,
         };
-        let give = SetCredentials { customer_id: CustomerId::new(1), login };
+        let set = SetCredentials { customer_id: CustomerId::new(1), login };
         let unlock = |customer| UnlockLogin { customer_id: CustomerId::new(customer) };
-        world.run(give.clone()).unwrap();
-        for lift in [unlock(1).into(), AnyOperation::from(give)] {
+        world.run(set.clone()).unwrap();
+        for operation in [unlock(1).into(), AnyOperation::from(set)] {
             while world.run(attempt("kim")).is_ok() {}
-            world.run(lift).unwrap();
+            world.run(operation).unwrap();
             world.run(attempt("kim")).unwrap();
         }
         assert_eq!(code(world.refused(unlock(2))), "invalid_request");
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_of_a_known_customer() {
+    fn open_session_refuses_unknown_customers() {
         let mut world = world();
         world.run(open(1, world.now)).unwrap();
         assert!(matches!(world.state.sessions.last(), Some(SessionChange::Opened(_))));

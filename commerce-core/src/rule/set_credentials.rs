@@ -1,7 +1,7 @@
-//! Letting a customer log in.
+//! Sets a customer's login and password.
 
 use super::Rule;
-use super::sessions::forget_failures;
+use super::sessions::reset_failures;
 use super::validate::Checks;
 use crate::error::Refusal;
 use crate::id::CustomerId;
@@ -12,24 +12,25 @@ use crate::state::{Needs, SessionChange, State};
 use crate::text;
 use serde::Serialize;
 
-/// Gives a customer what they log in with. What they had is no longer good, and their sessions end.
+/// Sets a customer's login and password. The previous ones become invalid, and the customer's sessions end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SetCredentials {
-    /// Who.
+    /// The customer.
     pub customer_id: CustomerId,
-    /// What they log in with.
+    /// The new credentials.
     pub login: NewLogin,
 }
 
-/// What a customer is to log in with.
+/// New credentials of a customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewLogin {
-    /// The name, in lower case and composed, as [`Shop::register`](crate::shop::Shop::register) writes it.
+    /// The login name in its normalized form (lower case, composed), as
+    /// [`Shop::register`](crate::shop::Shop::register) writes it.
     pub login: String,
     /// The password's hash.
     #[serde(skip)]
     pub password: PasswordHash,
-    /// What they may do.
+    /// The role.
     pub role: Role,
 }
 
@@ -51,8 +52,8 @@ impl NewLogin {
         }
     }
 
-    /// Refuses when another customer has that login.
-    pub(super) fn is_free(
+    /// Refuses the login if another customer has it.
+    pub(super) fn check_available(
         &self,
         state: &State,
         customer: Option<CustomerId>,
@@ -77,13 +78,13 @@ impl Rule for SetCredentials {
         self.login.check(&mut checks);
         checks.done()?;
         state.account(self.customer_id)?;
-        self.login.is_free(state, Some(self.customer_id))?;
+        self.login.check_available(state, Some(self.customer_id))?;
 
         write_login(state, self.customer_id, &self.login)
     }
 }
 
-/// Writes a login that was found to be right.
+/// Writes checked credentials.
 pub(super) fn write_login(
     state: &mut State,
     customer_id: CustomerId,
@@ -91,15 +92,15 @@ pub(super) fn write_login(
 ) -> Result<Output, Refusal> {
     let account =
         state.accounts.get_mut(customer_id).ok_or(Refusal::CustomerNotFound { customer_id })?;
-    let before = account.customer.login.replace(new.login.clone());
+    let previous = account.customer.login.replace(new.login.clone());
     account.customer.role = new.role;
     let customer = account.customer.clone();
-    state.assign_login(before.as_deref(), &new.login, customer_id);
+    state.assign_login(previous.as_deref(), &new.login, customer_id);
     let (login, password) = (new.login.clone(), new.password.clone());
     state.credentials.push(Credentials { customer_id, login, password });
     state.sessions.push(SessionChange::ClosedAll(customer_id));
-    // A new password lifts the lock that guesses of the old one have left.
-    forget_failures(state, &new.login);
+    // A new password lifts the lock that guesses of the old one have caused.
+    reset_failures(state, &new.login);
     Ok(Output::Customer(customer))
 }
 
@@ -116,7 +117,7 @@ mod tests {
         NewLogin { login: login.to_owned(), password, role: Role::Customer }
     }
 
-    fn give(customer: i64, name: &str) -> SetCredentials {
+    fn set(customer: i64, name: &str) -> SetCredentials {
         SetCredentials { customer_id: CustomerId::new(customer), login: login(name) }
     }
 
@@ -125,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_handed_on_once_it_is_given_up() {
+    fn login_is_available_once_its_owner_changes_it() {
         let mut world = world();
-        let Ok(Output::Customer(kim)) = world.run(give(1, "kim")) else { panic!() };
+        let Ok(Output::Customer(kim)) = world.run(set(1, "kim")) else { panic!() };
         assert_eq!(kim.login.as_deref(), Some("kim"));
-        assert_eq!(code(world.refused(give(2, "kim"))), "login_taken");
-        world.run(give(1, "kim")).unwrap();
-        world.run(give(1, "lee")).unwrap();
-        world.run(give(2, "kim")).unwrap();
+        assert_eq!(code(world.refused(set(2, "kim"))), "login_taken");
+        world.run(set(1, "kim")).unwrap();
+        world.run(set(1, "lee")).unwrap();
+        world.run(set(2, "kim")).unwrap();
         let last = world.state.credentials.last().unwrap();
         assert_eq!((last.customer_id.get(), last.login.as_str()), (2, "kim"));
         let ended = SessionChange::ClosedAll(CustomerId::new(2));
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_is_added_with_a_login_or_not_at_all() {
+    fn add_customer_with_a_taken_login_is_refused() {
         let mut world = world();
         let add = AddCustomer { login: Some(login("kim")), ..AddCustomer::new("Kim") };
         let Ok(Output::Customer(kim)) = world.run(add.clone()) else { panic!() };
@@ -153,9 +154,13 @@ mod tests {
     #[case::two_words(1, "kim lee", "invalid_request")]
     #[case::upper_case(1, "Kim", "invalid_request")]
     #[case::decomposed(1, "jose\u{301}", "invalid_request")]
-    #[case::unseen(1, "\u{200b}", "invalid_request")]
-    #[case::nobody(9, "kim", "customer_not_found")]
-    fn refusals(#[case] customer: i64, #[case] login: &str, #[case] refused: &str) {
-        assert_eq!(code(world().with_logins(&[login]).refused(give(customer, login))), refused);
+    #[case::invisible(1, "\u{200b}", "invalid_request")]
+    #[case::unknown_customer(9, "kim", "customer_not_found")]
+    fn set_credentials_refuses_invalid_logins(
+        #[case] customer: i64,
+        #[case] login: &str,
+        #[case] refused: &str,
+    ) {
+        assert_eq!(code(world().with_logins(&[login]).refused(set(customer, login))), refused);
     }
 }

@@ -1,10 +1,10 @@
-//! Settling a charge: what its gateway did with it is written down, once.
+//! Settles a charge: records the gateway's result.
 //!
-//! Whatever order answers come in, and however often, the end is the same: money that was collected is on the
-//! balance once, and a charge has failed only as long as nobody knows of money.
+//! A charge's final status does not depend on the order or number of the results: collected money is credited
+//! exactly once, and a charge is failed only while no payment is known.
 
 use super::Rule;
-use super::charge_balance::enter;
+use super::charge_balance::credit_charge;
 use super::validate::{checked_credit, sanitized};
 use crate::error::Refusal;
 use crate::id::ChargeId;
@@ -13,25 +13,26 @@ use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
 use serde::Serialize;
 
-/// Writes down what a gateway did with a charge.
+/// Records the gateway's result of a charge.
 ///
-/// A charge that succeeded stays as it is, whatever is said later: its money may be spent. A charge that failed
-/// and was paid all the same succeeds after all: the money is there, so it is the customer's.
+/// A charge that succeeded stays so, whatever is reported later: its money may have been spent. A failed charge that
+/// is reported as paid succeeds after all: the money was collected, so it belongs to the customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SettleCharge {
-    /// Which charge.
+    /// The charge.
     pub charge_id: ChargeId,
-    /// What the gateway did.
+    /// The gateway's result.
     pub settlement: Settlement,
 }
 
-/// What a gateway did with a charge, for good.
+/// The final result of a charge at its gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Settlement {
-    /// It collected the money.
+    /// The money was collected.
     Paid,
-    /// It did not; why, as the payer may be told. Cut to [`MAX_TEXT`](crate::limits::MAX_TEXT) characters.
+    /// The money was not collected, for this reason, which the payer may see. Truncated to
+    /// [`MAX_TEXT`](crate::limits::MAX_TEXT) characters.
     Declined(String),
 }
 
@@ -53,7 +54,7 @@ impl Rule for SettleCharge {
                 balance = checked_credit(balance, row.amount)?;
                 (row.status, row.failure) = (ChargeStatus::Succeeded, None);
                 row.balance_after = Some(balance);
-                enter(state, &row, balance, context.now);
+                credit_charge(state, &row, balance, context.now);
             }
             (Settlement::Declined(reason), ChargeStatus::Pending) => {
                 row.status = ChargeStatus::Failed;
@@ -65,8 +66,8 @@ impl Rule for SettleCharge {
         }
         row.settled_at = Some(context.now);
         let charge = row.to_charge(balance, state.currency);
-        if let Some(kept) = state.charges.get_mut(charge_id) {
-            *kept = row;
+        if let Some(stored) = state.charges.get_mut(charge_id) {
+            *stored = row;
         }
         Ok(Output::Charge(charge))
     }
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paid_charge_grows_the_balance_and_the_ledger_says_why() {
+    fn paid_charge_credits_balance_and_writes_ledger_entry() {
         let mut world = opened();
         let Ok(Output::Charge(charge)) = world.run(settle(true)) else { panic!() };
         assert_eq!((charge.status, charge.balance.minor()), (ChargeStatus::Succeeded, 700));
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declined_charge_says_why_and_moves_nothing() {
+    fn declined_charge_fails_with_reason_and_moves_no_money() {
         let mut world = opened();
         let Ok(Output::Charge(charge)) = world.run(settle(false)) else { panic!() };
         assert_eq!((charge.status, charge.balance.minor()), (ChargeStatus::Failed, 500));
@@ -128,16 +129,19 @@ mod tests {
         assert_eq!(world.balance(1), 500);
     }
 
-    /// What is said, in the order it is said, and the balance in the end.
+    /// The reported results in order (true: paid), and the final balance.
     #[rstest]
     #[case::paid_twice(&[true, true], 700)]
     #[case::declined_twice(&[false, false], 500)]
     #[case::declined_after_paid(&[true, false], 700)]
     #[case::paid_after_declined(&[false, true], 700)]
-    #[case::all_of_it(&[false, true, false, true], 700)]
-    fn repeated_and_in_any_order_money_counts_once(#[case] said: &[bool], #[case] balance: i64) {
+    #[case::alternating(&[false, true, false, true], 700)]
+    fn charge_is_credited_once_for_any_order_of_results(
+        #[case] results: &[bool],
+        #[case] balance: i64,
+    ) {
         let mut world = opened();
-        for paid in said {
+        for paid in results {
             world.run(settle(*paid)).unwrap();
         }
         assert_eq!(world.balance(1), balance);
@@ -150,13 +154,17 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn settle_charge_refuses_unknown_charges_and_full_balances() {
         let mut world = opened();
         let unknown = SettleCharge { charge_id: ChargeId::new(9), ..settle(true) };
         assert_eq!(code(world.refused(unknown)), "charge_not_found");
         world.set_balance(1, MAX_BALANCE.minor() - 199);
         assert_eq!(code(world.refused(settle(true))), "balance_limit");
         let row = world.state.charges.get(CHARGE).unwrap();
-        assert_eq!(row.status, ChargeStatus::Pending, "it is tried again once there is room");
+        assert_eq!(
+            row.status,
+            ChargeStatus::Pending,
+            "the charge stays pending and is settled once there is room"
+        );
     }
 }

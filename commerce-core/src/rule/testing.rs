@@ -1,4 +1,4 @@
-//! A small world for the unit tests of rules: a state with everything loaded, and no store.
+//! A fixture for the unit tests of rules: a state with every row loaded, and no store.
 
 use crate::clock::Timestamp;
 use crate::command::{AnyOperation, Command};
@@ -14,7 +14,7 @@ use crate::money::{Currency, Money};
 use crate::rule::context::Output;
 use crate::state::{NextIds, State};
 
-/// When tests begin: 2026-01-01T00:00:00Z or thereabouts.
+/// The instant tests start at: 2026-01-01T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 
 pub(crate) struct World {
@@ -34,7 +34,7 @@ impl Default for World {
     }
 }
 
-/// A rule with a defect: it looks at a customer that it did not ask for.
+/// A rule with a defect: it reads a customer that its read set does not contain.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Careless {
     pub(crate) customer_id: CustomerId,
@@ -62,7 +62,7 @@ pub(crate) fn code(refusal: Refusal) -> &'static str {
 }
 
 impl World {
-    /// Nobody has these logins.
+    /// Marks these logins as loaded and unused.
     pub(crate) fn with_logins(mut self, logins: &[&str]) -> Self {
         for login in logins {
             self.state.provide_login((*login).to_owned(), None);
@@ -114,7 +114,7 @@ impl World {
         self.with_campaign(id, quantity, discount, Some(Money::from_minor(180)))
     }
 
-    /// So much off any order.
+    /// A fixed amount off any order.
     pub(crate) fn with_coupon_off(self, id: i64, amount: i64) -> Self {
         self.with_campaign(id, 5, Discount::Fixed { amount: Money::from_minor(amount) }, None)
     }
@@ -141,17 +141,17 @@ impl World {
         self
     }
 
-    /// Customer `customer` claims coupon `coupon`.
+    /// Claims coupon `coupon` for customer `customer`.
     pub(crate) fn with_claim(mut self, coupon: i64, customer: i64) -> Self {
         let (coupon_id, customer_id) = (CouponId::new(coupon), CustomerId::new(customer));
         self.run(super::ClaimCoupon { coupon_id, customer_id }).unwrap();
         self
     }
 
-    pub(crate) fn run(&mut self, action: impl Into<AnyOperation>) -> Result<Output, Error> {
-        self.know_everything();
-        let decision = Command::new(action, self.now).decide(&mut self.state, HOLD_SECONDS);
-        assert_eq!(self.state.misread(), None, "a rule reads what it asked for");
+    pub(crate) fn run(&mut self, operation: impl Into<AnyOperation>) -> Result<Output, Error> {
+        self.mark_all_loaded();
+        let decision = Command::new(operation, self.now).decide(&mut self.state, HOLD_SECONDS);
+        assert_eq!(self.state.misread(), None, "a rule reads only its read set");
         let pending = |id: &OrderId| {
             self.state.orders.get(*id).is_some_and(|order| order.status == OrderStatus::Pending)
         };
@@ -159,22 +159,22 @@ impl World {
         decision.result
     }
 
-    /// Runs what must be refused, and makes sure that nothing has changed but what was due anyway.
-    pub(crate) fn refused(&mut self, action: impl Into<AnyOperation>) -> Refusal {
+    /// Runs an operation that must be refused, and asserts that it changed no ledger entry, event or sale.
+    pub(crate) fn refused(&mut self, operation: impl Into<AnyOperation>) -> Refusal {
         let before = (self.state.ledger.len(), self.state.events.len(), self.state.sales.len());
-        match self.run(action) {
+        match self.run(operation) {
             Err(Error::Refused(refusal)) => {
                 let after =
                     (self.state.ledger.len(), self.state.events.len(), self.state.sales.len());
-                assert_eq!(before, after, "a refusal leaves nothing behind");
+                assert_eq!(before, after, "a refusal leaves no side effects");
                 refusal
             }
             other => panic!("not refused: {other:?}"),
         }
     }
 
-    /// Marks the small ids that tests use as looked for.
-    fn know_everything(&mut self) {
+    /// Marks the small ids that tests use as loaded.
+    fn mark_all_loaded(&mut self) {
         for id in 0..100 {
             self.state.accounts.provide(CustomerId::new(id), None);
             self.state.charges.provide(ChargeId::new(id), None);

@@ -1,4 +1,4 @@
-//! Changing a product: its name, its price, whether it is sold. Orders keep what they were placed with.
+//! Updates a product's name, price or status. Existing orders keep the name and price they were placed with.
 
 use super::Rule;
 use super::validate::Checks;
@@ -13,28 +13,28 @@ use crate::state::{Needs, State};
 use crate::version::Version;
 use serde::Serialize;
 
-/// Changes a product. One that is archived, hidden from lists and from ordering, is first taken back
-/// (at the latest with the same call) before anything else about it changes.
+/// Updates a product. An archived product (hidden from lists and not orderable) must be reactivated before, or in
+/// the same call as, any other change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UpdateProduct {
-    /// Which product.
+    /// The product.
     pub product_id: ProductId,
-    /// The new name; the old one stays when absent.
+    /// The new name; default: unchanged.
     pub name: Option<String>,
-    /// The new price; the old one stays when absent.
+    /// The new price; default: unchanged.
     pub price: Option<Money>,
-    /// Whether it is sold from now on; as before when absent.
+    /// The new status; default: unchanged.
     pub status: Option<ProductStatus>,
 }
 
 impl UpdateProduct {
-    /// A change of nothing yet.
+    /// Creates an update without changes.
     #[must_use]
     pub fn new(product_id: ProductId) -> Self {
         Self { product_id, name: None, price: None, status: None }
     }
 
-    /// Takes a product off the shelves. Archived already, it stays so.
+    /// Creates an update that archives the product; archiving an archived product succeeds.
     #[must_use]
     pub fn archive(product_id: ProductId) -> Self {
         Self { status: Some(ProductStatus::Archived), ..Self::new(product_id) }
@@ -56,8 +56,8 @@ impl Rule for UpdateProduct {
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
-        let something = self.name.is_some() || self.price.is_some() || self.status.is_some();
-        checks.that(something, "", || "give a new name, price or status".to_owned());
+        let has_change = self.name.is_some() || self.price.is_some() || self.status.is_some();
+        checks.that(has_change, "", || "give a new name, price or status".to_owned());
         if let Some(name) = &self.name {
             checks.text(name, "/name");
         }
@@ -91,7 +91,7 @@ mod tests {
     use rstest::rstest;
 
     #[test]
-    fn what_is_not_named_stays() {
+    fn update_product_keeps_fields_that_are_absent() {
         let mut world = World::default().with_product(3, 10, 10);
         let price = Some(Money::from_minor(12));
         let request = UpdateProduct { price, ..UpdateProduct::new(ProductId::new(3)) };
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archived_product_keeps_its_stock_and_may_come_back() {
+    fn archived_product_keeps_stock_and_can_be_reactivated() {
         let mut world = World::default().with_product(3, 10, 10);
         let id = ProductId::new(3);
         for _ in 0..2 {
@@ -119,12 +119,12 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing(3, None, None, "invalid_request")]
+    #[case::no_change(3, None, None, "invalid_request")]
     #[case::no_name(3, Some(""), None, "invalid_request")]
-    #[case::free(3, None, Some(0), "invalid_request")]
+    #[case::zero_price(3, None, Some(0), "invalid_request")]
     #[case::unknown(9, Some("a"), None, "product_not_found")]
     #[case::archived(4, Some("a"), None, "product_archived")]
-    fn refusals(
+    fn update_product_refuses_invalid_requests(
         #[case] id: i64,
         #[case] name: Option<&str>,
         #[case] price: Option<i64>,

@@ -1,4 +1,4 @@
-//! What a value of a request may be. All that is wrong with a request is told at once.
+//! Validation of request values. All errors of a request are reported together.
 
 use crate::error::{Invalid, Refusal};
 use crate::limits::{MAX_AMOUNT, MAX_BALANCE, MAX_TEXT};
@@ -6,18 +6,18 @@ use crate::money::Money;
 use crate::text::{is_control, is_visible};
 use std::ops::RangeInclusive;
 
-/// Collects what is wrong with a request.
+/// Collects the validation errors of a request.
 #[derive(Default)]
 pub(super) struct Checks(Vec<Invalid>);
 
 impl Checks {
     pub(super) fn that(
         &mut self,
-        ok: bool,
+        condition: bool,
         pointer: &str,
         detail: impl FnOnce() -> String,
     ) -> &mut Self {
-        if !ok {
+        if !condition {
             self.0.push(Invalid { detail: detail(), pointer: pointer.to_owned() });
         }
         self
@@ -39,8 +39,8 @@ impl Checks {
         self.integer(amount.minor(), 1..=MAX_AMOUNT.minor(), pointer)
     }
 
-    /// A text that has something to be seen, is not too long, and has no characters that control how it or
-    /// what follows is shown.
+    /// Checks that a text is visible, at most [`MAX_TEXT`] long, and free of control characters and of characters
+    /// that change the direction of text.
     pub(super) fn text(&mut self, text: &str, pointer: &str) -> &mut Self {
         let name = pointer.trim_start_matches('/').to_owned();
         self.that(is_visible(text), pointer, || format!("{name} must not be empty or invisible"))
@@ -63,13 +63,14 @@ impl Checks {
     }
 }
 
-/// As much of a text from outside as is sanitized, without control characters: not every store takes all of them.
+/// Returns an external text cut to [`MAX_TEXT`] characters, with control characters replaced by spaces: not every
+/// store accepts all of them.
 pub(super) fn sanitized(text: &str) -> String {
     let plain = |char: char| if is_control(char) { ' ' } else { char };
     text.chars().map(plain).take(MAX_TEXT).collect()
 }
 
-/// The balance once `amount` is added, when a balance may hold it.
+/// Returns the balance plus `amount`; refuses a sum above [`MAX_BALANCE`].
 pub(super) fn checked_credit(balance: Money, amount: Money) -> Result<Money, Refusal> {
     balance
         .checked_add(amount)
@@ -77,7 +78,7 @@ pub(super) fn checked_credit(balance: Money, amount: Money) -> Result<Money, Ref
         .ok_or(Refusal::BalanceLimit { balance, limit: MAX_BALANCE })
 }
 
-/// The balance once `amount` is taken, when there is that much.
+/// Returns the balance minus `amount`; refuses an amount above the balance.
 pub(super) fn checked_debit(balance: Money, amount: Money) -> Result<Money, Refusal> {
     balance
         .checked_sub(amount)
