@@ -93,7 +93,9 @@ impl Rule for RecordLoginAttempt {
         let (failures, last_at) =
             earlier.map_or((0, context.now), |attempts| (attempts.failures, attempts.last_at));
         let since = context.now.unix().saturating_sub(last_at.unix());
-        let wait = wait_after(failures).saturating_sub(since);
+        // Without a lock there is no wait, even if the last attempt was recorded by a clock that is ahead.
+        let lock = wait_after(failures);
+        let wait = if lock > 0 { lock.saturating_sub(since) } else { 0 };
         if wait > 0 {
             return Err(Refusal::TooManyRequests { retry_after: wait });
         }
@@ -151,7 +153,7 @@ mod tests {
     use crate::limits::MAX_CLOCK_SKEW;
     use crate::model::auth::PasswordHash;
     use crate::model::wallet::Role;
-    use crate::rule::testing::{World, code};
+    use crate::rule::testing::{NOW, World, code};
     use crate::rule::{NewLogin, SetCredentials};
     use rstest::rstest;
 
@@ -221,6 +223,19 @@ mod tests {
             }
             None => assert!(world.run(attempt("kim")).is_ok()),
         }
+    }
+
+    #[test]
+    fn free_login_attempts_never_wait_when_clocks_differ() {
+        let mut world = world();
+        for skew in [0, -1, -MAX_CLOCK_SKEW] {
+            world.now = NOW.plus_seconds(skew);
+            world.run(attempt("kim")).unwrap();
+        }
+        world.now = NOW;
+        world.run(open(1, NOW)).unwrap();
+        world.now = NOW.plus_seconds(-MAX_CLOCK_SKEW);
+        world.run(attempt("kim")).unwrap();
     }
 
     #[test]
