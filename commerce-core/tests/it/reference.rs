@@ -258,12 +258,8 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
 
 /// Gives a gateway charge the unique reference that every request has, retries included.
 fn with_reference(operation: AnyOperation, number: usize) -> AnyOperation {
-    match operation {
-        AnyOperation::OpenCharge(charge) => {
-            OpenCharge { reference: format!("{number:032x}"), ..charge }.into()
-        }
-        other => other,
-    }
+    let AnyOperation::OpenCharge(charge) = operation else { return operation };
+    OpenCharge { reference: format!("{number:032x}"), ..charge }.into()
 }
 
 /// The opening of every history: four customers with money, four products, and two coupons of which some are
@@ -340,9 +336,9 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
         };
         Box::new(move || {
             let outcome = pending.outcome();
-            let result = outcome.result.map(Into::into).map_err(|error| match error {
-                Error::Refused(refusal) => refusal,
-                other => panic!("{other}"),
+            let result = outcome.result.map(Into::into).map_err(|error| {
+                let Error::Refused(refusal) = error else { panic!("{error}") };
+                refusal
             });
             Answer::new(result, outcome.replayed)
         })

@@ -1,0 +1,204 @@
+//! Products, stock movements, coupons and carts.
+
+use super::{
+    Decision, MAX_BALANCE, MAX_PRICE, MAX_STOCK, Model, invalid, is_amount, is_assignable, is_text,
+    next_id, short, validate,
+};
+use commerce_core::{
+    AddCoupon, AddProduct, AdjustStock, Cart, CartEdit, CartItem, ClaimCoupon, Coupon, CouponId,
+    Discount, EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Product, ProductId,
+    ProductStatus, Refusal, StockMovement, StockMovementId, Timestamp, UpdateProduct,
+};
+
+impl Model {
+    pub(super) fn add_product(&mut self, request: &AddProduct, now: Timestamp) -> Decision {
+        validate(&[
+            (request.id.is_none_or(|id| is_assignable(id.get())), "/id"),
+            (is_text(&request.name), "/name"),
+            ((1..=MAX_PRICE).contains(&request.price.minor()), "/price"),
+            ((0..=MAX_STOCK).contains(&request.stock), "/stock"),
+        ])?;
+        if let Some(product_id) = request.id.filter(|id| self.products.contains_key(id)) {
+            return Err(Refusal::ProductExists { product_id });
+        }
+        let next = self.products.last_key_value().map_or(1, |(id, _)| id.get() + 1);
+        let id = request.id.unwrap_or(ProductId::new(next));
+        let (name, price, status) = (request.name.clone(), request.price, ProductStatus::Active);
+        let product = Product { id, name, price, stock: request.stock, status };
+        self.products.insert(id, product.clone());
+        if request.stock > 0 {
+            self.record_movement(id, request.stock, "first stock", now);
+        }
+        Ok(product.into())
+    }
+
+    pub(super) fn update_product(&mut self, request: &UpdateProduct) -> Decision {
+        let UpdateProduct { product_id, name, price, status } = request;
+        let has_change = name.is_some() || price.is_some() || status.is_some();
+        validate(&[
+            (has_change, ""),
+            (name.as_deref().is_none_or(is_text), "/name"),
+            (price.is_none_or(|price| (1..=MAX_PRICE).contains(&price.minor())), "/price"),
+        ])?;
+        let product = self.product(*product_id)?;
+        let stays_archived =
+            product.status == ProductStatus::Archived && *status != Some(ProductStatus::Active);
+        if stays_archived && (name.is_some() || price.is_some()) {
+            return Err(Refusal::ProductArchived { product_ids: vec![*product_id] });
+        }
+        let product = self.products.get_mut(product_id).unwrap();
+        product.name = name.clone().unwrap_or(product.name.clone());
+        product.price = price.unwrap_or(product.price);
+        product.status = status.unwrap_or(product.status);
+        Ok(product.clone().into())
+    }
+
+    pub(super) fn adjust_stock(&mut self, request: &AdjustStock, now: Timestamp) -> Decision {
+        let AdjustStock { product_id, delta, reason } = request;
+        let is_delta = *delta != 0 && (-MAX_STOCK..=MAX_STOCK).contains(delta);
+        validate(&[(is_delta, "/delta"), (is_text(reason), "/reason")])?;
+        let available = self.product(*product_id)?.stock;
+        if *delta > 0 && available + delta > MAX_STOCK {
+            return Err(invalid(["/delta".to_owned()]));
+        }
+        if available + delta < 0 {
+            return Err(short(*product_id, -delta, available));
+        }
+        self.record_movement(*product_id, *delta, reason, now);
+        let product = self.products.get_mut(product_id).unwrap();
+        product.stock += delta;
+        Ok(product.clone().into())
+    }
+
+    pub(super) fn record_movement(
+        &mut self,
+        product_id: ProductId,
+        delta: i64,
+        reason: &str,
+        at: Timestamp,
+    ) {
+        let id = StockMovementId::new(next_id(self.movements.len()));
+        let reason = reason.to_owned();
+        self.movements.push(StockMovement { id, product_id, delta, reason, created_at: at });
+    }
+
+    pub(super) fn add_coupon(&mut self, request: &AddCoupon, now: Timestamp) -> Decision {
+        let valid_from = request.valid_from.unwrap_or(now);
+        let (is_discount, pointer, is_cap) = match request.discount {
+            Discount::Fixed { amount } => (is_amount(amount), "/discount/amount", true),
+            Discount::Percent { percent, max_amount } => {
+                let is_percent = (1..=100).contains(&percent);
+                (is_percent, "/discount/percent", max_amount.is_none_or(is_amount))
+            }
+        };
+        validate(&[
+            (is_text(&request.name), "/name"),
+            ((1..=MAX_STOCK).contains(&request.quantity), "/quantity"),
+            (is_discount, pointer),
+            (is_cap, "/discount/max_amount"),
+            (request.min_order_amount.is_none_or(is_amount), "/min_order_amount"),
+            (request.valid_until.is_none_or(|until| until > valid_from), "/valid_until"),
+        ])?;
+        let id = CouponId::new(next_id(self.coupons.len()));
+        let coupon = Coupon {
+            id,
+            name: request.name.clone(),
+            discount: request.discount,
+            min_order_amount: request.min_order_amount,
+            quantity: request.quantity,
+            issued: 0,
+            valid_from,
+            valid_until: request.valid_until,
+        };
+        self.coupons.insert(id, coupon.clone());
+        Ok(coupon.into())
+    }
+
+    pub(super) fn claim_coupon(&mut self, request: &ClaimCoupon, now: Timestamp) -> Decision {
+        let ClaimCoupon { coupon_id, customer_id } = *request;
+        self.account(customer_id)?;
+        let Some(coupon) = self.coupons.get_mut(&coupon_id) else {
+            let (coupon_id, owned_coupon_id) = (Some(coupon_id), None);
+            return Err(Refusal::CouponNotFound { coupon_id, owned_coupon_id });
+        };
+        let is_claim =
+            |owned: &&OwnedCoupon| (owned.coupon_id, owned.customer_id) == (coupon_id, customer_id);
+        if let Some(OwnedCoupon { id, rank, .. }) = self.owned_coupons.values().find(is_claim) {
+            let (owned_coupon_id, rank) = (*id, *rank);
+            return Err(Refusal::CouponAlreadyClaimed { coupon_id, owned_coupon_id, rank });
+        }
+        check_window(coupon, now)?;
+        if coupon.issued == coupon.quantity {
+            return Err(Refusal::CouponSoldOut { coupon_id, quantity: coupon.quantity });
+        }
+        coupon.issued += 1;
+        let owned = OwnedCoupon {
+            id: OwnedCouponId::new(next_id(self.owned_coupons.len())),
+            coupon_id,
+            customer_id,
+            rank: coupon.issued,
+            status: OwnedCouponStatus::Held,
+            order_id: None,
+            claimed_at: now,
+        };
+        self.owned_coupons.insert(owned.id, owned.clone());
+        Ok(owned.into())
+    }
+
+    pub(super) fn edit_cart(&mut self, request: &EditCart) -> Decision {
+        let quantities = match request.edit {
+            CartEdit::Set(_, quantity) => (0..=MAX_STOCK).contains(&quantity),
+            CartEdit::Add(_, quantity) => (1..=MAX_STOCK).contains(&quantity),
+            CartEdit::Remove(_) | CartEdit::Clear => true,
+        };
+        validate(&[(quantities, "/quantity")])?;
+        self.account(request.customer_id)?;
+        let mut lines = self.carts.get(&request.customer_id).cloned().unwrap_or_default();
+        match request.edit {
+            CartEdit::Clear => lines.clear(),
+            CartEdit::Remove(product_id) | CartEdit::Set(product_id, 0) => {
+                lines.remove(&product_id).ok_or(Refusal::NotInCart { product_id })?;
+            }
+            CartEdit::Set(id, quantity) | CartEdit::Add(id, quantity) => {
+                let is_added = matches!(request.edit, CartEdit::Add(..));
+                let before = lines.get(&id).copied().filter(|_| is_added).unwrap_or(0);
+                let Product { stock, status, .. } = *self.product(id)?;
+                if status == ProductStatus::Archived {
+                    return Err(Refusal::ProductArchived { product_ids: vec![id] });
+                }
+                if before + quantity > stock {
+                    return Err(short(id, before + quantity, stock));
+                }
+                lines.insert(id, before + quantity);
+            }
+        }
+        let items = lines.iter().map(|(id, quantity)| {
+            let Product { id: product_id, name, price, stock, status } = self.products[id].clone();
+            let amount = capped(i128::from(price.minor()) * i128::from(*quantity));
+            let (unit_price, quantity) = (price, *quantity);
+            CartItem { product_id, name, unit_price, quantity, amount, stock, status }
+        });
+        let items: Vec<CartItem> = items.collect();
+        let total = capped(items.iter().map(|item| i128::from(item.amount.minor())).sum());
+        self.carts.insert(request.customer_id, lines);
+        Ok(Cart { customer_id: request.customer_id, items, total }.into())
+    }
+}
+
+/// Checks that `now` is in the half-open window of a campaign.
+pub(super) fn check_window(coupon: &Coupon, now: Timestamp) -> Result<(), Refusal> {
+    let (coupon_id, valid_from) = (coupon.id, coupon.valid_from);
+    if now < valid_from {
+        return Err(Refusal::CouponNotStarted { coupon_id, valid_from });
+    }
+    match coupon.valid_until {
+        Some(valid_until) if valid_until <= now => {
+            Err(Refusal::CouponExpired { coupon_id, valid_until })
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn capped(amount: i128) -> Money {
+    Money::from_minor(i64::try_from(amount).unwrap_or(i64::MAX).min(MAX_BALANCE))
+}

@@ -1,0 +1,258 @@
+//! Orders: placing, paying, cancelling, expiry, and the best sellers that follow from them.
+
+use super::catalog::check_window;
+use super::{Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_STOCK, Model, invalid, next_id};
+use commerce_core::{
+    BestSeller, BestSellers, CustomerId, Discount, EntryKind, EventId, EventKind, EventRow, Money,
+    Order, OrderId, OrderItems, OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PayWhen,
+    PlaceOrder, Product, ProductId, ProductStatus, Refusal, Shortage, Timestamp,
+};
+use std::collections::BTreeMap;
+
+impl Model {
+    pub(super) fn place_order(&mut self, request: &PlaceOrder, now: Timestamp) -> Decision {
+        let customer_id = request.customer_id;
+        if let OrderItems::Listed(items) = &request.items {
+            let mut checks = vec![((1..=MAX_LINES).contains(&items.len()), "/items".to_owned())];
+            checks.extend(items.iter().enumerate().map(|(index, (_, quantity))| {
+                ((1..=MAX_STOCK).contains(quantity), format!("/items/{index}/quantity"))
+            }));
+            let wrong: Vec<String> = checks.into_iter().filter(|c| !c.0).map(|c| c.1).collect();
+            if !wrong.is_empty() {
+                return Err(invalid(wrong));
+            }
+        }
+        let previous = self.account(customer_id)?.last_order;
+        let items = match &request.items {
+            OrderItems::Listed(items) => merged(items),
+            OrderItems::Cart => {
+                self.carts.get(&customer_id).into_iter().flatten().map(|(k, v)| (*k, *v)).collect()
+            }
+        };
+        if items.is_empty() {
+            return Err(Refusal::CartEmpty { customer_id });
+        }
+        let lines = self.order_lines(&items)?;
+        let exact: i128 = lines.iter().map(|(_, amount)| amount).sum();
+        let Some(subtotal) = i64::try_from(exact).ok().filter(|sum| *sum <= MAX_BALANCE) else {
+            return Err(invalid(["/items".to_owned()]));
+        };
+        let lines = lines.into_iter().map(|(line, _)| line).collect();
+        let discount = match request.owned_coupon_id {
+            Some(id) => self.discount(id, customer_id, subtotal, now)?,
+            None => 0,
+        };
+        let is_short = |(id, requested): &(ProductId, i64)| {
+            let (requested, available) = (*requested, self.products[id].stock);
+            (requested > available).then_some(Shortage { product_id: *id, requested, available })
+        };
+        let shortages: Vec<Shortage> = items.iter().filter_map(is_short).collect();
+        if !shortages.is_empty() {
+            return Err(Refusal::InsufficientStock { shortages });
+        }
+        if request.pay == PayWhen::Now {
+            self.check_funds(customer_id, subtotal - discount)?;
+        }
+
+        let id = OrderId::new(next_id(self.orders.len()));
+        for (product_id, units) in items {
+            self.products.get_mut(&product_id).unwrap().stock -= units;
+        }
+        if let Some(owned) = request.owned_coupon_id {
+            let owned = self.owned_coupons.get_mut(&owned).unwrap();
+            (owned.order_id, owned.status) = (Some(id), OwnedCouponStatus::Used);
+        }
+        if request.items == OrderItems::Cart {
+            self.carts.remove(&customer_id);
+        }
+        self.accounts.get_mut(&customer_id).unwrap().last_order = Some(id);
+        let expires_at = Timestamp::from_unix(now.unix() + HOLD_SECONDS);
+        let order = Order {
+            id,
+            customer_id,
+            reference: request.reference.clone(),
+            status: OrderStatus::Pending,
+            lines,
+            subtotal: Money::from_minor(subtotal),
+            discount: Money::from_minor(discount),
+            total: Money::from_minor(subtotal - discount),
+            owned_coupon_id: request.owned_coupon_id,
+            created_at: now,
+            expires_at: (request.pay == PayWhen::Later).then_some(expires_at),
+            paid_at: None,
+            cancelled_at: None,
+            previous,
+        };
+        self.orders.insert(id, order);
+        if request.pay == PayWhen::Now {
+            self.pay(id, now);
+        }
+        Ok(self.orders[&id].clone().into())
+    }
+
+    /// Returns the lines at current names and prices, each with its exact amount.
+    pub(super) fn order_lines(
+        &self,
+        items: &[(ProductId, i64)],
+    ) -> Result<Vec<(OrderLine, i128)>, Refusal> {
+        let ids = || items.iter().map(|(id, _)| *id);
+        let product_ids: Vec<_> = ids().filter(|id| !self.products.contains_key(id)).collect();
+        if !product_ids.is_empty() {
+            return Err(Refusal::ProductNotFound { product_ids });
+        }
+        let is_archived = |id: &ProductId| self.products[id].status == ProductStatus::Archived;
+        let product_ids: Vec<_> = ids().filter(is_archived).collect();
+        if !product_ids.is_empty() {
+            return Err(Refusal::ProductArchived { product_ids });
+        }
+        let line = |(id, quantity): &(ProductId, i64)| {
+            let Product { id: product_id, name, price: unit_price, .. } = self.products[id].clone();
+            let exact = i128::from(unit_price.minor()) * i128::from(*quantity);
+            let amount = Money::from_minor(i64::try_from(exact).unwrap_or(i64::MAX));
+            (OrderLine { product_id, name, unit_price, quantity: *quantity, amount }, exact)
+        };
+        Ok(items.iter().map(line).collect())
+    }
+
+    pub(super) fn discount(
+        &self,
+        owned_coupon_id: OwnedCouponId,
+        customer_id: CustomerId,
+        subtotal: i64,
+        now: Timestamp,
+    ) -> Result<i64, Refusal> {
+        let owned = self.owned_coupons.get(&owned_coupon_id);
+        let Some(owned) = owned.filter(|owned| owned.customer_id == customer_id) else {
+            let (coupon_id, owned_coupon_id) = (None, Some(owned_coupon_id));
+            return Err(Refusal::CouponNotFound { coupon_id, owned_coupon_id });
+        };
+        if let Some(order_id) = owned.order_id {
+            return Err(Refusal::CouponAlreadyUsed { owned_coupon_id, order_id });
+        }
+        let coupon = &self.coupons[&owned.coupon_id];
+        check_window(coupon, now)?;
+        if let Some(minimum) = coupon.min_order_amount.filter(|min| subtotal < min.minor()) {
+            return Err(Refusal::CouponNotApplicable {
+                owned_coupon_id,
+                min_order_amount: minimum,
+                subtotal: Money::from_minor(subtotal),
+            });
+        }
+        let discount = match coupon.discount {
+            Discount::Fixed { amount } => amount.minor(),
+            Discount::Percent { percent, max_amount } => {
+                let exact = i128::from(subtotal) * i128::from(percent) / 100;
+                let rounded = i64::try_from(exact).unwrap();
+                max_amount.map_or(rounded, |max| rounded.min(max.minor()))
+            }
+        };
+        Ok(discount.min(subtotal))
+    }
+
+    pub(super) fn pay_order(&mut self, order_id: OrderId, now: Timestamp) -> Decision {
+        let order = self.orders.get(&order_id).ok_or(Refusal::OrderNotFound { order_id })?;
+        if order.status != OrderStatus::Pending {
+            return Err(Refusal::OrderNotPayable { order_id, order_status: order.status });
+        }
+        self.check_funds(order.customer_id, order.total.minor())?;
+        self.pay(order_id, now);
+        Ok(self.orders[&order_id].clone().into())
+    }
+
+    pub(super) fn cancel_order(&mut self, order_id: OrderId, now: Timestamp) -> Decision {
+        let order = self.orders.get(&order_id).ok_or(Refusal::OrderNotFound { order_id })?;
+        let (customer_id, order_status) = (order.customer_id, order.status);
+        let total = order.total.minor();
+        match order_status {
+            OrderStatus::Pending => {}
+            OrderStatus::Paid => {
+                self.check_room(customer_id, total)?;
+                self.book(customer_id, EntryKind::Refund, total, Some(order_id), now);
+                self.emit(EventKind::OrderCancelled, order_id, now);
+            }
+            OrderStatus::Cancelled | OrderStatus::Expired => {
+                return Err(Refusal::OrderNotCancellable { order_id, order_status });
+            }
+        }
+        self.end_order(order_id, OrderStatus::Cancelled);
+        let order = self.orders.get_mut(&order_id).unwrap();
+        order.cancelled_at = Some(now);
+        Ok(order.clone().into())
+    }
+
+    pub(super) fn pay(&mut self, id: OrderId, now: Timestamp) {
+        let order = self.orders.get_mut(&id).unwrap();
+        (order.status, order.paid_at) = (OrderStatus::Paid, Some(now));
+        let (customer_id, total) = (order.customer_id, order.total.minor());
+        self.book(customer_id, EntryKind::Payment, -total, Some(id), now);
+        self.emit(EventKind::OrderPaid, id, now);
+    }
+
+    /// Expires the orders whose hold has ended, and returns their ids, the longest overdue first.
+    pub(crate) fn expire(&mut self, clock: Timestamp) -> Vec<OrderId> {
+        let is_overdue = |order: &&Order| {
+            order.status == OrderStatus::Pending && order.expires_at.unwrap() <= clock
+        };
+        let mut overdue: Vec<(Timestamp, OrderId)> = self
+            .orders
+            .values()
+            .filter(is_overdue)
+            .map(|order| (order.expires_at.unwrap(), order.id))
+            .collect();
+        overdue.sort_unstable();
+        for (_, id) in &overdue {
+            self.end_order(*id, OrderStatus::Expired);
+        }
+        overdue.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Returns the stock and the coupon of an order that is cancelled or expires.
+    pub(super) fn end_order(&mut self, id: OrderId, status: OrderStatus) {
+        let order = self.orders.get_mut(&id).unwrap();
+        order.status = status;
+        for line in &order.lines {
+            self.products.get_mut(&line.product_id).unwrap().stock += line.quantity;
+        }
+        if let Some(owned) = order.owned_coupon_id {
+            let owned = self.owned_coupons.get_mut(&owned).unwrap();
+            (owned.order_id, owned.status) = (None, OwnedCouponStatus::Held);
+        }
+    }
+
+    pub(super) fn emit(&mut self, kind: EventKind, order_id: OrderId, now: Timestamp) {
+        let id = EventId::new(next_id(self.events.len()));
+        self.events.push(EventRow { id, kind, order_id, trace: None, created_at: now });
+    }
+
+    /// Predicts the five best sellers of the three days up to `at`.
+    pub(crate) fn best_sellers(&self, at: Timestamp) -> BestSellers {
+        let from = Timestamp::from_unix(at.unix() - 3 * 24 * 60 * 60);
+        let is_counted = |order: &&Order| {
+            order.status == OrderStatus::Paid
+                && order.paid_at.is_some_and(|paid_at| from < paid_at && paid_at <= at)
+        };
+        let mut units = BTreeMap::<ProductId, i64>::new();
+        for line in self.orders.values().filter(is_counted).flat_map(|order| &order.lines) {
+            *units.entry(line.product_id).or_default() += line.quantity;
+        }
+        let mut ranking: Vec<(ProductId, i64)> = units.into_iter().collect();
+        ranking.sort_by_key(|(id, units)| (-units, *id));
+        let items = ranking.into_iter().take(5).enumerate().map(|(index, (id, units_sold))| {
+            let Product { id: product_id, name, price, stock, status } = self.products[&id].clone();
+            BestSeller { rank: index + 1, product_id, name, price, stock, status, units_sold }
+        });
+        BestSellers { from, to: at, items: items.collect() }
+    }
+}
+
+/// Sums the quantities of repeated products, in order of first mention.
+pub(super) fn merged(items: &[(ProductId, i64)]) -> Vec<(ProductId, i64)> {
+    let mut merged: Vec<(ProductId, i64)> = Vec::new();
+    for (id, quantity) in items {
+        match merged.iter_mut().find(|(known, _)| known == id) {
+            Some((_, sum)) => *sum = sum.saturating_add(*quantity),
+            None => merged.push((*id, *quantity)),
+        }
+    }
+    merged
+}
