@@ -9,6 +9,7 @@ use commerce_core::{
 };
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::{FailurePersistence, FileFailurePersistence};
 use rstest::rstest;
 use std::collections::BTreeMap;
 
@@ -522,7 +523,9 @@ fn agree(steps: &[Step], on: On) -> Result<(), TestCaseError> {
 }
 
 fn config(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    let seeds = FileFailurePersistence::WithSource("proptest-regressions");
+    let failure_persistence: Option<Box<dyn FailurePersistence>> = Some(Box::new(seeds));
+    ProptestConfig { cases, failure_persistence, ..ProptestConfig::default() }
 }
 
 proptest! {
