@@ -237,7 +237,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// lock a login.
 fn history() -> impl Strategy<Value = Vec<Step>> {
     let retry = prop::option::weighted(0.15, (any::<Index>(), select(vec![1, 1, 1, 8])));
-    prop::collection::vec((step(), retry), 1..120).prop_map(|calls| {
+    prop::collection::vec((step(), retry), 1..100).prop_map(|calls| {
         let mut steps = opening();
         for (step, retry) in calls {
             let (operation, key, count) = match retry {
