@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::recount::Recount;
 use crate::clock::Timestamp;
 use crate::id::ProductId;
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::Order;
 use crate::store::{Record, SalesCount, SalesLevel};
 use std::collections::HashMap;
 
@@ -77,7 +77,7 @@ pub(super) fn buckets(
     order: &Order,
     levels: &[SalesLevel],
 ) -> impl Iterator<Item = (i64, Timestamp)> {
-    let paid_at = order.paid_at.filter(|_| order.status == OrderStatus::Paid);
+    let paid_at = order.paid_at.filter(|_| order.status.counts_as_sold());
     paid_at.into_iter().flat_map(move |at| {
         // The last instant there is has none after it: a level until then is a level of all sales.
         let counting =

@@ -19,6 +19,17 @@ pub enum OrderStatus {
     Expired,
 }
 
+impl OrderStatus {
+    /// Returns true if the units of an order with this status count as sold (best sellers).
+    #[must_use]
+    pub const fn counts_as_sold(self) -> bool {
+        match self {
+            Self::Paid => true,
+            Self::Pending | Self::Cancelled | Self::Expired => false,
+        }
+    }
+}
+
 /// One product of an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OrderLine {

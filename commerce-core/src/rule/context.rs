@@ -14,7 +14,7 @@ use crate::rule::relay_events::EventLease;
 pub(crate) struct Context<'a> {
     /// The instant the rule decides at.
     pub(crate) now: Timestamp,
-    /// How long an unpaid order holds its stock.
+    /// The seconds for which an unpaid order holds its stock and coupon.
     pub(crate) hold_seconds: i64,
     /// The trace of the request, for its events.
     pub(crate) trace: Option<&'a str>,

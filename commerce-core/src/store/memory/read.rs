@@ -12,7 +12,7 @@ use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::{
@@ -214,7 +214,7 @@ impl Snapshot for MemorySnapshot<'_> {
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError> {
         let mut units: BTreeMap<ProductId, i64> = BTreeMap::new();
-        for order in self.0.orders.values().filter(|order| order.status == OrderStatus::Paid) {
+        for order in self.0.orders.values().filter(|order| order.status.counts_as_sold()) {
             if order.paid_at.is_some_and(|at| after < at && at <= until) {
                 for line in &order.lines {
                     let sum = units.entry(line.product_id).or_default();
