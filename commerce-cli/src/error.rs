@@ -1,7 +1,7 @@
 //! Errors of the command line, printed as one sentence or, with `--json`, as a problem object.
 
-use commerce_core::{Code, Currency, Error, Refusal, StoreError};
-use commerce_http::{Problem, status_of};
+use commerce_core::{Code, Currency, Error, ErrorClass, Refusal, StoreError};
+use commerce_http::Problem;
 use serde_json::Value;
 
 /// An error with the context that the command line adds. Boxed to keep `Result`s small.
@@ -74,9 +74,19 @@ impl CliError {
         self.code().is_retryable()
     }
 
-    /// The exit status that the one table gives it.
+    /// The exit status: 1 if the service failed, 2 for wrong usage, 3 if a rule refused.
     pub(crate) fn exit_status(&self) -> u8 {
-        status_of(self.code()).exit
+        match self.code().class() {
+            ErrorClass::RateLimited | ErrorClass::Unavailable => 1,
+            ErrorClass::Invalid => 2,
+            ErrorClass::NotFound
+            | ErrorClass::Conflict
+            | ErrorClass::KeyReused
+            | ErrorClass::Precondition
+            | ErrorClass::Declined
+            | ErrorClass::Unauthenticated
+            | ErrorClass::Forbidden => 3,
+        }
     }
 
     /// The error as one sentence.
@@ -93,7 +103,7 @@ impl CliError {
     pub(crate) fn problem(&self) -> Problem {
         let mut problem = Problem::new(&self.0.error, self.sentence());
         let fields = self.0.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-        problem.numbers.extend(fields);
+        problem.fields.extend(fields);
         problem
     }
 }

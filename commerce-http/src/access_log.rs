@@ -1,31 +1,30 @@
-//! One line for each request, for people and machines that read logs. No token, key, body or query ever
-//! comes into one.
+//! The access log: one line per request. Lines never contain tokens, keys, bodies or queries.
 
 use commerce_core::{CustomerId, Timestamp};
 use serde_json::json;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// How lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// `name=value` pairs.
     #[default]
     Logfmt,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Where lines go.
+/// The receiver of log lines.
 pub type LogSink = Box<dyn Fn(&str) + Send + Sync>;
 
-/// The log.
+/// The access log.
 pub struct Log {
     format: LogFormat,
     sink: LogSink,
 }
 
-/// What is told of a request.
+/// The log entry of a request.
 pub(crate) struct Entry<'a> {
     pub(crate) at: Timestamp,
     pub(crate) request: &'a str,
@@ -34,15 +33,15 @@ pub(crate) struct Entry<'a> {
     pub(crate) operation: &'a str,
     pub(crate) status: u16,
     pub(crate) code: Option<&'a str>,
-    /// What is not told to the client.
+    /// The cause of a failure, which the client does not receive.
     pub(crate) detail: Option<&'a str>,
-    pub(crate) took: Duration,
+    pub(crate) duration: Duration,
     pub(crate) customer: Option<CustomerId>,
     pub(crate) trace: Option<&'a str>,
 }
 
 impl Log {
-    /// A log of that format, whose lines the sink is given without their ends.
+    /// Creates a log. The sink receives lines without line ends.
     #[must_use]
     pub fn new(format: LogFormat, sink: LogSink) -> Self {
         Self { format, sink }
@@ -55,10 +54,8 @@ impl Log {
         };
         (self.sink)(&line);
     }
-}
 
-impl Log {
-    /// Writes a line about what is done beside requests.
+    /// Logs an event that belongs to no request.
     pub(crate) fn note(&self, at: Timestamp, message: &str, detail: &str) {
         let line = match self.format {
             LogFormat::Logfmt => format!("ts={at} msg={message:?} detail={detail:?}"),
@@ -70,18 +67,18 @@ impl Log {
 
 impl Entry<'_> {
     fn micros(&self) -> u64 {
-        u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)
+        u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
     }
 
     fn logfmt(&self) -> String {
         let Self { at, request, method, path, operation, status, .. } = self;
         let mut line = format!(
             "ts={at} request={request} method={} path={} operation={operation} status={status} micros={}",
-            plain(method),
-            plain(path),
+            quoted(method),
+            quoted(path),
             self.micros()
         );
-        // A string takes everything that is written to it.
+        // Writing to a string cannot fail.
         if let Some(code) = self.code {
             let _ = write!(line, " code={code}");
         }
@@ -115,8 +112,8 @@ impl Entry<'_> {
     }
 }
 
-/// A value as it is, or quoted when it could be taken for more than one.
-fn plain(text: &str) -> String {
+/// Quotes a value unless it is unambiguous without quotes.
+fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
     if !text.is_empty() && text.bytes().all(plain) { text.to_owned() } else { format!("{text:?}") }
 }
@@ -126,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_is_one_line_whatever_the_client_sends() {
+    fn log_entry_stays_one_line_with_control_characters() {
         let entry = Entry {
             at: Timestamp::from_unix(0),
             request: "r-1",
@@ -136,7 +133,7 @@ mod tests {
             status: 404,
             code: Some("not_found"),
             detail: None,
-            took: Duration::from_micros(1_500),
+            duration: Duration::from_micros(1_500),
             customer: Some(CustomerId::new(7)),
             trace: None,
         };

@@ -1,15 +1,16 @@
-//! The service: from a request to a response, by way of the route table. No socket in sight.
+//! The service: from a request to a response through the route table, without sockets.
 //!
-//! Whatever the way of a request, it passes here: its route is found, who calls is asked and whether they
-//! may, key, query and body are read, and only then the handler sees it. Then it is counted and logged.
+//! Every request takes the same steps: routing, authorization, idempotency key, query and body, then the handler,
+//! then metrics and log.
 
 use crate::access_log::{Entry, Log};
 use crate::auth;
-use crate::context::{self, REPLAYED, Rejection, RequestContext, Success};
+use crate::context::{self, REPLAYED, RequestContext, Success};
 use crate::cors::{self, Origin};
+use crate::error::{HandlerError, Rejection};
 use crate::message::{Connections, Request, Response, Service, TransportError};
 use crate::metrics::Metrics;
-use crate::openapi::{self, Documents};
+use crate::openapi;
 use crate::pages::{self, PAGES, Page};
 use crate::problem::{HttpError, Problem};
 use crate::query;
@@ -17,9 +18,10 @@ use crate::request_id::{RequestIds, TraceContext};
 use crate::route::{KeyRule, Method, Route};
 use crate::routes::ROUTES;
 use crate::schema;
+use crate::state::AppState;
 use crate::target;
 use crate::{etag, json};
-use commerce_core::{Caller, Code, Error, Key, Refusal, Shop};
+use commerce_core::{Caller, Code, Error, Key, Refusal, Shop, StoreError};
 use matchit::Router;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -27,87 +29,52 @@ use std::time::Instant;
 
 /// The HTTP service of a shop.
 pub struct Api {
-    pub(crate) shop: Shop,
-    pub(crate) metrics: Metrics,
-    /// The OpenAPI document, in both renderings.
-    pub(crate) documents: Documents,
-    places: Router<RouteEntry>,
+    pub(crate) state: AppState,
+    router: Router<RouteEntry>,
     origins: Vec<Origin>,
     log: Log,
     ids: RequestIds,
 }
 
-/// What is at a path.
+/// The target of a path.
 enum RouteEntry {
-    /// Routes, one a method.
+    /// Routes, one per method.
     Routes(Vec<&'static Route>),
     /// A page for people.
     Page(&'static Page),
-    /// What the codes of problems mean: all of them, or the one of the path.
+    /// The documentation of error codes: all of them, or the one in the path.
     Problems,
 }
 
-/// How a request ended, for the log and the figures.
+/// The facts about a request for the log and the metrics.
 #[derive(Default)]
 struct RequestRecord {
     route: Option<&'static Route>,
     caller: Option<Caller>,
     code: Option<&'static str>,
-    /// Why the store failed.
+    /// The cause of a failure, for the log only.
     detail: Option<String>,
 }
 
-/// Why a request was turned down.
-pub(crate) enum HandlerError {
-    /// An error of the library.
-    Rejection(Rejection),
-    /// Something that only HTTP knows.
-    Problem(Box<Problem>),
-    /// The path has other methods than that.
-    Method(String),
-}
-
-impl<E: Into<Rejection>> From<E> for HandlerError {
-    fn from(error: E) -> Self {
-        Self::Rejection(error.into())
-    }
-}
-
-impl HandlerError {
-    pub(crate) fn fault(fault: HttpError, detail: impl Into<String>) -> Self {
-        Self::Problem(Box::new(Problem::fault(fault, detail)))
-    }
-}
-
 impl Api {
-    /// The service of that shop.
+    /// Creates the service of a shop.
     ///
     /// # Errors
     ///
-    /// When the system gives no random numbers, or the route table contradicts itself.
+    /// If the system has no entropy, or the route table contains conflicting paths.
     pub fn new(shop: Shop, log: Log) -> Result<Self, String> {
-        let mut places = Router::new();
-        for page in PAGES {
-            places.insert(page.path, RouteEntry::Page(page)).map_err(|error| error.to_string())?;
-        }
-        for path in ["/problems", "/problems/{code}"] {
-            places.insert(path, RouteEntry::Problems).map_err(|error| error.to_string())?;
-        }
-        let mut first: Vec<&str> = Vec::new();
-        for route in ROUTES {
-            if !first.contains(&route.path) {
-                first.push(route.path);
-                let routes = ROUTES.iter().filter(|other| other.path == route.path).collect();
-                let inserted = places.insert(route.path, RouteEntry::Routes(routes));
-                inserted.map_err(|error| format!("{}: {error}", route.path))?;
-            }
-        }
-        let (documents, origins) = (openapi::documents(ROUTES), Vec::new());
-        let (metrics, ids) = (Metrics::new(ROUTES), RequestIds::new()?);
-        Ok(Self { shop, metrics, documents, places, origins, log, ids })
+        let operations: Vec<(&'static str, Vec<u16>)> =
+            ROUTES.iter().map(|route| (route.operation, openapi::statuses(route))).collect();
+        let state = AppState {
+            shop,
+            metrics: Metrics::new(&operations),
+            documents: openapi::documents(ROUTES),
+        };
+        let (router, ids) = (router()?, RequestIds::new()?);
+        Ok(Self { state, router, origins: Vec::new(), log, ids })
     }
 
-    /// With the origins whose pages may call from a browser; none unless told.
+    /// Sets the origins whose pages may call from a browser (CORS). Default: none.
     #[must_use]
     pub fn with_origins(self, origins: Vec<Origin>) -> Self {
         Self { origins, ..self }
@@ -116,35 +83,35 @@ impl Api {
     /// The shop.
     #[must_use]
     pub fn shop(&self) -> &Shop {
-        &self.shop
+        &self.state.shop
     }
 
-    /// Writes a line into the log about what is done beside requests.
+    /// Logs an event that belongs to no request, such as the work of a background job.
     pub fn note(&self, message: &str, detail: &str) {
-        self.log.note(self.shop.now(), message, detail);
+        self.log.note(self.shop().now(), message, detail);
     }
 
     fn handle(
         &self,
         request: &Request,
-        trail: &TraceContext,
-        ended: &mut RequestRecord,
+        trace: &TraceContext,
+        record: &mut RequestRecord,
     ) -> Result<Success, HandlerError> {
-        if let Some(reply) = cors::preflight(&self.origins, request) {
-            return Ok(reply);
+        if let Some(response) = cors::preflight(&self.origins, request) {
+            return Ok(response);
         }
         let (path, query) = target::split(&request.target);
-        let path = target::normal(path);
-        let nothing_there =
-            || HandlerError::fault(HttpError::NoSuchPath, "nothing is here: see /docs");
-        let found = self.places.at(&path).map_err(|_| nothing_there())?;
+        let path = target::normalize(path);
+        let not_found =
+            || HandlerError::http(HttpError::PathNotFound, "nothing is here: see /docs");
+        let matched = self.router.at(&path).map_err(|_| not_found())?;
         let method = if request.method == "HEAD" { "GET" } else { &request.method };
-        let route = match found.value {
-            RouteEntry::Page(page) if method == "GET" => return Ok(page.reply()),
+        let route = match matched.value {
+            RouteEntry::Page(page) if method == "GET" => return Ok(page.response()),
             RouteEntry::Problems if method == "GET" => {
                 let accept = request.values("Accept").collect::<Vec<_>>().join(",");
-                let page = pages::problems(found.params.get("code"), &accept);
-                return page.ok_or_else(nothing_there);
+                let page = pages::problems(matched.params.get("code"), &accept);
+                return page.ok_or_else(not_found);
             }
             RouteEntry::Page(_) | RouteEntry::Problems => {
                 return method_not_allowed(method, &[Method::Get]);
@@ -157,44 +124,45 @@ impl Api {
                 route
             }
         };
-        ended.route = Some(route);
-        let path = auth::ids(&found.params).ok_or_else(nothing_there);
-        let mut admitted = auth::authorize(&self.shop, route, request, &found.params)?;
-        ended.caller = admitted.caller;
-        let path = path?;
+        record.route = Some(route);
+        let ids = auth::ids(&matched.params).ok_or_else(not_found);
+        // Authorization comes before a malformed id is reported.
+        let mut auth = auth::authorize(self.shop(), route, request, &matched.params)?;
+        record.caller = auth.caller;
+        let path = ids?;
         let query = query::read(route, query)?;
         let key = key(route, request)?;
         let versions = etag::if_match(route, request)?;
         let body = body(route, request)?;
-        auth::name(&mut admitted, route, &body)?;
-        let call = RequestContext {
-            api: self,
+        auth::authorize_body_customer(&mut auth, route, &body)?;
+        let context = RequestContext {
+            state: &self.state,
             request,
             path,
             query,
             key,
             versions,
             body,
-            trace: Some(trail.trace.as_ref().unwrap_or(&trail.id).clone()),
-            token: admitted.token,
-            customer: admitted.customer,
-            order: admitted.order,
+            trace: Some(trace.parent.as_ref().unwrap_or(&trace.id).clone()),
+            token: auth.token,
+            customer: auth.customer,
+            order: auth.order,
         };
-        let mut reply = (route.handler)(&call)?;
-        ended.detail = reply.detail.take();
-        Ok(if route.is_tagged() { etag::tag(reply, route, request) } else { reply })
+        let mut response = (route.handler)(&context)?;
+        record.detail = response.log_detail.take();
+        Ok(if route.has_etag() { etag::tag(response, route, request) } else { response })
     }
 
-    /// The answer that says why a request was turned down.
+    /// The response to a request that failed: a problem document, with the headers of its status.
     fn error_response(
         &self,
-        stop: HandlerError,
+        error: HandlerError,
         request: &Request,
-        trail: &TraceContext,
-        ended: &mut RequestRecord,
+        trace: &TraceContext,
+        record: &mut RequestRecord,
     ) -> Success {
         let mut headers: Vec<(&'static str, Cow<'static, str>)> = Vec::new();
-        let mut problem = match stop {
+        let mut problem = match error {
             HandlerError::Rejection(Rejection { error, replayed }) => {
                 if replayed {
                     headers.push((REPLAYED, "true".into()));
@@ -207,89 +175,111 @@ impl Api {
                     headers.push(("Retry-After", retry_after.to_string().into()));
                 }
                 if let Error::Store(failure) = &error {
-                    ended.detail = Some(failure.to_string());
+                    record.detail = Some(failure.to_string());
                 }
-                Problem::of(&error, self.shop.currency())
+                Problem::of(&error, self.shop().currency())
             }
             HandlerError::Problem(problem) => {
-                // Who sends notices shows nobody the answer, and the operator looks here.
-                if ended.route.is_some_and(|route| route.proof.is_some()) {
-                    ended.detail = Some(problem.detail.clone());
+                // The sender of a webhook does not show the response to anyone; the operator reads the log.
+                if record.route.is_some_and(|route| route.signature.is_some()) {
+                    record.detail = Some(problem.detail.clone());
                 }
                 *problem
             }
             HandlerError::Method(allowed) => {
                 let detail = format!("this path takes {allowed}");
                 headers.push(("Allow", allowed.into()));
-                Problem::fault(HttpError::MethodNotAllowed, detail)
+                Problem::of_http(HttpError::MethodNotAllowed, detail)
             }
         };
         if problem.status == 401 {
-            // A client that sent a token learns that it is the token (RFC 6750, 3.1).
+            // A client that sent a token learns that the token is invalid (RFC 6750, 3.1).
             let sent = problem.code == Code::Unauthenticated.as_str()
                 && request.values("Authorization").any(auth::is_bearer);
             let challenge = if sent { "Bearer error=\"invalid_token\"" } else { "Bearer" };
             headers.push(("WWW-Authenticate", challenge.into()));
         }
-        if problem.code == HttpError::NotJson.table().1 {
-            // RFC 7694: what a body may be encoded with.
+        if problem.code == HttpError::NotJson.code() {
+            // RFC 7694: the supported content codings.
             headers.push(("Accept-Encoding", "identity".into()));
         }
         if problem.status == 503 {
             headers.push(("Retry-After", "1".into()));
         }
-        ended.code = Some(problem.code);
-        problem.numbers.insert("request_id".to_owned(), trail.id.clone().into());
+        record.code = Some(problem.code);
+        problem.fields.insert("request_id".to_owned(), trace.id.clone().into());
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         headers.push(("Content-Type", "application/problem+json".into()));
-        Success { status: problem.status, headers, body: Cow::Owned(body), detail: None }
+        Success { status: problem.status, headers, body: Cow::Owned(body), log_detail: None }
     }
 
     fn finish(
         &self,
         request: &Request,
-        trail: TraceContext,
-        begun: Instant,
-        ended: &RequestRecord,
-        reply: Success,
+        trace: TraceContext,
+        started: Instant,
+        record: &RequestRecord,
+        response: Success,
     ) -> Response {
-        let took = begun.elapsed();
-        let operation = ended.route.map_or("none", |route| route.operation);
-        let replayed = reply.headers.iter().any(|(name, _)| *name == REPLAYED);
-        self.metrics.count(operation, reply.status, took, ended.code, replayed);
+        let duration = started.elapsed();
+        let operation = record.route.map_or("none", |route| route.operation);
+        let replayed = response.headers.iter().any(|(name, _)| *name == REPLAYED);
+        self.state.metrics.count(operation, response.status, duration, record.code, replayed);
         self.log.write(&Entry {
-            at: self.shop.now(),
-            request: &trail.id,
+            at: self.shop().now(),
+            request: &trace.id,
             method: &request.method,
-            path: shown(&request.target),
+            path: loggable_path(&request.target),
             operation,
-            status: reply.status,
-            code: ended.code,
-            detail: ended.detail.as_deref(),
-            took,
-            customer: ended.caller.map(|caller| caller.customer_id),
-            trace: trail.trace.as_deref(),
+            status: response.status,
+            code: record.code,
+            detail: record.detail.as_deref(),
+            duration,
+            customer: record.caller.map(|caller| caller.customer_id),
+            trace: trace.parent.as_deref(),
         });
-        // What is answered is somebody's own, or true now and not later.
-        let mut reply = reply.with("X-Content-Type-Options", "nosniff");
-        if !reply.headers.iter().any(|(name, _)| *name == "Cache-Control") {
-            reply = reply.with(
-                "Cache-Control",
-                if ended.route.is_some_and(Route::may_be_cached) { "no-cache" } else { "no-store" },
-            );
+        // Responses are personal, or current only now: shared caches must not keep them.
+        let mut response = response.with("X-Content-Type-Options", "nosniff");
+        if !response.headers.iter().any(|(name, _)| *name == "Cache-Control") {
+            let cacheable = record.route.is_some_and(Route::is_cacheable);
+            response =
+                response.with("Cache-Control", if cacheable { "no-cache" } else { "no-store" });
         }
-        let reply = cors::share(&self.origins, request, reply);
-        reply.with("X-Request-Id", trail.id).into_response()
+        let response = cors::share(&self.origins, request, response);
+        response.with("X-Request-Id", trace.id).into_response()
     }
 }
 
-/// What of a target is logged. One that is no path may hold a password, as a URL's place may.
-fn shown(target: &str) -> &str {
+/// Builds the router from the pages and the route table.
+fn router() -> Result<Router<RouteEntry>, String> {
+    let mut router = Router::new();
+    let mut insert = |path: &'static str, entry| {
+        router.insert(path, entry).map_err(|error| format!("{path}: {error}"))
+    };
+    for page in PAGES {
+        insert(page.path, RouteEntry::Page(page))?;
+    }
+    for path in ["/problems", "/problems/{code}"] {
+        insert(path, RouteEntry::Problems)?;
+    }
+    let mut paths: Vec<&str> = Vec::new();
+    for route in ROUTES {
+        if !paths.contains(&route.path) {
+            paths.push(route.path);
+            let routes = ROUTES.iter().filter(|other| other.path == route.path).collect();
+            insert(route.path, RouteEntry::Routes(routes))?;
+        }
+    }
+    Ok(router)
+}
+
+/// The part of a target that is logged: a path. Anything else may hold a password, as the authority of a URL may.
+fn loggable_path(target: &str) -> &str {
     let (path, _) = target::split(target);
     if path.starts_with('/') { path } else { "-" }
 }
 
-/// Answers `OPTIONS`, and turns down what the path does not take.
+/// Answers `OPTIONS`, and rejects methods that the path does not support.
 fn method_not_allowed(method: &str, methods: &[Method]) -> Result<Success, HandlerError> {
     let mut names: Vec<&str> = methods.iter().map(|method| method.name()).collect();
     if names.contains(&"GET") {
@@ -298,26 +288,25 @@ fn method_not_allowed(method: &str, methods: &[Method]) -> Result<Success, Handl
     names.push("OPTIONS");
     let allowed = names.join(", ");
     match method {
-        "OPTIONS" => Ok(Success::nothing().with("Allow", allowed)),
+        "OPTIONS" => Ok(Success::no_content().with("Allow", allowed)),
         _ => Err(HandlerError::Method(allowed)),
     }
 }
 
+/// Reads the idempotency key.
 fn key(route: &Route, request: &Request) -> Result<Option<Key>, HandlerError> {
     if route.key == KeyRule::None {
         return Ok(None);
     }
     let mut keys = request.values("Idempotency-Key");
-    let sent = keys.next();
+    let first = keys.next();
     if keys.next().is_some() {
         let detail = "Idempotency-Key comes twice: send one";
-        return Err(HandlerError::fault(HttpError::KeyMissing, detail));
+        return Err(HandlerError::http(HttpError::KeyMissing, detail));
     }
-    match (sent, route.key) {
-        (Some(text), _) => Ok(Some(
-            context::key(text).map_err(|problem| HandlerError::Problem(Box::new(problem)))?,
-        )),
-        (None, KeyRule::Required) => Err(HandlerError::fault(
+    match (first, route.key) {
+        (Some(text), _) => context::key(text).map(Some).map_err(HandlerError::problem),
+        (None, KeyRule::Required) => Err(HandlerError::http(
             HttpError::KeyMissing,
             "the header Idempotency-Key is missing: choose a key for each thing that is to happen once, \
              and send it again when you try again",
@@ -326,82 +315,78 @@ fn key(route: &Route, request: &Request) -> Result<Option<Key>, HandlerError> {
     }
 }
 
+/// Reads the body and validates it against the schema of the route.
 fn body(route: &Route, request: &Request) -> Result<Value, HandlerError> {
-    let plain = |encoding: &str| encoding.trim().eq_ignore_ascii_case("identity");
-    if !request.values("Content-Encoding").all(plain) {
-        let detail = "bodies are not decompressed here: send it as it is, without Content-Encoding";
-        return Err(HandlerError::fault(HttpError::NotJson, detail));
+    let is_identity = |encoding: &str| encoding.trim().eq_ignore_ascii_case("identity");
+    if !request.values("Content-Encoding").all(is_identity) {
+        let detail =
+            "compressed bodies are not supported: send the body as it is, without Content-Encoding";
+        return Err(HandlerError::http(HttpError::NotJson, detail));
     }
-    if route.proof.is_some() {
+    if route.signature.is_some() {
         return Ok(Value::Null);
     }
-    let wanted = schema::find(route.body.unwrap_or("Nothing"));
-    if request.body.is_empty() && schema::is_optional(wanted) {
+    let schema = schema::find(route.body.unwrap_or("Nothing"));
+    if request.body.is_empty() && schema::is_optional(schema) {
         return Ok(Value::Object(serde_json::Map::new()));
     }
     if request.body.is_empty() {
-        return Err(HandlerError::fault(
-            HttpError::Malformed,
-            "the body is missing: send a JSON object",
-        ));
+        let detail = "the body is missing: send a JSON object";
+        return Err(HandlerError::http(HttpError::Malformed, detail));
     }
     let media = request.header("Content-Type").unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/json") {
         let detail = "send the body as JSON, with Content-Type: application/json";
-        return Err(HandlerError::fault(HttpError::NotJson, detail));
+        return Err(HandlerError::http(HttpError::NotJson, detail));
     }
     let body = json::parse(&request.body)
-        .map_err(|said| HandlerError::fault(HttpError::Malformed, said))?;
-    let validate = schema::validate(wanted, &body);
-    if validate.is_empty() {
-        return Ok(body);
-    }
-    Err(Refusal::InvalidRequest { errors: validate }.into())
+        .map_err(|detail| HandlerError::http(HttpError::Malformed, detail))?;
+    let errors = schema::validate(schema, &body);
+    if errors.is_empty() { Ok(body) } else { Err(Refusal::InvalidRequest { errors }.into()) }
 }
 
 impl Service for Api {
     fn answer(&self, request: &Request) -> Response {
-        let begun = Instant::now();
-        let _running = self.metrics.running();
-        let trail = TraceContext::of(request, &self.ids);
-        let mut ended = RequestRecord::default();
-        let reply = match self.handle(request, &trail, &mut ended) {
-            Ok(reply) => reply,
-            Err(stop) => self.error_response(stop, request, &trail, &mut ended),
+        let started = Instant::now();
+        let _in_flight = self.state.metrics.start_request();
+        let trace = TraceContext::of(request, &self.ids);
+        let mut record = RequestRecord::default();
+        let response = match self.handle(request, &trace, &mut record) {
+            Ok(response) => response,
+            Err(error) => self.error_response(error, request, &trace, &mut record),
         };
-        self.finish(request, trail, begun, &ended, reply)
+        self.finish(request, trace, started, &record, response)
     }
 
-    fn reject(&self, why: TransportError, request: &Request) -> Response {
-        let stop = match why {
-            TransportError::Malformed => HandlerError::fault(
+    fn reject(&self, reason: TransportError, request: &Request) -> Response {
+        let error = match reason {
+            TransportError::Malformed => HandlerError::http(
                 HttpError::Malformed,
-                "the request is not HTTP/1.1 as it is taken here: send a path, one Host, and one \
-                 Content-Length",
+                "the request is not valid HTTP/1.1: send a path, one Host, and one Content-Length",
             ),
-            TransportError::TooSlow => HandlerError::fault(
-                HttpError::TooSlow,
+            TransportError::TooSlow => HandlerError::http(
+                HttpError::BodyTimeout,
                 "the body did not come in time: send it again",
             ),
             TransportError::BodyTooLarge { limit } => {
-                HandlerError::Problem(Box::new(Problem::body_too_large(limit)))
+                HandlerError::problem(Problem::body_too_large(limit))
             }
-            TransportError::HeadTooLarge => HandlerError::fault(
+            TransportError::HeadTooLarge => HandlerError::http(
                 HttpError::HeadTooLarge,
                 "path and headers are too large: send less",
             ),
-            TransportError::Overloaded => Error::from(commerce_core::StoreError::Busy).into(),
+            TransportError::Overloaded => Error::from(StoreError::Busy).into(),
         };
-        let begun = Instant::now();
-        let trail = TraceContext::of(request, &self.ids);
-        let mut ended = RequestRecord::default();
-        let reply = self.error_response(stop, request, &trail, &mut ended);
-        self.finish(request, trail, begun, &ended, reply)
+        let started = Instant::now();
+        let trace = TraceContext::of(request, &self.ids);
+        let mut record = RequestRecord::default();
+        let response = self.error_response(error, request, &trace, &mut record);
+        self.finish(request, trace, started, &record, response)
     }
 
     fn observe(&self, connections: Connections) {
-        self.metrics.observe(connections);
+        self.state.metrics.observe(connections);
     }
 }
 

@@ -1,7 +1,7 @@
-//! Who may do what: the one place that says so. A handler is called only with what was found here.
+//! Authentication and authorization. All checks of permissions are in this file; a handler receives only data
+//! that its caller may see.
 
-use crate::api::HandlerError;
-use crate::context::Rejection;
+use crate::error::{HandlerError, Rejection};
 use crate::message::Request;
 use crate::problem::HttpError;
 use crate::route::{Auth, Route};
@@ -9,113 +9,113 @@ use commerce_core::{Caller, CustomerId, Order, OrderId, Refusal, Role, Shop};
 use matchit::Params;
 use serde_json::Value;
 
-/// Who was let in, to whose data.
+/// The caller of an authorized request, and the data that the request may touch.
 pub(crate) struct AuthContext<'r> {
     pub(crate) token: Option<&'r str>,
     pub(crate) caller: Option<Caller>,
-    /// Whose data it is about: the customer of the path or of the body, or the caller.
+    /// The customer in the path or in the body, or else the caller.
     pub(crate) customer: CustomerId,
-    /// The order it is about.
+    /// The order in the path.
     pub(crate) order: Option<Order>,
 }
 
-/// Lets a request in, or says why not.
+/// Authenticates the caller of a request and checks that the caller may use the route.
 pub(crate) fn authorize<'r>(
     shop: &Shop,
     route: &Route,
     request: &'r Request,
     path: &Params<'_, '_>,
 ) -> Result<AuthContext<'r>, HandlerError> {
-    if route.access == Auth::Public {
+    if route.auth == Auth::Public {
         let customer = CustomerId::new(0);
         return Ok(AuthContext { token: None, caller: None, customer, order: None });
     }
     let token = bearer(request).ok_or(Refusal::Unauthenticated)?;
     let caller = shop.caller(token)?;
-    let mut admitted = AuthContext {
+    let mut auth = AuthContext {
         token: Some(token),
         caller: Some(caller),
         customer: caller.customer_id,
         order: None,
     };
-    match route.access {
-        // What the body says is known later: see `name`.
+    match route.auth {
+        // The customer in the body is checked after parsing: see `authorize_body_customer`.
         Auth::Public | Auth::Authenticated | Auth::SelfOrAdminBody => {}
         Auth::Admin if caller.role == Role::Admin => {}
         Auth::Admin => return Err(Refusal::Forbidden.into()),
         Auth::OwnerWithGateway if !shop.has_gateway() && caller.role != Role::Admin => {
             return Err(Refusal::Forbidden.into());
         }
-        Auth::OwnerWithGateway | Auth::Customer => admitted.customer = customer(caller, path)?,
-        Auth::Order => admitted.order = Some(order(shop, caller, path)?),
+        Auth::OwnerWithGateway | Auth::Customer => auth.customer = customer(caller, path)?,
+        Auth::Order => auth.order = Some(order(shop, caller, path)?),
     }
-    Ok(admitted)
+    Ok(auth)
 }
 
-/// Takes in the customer whom the body names, where it may name one.
-pub(crate) fn name(
-    admitted: &mut AuthContext<'_>,
+/// Takes the customer from the body, if the route allows one there, and checks that the caller may act for them.
+pub(crate) fn authorize_body_customer(
+    auth: &mut AuthContext<'_>,
     route: &Route,
     body: &Value,
 ) -> Result<(), HandlerError> {
-    let named = body.get("customer_id").and_then(Value::as_i64).map(CustomerId::new);
-    let (Auth::SelfOrAdminBody, Some(caller), Some(named)) = (route.access, admitted.caller, named)
+    let customer = body.get("customer_id").and_then(Value::as_i64).map(CustomerId::new);
+    let (Auth::SelfOrAdminBody, Some(caller), Some(customer)) = (route.auth, auth.caller, customer)
     else {
         return Ok(());
     };
-    admitted.customer = named;
-    if caller.may_act_for(named) { Ok(()) } else { Err(Refusal::Forbidden.into()) }
+    auth.customer = customer;
+    if caller.may_act_for(customer) { Ok(()) } else { Err(Refusal::Forbidden.into()) }
 }
 
-/// The customer of the path, when the caller may act for them.
+/// The customer in the path, if the caller may act for them.
 fn customer(caller: Caller, path: &Params<'_, '_>) -> Result<CustomerId, HandlerError> {
     let text = path.get("customer_id").unwrap_or_default();
     if text == "me" {
         return Ok(caller.customer_id);
     }
-    let customer = number(text).map(CustomerId::new);
+    let customer = id(text).map(CustomerId::new);
     let customer = customer.ok_or_else(|| {
-        HandlerError::fault(HttpError::NoSuchPath, "a customer is named by a number, or by me")
+        HandlerError::http(HttpError::PathNotFound, "a customer is named by a number, or by me")
     })?;
     if caller.may_act_for(customer) { Ok(customer) } else { Err(Refusal::Forbidden.into()) }
 }
 
-/// The order of the path. Whose it is not learns no more than if there were none.
+/// The order in the path. Returns 404 to non-owners, so that order ids do not leak.
 fn order(shop: &Shop, caller: Caller, path: &Params<'_, '_>) -> Result<Order, HandlerError> {
-    let id = path.get("order_id").and_then(number).map(OrderId::new);
-    let order_id = id.ok_or_else(|| {
-        HandlerError::fault(HttpError::NoSuchPath, "an order is named by a number")
+    let order_id = path.get("order_id").and_then(id).map(OrderId::new);
+    let order_id = order_id.ok_or_else(|| {
+        HandlerError::http(HttpError::PathNotFound, "an order is named by a number")
     })?;
     let order = shop.order(order_id).map_err(Rejection::from)?;
-    let theirs = caller.may_act_for(order.customer_id);
-    theirs.then_some(order).ok_or_else(|| Refusal::OrderNotFound { order_id }.into())
+    let is_owner = caller.may_act_for(order.customer_id);
+    is_owner.then_some(order).ok_or_else(|| Refusal::OrderNotFound { order_id }.into())
 }
 
-/// The ids of a path but the customer's; `None` when one is no number.
+/// The ids in a path except the customer's; `None` if one is not a number.
 pub(crate) fn ids<'k>(path: &Params<'k, '_>) -> Option<Vec<(&'k str, i64)>> {
     let others = path.iter().filter(|(name, _)| *name != "customer_id");
-    others.map(|(name, text)| number(text).map(|id| (name, id))).collect()
+    others.map(|(name, text)| id(text).map(|id| (name, id))).collect()
 }
 
-/// The greatest id of the document: the greatest integer that every JSON reader keeps whole.
+/// The greatest id of the document: the greatest integer that every JSON reader parses exactly (2^53 - 1).
 const MAX_ID: i64 = 9_007_199_254_740_991;
 
-/// An id as it is written: digits, and no zero in front.
-fn number(text: &str) -> Option<i64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    plain.then(|| text.parse().ok()).flatten().filter(|id| *id <= MAX_ID)
+/// Parses an id in canonical form: digits without a leading zero.
+fn id(text: &str) -> Option<i64> {
+    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    canonical.then(|| text.parse().ok()).flatten().filter(|id| *id <= MAX_ID)
 }
 
-/// Whether the value of an `Authorization` header is of the scheme that is used here.
+/// Returns true if an `Authorization` header has the scheme `Bearer`.
 pub(crate) fn is_bearer(value: &str) -> bool {
     value.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("Bearer"))
 }
 
-/// The token of a request.
+/// The token of a request; `None` if there is none, or more than one `Authorization` header.
 fn bearer(request: &Request) -> Option<&str> {
-    let mut sent = request.values("Authorization");
-    let (scheme, token) = sent.next()?.split_once(' ')?;
-    if sent.next().is_some() {
+    let mut headers = request.values("Authorization");
+    let (scheme, token) = headers.next()?.split_once(' ')?;
+    if headers.next().is_some() {
         return None;
     }
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())

@@ -1,8 +1,9 @@
-//! What a handler is given, and what it gives back.
+//! The context that a handler receives, and its result.
 
-use crate::api::{Api, HandlerError};
+use crate::error::{HandlerError, Rejection};
 use crate::message::{self, Response};
 use crate::problem::{HttpError, Problem};
+use crate::state::AppState;
 use commerce_core::{
     BestSellersRequest, CustomerId, Error, InCurrency, Key, Operation, Order, Outcome, Page,
     PageRequest, Refusal, Shop, Timestamp, Version,
@@ -12,92 +13,79 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// One request to one route, read, and allowed.
+/// A request to a route, parsed and authorized.
 pub(crate) struct RequestContext<'a> {
-    pub(crate) api: &'a Api,
-    /// The request as it was sent.
+    pub(crate) state: &'a AppState,
+    /// The request as sent.
     pub(crate) request: &'a message::Request,
-    /// The variable parts of the path that are numbers.
+    /// The ids in the path.
     pub(crate) path: Vec<(&'a str, i64)>,
-    /// Parameters of the query, each known to the route and of the form it asks for.
+    /// The query parameters, validated against their schemas.
     pub(crate) query: Vec<(String, String)>,
-    /// The body, of the form that the route asks for.
+    /// The body, validated against its schema.
     pub(crate) body: Value,
     pub(crate) key: Option<Key>,
-    /// The versions that what it changes may have; any when absent.
+    /// The versions in `If-Match`; any version if absent.
     pub(crate) versions: Option<Vec<Version>>,
-    /// The W3C `traceparent` of the request, or what the log calls it when it brought none: events keep it.
+    /// The W3C `traceparent` of the request, or else its request id. Stored with the events of the call.
     pub(crate) trace: Option<String>,
-    /// The token that came with the request.
+    /// The bearer token.
     pub(crate) token: Option<&'a str>,
-    /// Whose data the request is about.
+    /// The customer whose data the request touches.
     pub(crate) customer: CustomerId,
-    /// The order the request is about, when it is about one.
+    /// The order in the path.
     pub(crate) order: Option<Order>,
 }
 
-/// What a handler gives back.
+/// The result of a handler.
 pub(crate) type HandlerResult = Result<Success, HandlerError>;
 
-/// An error, and whether it is one that was given before.
-#[derive(Debug)]
-pub(crate) struct Rejection {
-    pub(crate) error: Error,
-    pub(crate) replayed: bool,
-}
-
-impl<E: Into<Error>> From<E> for Rejection {
-    fn from(error: E) -> Self {
-        Self { error: error.into(), replayed: false }
-    }
-}
-
-/// An answer that is not a problem.
+/// A successful response.
 pub(crate) struct Success {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, Cow<'static, str>)>,
     pub(crate) body: Cow<'static, [u8]>,
-    /// What the client is not told, for the log.
-    pub(crate) detail: Option<String>,
+    /// A sentence for the log that the client does not receive.
+    pub(crate) log_detail: Option<String>,
 }
 
 impl Success {
-    /// 200 with a document.
+    /// 200 with a JSON document.
     pub(crate) fn ok(body: &impl Serialize) -> Self {
         Self::json(200, body)
     }
 
-    /// 201 with a document that is found there from now on.
+    /// 201 with a JSON document and its location.
     pub(crate) fn created(body: &impl Serialize, location: String) -> Self {
         Self::json(201, body).with("Location", location)
     }
 
-    /// 202 with a document that tells later, at that place, what came of it.
+    /// 202 with a JSON document; the outcome appears later at the location.
     pub(crate) fn accepted(body: &impl Serialize, location: String) -> Self {
         Self::json(202, body).with("Location", location)
     }
 
     /// 204.
-    pub(crate) fn nothing() -> Self {
-        Self { status: 204, headers: Vec::new(), body: Cow::Borrowed(&[]), detail: None }
+    pub(crate) fn no_content() -> Self {
+        Self { status: 204, headers: Vec::new(), body: Cow::Borrowed(&[]), log_detail: None }
     }
 
-    /// 200 with what is no JSON, or was written as JSON already.
+    /// 200 with a body of that media type, already serialized.
     pub(crate) fn text(media: &'static str, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("Content-Type", Cow::Borrowed(media))];
-        Self { status: 200, headers, body: Cow::Owned(body.into()), detail: None }
+        Self { status: 200, headers, body: Cow::Owned(body.into()), log_detail: None }
     }
 
     fn json(status: u16, body: &impl Serialize) -> Self {
-        // Plain structs with string keys: there is nothing that cannot be written.
+        // Serialization cannot fail: plain structs with string keys.
         let body = serde_json::to_vec(body).unwrap_or_default();
         let headers = vec![("Content-Type", Cow::Borrowed("application/json"))];
-        Self { status, headers, body: Cow::Owned(body), detail: None }
+        Self { status, headers, body: Cow::Owned(body), log_detail: None }
     }
 
-    /// With a sentence for the log.
+    /// Adds a sentence for the log.
     pub(crate) fn logged(mut self, detail: String) -> Self {
-        self.detail = Some(detail);
+        self.log_detail = Some(detail);
         self
     }
 
@@ -113,28 +101,28 @@ impl Success {
 
 impl RequestContext<'_> {
     pub(crate) fn shop(&self) -> &Shop {
-        &self.api.shop
+        &self.state.shop
     }
 
-    /// A body with the currency of its amounts.
+    /// Adds the currency to a body with amounts.
     pub(crate) fn priced<T>(&self, body: T) -> InCurrency<T> {
         self.shop().in_currency(body)
     }
 
-    /// A page of bodies, each with the currency of its amounts.
+    /// 200 with a page of bodies, each with the currency of its amounts.
     pub(crate) fn priced_page<T: Serialize>(&self, page: Page<T>) -> Success {
         Success::ok(&page.map(|item| self.priced(item)))
     }
 
-    /// A number of the path. Paths that lack it never come to the handler.
+    /// An id in the path. The router guarantees that it is there.
     pub(crate) fn id<I: From<i64>>(&self, name: &str) -> I {
-        let found = self.path.iter().find(|(known, _)| *known == name);
-        I::from(found.map_or(0, |(_, id)| *id))
+        let entry = self.path.iter().find(|(known, _)| *known == name);
+        I::from(entry.map_or(0, |(_, id)| *id))
     }
 
-    /// The body as what the handler makes of it.
+    /// Deserializes the body.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        // It has the form already; what is left are values that no schema can rule out.
+        // The body matches its schema; only values that no schema can exclude fail here.
         T::deserialize(&self.body).map_err(|error| Refusal::invalid("", error.to_string()).into())
     }
 
@@ -142,55 +130,55 @@ impl RequestContext<'_> {
         let Some((_, text)) = self.query.iter().find(|(known, _)| known == name) else {
             return Ok(None);
         };
-        let validate = || Refusal::invalid(&format!("/{name}"), format!("{name} is {text:?}"));
-        text.parse().map(Some).map_err(|_| validate().into())
+        let invalid = || Refusal::invalid(&format!("/{name}"), format!("{name} is {text:?}"));
+        text.parse().map(Some).map_err(|_| invalid().into())
     }
 
-    /// The part of a list that is wanted.
+    /// The pagination parameters.
     pub(crate) fn page(&self) -> Result<PageRequest, Error> {
-        let usual = PageRequest::default();
-        let limit = self.parameter("limit")?.unwrap_or(usual.limit);
+        let default = PageRequest::default();
+        let limit = self.parameter("limit")?.unwrap_or(default.limit);
         Ok(PageRequest { limit, cursor: self.parameter("cursor")? })
     }
 
-    /// The best sellers that are wanted.
+    /// The parameters of best sellers.
     pub(crate) fn best_sellers(&self) -> Result<BestSellersRequest, Error> {
-        let usual = BestSellersRequest::default();
+        let default = BestSellersRequest::default();
         Ok(BestSellersRequest {
-            days: self.parameter("days")?.unwrap_or(usual.days),
-            limit: self.parameter("limit")?.unwrap_or(usual.limit),
+            days: self.parameter("days")?.unwrap_or(default.days),
+            limit: self.parameter("limit")?.unwrap_or(default.limit),
             at: self.parameter::<Timestamp>("at")?,
         })
     }
 
-    /// Carries a request out with the key that came along, and gives the answer as the handler shows it.
+    /// Runs an operation with the key, versions and trace of the request, and renders its output.
     pub(crate) fn run<R: Operation>(
         &self,
-        request: R,
-        show: impl FnOnce(&R::Output) -> Success,
+        operation: R,
+        render: impl FnOnce(&R::Output) -> Success,
     ) -> HandlerResult {
-        let mut call = self.shop().call(request).trace(self.trace.clone());
+        let mut call = self.shop().call(operation).trace(self.trace.clone());
         if let Some(key) = &self.key {
             call = call.key(key);
         }
         if let Some(versions) = &self.versions {
             call = call.only_if(versions.clone());
         }
-        respond(call.outcome(), show)
+        respond(call.outcome(), render)
     }
 }
 
-/// An answer as the handler shows it, marked when it was given before.
-pub(crate) fn respond<T>(outcome: Outcome<T>, show: impl FnOnce(&T) -> Success) -> HandlerResult {
+/// Renders an outcome, and marks replays of a stored answer.
+pub(crate) fn respond<T>(outcome: Outcome<T>, render: impl FnOnce(&T) -> Success) -> HandlerResult {
     let Outcome { result, replayed } = outcome;
-    let reply = show(&result.map_err(|error| Rejection { error, replayed })?);
-    Ok(if replayed { reply.with(REPLAYED, "true") } else { reply })
+    let response = render(&result.map_err(|error| Rejection { error, replayed })?);
+    Ok(if replayed { response.with(REPLAYED, "true") } else { response })
 }
 
-/// The header of an answer that was given before. Refusals that were have it as well.
+/// The header of a replayed answer, successful or not.
 pub(crate) const REPLAYED: &str = "Idempotency-Replayed";
 
-/// The key of a request: as it is, or as a quoted string the way structured headers write it.
+/// Parses an idempotency key: bare, or a quoted string as in structured headers (RFC 8941).
 pub(crate) fn key(text: &str) -> Result<Key, Problem> {
     let text = text.trim();
     let bare = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
@@ -200,6 +188,6 @@ pub(crate) fn key(text: &str) -> Result<Key, Problem> {
              that is to happen once",
             Key::MAX_LENGTH
         );
-        Problem::fault(HttpError::KeyMissing, detail)
+        Problem::of_http(HttpError::KeyMissing, detail)
     })
 }

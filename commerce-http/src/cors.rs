@@ -1,33 +1,32 @@
-//! Cross-origin resource sharing: which pages of other origins may call the API from a browser.
+//! Cross-origin resource sharing (CORS): the origins whose pages may call the API from a browser.
 //!
-//! A token is sent by the page itself, never by the browser, so no answer allows credentials; that is why `*` is
-//! safe here.
+//! The page itself sends the token, not the browser, so no response allows credentials. That makes `*` safe here.
 
 use crate::context::Success;
 use crate::message::Request;
 use std::fmt;
 use std::str::FromStr;
 
-/// The headers of requests that a page may send beyond those that it always may.
+/// Request headers that a page may send beyond the safelisted ones.
 const REQUEST_HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, \
                                X-Request-Id, traceparent";
-/// The headers of answers that a page may read beyond those that it always may.
-const ANSWER_HEADERS: &str = "ETag, Location, Idempotency-Replayed, X-Request-Id, Retry-After, \
+/// Response headers that a page may read beyond the safelisted ones.
+const RESPONSE_HEADERS: &str = "ETag, Location, Idempotency-Replayed, X-Request-Id, Retry-After, \
                               WWW-Authenticate, Allow";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-/// How many seconds a browser may remember what it may send: as long as Chromium does at most.
+/// Seconds that a browser may cache a preflight: the maximum of Chromium.
 const MAX_AGE: &str = "7200";
 
-/// An origin whose pages may call.
+/// An origin whose pages may call the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Any at all.
+    /// Every origin.
     Any,
-    /// This one, as a browser writes it: `https://shop.example`, with the port where it is not the usual one.
+    /// One origin as a browser writes it: `https://shop.example`, with the port unless it is the default.
     One(String),
 }
 
-/// A text that is not an origin.
+/// The error of parsing an [`Origin`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseOriginError;
 
@@ -35,7 +34,7 @@ impl fmt::Display for ParseOriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "an origin is written https://shop.example or http://localhost:3000, in lower case, without a path and \
-             without the usual port; * is all of them",
+             without the default port; * is all of them",
         )
     }
 }
@@ -45,28 +44,31 @@ impl std::error::Error for ParseOriginError {}
 impl FromStr for Origin {
     type Err = ParseOriginError;
 
-    /// Takes only what a browser could send: another spelling would never match.
+    /// Accepts only the spelling that browsers send: any other would never match.
     fn from_str(text: &str) -> Result<Self, ParseOriginError> {
         if text == "*" {
             return Ok(Self::Any);
         }
-        let (scheme, index) = text.split_once("://").ok_or(ParseOriginError)?;
-        let usual = match scheme {
+        let (scheme, authority) = text.split_once("://").ok_or(ParseOriginError)?;
+        let default_port = match scheme {
             "https" => ":443",
             "http" => ":80",
             _ => return Err(ParseOriginError),
         };
-        let fits = |byte: u8| {
+        let is_allowed = |byte: u8| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte)
         };
-        if index.is_empty() || !index.bytes().all(fits) || index.ends_with(usual) {
+        if authority.is_empty()
+            || !authority.bytes().all(is_allowed)
+            || authority.ends_with(default_port)
+        {
             return Err(ParseOriginError);
         }
         Ok(Self::One(text.to_owned()))
     }
 }
 
-/// The origin of a request as the answer names it, when its pages may call.
+/// The value of `Access-Control-Allow-Origin` for a request, if its origin is allowed.
 fn allowed(origins: &[Origin], request: &Request) -> Option<String> {
     let origin = request.header("Origin")?;
     origins.iter().find_map(|allowed| match allowed {
@@ -75,32 +77,32 @@ fn allowed(origins: &[Origin], request: &Request) -> Option<String> {
     })
 }
 
-/// The answer to a preflight: the question of a browser whether a page may send a request. It is given before the
-/// path is looked up, so that a page can read the 404 of a path that is not there.
+/// The response to a preflight request of an allowed origin. Preflights are answered before routing, so that a page
+/// can read the 404 of an unknown path.
 pub(crate) fn preflight(origins: &[Origin], request: &Request) -> Option<Success> {
-    let asks = request.method == "OPTIONS"
+    let is_preflight = request.method == "OPTIONS"
         && request.header("Access-Control-Request-Method").is_some()
         && allowed(origins, request).is_some();
-    asks.then(|| {
-        Success::nothing()
+    is_preflight.then(|| {
+        Success::no_content()
             .with("Access-Control-Allow-Methods", METHODS)
             .with("Access-Control-Allow-Headers", REQUEST_HEADERS)
             .with("Access-Control-Max-Age", MAX_AGE)
     })
 }
 
-/// Lets the page that asked read the answer, where it may.
-pub(crate) fn share(origins: &[Origin], request: &Request, mut reply: Success) -> Success {
+/// Adds the headers that let an allowed page read the response.
+pub(crate) fn share(origins: &[Origin], request: &Request, mut response: Success) -> Success {
     if origins.is_empty() {
-        return reply;
+        return response;
     }
-    // What is answered to one origin must not be kept for another.
-    reply = reply.with("Vary", "Origin");
+    // A cache must not serve the response for one origin to another.
+    response = response.with("Vary", "Origin");
     match allowed(origins, request) {
-        Some(origin) => reply
+        Some(origin) => response
             .with("Access-Control-Allow-Origin", origin)
-            .with("Access-Control-Expose-Headers", ANSWER_HEADERS),
-        None => reply,
+            .with("Access-Control-Expose-Headers", RESPONSE_HEADERS),
+        None => response,
     }
 }
 
@@ -124,7 +126,7 @@ mod tests {
     #[case("https://", false)]
     #[case("null", false)]
     #[case("", false)]
-    fn origins(#[case] text: &str, #[case] fits: bool) {
-        assert_eq!(text.parse::<Origin>().is_ok(), fits);
+    fn origin_accepts_only_browser_spelling(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(text.parse::<Origin>().is_ok(), valid);
     }
 }

@@ -1,55 +1,48 @@
-//! Entity tags of answers: a client that has the current answer is not sent it again, and one that changes
-//! something can have it changed only if it is still what the client has read. A tag is drawn from the answer
-//! itself: nothing is stored for it, and it is never out of date.
+//! Entity tags: conditional requests (`If-None-Match`) and optimistic concurrency (`If-Match`).
+//!
+//! A tag is a hash of the response body: it needs no storage and is never stale.
 
-use crate::api::HandlerError;
 use crate::context::Success;
+use crate::error::HandlerError;
 use crate::message::Request;
-use crate::problem::{Problem, status_of};
+use crate::problem::Problem;
 use crate::route::{Method, Route};
 use commerce_core::{Code, Version};
 use std::borrow::Cow;
 
-/// Adds the tag, and leaves the body away when the client that reads has it.
-pub(crate) fn tag(mut reply: Success, route: &Route, request: &Request) -> Success {
-    let tag = format!("\"{}\"", Version::of_bytes(&reply.body));
-    let has = |known: &str| known.trim() == "*" || tags(known).any(|known| known == tag);
-    if route.method == Method::Get && request.values("If-None-Match").any(has) {
-        reply.status = 304;
-        reply.body = Cow::Borrowed(&[]);
-        reply.headers.retain(|(name, _)| *name != "Content-Type");
+/// Adds the tag, and answers 304 if the client has the current version.
+pub(crate) fn tag(mut response: Success, route: &Route, request: &Request) -> Success {
+    let tag = format!("\"{}\"", Version::of_bytes(&response.body));
+    let matches = |header: &str| header.trim() == "*" || tags(header).any(|known| known == tag);
+    if route.method == Method::Get && request.values("If-None-Match").any(matches) {
+        response.status = 304;
+        response.body = Cow::Borrowed(&[]);
+        response.headers.retain(|(name, _)| *name != "Content-Type");
     }
-    reply.with("ETag", tag)
+    response.with("ETag", tag)
 }
 
-/// The tags of a header; that a tag is weak makes no difference to a client that reads.
-fn tags(known: &str) -> impl Iterator<Item = &str> {
-    known.split(',').map(|known| known.trim().trim_start_matches("W/"))
+/// The tags of an `If-None-Match` header. Comparison is weak, so the `W/` prefix is dropped (RFC 9110, 13.1.2).
+fn tags(header: &str) -> impl Iterator<Item = &str> {
+    header.split(',').map(|tag| tag.trim().trim_start_matches("W/"))
 }
 
-/// The versions that what the call changes may have; any when absent. A tag that was never given out is no version
-/// and matches nothing, and so does a weak one (RFC 9110, 13.1.1).
+/// The versions in `If-Match`; `None` for any version. Foreign and weak tags match nothing (RFC 9110, 13.1.1).
 pub(crate) fn if_match(
     route: &Route,
     request: &Request,
 ) -> Result<Option<Vec<Version>>, HandlerError> {
-    let mut sent = request.values("If-Match").peekable();
-    if sent.peek().is_none() || route.method == Method::Get {
+    let mut headers = request.values("If-Match").peekable();
+    if headers.peek().is_none() || route.method == Method::Get {
         return Ok(None);
     }
     if !route.is_conditional() {
-        let status = status_of(Code::PreconditionFailed);
-        let detail = "what this call changes has no ETag: send it without If-Match".to_owned();
-        let code = Code::PreconditionFailed.as_str();
-        return Err(HandlerError::Problem(Box::new(Problem::with(
-            status.http,
-            code,
-            status.title,
-            detail,
-        ))));
+        let detail = "this resource has no ETag: send the call without If-Match".to_owned();
+        let problem = Problem::with_code(Code::PreconditionFailed, detail);
+        return Err(HandlerError::problem(problem));
     }
     let mut versions = Vec::new();
-    for tag in sent.flat_map(|tags| tags.split(',')).map(str::trim) {
+    for tag in headers.flat_map(|tags| tags.split(',')).map(str::trim) {
         if tag == "*" {
             return Ok(None);
         }

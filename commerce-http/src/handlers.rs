@@ -1,4 +1,4 @@
-//! What each call does: one file for each kind of thing that calls are about.
+//! The handlers of the calls, one file per resource.
 
 pub(crate) mod best_sellers;
 pub(crate) mod carts;

@@ -1,21 +1,21 @@
-//! JSON as strictly as money wants it: no member twice, no number that would be rounded.
+//! A strict JSON parser: rejects duplicate members, and parses integers without rounding.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
-/// Reads a document. What is wrong with one is told in a sentence.
+/// Parses a document. The error is a sentence for the client.
 pub(crate) fn parse(text: &[u8]) -> Result<Value, String> {
     let text = std::str::from_utf8(text).map_err(|error| {
         format!("the body is not UTF-8: see byte {}", error.valid_up_to().saturating_add(1))
     })?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = Strict.deserialize(&mut reader);
-    let whole = value.and_then(|value| reader.end().map(|()| value));
-    whole.map_err(|error| format!("the body is not JSON as it should be: {error}"))
+    let value = value.and_then(|value| reader.end().map(|()| value));
+    value.map_err(|error| format!("the body is not valid JSON: {error}"))
 }
 
-/// Builds a value, and refuses objects that name a member twice.
+/// Builds a value, and rejects objects with duplicate members.
 #[derive(Clone, Copy)]
 struct Strict;
 
@@ -93,19 +93,19 @@ mod tests {
     #[case::more(b"{} {}", "trailing")]
     #[case::nothing(b"", "EOF")]
     #[case::comment(b"{/* 1 */}", "line 1")]
-    fn what_is_no_json_is_told(#[case] text: &[u8], #[case] told: &str) {
-        let said = parse(text).unwrap_err();
-        assert!(said.contains(told), "{said}");
+    fn parse_rejects_invalid_json(#[case] text: &[u8], #[case] expected: &str) {
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(expected), "{error}");
     }
 
     #[test]
-    fn nesting_has_an_end() {
+    fn parse_limits_nesting() {
         let deep = "[".repeat(100_000);
         assert!(parse(deep.as_bytes()).unwrap_err().contains("recursion"));
     }
 
     #[test]
-    fn integers_are_kept_whole() {
+    fn parse_keeps_integers_exact() {
         let value = parse(b"[9223372036854775807, -1, 18446744073709551615, 1.5]").unwrap();
         assert_eq!(value.to_string(), "[9223372036854775807,-1,18446744073709551615,1.5]");
     }

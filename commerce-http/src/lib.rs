@@ -1,7 +1,8 @@
-//! How the order service speaks HTTP.
+//! The HTTP API of the order service.
 //!
-//! [`Api`] is a plain function from a [`Request`] to a [`Response`], drawn from one table of routes; it
-//! knows no socket. No rule lives here: every call is one call of the [`Shop`](commerce_core::Shop).
+//! [`Api`] is a function from a [`Request`] to a [`Response`] over one route table, without sockets: put any server
+//! in front of it, or the one in [`transport`]. It contains no business rules; each route calls the
+//! [`Shop`](commerce_core::Shop) once.
 //!
 //! ```
 //! use commerce_core::{Currency, MemoryStore, Shop};
@@ -21,7 +22,7 @@
     allow(
         clippy::wildcard_enum_match_arm,
         clippy::needless_pass_by_value,
-        reason = "tests may stop"
+        reason = "tests may panic"
     )
 )]
 
@@ -30,6 +31,7 @@ mod api;
 mod auth;
 mod context;
 mod cors;
+mod error;
 mod etag;
 mod handlers;
 mod json;
@@ -44,6 +46,7 @@ mod request_id;
 mod route;
 mod routes;
 mod schema;
+mod state;
 mod target;
 pub mod transport;
 
@@ -51,4 +54,4 @@ pub use access_log::{Log, LogFormat, LogSink};
 pub use api::Api;
 pub use cors::{Origin, ParseOriginError};
 pub use message::{Connections, Request, Response, Service, TransportError};
-pub use problem::{Problem, Status, status_of};
+pub use problem::{Problem, http_status};

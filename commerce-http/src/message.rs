@@ -1,8 +1,8 @@
-//! A request and a response as the service knows them: plain values, no socket in sight.
+//! Requests and responses as plain values, and the [`Service`] between them. No sockets.
 
 use std::borrow::Cow;
 
-/// What a client asked.
+/// An HTTP request.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The method, as sent: `GET`, `POST` ...
@@ -11,25 +11,26 @@ pub struct Request {
     pub target: String,
     /// Name and value pairs, as sent and in that order.
     pub headers: Vec<(String, String)>,
-    /// The body, whole.
+    /// The complete body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// The value of a header, when it was sent; the first when it was sent more than once.
+    /// The value of a header; the first if it occurs more than once.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.values(name).next()
     }
 
-    /// Every value of a header.
+    /// All values of a header.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
-        let sent = self.headers.iter().filter(move |(sent, _)| sent.eq_ignore_ascii_case(name));
-        sent.map(|(_, value)| value.as_str())
+        let matching =
+            self.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        matching.map(|(_, value)| value.as_str())
     }
 }
 
-/// What a client is answered.
+/// An HTTP response.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// The HTTP status.
@@ -37,50 +38,50 @@ pub struct Response {
     /// Name and value pairs. Values hold visible ASCII and spaces only; the transport adds
     /// `Content-Length`, `Date` and `Connection`.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The body, whole. For `HEAD` it is what `GET` would give: the transport leaves it away.
+    /// The complete body. For `HEAD` it is the body of `GET`: the transport omits it.
     pub body: Cow<'static, [u8]>,
 }
 
-/// Answers requests. It is called from many threads at once.
+/// Answers requests. Called from many threads at once.
 pub trait Service: Send + Sync {
-    /// Answers a request. It never panics and takes bounded time.
+    /// Answers a request. Implementations never panic and take bounded time.
     fn answer(&self, request: &Request) -> Response;
 
-    /// The answer to a request that the transport itself turns down: it could not be read, or is
-    /// larger than is taken. Of the request there is what is known, cut short, and never a body.
-    fn reject(&self, why: TransportError, request: &Request) -> Response;
+    /// The response to a request that the transport rejects because it is malformed, late or too large. The
+    /// request holds the part that was read, truncated, and never a body.
+    fn reject(&self, reason: TransportError, request: &Request) -> Response;
 
-    /// Takes notice of the connections of the transport, from time to time.
+    /// Receives the connection statistics of the transport periodically.
     fn observe(&self, _connections: Connections) {}
 }
 
-/// What a transport has seen of its connections.
+/// Connection statistics of the transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connections {
-    /// Those that are open now.
+    /// Open connections.
     pub open: usize,
-    /// Those closed since the last notice because there were more than are kept.
+    /// Connections closed since the last report because of the connection limit.
     pub beyond_limit: usize,
-    /// Those closed since the last notice because they sent more requests ahead than are taken.
+    /// Connections closed since the last report because they pipelined too many requests.
     pub too_far_ahead: usize,
-    /// Those closed since the last notice because no whole request came in time.
+    /// Connections closed since the last report because no complete request arrived in time (slowloris).
     pub too_slow: usize,
 }
 
-/// Why a transport turns a request down before the service sees it.
+/// The reason for which the transport rejects a request before the service sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportError {
-    /// Its framing is contradictory or not understood: 400, and the connection is closed.
+    /// The framing is invalid or ambiguous (request smuggling): 400, and the connection is closed.
     Malformed,
     /// The body did not arrive in time: 408, and the connection is closed.
     TooSlow,
-    /// The body has more bytes than are taken: 413.
+    /// The body is too large: 413.
     BodyTooLarge {
-        /// How many are.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Target or headers are larger than is taken: 431.
+    /// The target or the headers are too large: 431.
     HeadTooLarge,
-    /// More is in flight than is taken: 503 with `Retry-After`.
+    /// Too many requests are in flight: 503 with `Retry-After` (back-pressure).
     Overloaded,
 }

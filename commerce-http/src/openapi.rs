@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, drawn from the route table.
+//! The OpenAPI 3.1 document, generated from the route table.
 
 mod problems;
 mod rendering_3_0;
@@ -6,6 +6,7 @@ mod responses;
 
 use crate::route::{Auth, KeyRule, Parameter, Route};
 use crate::schema::{self, REFERENCE};
+use crate::state::Documents;
 use responses::Responses;
 pub(crate) use responses::statuses;
 use serde_json::{Map, Value, json};
@@ -13,25 +14,17 @@ use serde_json::{Map, Value, json};
 const DESCRIPTION: &str = "\
 An order service: prepaid balances, stock, carts, coupons, orders, best sellers.
 
-Money is a whole number in minor units of the store's one currency: 1250 is 12.50 USD. Instants are RFC 3339 in UTC.
+Money is an integer in minor units of the store's currency: 1250 is 12.50 USD. Timestamps are RFC 3339 in UTC.
 
-Log in with `POST /v1/sessions` and send the token as `Authorization: Bearer TOKEN`. `me` in a path is the caller.
+Log in with `POST /v1/sessions` and send `Authorization: Bearer TOKEN`. `me` in a path is the caller.
 
-Calls that move money, stock or coupons carry an `Idempotency-Key` of the client's choice. The same key and body get \
-the first answer again, with `Idempotency-Replayed: true`, and change nothing.
+Calls that move money, stock or coupons need an `Idempotency-Key` chosen by the client. A retry with the same key and \
+body replays the first response, with `Idempotency-Replayed: true`, and changes nothing.
 
-Lists are paginated: send `next_cursor` as `cursor`; it is null on the last page. Problems are RFC 9457 documents with \
-a permanent `code`. Ignore members you do not know.";
+Lists are paginated: send `next_cursor` as `cursor`; it is null on the last page. Errors are RFC 9457 problems with a \
+permanent `code`. Ignore unknown members.";
 
-/// Both renderings of the document.
-pub(crate) struct Documents {
-    /// OpenAPI 3.1.
-    pub(crate) current: Vec<u8>,
-    /// OpenAPI 3.0.3.
-    pub(crate) rendering_3_0: Vec<u8>,
-}
-
-/// The documents of these routes.
+/// Generates the documents of these routes.
 pub(crate) fn documents(routes: &[Route]) -> Documents {
     let document = document(routes);
     Documents {
@@ -71,14 +64,14 @@ fn document(routes: &[Route]) -> Value {
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token of POST /v1/sessions, or of `commerce admin token`.",
+                    "description": "A token of POST /v1/sessions, or from the operator.",
                 },
             },
         },
     })
 }
 
-/// The subjects of the calls, in the order of the routes; `paths` cannot keep it.
+/// The tags in the order of the routes, which the object `paths` does not preserve.
 fn tags(routes: &[Route]) -> Vec<Value> {
     let mut names: Vec<&str> = Vec::new();
     for name in routes.iter().map(|route| tag(route.path)) {
@@ -86,41 +79,40 @@ fn tags(routes: &[Route]) -> Vec<Value> {
             names.push(name);
         }
     }
-    let described = |name| json!({ "name": name, "description": about(name) });
-    names.into_iter().map(described).collect()
+    let tag = |name| json!({ "name": name, "description": tag_description(name) });
+    names.into_iter().map(tag).collect()
 }
 
-/// The description of a tag.
-fn about(tag: &str) -> &'static str {
+fn tag_description(tag: &str) -> &'static str {
     match tag {
-        "customers" => "Owners of a balance, a cart, coupons and orders.",
-        "sessions" => "Logging in and out.",
-        "balance" => "The prepaid money of a customer.",
-        "charges" => "Money put onto a balance through the payment gateway.",
-        "debits" => "Money used from a balance outside an order.",
-        "ledger" => "The history of a balance, which is only ever added to.",
+        "customers" => "Accounts with a balance, a cart, coupons and orders.",
+        "sessions" => "Log in and out.",
+        "balance" => "Prepaid balances.",
+        "charges" => "Top-ups through the payment gateway.",
+        "debits" => "Debits outside an order.",
+        "ledger" => "The append-only history of a balance.",
         "payments" => "Payments and refunds of orders.",
         "products" => "Names, prices and stock.",
-        "bestsellers" => "Products ranked by the units paid for.",
-        "cart" => "Products that a customer may order later. A cart reserves nothing.",
-        "coupons" => "Campaigns, and the coupons that customers claim from them.",
-        "orders" => "Placing, paying and cancelling orders.",
-        "webhooks" => "Notices of payment gateways.",
-        _ => "The state of the server, and its description.",
+        "bestsellers" => "Products ranked by units paid for.",
+        "cart" => "Products to order later. A cart reserves nothing.",
+        "coupons" => "Campaigns and claimed coupons.",
+        "orders" => "Place, pay and cancel orders.",
+        "webhooks" => "Webhooks of payment gateways.",
+        _ => "Health, metrics and documentation.",
     }
 }
 
-/// The schemas that the document refers to, and a page of each kind that is listed.
+/// The schemas of requests and responses, with a page schema for each listed item.
 fn schemas(routes: &[Route]) -> Map<String, Value> {
     let mut schemas = schema::all().clone();
-    // The form of requests without a body, which no operation refers to.
+    // The schema of requests without a body, which no operation refers to.
     schemas.remove("Nothing");
     for schema in schemas.values_mut().filter_map(Value::as_object_mut) {
         if let Some(example) = schema.remove("example") {
             schema.insert("examples".to_owned(), json!([example]));
         }
     }
-    for item in routes.iter().filter(|route| route.list).filter_map(|route| route.answer) {
+    for item in routes.iter().filter(|route| route.is_list).filter_map(|route| route.response) {
         schemas.insert(
             page(item),
             json!({
@@ -136,7 +128,7 @@ fn schemas(routes: &[Route]) -> Map<String, Value> {
     schemas
 }
 
-/// The name of the schema for a page of these.
+/// The name of the page schema of an item.
 fn page(item: &str) -> String {
     format!("{item}Page")
 }
@@ -145,12 +137,12 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("{REFERENCE}{name}") })
 }
 
-/// A reference to a component that is no schema.
-fn shared(kind: &str, name: &str) -> Value {
+/// A reference to a component other than a schema.
+fn component_reference(kind: &str, name: &str) -> Value {
     json!({ "$ref": format!("#/components/{kind}/{name}") })
 }
 
-/// A name in `snake_case` as the names of components are written.
+/// Converts `snake_case` to `PascalCase`, the style of component names.
 fn pascal(name: &str) -> String {
     name.split('_')
         .map(|word| {
@@ -160,7 +152,7 @@ fn pascal(name: &str) -> String {
         .collect()
 }
 
-/// One of the problems of these codes. Their schemas have the names of the codes, so no mapping is needed.
+/// A choice of the problems of these codes. Schemas are named after codes, so the discriminator needs no mapping.
 fn one_of_problems(codes: &[&str]) -> Value {
     let one_of: Vec<Value> = codes.iter().map(|code| reference(code)).collect();
     json!({ "oneOf": one_of, "discriminator": { "propertyName": "code" } })
@@ -178,10 +170,10 @@ fn operation(route: &Route, responses: &Responses) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if route.access == Auth::Public {
+    if route.auth == Auth::Public {
         operation["security"] = json!([]);
     }
-    if route.proof.is_some() {
+    if route.signature.is_some() {
         operation["requestBody"] = json!({
             "required": true,
             "content": { "application/json": { "schema": { "type": "object" } } },
@@ -197,9 +189,9 @@ fn operation(route: &Route, responses: &Responses) -> Value {
     operation
 }
 
-/// What is particular to a call, and the callers that may make it.
+/// The details of a call, and the callers that may use it.
 fn description(route: &Route) -> String {
-    let callers = match (route.access, route.proof) {
+    let callers = match (route.auth, route.signature) {
         (_, Some(_)) => "Signed by the gateway.",
         (Auth::Public, _) => "Public.",
         (Auth::Authenticated, _) => "Any token.",
@@ -211,41 +203,44 @@ fn description(route: &Route) -> String {
     format!("{} {callers}", route.details).trim().to_owned()
 }
 
-/// The subject of a path: the part after the version, or after the customer.
+/// The tag of a path: the segment after the version, or after the customer.
 fn tag(path: &str) -> &str {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let (first, second) = (parts.next(), parts.next());
     match (first, second, parts.nth(1)) {
-        (Some("v1"), Some("customers"), Some(what)) | (Some("v1"), Some(what), _) => what,
+        (Some("v1"), Some("customers"), Some(resource)) | (Some("v1"), Some(resource), _) => {
+            resource
+        }
         _ => "operations",
     }
 }
 
 fn parameters(route: &Route) -> Vec<Value> {
-    let mut parameters: Vec<Value> =
-        path_parameters(route.path).map(|name| shared("parameters", &pascal(name))).collect();
+    let mut parameters: Vec<Value> = path_parameters(route.path)
+        .map(|name| component_reference("parameters", &pascal(name)))
+        .collect();
     for parameter in route.query {
         parameters.push(match parameter.shared {
-            Some(name) => shared("parameters", name),
+            Some(name) => component_reference("parameters", name),
             None => query_parameter(parameter),
         });
     }
-    if let Some(header) = route.proof {
+    if let Some(header) = route.signature {
         parameters.push(json!({
             "name": header, "in": "header", "required": true, "schema": { "type": "string" },
             "description": "The signature of the body.",
         }));
     }
-    if responses::may_be_unchanged(route) {
-        parameters.push(shared("parameters", "IfNoneMatch"));
+    if responses::may_be_not_modified(route) {
+        parameters.push(component_reference("parameters", "IfNoneMatch"));
     }
     if route.is_conditional() {
-        parameters.push(shared("parameters", "IfMatch"));
+        parameters.push(component_reference("parameters", "IfMatch"));
     }
     match route.key {
         KeyRule::None => {}
-        KeyRule::Optional => parameters.push(shared("parameters", "OptionalIdempotencyKey")),
-        KeyRule::Required => parameters.push(shared("parameters", "IdempotencyKey")),
+        KeyRule::Optional => parameters.push(component_reference("parameters", "OptionalKey")),
+        KeyRule::Required => parameters.push(component_reference("parameters", "Key")),
     }
     parameters
 }
@@ -262,7 +257,7 @@ fn query_parameter(parameter: &Parameter) -> Value {
     })
 }
 
-/// The parameters that several calls take, by the names of their components.
+/// The parameters that several calls share, by component name.
 fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
     let header = |name: &str, required: bool, schema: Value, description: &str| {
         json!({
@@ -289,14 +284,14 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
             shared.insert(name.to_owned(), query_parameter(parameter));
         }
     }
-    let described = "The same key until there is an answer.";
-    for (name, required) in [("IdempotencyKey", true), ("OptionalIdempotencyKey", false)] {
+    let described = "Reuse it for retries.";
+    for (name, required) in [("Key", true), ("OptionalKey", false)] {
         let key = header("Idempotency-Key", required, reference("IdempotencyKey"), described);
         shared.insert(name.to_owned(), key);
     }
     let conditions = [
-        ("IfNoneMatch", "If-None-Match", "The `ETag` that the client has; 304 if it is current."),
-        ("IfMatch", "If-Match", "The `ETag` that was read; 412 if it has changed."),
+        ("IfNoneMatch", "If-None-Match", "The cached `ETag`; 304 if current."),
+        ("IfMatch", "If-Match", "The `ETag` that was read; 412 if changed."),
     ];
     for (name, field, described) in conditions {
         let tag = header(field, false, json!({ "type": "string" }), described);

@@ -1,13 +1,13 @@
-//! Pages for people: the document in a browser, with the calls ready to try.
+//! Pages for people: the API in Swagger UI, and the documentation of error codes.
 //!
-//! `assets/README.md` tells where Swagger UI comes from and how to renew it.
+//! `assets/README.md` describes the origin of Swagger UI and how to update it.
 
 use crate::context::Success;
 use crate::problem::{Kind, kinds};
 use serde_json::json;
 use std::borrow::Cow;
 
-/// A page, or a part of one.
+/// A page or one of its assets.
 pub(crate) struct Page {
     pub(crate) path: &'static str,
     pub(crate) status: u16,
@@ -15,20 +15,20 @@ pub(crate) struct Page {
     body: &'static [u8],
 }
 
-/// What the browser may load: what this server has, and the pictures that stand in style sheets.
+/// The browser may load only files of this server, and images inlined in style sheets.
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
 const JAVASCRIPT: (&str, &str) = ("Content-Type", "text/javascript; charset=utf-8");
 const CSS: (&str, &str) = ("Content-Type", "text/css; charset=utf-8");
 
-/// Sent as it is stored, whatever the client takes: every browser takes it, and nobody else asks.
+/// Sent compressed without content negotiation: every browser supports gzip, and only browsers request these files.
 const GZIP: (&str, &str) = ("Content-Encoding", "gzip");
 
-/// For paths that hold a version: another version is found elsewhere.
+/// For paths that contain a version: another version has another path.
 const FOREVER: (&str, &str) = ("Cache-Control", "public, max-age=31536000, immutable");
 
-/// Every page there is.
+/// All pages.
 pub(crate) static PAGES: &[Page] = &[
     Page { path: "/", status: 302, headers: &[("Location", "/docs")], body: b"" },
     Page {
@@ -67,52 +67,52 @@ pub(crate) static PAGES: &[Page] = &[
 ];
 
 impl Page {
-    pub(crate) fn reply(&self) -> Success {
+    pub(crate) fn response(&self) -> Success {
         let headers = self.headers.iter().map(|(name, value)| (*name, Cow::Borrowed(*value)));
         Success {
             status: self.status,
             headers: headers.collect(),
             body: Cow::Borrowed(self.body),
-            detail: None,
+            log_detail: None,
         }
     }
 }
 
-/// What the kinds of problems mean: the one of that code, or all of them; none when there is no such code. Browsers
-/// get a page, everything else JSON.
+/// The documentation of one error code or of all; `None` if the code does not exist. Browsers receive HTML, other
+/// clients JSON.
 pub(crate) fn problems(code: Option<&str>, accept: &str) -> Option<Success> {
-    let wanted: Vec<Kind> =
+    let selected: Vec<Kind> =
         kinds().filter(|kind| code.is_none_or(|code| code == kind.code)).collect();
-    if wanted.is_empty() {
+    if selected.is_empty() {
         return None;
     }
-    let reply = if accept.contains("text/html") {
-        let rows: String = wanted.iter().map(row).collect();
+    let response = if accept.contains("text/html") {
+        let rows: String = selected.iter().map(section).collect();
         let page = include_str!("../assets/problems.html").replace("{{problems}}", &rows);
         Success::text("text/html; charset=utf-8", page).with("Content-Security-Policy", POLICY)
     } else {
-        let shown = |kind: &Kind| {
+        let to_json = |kind: &Kind| {
             let Kind { code, status, title, help } = kind;
-            json!({ "type": index(kind), "code": code, "status": status, "title": title, "help": help })
+            json!({ "type": problem_type(kind), "code": code, "status": status, "title": title, "help": help })
         };
-        match (code, wanted.first()) {
-            (Some(_), Some(kind)) => Success::ok(&shown(kind)),
-            _ => Success::ok(&json!({ "items": wanted.iter().map(shown).collect::<Vec<_>>() })),
+        match (code, selected.first()) {
+            (Some(_), Some(kind)) => Success::ok(&to_json(kind)),
+            _ => Success::ok(&json!({ "items": selected.iter().map(to_json).collect::<Vec<_>>() })),
         }
     };
-    Some(reply.with("Vary", "Accept"))
+    Some(response.with("Vary", "Accept"))
 }
 
 /// The `type` of problems of that kind.
-fn index(kind: &Kind) -> String {
+fn problem_type(kind: &Kind) -> String {
     format!("/problems/{}", kind.code)
 }
 
-/// One kind as HTML. What it is made of is this program's own.
-fn row(kind: &Kind) -> String {
+/// Renders a kind as HTML. Its texts are constants of this program, so nothing is escaped.
+fn section(kind: &Kind) -> String {
     let Kind { code, status, title, help } = kind;
-    let marked: Vec<&str> = help.split('`').collect();
-    let marked: String = marked
+    let parts: Vec<&str> = help.split('`').collect();
+    let help: String = parts
         .iter()
         .enumerate()
         .map(
@@ -122,7 +122,7 @@ fn row(kind: &Kind) -> String {
         )
         .collect();
     format!(
-        "<section><h2>{title}</h2><p><a href=\"{}\"><code>{code}</code></a>, HTTP {status}</p><p>{marked}</p></section>\n",
-        index(kind)
+        "<section><h2>{title}</h2><p><a href=\"{}\"><code>{code}</code></a>, HTTP {status}</p><p>{help}</p></section>\n",
+        problem_type(kind)
     )
 }

@@ -1,34 +1,34 @@
-//! What a request is called in logs and traces: its own names for it, when they are fit to be repeated.
+//! Request ids and trace context: taken from the request if valid, generated otherwise.
 
 use crate::message::Request;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The longest name of a request that is taken over.
+/// The maximum length of an `X-Request-Id` from a client.
 const MAX_ID: usize = 64;
 
-/// What a request is called.
+/// The identifiers of a request in logs and traces.
 pub(crate) struct TraceContext {
-    /// Its `X-Request-Id`, or one that was made up.
+    /// The `X-Request-Id` of the request, or a generated one.
     pub(crate) id: String,
-    /// Its W3C `traceparent`.
-    pub(crate) trace: Option<String>,
+    /// The W3C `traceparent` of the request.
+    pub(crate) parent: Option<String>,
 }
 
 impl TraceContext {
     pub(crate) fn of(request: &Request, ids: &RequestIds) -> Self {
         let id = request.header("X-Request-Id").filter(|id| is_valid(id));
-        let trace = request.header("traceparent").filter(|trace| is_trace(trace));
-        Self { id: id.map_or_else(|| ids.next(), str::to_owned), trace: trace.map(str::to_owned) }
+        let parent = request.header("traceparent").filter(|parent| is_traceparent(parent));
+        Self { id: id.map_or_else(|| ids.next(), str::to_owned), parent: parent.map(str::to_owned) }
     }
 }
 
 fn is_valid(id: &str) -> bool {
-    let fit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (1..=MAX_ID).contains(&id.len()) && id.bytes().all(fit)
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
-/// `version-trace-parent-flags`, in lower-case hexadecimal digits; all zeros name nothing.
-fn is_trace(text: &str) -> bool {
+/// Returns true for `version-trace-parent-flags` in lower-case hexadecimal digits; ids of zeros are invalid.
+fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let lengths = [2, 32, 16, 2];
     let hexadecimal = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -39,7 +39,7 @@ fn is_trace(text: &str) -> bool {
         && parts.first() != Some(&"ff")
 }
 
-/// Names for requests that bring none: random for each process, then counted.
+/// Generates request ids: a random prefix per process, then a counter.
 pub(crate) struct RequestIds {
     process: u64,
     count: AtomicU64,
@@ -70,8 +70,8 @@ mod tests {
     #[case("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false)]
     #[case("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", false)]
     #[case("", false)]
-    fn traces(#[case] text: &str, #[case] fit: bool) {
-        assert_eq!(is_trace(text), fit);
+    fn traceparent_is_validated(#[case] text: &str, #[case] valid: bool) {
+        assert_eq!(is_traceparent(text), valid);
     }
 
     #[rstest]
@@ -80,7 +80,7 @@ mod tests {
     #[case("a b", false)]
     #[case("a\r\nSet-Cookie: b", false)]
     #[case(&"a".repeat(65), false)]
-    fn names(#[case] id: &str, #[case] fit: bool) {
-        assert_eq!(is_valid(id), fit);
+    fn request_id_is_validated(#[case] id: &str, #[case] valid: bool) {
+        assert_eq!(is_valid(id), valid);
     }
 }

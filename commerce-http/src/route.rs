@@ -1,10 +1,10 @@
-//! A route: one call of the API, with all there is to know about it. The router, the check of who may
-//! do what, and the OpenAPI document are all drawn from it.
+//! A route: one call of the API with its permissions, parameters and responses. The router, authorization and the
+//! OpenAPI document all read it.
 
 use crate::context::{HandlerResult, RequestContext};
 use commerce_core::Code;
 
-/// A method that routes have. `HEAD` and `OPTIONS` follow from the others.
+/// A method of a route. `HEAD` and `OPTIONS` are derived from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
@@ -26,91 +26,91 @@ impl Method {
     }
 }
 
-/// Who may call.
+/// The callers that may use a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auth {
-    /// Anybody.
+    /// Everyone, without a token.
     Public,
-    /// Whoever has a token.
+    /// Every caller with a valid token.
     Authenticated,
-    /// The customer of the path, and admins.
+    /// The customer in the path, and admins.
     Customer,
-    /// The customer of the path where a gateway collects what they put onto their balance, and admins.
+    /// The customer in the path if a payment gateway is configured, and admins.
     OwnerWithGateway,
-    /// Whoever has a token, for themselves; the body of an admin may name another customer.
+    /// Every caller with a valid token, for themselves. Admins may name another customer in the body.
     SelfOrAdminBody,
-    /// The customer whose order it is, and admins. To others there is no such order.
+    /// The owner of the order in the path, and admins. Others receive 404.
     Order,
     /// Admins.
     Admin,
 }
 
-/// Whether the call carries an idempotency key.
+/// The use of an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyRule {
-    /// It is of no use.
+    /// Ignored.
     None,
-    /// It is honoured.
+    /// Honoured if present.
     Optional,
-    /// Money, stock or coupons move: without a key it is refused.
+    /// Required, because the call moves money, stock or coupons.
     Required,
 }
 
-/// What a call does with the versions of what it is about.
+/// The use of entity tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Versions {
-    /// What it is about has none.
+    /// No `ETag`.
     None,
-    /// Answers have an `ETag`.
+    /// Responses have an `ETag`.
     Given,
-    /// So they have, and `If-Match` is honoured.
+    /// Responses have an `ETag`, and `If-Match` is honoured.
     Honoured,
 }
 
-/// A parameter of the query.
+/// A query parameter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     /// The name of its schema.
     pub(crate) schema: &'static str,
     pub(crate) description: &'static str,
-    /// The name of its component in the document, when several calls take it.
+    /// The name of its component in the document, if several calls share it.
     pub(crate) shared: Option<&'static str>,
 }
 
-/// One call of the API.
+/// A call of the API.
 #[derive(Clone, Copy)]
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     pub(crate) operation: &'static str,
     pub(crate) summary: &'static str,
-    /// Sentences about what is particular to the call, for the document.
+    /// Further sentences for the document.
     pub(crate) details: &'static str,
-    pub(crate) access: Auth,
+    pub(crate) auth: Auth,
     pub(crate) key: KeyRule,
     pub(crate) query: &'static [Parameter],
-    /// The schema of the body.
+    /// The schema of the request body.
     pub(crate) body: Option<&'static str>,
-    /// The handler wants the body as it was sent, and judges it by this header.
-    pub(crate) proof: Option<&'static str>,
-    /// The status when all goes well, and the schema of what is answered: an item of a list when `list`.
+    /// The header with the signature of the body, which the handler verifies over the raw bytes.
+    pub(crate) signature: Option<&'static str>,
+    /// The status of success, and the schema of the response body, or of an item if `is_list`.
     pub(crate) status: u16,
-    pub(crate) answer: Option<&'static str>,
-    pub(crate) list: bool,
-    /// The same is answered with 202 while somebody outside has yet to say what came of it.
-    pub(crate) waits: bool,
-    /// Of another type than JSON.
-    pub(crate) media: &'static str,
-    /// What it does with versions.
+    pub(crate) response: Option<&'static str>,
+    pub(crate) is_list: bool,
+    /// The response may be 202 while an external party has not answered.
+    pub(crate) may_be_pending: bool,
+    /// The media type of the response.
+    pub(crate) media_type: &'static str,
+    /// The use of entity tags.
     pub(crate) versions: Versions,
-    /// What rules may say, beyond what follows from access, key and body.
+    /// The codes of its rules, beyond those that follow from `auth`, `key` and `body`.
     pub(crate) codes: &'static [Code],
     pub(crate) handler: fn(&RequestContext<'_>) -> HandlerResult,
 }
 
 impl Route {
-    /// A route that anybody may call, without a body, answered with that.
+    /// A public route without a body.
     pub(crate) const fn new(
         method: Method,
         path: &'static str,
@@ -124,16 +124,16 @@ impl Route {
             operation,
             summary,
             details: "",
-            access: Auth::Public,
+            auth: Auth::Public,
             key: KeyRule::None,
             query: &[],
             body: None,
-            proof: None,
+            signature: None,
             status: 200,
-            answer: None,
-            list: false,
-            waits: false,
-            media: "application/json",
+            response: None,
+            is_list: false,
+            may_be_pending: false,
+            media_type: "application/json",
             versions: Versions::None,
             codes: &[],
             handler,
@@ -144,8 +144,8 @@ impl Route {
         Self { details, ..self }
     }
 
-    pub(crate) const fn auth(self, access: Auth) -> Self {
-        Self { access, ..self }
+    pub(crate) const fn auth(self, auth: Auth) -> Self {
+        Self { auth, ..self }
     }
 
     pub(crate) const fn key(self, key: KeyRule) -> Self {
@@ -161,15 +161,15 @@ impl Route {
     }
 
     pub(crate) const fn signed_by(self, header: &'static str) -> Self {
-        Self { proof: Some(header), ..self }
+        Self { signature: Some(header), ..self }
     }
 
-    pub(crate) const fn response(self, status: u16, answer: &'static str) -> Self {
-        Self { status, answer: Some(answer), ..self }
+    pub(crate) const fn response(self, status: u16, schema: &'static str) -> Self {
+        Self { status, response: Some(schema), ..self }
     }
 
     pub(crate) const fn paginated(self, item: &'static str) -> Self {
-        Self { answer: Some(item), list: true, query: PAGE, ..self }
+        Self { response: Some(item), is_list: true, query: PAGE, ..self }
     }
 
     pub(crate) const fn no_content(self) -> Self {
@@ -177,35 +177,35 @@ impl Route {
     }
 
     pub(crate) const fn or_accepted(self) -> Self {
-        Self { waits: true, ..self }
+        Self { may_be_pending: true, ..self }
     }
 
-    pub(crate) const fn media(self, media: &'static str) -> Self {
-        Self { media, ..self }
+    pub(crate) const fn media_type(self, media_type: &'static str) -> Self {
+        Self { media_type, ..self }
     }
 
     pub(crate) const fn etag(self) -> Self {
         Self { versions: Versions::Given, ..self }
     }
 
-    /// It changes something with an `ETag`, answers with the new one, and honours `If-Match`.
+    /// Changes a resource with an `ETag`, returns the new one, and honours `If-Match`.
     pub(crate) const fn conditional(self) -> Self {
         Self { versions: Versions::Honoured, ..self }
     }
 
-    /// Whether answers have an `ETag`.
-    pub(crate) fn is_tagged(&self) -> bool {
+    /// Returns true if responses have an `ETag`.
+    pub(crate) fn has_etag(&self) -> bool {
         self.versions != Versions::None
     }
 
-    /// Whether `If-Match` makes the change depend on the version that it names.
+    /// Returns true if `If-Match` is honoured.
     pub(crate) fn is_conditional(&self) -> bool {
         self.versions == Versions::Honoured
     }
 
-    /// Whether a cache may keep the answer, as long as it asks whether that is still the current one.
-    pub(crate) fn may_be_cached(&self) -> bool {
-        self.is_tagged() && self.method == Method::Get && self.access == Auth::Public
+    /// Returns true if a shared cache may store the response and revalidate it.
+    pub(crate) fn is_cacheable(&self) -> bool {
+        self.has_etag() && self.method == Method::Get && self.auth == Auth::Public
     }
 
     pub(crate) const fn errors(self, codes: &'static [Code]) -> Self {
@@ -217,18 +217,18 @@ const PAGE: &[Parameter] = &[
     Parameter {
         name: "limit",
         schema: "PageLimit",
-        description: "The most items of the page.",
+        description: "The maximum number of items.",
         shared: Some("Limit"),
     },
     Parameter {
         name: "cursor",
         schema: "Cursor",
-        description: "The next_cursor of the page before.",
+        description: "`next_cursor` of the previous page.",
         shared: Some("Cursor"),
     },
 ];
 
-/// The parameters of best sellers.
+/// The query parameters of best sellers.
 pub(crate) const BEST_SELLERS: &[Parameter] = &[
     Parameter {
         name: "days",
@@ -236,11 +236,16 @@ pub(crate) const BEST_SELLERS: &[Parameter] = &[
         description: "The length of the window in days of 24 hours.",
         shared: None,
     },
-    Parameter { name: "limit", schema: "Ranks", description: "The most ranks.", shared: None },
+    Parameter {
+        name: "limit",
+        schema: "Ranks",
+        description: "The maximum number of ranks.",
+        shared: None,
+    },
     Parameter {
         name: "at",
         schema: "Instant",
-        description: "The end of the window, that second included; now when absent.",
+        description: "The end of the window, inclusive. Default: now.",
         shared: None,
     },
 ];

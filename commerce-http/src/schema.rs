@@ -1,62 +1,61 @@
-//! The schemas of requests and answers: what the document shows is what requests are held against.
+//! JSON Schemas of requests and responses: requests are validated against the schemas that the document shows.
 //!
-//! Of JSON Schema, what `schemas.json` uses to say the form of things. What a text holds, and what
-//! values go together, is for the rules to judge.
+//! Implements the part of JSON Schema that `schemas.json` uses. The rules check the content of texts and the
+//! combination of values.
 
 use commerce_core::{Invalid, Timestamp};
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
-/// Every schema, by name.
+/// All schemas by name.
 static SCHEMAS: LazyLock<Map<String, Value>> = LazyLock::new(|| {
     serde_json::from_str(include_str!("openapi/schemas.json")).unwrap_or_default()
 });
 
-/// How many mistakes of one request are told: a body or query of nothing else would be answered many times
-/// its size.
-pub(crate) const MOST_TOLD: usize = 32;
+/// The maximum number of errors in a response. Without a limit a request of errors only would get a response of
+/// many times its size.
+pub(crate) const MAX_ERRORS: usize = 32;
 
-/// What a reference to a schema begins with.
+/// The prefix of references to schemas.
 pub(crate) const REFERENCE: &str = "#/components/schemas/";
 
-/// Every schema, by name, as the document shows them.
+/// All schemas by name, as shown in the document.
 pub(crate) fn all() -> &'static Map<String, Value> {
     &SCHEMAS
 }
 
-/// The schema of that name; one that fits nothing when there is none.
+/// The schema with that name, or one that matches nothing.
 pub(crate) fn find(name: &str) -> &'static Value {
     SCHEMAS.get(name).unwrap_or(&Value::Bool(false))
 }
 
-/// Whether a body of that form may be left out: it need say nothing.
+/// Returns true if a body with that schema may be omitted, because it has no required content.
 pub(crate) fn is_optional(schema: &Value) -> bool {
-    ["required", "minProperties", "oneOf"].iter().all(|wants| schema.get(wants).is_none())
+    ["required", "minProperties", "oneOf"].iter().all(|keyword| schema.get(keyword).is_none())
 }
 
-/// Everything that keeps a value from having that form.
+/// Validates a value against a schema and returns all errors, up to [`MAX_ERRORS`].
 pub(crate) fn validate(schema: &Value, value: &Value) -> Vec<Invalid> {
-    let mut validate = Vec::new();
-    check(schema, value, "", &mut validate);
-    validate.truncate(MOST_TOLD);
-    validate
+    let mut errors = Vec::new();
+    check(schema, value, "", &mut errors);
+    errors.truncate(MAX_ERRORS);
+    errors
 }
 
-fn check(schema: &Value, value: &Value, at: &str, validate: &mut Vec<Invalid>) {
+fn check(schema: &Value, value: &Value, at: &str, errors: &mut Vec<Invalid>) {
     let schema = resolved(schema);
     if let Some(branches) = schema["oneOf"].as_array() {
-        return check_branches(branches, value, at, validate);
+        return check_branches(branches, value, at, errors);
     }
-    if let Some(detail) = kind(schema, value).or_else(|| range(schema, value)) {
+    if let Some(detail) = type_error(schema, value).or_else(|| range_error(schema, value)) {
         let name = at.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("the body");
-        return validate
-            .push(Invalid { detail: format!("{name} {detail}"), pointer: at.to_owned() });
+        return errors.push(Invalid { detail: format!("{name} {detail}"), pointer: at.to_owned() });
     }
     match value {
-        Value::Object(members) => check_members(schema, members, at, validate),
+        Value::Object(members) => check_members(schema, members, at, errors),
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                check(&schema["items"], item, &format!("{at}/{index}"), validate);
+                check(&schema["items"], item, &format!("{at}/{index}"), errors);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -69,47 +68,47 @@ pub(crate) fn resolved(schema: &Value) -> &Value {
     name.map_or(schema, |name| resolved(find(name)))
 }
 
-/// Reports what is validate with the branch that was most likely meant: one of the right type, if there is one.
-fn check_branches(branches: &[Value], value: &Value, at: &str, validate: &mut Vec<Invalid>) {
-    let distance = |branch: &&Value| (kind(branch, value).is_some(), foreign(branch, value));
+/// Reports the errors of the branch that was most likely meant: one with the right type, if there is one.
+fn check_branches(branches: &[Value], value: &Value, at: &str, errors: &mut Vec<Invalid>) {
+    let distance = |branch: &&Value| (type_error(branch, value).is_some(), mismatch(branch, value));
     if let Some(meant) = branches.iter().map(resolved).min_by_key(distance) {
-        check(meant, value, at, validate);
+        check(meant, value, at, errors);
     }
 }
 
-/// How many of the members that tell the branches apart say that another is meant, which counts most, and
-/// how many are missing.
-fn foreign(branch: &Value, value: &Value) -> (usize, usize) {
+/// The distance of a value to a branch: the number of required `const` members that contradict it, then the number of
+/// required members that are missing.
+fn mismatch(branch: &Value, value: &Value) -> (usize, usize) {
     let required = branch["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let (there, missing): (Vec<&str>, Vec<&str>) =
+    let (present, missing): (Vec<&str>, Vec<&str>) =
         required.partition(|name| value.get(name).is_some());
-    let says_no = |name: &&&str| {
-        let wanted = branch["properties"][**name].get("const");
-        wanted.is_some_and(|wanted| *wanted != value[**name])
+    let contradicts = |name: &&&str| {
+        let expected = branch["properties"][**name].get("const");
+        expected.is_some_and(|expected| *expected != value[**name])
     };
-    (there.iter().filter(says_no).count(), missing.len())
+    (present.iter().filter(contradicts).count(), missing.len())
 }
 
 fn check_members(
     schema: &Value,
     members: &Map<String, Value>,
     at: &str,
-    validate: &mut Vec<Invalid>,
+    errors: &mut Vec<Invalid>,
 ) {
     let known = &schema["properties"];
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !members.contains_key(name) {
             let detail = format!("{name} is missing");
-            validate.push(Invalid { detail, pointer: format!("{at}/{name}") });
+            errors.push(Invalid { detail, pointer: format!("{at}/{name}") });
         }
     }
     for (name, member) in members {
-        let pointer = below(at, name);
+        let pointer = member_pointer(at, name);
         match known.get(name) {
-            Some(schema) => check(schema, member, &pointer, validate),
+            Some(schema) => check(schema, member, &pointer, errors),
             None if schema["additionalProperties"] == false => {
                 let detail = format!("{name:?} is not known here");
-                validate.push(Invalid { detail, pointer });
+                errors.push(Invalid { detail, pointer });
             }
             None => {}
         }
@@ -117,12 +116,12 @@ fn check_members(
 }
 
 /// The JSON pointer to a member.
-pub(crate) fn below(at: &str, name: &str) -> String {
+pub(crate) fn member_pointer(at: &str, name: &str) -> String {
     format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Whether it is of another kind than wanted.
-fn kind(schema: &Value, value: &Value) -> Option<String> {
+/// The error if a value has the wrong type or is not one of the allowed values.
+fn type_error(schema: &Value, value: &Value) -> Option<String> {
     if let Some(allowed) = schema["enum"].as_array() {
         let names: Vec<String> = allowed.iter().map(Value::to_string).collect();
         return (!allowed.contains(value)).then(|| format!("must be one of {}", names.join(", ")));
@@ -131,15 +130,15 @@ fn kind(schema: &Value, value: &Value) -> Option<String> {
         return (only != value).then(|| format!("must be {only}"));
     }
     let one = std::slice::from_ref(&schema["type"]);
-    let wanted = schema["type"].as_array().map_or(one, Vec::as_slice);
-    let wanted: Vec<&str> = wanted.iter().filter_map(Value::as_str).collect();
-    let fits = wanted.iter().any(|kind| is_a(kind, value));
-    let named: Vec<&str> = wanted.iter().map(|kind| in_words(kind)).collect();
-    (!fits && !wanted.is_empty()).then(|| format!("must be {}", named.join(" or ")))
+    let types = schema["type"].as_array().map_or(one, Vec::as_slice);
+    let types: Vec<&str> = types.iter().filter_map(Value::as_str).collect();
+    let matches = types.iter().any(|name| has_type(name, value));
+    let names: Vec<&str> = types.iter().map(|name| in_words(name)).collect();
+    (!matches && !types.is_empty()).then(|| format!("must be {}", names.join(" or ")))
 }
 
-fn is_a(kind: &str, value: &Value) -> bool {
-    match kind {
+fn has_type(name: &str, value: &Value) -> bool {
+    match name {
         "object" => value.is_object(),
         "array" => value.is_array(),
         "string" => value.is_string(),
@@ -150,35 +149,38 @@ fn is_a(kind: &str, value: &Value) -> bool {
     }
 }
 
-/// Whether it is a number that no 64-bit integer holds. So large a float has no fraction, and is named as
-/// out of range rather than as no whole number.
+/// Returns true for a number that exceeds 64-bit integers. So large a float has no fraction, so it is reported as out
+/// of range and not as a fraction.
 fn is_beyond_64_bits(value: &Value) -> bool {
     value.is_f64() && value.as_f64().is_some_and(|number| number.abs() >= 9.2e18)
 }
 
-fn in_words(kind: &str) -> &str {
-    match kind {
+fn in_words(name: &str) -> &str {
+    match name {
         "object" => "an object",
         "array" => "a list",
         "string" => "a text",
         "integer" => "a whole number",
         "boolean" => "true or false",
-        kind => kind,
+        name => name,
     }
 }
 
-/// Whether it is of the kind that is wanted, but too much, too little, or not that.
-fn range(schema: &Value, value: &Value) -> Option<String> {
+/// The error if a value of the right type is out of range, or excluded.
+fn range_error(schema: &Value, value: &Value) -> Option<String> {
     let length = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     let (size, verb, least, most, unit) = match value {
-        // What does not fit 64 bits is beyond every maximum, or below every minimum.
+        // A number beyond 64 bits exceeds every maximum or minimum.
         Value::Number(number) => {
             let negative = number.as_f64().is_some_and(f64::is_sign_negative);
             let end = if negative { i64::MIN } else { i64::MAX };
             (number.as_i64().unwrap_or(end), "be", "minimum", "maximum", "")
         }
         Value::String(text) if schema["format"] == "date-time" => {
-            return text.parse::<Timestamp>().err().map(|error| format!("is no instant: {error}"));
+            return text
+                .parse::<Timestamp>()
+                .err()
+                .map(|error| format!("is not a timestamp: {error}"));
         }
         Value::String(text) => {
             (length(text.chars().count()), "have", "minLength", "maxLength", " characters")
@@ -207,9 +209,9 @@ mod tests {
     use rstest::rstest;
     use serde_json::json;
 
-    fn said(name: &str, value: &Value) -> Vec<String> {
-        let validate = validate(find(name), value);
-        validate.into_iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect()
+    fn errors(name: &str, value: &Value) -> Vec<String> {
+        let errors = validate(find(name), value);
+        errors.into_iter().map(|error| format!("{}: {}", error.pointer, error.detail)).collect()
     }
 
     #[rstest]
@@ -239,14 +241,18 @@ mod tests {
         "discount": {"type": "fixed", "amount": 1}}), &[])]
     #[case::no_instant("NewCoupon", json!({"name": "a", "quantity": 1, "valid_until": "noon",
         "discount": {"type": "percent", "percent": 5}}),
-        &["/valid_until: valid_until is no instant: an instant is written as RFC 3339, like \
+        &["/valid_until: valid_until is not a timestamp: an instant is written as RFC 3339, like \
            2026-01-31T12:00:00Z"])]
-    fn forms(#[case] name: &str, #[case] value: Value, #[case] expected: &[&str]) {
-        assert_eq!(said(name, &value), expected);
+    fn validate_reports_each_error_with_its_pointer(
+        #[case] name: &str,
+        #[case] value: Value,
+        #[case] expected: &[&str],
+    ) {
+        assert_eq!(errors(name, &value), expected);
     }
 
     #[test]
-    fn every_reference_leads_somewhere_and_every_example_fits() {
+    fn schema_references_resolve_and_examples_are_valid() {
         for (name, schema) in all() {
             let text = schema.to_string();
             for reference in text.split(REFERENCE).skip(1) {
@@ -254,30 +260,30 @@ mod tests {
                 assert!(all().contains_key(target), "{name} refers to {target}");
             }
             if let Some(example) = schema.get("example") {
-                assert_eq!(said(name, example), [""; 0], "{name}");
+                assert_eq!(errors(name, example), [""; 0], "{name}");
             }
         }
     }
 
     #[test]
-    fn limits_are_those_of_the_library() {
-        let most = |name: &str, at: &str| find(name).pointer(at).and_then(Value::as_i64);
+    fn schema_limits_equal_library_limits() {
+        let limit = |name: &str, at: &str| find(name).pointer(at).and_then(Value::as_i64);
         let amount = Some(limits::MAX_AMOUNT.minor());
-        assert_eq!(most("Amount", "/maximum"), amount);
+        assert_eq!(limit("Amount", "/maximum"), amount);
         let stock = Some(limits::MAX_STOCK);
-        assert_eq!(most("NewProduct", "/properties/stock/maximum"), stock);
-        assert_eq!(most("StockChange", "/properties/delta/maximum"), stock);
-        assert_eq!(most("Quantity", "/properties/quantity/maximum"), stock);
-        assert_eq!(most("Units", "/maximum"), stock);
-        assert_eq!(most("Money", "/maximum"), Some(limits::MAX_BALANCE.minor()));
-        assert_eq!(most("NewCoupon", "/properties/quantity/maximum"), Some(limits::MAX_COUPONS));
+        assert_eq!(limit("NewProduct", "/properties/stock/maximum"), stock);
+        assert_eq!(limit("StockChange", "/properties/delta/maximum"), stock);
+        assert_eq!(limit("Quantity", "/properties/quantity/maximum"), stock);
+        assert_eq!(limit("Units", "/maximum"), stock);
+        assert_eq!(limit("Money", "/maximum"), Some(limits::MAX_BALANCE.minor()));
+        assert_eq!(limit("NewCoupon", "/properties/quantity/maximum"), Some(limits::MAX_COUPONS));
         let length = |length: usize| i64::try_from(length).ok();
-        assert_eq!(most("Text", "/maxLength"), length(limits::MAX_TEXT));
-        assert_eq!(most("Password", "/minLength"), length(limits::MIN_PASSWORD));
-        assert_eq!(most("Password", "/maxLength"), length(limits::MAX_PASSWORD));
-        assert_eq!(most("IdempotencyKey", "/maxLength"), length(commerce_core::Key::MAX_LENGTH));
+        assert_eq!(limit("Text", "/maxLength"), length(limits::MAX_TEXT));
+        assert_eq!(limit("Password", "/minLength"), length(limits::MIN_PASSWORD));
+        assert_eq!(limit("Password", "/maxLength"), length(limits::MAX_PASSWORD));
+        assert_eq!(limit("IdempotencyKey", "/maxLength"), length(commerce_core::Key::MAX_LENGTH));
         assert_eq!(
-            most("NewOrderOfItems", "/properties/items/maxItems"),
+            limit("NewOrderOfItems", "/properties/items/maxItems"),
             length(limits::MAX_ORDER_LINES)
         );
     }

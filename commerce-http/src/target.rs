@@ -1,9 +1,9 @@
-//! The target of a request, brought to the one form that routes are looked up by.
+//! Request targets, normalized for routing.
 
 use std::borrow::Cow;
 
-/// Path and query of a target. The absolute form that proxies use (`http://host/path`) loses its beginning: there
-/// is one service here, whatever it is called.
+/// Splits a target into path and query. Scheme and host of the absolute form of proxies (`http://host/path`) are
+/// dropped, because the server has no virtual hosts.
 pub(crate) fn split(target: &str) -> (&str, &str) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let Some((scheme, rest)) = path.split_once("://") else { return (path, query) };
@@ -13,30 +13,30 @@ pub(crate) fn split(target: &str) -> (&str, &str) {
     (rest.find('/').map_or("/", |slash| &rest[slash..]), query)
 }
 
-/// Whether a target has that form with a scheme of HTTP.
+/// Returns true if a target is in absolute form with an HTTP scheme.
 pub(crate) fn is_absolute(target: &str) -> bool {
     let scheme = target.split(':').next().unwrap_or_default();
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-/// A path with those characters decoded that need no encoding (RFC 3986, 6.2.2.2): `/%70roducts` is `/products`.
-/// Others stay as they are, so that an encoded slash never becomes one.
-pub(crate) fn normal(path: &str) -> Cow<'_, str> {
+/// Decodes the characters of a path that need no encoding (RFC 3986, 6.2.2.2): `/%70roducts` is `/products`.
+/// Others are unchanged, so that an encoded slash stays encoded.
+pub(crate) fn normalize(path: &str) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
     let mut parts = path.split('%');
-    let mut normal = parts.next().unwrap_or_default().to_owned();
+    let mut path = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         let code = part.get(..2).filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
-        match byte.filter(plain) {
-            Some(byte) => normal.extend([char::from(byte)].into_iter().chain(part.chars().skip(2))),
-            None => normal.extend(['%'].into_iter().chain(part.chars())),
+        let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+        match byte.filter(is_unreserved) {
+            Some(byte) => path.extend([char::from(byte)].into_iter().chain(part.chars().skip(2))),
+            None => path.extend(['%'].into_iter().chain(part.chars())),
         }
     }
-    Cow::Owned(normal)
+    Cow::Owned(path)
 }
 
 #[cfg(test)]
@@ -53,7 +53,11 @@ mod tests {
     #[case("/v1/products?at=http://a/b", "/v1/products", "at=http://a/b")]
     #[case("ftp://shop.example/v1", "ftp://shop.example/v1", "")]
     #[case("*", "*", "")]
-    fn targets(#[case] target: &str, #[case] path: &str, #[case] query: &str) {
+    fn target_splits_into_path_and_query(
+        #[case] target: &str,
+        #[case] path: &str,
+        #[case] query: &str,
+    ) {
         assert_eq!(split(target), (path, query));
     }
 
@@ -65,7 +69,7 @@ mod tests {
     #[case("/%7", "/%7")]
     #[case("/%+7", "/%+7")]
     #[case("/%zz%C3%A9", "/%zz%C3%A9")]
-    fn paths(#[case] path: &str, #[case] expected: &str) {
-        assert_eq!(normal(path), expected);
+    fn path_decodes_unreserved_characters_only(#[case] path: &str, #[case] expected: &str) {
+        assert_eq!(normalize(path), expected);
     }
 }

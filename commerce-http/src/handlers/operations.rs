@@ -1,11 +1,11 @@
-//! Whether the process is alive and can do its work, how it has done so far, and what it can be asked.
+//! The service index, health checks, metrics and the OpenAPI document.
 
 use crate::context::{HandlerResult, RequestContext, Success};
 use commerce_core::Currency;
 use serde::Serialize;
 use serde_json::json;
 
-/// What a client needs to begin with.
+/// The entry point for clients.
 #[derive(Serialize)]
 struct Index {
     name: &'static str,
@@ -26,7 +26,7 @@ struct Links {
     problems: &'static str,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "handlers are of one type")]
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have the same type")]
 pub(crate) fn index(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&Index {
         name: "commerce",
@@ -45,7 +45,7 @@ pub(crate) fn index(call: &RequestContext<'_>) -> HandlerResult {
     }))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "handlers are of one type")]
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have the same type")]
 pub(crate) fn alive(_call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&json!({ "status": "ok" })))
 }
@@ -58,16 +58,16 @@ pub(crate) fn ready(call: &RequestContext<'_>) -> HandlerResult {
 pub(crate) fn metrics(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::text(
         "text/plain; version=0.0.4; charset=utf-8",
-        call.api.metrics.show(call.shop())?,
+        call.state.metrics.render(call.shop())?,
     ))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "handlers are of one type")]
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have the same type")]
 pub(crate) fn document(call: &RequestContext<'_>) -> HandlerResult {
-    Ok(Success::text("application/json", call.api.documents.current.clone()))
+    Ok(Success::text("application/json", call.state.documents.current.clone()))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "handlers are of one type")]
+#[expect(clippy::unnecessary_wraps, reason = "all handlers have the same type")]
 pub(crate) fn document_3_0(call: &RequestContext<'_>) -> HandlerResult {
-    Ok(Success::text("application/json", call.api.documents.rendering_3_0.clone()))
+    Ok(Success::text("application/json", call.state.documents.rendering_3_0.clone()))
 }

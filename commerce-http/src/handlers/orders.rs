@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct NewOrder {
-    /// Absent when it is the cart that is ordered.
+    /// Absent if the cart is ordered.
     items: Option<Vec<Item>>,
     owned_coupon_id: Option<OwnedCouponId>,
     payment: Option<Payment>,
@@ -27,7 +27,7 @@ enum Payment {
     Later,
 }
 
-pub(crate) fn index(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn place(call: &RequestContext<'_>) -> HandlerResult {
     let NewOrder { items, owned_coupon_id, payment } = call.read()?;
     let pairs =
         |items: Vec<Item>| items.iter().map(|item| (item.product_id, item.quantity)).collect();

@@ -1,4 +1,4 @@
-//! Sessions: logging in and out.
+//! Sessions: log in and out.
 
 use crate::context::{HandlerResult, RequestContext, Success};
 use serde::Deserialize;
@@ -21,5 +21,5 @@ pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
 
 pub(crate) fn log_out(call: &RequestContext<'_>) -> HandlerResult {
     call.shop().log_out(call.token.unwrap_or_default())?;
-    Ok(Success::nothing())
+    Ok(Success::no_content())
 }

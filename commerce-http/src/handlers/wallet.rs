@@ -1,7 +1,7 @@
-//! Balances, and what moves them.
+//! Balances, charges, debits, payments and the ledger.
 
-use crate::api::HandlerError;
 use crate::context::{HandlerResult, RequestContext, Success, respond};
+use crate::error::HandlerError;
 use crate::problem::HttpError;
 use commerce_core::{ChargeStatus, DebitBalance, Money, NewCharge};
 use serde::Deserialize;
@@ -20,18 +20,19 @@ pub(crate) fn balance(call: &RequestContext<'_>) -> HandlerResult {
 pub(crate) fn charge(call: &RequestContext<'_>) -> HandlerResult {
     let Movement { amount, payment_method, .. } = call.read()?;
     let request = NewCharge { customer_id: call.customer, amount, payment_method };
-    let key = call
-        .key
-        .as_ref()
-        .ok_or_else(|| HandlerError::fault(HttpError::KeyMissing, "send a key"))?;
-    let mut why = None;
-    let outcome =
-        call.shop().charge_with_diagnostics(&request, key, &mut |text| why = Some(text.to_owned()));
+    let key =
+        call.key.as_ref().ok_or_else(|| HandlerError::http(HttpError::KeyMissing, "send a key"))?;
+    let mut diagnostics = None;
+    let outcome = call
+        .shop()
+        .charge_with_diagnostics(&request, key, &mut |text| diagnostics = Some(text.to_owned()));
     respond(outcome, |charge| {
-        let index = format!("/v1/customers/{}/charges/{}", charge.customer_id, charge.id);
+        let location = format!("/v1/customers/{}/charges/{}", charge.customer_id, charge.id);
         match charge.status {
-            ChargeStatus::Pending => Success { detail: why, ..Success::accepted(charge, index) },
-            ChargeStatus::Succeeded | ChargeStatus::Failed => Success::created(charge, index),
+            ChargeStatus::Pending => {
+                Success { log_detail: diagnostics, ..Success::accepted(charge, location) }
+            }
+            ChargeStatus::Succeeded | ChargeStatus::Failed => Success::created(charge, location),
         }
     })
 }
@@ -44,8 +45,8 @@ pub(crate) fn debit(call: &RequestContext<'_>) -> HandlerResult {
     let Movement { amount, note, .. } = call.read()?;
     let request = DebitBalance { customer_id: call.customer, amount, note };
     call.run(request, |debit| {
-        let index = format!("/v1/customers/{}/debits/{}", debit.customer_id, debit.id);
-        Success::created(debit, index)
+        let location = format!("/v1/customers/{}/debits/{}", debit.customer_id, debit.id);
+        Success::created(debit, location)
     })
 }
 

@@ -1,18 +1,18 @@
-//! The document as OpenAPI 3.0.3, for generators that read no 3.1.
+//! The document as OpenAPI 3.0.3, for generators that do not support 3.1.
 //!
-//! It is the same document but for two things. What 3.0 cannot express is written as 3.0 has it. And every
-//! response has the one schema `AnyProblem`, a choice of all problems, because some of these generators
-//! (progenitor among them) take one type of error for an operation; they also read errors as `application/json`
-//! only, which is therefore listed beside `application/problem+json`.
+//! It differs from the 3.1 document in two points. Constructs of 3.1 are translated to 3.0. And all problems have
+//! the schema `AnyProblem`, a choice of all problems, because some of these generators (progenitor among them)
+//! support one error type per operation; they also read errors as `application/json` only, which is therefore listed
+//! beside `application/problem+json`.
 
 use super::{one_of_problems, reference};
 use crate::schema::{REFERENCE, resolved};
 use serde_json::{Map, Value, json};
 
-/// Where the text of the licence is: 3.0 has no SPDX identifiers.
+/// The URL of the licence: 3.0 has no SPDX identifiers.
 const LICENSE: &str = "https://spdx.org/licenses/MIT.html";
 
-/// The document, as 3.0.3.
+/// Converts the document to 3.0.3.
 pub(super) fn rendering(document: &Value) -> Value {
     let mut rendering = document.clone();
     rendering["openapi"] = "3.0.3".into();
@@ -25,11 +25,11 @@ pub(super) fn rendering(document: &Value) -> Value {
     let codes: Vec<&str> = problems.map(|(name, _)| name.as_str()).collect();
     rendering["components"]["schemas"]["AnyProblem"] = one_of_problems(&codes);
     rewrite(&mut rendering);
-    // Schemas that were only referred to beside null.
+    // Removes schemas whose only references were alternatives to null.
     let text = rendering.to_string();
-    let used = |name: &str| text.contains(&format!("\"{REFERENCE}{name}\""));
+    let is_used = |name: &str| text.contains(&format!("\"{REFERENCE}{name}\""));
     if let Some(schemas) = rendering["components"]["schemas"].as_object_mut() {
-        schemas.retain(|name, _| used(name));
+        schemas.retain(|name, _| is_used(name));
     }
     rendering
 }
@@ -69,15 +69,15 @@ fn rewrite_object(members: &mut Map<String, Value>) {
         }
     }
     for (name, member) in members {
-        // An example is data and no schema, whatever its members are called.
+        // An example is data, not a schema, whatever the names of its members.
         if name != "example" {
             rewrite(member);
         }
     }
 }
 
-/// Of a choice between a schema and null: that schema, written out, with null. A reference would not do, since
-/// what 3.0 refers to still excludes null.
+/// Translates a choice between a schema and null to that schema, inlined and nullable. A reference does not work,
+/// because a 3.0 reference has no siblings and its target excludes null.
 fn nullable(branches: &Value) -> Option<Map<String, Value>> {
     let branches = branches.as_array()?;
     branches.iter().find(|branch| branch["type"] == "null")?;
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_3_0_cannot_express_is_written_as_it_has_it() {
+    fn rewrite_translates_null_const_and_examples_to_3_0() {
         let mut schema = json!({
             "properties": {
                 "a": { "type": ["integer", "null"] },

@@ -1,16 +1,17 @@
-//! What clients of every kind rely on: versions, origins, currencies, conventions of HTTP, metrics.
+//! Tests of client-facing conventions: ETags, CORS, currencies, HTTP conventions, metrics.
 
 use super::*;
 use crate::cors::Origin;
-use crate::problem::kinds;
+use crate::problem::{http_status, kinds};
+use commerce_core::ErrorClass;
 
 impl World {
-    /// A call of an admin with further headers.
+    /// Sends a call of the admin with further headers.
     fn admin(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &Value) -> Seen {
         let bearer = format!("Bearer {}", self.admin);
         let own = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.ask(method, target, &[&own[..], headers].concat(), body.as_bytes())
+        self.send(method, target, &[&own[..], headers].concat(), body.as_bytes())
     }
 
     fn metrics(&self) -> String {
@@ -20,9 +21,9 @@ impl World {
     }
 }
 
-/// Two merchants have read the same product: the second to write does not overwrite the first.
+/// Optimistic concurrency: the second writer does not overwrite the first.
 #[test]
-fn of_two_who_read_the_same_version_one_changes_it() {
+fn if_match_rejects_the_second_writer() {
     let world = world();
     let read = world.get("/v1/products/1").header("ETag").unwrap().to_owned();
     let change = |tag: &str, price: i64| {
@@ -34,18 +35,18 @@ fn of_two_who_read_the_same_version_one_changes_it() {
     assert_eq!((second.status, second.code()), (412, "precondition_failed"), "{second:?}");
     let now = world.get("/v1/products/1");
     assert_eq!(now.body["price"], 4_600);
-    assert_eq!(now.header("ETag"), first.header("ETag"), "the answer to a change has its new tag");
+    assert_eq!(now.header("ETag"), first.header("ETag"), "the response has the new tag");
     let tag = now.header("ETag").unwrap();
     assert_eq!(change(&format!("\"other\", {tag}"), 4_400).status, 200);
     assert_eq!(change("*", 4_300).status, 200);
-    assert_eq!(change(&format!("W/{tag}"), 4_200).status, 412, "a weak tag proves nothing");
+    assert_eq!(change(&format!("W/{tag}"), 4_200).status, 412, "weak tags never match");
     assert_eq!(change("nonsense", 4_200).status, 412);
     let unknown = json!({ "price": 1 });
     let unknown = world.admin("PATCH", "/v1/products/9", &[("If-Match", tag)], &unknown);
     assert_eq!(unknown.code(), "product_not_found");
 }
 
-/// Everything that gives out a tag honours it, in each call that changes it.
+/// Every resource with a tag honours it in every call that changes the resource.
 #[rstest]
 #[case::update("/v1/products/1", "PATCH", "/v1/products/1", json!({"price": 1}))]
 #[case::stock("/v1/products/1", "POST", "/v1/products/1/stock", json!({"delta": 1, "reason": "count"}))]
@@ -53,14 +54,14 @@ fn of_two_who_read_the_same_version_one_changes_it() {
 #[case::clear("/v1/customers/1/cart", "DELETE", "/v1/customers/1/cart", Value::Null)]
 #[case::pay("/v1/orders/1", "POST", "/v1/orders/1/payment", Value::Null)]
 #[case::cancel("/v1/orders/1", "POST", "/v1/orders/1/cancellation", Value::Null)]
-fn a_tag_that_was_read_is_honoured_once(
-    #[case] index: &str,
+fn if_match_is_honoured_once_per_tag(
+    #[case] resource: &str,
     #[case] method: &str,
     #[case] target: &str,
     #[case] body: Value,
 ) {
     let world = world();
-    let read = || world.admin("GET", index, &[], &Value::Null);
+    let read = || world.admin("GET", resource, &[], &Value::Null);
     let put = || {
         let target = "/v1/customers/1/cart/items/1";
         assert_eq!(world.admin("PUT", target, &[], &json!({ "quantity": 1 })).status, 200);
@@ -72,21 +73,21 @@ fn a_tag_that_was_read_is_honoured_once(
     };
     let stale = call("\"0123456789abcdef0123456789abcdef\"", "a");
     assert_eq!((stale.status, stale.code()), (412, "precondition_failed"), "{stale:?}");
-    assert_eq!(read().header("ETag"), Some(tag.as_str()), "a refusal has changed nothing");
-    // A refused condition leaves the key unused, so that the corrected call may have it.
+    assert_eq!(read().header("ETag"), Some(tag.as_str()), "a rejected call changes nothing");
+    // A failed precondition leaves the key unused, so that the corrected call can use it.
     let done = call(&tag, "a");
     assert_eq!(done.status, 200, "{done:?}");
-    assert_eq!(done.header("ETag"), read().header("ETag"), "the answer has the new tag");
-    // The answer was lost, and the same is sent again: the old tag is no hindrance.
+    assert_eq!(done.header("ETag"), read().header("ETag"), "the response has the new tag");
+    // A retry after a lost response is replayed despite its old tag.
     let again = call(&tag, "a");
     assert_eq!((again.status, again.header(REPLAYED)), (200, Some("true")), "{again:?}");
     let other = call(&tag, "b");
     assert_eq!((other.status, other.code()), (412, "precondition_failed"), "{other:?}");
 }
 
-/// A condition that cannot be honoured is refused, and never passed over.
+/// An unsupported condition is rejected, never ignored.
 #[test]
-fn a_condition_on_what_has_no_version_is_refused() {
+fn if_match_on_resource_without_etag_is_rejected() {
     let world = world();
     for route in
         ROUTES.iter().filter(|route| route.method != Method::Get && !route.is_conditional())
@@ -98,9 +99,8 @@ fn a_condition_on_what_has_no_version_is_refused() {
     }
 }
 
-/// Of many who read the same cart and change it at once, one wins.
 #[test]
-fn of_many_at_once_exactly_one_wins() {
+fn if_match_lets_one_of_eight_concurrent_writers_win() {
     let world = world();
     let tag = world.get("/v1/products/1").header("ETag").unwrap().to_owned();
     let won = std::thread::scope(|scope| {
@@ -125,36 +125,36 @@ fn shared(origins: &[&str]) -> World {
 }
 
 #[test]
-fn a_page_of_an_allowed_origin_may_call_and_read_what_it_is_answered() {
+fn cors_lets_an_allowed_origin_call_and_read_responses() {
     let world = shared(&["http://localhost:3000", SHOP]);
-    let asks = [
+    let preflight = [
         ("Origin", SHOP),
         ("Access-Control-Request-Method", "PATCH"),
         ("Access-Control-Request-Headers", "authorization,if-match,idempotency-key"),
     ];
     for target in ["/v1/products/1", "/v1/customers/me/cart", "/v1/nothing"] {
-        let seen = world.ask("OPTIONS", target, &asks, b"");
+        let seen = world.send("OPTIONS", target, &preflight, b"");
         assert_eq!(seen.status, 204, "{target}");
         assert_eq!(seen.header("Access-Control-Allow-Origin"), Some(SHOP));
         assert_eq!(seen.header("Vary"), Some("Origin"));
-        for (name, wanted) in [
+        for (name, expected) in [
             ("Access-Control-Allow-Methods", "GET POST PUT PATCH DELETE"),
             ("Access-Control-Allow-Headers", "Authorization Content-Type Idempotency-Key If-Match"),
         ] {
-            let given = seen.header(name).unwrap();
-            for word in wanted.split(' ') {
-                assert!(given.split(", ").any(|given| given == word), "{word} is not in {given}");
+            let actual = seen.header(name).unwrap();
+            for word in expected.split(' ') {
+                assert!(actual.split(", ").any(|name| name == word), "{word} is not in {actual}");
             }
         }
     }
-    // Refusals as well, or the page would learn nothing but that something failed.
+    // Errors too, otherwise the page could not read their cause.
     for (method, target, status) in [
         ("GET", "/v1/products", 200),
         ("GET", "/v1/customers/me", 401),
         ("GET", "/v1/nothing", 404),
         ("PUT", "/v1/products", 405),
     ] {
-        let seen = world.ask(method, target, &[("Origin", SHOP)], b"");
+        let seen = world.send(method, target, &[("Origin", SHOP)], b"");
         assert_eq!(seen.status, status);
         assert_eq!(seen.header("Access-Control-Allow-Origin"), Some(SHOP), "{target}");
         let exposed = seen.header("Access-Control-Expose-Headers").unwrap();
@@ -164,13 +164,13 @@ fn a_page_of_an_allowed_origin_may_call_and_read_what_it_is_answered() {
     }
     let request =
         Request { headers: vec![("origin".to_owned(), SHOP.to_owned())], ..Request::default() };
-    let down = world.api.reject(TransportError::Overloaded, &request);
-    assert!(down.headers.iter().any(|(name, _)| *name == "Access-Control-Allow-Origin"));
+    let overloaded = world.api.reject(TransportError::Overloaded, &request);
+    assert!(overloaded.headers.iter().any(|(name, _)| *name == "Access-Control-Allow-Origin"));
 }
 
 #[test]
-fn a_page_of_another_origin_may_not() {
-    let asks = |origin| [("Origin", origin), ("Access-Control-Request-Method", "POST")];
+fn cors_blocks_other_origins() {
+    let preflight = |origin| [("Origin", origin), ("Access-Control-Request-Method", "POST")];
     for (world, origin) in [
         (shared(&[SHOP]), "https://evil.example"),
         (shared(&[SHOP]), "https://shop.example.evil.example"),
@@ -179,23 +179,23 @@ fn a_page_of_another_origin_may_not() {
     ] {
         let listed = !world.api.origins.is_empty();
         for (method, target) in [("OPTIONS", "/v1/products"), ("GET", "/v1/products")] {
-            let seen = world.ask(method, target, &asks(origin), b"");
+            let seen = world.send(method, target, &preflight(origin), b"");
             assert_eq!(seen.header("Access-Control-Allow-Origin"), None, "{origin}");
             assert_eq!(seen.header("Access-Control-Allow-Methods"), None, "{origin}");
-            // Else a cache would give the answer of one origin to another.
+            // Otherwise a cache would serve the response for one origin to another.
             assert_eq!(seen.header("Vary").is_some(), listed);
         }
     }
-    let any = shared(&["*"]).ask("GET", "/v1/products", &[("Origin", "https://a.example")], b"");
+    let any = shared(&["*"]).send("GET", "/v1/products", &[("Origin", "https://a.example")], b"");
     assert_eq!(any.header("Access-Control-Allow-Origin"), Some("*"));
     assert_eq!(any.header("Access-Control-Allow-Credentials"), None);
 }
 
 #[test]
-fn whoever_sees_an_amount_sees_its_currency() {
+fn amounts_come_with_their_currency() {
     let world = world();
     for target in ["/v1", "/v1/products/1", "/v1/bestsellers", "/v1/coupons/1"] {
-        let seen = world.ask("GET", target, &[], b"");
+        let seen = world.send("GET", target, &[], b"");
         assert_eq!((seen.status, &seen.body["currency"]), (200, &json!("KRW")), "{target}");
     }
     for target in
@@ -208,84 +208,100 @@ fn whoever_sees_an_amount_sees_its_currency() {
         assert_eq!(world.get(target).body["currency"], "KRW", "{target}");
     }
     let links = world.get("/v1").body["links"].clone();
-    for (name, index) in links.as_object().unwrap() {
-        let status = world.ask("GET", index.as_str().unwrap(), &[], b"").status;
-        assert!([200, 405].contains(&status), "{name} leads nowhere: {status}");
+    for (name, link) in links.as_object().unwrap() {
+        let status = world.send("GET", link.as_str().unwrap(), &[], b"").status;
+        assert!([200, 405].contains(&status), "{name} is broken: {status}");
     }
 }
 
-/// Where the answer of a call is found from now on is a place that can be read.
+/// The `Location` of a created resource can be read by its owner only.
 #[rstest]
 #[case::session("/v1/sessions", json!({"login": "park", "password": "correct horse"}))]
 #[case::claim("/v1/coupons/1/claims", json!({}))]
 #[case::debit("/v1/customers/me/debits", json!({"amount": 5}))]
 #[case::charge("/v1/customers/me/charges", json!({"amount": 5}))]
 #[case::order("/v1/customers/me/orders", json!({"items": [{"product_id": 1, "quantity": 1}]}))]
-fn a_location_leads_to_what_was_made(#[case] target: &str, #[case] body: Value) {
+fn location_header_leads_to_the_created_resource(#[case] target: &str, #[case] body: Value) {
     let world = world();
     let new = json!({ "login": "park", "password": "correct horse", "name": "Park" });
     assert_eq!(world.call("POST", "/v1/customers", "", "", &new).status, 201);
     let token = if target.ends_with("/claims") { &world.lee } else { &world.kim };
-    let made = world.call("POST", target, token, "a", &body);
-    assert_eq!(made.status, 201, "{made:?}");
-    let location = made.header("Location").unwrap();
-    let own = made.body["token"].as_str().unwrap_or(token);
-    let found = world.call("GET", location, own, "", &Value::Null);
-    assert_eq!(found.status, 200, "{location}: {found:?}");
+    let created = world.call("POST", target, token, "a", &body);
+    assert_eq!(created.status, 201, "{created:?}");
+    let location = created.header("Location").unwrap();
+    let owner_token = created.body["token"].as_str().unwrap_or(token);
+    let read = world.call("GET", location, owner_token, "", &Value::Null);
+    assert_eq!(read.status, 200, "{location}: {read:?}");
     for name in ["id", "customer_id", "amount", "expires_at", "total"] {
-        assert_eq!(found.body[name], made.body[name], "{location}: {name}");
+        assert_eq!(read.body[name], created.body[name], "{location}: {name}");
     }
-    // What belongs to one customer is not shown to another.
+    // Other customers cannot read it.
     if !location.starts_with("/v1/sessions") {
-        let theirs = if token == &world.kim { &world.lee } else { &world.kim };
-        let other = world.call("GET", location, theirs, "", &Value::Null);
+        let other_token = if token == &world.kim { &world.lee } else { &world.kim };
+        let other = world.call("GET", location, other_token, "", &Value::Null);
         assert!([403, 404].contains(&other.status), "{other:?}");
         let mine = location
             .replace("/customers/1/", "/customers/me/")
             .replace("/customers/2/", "/customers/me/");
-        assert!([403, 404].contains(&world.call("GET", &mine, theirs, "", &Value::Null).status));
+        assert!(
+            [403, 404].contains(&world.call("GET", &mine, other_token, "", &Value::Null).status)
+        );
     }
 }
 
 #[test]
-fn the_type_of_a_problem_opens_a_page_about_it() {
+fn problem_type_is_the_path_of_a_page() {
     let world = world();
-    let seen = world.ask("GET", "/v1/customers/me", &[], b"");
+    let seen = world.send("GET", "/v1/customers/me", &[], b"");
     assert_eq!(seen.body["title"], "Authentication required");
-    let index = seen.body["type"].as_str().unwrap();
-    let page = world.ask("GET", index, &[("Accept", "text/html,*/*;q=0.8")], b"");
+    let path = seen.body["type"].as_str().unwrap();
+    let page = world.send("GET", path, &[("Accept", "text/html,*/*;q=0.8")], b"");
     assert_eq!((page.status, page.header("Content-Type")), (200, Some("text/html; charset=utf-8")));
     for kind in kinds() {
-        let index = format!("/problems/{}", kind.code);
-        let seen = world.ask("GET", &index, &[], b"");
+        let path = format!("/problems/{}", kind.code);
+        let seen = world.send("GET", &path, &[], b"");
         assert_eq!((seen.status, &seen.body["code"]), (200, &json!(kind.code)));
-        assert_eq!(
-            (&seen.body["type"], &seen.body["status"]),
-            (&json!(index), &json!(kind.status))
-        );
+        assert_eq!((&seen.body["type"], &seen.body["status"]), (&json!(path), &json!(kind.status)));
         assert!(seen.body["help"].as_str().unwrap().ends_with('.'), "{}", kind.code);
         assert!(!kind.title.contains(['?', '.']) && kind.title.len() < 30, "{}", kind.title);
     }
-    let all = world.ask("GET", "/problems", &[], b"");
+    let all = world.send("GET", "/problems", &[], b"");
     assert_eq!(all.body["items"].as_array().unwrap().len(), kinds().count());
-    assert_eq!(world.ask("GET", "/problems/nothing", &[], b"").status, 404);
-    assert_eq!(world.ask("POST", "/problems", &[], b"").status, 405);
+    assert_eq!(world.send("GET", "/problems/nothing", &[], b"").status, 404);
+    assert_eq!(world.send("POST", "/problems", &[], b"").status, 405);
 }
 
+/// The rows of `docs/errors.md` are those of the tables of codes. After a change, paste the rows of the message.
 #[test]
-fn the_guide_to_errors_names_every_code() {
+fn errors_guide_has_the_rows_of_the_tables() {
     let guide = include_str!("../../../../docs/errors.md");
-    for kind in kinds() {
-        let row = format!("| `{}` | {} |", kind.code, kind.status);
-        assert!(guide.contains(&row), "{row}");
+    let exit = |code: Code| match code.class() {
+        ErrorClass::RateLimited | ErrorClass::Unavailable => 1,
+        ErrorClass::Invalid => 2,
+        _ => 3,
+    };
+    let library = Code::ALL.into_iter().map(|code| {
+        let fields: Vec<String> = code.fields().iter().map(|name| format!("`{name}`")).collect();
+        let fields = if fields.is_empty() { "-".to_owned() } else { fields.join(", ") };
+        let retry = if code.is_retryable() { "yes" } else { "no" };
+        let (status, exit) = (http_status(code), exit(code));
+        let (meaning, remedy) = (code.meaning(), code.remedy());
+        format!("| `{code}` | {status} | {exit} | {retry} | {fields} | {meaning} | {remedy} |\n")
+    });
+    let http = HttpError::ALL.into_iter().map(|error| {
+        let (status, code, _, meaning, remedy) = error.table();
+        format!("| `{code}` | {status} | {meaning} | {remedy} |\n")
+    });
+    for rows in [library.collect::<String>(), http.collect()] {
+        assert!(guide.contains(&rows), "docs/errors.md does not have these rows:\n{rows}");
     }
 }
 
 #[test]
-fn a_bad_token_is_told_from_none() {
+fn challenge_distinguishes_an_invalid_token_from_none() {
     let world = world();
     let challenge = |headers: &[(&str, &str)]| {
-        let seen = world.ask("GET", "/v1/customers/me", headers, b"");
+        let seen = world.send("GET", "/v1/customers/me", headers, b"");
         assert_eq!(seen.status, 401);
         seen.header("WWW-Authenticate").unwrap().to_owned()
     };
@@ -295,12 +311,12 @@ fn a_bad_token_is_told_from_none() {
         assert_eq!(challenge(&[("Authorization", token)]), "Bearer error=\"invalid_token\"");
     }
     let login = json!({ "login": "kim", "password": "wrong horse" });
-    let validate = world.call("POST", "/v1/sessions", "", "", &login);
-    assert_eq!((validate.status, validate.header("WWW-Authenticate")), (401, Some("Bearer")));
+    let rejected = world.call("POST", "/v1/sessions", "", "", &login);
+    assert_eq!((rejected.status, rejected.header("WWW-Authenticate")), (401, Some("Bearer")));
 }
 
 #[test]
-fn a_path_is_the_same_however_it_is_written() {
+fn equivalent_paths_reach_the_same_route() {
     let world = world();
     for target in [
         "/v1/%70roducts/1",
@@ -315,14 +331,14 @@ fn a_path_is_the_same_however_it_is_written() {
     for target in ["/v1/products%2F1", "/v1/products/%2531", "ftp://shop.example/v1/products/1"] {
         assert_eq!(world.get(target).status, 404, "{target}");
     }
-    // What changes something is held to what it documents.
+    // Calls that change something reject unknown parameters.
     let body = json!({ "amount": 5 });
     let strict = world.post("/v1/customers/me/charges?utm_source=mail", "a", &body);
     assert_eq!((strict.status, strict.code()), (422, "invalid_request"));
 }
 
 #[test]
-fn a_compressed_body_is_refused_as_such() {
+fn compressed_body_is_rejected_with_accept_encoding() {
     let world = world();
     let send = |encoding: &str| {
         let headers = [("Content-Encoding", encoding), ("Idempotency-Key", "a")];
@@ -337,7 +353,7 @@ fn a_compressed_body_is_refused_as_such() {
 }
 
 #[test]
-fn a_plus_that_was_not_escaped_is_told_of() {
+fn unescaped_plus_in_a_timestamp_gets_a_hint() {
     let seen = world().get("/v1/bestsellers?at=2026-01-01T00:00:00+09:00");
     assert_eq!(seen.status, 422);
     assert!(seen.body["detail"].as_str().unwrap().contains("%2B"), "{seen:?}");
@@ -346,7 +362,7 @@ fn a_plus_that_was_not_escaped_is_told_of() {
 }
 
 #[test]
-fn a_cursor_is_good_for_its_own_list_only() {
+fn cursor_is_valid_for_its_own_list_only() {
     let world = world();
     for name in ["Bowl", "Cup"] {
         let new = json!({ "name": name, "price": 1, "stock": 1 });
@@ -376,11 +392,11 @@ fn a_cursor_is_good_for_its_own_list_only() {
     }
 }
 
-/// A hundred large orders would be many megabytes: a page has fewer, and its cursor goes on.
+/// A hundred large orders are many megabytes: a page has fewer items, and its cursor continues.
 #[test]
-fn a_page_is_bounded_in_bytes_and_loses_nothing() {
+fn pagination_is_bounded_in_bytes_and_complete() {
     let world = world();
-    let shop = &world.api.shop;
+    let shop = world.api.shop();
     let name = "\u{10348}".repeat(200);
     let product = |_| {
         let new = AddProduct::new(&name, Money::from_minor(1), 1_000);
@@ -408,7 +424,7 @@ fn a_page_is_bounded_in_bytes_and_loses_nothing() {
 }
 
 #[test]
-fn metrics_are_all_there_from_the_start() {
+fn metrics_are_exported_from_the_start() {
     let world = world();
     let text = world.metrics();
     for line in [
@@ -434,7 +450,7 @@ fn metrics_are_all_there_from_the_start() {
         "process_max_fds ",
         "process_start_time_seconds ",
     ] {
-        assert!(text.lines().any(|found| found.starts_with(line)), "{line} is not in\n{text}");
+        assert!(text.lines().any(|actual| actual.starts_with(line)), "{line} is not in\n{text}");
     }
     for edge in
         ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"]
@@ -442,7 +458,7 @@ fn metrics_are_all_there_from_the_start() {
         let bucket = format!("commerce_commit_seconds_bucket{{le=\"{edge}\"}}");
         assert!(text.contains(&bucket), "{bucket}");
     }
-    // A number that the system tells, not the 0 of one that it does not.
+    // A number from the system, not the 0 of an unavailable one.
     let value = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().split('.').next().unwrap().parse::<u64>().unwrap()
@@ -453,7 +469,7 @@ fn metrics_are_all_there_from_the_start() {
 }
 
 #[test]
-fn replays_and_connections_are_counted() {
+fn metrics_count_replays_and_connections() {
     let world = world();
     for _ in 0..3 {
         world.post("/v1/customers/me/charges", "a", &json!({ "amount": 5 }));

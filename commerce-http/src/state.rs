@@ -1,0 +1,19 @@
+//! The state that all requests share.
+
+use crate::metrics::Metrics;
+use commerce_core::Shop;
+
+/// The state of the service, shared by all requests.
+pub(crate) struct AppState {
+    pub(crate) shop: Shop,
+    pub(crate) metrics: Metrics,
+    pub(crate) documents: Documents,
+}
+
+/// The OpenAPI document in both renderings, serialized.
+pub(crate) struct Documents {
+    /// OpenAPI 3.1.
+    pub(crate) current: Vec<u8>,
+    /// OpenAPI 3.0.3.
+    pub(crate) rendering_3_0: Vec<u8>,
+}
