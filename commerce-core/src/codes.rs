@@ -411,13 +411,13 @@ impl Code {
         self.row().title
     }
 
-    /// What the code means, as a sentence of Markdown.
+    /// The meaning, in Markdown.
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         self.row().meaning
     }
 
-    /// What to do about it, as sentences of Markdown.
+    /// The action to take, in Markdown.
     #[must_use]
     pub const fn remedy(self) -> &'static str {
         self.row().remedy

@@ -1,4 +1,4 @@
-// The page /docs. Swagger UI draws the calls; what is here makes the first ones of a newcomer succeed.
+// The page /docs. Swagger UI shows the calls; this script sets the idempotency key and the token of calls.
 "use strict";
 
 const KEY = "Idempotency-Key";
@@ -6,7 +6,7 @@ const calls = document.getElementById("calls");
 const caller = document.getElementById("caller");
 
 fetch("/openapi.json")
-    .then((answer) => answer.json())
+    .then((response) => response.json())
     .then(draw)
     .catch((error) => {
         calls.textContent = `/openapi.json cannot be shown: ${error.message}`;
@@ -23,11 +23,11 @@ function draw(spec) {
         displayRequestDuration: true,
         persistAuthorization: false,
         tryItOutEnabled: true,
-        validatorUrl: null, // It would be asked at another host.
+        validatorUrl: null, // The validator is on another host.
         requestInterceptor(request) {
             const path = pathOf(request);
-            const wanted = keyed.some((call) => call.method === request.method && call.path.test(path));
-            if (wanted && !request.headers[KEY]) {
+            const needsKey = keyed.some((call) => call.method === request.method && call.path.test(path));
+            if (needsKey && !request.headers[KEY]) {
                 request.headers[KEY] = freshKey();
             }
             return request;
@@ -46,36 +46,36 @@ function draw(spec) {
             return response;
         },
     });
-    // Swagger UI opens the call that the address names when the page is loaded, but not when a link is followed.
+    // Swagger UI opens the call in the URL fragment when the page loads, but not when a link is followed.
     addEventListener("hashchange", () => ui.layoutActions.parseDeepLinkHash(location.hash));
 }
 
-// The calls that take a key. Swagger UI does not send a call while a required field is empty, so the
-// parameters for keys, which calls share, become optional.
+// The calls with an idempotency key. Swagger UI does not send a call while a required field is empty, so the shared
+// key parameters become optional.
 function callsWithKey(spec) {
     const keys = Object.entries(spec.components.parameters).filter(([, shared]) => shared.name === KEY);
     for (const [, key] of keys) {
         key.required = false;
-        key.description += " Left empty, this page sends a new one with each call.";
+        key.description += " If empty, this page sends a new one with each call.";
     }
     const references = keys.map(([name]) => `#/components/parameters/${name}`);
-    const found = [];
+    const keyed = [];
     for (const [path, operations] of Object.entries(spec.paths)) {
         for (const [method, { parameters = [] }] of Object.entries(operations)) {
             if (parameters.some((parameter) => references.includes(parameter.$ref))) {
                 const pattern = path.replaceAll(/\{\w+\}/g, "[^/]+");
-                found.push({ method: method.toUpperCase(), path: new RegExp(`^${pattern}$`) });
+                keyed.push({ method: method.toUpperCase(), path: new RegExp(`^${pattern}$`) });
             }
         }
     }
-    return found;
+    return keyed;
 }
 
 function pathOf({ url }) {
     return new URL(url, location.href).pathname;
 }
 
-// 128 random bits. crypto.randomUUID is not there when the page comes over plain HTTP from another machine.
+// 128 random bits. crypto.randomUUID is not available over plain HTTP from another machine.
 function freshKey() {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
     return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,14 +1,15 @@
 //! Answers every request with the same bytes, to measure the transport: `hello [bare] ADDRESS`.
-//! With `bare`, `tiny_http` alone answers, as a baseline.
+//! With `bare`, `tiny_http` answers without the transport, as a baseline.
 
-use commerce_http::transport::{Server, Settings, Stop};
+use commerce_core::CancellationToken;
+use commerce_http::transport::{Server, Settings};
 use commerce_http::{Request, Response, Service, TransportError};
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 
-/// As many bytes as a product has.
+/// The size of a product as JSON.
 const BODY: [u8; 76] = [b'x'; 76];
 
 struct Hello;
@@ -24,14 +25,14 @@ impl Service for Hello {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let address = words.pop().unwrap_or_else(|| "127.0.0.1:8080".into());
-    if words.first().is_some_and(|word| word == "bare") {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let address = arguments.pop().unwrap_or_else(|| "127.0.0.1:8080".into());
+    if arguments.first().is_some_and(|argument| argument == "bare") {
         return bare(&address);
     }
     let server = Server::bind(&address.parse()?, Settings::default())?;
     writeln!(std::io::stdout(), "{}", server.address())?;
-    Ok(server.run(Arc::new(Hello), &Stop::new())?)
+    Ok(server.run(Arc::new(Hello), &CancellationToken::new())?)
 }
 
 fn bare(address: &str) -> Result<(), Box<dyn Error>> {

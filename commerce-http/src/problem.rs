@@ -158,7 +158,7 @@ pub struct Problem {
     pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
-    /// What happened and what to do, for a person.
+    /// An explanation of this occurrence and what to do, for a person.
     pub detail: String,
     /// The error code, for a program.
     pub code: &'static str,

@@ -1,6 +1,7 @@
-//! Carries requests to a [`Service`] and answers back. It is the only place that knows the HTTP server,
-//! `tiny_http`, which is small and trusting: what it lacks (limits, deadlines, strict framing, recovery) is
-//! added here as far as that can be done from outside. `docs/deployment.md` says what is left to a proxy.
+//! The HTTP server: passes requests to a [`Service`] and sends its responses.
+//!
+//! Only this module uses `tiny_http`, a small server that trusts its clients. What it lacks (limits, deadlines, strict
+//! framing, recovery) is added here as far as possible from outside. `docs/deployment.md` lists what needs a proxy.
 
 mod answer;
 mod bodies;
@@ -15,22 +16,25 @@ mod reaper;
 mod settings;
 mod shared;
 mod sockets;
-mod stop;
 mod worker;
 
 use crate::message::Service;
+use commerce_core::CancellationToken;
 use listen::Listener;
 use std::io;
 use std::sync::Arc;
 
 pub use listen::Listen;
 pub use settings::Settings;
-pub use stop::Stop;
 
-/// A server that listens, and does not answer yet.
+#[doc(no_inline)]
+pub use commerce_core::CancellationToken as Stop;
+
+/// A server that listens but does not answer yet.
 ///
 /// ```
-/// use commerce_http::transport::{Listen, Server, Settings, Stop};
+/// use commerce_core::CancellationToken;
+/// use commerce_http::transport::{Listen, Server, Settings};
 /// use commerce_http::{Request, Response, Service, TransportError};
 /// use std::sync::Arc;
 ///
@@ -45,73 +49,73 @@ pub use stop::Stop;
 /// }
 ///
 /// let server = Server::bind(&"127.0.0.1:0".parse::<Listen>()?, Settings::default())?;
-/// let stop = Stop::new();
-/// stop.cancel(); // another thread would do so, later
+/// let stop = CancellationToken::new();
+/// stop.cancel(); // usually from another thread, later
 /// server.run(Arc::new(Hello), &stop)?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Server {
-    door: Listener,
+    listener: Listener,
     settings: Settings,
 }
 
 impl Server {
-    /// Listens. The limit on open files of this process is raised as far as it may be, to at most 65,536.
+    /// Binds the address. Raises the limit on open files of this process to at most 65,536.
     ///
     /// # Errors
     ///
-    /// When the address is taken or not ours, or the unix path cannot be made.
+    /// If the address is in use or not local, or the unix socket cannot be created.
     pub fn bind(listen: &Listen, settings: Settings) -> io::Result<Self> {
         descriptors::raise_limit();
-        Ok(Self { door: Listener::open(listen, settings.write_deadline)?, settings })
+        Ok(Self { listener: Listener::open(listen, settings.write_deadline)?, settings })
     }
 
-    /// Where it listens, as [`Listen`] reads it; the port is the real one when 0 was asked for.
+    /// The address in the syntax of [`Listen`], with the actual port if port 0 was requested.
     #[must_use]
     pub fn address(&self) -> String {
-        self.door.address()
+        self.listener.address()
     }
 
-    /// Whether this system lets a connection be shut from inside. Some containers forbid it
-    /// (`pidfd_getfd`); slow and silent clients of a bare port are then not held.
+    /// Returns true if the system allows shutting a connection of `tiny_http`. Some containers forbid `pidfd_getfd`;
+    /// without it the server cannot close the connections of slow and silent clients.
     #[must_use]
     pub fn can_shut(&self) -> bool {
         descriptors::Duplicator::new().is_some_and(|duplicator| duplicator.works())
     }
 
-    /// Starts to answer requests. Everything that a server needs is had once this returns.
+    /// Starts to answer requests. All resources are allocated when this returns.
     ///
     /// # Errors
     ///
-    /// When threads cannot be made, or too few descriptors are left for connections.
+    /// If threads cannot be started, or too few descriptors are left for connections.
     pub fn start(self, service: Arc<dyn Service>) -> io::Result<Running> {
-        guard::Supervisor::start(self.door, self.settings, service).map(Running)
+        guard::Supervisor::start(self.listener, self.settings, service).map(Running)
     }
 
     /// [`Server::start`] and [`Running::watch`] in one.
     ///
     /// # Errors
     ///
-    /// As both.
-    pub fn run(self, service: Arc<dyn Service>, stop: &Stop) -> io::Result<()> {
+    /// Those of both.
+    pub fn run(self, service: Arc<dyn Service>, stop: &CancellationToken) -> io::Result<()> {
         self.start(service)?.watch(stop)
     }
 }
 
-/// A server that answers requests. Dropped without [`Running::watch`], it is not looked after.
-#[must_use = "a server that is not watched is never stopped"]
+/// A server that answers requests. It needs [`Running::watch`] for its deadlines and limits.
+#[must_use = "a server that is not watched never stops"]
 pub struct Running(guard::Supervisor);
 
 impl Running {
-    /// Looks after the server until a stop is asked for, then lets what runs finish, for at most
-    /// [`Settings::grace`], and returns.
+    /// Supervises the server until the token is cancelled, then shuts down gracefully: requests in flight may finish
+    /// within [`Settings::grace`].
     ///
     /// # Errors
     ///
-    /// When more than [`Settings::max_stuck`] connections can be closed by nothing but the end of the
-    /// process. What ran has been finished then as well, and the process should be started again.
-    pub fn watch(self, stop: &Stop) -> io::Result<()> {
+    /// If more than [`Settings::max_stuck`] connections can be closed only by the end of the process. Requests in
+    /// flight have finished then too; restart the process.
+    pub fn watch(self, stop: &CancellationToken) -> io::Result<()> {
         self.0.watch(stop)
     }
 }

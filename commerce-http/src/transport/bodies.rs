@@ -1,5 +1,5 @@
-//! Reads the bodies that `tiny_http` leaves on the connection, where a client may take its time over them.
-//! Each has a thread to itself and a deadline, so that slow ones stop nobody but each other.
+//! Body readers: threads that read the bodies that `tiny_http` leaves on the connection. Each body has a thread and a
+//! deadline, so that slow bodies delay only each other.
 
 use super::head::Head;
 use super::shared::Shared;
@@ -11,74 +11,74 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A request whose body is yet to be read. It counts as in flight.
+/// A request whose body is not read yet. It counts as in flight.
 pub(super) struct Job {
     pub(super) raw: tiny_http::Request,
     pub(super) head: Head,
     pub(super) peer: Option<SocketAddr>,
 }
 
-/// The threads' common desk.
+/// The queue of the body readers.
 pub(super) struct Bodies {
-    desk: Mutex<BodyQueue>,
-    come: Condvar,
+    queue: Mutex<BodyQueue>,
+    changed: Condvar,
 }
 
 struct BodyQueue {
     waiting: Vec<Job>,
-    /// Threads with nothing to do, less the jobs that wait for them.
+    /// Idle threads minus waiting jobs.
     free: usize,
-    /// When each body must have arrived.
+    /// The deadline of each body being read.
     reading: Vec<(SocketAddr, Instant)>,
-    /// Those whose time is over.
+    /// Peers whose deadline has passed.
     late: Vec<SocketAddr>,
     finished: bool,
 }
 
 impl Bodies {
-    /// For so many threads, which [`read`] is to be run on.
+    /// Creates the queue of this number of threads, each of which runs [`read`].
     pub(super) fn new(threads: usize) -> Self {
         let (waiting, reading, late) = (Vec::new(), Vec::new(), Vec::new());
-        let desk = BodyQueue { waiting, free: threads, reading, late, finished: false };
-        Self { desk: Mutex::new(desk), come: Condvar::new() }
+        let queue = BodyQueue { waiting, free: threads, reading, late, finished: false };
+        Self { queue: Mutex::new(queue), changed: Condvar::new() }
     }
 
-    /// Gives a job to a free thread, or back.
-    pub(super) fn give(&self, job: Job) -> Result<(), Box<Job>> {
-        let mut desk = self.lock();
-        let Some(free) = desk.free.checked_sub(1) else { return Err(Box::new(job)) };
-        desk.free = free;
-        desk.waiting.push(job);
-        self.come.notify_one();
+    /// Passes a job to an idle thread, or returns it.
+    pub(super) fn submit(&self, job: Job) -> Result<(), Box<Job>> {
+        let mut queue = self.lock();
+        let Some(free) = queue.free.checked_sub(1) else { return Err(Box::new(job)) };
+        queue.free = free;
+        queue.waiting.push(job);
+        self.changed.notify_one();
         Ok(())
     }
 
-    /// Those whose body has not arrived in time, to be shut for reading. Each is told once.
+    /// The peers whose body has not arrived in time, to be shut for reading. Each is returned once.
     pub(super) fn overdue(&self, now: Instant) -> Vec<SocketAddr> {
-        let mut desk = self.lock();
-        let over: Vec<_> =
-            desk.reading.iter().filter(|(_, by)| *by <= now).map(|(who, _)| *who).collect();
-        desk.reading.retain(|(_, by)| *by > now);
-        desk.late.extend(&over);
-        over
+        let mut queue = self.lock();
+        let overdue: Vec<_> =
+            queue.reading.iter().filter(|(_, by)| *by <= now).map(|(peer, _)| *peer).collect();
+        queue.reading.retain(|(_, by)| *by > now);
+        queue.late.extend(&overdue);
+        overdue
     }
 
-    /// Threads end once nothing waits.
+    /// Ends the threads once the queue is empty.
     pub(super) fn finish(&self) {
         self.lock().finished = true;
-        self.come.notify_all();
+        self.changed.notify_all();
     }
 
     fn take(&self) -> Option<Job> {
-        let mut desk = self.lock();
+        let mut queue = self.lock();
         loop {
-            if let Some(job) = desk.waiting.pop() {
+            if let Some(job) = queue.waiting.pop() {
                 return Some(job);
             }
-            if desk.finished {
+            if queue.finished {
                 return None;
             }
-            desk = self.come.wait(desk).unwrap_or_else(PoisonError::into_inner);
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -86,60 +86,60 @@ impl Bodies {
         self.lock().reading.extend(peer.zip(by));
     }
 
-    /// Whether it was in time.
+    /// Returns true if the body arrived in time.
     fn end(&self, peer: Option<SocketAddr>) -> bool {
-        let mut desk = self.lock();
-        desk.reading.retain(|(who, _)| Some(*who) != peer);
-        let late = desk.late.len();
-        desk.late.retain(|who| Some(*who) != peer);
-        desk.late.len() == late
+        let mut queue = self.lock();
+        queue.reading.retain(|(other, _)| Some(*other) != peer);
+        let late = queue.late.len();
+        queue.late.retain(|other| Some(*other) != peer);
+        queue.late.len() == late
     }
 
     fn done(&self) {
-        let mut desk = self.lock();
-        desk.free = desk.free.saturating_add(1);
+        let mut queue = self.lock();
+        queue.free = queue.free.saturating_add(1);
     }
 
     fn lock(&self) -> MutexGuard<'_, BodyQueue> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads bodies, and has them answered, until the server has finished.
-pub(super) fn read(shared: &Shared, post: &WorkerSlot) {
+/// Reads bodies and has their requests answered, until the server has finished.
+pub(super) fn read(shared: &Shared, slot: &WorkerSlot) {
     while let Some(job) = shared.bodies.take() {
-        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, job)));
-        post.set(None);
+        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, slot, job)));
+        slot.set(None);
         shared.bodies.done();
     }
 }
 
-fn handle(shared: &Shared, post: &WorkerSlot, job: Job) {
+fn handle(shared: &Shared, slot: &WorkerSlot, job: Job) {
     let Job { mut raw, mut head, peer } = job;
-    let pass = shared.peers.resume(peer);
+    let guard = shared.peers.resume(peer);
     shared.bodies.begin(peer, Instant::now().checked_add(shared.settings.body_deadline));
-    let whole = read_body(&mut raw, &mut head, shared.settings.max_body);
+    let result = read_body(&mut raw, &mut head, shared.settings.max_body);
     let in_time = shared.bodies.end(peer);
-    let refused = if in_time { whole.err() } else { Some(TransportError::TooSlow) };
-    if let Some(why) = refused {
-        return shared.refuse(raw, &pass, why);
+    let error = if in_time { result.err() } else { Some(TransportError::TooSlow) };
+    if let Some(error) = error {
+        return shared.send_rejection(raw, &guard, error);
     }
-    shared.serve(raw, &head.request, &pass, post);
+    shared.serve(raw, &head.request, &guard, slot);
 }
 
-/// Reads the whole body: so many bytes, or chunks up to their end.
+/// Reads the complete body: the announced length, or all chunks.
 fn read_body(
     raw: &mut tiny_http::Request,
     head: &mut Head,
-    most: usize,
+    max_body: usize,
 ) -> Result<(), TransportError> {
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    let limit = u64::try_from(max_body).unwrap_or(u64::MAX).saturating_add(1);
     let body = &mut head.request.body;
-    // Asking for the reader says `100 Continue` to a client that waits for it.
+    // `as_reader` sends `100 Continue` to a client that waits for it.
     let read = raw.as_reader().take(limit).read_to_end(body);
-    if body.len() > most {
-        return Err(TransportError::BodyTooLarge { limit: most });
+    if body.len() > max_body {
+        return Err(TransportError::BodyTooLarge { limit: max_body });
     }
-    let whole = read.is_ok() && head.length.is_none_or(|length| length == body.len());
-    if whole { Ok(()) } else { Err(TransportError::Malformed) }
+    let complete = read.is_ok() && head.length.is_none_or(|length| length == body.len());
+    if complete { Ok(()) } else { Err(TransportError::Malformed) }
 }

@@ -1,7 +1,7 @@
-//! What this process has open, and copies of descriptors that others own.
+//! The open file descriptors of this process, and copies of descriptors that `tiny_http` owns.
 //!
-//! `tiny_http` keeps its connections to itself. Their numbers wait_for_request in `/proc/self/fd`, and Linux gives a
-//! copy of a descriptor by its number, safely, through `pidfd_getfd`, of one's own process as well.
+//! `tiny_http` does not expose its connections. Their numbers are listed in `/proc/self/fd`, and on Linux `pidfd_getfd`
+//! safely copies a descriptor by its number, also of the own process.
 
 use rustix::fs::Dir;
 use rustix::io::Errno;
@@ -11,35 +11,35 @@ use std::net::TcpStream;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-/// The most descriptors that are asked for.
-const ENOUGH: u64 = 65_536;
-/// What is assumed where no limit is known.
-const USUAL: u64 = 1024;
-const OWN: &str = "/proc/self/fd";
+/// The limit on descriptors that is requested.
+const REQUESTED_LIMIT: u64 = 65_536;
+/// The limit that is assumed if the actual one is unknown.
+const DEFAULT_LIMIT: u64 = 1024;
+const DESCRIPTORS: &str = "/proc/self/fd";
 
-/// Makes copies of descriptors by their numbers.
+/// Copies descriptors by number.
 #[derive(Debug)]
 pub(super) struct Duplicator(OwnedFd);
 
 impl Duplicator {
-    /// None where the system does not have it.
+    /// `None` if the system has no `pidfd_open`.
     pub(super) fn new() -> Option<Self> {
         system::this_process().ok().map(Self)
     }
 
-    /// Whether it is allowed: some containers forbid it.
+    /// Returns true if copying is allowed; some containers forbid it.
     pub(super) fn works(&self) -> bool {
         use std::os::fd::AsRawFd;
         system::copy(&self.0, self.0.as_raw_fd()).is_ok()
     }
 
-    /// A copy of the socket with that number and inode, if it is still that one.
+    /// Copies the socket with that number and inode, if the number still belongs to it.
     pub(super) fn socket(&self, number: RawFd, inode: u64) -> io::Result<TcpStream> {
         let file = File::from(system::copy(&self.0, number)?);
         let meta = file.metadata()?;
         if !meta.file_type().is_socket() {
-            // The number has passed to a file since. Closing a copy of a file would drop the locks that
-            // this process holds on it, a database's too: better to keep the copy open for good.
+            // The number belongs to a file now. Closing a copy of a file would release the locks of this process
+            // on it, including those of a database, so the copy stays open.
             std::mem::forget(file);
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -50,23 +50,23 @@ impl Duplicator {
     }
 }
 
-/// The inode of the socket with that number, when it is a socket.
+/// The inode of the descriptor with that number, if it is a socket.
 pub(super) fn socket_inode(number: RawFd) -> Option<u64> {
-    let link = std::fs::read_link(format!("{OWN}/{number}")).ok()?;
+    let link = std::fs::read_link(format!("{DESCRIPTORS}/{number}")).ok()?;
     link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Lists the descriptors of this process. The directory they wait_for_request in is kept open, so that this works
-/// when they are used up.
+/// Lists the descriptors of this process. The directory stays open, so that listing works when descriptors are
+/// exhausted.
 #[derive(Debug)]
 pub(super) struct Listing(Dir);
 
 impl Listing {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(Dir::new(File::open(OWN)?)?))
+        Ok(Self(Dir::new(File::open(DESCRIPTORS)?)?))
     }
 
-    /// Numbers of all open descriptors.
+    /// The numbers of all open descriptors.
     pub(super) fn numbers(&mut self) -> Vec<RawFd> {
         self.0.rewind();
         let entries = std::iter::from_fn(|| self.0.read());
@@ -74,10 +74,10 @@ impl Listing {
     }
 }
 
-/// How many descriptors are open. Newer kernels say so without listing them; where they cannot be listed
-/// they are used up.
+/// The number of open descriptors. Newer kernels report it without a listing; if listing fails, descriptors are
+/// exhausted.
 pub(super) fn count() -> u64 {
-    match std::fs::metadata(OWN).map_or(0, |meta| meta.len()) {
+    match std::fs::metadata(DESCRIPTORS).map_or(0, |meta| meta.len()) {
         0 => Listing::new().map_or_else(
             |_| limit(),
             |mut all| u64::try_from(all.numbers().len()).unwrap_or(u64::MAX),
@@ -86,18 +86,18 @@ pub(super) fn count() -> u64 {
     }
 }
 
-/// Whether that is why something failed.
-pub(super) fn are_used_up(error: &io::Error) -> bool {
+/// Returns true if the error means that descriptors are exhausted.
+pub(super) fn are_exhausted(error: &io::Error) -> bool {
     let number = error.raw_os_error();
-    [Errno::MFILE, Errno::NFILE].iter().any(|used_up| Some(used_up.raw_os_error()) == number)
+    [Errno::MFILE, Errno::NFILE].iter().any(|exhausted| Some(exhausted.raw_os_error()) == number)
 }
 
-/// How many descriptors may be open.
+/// The limit on open descriptors.
 pub(super) fn limit() -> u64 {
-    system::limit().unwrap_or(USUAL)
+    system::limit().unwrap_or(DEFAULT_LIMIT)
 }
 
-/// Fails unless so many more descriptors may be opened.
+/// Fails unless this number of further descriptors may be opened.
 pub(super) fn require(free: u64) -> io::Result<()> {
     let (open, limit) = (count(), limit());
     let needed = open.saturating_add(free);
@@ -109,9 +109,9 @@ pub(super) fn require(free: u64) -> io::Result<()> {
     )))
 }
 
-/// Raises that limit as far as it may be, to [`ENOUGH`]. Failing is no reason not to start.
+/// Raises the limit to [`REQUESTED_LIMIT`], or to the maximum below it. The server starts even if this fails.
 pub(super) fn raise_limit() {
-    system::raise_limit(ENOUGH);
+    system::raise_limit(REQUESTED_LIMIT);
 }
 
 #[cfg(target_os = "linux")]
@@ -144,7 +144,7 @@ mod system {
     }
 }
 
-/// Elsewhere connections cannot be shut from inside: a proxy has to wait_for_request in front.
+/// On other systems connections of `tiny_http` cannot be shut: use a proxy in front.
 #[cfg(not(target_os = "linux"))]
 mod system {
     use std::io;

@@ -1,33 +1,33 @@
-//! Reads the head of a request, and refuses every framing that two readers could take differently.
+//! Parses and validates request heads. Every ambiguous framing is rejected, against request smuggling.
 //!
-//! `tiny_http` takes the first of several lengths, signs, and both framings at once. A proxy in front may
-//! take another view, and a request could then be hidden in the body of one before it.
+//! `tiny_http` accepts several lengths (it takes the first), signs, and both framings at once. A proxy in front may
+//! interpret them differently, and then a request could hide in the body of the previous one.
 
 use super::Settings;
 use crate::message::{Request, TransportError};
 use crate::target;
 use tiny_http::HTTPVersion;
 
-/// Up to here `tiny_http` has read a body before it hands the request out.
+/// `tiny_http` reads bodies up to this size before it returns the request.
 const READ_AHEAD: usize = 1024;
-/// The longest method that is known (`UPDATEREDIRECTREF`) has 17 letters.
+/// The longest registered method (`UPDATEREDIRECTREF`) has 17 letters.
 const METHOD_LENGTH: usize = 20;
 
-/// What is told of a part of a head that was not taken, in bytes; heads are ASCII.
-const TOLD: usize = 256;
-/// How many header lines are looked at then.
-const TOLD_LINES: usize = 64;
+/// The maximum length of each part of a rejected head that is passed on, in bytes; heads are ASCII.
+const MAX_REPORTED: usize = 256;
+/// The maximum number of header lines of a rejected head that are passed on.
+const MAX_REPORTED_LINES: usize = 64;
 
-/// A head that was understood.
+/// A valid head.
 #[derive(Debug)]
 pub(super) struct Head {
-    /// The request, still without its body.
+    /// The request, without its body.
     pub(super) request: Request,
-    /// The length of the body; none when it comes in chunks.
+    /// The length of the body; `None` if it is chunked.
     pub(super) length: Option<usize>,
 }
 
-/// Reads and checks the head.
+/// Parses and validates the head.
 pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head, TransportError> {
     if too_large(raw, settings) {
         return Err(TransportError::HeadTooLarge);
@@ -44,7 +44,7 @@ pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head
     }
     let length = framing(&request, is_1_1, settings.max_body)?;
     if upgrades(raw) && length != Some(0) {
-        // tiny_http would hand out the bare stream instead of the body.
+        // `tiny_http` would return the raw stream instead of the body.
         return Err(TransportError::Malformed);
     }
     if length.is_some_and(|length| length > settings.max_body) {
@@ -53,7 +53,7 @@ pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head
     Ok(Head { request, length })
 }
 
-/// Whether bytes of the body are still on the connection, so that it must be closed if they stay there.
+/// Returns true if bytes of the body are still on the connection, which must be closed unless they are read.
 pub(super) fn unread(raw: &tiny_http::Request) -> bool {
     let has = |name: &'static str| raw.headers().iter().any(|header| header.field.equiv(name));
     has("Transfer-Encoding")
@@ -62,7 +62,7 @@ pub(super) fn unread(raw: &tiny_http::Request) -> bool {
             .is_some_and(|length| length > READ_AHEAD || (length > 0 && has("Expect")))
 }
 
-/// Whether `tiny_http` closes the connection after this request. These are its own rules.
+/// Returns true if `tiny_http` closes the connection after this request, by its own rules.
 pub(super) fn is_last(raw: &tiny_http::Request) -> bool {
     match connection(raw) {
         Some(value) if contains(value, "close") || contains(value, "upgrade") => true,
@@ -71,7 +71,7 @@ pub(super) fn is_last(raw: &tiny_http::Request) -> bool {
     }
 }
 
-/// Whether the client wants another protocol, which we never do.
+/// Returns true if the client requests a protocol upgrade, which is not supported.
 pub(super) fn upgrades(raw: &tiny_http::Request) -> bool {
     connection(raw).is_some_and(|value| contains(value, "upgrade"))
 }
@@ -89,7 +89,7 @@ fn pair(header: &tiny_http::Header) -> (String, String) {
     (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned())
 }
 
-/// Whether it is too large, asked before anything of it is copied.
+/// Returns true if a head is too large. Checked before anything is copied.
 fn too_large(raw: &tiny_http::Request, settings: &Settings) -> bool {
     let size = |header: &tiny_http::Header| {
         header.field.as_str().len().saturating_add(header.value.as_str().len())
@@ -99,38 +99,38 @@ fn too_large(raw: &tiny_http::Request, settings: &Settings) -> bool {
         || raw.headers().iter().map(size).fold(0, usize::saturating_add) > settings.max_header_bytes
 }
 
-/// What is told of a request that is turned down, which may be of any size.
-pub(super) fn known(raw: &tiny_http::Request) -> Request {
-    let beginning = |text: &str| text.get(..TOLD).unwrap_or(text).to_owned();
+/// The truncated head of a rejected request, which may be of any size.
+pub(super) fn truncated(raw: &tiny_http::Request) -> Request {
+    let beginning = |text: &str| text.get(..MAX_REPORTED).unwrap_or(text).to_owned();
     let short = |header: &&tiny_http::Header| {
-        header.field.as_str().len() <= TOLD && header.value.as_str().len() <= TOLD
+        header.field.as_str().len() <= MAX_REPORTED && header.value.as_str().len() <= MAX_REPORTED
     };
     Request {
         method: beginning(raw.method().as_str()),
         target: beginning(raw.url()),
-        headers: raw.headers().iter().take(TOLD_LINES).filter(short).map(pair).collect(),
+        headers: raw.headers().iter().take(MAX_REPORTED_LINES).filter(short).map(pair).collect(),
         body: Vec::new(),
     }
 }
 
-/// Whether every part has its form. HTTP/1.1 needs a host (RFC 9112, 3.2), and no version two of them.
+/// Returns true if every part is well-formed. HTTP/1.1 needs one `Host` (RFC 9112, 3.2); no version allows two.
 fn well_formed(request: &Request, is_1_1: bool) -> bool {
     let method = request.method.len() <= METHOD_LENGTH && is_token(&request.method);
     let origin = request.target.starts_with('/') || request.target == "*";
     let absolute = request.target.contains("://") && target::is_absolute(&request.target);
     let target = (origin || absolute) && request.target.bytes().all(|byte| byte.is_ascii_graphic());
-    // A line feed alone does not end a line for tiny_http, but for others it may.
+    // A bare line feed does not end a line for `tiny_http`, but may do so for a proxy.
     let headers = request.headers.iter().all(|(name, value)| {
         is_token(name) && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
     });
-    let hosts = sent(request, "Host").count();
+    let hosts = values(request, "Host").count();
     method && target && headers && (hosts == 1 || hosts == 0 && !is_1_1)
 }
 
-/// The length of the body; none when it is chunked.
+/// The length of the body; `None` if it is chunked.
 fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Option<usize>, TransportError> {
-    let mut lengths = sent(request, "Content-Length");
-    let mut encodings = sent(request, "Transfer-Encoding");
+    let mut lengths = values(request, "Content-Length");
+    let mut encodings = values(request, "Transfer-Encoding");
     match (lengths.next(), lengths.next(), encodings.next(), encodings.next()) {
         (None, None, None, None) => Ok(Some(0)),
         (Some(length), None, None, None) => digits(length, limit).map(Some),
@@ -143,7 +143,7 @@ fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Option<usize
     }
 }
 
-/// A length is digits and nothing else. One that no machine could hold is too large.
+/// Parses a length: digits only. A length beyond `usize` is too large.
 fn digits(text: &str, limit: usize) -> Result<usize, TransportError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(TransportError::Malformed);
@@ -151,9 +151,10 @@ fn digits(text: &str, limit: usize) -> Result<usize, TransportError> {
     text.parse().map_err(|_| TransportError::BodyTooLarge { limit })
 }
 
-fn sent<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let found = request.headers.iter().filter(move |(sent, _)| sent.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value.as_str())
+fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let matching =
+        request.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+    matching.map(|(_, value)| value.as_str())
 }
 
 fn is_token(text: &str) -> bool {
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_framing_is_understood() {
+    fn framing_rejects_request_smuggling() {
         let (length, encoding) = ("Content-Length", "transfer-encoding");
         let malformed = Err(TransportError::Malformed);
         for (headers, expected) in [
@@ -203,34 +204,34 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_hide_others_are_not_well_formed() {
-        let fits = |headers: &[(&str, &str)]| well_formed(&request(headers), true);
-        assert!(fits(&[("Host", "a"), ("X-Note", "a\tb")]));
+    fn head_with_hidden_lines_is_malformed() {
+        let is_valid = |headers: &[(&str, &str)]| well_formed(&request(headers), true);
+        assert!(is_valid(&[("Host", "a"), ("X-Note", "a\tb")]));
         for other in
             [("host", "b"), ("X", "a\nContent-Length: 5"), ("X", "a\0"), ("X\u{b}", "a"), ("", "a")]
         {
-            assert!(!fits(&[("Host", "a"), other]), "{other:?}");
+            assert!(!is_valid(&[("Host", "a"), other]), "{other:?}");
         }
     }
 
     #[test]
-    fn a_host_is_needed_where_the_version_has_one() {
+    fn head_needs_exactly_one_host_in_http_1_1() {
         assert!(!well_formed(&request(&[]), true));
         assert!(well_formed(&request(&[]), false));
         assert!(!well_formed(&request(&[("Host", "a"), ("Host", "a")]), false));
     }
 
     #[test]
-    fn a_target_is_a_path_or_a_whole_address() {
-        let fits = |target: &str| {
+    fn target_is_a_path_or_an_absolute_url() {
+        let is_valid = |target: &str| {
             let target = target.to_owned();
             well_formed(&Request { target, ..request(&[("Host", "a")]) }, true)
         };
         for target in ["/", "*", "/a?b", "http://a/", "HTTPS://a"] {
-            assert!(fits(target), "{target}");
+            assert!(is_valid(target), "{target}");
         }
         for target in ["", "a", "/\u{1}", "ftp://a/", "http:a", "a:80"] {
-            assert!(!fits(target), "{target}");
+            assert!(!is_valid(target), "{target}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where a server listens, and the listening socket with the options that accepted ones inherit.
+//! Listen addresses, and the listening socket with the options that accepted sockets inherit.
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Connections that may wait to be accepted.
+/// The maximum number of connections waiting to be accepted.
 const BACKLOG: i32 = 1024;
-/// What the system keeps of answers that were not read yet, for each connection: usual answers fit, so
-/// that nobody waits for a client that does not read. Memory is used only as needed.
-const UNREAD_ANSWERS: usize = 256 * 1024;
+/// The send buffer per connection: usual responses fit, so that no worker waits for a slow reader. The system uses
+/// memory only as needed.
+const SEND_BUFFER: usize = 256 * 1024;
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// An address and port; port 0 for any that is free.
+    /// An IP address and port; port 0 for any free port.
     Tcp(SocketAddr),
-    /// A unix socket at that path, for a proxy on the same machine.
+    /// A unix socket at a path, for a proxy on the same machine.
     Unix(PathBuf),
 }
 
@@ -38,7 +38,7 @@ impl FromStr for Listen {
             return Ok(Self::Tcp((Ipv4Addr::LOCALHOST, port).into()));
         }
         text.parse().map(Self::Tcp).map_err(|_| {
-            let help = "an address to listen at is written 127.0.0.1:8080, 8080 or unix:PATH";
+            let help = "an address to listen on is written 127.0.0.1:8080, 8080 or unix:PATH";
             io::Error::new(io::ErrorKind::InvalidInput, help)
         })
     }
@@ -53,12 +53,12 @@ impl fmt::Display for Listen {
     }
 }
 
-/// The listening socket. `tiny_http` is given copies of it, so that it outlives a server that died.
+/// The listening socket. `tiny_http` gets copies, so that the socket outlives a server that died.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: Socket,
-    at: Listen,
-    /// Of the unix socket, by which it is told from another at the same path.
+    address: Listen,
+    /// The inode of the unix socket, to distinguish it from another socket at the same path.
     inode: Option<u64>,
 }
 
@@ -68,64 +68,66 @@ impl Listener {
             Listen::Tcp(address) => bind_tcp(*address)?,
             Listen::Unix(path) => bind_unix(path)?,
         };
-        // Accepted sockets inherit both. A deadline for reading would end `accept` as well.
+        // Accepted sockets inherit both. A read timeout would also apply to `accept`.
         socket.set_write_timeout(Some(write_deadline))?;
-        socket.set_send_buffer_size(UNREAD_ANSWERS)?;
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.listen(BACKLOG)?;
-        let at = match listen {
-            Listen::Tcp(asked) => Listen::Tcp(socket.local_addr()?.as_socket().unwrap_or(*asked)),
+        let address = match listen {
+            Listen::Tcp(requested) => {
+                Listen::Tcp(socket.local_addr()?.as_socket().unwrap_or(*requested))
+            }
             Listen::Unix(path) => Listen::Unix(path.clone()),
         };
-        let inode = unix_inode(&at);
-        Ok(Self { socket, at, inode })
+        let inode = unix_inode(&address);
+        Ok(Self { socket, address, inode })
     }
 
     pub(super) fn address(&self) -> String {
-        self.at.to_string()
+        self.address.to_string()
     }
 
-    /// The port, when it is one.
+    /// The port, if it is a TCP listener.
     pub(super) fn port(&self) -> Option<u16> {
-        match &self.at {
+        match &self.address {
             Listen::Tcp(address) => Some(address.port()),
             Listen::Unix(_) => None,
         }
     }
 
-    /// A copy for `tiny_http`, and its number, by which one sees whether it is still open.
+    /// A copy for `tiny_http`, and its descriptor number, to check whether it is still open.
     pub(super) fn copy(&self) -> io::Result<(tiny_http::Listener, RawFd)> {
         let copy = self.socket.try_clone()?;
         let number = copy.as_raw_fd();
-        let listener = match self.at {
+        let listener = match self.address {
             Listen::Tcp(_) => tiny_http::Listener::Tcp(TcpListener::from(OwnedFd::from(copy))),
             Listen::Unix(_) => tiny_http::Listener::Unix(UnixListener::from(OwnedFd::from(copy))),
         };
         Ok((listener, number))
     }
 
-    /// The number of the socket itself.
+    /// The descriptor number of the socket.
     pub(super) fn number(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
-    /// Connects to itself and hangs up, without waiting.
+    /// Connects to itself and closes the connection, without waiting.
     pub(super) fn self_connect(&self) -> io::Result<()> {
-        let (domain, address) = match &self.at {
+        let (domain, address) = match &self.address {
             Listen::Tcp(at) => (Domain::for_address(*at), SockAddr::from(reachable(*at))),
             Listen::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
         };
         let socket = Socket::new(domain, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        // What becomes of it does not matter: a connection under way is enough.
+        // The result does not matter: a started connection is enough.
         let _ = socket.connect(&address);
         Ok(())
     }
 
-    /// Takes no further connection; `accept` ends in every copy. The path goes first: once nobody listens
-    /// there, another server may take it.
+    /// Stops listening; `accept` ends in every copy. The path is removed first, because another server may bind it
+    /// as soon as the socket is closed.
     pub(super) fn close(&self) {
-        if let Listen::Unix(path) = &self.at
-            && unix_inode(&self.at) == self.inode
+        if let Listen::Unix(path) = &self.address
+            && unix_inode(&self.address) == self.inode
         {
             let _ = std::fs::remove_file(path);
         }
@@ -133,7 +135,7 @@ impl Listener {
     }
 }
 
-/// What is at the path of a unix socket.
+/// The inode at the path of a unix socket.
 fn unix_inode(at: &Listen) -> Option<u64> {
     match at {
         Listen::Unix(path) => Some(std::fs::symlink_metadata(path).ok()?.ino()),
@@ -144,13 +146,13 @@ fn unix_inode(at: &Listen) -> Option<u64> {
 fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    // Inherited as well. Without it an answer of two packets waits 40 ms for an acknowledgement.
+    // Inherited too. Without it a response of two packets waits 40 ms for an acknowledgement.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Binds a path; one that a dead process left behind is replaced.
+/// Binds a path, and replaces the stale socket of a dead process.
 fn bind_unix(path: &Path) -> io::Result<Socket> {
     let bind = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -158,12 +160,12 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
         Ok(socket)
     };
     bind().or_else(|error: io::Error| {
-        // To connect to a plain file is refused as well: only a socket is ever taken away.
-        let socket = std::fs::symlink_metadata(path).is_ok_and(|at| at.file_type().is_socket());
-        let left = socket
+        // Connecting to a regular file is refused too, so the type is checked: only sockets are removed.
+        let is_socket = std::fs::symlink_metadata(path).is_ok_and(|at| at.file_type().is_socket());
+        let is_stale = is_socket
             && UnixStream::connect(path)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-        if error.kind() != io::ErrorKind::AddrInUse || !left {
+        if error.kind() != io::ErrorKind::AddrInUse || !is_stale {
             return Err(error);
         }
         std::fs::remove_file(path)?;
@@ -186,7 +188,7 @@ mod tests {
     use super::Listen;
 
     #[test]
-    fn a_file_is_not_taken_for_a_socket_left_behind() {
+    fn bind_unix_keeps_a_regular_file() {
         let folder = std::env::temp_dir().join(format!("commerce-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("shop.db");
@@ -197,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_read_as_it_is_written() {
+    fn listen_address_round_trips() {
         for text in ["127.0.0.1:8080", "[::1]:80", "unix:/run/shop.sock"] {
             assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
         }

@@ -1,68 +1,68 @@
-//! How many workers wait at the server. `tiny_http` wakes one for each request, the one that has slept longest;
-//! with all of them there, most wake to find that another has taken it. So few wait there, and the others rest
-//! until none does. Reading a product is a fourth quicker for it.
+//! A limit on the workers that wait for requests, against the thundering herd. `tiny_http` wakes the longest-waiting
+//! worker per request; if all workers wait there, most wake to find that another has taken the request. So few
+//! workers wait, and the others are parked until none waits. Reading a product is 25 % faster with it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many wait at a time. With three, most of what is gained with two was lost.
+/// The number of waiting workers. With three, most of the gain of two was lost.
 const WAITERS: usize = 2;
 
-/// How often a worker with nothing to do looks whether its server is still the one to work for.
-const LOOK: Duration = Duration::from_millis(500);
+/// The interval at which an idle worker checks that its server is still the current one.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) struct WaiterLimit {
-    places: Mutex<Places>,
-    called: Condvar,
-    /// How long one waits or rests before it looks after other things.
+    workers: Mutex<Workers>,
+    unparked: Condvar,
+    /// The maximum time to wait or to be parked.
     timeout: Duration,
 }
 
 #[derive(Default)]
-struct Places {
+struct Workers {
     waiting: usize,
-    resting: usize,
+    parked: usize,
 }
 
 impl Default for WaiterLimit {
     fn default() -> Self {
-        Self { places: Mutex::default(), called: Condvar::new(), timeout: LOOK }
+        Self { workers: Mutex::default(), unparked: Condvar::new(), timeout: CHECK_INTERVAL }
     }
 }
 
 impl WaiterLimit {
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn workers(&self) -> MutexGuard<'_, Workers> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for something, or rests when others wait already; `None` when neither brought anything.
+    /// Waits for a request, or parks the worker if others wait already. Returns `None` without a request.
     pub(super) fn wait_for_request<T>(
         &self,
         wait: impl FnOnce(Duration) -> Option<T>,
     ) -> Option<T> {
-        let mut places = self.places();
-        if places.waiting >= WAITERS {
-            places.resting = places.resting.saturating_add(1);
-            let rested = self.called.wait_timeout(places, self.timeout);
-            let (mut places, _) = rested.unwrap_or_else(PoisonError::into_inner);
-            places.resting = places.resting.saturating_sub(1);
+        let mut workers = self.workers();
+        if workers.waiting >= WAITERS {
+            workers.parked = workers.parked.saturating_add(1);
+            let woken = self.unparked.wait_timeout(workers, self.timeout);
+            let (mut workers, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            workers.parked = workers.parked.saturating_sub(1);
             return None;
         }
-        places.waiting = places.waiting.saturating_add(1);
-        drop(places);
-        let brought = wait(self.timeout);
-        let mut places = self.places();
-        places.waiting = places.waiting.saturating_sub(1);
-        brought
+        workers.waiting = workers.waiting.saturating_add(1);
+        drop(workers);
+        let request = wait(self.timeout);
+        let mut workers = self.workers();
+        workers.waiting = workers.waiting.saturating_sub(1);
+        request
     }
 
-    /// To be called by whoever goes to work: somebody has to wait for what comes meanwhile.
+    /// Called by a worker that has a request: wakes a parked worker if none waits for the next request.
     pub(super) fn wake_one(&self) {
-        let places = self.places();
-        let nobody_waits = places.waiting == 0 && places.resting > 0;
-        drop(places);
-        if nobody_waits {
-            self.called.notify_one();
+        let workers = self.workers();
+        let none_waits = workers.waiting == 0 && workers.parked > 0;
+        drop(workers);
+        if none_waits {
+            self.unparked.notify_one();
         }
     }
 }
@@ -75,36 +75,36 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Five workers, of whom nobody comes back.
+    /// Five workers, none of which returns.
     #[test]
-    fn few_wait_and_all_can_work_at_once() {
-        let (give, work) = mpsc::channel();
-        let (tell, told) = mpsc::channel();
-        let (work, lookouts) =
+    fn waiter_limit_parks_workers_and_lets_all_work_at_once() {
+        let (sender, work) = mpsc::channel();
+        let (done, finished) = mpsc::channel();
+        let (work, waiters) =
             (Mutex::new(work), WaiterLimit { timeout: LONG, ..WaiterLimit::default() });
         thread::scope(|scope| {
             for _ in 0..5 {
-                let tell = tell.clone();
-                let (lookouts, work) = (&lookouts, &work);
+                let done = done.clone();
+                let (waiters, work) = (&waiters, &work);
                 scope.spawn(move || {
                     let wait = |_| work.lock().unwrap().recv_timeout(LONG).ok();
-                    while lookouts.wait_for_request(wait).is_none() {}
-                    lookouts.wake_one();
-                    tell.send(()).unwrap();
+                    while waiters.wait_for_request(wait).is_none() {}
+                    waiters.wake_one();
+                    done.send(()).unwrap();
                 });
             }
-            let counted = || {
-                let places = lookouts.places();
-                (places.waiting, places.resting)
+            let counts = || {
+                let workers = waiters.workers();
+                (workers.waiting, workers.parked)
             };
-            while counted() != (WAITERS, 5 - WAITERS) {
+            while counts() != (WAITERS, 5 - WAITERS) {
                 thread::yield_now();
             }
             for _ in 0..5 {
-                give.send(()).unwrap();
+                sender.send(()).unwrap();
             }
             for _ in 0..5 {
-                told.recv_timeout(LONG / 2).expect("all five work at once");
+                finished.recv_timeout(LONG / 2).expect("all five work at once");
             }
         });
     }

@@ -1,5 +1,5 @@
-//! Whether the limit on memory leaves room for a server. An allocation that fails later would end the
-//! process without a word.
+//! A check of the memory limit at the start. An allocation that fails later would abort the process without a
+//! message.
 
 use rustix::process::{Resource, getrlimit};
 use std::io;
@@ -7,14 +7,14 @@ use std::io;
 const MIB: u64 = 1024 * 1024;
 /// The stack of a thread.
 const STACK: u64 = 2 * MIB;
-/// What an allocator reserves for threads that allocate at the same time (`glibc`: one arena each, up to
-/// eight for each processor).
+/// The reservation of an allocator for threads that allocate at the same time (`glibc`: one arena each, up to eight
+/// per processor).
 const ARENA: u64 = 64 * MIB;
 const ARENAS_PER_PROCESSOR: usize = 8;
-/// What is needed beside threads: passwords that are hashed, and caches of connections.
+/// Memory besides threads: password hashing and connection caches.
 const OTHERS: u64 = 256 * MIB;
 
-/// Fails when the address space of this process is limited to less than so many threads may reserve.
+/// Fails if the limit on the address space is below the reservations of this number of threads.
 pub(super) fn require(threads: usize) -> io::Result<()> {
     let Some(limit) = getrlimit(Resource::As).current else { return Ok(()) };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -1,4 +1,4 @@
-//! What is in flight for whom. Every request passes here twice, so the table is split to spare waiting.
+//! Requests in flight per peer. Every request locks this table twice, so it is sharded to avoid contention.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,115 +6,115 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const PARTS: usize = 16;
-/// A connection may be newer than the list of connections: it is not forgotten before.
-const YOUNG: Duration = Duration::from_secs(2);
+const SHARDS: usize = 16;
+/// A connection may be newer than the list of connections, so younger entries are kept.
+const MIN_AGE: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer {
     pub(super) in_flight: usize,
-    /// Its connection is being closed: nothing that still comes from it is served.
+    /// The connection is being closed: further requests are not served.
     pub(super) closing: bool,
-    /// When it last asked or was answered.
-    pub(super) last: Instant,
+    /// The time of the last request or response.
+    pub(super) last_active: Instant,
 }
 
 #[derive(Debug)]
 pub(super) struct Peers {
-    parts: Vec<Mutex<HashMap<SocketAddr, Peer>>>,
-    most: usize,
-    all: AtomicUsize,
+    shards: Vec<Mutex<HashMap<SocketAddr, Peer>>>,
+    limit: usize,
+    in_flight: AtomicUsize,
 }
 
-/// Whether a request is let in.
+/// The decision on a request.
 pub(super) enum Admission<'a> {
     Accepted(InFlightGuard<'a>),
-    /// Too much is in flight: this is the request at which its connection is cut.
+    /// Too many requests are in flight: the connection is to be closed.
     OverLimit,
-    /// The connection is being closed already.
+    /// The connection is already being closed.
     Closing,
 }
 
 impl Peers {
-    /// With at most so many requests in flight for one.
-    pub(super) fn new(most: usize) -> Self {
-        let parts = (0..PARTS).map(|_| Mutex::default()).collect();
-        Self { parts, most, all: AtomicUsize::new(0) }
+    /// Creates a table with a limit on requests in flight per peer.
+    pub(super) fn new(limit: usize) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self { shards, limit, in_flight: AtomicUsize::new(0) }
     }
 
-    /// A request has come. Through a unix socket nobody is told apart, and all are let in.
+    /// Admits a request. Peers of a unix socket are indistinguishable, so all are accepted.
     pub(super) fn enter(&self, peer: Option<SocketAddr>) -> Admission<'_> {
         if let Some(address) = peer {
-            let mut part = self.part(address);
-            let entry = part.entry(address).or_insert_with(Peer::new);
+            let mut shard = self.shard(address);
+            let entry = shard.entry(address).or_insert_with(Peer::new);
             if entry.closing {
                 return Admission::Closing;
             }
-            // One more than that may be seen of a client that keeps to it: an answer is read before it is
-            // counted as given.
-            if entry.in_flight > self.most {
+            // A client within the limit may appear to exceed it by one: it reads a response before the response is
+            // counted.
+            if entry.in_flight > self.limit {
                 entry.closing = true;
                 return Admission::OverLimit;
             }
             entry.in_flight = entry.in_flight.saturating_add(1);
-            entry.last = Instant::now();
+            entry.last_active = Instant::now();
         }
-        self.all.fetch_add(1, Ordering::AcqRel);
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
         Admission::Accepted(InFlightGuard { peers: self, peer })
     }
 
-    /// The pass of a request that went in before, on another thread.
+    /// The guard of a request that another thread admitted.
     pub(super) fn resume(&self, peer: Option<SocketAddr>) -> InFlightGuard<'_> {
         InFlightGuard { peers: self, peer }
     }
 
-    /// From now on nothing that comes from it is served.
+    /// Stops serving a peer.
     pub(super) fn close(&self, address: SocketAddr) {
-        self.part(address).entry(address).or_insert_with(Peer::new).closing = true;
+        self.shard(address).entry(address).or_insert_with(Peer::new).closing = true;
     }
 
-    /// Whether nothing that comes from it is served any more.
+    /// Returns true if a peer is no longer served.
     pub(super) fn is_closing(&self, address: SocketAddr) -> bool {
         self.get(address).is_some_and(|peer| peer.closing)
     }
 
     pub(super) fn get(&self, address: SocketAddr) -> Option<Peer> {
-        self.part(address).get(&address).copied()
+        self.shard(address).get(&address).copied()
     }
 
-    /// How many requests are in flight, for all.
+    /// The number of requests in flight.
     pub(super) fn in_flight(&self) -> usize {
-        self.all.load(Ordering::Acquire)
+        self.in_flight.load(Ordering::Acquire)
     }
 
-    /// Forgets those whose connections are gone.
-    pub(super) fn forget(&self, now: Instant, there: impl Fn(SocketAddr) -> bool) {
-        for part in &self.parts {
-            lock(part).retain(|address, peer| {
-                let young = now.saturating_duration_since(peer.last) < YOUNG;
-                peer.in_flight > 0 || young || there(*address)
+    /// Removes peers without a connection.
+    pub(super) fn forget(&self, now: Instant, is_connected: impl Fn(SocketAddr) -> bool) {
+        for shard in &self.shards {
+            lock(shard).retain(|address, peer| {
+                let is_young = now.saturating_duration_since(peer.last_active) < MIN_AGE;
+                peer.in_flight > 0 || is_young || is_connected(*address)
             });
         }
     }
 
     fn leave(&self, peer: Option<SocketAddr>) {
-        self.all.fetch_sub(1, Ordering::AcqRel);
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
         let Some(address) = peer else { return };
-        if let Some(peer) = self.part(address).get_mut(&address) {
+        if let Some(peer) = self.shard(address).get_mut(&address) {
             peer.in_flight = peer.in_flight.saturating_sub(1);
-            peer.last = Instant::now();
+            peer.last_active = Instant::now();
         }
     }
 
-    fn part(&self, address: SocketAddr) -> MutexGuard<'_, HashMap<SocketAddr, Peer>> {
-        let number = usize::from(address.port()) % PARTS;
-        lock(&self.parts[number])
+    fn shard(&self, address: SocketAddr) -> MutexGuard<'_, HashMap<SocketAddr, Peer>> {
+        let number = usize::from(address.port()) % SHARDS;
+        lock(&self.shards[number])
     }
 }
 
 impl Peer {
     fn new() -> Self {
-        Self { in_flight: 0, closing: false, last: Instant::now() }
+        Self { in_flight: 0, closing: false, last_active: Instant::now() }
     }
 }
 
@@ -125,7 +125,7 @@ pub(super) struct InFlightGuard<'a> {
 }
 
 impl InFlightGuard<'_> {
-    /// Keeps the request counted, for a thread that goes on with it by [`Peers::resume`].
+    /// Keeps the request counted, for the thread that continues with [`Peers::resume`].
     pub(super) fn hand_over(self) -> Option<SocketAddr> {
         let peer = self.peer;
         std::mem::forget(self);

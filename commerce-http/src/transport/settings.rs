@@ -1,43 +1,43 @@
-//! The limits in one place, each with its reason.
+//! The limits of the server, each with its reason.
 
 use std::time::Duration;
 
 /// Limits of a [`Server`](super::Server). The defaults suit a small machine.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Threads that answer: 32. More than processors, since an answer often waits for a commit.
+    /// Worker threads: 32. More than processors, because a response often waits for a commit.
     pub workers: usize,
-    /// The largest body: 64 KiB. A longer one is answered 413 and its connection closed.
+    /// The maximum body size: 64 KiB. Larger: 413, and the connection is closed.
     pub max_body: usize,
-    /// The longest target (path and query): 2 KiB.
+    /// The maximum length of the target (path and query): 2 KiB.
     pub max_target: usize,
-    /// All header names and values together: 8 KiB.
+    /// The maximum size of all header names and values: 8 KiB.
     pub max_header_bytes: usize,
-    /// Header lines: 64.
+    /// The maximum number of header lines: 64.
     pub max_headers: usize,
-    /// How long a body may take to arrive: 10 s. Then 408.
+    /// The deadline of a body: 10 s. Then 408.
     pub body_deadline: Duration,
-    /// How long a new connection may take to send its first whole head: 10 s. Then it is closed.
+    /// The deadline of the first complete head on a connection (slowloris): 10 s. Then it is closed.
     pub head_deadline: Duration,
-    /// How long a connection may be idle between requests: 60 s. Then it is closed.
+    /// The maximum idle time between requests: 60 s. Then the connection is closed.
     pub idle_deadline: Duration,
-    /// How long one write of an answer may wait for the client to read: 10 s.
+    /// The deadline of one write, while the client does not read: 10 s.
     pub write_deadline: Duration,
-    /// How long an answer may wait for its client while half of the workers wait so: 250 ms.
-    pub write_patience: Duration,
-    /// Requests in flight for one connection: 8. A client that sends more ahead is cut off. Never
-    /// more than half of the workers.
+    /// The deadline of a response while half of the workers wait for clients that do not read: 250 ms.
+    pub write_timeout: Duration,
+    /// The maximum number of requests in flight per connection (pipelining): 8, and at most half of the workers. A
+    /// client that exceeds it is disconnected.
     pub max_in_flight_per_peer: usize,
-    /// Bodies over 1 KiB, and chunked ones, that are read at a time, each by a thread of its own:
-    /// 16. Beyond it 503.
+    /// The maximum number of bodies read concurrently, each by its own thread: 16. Counts bodies over 1 KiB and chunked
+    /// ones. Beyond it 503.
     pub max_slow_bodies: usize,
-    /// Connections: 1,024, and at most what the limit on open files allows. Beyond it the ones
-    /// that never asked anything are closed first, then the longest idle.
+    /// The maximum number of connections: 1,024, and at most what the limit on open files allows. Beyond it,
+    /// connections without any request are closed first, then the longest idle.
     pub max_connections: usize,
-    /// Connections that nothing but the end of the process can close (see `docs/deployment.md`):
-    /// 256. Beyond it `run` ends with an error.
+    /// The maximum number of connections that only the end of the process can close (see `docs/deployment.md`): 256.
+    /// Beyond it `run` returns an error.
     pub max_stuck: usize,
-    /// How long what runs may take to finish after a stop: 10 s.
+    /// The time for requests in flight to finish at a graceful shutdown: 10 s.
     pub grace: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Settings {
             head_deadline: Duration::from_secs(10),
             idle_deadline: Duration::from_secs(60),
             write_deadline: Duration::from_secs(10),
-            write_patience: Duration::from_millis(250),
+            write_timeout: Duration::from_millis(250),
             max_in_flight_per_peer: 8,
             max_slow_bodies: 16,
             max_connections: 1024,

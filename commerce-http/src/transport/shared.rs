@@ -1,4 +1,4 @@
-//! What all threads of a server share.
+//! The state that all threads of a server share.
 
 use super::answer::{self, ResponseMode};
 use super::bodies::Bodies;
@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tiny_http::HTTPVersion;
 
-/// A reader of an unread body that is dropped allocates the length that was announced, and the process
-/// ends when that fails. So much can be allocated everywhere, and is given back at once.
+/// Dropping the reader of an unread body allocates the announced length, and a failed allocation aborts the process.
+/// This size can be allocated everywhere, and is freed at once.
 const MAX_DROPPABLE_BODY: usize = 64 * 1024 * 1024;
 
-/// `tiny_http`. It is never dropped: that would remove the unix socket at its path, which may be another
-/// server's by then.
+/// The server of `tiny_http`. Never dropped, because that would remove the unix socket at its path, which may belong
+/// to another server by then.
 pub(super) type TinyServer = ManuallyDrop<tiny_http::Server>;
 
 pub(super) struct Shared {
@@ -30,16 +30,16 @@ pub(super) struct Shared {
     pub(super) service: Arc<dyn Service>,
     pub(super) peers: Peers,
     pub(super) bodies: Bodies,
-    pub(super) lookouts: WaiterLimit,
-    /// One for each worker, then one for each thread that reads bodies.
-    pub(super) posts: Vec<WorkerSlot>,
-    /// The server that accepts now; another takes its place when it dies.
+    pub(super) waiters: WaiterLimit,
+    /// One per worker, then one per body reader.
+    pub(super) slots: Vec<WorkerSlot>,
+    /// The server that accepts; replaced when it dies.
     pub(super) current: RwLock<Arc<TinyServer>>,
-    /// Workers end when they are woken.
+    /// Workers end when they wake.
     pub(super) finished: AtomicBool,
-    /// Connections close after the answer under way.
+    /// Connections close after the current response.
     pub(super) shutting_down: AtomicBool,
-    /// Connections cut since the last round because they were too far ahead.
+    /// Connections closed since the last report because they pipelined too many requests.
     pub(super) cut: AtomicUsize,
     sockets: Option<Mutex<Sockets>>,
     date: RwLock<Arc<str>>,
@@ -52,14 +52,14 @@ impl Shared {
         server: Arc<TinyServer>,
         port: Option<u16>,
     ) -> Self {
-        // More than the workers can hold would never be seen in flight.
-        let most = settings.max_in_flight_per_peer.min(settings.workers / 2).max(1);
+        // The workers never hold more than this in flight.
+        let limit = settings.max_in_flight_per_peer.min(settings.workers / 2).max(1);
         Self {
             service,
-            peers: Peers::new(most),
-            lookouts: WaiterLimit::default(),
+            peers: Peers::new(limit),
+            waiters: WaiterLimit::default(),
             bodies: Bodies::new(settings.max_slow_bodies),
-            posts: (0..settings.workers.saturating_add(settings.max_slow_bodies))
+            slots: (0..settings.workers.saturating_add(settings.max_slow_bodies))
                 .map(|_| WorkerSlot::default())
                 .collect(),
             current: RwLock::new(server),
@@ -72,7 +72,7 @@ impl Shared {
         }
     }
 
-    /// The connections, where they can be told apart and shut.
+    /// The connections, if the system can identify and shut them.
     pub(super) fn sockets(&self) -> Option<MutexGuard<'_, Sockets>> {
         Some(self.sockets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -85,102 +85,101 @@ impl Shared {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Brings the date of answers up to now.
+    /// Updates the `Date` of responses.
     pub(super) fn refresh_date(&self) {
         let date = answer::http_date(SystemClock.now());
         *self.date.write().unwrap_or_else(PoisonError::into_inner) = date.into();
     }
 
-    /// What the service answers. A panic in it is answered as if too much were in flight: it may pass.
-    pub(super) fn ask(&self, request: &Request) -> Response {
+    /// Calls the service. A panic becomes 503, because it may be transient.
+    pub(super) fn call_service(&self, request: &Request) -> Response {
         let answer = || self.service.answer(request);
         catch_unwind(AssertUnwindSafe(answer))
             .unwrap_or_else(|_| self.reject(TransportError::Overloaded, request))
     }
 
-    fn reject(&self, why: TransportError, request: &Request) -> Response {
-        let answer = || self.service.reject(why, request);
+    fn reject(&self, reason: TransportError, request: &Request) -> Response {
+        let answer = || self.service.reject(reason, request);
         let empty = |_| Response { status: 503, headers: Vec::new(), body: Vec::new().into() };
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(empty)
     }
 
-    /// Has the service answer a request whose body was read, when its turn has come on its connection, and
-    /// sends the answer.
+    /// Waits for the turn of a request on its connection, calls the service, and sends the response.
     ///
-    /// Its turn comes when every request before it has been answered. Only then is it known whether one
-    /// of those was turned down and what follows it is not to be served.
+    /// The turn comes when all earlier requests on the connection are answered. Only then is it known whether one of
+    /// them was rejected, after which the connection is not served.
     pub(super) fn serve(
         &self,
         raw: tiny_http::Request,
         request: &Request,
-        pass: &InFlightGuard<'_>,
-        post: &WorkerSlot,
+        guard: &InFlightGuard<'_>,
+        slot: &WorkerSlot,
     ) {
-        let manner = manner(&raw);
+        let mode = mode(&raw);
         let mut writer = raw.into_writer();
-        // To write nothing waits for the turn to write.
+        // An empty write waits for the turn.
         let turn = writer.write(&[]);
-        if turn.is_err() || pass.peer.is_some_and(|peer| self.peers.is_closing(peer)) {
+        if turn.is_err() || guard.peer.is_some_and(|peer| self.peers.is_closing(peer)) {
             return;
         }
-        let response = self.ask(request);
+        let response = self.call_service(request);
         let closes = self.shutting_down.load(Ordering::Acquire);
-        post.set(pass.peer);
-        self.send(writer, manner, pass, &response, closes);
-        post.set(None);
+        slot.set(guard.peer);
+        self.send(writer, mode, guard, &response, closes);
+        slot.set(None);
     }
 
-    /// Sends an answer.
+    /// Sends a response.
     fn send(
         &self,
         mut writer: Box<dyn Write + Send>,
-        manner: ResponseMode,
-        pass: &InFlightGuard<'_>,
+        mode: ResponseMode,
+        guard: &InFlightGuard<'_>,
         response: &Response,
         closes: bool,
     ) {
-        let (first, rest) = self.render(manner, response, closes);
+        let (first, rest) = self.render(mode, response, closes);
         let written = writer.write_all(&first).and_then(|()| writer.write_all(rest));
         let sent = written.and_then(|()| writer.flush());
         if closes || sent.is_err() {
-            // Before the writer is let go, so that nothing follows: `tiny_http` may have taken the rest
-            // of a body for a request by now. After an error part of the answer may have been sent.
-            self.close_connection(pass.peer, Shutdown::Both);
+            // Closed before the writer is dropped, so that nothing follows: `tiny_http` may have parsed the rest of
+            // a body as a request. After an error, part of the response may have been sent.
+            self.close_connection(guard.peer, Shutdown::Both);
         }
     }
 
-    /// The answer to a connection that sent no whole request in time. `tiny_http` may hold the beginning of one, and
-    /// does not show it.
-    pub(super) fn late(&self) -> Vec<u8> {
+    /// The response to a connection without a complete request in time. `tiny_http` does not expose the part that it
+    /// has read.
+    pub(super) fn timeout_response(&self) -> Vec<u8> {
         let response = self.reject(TransportError::TooSlow, &Request::default());
         let (mut bytes, rest) = self.render(ResponseMode::default(), &response, true);
         bytes.extend_from_slice(rest);
         bytes
     }
 
-    /// Turns a request down. A body that was not read stays so, and the connection is closed.
-    pub(super) fn refuse(
+    /// Rejects a request. If its body is unread, the connection is closed.
+    pub(super) fn send_rejection(
         &self,
         raw: tiny_http::Request,
-        pass: &InFlightGuard<'_>,
-        why: TransportError,
+        guard: &InFlightGuard<'_>,
+        reason: TransportError,
     ) {
-        let response = self.reject(why, &head::known(&raw));
-        let closes = why != TransportError::Overloaded || head::unread(&raw);
+        let response = self.reject(reason, &head::truncated(&raw));
+        let closes = reason != TransportError::Overloaded || head::unread(&raw);
         if !is_safe_to_drop(&raw) {
-            let (bytes, _) = self.render(manner(&raw), &response, true);
-            self.leak_request(raw, pass, &bytes);
+            let (bytes, _) = self.render(mode(&raw), &response, true);
+            self.leak_request(raw, guard, &bytes);
             return;
         }
         if closes {
-            self.close_connection(pass.peer, Shutdown::Read);
+            self.close_connection(guard.peer, Shutdown::Read);
         }
-        // A body that was not read has its connection shut for reading by now.
-        let manner = manner(&raw);
-        self.send(raw.into_writer(), manner, pass, &response, closes);
+        // If the body is unread, the connection is shut for reading by now.
+        let mode = mode(&raw);
+        self.send(raw.into_writer(), mode, guard, &response, closes);
     }
 
-    /// Serves nothing more of this connection, and shuts it.
+    /// Stops serving a connection, and shuts it.
     pub(super) fn close_connection(&self, peer: Option<SocketAddr>, how: Shutdown) {
         let Some(peer) = peer else { return };
         self.peers.close(peer);
@@ -189,31 +188,31 @@ impl Shared {
         }
     }
 
-    /// Answers past `tiny_http` and never drops the request, which could end the process. What stays
-    /// behind (a thread that waits, two descriptors) is counted by the reaper as stuck.
-    fn leak_request(&self, raw: tiny_http::Request, pass: &InFlightGuard<'_>, bytes: &[u8]) {
+    /// Responds without `tiny_http` and leaks the request, because dropping it could abort the process. The reaper
+    /// counts the rest (a waiting thread, two descriptors) as stuck.
+    fn leak_request(&self, raw: tiny_http::Request, guard: &InFlightGuard<'_>, bytes: &[u8]) {
         std::mem::forget(raw);
-        let Some(peer) = pass.peer else { return };
+        let Some(peer) = guard.peer else { return };
         self.peers.close(peer);
-        let alone = self.peers.get(peer).is_some_and(|peer| peer.in_flight <= 1);
+        let is_only = self.peers.get(peer).is_some_and(|peer| peer.in_flight <= 1);
         if let Some(mut sockets) = self.sockets() {
-            sockets.write_and_close(peer, if alone { bytes } else { &[] });
+            sockets.write_and_close(peer, if is_only { bytes } else { &[] });
         }
     }
 
     fn render<'a>(
         &self,
-        manner: ResponseMode,
+        mode: ResponseMode,
         response: &'a Response,
         closes: bool,
     ) -> (Vec<u8>, &'a [u8]) {
-        let manner = ResponseMode { closes: closes || manner.closes, ..manner };
+        let mode = ResponseMode { closes: closes || mode.closes, ..mode };
         let date = Arc::clone(&self.date.read().unwrap_or_else(PoisonError::into_inner));
-        answer::render(response, manner, &date)
+        answer::render(response, mode, &date)
     }
 }
 
-fn manner(raw: &tiny_http::Request) -> ResponseMode {
+fn mode(raw: &tiny_http::Request) -> ResponseMode {
     ResponseMode {
         head: *raw.method() == tiny_http::Method::Head,
         closes: head::is_last(raw),
@@ -221,17 +220,17 @@ fn manner(raw: &tiny_http::Request) -> ResponseMode {
     }
 }
 
-/// Lets go of a request without an answer; its connection has been shut.
+/// Drops a request without a response; its connection has been shut.
 pub(super) fn drop_request(raw: tiny_http::Request) {
     if is_safe_to_drop(&raw) {
-        // A request that is dropped whole would wait for its turn to answer 500.
+        // Dropping the request itself would wait for its turn to send 500.
         drop(raw.into_writer());
     } else {
         std::mem::forget(raw);
     }
 }
 
-/// Whether a request may be dropped with its body unread.
+/// Returns true if a request with an unread body may be dropped.
 fn is_safe_to_drop(raw: &tiny_http::Request) -> bool {
     raw.body_length().is_none_or(|length| length <= MAX_DROPPABLE_BODY) || head::upgrades(raw)
 }

@@ -1,4 +1,4 @@
-//! The connections that `tiny_http` holds: which there are, and shutting one by its client's address.
+//! The connections of `tiny_http`: listing them, and shutting one by the address of its client.
 
 use super::descriptors::{self, Duplicator, Listing};
 use std::collections::HashMap;
@@ -7,17 +7,17 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Instant;
 
-/// Descriptors put by, so that connections can be met and shut when all others are used up.
+/// Reserved descriptors, to adopt and shut connections when all others are exhausted.
 const SPARE: usize = 4;
 
-/// A socket as it was first seen.
+/// A known socket.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     number: RawFd,
-    /// The client, when the socket is a connection to us.
+    /// The client, if the socket is a connection to this server.
     pub(super) peer: Option<SocketAddr>,
     pub(super) first: Instant,
-    /// When it was shut for good. It should be gone soon after.
+    /// The time at which it was shut. It should disappear soon after.
     pub(super) shut: Option<Instant>,
 }
 
@@ -26,14 +26,14 @@ pub(super) struct Sockets {
     duplicator: Duplicator,
     listing: Listing,
     port: u16,
-    /// By inode, which no two open sockets share.
+    /// By inode, which is unique among open sockets.
     seen: HashMap<u64, Seen>,
     by_peer: HashMap<SocketAddr, u64>,
     spare: Vec<OwnedFd>,
 }
 
 impl Sockets {
-    /// None where connections cannot be shut.
+    /// `None` if connections cannot be shut.
     pub(super) fn of_port(port: u16) -> Option<Self> {
         let duplicator = Duplicator::new().filter(Duplicator::works)?;
         let listing = Listing::new().ok()?;
@@ -43,7 +43,7 @@ impl Sockets {
         Some(sockets)
     }
 
-    /// Takes descriptors for later, when there are any.
+    /// Fills the reserve of descriptors, if any are free.
     pub(super) fn reserve_descriptors(&mut self) {
         while self.spare.len() < SPARE {
             match std::fs::File::open("/dev/null") {
@@ -53,25 +53,25 @@ impl Sockets {
         }
     }
 
-    /// Looks which connections there are.
+    /// Updates the list of connections.
     pub(super) fn scan(&mut self, now: Instant) {
-        let mut still = HashMap::with_capacity(self.seen.len());
+        let mut current = HashMap::with_capacity(self.seen.len());
         let mut by_peer = HashMap::with_capacity(self.by_peer.len());
         for number in self.listing.numbers() {
             let Some(inode) = descriptors::socket_inode(number) else { continue };
             let known = self.seen.remove(&inode);
-            let found = known.or_else(|| still.get(&inode).cloned());
-            // One that could not be copied, for want of descriptors, is met anew the next time.
-            let Some(mut found) = found.or_else(|| self.adopt(number, inode, now)) else {
+            let socket = known.or_else(|| current.get(&inode).cloned());
+            // A socket that could not be copied, for lack of descriptors, is adopted in the next scan.
+            let Some(mut socket) = socket.or_else(|| self.adopt(number, inode, now)) else {
                 continue;
             };
-            found.number = number;
-            if let Some(peer) = found.peer {
+            socket.number = number;
+            if let Some(peer) = socket.peer {
                 by_peer.insert(peer, inode);
             }
-            still.insert(inode, found);
+            current.insert(inode, socket);
         }
-        self.seen = still;
+        self.seen = current;
         self.by_peer = by_peer;
     }
 
@@ -82,11 +82,11 @@ impl Sockets {
         Some(Seen { number, peer, first: now, shut: None })
     }
 
-    /// A copy of a socket, if need be at the cost of what was put by.
+    /// Copies a socket, with reserved descriptors if necessary.
     fn copy(&mut self, number: RawFd, inode: u64) -> Option<TcpStream> {
         loop {
             match self.duplicator.socket(number, inode) {
-                Err(error) if descriptors::are_used_up(&error) => drop(self.spare.pop()?),
+                Err(error) if descriptors::are_exhausted(&error) => drop(self.spare.pop()?),
                 copy => return copy.ok(),
             }
         }
@@ -101,7 +101,7 @@ impl Sockets {
         self.by_peer.contains_key(&peer)
     }
 
-    /// Ends a connection for reading (its client is then taken to have said its last), or wholly.
+    /// Shuts a connection for reading (`tiny_http` then sees the end of requests), or in both directions.
     pub(super) fn shut(&mut self, peer: SocketAddr, how: Shutdown) {
         let Some(socket) = self.find(peer) else { return };
         let _ = socket.shutdown(how);
@@ -111,10 +111,10 @@ impl Sockets {
         }
     }
 
-    /// Sends bytes past `tiny_http`, and ends the connection.
+    /// Sends bytes without `tiny_http`, and shuts the connection.
     pub(super) fn write_and_close(&mut self, peer: SocketAddr, bytes: &[u8]) {
         if let Some(mut socket) = self.find(peer) {
-            // Whoever left earlier answers unread gets none: this must not wait.
+            // Non-blocking: a client that has not read earlier responses gets no further one.
             let _ = socket.set_nonblocking(true).and_then(|()| socket.write_all(bytes));
         }
         self.shut(peer, Shutdown::Both);

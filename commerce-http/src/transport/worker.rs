@@ -1,4 +1,4 @@
-//! Takes requests from `tiny_http` and has them answered, many at a time.
+//! Workers: threads that receive requests from `tiny_http` and answer them.
 
 use super::bodies::Job;
 use super::head::{self, Head};
@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Whom a worker is answering, and since when: the guard looks for those that do not read.
+/// The peer that a worker is sending to, and the start of sending. The supervisor finds stalled clients by it.
 #[derive(Debug, Default)]
 pub(super) struct WorkerSlot(Mutex<Option<(SocketAddr, Instant)>>);
 
@@ -27,51 +27,52 @@ impl WorkerSlot {
     }
 }
 
-/// Works until all is finished, for the server that accepts.
-pub(super) fn work(shared: &Shared, post: &WorkerSlot) {
+/// Serves the current server until the shutdown.
+pub(super) fn work(shared: &Shared, slot: &WorkerSlot) {
     while !shared.is_finished() {
         let server = shared.server();
-        let goes_on = || !shared.is_finished() && Arc::ptr_eq(&server, &shared.server());
-        serve(shared, post, &server, &shared.lookouts, goes_on);
+        let keep_running = || !shared.is_finished() && Arc::ptr_eq(&server, &shared.server());
+        serve(shared, slot, &server, &shared.waiters, keep_running);
     }
 }
 
-/// Serves what comes to that server for as long as that is wanted. Whoever unblocks the server has one of
-/// its threads look whether it is; nobody can tell which, so that all look from time to time.
+/// Serves the requests of one server while `keep_running` returns true. `unblock` wakes one arbitrary `recv`, so every
+/// worker re-checks periodically.
 pub(super) fn serve(
     shared: &Shared,
-    post: &WorkerSlot,
+    slot: &WorkerSlot,
     server: &tiny_http::Server,
-    lookouts: &WaiterLimit,
-    goes_on: impl Fn() -> bool,
+    waiters: &WaiterLimit,
+    keep_running: impl Fn() -> bool,
 ) {
     loop {
-        let taken = match server.try_recv() {
+        let received = match server.try_recv() {
             Ok(Some(raw)) => Some(raw),
-            Ok(None) | Err(_) if !goes_on() => return,
+            Ok(None) | Err(_) if !keep_running() => return,
             Ok(None) | Err(_) => {
-                lookouts.wait_for_request(|timeout| server.recv_timeout(timeout).ok().flatten())
+                waiters.wait_for_request(|timeout| server.recv_timeout(timeout).ok().flatten())
             }
         };
-        let Some(raw) = taken else { continue };
-        lookouts.wake_one();
-        // `tiny_http` panics in some places; a worker outlives it.
-        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, post, raw)));
-        post.set(None);
+        let Some(raw) = received else { continue };
+        waiters.wake_one();
+        // `tiny_http` panics in some places; the worker survives.
+        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, slot, raw)));
+        slot.set(None);
     }
 }
 
-fn handle(shared: &Shared, post: &WorkerSlot, raw: tiny_http::Request) {
+fn handle(shared: &Shared, slot: &WorkerSlot, raw: tiny_http::Request) {
     let peer = raw.remote_addr().copied();
-    let pass = match shared.peers.enter(peer) {
-        Admission::Accepted(pass) => pass,
+    let guard = match shared.peers.enter(peer) {
+        Admission::Accepted(guard) => guard,
         Admission::OverLimit => {
             shared.cut.fetch_add(1, Ordering::Relaxed);
             shared.close_connection(peer, Shutdown::Both);
             return shared::drop_request(raw);
         }
         Admission::Closing => {
-            // With nothing in flight it is a new connection of an old address: better cut than unheard.
+            // Without requests in flight it is a new connection from a reused address: close it rather than leave it
+            // unanswered.
             if peer.and_then(|peer| shared.peers.get(peer)).is_some_and(|peer| peer.in_flight == 0)
             {
                 shared.close_connection(peer, Shutdown::Both);
@@ -80,27 +81,31 @@ fn handle(shared: &Shared, post: &WorkerSlot, raw: tiny_http::Request) {
         }
     };
     match head::read(&raw, &shared.settings) {
-        Err(why) => shared.refuse(raw, &pass, why),
+        Err(reason) => shared.send_rejection(raw, &guard, reason),
         Ok(head) if head::unread(&raw) => {
-            let peer = pass.hand_over();
-            if let Err(job) = shared.bodies.give(Job { raw, head, peer }) {
-                shared.refuse(job.raw, &shared.peers.resume(peer), TransportError::Overloaded);
+            let peer = guard.hand_over();
+            if let Err(job) = shared.bodies.submit(Job { raw, head, peer }) {
+                shared.send_rejection(
+                    job.raw,
+                    &shared.peers.resume(peer),
+                    TransportError::Overloaded,
+                );
             }
         }
-        Ok(head) => answer_small(shared, post, raw, head, &pass),
+        Ok(head) => answer_small(shared, slot, raw, head, &guard),
     }
 }
 
-/// Answers a request whose body, if any, `tiny_http` has in memory.
+/// Answers a request whose body, if any, `tiny_http` has already read.
 fn answer_small(
     shared: &Shared,
-    post: &WorkerSlot,
+    slot: &WorkerSlot,
     mut raw: tiny_http::Request,
     mut head: Head,
-    pass: &InFlightGuard<'_>,
+    guard: &InFlightGuard<'_>,
 ) {
     if head.length != Some(0) && raw.as_reader().read_to_end(&mut head.request.body).is_err() {
-        return shared.refuse(raw, pass, TransportError::Malformed);
+        return shared.send_rejection(raw, guard, TransportError::Malformed);
     }
-    shared.serve(raw, &head.request, pass, post);
+    shared.serve(raw, &head.request, guard, slot);
 }

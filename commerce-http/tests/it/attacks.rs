@@ -269,7 +269,7 @@ fn connections_that_are_stuck_for_good_end_the_server_in_order() {
     }
     honest.was_served();
     connect(&server.address).write_all(&odd("3.0")).unwrap();
-    assert!(server.end().contains("new start"));
+    assert!(server.end().contains("restart"));
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn serve() {
             "head" => settings.head_deadline = time,
             "body" => settings.body_deadline = time,
             "idle" => settings.idle_deadline = time,
-            "timeout" => settings.write_patience = time,
+            "timeout" => settings.write_timeout = time,
             "stuck" => settings.max_stuck = number,
             "connections" => settings.max_connections = number,
             other => panic!("{other}"),
