@@ -251,7 +251,7 @@ codes! {
             "Order what is available."
             { shortages: Vec<Shortage> =
                 vec![Shortage { product_id: ProductId::new(1), requested: 11, available: 10 }] }
-            => format!("too little stock: {}: ask for fewer", join(", ", shortages));
+            => format!("too little stock: {}: order fewer", join(", ", shortages));
 
         NotInCart "not_in_cart" Conflict "Product not in the cart"
             "The product is not in the cart."

@@ -266,8 +266,8 @@ fn router() -> Result<Router<RouteEntry>, String> {
     for route in ROUTES {
         if !paths.contains(&route.path) {
             paths.push(route.path);
-            let routes = ROUTES.iter().filter(|other| other.path == route.path).collect();
-            insert(route.path, RouteEntry::Routes(routes))?;
+            let at_path = ROUTES.iter().filter(|other| other.path == route.path).collect();
+            insert(route.path, RouteEntry::Routes(at_path))?;
         }
     }
     Ok(router)

@@ -1,4 +1,4 @@
-//! Tests of client-facing conventions: ETags, CORS, currencies, HTTP conventions, metrics.
+//! Tests of client-facing conventions: entity tags, CORS, currencies, HTTP conventions, metrics.
 
 use super::*;
 use crate::cors::Origin;
