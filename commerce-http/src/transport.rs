@@ -27,9 +27,6 @@ use std::sync::Arc;
 pub use listen::Listen;
 pub use settings::Settings;
 
-#[doc(no_inline)]
-pub use commerce_core::CancellationToken as Stop;
-
 /// A server that listens but does not answer yet.
 ///
 /// ```

@@ -3,14 +3,13 @@
 use crate::error::CliError;
 use crate::{exit, interrupt};
 use commerce_core::CancellationToken;
-use commerce_http::transport::Stop;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Cancels the server and its event relay together, and measures the rest of the shutdown timeout.
 #[derive(Clone, Default)]
 pub(super) struct Shutdown {
-    pub(super) server: Stop,
+    pub(super) server: CancellationToken,
     pub(super) relay: CancellationToken,
     requested_at: Arc<OnceLock<Instant>>,
 }

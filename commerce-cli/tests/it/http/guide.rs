@@ -170,10 +170,12 @@ fn the_table_of_the_guide_is_that_of_the_document() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let parameters = operation["parameters"].to_string();
-            let key = match parameters.split_once("IdempotencyKey\"") {
-                Some((before, _)) if before.ends_with("Optional") => "allowed",
-                Some(_) => "needed",
-                None => "-",
+            let key = if parameters.contains("/parameters/OptionalKey\"") {
+                "allowed"
+            } else if parameters.contains("/parameters/Key\"") {
+                "needed"
+            } else {
+                "-"
             };
             let who: &[&str] = if operation["security"] == json!([]) {
                 &["public"]

@@ -1,6 +1,7 @@
 //! A server in a process of its own, so that its memory and descriptors are only its own.
 
-use commerce_http::transport::{Server, Settings, Stop};
+use commerce_core::CancellationToken;
+use commerce_http::transport::{Server, Settings};
 use commerce_http::{Connections, Request, Response, Service, TransportError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
@@ -96,7 +97,7 @@ fn serve() {
     }
     let server = Server::bind(&listen.parse().unwrap(), settings).unwrap();
     println!("\nlistening {} {}", server.address(), server.can_shut());
-    let stop = Stop::new();
+    let stop = CancellationToken::new();
     let asked = stop.clone();
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
