@@ -12,9 +12,10 @@ use crate::rule::AddCustomer;
 use crate::rule::{CloseSession, NewLogin, OpenSession, RecordLoginAttempt, SetCredentials};
 use crate::shop::Shop;
 use crate::text;
-use ::passwords::analyzer::is_common_password;
+use common_passwords::is_common;
 pub(crate) use password::Passwords;
 
+mod common_passwords;
 mod password;
 
 /// What every token begins with, so that scanners for leaked secrets know one when they see it.
@@ -160,8 +161,7 @@ fn acceptable(password: &str, login: &str) -> Result<String, Refusal> {
     if text::login(&password).as_deref() == Some(login) {
         return refused("password must not be the login: choose another".to_owned());
     }
-    // In lower case as well: a capital letter at the beginning is guessed first.
-    if is_common_password(&password) || is_common_password(password.to_lowercase()) {
+    if is_common(&password) {
         let detail =
             "password is among those that are guessed first: choose another, such as several words";
         return refused(detail.to_owned());
