@@ -1,6 +1,6 @@
-//! How callers become known: passwords, tokens, and the calls of a [`Shop`] about them.
+//! Authentication: the calls of a [`Shop`] about passwords, sessions and tokens.
 //!
-//! Rules get hashes and decide on them.
+//! The rules get only hashes and decide on them.
 
 use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
@@ -18,19 +18,19 @@ pub(crate) use password::Passwords;
 mod common_passwords;
 mod password;
 
-/// What every token begins with, so that scanners for leaked secrets know one when they see it.
+/// The prefix of every token, by which scanners for leaked secrets recognize one.
 const TOKEN_PREFIX: &str = "cs_";
 
-/// Random bytes of a token: 256 bits, beyond any guessing.
+/// Random bytes of a token: 256 bits, which cannot be guessed.
 const TOKEN_BYTES: usize = 32;
 
-/// Calls about who may call.
+/// Calls about logins and sessions.
 ///
 /// # Errors
 ///
-/// As all calls; the refusals are named at each. Passwords are hashed two at a time; when too many wait
+/// As for all calls; each method lists its refusals. Two passwords are hashed at a time; when too many callers wait
 /// for that, the refusal is `too_many_requests`.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+#[expect(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Shop {
     /// Adds a customer who can log in.
     ///
@@ -46,7 +46,7 @@ impl Shop {
         self.call(AddCustomer { login: Some(login), ..AddCustomer::new(name) }).run()
     }
 
-    /// Lets a customer log in by that name and password, in that role. Sessions of theirs end.
+    /// Sets a customer's login, password and role, and ends the customer's sessions.
     ///
     /// Refused as `invalid_request`, `customer_not_found`, `login_taken`, `too_many_requests`.
     pub fn set_credentials(
@@ -61,42 +61,44 @@ impl Shop {
     }
 
     fn new_login(&self, login: &str, password: &str, role: Role) -> Result<NewLogin, Error> {
-        // The rule refuses what can be no login.
+        // The rule refuses an invalid login.
         let login = text::login(login).unwrap_or_else(|| login.to_owned());
         let password = acceptable(password, &login)?;
         let password = self.passwords().acquire()?.hash(&password)?;
         Ok(NewLogin { login, password, role })
     }
 
-    /// Opens a session for whoever knows the password. A login that nobody has is answered like a wrong
-    /// password, after the same work.
+    /// Opens a session by login and password. An unknown login is refused like a wrong password, after the same
+    /// work, so that neither the answer nor its time reveals which logins exist.
     ///
-    /// Each try that fails makes the next one of that login wait, twice as long each time after the
-    /// first few, at every process that shares the store.
+    /// Failed attempts delay the next one of that login with exponential back-off after the first few, in every
+    /// process that shares the store.
     ///
     /// Refused as `invalid_credentials`, `too_many_requests`.
     pub fn log_in(&self, login: &str, password: &str) -> Result<Session, Error> {
-        // What can be no login or password is unknown like any other, after the same work.
+        // An invalid login or password gets the answer of an unknown one, after the same work.
         let login = &text::login(login).unwrap_or_else(|| login.to_owned());
         let password = &text::password(password).unwrap_or_else(|| password.to_owned());
         let mut permit = self.passwords().acquire()?;
-        // Counted before it is known whether it fails, or many tries at once would count as one.
+        // Counted before the result is known, else many concurrent attempts would count as one.
         self.call(RecordLoginAttempt { login: login.to_owned() }).run()?;
-        let known = self.store().snapshot()?.credentials(login)?;
-        let matches = permit.matches(password, known.as_ref().map(|known| &known.password))?;
+        let credentials = self.store().snapshot()?.credentials(login)?;
+        let hash = credentials.as_ref().map(|credentials| &credentials.password);
+        let matches = permit.matches(password, hash)?;
         drop(permit);
-        let known = known.filter(|_| matches).ok_or(Refusal::InvalidCredentials)?;
-        let session =
-            self.begin_session(known.customer_id, Some(login.to_owned()), SESSION_SECONDS)?;
-        // A new password ends all sessions that the old one opened; not this one, if it came in between.
-        if self.store().snapshot()?.credentials(login)?.as_ref() != Some(&known) {
+        let credentials = credentials.filter(|_| matches).ok_or(Refusal::InvalidCredentials)?;
+        let customer_id = credentials.customer_id;
+        let session = self.begin_session(customer_id, Some(login.to_owned()), SESSION_SECONDS)?;
+        // A password change ends the sessions that the old password opened, but not this one if it was opened after
+        // the change had read them.
+        if self.store().snapshot()?.credentials(login)?.as_ref() != Some(&credentials) {
             self.log_out(&session.token)?;
             return Err(Refusal::InvalidCredentials.into());
         }
         Ok(session)
     }
 
-    /// Opens a session of so many seconds without a password: for whoever holds the store itself.
+    /// Opens a session of that many seconds without a password, for programs with access to the store itself.
     ///
     /// Refused as `customer_not_found`.
     pub fn open_session(&self, customer: CustomerId, seconds: i64) -> Result<Session, Error> {
@@ -116,28 +118,28 @@ impl Shop {
         Ok(Session { token, customer_id, expires_at })
     }
 
-    /// Who logs in by that name. Refused as `invalid_credentials` when nobody does.
+    /// Returns the customer of a login. Refused as `invalid_credentials` for an unknown login.
     pub fn customer_of(&self, login: &str) -> Result<Customer, Error> {
         let login = text::login(login).ok_or(Refusal::InvalidCredentials)?;
-        let known = self.store().snapshot()?.credentials(&login)?;
-        self.customer(known.ok_or(Refusal::InvalidCredentials)?.customer_id)
+        let credentials = self.store().snapshot()?.credentials(&login)?;
+        self.customer(credentials.ok_or(Refusal::InvalidCredentials)?.customer_id)
     }
 
-    /// Ends the session of a token. Ended already, it stays so.
+    /// Ends the session of a token; does nothing if it has ended already.
     pub fn log_out(&self, token: &str) -> Result<(), Error> {
         self.call(CloseSession { token: TokenHash::of(token) }).run()
     }
 
-    /// Whose token it is. Refused as `unauthenticated` when it is nobody's, or no longer good.
+    /// Returns the caller that a token identifies. Refused as `unauthenticated` for an unknown or expired token.
     pub fn caller(&self, token: &str) -> Result<Caller, Error> {
         self.session(token).map(|session| session.caller)
     }
 
-    /// The session of a token. Refused as `unauthenticated` when it is nobody's, or no longer good.
+    /// Returns the session of a token. Refused as `unauthenticated` for an unknown or expired token.
     pub fn session(&self, token: &str) -> Result<OpenedSession, Error> {
         let session = self.store().snapshot()?.session(TokenHash::of(token))?;
-        let good = session.filter(|(session, _)| session.is_valid_at(self.now()));
-        let opened = good.map(|(session, role)| OpenedSession {
+        let valid = session.filter(|(session, _)| session.is_valid_at(self.now()));
+        let opened = valid.map(|(session, role)| OpenedSession {
             caller: Caller { customer_id: session.customer_id, role },
             expires_at: session.expires_at,
         });
@@ -145,7 +147,7 @@ impl Shop {
     }
 }
 
-/// The form in which a password is hashed, when it is acceptable for that login.
+/// Returns the form in which a password is hashed, if it is acceptable for that login.
 fn acceptable(password: &str, login: &str) -> Result<String, Refusal> {
     let refused = |detail| Err(Refusal::invalid("/password", detail));
     let Some(password) = text::password(password) else {

@@ -1,9 +1,8 @@
-//! Charges whose money a payment gateway collects: the calls of a [`Shop`] that ask one.
+//! Charges: the calls of a [`Shop`] that collect money through a payment gateway.
 //!
-//! A charge is written down as pending, then the gateway is asked, then what it did is written down. No
-//! transaction is open while it is asked. Whatever happens in between, the charge is there with the reference
-//! that the gateway knows it by, and to ask again with that reference collects nothing twice: so a lost
-//! answer is no more than a reason to ask again.
+//! A charge is recorded as pending, then the gateway is called, then its result is recorded. No transaction is open
+//! during the call. Whatever happens in between, the charge is stored with its reference, the gateway's idempotency
+//! key: a repeated call collects nothing twice, so a lost answer is only a reason to call again.
 
 use crate::clock::Timestamp;
 use crate::entropy;
@@ -13,62 +12,61 @@ use crate::id::{ChargeId, CustomerId, Key};
 use crate::limits::MAX_PAGE;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus};
 use crate::money::Money;
-use crate::query::List;
-use crate::query::{Page, PageRequest};
+use crate::query::{List, Page, PageRequest};
 use crate::rule::{ChargeBalance, OpenCharge, SettleCharge, Settlement};
-use crate::shop::account;
-use crate::shop::{Outcome, Shop};
+use crate::shop::{Outcome, Shop, account};
+use crate::sync::CancellationToken;
 use serde::Serialize;
 use std::fmt;
 
-/// Random bytes of a reference: 128 bits, so that no two charges of any two stores have the same.
+/// Random bytes of a reference: 128 bits, so that references are unique across stores.
 const REFERENCE_BYTES: usize = 16;
 
-/// Money that is to come onto a balance.
+/// A charge to be made: money to add to a balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCharge {
-    /// Whose balance.
+    /// The customer whose balance is charged.
     pub customer_id: CustomerId,
-    /// How much, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
+    /// The amount, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
     pub amount: Money,
-    /// What the gateway is to take it from, as it names it.
+    /// The payment method to collect from, by the gateway's name for it.
     pub payment_method: Option<String>,
 }
 
-/// What became of the charges that were pending.
+/// The results of [`Shop::settle_charges`] by number of charges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReconcileSummary {
-    /// So many succeeded.
+    /// The charges that succeeded.
     pub succeeded: u64,
-    /// So many failed.
+    /// The charges that failed.
     pub failed: u64,
-    /// So many are pending still.
+    /// The charges that are still pending.
     pub pending: u64,
-    /// Why the last of those is, for the operator.
-    pub why: Option<String>,
+    /// The reason why the last of those is still pending, for the operator.
+    pub last_error: Option<String>,
 }
 
-/// What came of a notice that a gateway sent.
+/// The outcome of [`Shop::handle_webhook`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WebhookOutcome {
-    /// It was about nothing that matters here.
-    Nothing,
+    /// The event concerns no charge, or settles none.
+    Ignored,
     /// No charge has that reference: the gateway serves another store as well, or this one lost a charge.
     UnknownCharge {
         /// The reference.
         reference: String,
     },
-    /// The charge is now as shown.
+    /// The charge after the event.
     Charge(Charge),
 }
 
-/// Why a notice came to nothing.
+/// The error of [`Shop::handle_webhook`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
-    /// It is not to be believed.
+    /// The request is not authentic or cannot be read.
     #[error(transparent)]
-    Bad(#[from] InvalidWebhook),
-    /// It is believed, and could not be written down: it should come again.
+    Invalid(#[from] InvalidWebhook),
+    /// The event is authentic and could not be recorded: the gateway should send it again.
     #[error(transparent)]
     NotSettled(#[from] Error),
 }
@@ -83,26 +81,26 @@ impl From<StoreError> for WebhookError {
 ///
 /// # Errors
 ///
-/// As all calls; the refusals are named at each.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+/// As for all calls; each method lists its refusals.
+#[expect(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Shop {
-    /// Whether charges are collected by a gateway.
+    /// Returns true if a gateway collects the money of charges.
     #[must_use]
     pub fn has_gateway(&self) -> bool {
         self.gateway().is_some()
     }
 
-    /// Something that the operator of the gateway should know, once.
+    /// Returns the gateway's warning for its operator, once.
     #[must_use]
     pub fn gateway_warning(&self) -> Option<String> {
         self.gateway()?.warning()
     }
 
-    /// Puts money onto a balance: at once where there is no gateway, else once the gateway has collected it.
+    /// Adds money to a balance: immediately without a gateway, else once the gateway has collected it.
     ///
-    /// When the gateway gives no answer, or [`MAX_GATEWAY_CALLS`](crate::limits::MAX_GATEWAY_CALLS) wait for it already, the charge is answered
-    /// as pending. The same call with the same key
-    /// asks the gateway again, and so does [`Shop::settle_charges`]; nothing is collected twice.
+    /// When the gateway gives no answer, or [`MAX_GATEWAY_CALLS`](crate::limits::MAX_GATEWAY_CALLS) calls of it
+    /// are under way, the charge is returned as pending. The same call with the same key calls the gateway again, and so does [`Shop::settle_charges`];
+    /// nothing is collected twice.
     ///
     /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`, `charge_declined`, and
     /// `too_many_requests` while too many charges of that customer are pending.
@@ -111,13 +109,13 @@ impl Shop {
         self.charge_with_diagnostics(charge, key, &mut |_| {})
     }
 
-    /// As [`Shop::charge_from`]; `tell` hears why the charge is pending, in words for the operator.
+    /// As [`Shop::charge_from`]; `on_pending` gets the reason why the charge is pending, in words for the operator.
     #[must_use]
     pub fn charge_with_diagnostics(
         &self,
         charge: &NewCharge,
         key: &Key,
-        tell: &mut dyn FnMut(&str),
+        on_pending: &mut dyn FnMut(&str),
     ) -> Outcome<Charge> {
         let Some(gateway) = self.gateway() else { return self.charge_without_gateway(charge, key) };
         let opened = match self.open_charge(gateway, charge, key) {
@@ -126,7 +124,8 @@ impl Shop {
         };
         match &opened.result {
             Ok(charge) if charge.status == ChargeStatus::Pending => {
-                let result = self.collect_open_charge(gateway, charge.id, opened.replayed, tell);
+                let result =
+                    self.collect_open_charge(gateway, charge.id, opened.replayed, on_pending);
                 Outcome { result, replayed: false }
             }
             _ => opened,
@@ -159,35 +158,35 @@ impl Shop {
         Ok(self.call(request).key(key).outcome())
     }
 
-    /// Asks for the money of a charge that was found pending.
+    /// Calls the gateway about a charge that is pending.
     fn collect_open_charge(
         &self,
         gateway: &dyn PaymentGateway,
         id: ChargeId,
-        is_asked_again: bool,
-        tell: &mut dyn FnMut(&str),
+        is_retry: bool,
+        on_pending: &mut dyn FnMut(&str),
     ) -> Result<Charge, Error> {
         let permit = self.gateway_permits().try_acquire();
         let unknown = Refusal::ChargeNotFound { charge_id: id };
         let row = self.store().snapshot()?.charge(id)?.ok_or(unknown)?;
         if permit.is_none() {
-            tell("too many charges wait for the gateway already");
-            return self.shown(&row);
+            on_pending("too many charges wait for the gateway already");
+            return self.to_charge(&row);
         }
-        let now = if is_asked_again { self.now() } else { row.created_at };
+        let now = if is_retry { self.now() } else { row.created_at };
         match self.collect(gateway, &row, now)? {
-            CollectOutcome::ReconcileSummary(Charge { id, failure: Some(reason), .. }) => {
+            CollectOutcome::Settled(Charge { id, failure: Some(reason), .. }) => {
                 Err(Refusal::ChargeDeclined { charge_id: id, reason }.into())
             }
-            CollectOutcome::ReconcileSummary(charge) => Ok(charge),
-            CollectOutcome::Pending(why) => {
-                tell(&why);
-                self.shown(&row)
+            CollectOutcome::Settled(charge) => Ok(charge),
+            CollectOutcome::Pending(reason) => {
+                on_pending(&reason);
+                self.to_charge(&row)
             }
         }
     }
 
-    /// Asks a charge's gateway what became of it, and writes that down.
+    /// Calls the gateway of a charge and records the result.
     fn collect(
         &self,
         gateway: &dyn PaymentGateway,
@@ -196,7 +195,7 @@ impl Shop {
     ) -> Result<CollectOutcome, Error> {
         let Some(source) = row.source.as_ref().filter(|source| source.gateway == gateway.name())
         else {
-            return Ok(CollectOutcome::Pending("another gateway was asked for it".to_owned()));
+            return Ok(CollectOutcome::Pending("it belongs to another gateway".to_owned()));
         };
         let request = CollectRequest {
             reference: source.reference.clone(),
@@ -211,14 +210,14 @@ impl Shop {
         let settled = match gateway.collect(&request) {
             ChargeResult::Paid => self.settle(row.id, Settlement::Paid),
             ChargeResult::Declined { reason } => self.settle(row.id, Settlement::Declined(reason)),
-            ChargeResult::Unknown { why } => return Ok(CollectOutcome::Pending(why)),
+            ChargeResult::Unknown { detail } => return Ok(CollectOutcome::Pending(detail)),
         };
         match settled {
-            // The money is at the gateway, and comes in once there is room for it.
+            // The gateway holds the money; the balance gets it once there is room for it.
             Err(Error::Refused(refusal @ Refusal::BalanceLimit { .. })) => {
                 Ok(CollectOutcome::Pending(refusal.sentence(self.currency())))
             }
-            settled => settled.map(CollectOutcome::ReconcileSummary),
+            settled => settled.map(CollectOutcome::Settled),
         }
     }
 
@@ -226,23 +225,23 @@ impl Shop {
         self.call(SettleCharge { charge_id, settlement }).run()
     }
 
-    fn shown(&self, row: &ChargeRow) -> Result<Charge, Error> {
+    fn to_charge(&self, row: &ChargeRow) -> Result<Charge, Error> {
         let balance = account(&*self.store().snapshot()?, row.customer_id)?.balance;
         Ok(row.to_charge(balance, self.currency()))
     }
 
-    /// A customer's charge. Refused as `charge_not_found`, of another customer's too.
+    /// Returns a charge of a customer. Refused as `charge_not_found`, also if it is another customer's.
     pub fn charge_of(&self, customer: CustomerId, id: ChargeId) -> Result<Charge, Error> {
         let row = self.store().snapshot()?.charge(id)?.filter(|row| row.customer_id == customer);
-        self.shown(&row.ok_or(Refusal::ChargeNotFound { charge_id: id })?)
+        self.to_charge(&row.ok_or(Refusal::ChargeNotFound { charge_id: id })?)
     }
 
-    /// Charges whose gateway has not answered, by customer and id.
+    /// Lists the pending charges, by customer and id.
     pub fn pending_charges(&self, page: &PageRequest) -> Result<Page<Charge>, Error> {
         const LIST: List = List::of_shop("pending-charges");
         let snapshot = self.store().snapshot()?;
         let first = ChargeId::new(page.start(LIST, 0)?);
-        // A cursor names a charge, which may have been settled since: its place stays.
+        // The cursor names a charge; its position in the order stays valid after it is settled.
         let start = snapshot.charge(first)?.map(|row| (row.customer_id, row.id));
         let rows = snapshot.pending_charges(start.unwrap_or(FIRST), page.rows())?;
         let mut charges = Vec::with_capacity(rows.len());
@@ -253,48 +252,49 @@ impl Shop {
         Ok(Page::of(charges, page, LIST, |charge| charge.id.get()))
     }
 
-    /// How many charges there are whose gateway has not answered.
+    /// Returns the number of pending charges.
     pub fn count_pending_charges(&self) -> Result<u64, Error> {
         Ok(self.store().snapshot()?.count_pending_charges()?)
     }
 
-    /// Asks the gateway about every charge that has been pending for so many seconds, one after the other,
-    /// as long as `go_on` says so, and writes down what it did.
+    /// Calls the gateway about every charge that has been pending for that many seconds, one after the other, until
+    /// `stop` is cancelled, and records the results.
     ///
-    /// To be called again and again: see [`SETTLE_AFTER_SECONDS`](crate::limits::SETTLE_AFTER_SECONDS).
+    /// [`Shop::start_reconciler`] does so in the background, with
+    /// [`SETTLE_AFTER_SECONDS`](crate::limits::SETTLE_AFTER_SECONDS).
     pub fn settle_charges(
         &self,
         seconds: i64,
-        go_on: &dyn Fn() -> bool,
+        stop: &CancellationToken,
     ) -> Result<ReconcileSummary, Error> {
-        let mut settled = ReconcileSummary::default();
+        let mut summary = ReconcileSummary::default();
         let mut start = FIRST;
         loop {
             let rows = self.store().snapshot()?.pending_charges(start, MAX_PAGE)?;
-            let Some(last) = rows.last() else { return Ok(settled) };
+            let Some(last) = rows.last() else { return Ok(summary) };
             start = (last.customer_id, ChargeId::new(last.id.get().saturating_add(1)));
             for row in rows {
-                if !go_on() {
-                    return Ok(settled);
+                if stop.is_cancelled() {
+                    return Ok(summary);
                 }
-                // One of the future was made while the clock was ahead: how old it is nobody knows, and it must
-                // not wait until the gateway has forgotten its reference.
+                // A charge of the future was opened while the clock was ahead. Its age is unknown, and it must not
+                // wait until the gateway has forgotten its reference.
                 let age = self.now().unix().abs_diff(row.created_at.unix());
                 if age >= seconds.unsigned_abs() {
-                    settled.add(self.ask_again(&row)?);
+                    summary.add(self.collect_again(&row)?);
                 }
             }
         }
     }
 
-    fn ask_again(&self, row: &ChargeRow) -> Result<CollectOutcome, Error> {
+    fn collect_again(&self, row: &ChargeRow) -> Result<CollectOutcome, Error> {
         match self.gateway() {
             Some(gateway) => self.collect(gateway, row, self.now()),
-            None => Ok(CollectOutcome::Pending("there is no gateway to ask".to_owned())),
+            None => Ok(CollectOutcome::Pending("there is no gateway to call".to_owned())),
         }
     }
 
-    /// Takes in what the gateway sent by itself. `signature` is the header that proves it. A notice may come
+    /// Handles a webhook request of the gateway. `signature` is the header that proves its origin. Events may come
     /// late, twice, and in any order.
     pub fn handle_webhook(
         &self,
@@ -303,63 +303,61 @@ impl Shop {
     ) -> Result<WebhookOutcome, WebhookError> {
         let gateway =
             self.gateway().ok_or_else(|| InvalidWebhook("there is no gateway".to_owned()))?;
-        let Some(notice) = gateway.parse_webhook(signature, body, self.now())? else {
-            return Ok(WebhookOutcome::Nothing);
+        let Some(event) = gateway.parse_webhook(signature, body, self.now())? else {
+            return Ok(WebhookOutcome::Ignored);
         };
-        let reference = notice.reference;
+        let reference = event.reference;
         let row = self.store().snapshot()?.charge_by_reference(&reference)?;
-        let is_theirs = |row: &ChargeRow| {
+        let is_of_gateway = |row: &ChargeRow| {
             row.source.as_ref().is_some_and(|source| source.gateway == gateway.name())
         };
-        let Some(row) = row.filter(is_theirs) else {
+        let Some(row) = row.filter(is_of_gateway) else {
             return Ok(WebhookOutcome::UnknownCharge { reference });
         };
-        let settlement = match notice.collected {
+        let settlement = match event.result {
             ChargeResult::Paid
-                if (notice.amount, notice.currency) != (row.amount, self.currency()) =>
+                if (event.amount, event.currency) != (row.amount, self.currency()) =>
             {
-                let paid = format!("{} {}", notice.amount, notice.currency);
+                let paid = format!("{} {}", event.amount, event.currency);
                 let due = format!("{} {}", row.amount, self.currency());
                 let text = format!("it has {paid} for charge {}, which is of {due}", row.id);
                 return Err(InvalidWebhook(text).into());
             }
             ChargeResult::Paid => Settlement::Paid,
             ChargeResult::Declined { reason } => Settlement::Declined(reason),
-            ChargeResult::Unknown { .. } => return Ok(WebhookOutcome::Nothing),
+            ChargeResult::Unknown { .. } => return Ok(WebhookOutcome::Ignored),
         };
         Ok(WebhookOutcome::Charge(self.settle(row.id, settlement)?))
     }
 }
 
-/// Where the list of pending charges begins.
+/// The start of the list of pending charges.
 const FIRST: (CustomerId, ChargeId) = (CustomerId::new(0), ChargeId::new(0));
 
-/// What came of asking a gateway.
+/// The outcome of a call of the gateway.
 enum CollectOutcome {
-    /// It is written down.
-    ReconcileSummary(Charge),
-    /// The charge is pending still; why, for the operator.
+    /// The result is recorded.
+    Settled(Charge),
+    /// The charge is still pending; the reason is for the operator.
     Pending(String),
 }
 
-/// As a sentence for a person.
+/// A sentence for the operator.
 impl fmt::Display for ReconcileSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { succeeded, failed, pending, why } = self;
-        write!(f, "{succeeded} succeeded, {failed} failed, {pending} pending still")?;
-        why.as_ref().map_or(Ok(()), |why| write!(f, ": {why}"))
+        let Self { succeeded, failed, pending, last_error } = self;
+        write!(f, "{succeeded} succeeded, {failed} failed, {pending} still pending")?;
+        last_error.as_ref().map_or(Ok(()), |error| write!(f, ": {error}"))
     }
 }
 
 impl ReconcileSummary {
-    fn add(&mut self, asked: CollectOutcome) {
-        let count = match asked {
-            CollectOutcome::ReconcileSummary(charge) if charge.failure.is_some() => {
-                &mut self.failed
-            }
-            CollectOutcome::ReconcileSummary(_) => &mut self.succeeded,
-            CollectOutcome::Pending(why) => {
-                self.why = Some(why);
+    fn add(&mut self, outcome: CollectOutcome) {
+        let count = match outcome {
+            CollectOutcome::Settled(charge) if charge.failure.is_some() => &mut self.failed,
+            CollectOutcome::Settled(_) => &mut self.succeeded,
+            CollectOutcome::Pending(reason) => {
+                self.last_error = Some(reason);
                 &mut self.pending
             }
         };

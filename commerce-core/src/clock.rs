@@ -1,4 +1,4 @@
-//! Time as a value the caller hands in. Only [`SystemClock`] looks at a clock.
+//! Time as a value that the caller passes in. Only [`SystemClock`] reads a clock.
 
 use crate::error::StoreError;
 use chrono::format::ParseErrorKind;
@@ -21,13 +21,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The first instant there is.
+    /// The earliest instant: 1970-01-01T00:00:00Z.
     pub const MIN: Self = Self(0);
-    /// The last instant there is: 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
+    /// The latest instant: 9999-12-31T23:59:59Z, the last that RFC 3339 can write.
     pub const MAX: Self = Self(253_402_300_799);
 
-    /// The instant that many seconds after 1970, held inside [`Timestamp::MIN`] and
-    /// [`Timestamp::MAX`].
+    /// The instant that many seconds after 1970, clamped to [`Timestamp::MIN`] and [`Timestamp::MAX`].
     #[must_use]
     pub const fn from_unix(seconds: i64) -> Self {
         match seconds {
@@ -43,7 +42,7 @@ impl Timestamp {
         self.0
     }
 
-    /// The instant so much later (or earlier, when negative), held inside the range.
+    /// The instant that many seconds later, or earlier if negative, clamped to the range.
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self::from_unix(self.0.saturating_add(seconds))
@@ -57,7 +56,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The reason why a text is not a [`Timestamp`].
+/// The reason why a text is no [`Timestamp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseTimestampError {
@@ -92,12 +91,12 @@ impl FromStr for Timestamp {
     }
 }
 
-/// Whether the second was written as 60; chrono keeps it as a fraction of more than a second.
+/// Returns true if the second was written as 60, which chrono stores as a fraction of more than a second.
 fn is_leap_second(time: NaiveTime) -> bool {
     time.nanosecond() >= 1_000_000_000
 }
 
-/// Whether a leap second may follow: they have only been inserted at the end of June and of December.
+/// Returns true if a leap second may follow: they have only been inserted at the end of June and of December.
 fn may_be_leap_second(at: DateTime<Utc>) -> bool {
     matches!((at.month(), at.day()), (6, 30) | (12, 31))
         && (at.hour(), at.minute(), at.second()) == (23, 59, 59)
@@ -115,9 +114,9 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where `now` comes from. An embedding program or a test may bring its own.
+/// The source of the current instant. An embedding program or a test may implement its own.
 pub trait Clock: Send + Sync {
-    /// The instant that calls made now are given.
+    /// The current instant.
     fn now(&self) -> Timestamp;
 }
 
@@ -126,12 +125,11 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl SystemClock {
-    /// Fails when the clock shows an instant that no [`Timestamp`] can hold: [`Clock::now`] would answer the
-    /// nearest one that can.
+    /// Checks that a [`Timestamp`] can hold the clock's instant; [`Clock::now`] would return the nearest one that can.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`].
+    /// [`StoreError::Unavailable`] when it cannot.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn check(self) -> Result<(), StoreError> {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -152,7 +150,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is set: for tests and simulations.
+/// A clock that shows one instant until it is set: for tests and simulations.
 ///
 /// ```
 /// use commerce_core::{Clock, ManualClock, Timestamp};
@@ -170,7 +168,7 @@ impl ManualClock {
         Self(AtomicI64::new(now.unix()))
     }
 
-    /// Moves the hands, forwards or back.
+    /// Sets the clock, forwards or back.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.unix(), Ordering::SeqCst);
     }
@@ -206,7 +204,7 @@ mod tests {
     #[case("2016-12-31T23:59:60+09:00", None)]
     #[case("2026-11-21T23:59:60Z", None)]
     #[case("2016-12-31T22:59:60Z", None)]
-    fn instants_are_rfc_3339(#[case] text: &str, #[case] written: Option<&str>) {
+    fn timestamp_parses_rfc_3339_in_range(#[case] text: &str, #[case] written: Option<&str>) {
         let read = text.parse::<Timestamp>().ok().map(|at| at.to_string());
         assert_eq!(read.as_deref(), written);
     }
@@ -221,7 +219,10 @@ mod tests {
     #[case("2026-11-21T12:00:00", ParseTimestampError::Form)]
     #[case("10000-01-01T00:00:00Z", ParseTimestampError::Form)]
     #[case("", ParseTimestampError::Form)]
-    fn a_refused_instant_has_its_reason(#[case] text: &str, #[case] reason: ParseTimestampError) {
+    fn invalid_timestamp_is_refused_with_its_reason(
+        #[case] text: &str,
+        #[case] reason: ParseTimestampError,
+    ) {
         assert_eq!(text.parse::<Timestamp>(), Err(reason));
     }
 }

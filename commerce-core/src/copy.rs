@@ -1,10 +1,12 @@
-//! Copying a store into another of any kind: every row as it is, in one commit, or nothing.
+//! Copying a store into another of any kind: all rows as they are, in one commit.
 //!
-//! The source is read from one snapshot, table by table, and written a thousand rows at a time through what
-//! saves batches of commands too. So a store of one's own can be copied without more ado.
+//! The source is read from one snapshot, table by table, and written a thousand rows at a time through
+//! [`Transaction::apply`], which saves batches of commands as well. Therefore a store of your own can be copied
+//! without further code.
 
+use crate::clock::Timestamp;
 use crate::error::StoreError;
-use crate::id::{CustomerId, EventId, Key};
+use crate::id::{CustomerId, EventId, ProductId};
 use crate::model::event::Epoch;
 use crate::model::wallet::{Account, Customer, Role};
 use crate::money::Money;
@@ -12,10 +14,10 @@ use crate::state::{Needs, NextIds, Sale, SessionChange, State};
 use crate::store::{Record, Snapshot, Store, Table, Transaction};
 use std::collections::{BTreeMap, HashMap};
 
-/// Rows written at a time.
+/// The number of rows in one write.
 const CHUNK: usize = 1_000;
 
-/// The tables, those first that others refer to. Coupons come once more after the orders that use them.
+/// The tables, referenced ones first. Owned coupons come a second time, after the orders that use them.
 const ORDER: [Table; 18] = [
     Table::Accounts,
     Table::Products,
@@ -37,15 +39,15 @@ const ORDER: [Table; 18] = [
     Table::Sessions,
 ];
 
-/// Copies all that `from` has into `to`, which must be empty and of the same currency, and counts the rows
-/// of each table. Failed logins are forgotten.
+/// Copies all rows of `from` into `to`, which must be empty and of the same currency, and returns the number of rows
+/// of each table. Failed logins are not copied.
 ///
-/// `progress` is told how many rows were written so far.
+/// `progress` gets the number of rows written so far.
 ///
 /// # Errors
 ///
-/// [`StoreError::Incompatible`] when `to` is not empty or of another currency, or when `from` holds what no
-/// store can; whatever else is wrong with either store. Nothing is written then, unless the outcome is
+/// [`StoreError::Incompatible`] when `to` is not empty or has another currency, or when `from` holds a row that no store
+/// can hold; any other error of either store. No row is written then, unless the error is
 /// [`StoreError::CommitUnknown`].
 pub fn copy(
     from: &dyn Store,
@@ -54,18 +56,17 @@ pub fn copy(
 ) -> Result<BTreeMap<&'static str, u64>, StoreError> {
     if from.currency() != to.currency() {
         let (from, to) = (from.currency(), to.currency());
-        return Err(StoreError::Incompatible(format!(
-            "a store in {from} cannot become one in {to}"
-        )));
+        let text = format!("a store in {from} cannot be copied into a store in {to}");
+        return Err(StoreError::Incompatible(text));
     }
     let snapshot = from.snapshot()?;
     let mut writer = Writer::begin(to, progress)?;
     let mut counts = BTreeMap::new();
-    let mut seen_coupons = false;
+    let mut has_coupons = false;
     for table in ORDER {
-        writer.again = seen_coupons && table == Table::OwnedCoupons;
-        let rows = writer.table(&*snapshot, table)?;
-        seen_coupons |= table == Table::OwnedCoupons;
+        writer.assigns_coupons = has_coupons && table == Table::OwnedCoupons;
+        let rows = writer.copy_table(&*snapshot, table)?;
+        has_coupons |= table == Table::OwnedCoupons;
         counts.insert(table.name(), rows);
     }
     writer.begin_epoch()?;
@@ -77,15 +78,15 @@ struct Writer<'a> {
     transaction: Box<dyn Transaction + 'a>,
     to: &'a dyn Store,
     state: State,
-    /// Rows in the state that are not written yet.
+    /// The number of rows in the state that are not written yet.
     waiting: usize,
     written: u64,
-    /// What customers with a login may do: they are written before their logins.
+    /// The roles of customers with a login: customers are written before their logins.
     roles: HashMap<CustomerId, Role>,
-    /// The number of the first event that the copy will write itself.
+    /// The number of the first event that the copy will write by itself.
     next_event: EventId,
-    /// Coupons are there already, and are handed to their orders.
-    again: bool,
+    /// Owned coupons are written already and are assigned to their orders now.
+    assigns_coupons: bool,
     progress: &'a mut dyn FnMut(u64),
 }
 
@@ -99,43 +100,42 @@ impl<'a> Writer<'a> {
             return Err(StoreError::Incompatible(text.to_owned()));
         }
         transaction.expect_pauses()?;
-        let (waiting, written, again) = (0, 0, false);
         Ok(Self {
             transaction,
             to,
             state,
-            waiting,
-            written,
+            waiting: 0,
+            written: 0,
             roles: HashMap::new(),
             next_event: EventId::new(1),
-            again,
+            assigns_coupons: false,
             progress,
         })
     }
 
-    fn table(&mut self, from: &dyn Snapshot, table: Table) -> Result<u64, StoreError> {
+    fn copy_table(&mut self, from: &dyn Snapshot, table: Table) -> Result<u64, StoreError> {
         let mut rows = 0_u64;
-        let mut failed = Ok(());
+        let mut result = Ok(());
         from.scan(table, &mut |record| {
             let is_row = !matches!(record, Record::Digest { .. });
             rows = rows.saturating_add(u64::from(is_row));
-            if failed.is_ok() {
-                failed = self.take(record);
+            if result.is_ok() {
+                result = self.add(record);
             }
         })?;
-        failed?;
+        result?;
         self.write()?;
         Ok(rows)
     }
 
-    fn take(&mut self, record: Record) -> Result<(), StoreError> {
-        // A cart is written whole, in place of the one that was there.
-        let goes_on = matches!(&record, Record::CartLine { customer_id, .. }
+    fn add(&mut self, record: Record) -> Result<(), StoreError> {
+        // A write replaces the whole cart, so all its lines belong in one.
+        let is_same_cart = matches!(&record, Record::CartLine { customer_id, .. }
                                if self.state.carts.is_loaded(*customer_id));
-        if self.waiting >= CHUNK && !goes_on {
+        if self.waiting >= CHUNK && !is_same_cart {
             self.write()?;
         }
-        // A digest is written with the row that comes next.
+        // A digest is written with the row that follows it.
         let is_row = !matches!(record, Record::Digest { .. });
         self.put(record);
         self.waiting = self.waiting.saturating_add(usize::from(is_row));
@@ -154,9 +154,9 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Keeps the events of the copy apart from those that its source writes from now on.
+    /// Begins a new epoch, so that the copy's next events get other public ids than the source's.
     fn begin_epoch(&mut self) -> Result<(), StoreError> {
-        self.take(Record::Epoch(Epoch::begin(self.next_event)?))?;
+        self.add(Record::Epoch(Epoch::begin(self.next_event)?))?;
         self.write()
     }
 
@@ -176,7 +176,7 @@ impl<'a> Writer<'a> {
                 self.put_cart_line(customer_id, product_id, quantity);
             }
             Record::Coupon(coupon) => state.coupons.insert(coupon.id, coupon),
-            Record::OwnedCoupon(owned) if self.again => {
+            Record::OwnedCoupon(owned) if self.assigns_coupons => {
                 let (id, order) = (owned.id, owned.order_id);
                 state.owned_coupons.provide(id, Some(owned));
                 if let Some(row) = order.and_then(|_| state.owned_coupons.get_mut(id)) {
@@ -196,14 +196,13 @@ impl<'a> Writer<'a> {
             }
             Record::Epoch(epoch) => state.epochs.push(epoch),
             Record::NextEvent(next) => state.deliveries.move_to(next),
-            // Who sends it knows nothing of the copy, but may be sending it still.
+            // The relay that holds the lease does not know the copy, but may still be delivering the event.
             Record::Delivery(row) => state.deliveries.keep(row.without_lease()),
             Record::Key { key, owner, record } => {
-                let key: Key = key;
                 state.provide_key(key.clone(), owner, None);
                 state.add_key(key, owner, record);
             }
-            // What minutes, hours and days hold follows from their seconds.
+            // The roll-ups by minute, hour and day follow from the seconds.
             Record::SalesCount(count) if count.seconds == 1 => state.sales.push(Sale {
                 paid_at: count.start,
                 product_id: count.product_id,
@@ -212,7 +211,7 @@ impl<'a> Writer<'a> {
             Record::SalesCount(_) => {}
             Record::Credentials(row) => {
                 let role = self.roles.get(&row.customer_id).copied().unwrap_or(Role::Customer);
-                state.accounts.provide(row.customer_id, Some(known(row.customer_id, role)));
+                state.accounts.provide(row.customer_id, Some(placeholder(row.customer_id, role)));
                 state.credentials.push(row);
             }
             Record::Digest { of, digest } => state.copy_digest(of, digest),
@@ -220,12 +219,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn put_cart_line(
-        &mut self,
-        customer: CustomerId,
-        product: crate::id::ProductId,
-        quantity: i64,
-    ) {
+    fn put_cart_line(&mut self, customer: CustomerId, product: ProductId, quantity: i64) {
         let carts = &mut self.state.carts;
         carts.provide(customer, None);
         if carts.get(customer).is_none() {
@@ -237,9 +231,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// As much of a customer as saving their login asks for; the customer is there already.
-fn known(id: CustomerId, role: Role) -> Account {
-    let created_at = crate::clock::Timestamp::from_unix(0);
+/// The fields of a customer that saving a login reads; the customer itself is written already.
+fn placeholder(id: CustomerId, role: Role) -> Account {
+    let created_at = Timestamp::from_unix(0);
     let customer = Customer { id, name: String::new(), login: None, role, created_at };
     Account { customer, balance: Money::ZERO, last_entry: None, last_order: None }
 }

@@ -1,46 +1,50 @@
-//! What a place that events are delivered to has to do, so that an embedding program may bring its own.
+//! The [`Destination`] trait: implement it to deliver events to a receiver of your own.
 
 use crate::model::event::Event;
 use std::time::Duration;
 
-/// A place that events are told to. Called from several threads at once, outside of any transaction; how
-/// long it takes delays no order.
+/// A receiver of events. Relays call it from several threads at once, outside of any transaction, so a slow
+/// destination delays no order.
 pub trait Destination: Send + Sync {
-    /// The most events that one delivery takes, 1 or more.
+    /// The most events in one call of [`deliver`](Self::deliver), 1 or more.
     fn max_batch_size(&self) -> usize;
 
-    /// How many deliveries may be under way at once, 1 or more. Events of one order arrive in their order in
-    /// any case: one that follows soon comes in a later delivery. With 1, and one relay, so do all others, as
-    /// long as none fails.
+    /// The most calls of [`deliver`](Self::deliver) at once, 1 or more.
+    ///
+    /// Events of one order are delivered in order whatever the number: the second one comes in a later call. With
+    /// 1, and one relay, all events are delivered in order, as long as none fails.
     fn max_concurrency(&self) -> usize;
 
-    /// Delivers these events: all, in that order, or as if none. The same event may come again after a
-    /// crash, with the same id and content. It must return within
-    /// [`MAX_DELIVERY`](crate::limits::MAX_DELIVERY), or another relay may take the events for given up.
+    /// Delivers these events: all of them in this order, or none.
+    ///
+    /// Delivery is at least once: after a crash the same event may come again, with the same id and content. The
+    /// call must return within [`MAX_DELIVERY`](crate::limits::MAX_DELIVERY), or another relay may find the lease
+    /// expired and deliver the events again.
     fn deliver(&self, events: &[Event]) -> DeliveryResult;
 
-    /// Something that the operator should know although no delivery has failed of it. It is asked for after each
-    /// delivery, and returned once.
+    /// Returns, once, a warning for the operator that no failed delivery shows. The relay calls it after each
+    /// delivery.
     fn warning(&self) -> Option<String> {
         None
     }
 }
 
-/// What became of a delivery.
+/// The result of [`Destination::deliver`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeliveryResult {
     /// All events have arrived.
     Done,
-    /// It may work later; not before so long, when the destination says so.
+    /// The delivery failed and is retried later.
     Failed {
-        /// What went wrong, for the operator.
+        /// The cause, for the operator.
         error: String,
-        /// How long the destination asks to be left alone.
+        /// The time during which the destination asks for no retry.
         retry_after: Option<Duration>,
     },
-    /// It wants no events any more: the relay ends, and these events wait for the next.
+    /// The destination accepts no more events, as HTTP 410 does: the relay ends, and the events wait for the next
+    /// relay.
     Gone {
-        /// What it said, for the operator.
+        /// The response of the destination, for the operator.
         error: String,
     },
 }

@@ -1,13 +1,12 @@
-//! The one place of the library that draws randomness: rules are handed what was drawn.
+//! Random numbers of the system. No other file of the library draws any; rules get them as values.
 
 use crate::error::StoreError;
 use std::fmt::Write;
 
-/// So many random bytes of the system.
+/// Returns random bytes of the system.
 pub(crate) fn bytes<const BYTES: usize>() -> Result<[u8; BYTES], StoreError> {
     let mut bytes = [0; BYTES];
-    let drawn = getrandom::fill(&mut bytes);
-    drawn.map_err(|error| {
+    getrandom::fill(&mut bytes).map_err(|error| {
         StoreError::Unavailable(format!(
             "the system gives no random numbers ({error}): check that /dev/urandom can be read"
         ))
@@ -15,7 +14,7 @@ pub(crate) fn bytes<const BYTES: usize>() -> Result<[u8; BYTES], StoreError> {
     Ok(bytes)
 }
 
-/// So many random bytes of the system, as hexadecimal digits.
+/// Returns random bytes of the system as hexadecimal digits.
 pub(crate) fn hex<const BYTES: usize>() -> Result<String, StoreError> {
     let mut text = String::new();
     for byte in bytes::<BYTES>()? {
@@ -25,7 +24,7 @@ pub(crate) fn hex<const BYTES: usize>() -> Result<String, StoreError> {
     Ok(text)
 }
 
-/// A number that spreads things out in time or place; without random numbers nothing is spread.
+/// Returns a random byte for jitter, or 0 when the system has no random numbers.
 pub(crate) fn random_byte() -> u8 {
     bytes().map_or(0, |[byte]| byte)
 }

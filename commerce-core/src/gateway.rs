@@ -1,4 +1,4 @@
-//! What a payment gateway has to do: money that a balance is charged with comes from there.
+//! The [`PaymentGateway`] trait: implement it to collect the money of charges from another party.
 
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId};
@@ -6,89 +6,91 @@ use crate::money::{Currency, Money};
 
 pub(crate) mod simulated;
 
-/// Where the money of charges comes from. Called outside of any transaction.
+/// The party that collects the money of charges. It is called outside of any transaction.
 pub trait PaymentGateway: Send + Sync {
-    /// Its name, which is kept with every charge it was asked for.
+    /// The gateway's name, which is stored with each of its charges.
     fn name(&self) -> &'static str;
 
-    /// Collects the money, or finds out what became of it. However often it is asked with one reference,
-    /// whatever was answered and whatever got lost in between, it collects at most once.
+    /// Collects the money of a charge, or finds out its result.
+    ///
+    /// The reference is an idempotency key: the gateway collects at most once for it, however often it is called,
+    /// whatever it returned before and whatever was lost in between.
     fn collect(&self, request: &CollectRequest) -> ChargeResult;
 
-    /// Reads what the gateway sent by itself, once it is proven to come from there. `None` when it is
-    /// about nothing that matters here. `signature` is the header that proves it.
+    /// Verifies and reads a webhook request of the gateway. `signature` is the header that proves its origin.
+    /// Returns `None` for events that concern no charge.
     ///
     /// # Errors
     ///
-    /// [`InvalidWebhook`] when it does not come from the gateway, or makes no sense.
+    /// [`InvalidWebhook`] when the request does not come from the gateway or cannot be read.
     fn parse_webhook(
         &self,
         _signature: Option<&str>,
         _body: &[u8],
         _now: Timestamp,
     ) -> Result<Option<WebhookEvent>, InvalidWebhook> {
-        Err(InvalidWebhook("this gateway sends no notices".to_owned()))
+        Err(InvalidWebhook("this gateway sends no webhooks".to_owned()))
     }
 
-    /// Something that the operator should know although no charge has failed of it. It is returned once.
+    /// Returns, once, a warning for the operator that no failed charge shows.
     fn warning(&self) -> Option<String> {
         None
     }
 }
 
-/// A charge as a gateway is asked for it.
+/// A charge to be collected, as a gateway gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CollectRequest {
-    /// What the gateway knows the charge by, unlike any other of any store.
+    /// The gateway's idempotency key for the charge, unique across stores.
     pub reference: String,
     /// The charge.
     pub charge_id: ChargeId,
-    /// Whose balance it is for.
+    /// The customer whose balance is charged.
     pub customer_id: CustomerId,
-    /// How much, in minor units.
+    /// The amount, in minor units.
     pub amount: Money,
-    /// Of which currency.
+    /// The currency of the amount.
     pub currency: Currency,
-    /// What the gateway is to take it from, as it names it.
+    /// The payment method to collect from, by the gateway's name for it.
     pub payment_method: Option<String>,
-    /// When the charge was opened. A gateway that forgets references after a while must not collect anew
-    /// for an old one.
+    /// The instant at which the charge was opened. A gateway that forgets references after a while must not collect
+    /// again for an old one.
     pub created_at: Timestamp,
-    /// When this is asked.
+    /// The instant of this request.
     pub now: Timestamp,
 }
 
-/// What a gateway says of a charge.
+/// The result of a charge at its gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChargeResult {
     /// The money was collected.
     Paid,
-    /// It was not, and never will be under this reference.
+    /// The money was not collected, and never will be under this reference.
     Declined {
-        /// Why, as the payer may be told.
+        /// The reason, in words for the payer.
         reason: String,
     },
-    /// Nobody knows yet: it is to be asked again.
+    /// The result is not known yet: the call is to be repeated.
     Unknown {
-        /// Why, for the operator.
-        why: String,
+        /// The cause, for the operator.
+        detail: String,
     },
 }
 
-/// A gateway's own word on a charge.
+/// An event about a charge that a gateway sent by webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookEvent {
-    /// Which charge.
+    /// The reference of the charge.
     pub reference: String,
-    /// How much was collected, when it was.
+    /// The amount that was collected, if any.
     pub amount: Money,
-    /// Of which currency.
+    /// The currency of the amount.
     pub currency: Currency,
-    /// What became of it.
-    pub collected: ChargeResult,
+    /// The result of the charge.
+    pub result: ChargeResult,
 }
 
-/// A notice that is not to be believed.
+/// A webhook request that is not authentic or cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the notice is not to be believed: {0}")]
+#[error("the webhook is invalid: {0}")]
 pub struct InvalidWebhook(pub String);

@@ -1,22 +1,22 @@
-//! Counts by size: how long things took, how big they were. Cheap to add to from many threads.
+//! Histograms of durations and sizes, cheap to update from many threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The edges for times, in microseconds: the usual ones from 5 ms to 10 s, and three below them, where most commits
-/// are.
+/// The bucket edges for durations, in microseconds: the usual ones from 5 ms to 10 s, and three below them, where most
+/// commits are.
 pub const TIMES: &[u64] = &[
     500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000, 10_000_000,
 ];
 
-/// The edges for sizes of batches.
+/// The bucket edges for sizes of batches.
 pub const SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024];
 
-/// As many buckets as the longest scale has edges, and one for all beyond.
+/// The number of buckets: one for each edge of the longest scale, and one for larger values.
 const BUCKETS: usize = TIMES.len() + 1;
 const _: () = assert!(SIZES.len() < BUCKETS);
 
-/// Counts values by the edges they lie between.
+/// Counts values in buckets.
 ///
 /// ```
 /// use commerce_core::{Histogram, SIZES};
@@ -24,9 +24,10 @@ const _: () = assert!(SIZES.len() < BUCKETS);
 /// for size in [1, 3, 5_000] {
 ///     sizes.add(size);
 /// }
-/// let seen = sizes.distribution();
-/// assert_eq!((seen.count(), seen.sum), (3, 5_004));
-/// let up_to_four: u64 = seen.buckets().take_while(|(edge, _)| *edge <= 4).map(|(_, n)| n).sum();
+/// let distribution = sizes.distribution();
+/// assert_eq!((distribution.count(), distribution.sum), (3, 5_004));
+/// let up_to_four = distribution.buckets().take_while(|(edge, _)| *edge <= 4);
+/// let up_to_four: u64 = up_to_four.map(|(_, count)| count).sum();
 /// assert_eq!(up_to_four, 2);
 /// ```
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub struct Histogram {
     sum: AtomicU64,
 }
 
-/// What a [`Histogram`] had counted at some instant.
+/// The counts of a [`Histogram`] at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
     edges: &'static [u64],
@@ -46,7 +47,7 @@ pub struct Distribution {
 }
 
 impl Histogram {
-    /// One with these edges, [`TIMES`] or [`SIZES`].
+    /// Creates a histogram with these edges, [`TIMES`] or [`SIZES`].
     #[must_use]
     pub fn new(edges: &'static [u64]) -> Self {
         Self { edges, counts: Default::default(), sum: AtomicU64::new(0) }
@@ -61,7 +62,7 @@ impl Histogram {
         self.sum.fetch_add(value, Ordering::Relaxed);
     }
 
-    /// What has been counted so far.
+    /// Returns the counts so far.
     #[must_use]
     pub fn distribution(&self) -> Distribution {
         let counts = std::array::from_fn(|bucket| self.counts[bucket].load(Ordering::Relaxed));
@@ -70,13 +71,13 @@ impl Histogram {
 }
 
 impl Distribution {
-    /// How many values there were.
+    /// Returns the number of values.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Each edge, and how many values lie between the one below it and it, itself included. Values beyond the last
+    /// Returns each edge with the number of values above the previous edge and up to this one. Values beyond the last
     /// edge are in [`Distribution::count`] only.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.edges.iter().copied().zip(self.counts)

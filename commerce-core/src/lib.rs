@@ -41,6 +41,7 @@
 
 mod audit;
 mod auth;
+mod background;
 mod charges;
 mod clock;
 mod codes;
@@ -70,6 +71,7 @@ mod threads;
 mod version;
 
 pub use audit::{AuditReport, Problem};
+pub use background::{BackgroundJob, ReconcileReport, RelayReport};
 pub use charges::{NewCharge, ReconcileSummary, WebhookError, WebhookOutcome};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
 pub use command::{AnyOperation, AnyOutput, Command, Operation};

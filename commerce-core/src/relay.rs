@@ -1,8 +1,9 @@
-//! The relay: takes events up, delivers them with no transaction open, and writes down what became of them
-//! in the commit that takes up the next.
+//! The relay of the outbox pattern: it leases due events, delivers them with no transaction open, and records the
+//! outcomes in the commit that leases the next ones.
 //!
-//! Any number of relays may work on one store. Each event arrives at least once: who dies between sending and
-//! writing down leaves it to the next, who sends it again with the same id. Orders wait for none of it.
+//! Any number of relays may work on one store. Delivery is at least once: a relay that crashes after delivering and
+//! before recording leaves a lease that expires, and the next relay delivers the event again with the same id.
+//! Orders never wait for a relay.
 
 use crate::clock::Timestamp;
 use crate::destination::{DeliveryResult, Destination};
@@ -22,70 +23,73 @@ use std::time::{Duration, Instant};
 
 mod circuit_breaker;
 
-/// How often to look for what other processes have written, and for retries whose time has come: a worker
-/// may look as much later as another has looked before it, so that each is found within twice as long.
+/// The interval at which a relay polls for events of other processes and for due retries. A worker skips its poll
+/// when another has polled within the interval, so each event is found within twice the interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How long to leave a store alone that could not be asked: nobody tells when it is back.
+/// The pause after a failed call of the store: no notification announces that it works again.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often in a row a store may fail before that ends what is to end anyway.
-const STORE_TRIES: u32 = 5;
+/// The failures of the store in a row that end a run which is to end anyway.
+const MAX_STORE_FAILURES: u32 = 5;
 
-/// How long one call may take to fail before it counts as all of [`STORE_TRIES`]: a busy store was waited for already.
+/// The duration from which one failed call counts as all of [`MAX_STORE_FAILURES`]: the call has already waited for a
+/// busy store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often in a row a delivery may fail before [`Relay::run_once`] gives up.
+/// The failed deliveries in a row after which [`Relay::run_once`] gives up.
 const RUN_ONCE_FAILURES: u32 = 5;
 
-/// Delivers the events of a shop to a destination; made by [`Shop::relay`].
+/// Delivers the events of a shop to a destination; created by [`Shop::relay`].
+///
+/// [`Shop::start_relay`] runs one on a thread of its own.
 #[must_use = "a relay does nothing until it is run"]
 pub struct Relay<'a> {
     shop: &'a Shop,
     destination: &'a dyn Destination,
-    tell: Box<dyn Fn(&str) + Send + Sync + 'a>,
+    on_error: Box<dyn Fn(&str) + Send + Sync + 'a>,
 }
 
-/// What was done.
+/// The number of events that relays have delivered, failed to deliver and parked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct RelayStats {
     /// Events that have arrived.
     pub delivered: u64,
-    /// Tries that have failed, counted by event.
+    /// Failed attempts, counted per event.
     pub failed: u64,
-    /// Events that were given up, with those behind them.
+    /// Events that were parked as dead letters, with the later events of their orders.
     pub parked: u64,
 }
 
-/// Why a relay has ended by itself.
+/// The reason why a relay ended without being cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
-    /// The destination wants no more events.
-    #[error("the destination wants no more events: {error}")]
+    /// The destination accepts no more events.
+    #[error("the destination accepts no more events: {error}")]
     Gone {
-        /// What it said.
+        /// The response of the destination.
         error: String,
-        /// What was done before.
+        /// The counts up to then.
         relayed: RelayStats,
     },
-    /// The store could not be asked.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
 }
 
 impl Shop {
-    /// A relay of this shop's events to that destination.
+    /// Returns a relay of this shop's events to a destination.
     pub fn relay<'a>(&'a self, destination: &'a dyn Destination) -> Relay<'a> {
-        Relay { shop: self, destination, tell: Box::new(|_| {}) }
+        Relay { shop: self, destination, on_error: Box::new(|_| {}) }
     }
 
-    /// What the relays of this shop have done since it was opened.
+    /// Returns the counts of this shop's relays since it was opened.
     #[must_use]
     pub fn relay_stats(&self) -> RelayStats {
         self.counts().now()
     }
 
-    /// The instant of the last delivery by a relay of this shop, or of the shop's opening when there was none.
+    /// Returns the instant of the last delivery by a relay of this shop, or of the shop's opening if there was none.
     #[must_use]
     pub fn last_delivery(&self) -> Timestamp {
         Timestamp::from_unix(self.counts().last.load(Ordering::Relaxed))
@@ -93,25 +97,26 @@ impl Shop {
 }
 
 impl<'a> Relay<'a> {
-    /// Has somebody told what goes wrong, in a line each, as it happens: deliveries that fail, and stores.
-    pub fn on_error(self, tell: impl Fn(&str) + Send + Sync + 'a) -> Self {
-        Self { tell: Box::new(tell), ..self }
+    /// Sets a callback for failed deliveries and failures of the store: one line each, as they happen.
+    pub fn on_error(self, on_error: impl Fn(&str) + Send + Sync + 'a) -> Self {
+        Self { on_error: Box::new(on_error), ..self }
     }
 
-    /// Delivers events as they are written, until it is asked to stop.
+    /// Delivers events as they are written, until it is cancelled. It then finishes the deliveries under way, which take
+    /// at most [`MAX_DELIVERY`], and begins no more.
     ///
     /// # Errors
     ///
-    /// [`RelayError::Gone`]. A store that fails is asked again and again.
+    /// [`RelayError::Gone`]. A store that fails is retried without end.
     pub fn run(&self, stop: &CancellationToken) -> Result<RelayStats, RelayError> {
         self.work(stop, false)
     }
 
-    /// Delivers what is due now. It ends before that when one delivery after another fails.
+    /// Delivers the events that are due now. It ends early when one delivery after another fails.
     ///
     /// # Errors
     ///
-    /// [`RelayError::Gone`], and [`RelayError::Store`] when the store fails again and again.
+    /// [`RelayError::Gone`], and [`RelayError::Store`] when the store fails repeatedly.
     pub fn run_once(&self, stop: &CancellationToken) -> Result<RelayStats, RelayError> {
         self.work(stop, true)
     }
@@ -133,12 +138,15 @@ impl<'a> Relay<'a> {
         std::thread::scope(|scope| {
             let mut workers =
                 tokens.into_iter().map(|token| Worker { run, token, outcomes: Vec::new() });
-            // The first one works on this thread.
+            // The first worker runs on the caller's thread.
             let own = workers.next();
             for worker in workers {
-                let started = Builder::new().name("relay".to_owned());
-                if let Err(error) = started.spawn_scoped(scope, move || worker.work()) {
-                    run.tell(&format!("fewer deliveries at a time: {}", threads::refused(&error)));
+                let thread = Builder::new().name("relay".to_owned());
+                if let Err(error) = thread.spawn_scoped(scope, move || worker.work()) {
+                    run.report(&format!(
+                        "fewer deliveries at a time: {}",
+                        threads::refused(&error)
+                    ));
                     break;
                 }
             }
@@ -156,19 +164,19 @@ impl<'a> Relay<'a> {
     }
 }
 
-/// What the workers of a run share.
+/// The state that the workers of a run share.
 struct Run<'a> {
     relay: &'a Relay<'a>,
     stop: &'a CancellationToken,
     once: bool,
     breaker: CircuitBreaker,
-    /// When somebody last looked for what other processes have written.
+    /// The instant of the last poll for events of other processes.
     polled_at: Mutex<Instant>,
     end: Mutex<Option<End>>,
     counts: Counts,
 }
 
-/// Why a run ends by itself.
+/// The reason why a run ends without being cancelled.
 enum End {
     Gone(String),
     Store(Error),
@@ -179,12 +187,12 @@ impl Run<'_> {
         self.stop.is_cancelled() || self.end.lock().is_some()
     }
 
-    fn end(&self, why: End) {
-        self.end.lock().get_or_insert(why);
+    fn end(&self, reason: End) {
+        self.end.lock().get_or_insert(reason);
     }
 
-    fn tell(&self, error_line: &str) {
-        (self.relay.tell)(error_line);
+    fn report(&self, error: &str) {
+        (self.relay.on_error)(error);
     }
 
     fn count(&self, count: impl Fn(&Counts)) {
@@ -192,13 +200,13 @@ impl Run<'_> {
         count(self.relay.shop.counts());
     }
 
-    /// Waits until something may be due that was not when `seen` was taken.
-    fn idle(&self, seen: u64) {
+    /// Waits until an event may be due that was not due when `generation` was read.
+    fn idle(&self, generation: u64) {
         let notifier = self.relay.shop.notifier();
-        while !self.is_ending() && !notifier.wait(seen, POLL_INTERVAL) && !self.poll_due() {}
+        while !self.is_ending() && !notifier.wait(generation, POLL_INTERVAL) && !self.poll_due() {}
     }
 
-    /// Looks for events, unless somebody else has just done so.
+    /// Returns true if a poll finds due events; skips the poll when another worker has just polled.
     fn poll_due(&self) -> bool {
         let mut polled_at = self.polled_at.lock();
         if polled_at.elapsed() < POLL_INTERVAL {
@@ -206,7 +214,7 @@ impl Run<'_> {
         }
         *polled_at = Instant::now();
         drop(polled_at);
-        // A store that fails is told of by who takes events up.
+        // The call that leases events reports a failing store.
         self.relay.shop.has_due_events().unwrap_or(true)
     }
 
@@ -221,11 +229,12 @@ impl Run<'_> {
     }
 }
 
-/// One of those who deliver at the same time.
+/// One of the threads of a run, which delivers one batch at a time.
 struct Worker<'a> {
     run: &'a Run<'a>,
+    /// Random id of this worker's leases.
     token: i64,
-    /// What became of events and is not written down yet.
+    /// Outcomes of deliveries that are not recorded yet.
     outcomes: Vec<DeliveryOutcome>,
 }
 
@@ -239,27 +248,28 @@ impl Worker<'_> {
                 break;
             }
             let Some(permit) = run.breaker.acquire(POLL_INTERVAL) else {
-                // Others keep the gate shut, for longer than a lease maybe: what has arrived is written down.
-                let _ = self.ask(0, false);
-                // The destination may have asked for minutes, for which nothing is due.
+                // The breaker may stay open for longer than a lease: record the outcomes meanwhile.
+                let _ = self.record_and_lease(0, false);
+                // The destination may have asked for minutes of pause, during which no event is due.
                 if run.once && !run.relay.shop.has_due_events().unwrap_or(true) {
                     break;
                 }
                 continue;
             };
-            let seen = notifier.generation();
+            let generation = notifier.generation();
             let max_events = permit.max_events(run.relay.destination.max_batch_size().max(1));
-            let begun = Instant::now();
-            let lease = match self.ask(max_events, permit.is_probe()) {
+            let leased_at = Instant::now();
+            let lease = match self.record_and_lease(max_events, permit.is_probe()) {
                 Ok(lease) => lease,
                 Err(error) => {
                     drop(permit);
                     if store_failures == 0 {
-                        run.tell(&format!("the store cannot be asked: {error}"));
+                        run.report(&format!("the store failed: {error}"));
                     }
                     store_failures = store_failures.saturating_add(1);
-                    let is_over = store_failures >= STORE_TRIES || begun.elapsed() >= STORE_TIMEOUT;
-                    if run.once && is_over {
+                    let gives_up = store_failures >= MAX_STORE_FAILURES
+                        || leased_at.elapsed() >= STORE_TIMEOUT;
+                    if run.once && gives_up {
                         run.end(End::Store(error));
                     }
                     std::thread::sleep(STORE_PAUSE);
@@ -268,80 +278,91 @@ impl Worker<'_> {
             };
             store_failures = 0;
             if !lease.events.is_empty() {
-                // Whoever has nothing to do may help.
+                // More events are due: wake an idle worker.
                 notifier.notify(usize::from(lease.more));
-                self.deliver(lease.events, begun, &permit);
+                self.deliver(lease.events, leased_at, &permit);
                 drop(permit);
                 if run.breaker.failures() > 0 {
-                    // The next wish may be long in coming. What cannot be written down now, is then.
-                    let _ = self.ask(0, false);
+                    // The breaker may delay the next lease: record the outcomes now. If that fails, the next lease
+                    // records them.
+                    let _ = self.record_and_lease(0, false);
                 }
             } else if !lease.more {
                 drop(permit);
                 if run.once {
                     break;
                 }
-                run.idle(seen);
+                run.idle(generation);
             }
         }
         self.finish();
     }
 
-    /// Writes down what there is to write down, and takes events up.
-    fn ask(&mut self, max_events: usize, fresh_first: bool) -> Result<EventLease, Error> {
+    /// Records the outcomes so far and leases the next events, in one commit.
+    fn record_and_lease(
+        &mut self,
+        max_events: usize,
+        fresh_first: bool,
+    ) -> Result<EventLease, Error> {
         let outcomes = self.outcomes.clone();
         if outcomes.is_empty() && max_events == 0 {
             return Ok(EventLease { events: Vec::new(), more: false, parked: 0 });
         }
         let jitter = i64::from(random_byte()).rem_euclid(MAX_RETRY_JITTER.saturating_add(1));
         let request = RelayEvents { token: self.token, outcomes, max_events, fresh_first, jitter };
-        let asked = self.run.relay.shop.call(request).run();
-        if let Ok(lease) = &asked {
+        let result = self.run.relay.shop.call(request).run();
+        if let Ok(lease) = &result {
             self.outcomes.clear();
             self.run.count(|counts| add(&counts.parked, lease.parked));
         }
-        asked
+        result
     }
 
-    /// What is not written down in the end is sent again once the lease is over.
+    /// Records the last outcomes. Events whose outcome cannot be recorded are delivered again once their lease has
+    /// expired.
     fn finish(&mut self) {
-        let begun = Instant::now();
-        for _ in 0..STORE_TRIES {
-            if self.ask(0, false).is_ok() || begun.elapsed() >= STORE_TIMEOUT {
+        let started = Instant::now();
+        for _ in 0..MAX_STORE_FAILURES {
+            if self.record_and_lease(0, false).is_ok() || started.elapsed() >= STORE_TIMEOUT {
                 return;
             }
             std::thread::sleep(STORE_PAUSE);
         }
     }
 
-    /// Delivers what was taken up: events that are new together, others each by itself, since one of them
-    /// may be why it failed. What is not begun in the first half of the lease, which began with the wish, is
-    /// given back, and so is what is left after a failure.
-    fn deliver(&mut self, leased: Vec<LeasedEvent>, begun: Instant, permit: &Permit<'_>) {
-        let (new, again): (Vec<_>, Vec<_>) =
+    /// Delivers leased events: new ones in one batch, retries one by one, since one of them may be the cause of the
+    /// failure. Deliveries that are not begun in the first half of the lease are released, and so are those left
+    /// after a failure. The lease is counted from the request for it.
+    fn deliver(&mut self, leased: Vec<LeasedEvent>, leased_at: Instant, permit: &Permit<'_>) {
+        let (new, retried): (Vec<_>, Vec<_>) =
             leased.into_iter().partition(|leased| leased.attempts == 0);
         let new: Vec<Event> = new.into_iter().map(|leased| leased.event).collect();
-        let again = again.into_iter().map(|leased| vec![leased.event]);
+        let retried = retried.into_iter().map(|leased| vec![leased.event]);
         let mut goes_on = true;
-        for part in Some(new).filter(|new| !new.is_empty()).into_iter().chain(again) {
-            goes_on &= !self.run.is_ending() && begun.elapsed() < MAX_DELIVERY;
+        for batch in Some(new).filter(|new| !new.is_empty()).into_iter().chain(retried) {
+            goes_on &= !self.run.is_ending() && leased_at.elapsed() < MAX_DELIVERY;
             if !goes_on {
-                self.note(&part, &AttemptResult::Released);
+                self.add_outcomes(&batch, &AttemptResult::Released);
                 continue;
             }
-            let delivery = self.run.deliver(&part);
+            let delivery = self.run.deliver(&batch);
             if let Some(warning) = self.run.relay.destination.warning() {
-                self.run.tell(&warning);
+                self.run.report(&warning);
             }
-            goes_on = self.take(&part, delivery, permit);
+            goes_on = self.handle_result(&batch, delivery, permit);
         }
     }
 
-    /// Takes in what became of events. Whether to go on with others.
-    fn take(&mut self, events: &[Event], delivery: DeliveryResult, permit: &Permit<'_>) -> bool {
+    /// Counts and reports the result of a delivery, and returns true if the worker may deliver the next batch.
+    fn handle_result(
+        &mut self,
+        events: &[Event],
+        delivery: DeliveryResult,
+        permit: &Permit<'_>,
+    ) -> bool {
         let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
         let goes_on;
-        let (result, what) = match delivery {
+        let (result, cause) = match delivery {
             DeliveryResult::Done => {
                 permit.succeeded();
                 let now = self.run.relay.shop.now().unix();
@@ -349,7 +370,7 @@ impl Worker<'_> {
                     add(&counts.delivered, count);
                     counts.last.store(now, Ordering::Relaxed);
                 });
-                self.note(events, &AttemptResult::Delivered);
+                self.add_outcomes(events, &AttemptResult::Delivered);
                 return true;
             }
             DeliveryResult::Failed { error, retry_after } => {
@@ -358,11 +379,11 @@ impl Worker<'_> {
                 let retry_after = retry_after.map(seconds);
                 (AttemptResult::Failed { error: error.clone(), retry_after }, error)
             }
-            // How the relay ends says it.
+            // The error of the run reports it.
             DeliveryResult::Gone { error } => {
                 self.run.end(End::Gone(error));
                 self.run.count(|counts| add(&counts.failed, count));
-                self.note(events, &AttemptResult::Released);
+                self.add_outcomes(events, &AttemptResult::Released);
                 return false;
             }
         };
@@ -372,12 +393,12 @@ impl Worker<'_> {
             1 => String::new(),
             many => format!(" and {} more", many.saturating_sub(1)),
         };
-        self.run.tell(&format!("event {first}{others} did not arrive: {what}"));
-        self.note(events, &result);
+        self.run.report(&format!("event {first}{others} did not arrive: {cause}"));
+        self.add_outcomes(events, &result);
         goes_on
     }
 
-    fn note(&mut self, events: &[Event], result: &AttemptResult) {
+    fn add_outcomes(&mut self, events: &[Event], result: &AttemptResult) {
         self.outcomes.extend(events.iter().map(|event| DeliveryOutcome {
             event_id: event.id,
             order_id: event.order_id,
@@ -386,7 +407,7 @@ impl Worker<'_> {
     }
 }
 
-/// What relays have done.
+/// The counters behind [`RelayStats`].
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     delivered: AtomicU64,

@@ -25,6 +25,7 @@ use commerce_core::{Caller, Code, Error, Key, Refusal, Shop, StoreError};
 use matchit::Router;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The HTTP service of a shop.
@@ -62,11 +63,11 @@ impl Api {
     /// # Errors
     ///
     /// If the system has no entropy, or the route table contains conflicting paths.
-    pub fn new(shop: Shop, log: Log) -> Result<Self, String> {
+    pub fn new(shop: impl Into<Arc<Shop>>, log: Log) -> Result<Self, String> {
         let operations: Vec<(&'static str, Vec<u16>)> =
             ROUTES.iter().map(|route| (route.operation, openapi::statuses(route))).collect();
         let state = AppState {
-            shop,
+            shop: shop.into(),
             metrics: Metrics::new(&operations),
             documents: openapi::documents(ROUTES),
         };
@@ -82,7 +83,7 @@ impl Api {
 
     /// The shop.
     #[must_use]
-    pub fn shop(&self) -> &Shop {
+    pub fn shop(&self) -> &Arc<Shop> {
         &self.state.shop
     }
 

@@ -2,10 +2,11 @@
 
 use crate::metrics::Metrics;
 use commerce_core::Shop;
+use std::sync::Arc;
 
 /// The state of the service, shared by all requests.
 pub(crate) struct AppState {
-    pub(crate) shop: Shop,
+    pub(crate) shop: Arc<Shop>,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
 }

@@ -171,7 +171,9 @@ impl Stripe {
                 // be asked for by its name.
                 Ok(intent) if intent.is_under_way() => self.ask(&intent.id, request, amount),
                 Ok(intent) => intent.judge(request, amount),
-                Err(_) => ChargeResult::Unknown { why: "an answer that is no intent".to_owned() },
+                Err(_) => {
+                    ChargeResult::Unknown { detail: "an answer that is no intent".to_owned() }
+                }
             };
         }
         let problem = Problem::read(&answer.body);
@@ -187,14 +189,14 @@ impl Stripe {
     /// Asks for an intent by its id.
     fn ask(&self, id: &str, request: &CollectRequest, amount: i64) -> ChargeResult {
         if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return ChargeResult::Unknown { why: "an intent without an id".to_owned() };
+            return ChargeResult::Unknown { detail: "an intent without an id".to_owned() };
         }
         match self.get(&format!("/{id}")) {
             Ok(answer) => match serde_json::from_slice::<Intent>(&answer.body) {
                 Ok(intent) if answer.status == 200 => intent.judge(request, amount),
                 _ => unknown(answer.status, &answer.body),
             },
-            Err(why) => ChargeResult::Unknown { why },
+            Err(detail) => ChargeResult::Unknown { detail },
         }
     }
 
@@ -209,10 +211,10 @@ impl Stripe {
             let answer = match self.get(&page) {
                 Ok(answer) if answer.status == 200 => answer,
                 Ok(answer) => return unknown(answer.status, &answer.body),
-                Err(why) => return ChargeResult::Unknown { why },
+                Err(detail) => return ChargeResult::Unknown { detail },
             };
             let Ok(Intents { data, has_more }) = serde_json::from_slice(&answer.body) else {
-                return ChargeResult::Unknown { why: "a list that is none".to_owned() };
+                return ChargeResult::Unknown { detail: "a list that is none".to_owned() };
             };
             if let Some(intent) = data.iter().find(|intent| intent.is_of(&request.reference)) {
                 return intent.judge(request, amount);
@@ -222,7 +224,7 @@ impl Stripe {
                 _ => return absent(request),
             }
         }
-        ChargeResult::Unknown { why: "too many payments to look through".to_owned() }
+        ChargeResult::Unknown { detail: "too many payments to look through".to_owned() }
     }
 }
 
@@ -244,7 +246,7 @@ impl PaymentGateway for Stripe {
         }
         match self.create(request, amount) {
             Ok(answer) => self.judge(&answer, request, amount),
-            Err(why) => ChargeResult::Unknown { why },
+            Err(detail) => ChargeResult::Unknown { detail },
         }
     }
 
@@ -299,14 +301,14 @@ fn age(request: &CollectRequest) -> i64 {
 /// What it means that Stripe has no intent for an old charge.
 fn absent(request: &CollectRequest) -> ChargeResult {
     if age(request) < NEVER_ARRIVED {
-        return ChargeResult::Unknown { why: "Stripe has not heard of it yet".to_owned() };
+        return ChargeResult::Unknown { detail: "Stripe has not heard of it yet".to_owned() };
     }
     ChargeResult::Declined { reason: "the payment never reached the bank".to_owned() }
 }
 
 fn unknown(status: u16, body: &[u8]) -> ChargeResult {
     let said = Problem::read(body).map_or_else(|| plain(body), |problem| problem.for_operator());
-    ChargeResult::Unknown { why: plain(format!("status {status}: {said}").as_bytes()) }
+    ChargeResult::Unknown { detail: plain(format!("status {status}: {said}").as_bytes()) }
 }
 
 #[cfg(test)]

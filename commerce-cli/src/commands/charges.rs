@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::gateway::GatewayArgs;
 use crate::table::TextTable;
 use crate::values::PageArgs;
-use commerce_core::Charge;
+use commerce_core::{CancellationToken, Charge};
 
 /// Lists and settles pending charges, which the gateway has not answered.
 #[derive(clap::Subcommand, Debug)]
@@ -34,7 +34,7 @@ impl ChargesCommand {
                 Err(CliError::usage("no gateway selected: name one, for example --gateway stripe"))
             }
             Self::Settle { .. } => {
-                let summary = context.shop.settle_charges(0, &|| true)?;
+                let summary = context.shop.settle_charges(0, &CancellationToken::default())?;
                 context.output.print(&summary, ToString::to_string)
             }
         }

@@ -6,13 +6,11 @@ use crate::exit::ExitKind;
 use crate::gateway::Gateway;
 use crate::output::Output;
 use base_url::BaseUrl;
-use charge_reconciler::ChargeReconciler;
-use commerce_core::{Shop, Store};
+use commerce_core::{BackgroundJob, Shop, Store};
 use commerce_http::transport::{Running, Server, Settings};
 use commerce_http::{Api, Log, Service};
 use config::{Config, ConfigArgs};
 use demo::Demo;
-use event_relay::EventRelayThread;
 use log_writer::LogWriter;
 use serde::Serialize;
 use shutdown::Shutdown;
@@ -20,10 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod base_url;
-mod charge_reconciler;
 mod config;
 mod demo;
-mod event_relay;
+mod jobs;
 mod log_writer;
 mod shutdown;
 
@@ -73,8 +70,8 @@ impl ServeCommand {
 /// A server that accepts requests, and its background threads.
 struct RunningServer {
     http: Running,
-    relay: Option<EventRelayThread>,
-    reconciler: ChargeReconciler,
+    relay: Option<BackgroundJob>,
+    reconciler: Option<BackgroundJob>,
     log: LogWriter,
     store: Arc<dyn Store>,
     shutdown: Shutdown,
@@ -114,8 +111,8 @@ impl RunningServer {
         let log = LogWriter::start()?;
         let api = Api::new(shop, Log::new(config.log, log.sink())).map_err(CliError::storage)?;
         let api = Arc::new(api.with_origins(config.origins));
-        let reconciler = ChargeReconciler::start(&api)?;
-        let relay = destination.map(|to| EventRelayThread::start(&api, to, &shutdown.relay));
+        let reconciler = jobs::start_reconciler(&api)?;
+        let relay = destination.map(|to| jobs::start_relay(&api, to, &shutdown.relay));
         let relay = relay.transpose()?;
         let service: Arc<dyn Service> = api;
         let http = server
@@ -145,10 +142,9 @@ impl RunningServer {
     /// reconciler, all within the shutdown timeout.
     fn wait(self) -> Result<ExitKind, CliError> {
         let result = self.http.watch(&self.shutdown.server);
-        if let Some(relay) = self.relay {
-            relay.end(self.shutdown.remaining(self.grace));
+        for job in self.relay.into_iter().chain(self.reconciler) {
+            job.stop(self.shutdown.remaining(self.grace));
         }
-        self.reconciler.end(self.shutdown.remaining(self.grace));
         // A thread that hangs may keep the store open, and its write-ahead log would stay behind.
         if let Err(error) = self.store.flush() {
             self.output.warn(error);

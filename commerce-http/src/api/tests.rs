@@ -59,7 +59,7 @@ impl PaymentGateway for Bank {
             reference: reference.to_owned(),
             amount: Money::from_minor(amount.parse().unwrap()),
             currency: Currency::KRW,
-            collected: ChargeResult::Paid,
+            result: ChargeResult::Paid,
         }))
     }
 }

@@ -10,12 +10,12 @@ use commerce_core::{WebhookError, WebhookOutcome};
 pub(crate) fn stripe(call: &RequestContext<'_>) -> HandlerResult {
     let signature = call.request.header("Stripe-Signature");
     match call.shop().handle_webhook(signature, &call.request.body) {
-        Ok(WebhookOutcome::Charge(_) | WebhookOutcome::Nothing) => Ok(Success::no_content()),
+        Ok(WebhookOutcome::Charge(_) | WebhookOutcome::Ignored) => Ok(Success::no_content()),
         Ok(WebhookOutcome::UnknownCharge { reference }) => {
             Ok(Success::no_content()
                 .logged(format!("there is no charge of reference {reference:?}")))
         }
-        Err(WebhookError::Bad(bad)) => {
+        Err(WebhookError::Invalid(bad)) => {
             Err(HandlerError::http(HttpError::Malformed, bad.to_string()))
         }
         Err(WebhookError::NotSettled(error)) => Err(error.into()),

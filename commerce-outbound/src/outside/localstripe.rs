@@ -248,5 +248,5 @@ fn its_own_word_is_believed(#[case] method: &str, #[case] amount: i64) {
     let notice = bank.stripe.parse_webhook(signature, &sent.body, SystemClock.now());
     let amount = Money::from_minor(amount);
     let (reference, currency) = (request.reference, request.currency);
-    assert_eq!(notice, Ok(Some(WebhookEvent { reference, amount, currency, collected })));
+    assert_eq!(notice, Ok(Some(WebhookEvent { reference, amount, currency, result: collected })));
 }

@@ -44,13 +44,13 @@ impl Intent {
         let status = plain(self.status.as_bytes());
         match status.as_str() {
             "succeeded" if self.is_exactly(request, amount) => ChargeResult::Paid,
-            "succeeded" => ChargeResult::Unknown { why: self.differs() },
+            "succeeded" => ChargeResult::Unknown { detail: self.differs() },
             "requires_payment_method" | "requires_action" | "canceled" => {
                 ChargeResult::Declined { reason: self.why_not() }
             }
-            status => {
-                ChargeResult::Unknown { why: format!("{} is {status}", plain(self.id.as_bytes())) }
-            }
+            status => ChargeResult::Unknown {
+                detail: format!("{} is {status}", plain(self.id.as_bytes())),
+            },
         }
     }
 

@@ -32,10 +32,10 @@ pub(super) fn read(body: &[u8]) -> Result<Option<WebhookEvent>, InvalidWebhook> 
         .ok_or_else(|| bad("its currency is none that is known"))?;
     if told.kind == "payment_intent.payment_failed" {
         // It was confirmed once and will not be again, so this is the end of it.
-        let collected = ChargeResult::Declined { reason: intent.why_not() };
-        return Ok(Some(WebhookEvent { reference, amount: Money::ZERO, currency, collected }));
+        let result = ChargeResult::Declined { reason: intent.why_not() };
+        return Ok(Some(WebhookEvent { reference, amount: Money::ZERO, currency, result }));
     }
     let amount = from_stripe(intent.received(), currency);
     let amount = amount.ok_or_else(|| bad("its amount is none of its currency"))?;
-    Ok(Some(WebhookEvent { reference, amount, currency, collected: ChargeResult::Paid }))
+    Ok(Some(WebhookEvent { reference, amount, currency, result: ChargeResult::Paid }))
 }

@@ -168,7 +168,7 @@ fn nobody_there_leaves_it_open_and_says_why() {
     let url = Some(format!("http://{address}"));
     let options = StripeOptions { url, key: SecretSource::fixed(KEY), webhook_secret: None };
     let collected = Stripe::new(options).unwrap().collect(&request(0));
-    assert_eq!(collected, ChargeResult::Unknown { why: "connection refused".to_owned() });
+    assert_eq!(collected, ChargeResult::Unknown { detail: "connection refused".to_owned() });
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn a_notice_of_money_says_how_much() {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::from_minor(1_000),
         currency: Currency::from_code("ISK").unwrap(),
-        collected: ChargeResult::Paid,
+        result: ChargeResult::Paid,
     };
     assert_eq!(notice(&told("payment_intent.succeeded", &about)), Ok(Some(expected)));
 }
@@ -313,7 +313,7 @@ fn a_notice_of_failure_says_why() {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::ZERO,
         currency: Currency::KRW,
-        collected: ChargeResult::Declined { reason: "Expired.".to_owned() },
+        result: ChargeResult::Declined { reason: "Expired.".to_owned() },
     };
     assert_eq!(notice(&told("payment_intent.payment_failed", &about)), Ok(Some(expected)));
 }

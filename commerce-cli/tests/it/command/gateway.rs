@@ -55,7 +55,7 @@ fn stripe_charge_is_paid_declined_or_pending() {
 
     let again = charge("42 --key d");
     assert_eq!((again.status, again.out.contains("charged 0.42 USD")), (0, true), "{}", again.out);
-    let settled = json!({"succeeded": 2, "failed": 0, "pending": 0, "why": null});
+    let settled = json!({"succeeded": 2, "failed": 0, "pending": 0, "last_error": null});
     assert_eq!(dir.json(&format!("charges settle {options}")), settled);
     assert_eq!(dir.json("balance 1")["balance"], 10_626);
     assert_eq!(dir.json("charges pending")["items"], json!([]));
@@ -74,12 +74,12 @@ fn invalid_stripe_key_leaves_charges_pending() {
     let pending = dir.json(&format!("charge 1 50 --key a --payment-method pm_card_visa {wrong}"));
     assert_eq!(pending["status"], "pending");
     let settled = dir.json(&format!("charges settle {wrong}"));
-    let why = settled["why"].as_str().unwrap();
+    let why = settled["last_error"].as_str().unwrap();
     assert!(settled["pending"] == 1 && why.contains("Invalid API Key"), "{settled}");
 
     let right = stripe_options(&dir, &bank, bank::KEY);
     let settled = dir.run(&format!("charges settle {right}"));
-    assert_eq!(settled.out.trim(), "1 succeeded, 0 failed, 0 pending still");
+    assert_eq!(settled.out.trim(), "1 succeeded, 0 failed, 0 still pending");
     let without_method = dir.run(&format!("charge 1 50 --key b {right}"));
     assert_eq!(without_method.status, 3);
     assert!(without_method.err.contains("no payment method was named"), "{}", without_method.err);
@@ -107,7 +107,7 @@ fn charges_settle_after_a_day_only_queries_stripe() {
                WHERE status = 'pending'";
     db.execute(age, []).unwrap();
     drop(db);
-    let settled = json!({"succeeded": 1, "failed": 1, "pending": 0, "why": null});
+    let settled = json!({"succeeded": 1, "failed": 1, "pending": 0, "last_error": null});
     assert_eq!(dir.json(&format!("charges settle {options}")), settled);
     assert_eq!(dir.json("balance 1")["balance"], 10_050);
     assert_eq!((bank.requests(), bank.intents().len()), (4, 1));

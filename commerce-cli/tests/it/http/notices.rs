@@ -54,7 +54,7 @@ fn a_notice_settles_what_no_answer_does_when_it_is_the_banks() {
         assert_eq!(client.ask(&ask).status, 202);
     }
     let settled = place.json(&format!("charges settle {}", flags.join(" ")));
-    let why = settled["why"].as_str().unwrap();
+    let why = settled["last_error"].as_str().unwrap();
     assert!(settled["pending"] == 1 && why.contains("status 500"), "{settled}");
 
     let intent = bank.intents().remove(0);
