@@ -1,11 +1,10 @@
-//! The audit: proves on one snapshot that the rows of a store agree with each other, or names those
-//! that do not.
+//! The audit: checks the invariants of a store on one snapshot, and reports the rows that violate one.
 //!
-//! Each check has one concern and keeps only the facts it needs for it, so that all of them together
-//! go through a store of some million orders in one pass and little memory.
+//! Each check has one concern and keeps only the facts that it needs, so that all checks together audit a store of
+//! some million orders in one pass and little memory.
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "each check looks at the rows of its concern and passes the others by"
+    reason = "each check visits the rows of its concern and ignores the others"
 )]
 
 use crate::error::StoreError;
@@ -13,6 +12,7 @@ use crate::store::{Record, SalesLevel, Snapshot, Table};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+mod buckets;
 mod by_id;
 mod carts;
 mod coupons;
@@ -33,35 +33,34 @@ mod wallet;
 pub use problems::Problem;
 use problems::Problems;
 
-/// What the audit found.
+/// The result of an audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AuditReport {
-    /// Whether nothing is wrong.
+    /// True if there are no problems.
     pub ok: bool,
-    /// How many rows were looked at, by table.
+    /// The number of rows that were checked, by table.
     pub checked: BTreeMap<&'static str, u64>,
-    /// What is wrong. When one check finds more than ten thousand problems, its first ones are named
-    /// and the others counted.
+    /// The violated invariants. When one check finds more than ten thousand problems, the first ones are listed and the
+    /// others counted.
     pub problems: Vec<Problem>,
 }
 
 /// One concern of the audit.
 trait Check {
-    /// Looks at a row. Rows come table by table in the order of [`Table::ALL`], each table in the
-    /// order of its key.
-    fn see(&mut self, record: &Record, problems: &mut Problems);
+    /// Checks a row. Rows come table by table in the order of [`Table::ALL`], each table in the order of its key.
+    fn visit(&mut self, record: &Record, problems: &mut Problems);
 
-    /// Says what can be said only after the last row.
+    /// Reports the problems that are known only after the last row.
     fn finish(&mut self, _problems: &mut Problems) {}
 
-    /// A check that goes once more through [`SECOND_LOOK`] to name what this one only suspects.
-    fn second_look(&self) -> Option<Box<dyn Check>> {
+    /// Returns a check for a second pass over [`SECOND_PASS`], which locates the problems that this one detected.
+    fn second_pass(&self) -> Option<Box<dyn Check>> {
         None
     }
 }
 
-/// The tables that are read twice when a check asks for it.
-const SECOND_LOOK: [Table; 2] = [Table::Orders, Table::Sales];
+/// The tables that are read a second time when a check asks for it.
+const SECOND_PASS: [Table; 2] = [Table::Orders, Table::Sales];
 
 type Scan<'a> = dyn Fn(Table, &mut dyn FnMut(Record)) -> Result<(), StoreError> + 'a;
 type Counts = BTreeMap<&'static str, u64>;
@@ -82,22 +81,22 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
     ]
 }
 
-/// Checks everything there is to check on a snapshot.
+/// Runs all checks on a snapshot.
 pub(crate) fn audit(snapshot: &dyn Snapshot) -> Result<AuditReport, StoreError> {
     let mut problems = Problems::default();
     let mut checked = Counts::new();
-    match look(snapshot, &mut problems, &mut checked) {
-        // What cannot be read at all is a problem like others; what else is wrong is then left open.
+    match run_checks(snapshot, &mut problems, &mut checked) {
+        // An unreadable store is a problem like others; the audit ends there.
         Err(StoreError::Corrupt(detail)) => {
             problems.add("integrity", "store".to_owned(), detail);
         }
-        looked => looked?,
+        result => result?,
     }
     let problems = problems.into_list();
     Ok(AuditReport { ok: problems.is_empty(), checked, problems })
 }
 
-fn look(
+fn run_checks(
     snapshot: &dyn Snapshot,
     problems: &mut Problems,
     checked: &mut Counts,
@@ -106,31 +105,31 @@ fn look(
         problems.add("integrity", "store".to_owned(), message);
     }
     let scan = |table: Table, visit: &mut dyn FnMut(Record)| snapshot.scan(table, visit);
-    *checked = prove(&scan, snapshot.sales_levels()?, problems)?;
+    *checked = check_tables(&scan, snapshot.sales_levels()?, problems)?;
     Ok(())
 }
 
-fn prove(
+fn check_tables(
     scan: &Scan<'_>,
     sales_levels: Vec<SalesLevel>,
     problems: &mut Problems,
 ) -> Result<Counts, StoreError> {
     let mut first = checks(sales_levels);
     let mut checked = Counts::new();
-    if !pass(scan, &Table::ALL, &mut first, problems, &mut checked)? {
+    if !run_pass(scan, &Table::ALL, &mut first, problems, &mut checked)? {
         return Ok(checked);
     }
-    let mut second: Vec<_> = first.iter().filter_map(|check| check.second_look()).collect();
+    let mut second: Vec<_> = first.iter().filter_map(|check| check.second_pass()).collect();
     drop(first);
     if !second.is_empty() {
-        pass(scan, &SECOND_LOOK, &mut second, problems, &mut Counts::new())?;
+        run_pass(scan, &SECOND_PASS, &mut second, problems, &mut Counts::new())?;
     }
     Ok(checked)
 }
 
-/// Shows every row of the tables to the checks. False when a row could not be read at all: that is a
-/// problem like others, but what the checks know then is too little to judge by.
-fn pass(
+/// Passes every row of the tables to the checks. Returns false if a row could not be read: that is a problem like
+/// others, but the checks then know too little to report more.
+fn run_pass(
     scan: &Scan<'_>,
     tables: &[Table],
     checks: &mut [Box<dyn Check>],
@@ -143,7 +142,7 @@ fn pass(
             let is_row = !matches!(record, Record::Digest { .. });
             rows = rows.saturating_add(u64::from(is_row));
             for check in checks.iter_mut() {
-                check.see(&record, problems);
+                check.visit(&record, problems);
             }
         });
         checked.insert(table.name(), rows);

@@ -63,11 +63,11 @@ impl BackgroundJob {
 
     fn start(
         name: &str,
-        stop: CancellationToken,
+        token: CancellationToken,
         job: impl FnOnce(&CancellationToken) + Send + 'static,
     ) -> Result<Self, Error> {
         let (alive, ended) = channel::<()>();
-        let token = stop.clone();
+        let stop = token.clone();
         let run = move || {
             // The job drops the shop before `alive`, so that the store is closed when `stop` returns.
             job(&token);
@@ -85,37 +85,37 @@ impl BackgroundJob {
 /// [`StoreError::Unavailable`](crate::error::StoreError::Unavailable) when the system refuses a thread.
 #[expect(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Shop {
-    /// Starts a thread that relays events to a destination until `stop` is cancelled, as [`Relay`](crate::Relay)
+    /// Starts a thread that relays events to a destination until `token` is cancelled, as [`Relay`](crate::Relay)
     /// does. It ends early when the destination accepts no more events.
     pub fn start_relay(
         self: &Arc<Self>,
         destination: Box<dyn Destination>,
-        stop: &CancellationToken,
+        token: &CancellationToken,
         report: impl Fn(RelayReport<'_>) + Send + Sync + 'static,
     ) -> Result<BackgroundJob, Error> {
         let shop = Arc::clone(self);
-        BackgroundJob::start("relay", stop.clone(), move |stop| {
+        BackgroundJob::start("relay", token.clone(), move |token| {
             let relay = shop.relay(&*destination);
-            let result = relay.on_error(|line| report(RelayReport::Problem(line))).run(stop);
+            let result = relay.on_error(|line| report(RelayReport::Problem(line))).run(token);
             if let Err(error) = result {
                 report(RelayReport::Ended(&error));
             }
         })
     }
 
-    /// Starts a thread that calls [`Shop::settle_charges`] every 5 seconds until `stop` is cancelled, and less often,
+    /// Starts a thread that calls [`Shop::settle_charges`] every 5 seconds until `token` is cancelled, and less often,
     /// down to every 5 minutes, while charges stay pending.
     pub fn start_reconciler(
         self: &Arc<Self>,
-        stop: &CancellationToken,
+        token: &CancellationToken,
         mut report: impl FnMut(ReconcileReport<'_>) + Send + 'static,
     ) -> Result<BackgroundJob, Error> {
         let shop = Arc::clone(self);
-        BackgroundJob::start("reconciler", stop.clone(), move |stop| {
+        BackgroundJob::start("reconciler", token.clone(), move |token| {
             let mut pause = Duration::ZERO;
             let mut last = Ok(ReconcileSummary::default());
-            while !stop.wait_timeout(pause) {
-                let round = shop.settle_charges(SETTLE_AFTER_SECONDS, stop);
+            while !token.wait_timeout(pause) {
+                let round = shop.settle_charges(SETTLE_AFTER_SECONDS, token);
                 if let Some(warning) = shop.gateway_warning() {
                     report(ReconcileReport::Warning(&warning));
                 }

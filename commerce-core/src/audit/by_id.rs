@@ -1,14 +1,14 @@
-//! Facts about the rows of a table by id, in little more memory than the facts themselves.
+//! A map from the ids of a table to facts about its rows, in little more memory than the facts themselves.
 //!
-//! Ids are given out one after the other, so a table is a few runs of ids without a gap, and the place
-//! of a row follows from its id.
+//! Ids are assigned consecutively, so a table is a few runs of ids without a gap, and the index of a row follows from
+//! its id.
 
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
 use std::marker::PhantomData;
 
-/// An id as a number and back.
+/// An id that converts to a number and back.
 pub(super) trait RowId: Copy + From<i64> {
     fn number(self) -> i64;
 }
@@ -25,7 +25,7 @@ macro_rules! row_ids {
 
 row_ids! { ChargeId CouponId CustomerId EventId LedgerEntryId OrderId OwnedCouponId ProductId }
 
-/// One fact a row.
+/// A map from ids to facts.
 pub(super) struct ById<I, T> {
     runs: Vec<Run>,
     facts: Vec<T>,
@@ -33,7 +33,7 @@ pub(super) struct ById<I, T> {
     id: PhantomData<I>,
 }
 
-/// Ids without a gap: the first of them, and where its fact is.
+/// A run of consecutive ids: the first one, and the index of its fact.
 struct Run {
     first: i64,
     index: usize,
@@ -46,8 +46,8 @@ impl<I, T> Default for ById<I, T> {
 }
 
 impl<I: RowId, T> ById<I, T> {
-    /// Adds a row. Rows come in the order of their ids; one that does not is passed over, and will be
-    /// missed by what refers to it.
+    /// Adds a row. Rows come in the order of their ids; a row out of order is ignored, so that rows that refer to it are
+    /// reported.
     pub(super) fn push(&mut self, id: I, fact: T) {
         let id = id.number();
         if self.last.is_some_and(|last| last >= id) {
@@ -109,11 +109,11 @@ mod tests {
     #[case::one_run(&[1, 2, 3])]
     #[case::gaps(&[1, 2, 5, 6, 9])]
     #[case::edges(&[i64::MIN, -1, 0, 1, i64::MAX - 1, i64::MAX])]
-    fn rows_are_found_and_others_are_not(#[case] ids: &[i64]) {
+    fn get_finds_exactly_the_rows_that_were_pushed(#[case] ids: &[i64]) {
         let rows = filled(ids);
         for id in (-2..12).chain([i64::MIN, i64::MAX]) {
-            let found = rows.get(OrderId::new(id)).copied();
-            assert_eq!(found, ids.contains(&id).then_some(id));
+            let fact = rows.get(OrderId::new(id)).copied();
+            assert_eq!(fact, ids.contains(&id).then_some(id));
         }
         let listed: Vec<_> = rows.iter().map(|(id, fact)| (id.get(), *fact)).collect();
         let expected: Vec<_> = ids.iter().map(|id| (*id, *id)).collect();
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_out_of_order_is_passed_over() {
+    fn rows_out_of_order_are_ignored() {
         let listed: Vec<_> = filled(&[3, 3, 1, 4]).iter().map(|(id, _)| id.get()).collect();
         assert_eq!(listed, [3, 4]);
     }

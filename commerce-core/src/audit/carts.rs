@@ -1,4 +1,4 @@
-//! Carts: each line is of a customer and a product that exist.
+//! Carts: the customer and the product of each line exist.
 
 use super::Check;
 use super::by_id::ById;
@@ -15,24 +15,24 @@ pub(super) struct Carts {
 }
 
 impl Check for Carts {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Account(account) => self.customers.push(account.customer.id, ()),
             Record::Product(product) => self.products.push(product.id, ()),
             Record::CartLine { customer_id, product_id, quantity } => {
-                let mut wrong = |detail| {
+                let mut report = |detail| {
                     let subject =
                         format!("product {product_id} in the cart of customer {customer_id}");
                     problems.add(CHECK, subject, detail);
                 };
                 if !self.customers.has(*customer_id) {
-                    wrong(format!("customer {customer_id} does not exist"));
+                    report(format!("customer {customer_id} does not exist"));
                 }
                 if !self.products.has(*product_id) {
-                    wrong(format!("product {product_id} does not exist"));
+                    report(format!("product {product_id} does not exist"));
                 }
                 if *quantity < 1 {
-                    wrong(format!("the quantity is {quantity} and should be 1 or more"));
+                    report(format!("the quantity is {quantity} and should be 1 or more"));
                 }
             }
             _ => {}

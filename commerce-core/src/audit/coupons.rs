@@ -1,8 +1,9 @@
-//! Coupons: no more than there are, one a customer, and each used by the order that says so.
+//! Coupons: no campaign issued more than it has, each customer has at most one of it, and an owned coupon and the
+//! order that uses it name each other.
 
 use super::Check;
 use super::by_id::ById;
-use super::problems::{Problems, shown};
+use super::problems::{Problems, or_none};
 use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId};
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::order::Order;
@@ -28,12 +29,12 @@ struct Claim {
     customer_id: CustomerId,
     rank: i64,
     order_id: Option<OrderId>,
-    /// Whether the live order that it names was seen, and names it.
+    /// The live order that it names exists and names it.
     is_confirmed: bool,
 }
 
 impl Check for Coupons {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Account(account) => self.customers.push(account.customer.id, ()),
             Record::Coupon(coupon) => self.campaigns.push(coupon.id, Campaign::of(coupon)),
@@ -51,8 +52,7 @@ impl Check for Coupons {
         self.check_owners(problems);
         for (id, claim) in self.claims.iter().filter(|(_, claim)| !claim.is_confirmed) {
             if let Some(order_id) = claim.order_id {
-                let detail =
-                    format!("says that order {order_id} uses it, and no such live order does");
+                let detail = format!("names order {order_id}, and no such live order uses it");
                 problems.add(CHECK, subject(id), detail);
             }
         }
@@ -66,37 +66,39 @@ fn subject(id: OwnedCouponId) -> String {
 impl Coupons {
     fn owned(&mut self, owned: &OwnedCoupon, problems: &mut Problems) {
         let OwnedCoupon { id, coupon_id, customer_id, rank, order_id, .. } = *owned;
-        let mut wrong = |detail| problems.add(CHECK, subject(id), detail);
+        let mut report = |detail| problems.add(CHECK, subject(id), detail);
         match self.campaigns.get_mut(coupon_id) {
             Some(campaign) => campaign.owned = campaign.owned.saturating_add(1),
-            None => wrong(format!("coupon {coupon_id} does not exist")),
+            None => report(format!("coupon {coupon_id} does not exist")),
         }
         if !self.customers.has(customer_id) {
-            wrong(format!("customer {customer_id} does not exist"));
+            report(format!("customer {customer_id} does not exist"));
         }
         self.claims.push(id, Claim { coupon_id, customer_id, rank, order_id, is_confirmed: false });
     }
 
     fn order(&mut self, order: &Order, problems: &mut Problems) {
         let Some(id) = order.owned_coupon_id else { return };
-        let mut wrong = |detail| problems.add(CHECK, format!("order {}", order.id), detail);
+        let mut report = |detail| problems.add(CHECK, format!("order {}", order.id), detail);
         let Some(claim) = self.claims.get_mut(id) else {
-            return wrong(format!("uses owned coupon {id}, which does not exist"));
+            return report(format!("uses owned coupon {id}, which does not exist"));
         };
         if claim.customer_id != order.customer_id {
-            let (is, should) = (claim.customer_id, order.customer_id);
-            wrong(format!("is of customer {should} and uses owned coupon {id} of customer {is}"));
+            let (owner, customer) = (claim.customer_id, order.customer_id);
+            report(format!(
+                "is of customer {customer} and uses owned coupon {id} of customer {owner}"
+            ));
         }
         if claim.order_id == Some(order.id) {
             claim.is_confirmed = true;
         } else {
-            let other = shown(claim.order_id);
-            wrong(format!("uses owned coupon {id}, which says that it is used by order {other}"));
+            let other = or_none(claim.order_id);
+            report(format!("uses owned coupon {id}, which names order {other}"));
         }
     }
 
-    /// Ranks run from 1 to as many as there are. A rank outside of that, or one that two have, is a
-    /// wrong row; a rank that nobody has is a row that the campaign lacks.
+    /// Checks that the ranks of a campaign run from 1 to the number of its claims. A rank outside of that range, or one
+    /// that two rows have, is a wrong row; a missing rank is a row that the campaign lacks.
     fn check_ranks(&self, problems: &mut Problems) {
         let claims = self.claims.iter();
         let mut ranks: Vec<_> =
@@ -104,7 +106,7 @@ impl Coupons {
         ranks.sort_unstable();
         for ranks in ranks.chunk_by(|one, next| one.0 == next.0) {
             let Some((coupon_id, ..)) = ranks.first().copied() else { continue };
-            let most = self.campaigns.get(coupon_id).map_or(0, Campaign::most);
+            let most = self.campaigns.get(coupon_id).map_or(0, Campaign::max_rank);
             let mut last = 0;
             for &(_, rank, id) in ranks {
                 if !(1..=most).contains(&rank) {
@@ -114,7 +116,7 @@ impl Coupons {
                         format!("has rank {rank} of coupon {coupon_id}, which another has");
                     problems.add(CHECK, subject(id), detail);
                 } else {
-                    lacking(coupon_id, last, rank, problems);
+                    report_missing_ranks(coupon_id, last, rank, problems);
                     last = rank;
                 }
             }
@@ -137,10 +139,10 @@ impl Coupons {
     }
 }
 
-fn lacking(coupon_id: CouponId, last: i64, rank: i64, problems: &mut Problems) {
+fn report_missing_ranks(coupon_id: CouponId, last: i64, rank: i64, problems: &mut Problems) {
     let (from, to) = (last.saturating_add(1), rank.saturating_sub(1));
     if from <= to {
-        let detail = format!("nobody has the ranks from {from} to {to}");
+        let detail = format!("the ranks from {from} to {to} are missing");
         problems.add(CHECK, format!("coupon {coupon_id}"), detail);
     }
 }
@@ -150,18 +152,18 @@ impl Campaign {
         Self { quantity: coupon.quantity, issued: coupon.issued, owned: 0 }
     }
 
-    /// The highest rank there can be. Of two counts that differ, the one that accuses fewer rows.
-    fn most(&self) -> i64 {
+    /// The highest possible rank. If the two counts differ, the one that reports fewer rows.
+    fn max_rank(&self) -> i64 {
         self.issued.max(self.owned)
     }
 
-    fn finish(&self, wrong: &mut dyn FnMut(String)) {
+    fn finish(&self, report: &mut dyn FnMut(String)) {
         let Self { quantity, issued, owned } = *self;
         if issued != owned {
-            wrong(format!("says that {issued} were claimed, and customers own {owned}"));
+            report(format!("issued is {issued}, and customers own {owned}"));
         }
-        if self.most() > quantity {
-            wrong(format!("{} of {quantity} were claimed", self.most()));
+        if self.max_rank() > quantity {
+            report(format!("{} of {quantity} were claimed", self.max_rank()));
         }
     }
 }

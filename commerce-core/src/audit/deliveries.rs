@@ -1,4 +1,4 @@
-//! Deliveries: each is of an event that was taken up, and of an order only the first may be sent.
+//! Deliveries: each is of an event that the relay has reached, and only the first one of an order may be under way.
 
 use super::Check;
 use super::by_id::ById;
@@ -21,7 +21,7 @@ pub(super) struct Deliveries {
 }
 
 impl Check for Deliveries {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Event(event) => {
                 self.newest = event.id.get();
@@ -31,16 +31,17 @@ impl Check for Deliveries {
                 self.next = next.get();
                 let last = self.newest.saturating_add(1);
                 if !(1..=last).contains(&self.next) {
-                    let detail = format!("goes on with event {next} and has events up to {last}");
+                    let detail =
+                        format!("continues with event {next}, and the events end before {last}");
                     problems.add(CHECK, "relay".to_owned(), detail);
                 }
             }
             Record::Delivery(row) => {
-                let mut wrong =
+                let mut report =
                     |detail| problems.add(CHECK, format!("event {}", row.event_id), detail);
-                self.event(row, &mut wrong);
-                form(row, &mut wrong);
-                self.turn(row, &mut wrong);
+                self.check_event(row, &mut report);
+                check_fields(row, &mut report);
+                self.check_order(row, &mut report);
             }
             _ => {}
         }
@@ -48,38 +49,40 @@ impl Check for Deliveries {
 }
 
 impl Deliveries {
-    fn event(&self, row: &DeliveryRow, wrong: &mut dyn FnMut(String)) {
+    fn check_event(&self, row: &DeliveryRow, report: &mut dyn FnMut(String)) {
         match self.orders.get(row.event_id) {
-            None => wrong("is to be delivered and does not exist".to_owned()),
-            Some(order) if *order != row.order_id => wrong(format!(
-                "is of order {order} and to be delivered as one of order {}",
-                row.order_id
-            )),
+            None => report("is to be delivered and does not exist".to_owned()),
+            Some(order) if *order != row.order_id => {
+                report(format!("is of order {order}, and its delivery of order {}", row.order_id));
+            }
             Some(_) => {}
         }
         if row.event_id.get() >= self.next {
-            wrong(format!("is being delivered before the relay has come to it, at {}", self.next));
+            report(format!(
+                "has a delivery before the relay has reached it: the relay is at {}",
+                self.next
+            ));
         }
     }
 
-    /// Rows come by event, so that of an order the first one is seen first.
-    fn turn(&mut self, row: &DeliveryRow, wrong: &mut dyn FnMut(String)) {
+    /// Checks that later events of an order wait for the first one. Rows come in the order of events.
+    fn check_order(&mut self, row: &DeliveryRow, report: &mut dyn FnMut(String)) {
         let is_parked = row.status == DeliveryStatus::Parked;
         let Some((first, first_is_parked)) = self.first.get(&row.order_id) else {
             self.first.insert(row.order_id, (row.event_id, is_parked));
             return;
         };
         if *first_is_parked != is_parked || !is_parked && row.due_at < Timestamp::MAX {
-            wrong(format!("does not wait for event {first} of its order"));
+            report(format!("does not wait for event {first} of its order"));
         }
     }
 }
 
-fn form(row: &DeliveryRow, wrong: &mut dyn FnMut(String)) {
+fn check_fields(row: &DeliveryRow, report: &mut dyn FnMut(String)) {
     if row.token.is_some() != (row.status == DeliveryStatus::Sending) {
-        wrong("must be of a relay while it is being sent, and of none otherwise".to_owned());
+        report("must have a lease token while it is being sent, and none otherwise".to_owned());
     }
     if row.attempts < 0 {
-        wrong(format!("was tried {} times", row.attempts));
+        report(format!("was tried {} times", row.attempts));
     }
 }

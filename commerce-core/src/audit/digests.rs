@@ -1,4 +1,4 @@
-//! Digests: each row that was made with a key is as it was written, and is still found by that key.
+//! Digests: each row that was created with an idempotency key is unaltered, and its key still leads to it.
 
 use super::Check;
 use super::by_id::{ById, RowId};
@@ -12,56 +12,56 @@ const CHECK: &str = "digests";
 
 #[derive(Default)]
 pub(super) struct Digests {
-    /// The digest of the row that comes next.
+    /// The digest of the next row.
     next: Option<(Digested, i64)>,
-    orders: ById<OrderId, Made>,
-    charges: ById<ChargeId, Made>,
-    debits: ById<LedgerEntryId, Made>,
-    owned_coupons: ById<OwnedCouponId, Made>,
+    orders: ById<OrderId, KeyedRow>,
+    charges: ById<ChargeId, KeyedRow>,
+    debits: ById<LedgerEntryId, KeyedRow>,
+    owned_coupons: ById<OwnedCouponId, KeyedRow>,
 }
 
-/// A row whose digest is not that of the row alone, so that it was made with a key.
-struct Made {
+/// A row whose digest is not that of the row alone: it was created with a key.
+struct KeyedRow {
     row: Fnv,
     digest: i64,
     is_found: bool,
 }
 
 impl Check for Digests {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Digest { of, digest } => self.next = Some((*of, *digest)),
             Record::Key { key, owner, record } => self.key(key, *owner, record, problems),
             record => {
                 let Some((of, row)) = record.hashed() else { return };
-                // Rows of earlier versions have none.
+                // Rows that earlier versions wrote have no digest.
                 let digest = self.next.take().filter(|(next, _)| *next == of);
                 if let Some((_, digest)) = digest.filter(|(_, digest)| *digest != row.digest()) {
-                    self.push(of, Made { row, digest, is_found: false });
+                    self.push(of, KeyedRow { row, digest, is_found: false });
                 }
             }
         }
     }
 
     fn finish(&mut self, problems: &mut Problems) {
-        missing(&self.orders, "order", problems);
-        missing(&self.charges, "charge", problems);
-        missing(&self.debits, "ledger entry", problems);
-        missing(&self.owned_coupons, "owned coupon", problems);
+        report_unreachable(&self.orders, "order", problems);
+        report_unreachable(&self.charges, "charge", problems);
+        report_unreachable(&self.debits, "ledger entry", problems);
+        report_unreachable(&self.owned_coupons, "owned coupon", problems);
     }
 }
 
 impl Digests {
-    fn push(&mut self, of: Digested, made: Made) {
+    fn push(&mut self, of: Digested, row: KeyedRow) {
         match of {
-            Digested::Order(id) => self.orders.push(id, made),
-            Digested::Charge(id) => self.charges.push(id, made),
-            Digested::Debit(id) => self.debits.push(id, made),
-            Digested::OwnedCoupon(id) => self.owned_coupons.push(id, made),
+            Digested::Order(id) => self.orders.push(id, row),
+            Digested::Charge(id) => self.charges.push(id, row),
+            Digested::Debit(id) => self.debits.push(id, row),
+            Digested::OwnedCoupon(id) => self.owned_coupons.push(id, row),
         }
     }
 
-    fn made(&mut self, of: Digested) -> Option<&mut Made> {
+    fn row(&mut self, of: Digested) -> Option<&mut KeyedRow> {
         match of {
             Digested::Order(id) => self.orders.get_mut(id),
             Digested::Charge(id) => self.charges.get_mut(id),
@@ -86,28 +86,26 @@ impl Digests {
                 } else {
                     format!("customer {owner}")
                 };
-                let detail = "it is not the key that was written: the call it was for, repeated, would be carried out \
-                              a second time";
+                let detail = "the key was altered: its call, when repeated, would be carried out a second time";
                 problems.add(CHECK, format!("key {key} of {of}"), detail.to_owned());
             }
             return;
         }
         let Some(of) = Digested::answered_by(&record.answer) else { return };
-        if let Some(made) = self.made(of).filter(|made| made.digest == made.row.digest_with(&used))
-        {
-            made.is_found = true;
+        if let Some(row) = self.row(of).filter(|row| row.digest == row.row.digest_with(&used)) {
+            row.is_found = true;
         }
     }
 }
 
-fn missing<I: RowId + std::fmt::Display>(
-    rows: &ById<I, Made>,
+fn report_unreachable<I: RowId + std::fmt::Display>(
+    rows: &ById<I, KeyedRow>,
     kind: &str,
     problems: &mut Problems,
 ) {
-    for (id, _) in rows.iter().filter(|(_, made)| !made.is_found) {
-        let detail = "no key leads to it: the row or its key is not what was written, or the key is gone, and the call \
-                      that made it, repeated, would be carried out a second time";
+    for (id, _) in rows.iter().filter(|(_, row)| !row.is_found) {
+        let detail = "no key leads to it: the row or its key was altered, or the key is missing, and the call that \
+                      created it, when repeated, would be carried out a second time";
         problems.add(CHECK, format!("{kind} {id}"), detail.to_owned());
     }
 }

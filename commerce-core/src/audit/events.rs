@@ -1,8 +1,8 @@
-//! Events: numbered without a gap, each with one public id, and each payment and refund is told exactly once.
+//! Events: numbered without a gap, each with a unique public id, and exactly one for each payment and each refund.
 
 use super::Check;
 use super::by_id::ById;
-use super::problems::{Problems, shown};
+use super::problems::{Problems, or_none};
 use crate::clock::Timestamp;
 use crate::id::OrderId;
 use crate::model::event::{Epoch, EventKind, EventRow};
@@ -20,22 +20,22 @@ pub(super) struct Events {
 }
 
 struct OrderFacts {
-    paid: News,
-    cancelled: News,
+    paid: Expected,
+    cancelled: Expected,
     paid_at: Option<Timestamp>,
     cancelled_at: Option<Timestamp>,
 }
 
-/// What is to be told of an order, or not.
+/// The state of an event that an order must or must not have.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum News {
-    None,
-    Due,
-    Told,
+enum Expected {
+    No,
+    Missing,
+    Seen,
 }
 
 impl Check for Events {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Order(order) => self.orders.push(order.id, OrderFacts::of(order)),
             Record::Event(event) => {
@@ -52,8 +52,10 @@ impl Check for Events {
             problems.add(CHECK, "epochs".to_owned(), "are missing".to_owned());
         }
         for (id, order) in self.orders.iter() {
-            for (news, kind) in [(order.paid, "order.paid"), (order.cancelled, "order.cancelled")] {
-                if news == News::Due {
+            for (expected, kind) in
+                [(order.paid, "order.paid"), (order.cancelled, "order.cancelled")]
+            {
+                if expected == Expected::Missing {
                     problems.add(CHECK, format!("order {id}"), format!("has no event {kind}"));
                 }
             }
@@ -66,24 +68,24 @@ impl Events {
         let due = self.last.saturating_add(1);
         self.last = event.id.get();
         if self.last != due {
-            let detail = format!("is missing: event {} comes in its place", event.id);
+            let detail = format!("is missing: event {} follows instead", event.id);
             problems.add(CHECK, format!("event {due}"), detail);
         }
     }
 
-    /// Epochs come after the events, by the first event of each.
+    /// Checks an epoch. Epochs come after the events, in the order of their first events.
     fn epoch(&mut self, epoch: &Epoch, problems: &mut Problems) {
         let first = epoch.first_event.get();
-        let mut wrong = |detail| problems.add(CHECK, format!("epoch {first}"), detail);
+        let mut report = |detail| problems.add(CHECK, format!("epoch {first}"), detail);
         if self.epochs.is_empty() && first != 1 {
-            wrong("is the first one and leaves events before it without a public id".to_owned());
+            report("is the first one and leaves events before it without a public id".to_owned());
         }
         let next = self.last.saturating_add(1);
         if first > next {
-            wrong(format!("begins behind the next event, {next}"));
+            report(format!("begins after the next event, {next}"));
         }
         if !self.epochs.insert(epoch.name.clone()) {
-            wrong(
+            report(
                 "has the name of another epoch, so that two events have one public id".to_owned(),
             );
         }
@@ -91,31 +93,31 @@ impl Events {
 
     fn event(&mut self, event: &EventRow, problems: &mut Problems) {
         let id = event.order_id;
-        let mut wrong = |detail| problems.add(CHECK, format!("event {}", event.id), detail);
+        let mut report = |detail| problems.add(CHECK, format!("event {}", event.id), detail);
         let Some(order) = self.orders.get_mut(id) else {
-            return wrong(format!("is about order {id}, which does not exist"));
+            return report(format!("is about order {id}, which does not exist"));
         };
-        let (news, happened, at) = match event.kind {
+        let (expected, happened, at) = match event.kind {
             EventKind::OrderPaid => (&mut order.paid, "was paid", order.paid_at),
             EventKind::OrderCancelled => {
                 (&mut order.cancelled, "was cancelled after it was paid", order.cancelled_at)
             }
         };
-        if *news == News::Due && at != Some(event.created_at) {
-            let (is, should) = (event.created_at, shown(at));
-            wrong(format!("is of {is} and order {id} {happened} at {should}"));
+        if *expected == Expected::Missing && at != Some(event.created_at) {
+            let (created_at, at) = (event.created_at, or_none(at));
+            report(format!("is of {created_at}, and order {id} {happened} at {at}"));
         }
-        match *news {
-            News::Due => *news = News::Told,
-            News::Told => wrong(format!("tells again that order {id} {happened}")),
-            News::None => wrong(format!("tells that order {id} {happened}, which is not so")),
+        match *expected {
+            Expected::Missing => *expected = Expected::Seen,
+            Expected::Seen => report(format!("repeats that order {id} {happened}")),
+            Expected::No => report(format!("states that order {id} {happened}, which is wrong")),
         }
     }
 }
 
 impl OrderFacts {
     fn of(order: &Order) -> Self {
-        let due_if = |due| if due { News::Due } else { News::None };
+        let due_if = |due| if due { Expected::Missing } else { Expected::No };
         let was_paid = order.paid_at.is_some();
         let was_cancelled = was_paid && order.status == OrderStatus::Cancelled;
         let Order { paid_at, cancelled_at, .. } = *order;

@@ -1,5 +1,5 @@
-//! Idempotency keys: what a key answers with exists, belongs to whoever the key belongs to, and is still what the answer
-//! says of it, as far as that never changes.
+//! Idempotency keys: the row that a stored result names exists, has the owner of the key, and agrees with the result in
+//! the fields that never change.
 
 use super::Check;
 use super::by_id::ById;
@@ -18,48 +18,48 @@ use serde::Serialize;
 
 const CHECK: &str = "keys";
 
-/// The rows that an answer can name: their owners, and what never changes of them.
+/// The rows that a stored result can name: their owners and their immutable fields.
 #[derive(Default)]
 pub(super) struct Keys {
-    customers: ById<CustomerId, Unchanging>,
+    customers: ById<CustomerId, Immutable>,
     products: ById<ProductId, ()>,
-    coupons: ById<CouponId, Unchanging>,
-    owned_coupons: ById<OwnedCouponId, (CustomerId, Unchanging)>,
+    coupons: ById<CouponId, Immutable>,
+    owned_coupons: ById<OwnedCouponId, (CustomerId, Immutable)>,
     orders: ById<OrderId, CustomerId>,
-    charges: ById<ChargeId, (CustomerId, Unchanging)>,
-    debits: ById<LedgerEntryId, (CustomerId, Unchanging)>,
+    charges: ById<ChargeId, (CustomerId, Immutable)>,
+    debits: ById<LedgerEntryId, (CustomerId, Immutable)>,
 }
 
-/// The hash of what never changes of a row: names are too long to be kept of every customer.
-type Unchanging = i64;
+/// The hash of the immutable fields of a row: the names of all customers would take too much memory.
+type Immutable = i64;
 
-fn unchanging(fields: &impl Serialize) -> Unchanging {
+fn immutable(fields: &impl Serialize) -> Immutable {
     let mut hash = Fnv::default();
-    // Tuples of numbers and texts can be written, and the sink never fails.
+    // Tuples of numbers and texts are serializable, and the hash never fails.
     let _ = serde_json::to_writer(&mut hash, fields);
     hash.all()
 }
 
-fn customer(row: &Customer) -> Unchanging {
-    unchanging(&(&row.name, row.created_at))
+fn customer(row: &Customer) -> Immutable {
+    immutable(&(&row.name, row.created_at))
 }
 
-fn coupon(row: &Coupon) -> Unchanging {
+fn coupon(row: &Coupon) -> Immutable {
     let Coupon { name, discount, min_order_amount, quantity, valid_from, valid_until, .. } = row;
-    unchanging(&(name, discount, min_order_amount, quantity, valid_from, valid_until))
+    immutable(&(name, discount, min_order_amount, quantity, valid_from, valid_until))
 }
 
-fn owned_coupon(row: &OwnedCoupon) -> Unchanging {
-    unchanging(&(row.coupon_id, row.rank, row.claimed_at))
+fn owned_coupon(row: &OwnedCoupon) -> Immutable {
+    immutable(&(row.coupon_id, row.rank, row.claimed_at))
 }
 
-/// A charge or a debit: the amount, the balance after it and the instant.
-fn moved(amount: Money, balance: Option<Money>, at: Timestamp) -> Unchanging {
-    unchanging(&(amount, balance, at))
+/// The immutable fields of a charge or a debit: the amount, the balance after it and the instant.
+fn movement(amount: Money, balance: Option<Money>, at: Timestamp) -> Immutable {
+    immutable(&(amount, balance, at))
 }
 
 impl Check for Keys {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Account(Account { customer: row, .. }) => {
                 self.customers.push(row.id, customer(row));
@@ -71,12 +71,13 @@ impl Check for Keys {
             }
             Record::Order(order) => self.orders.push(order.id, order.customer_id),
             Record::Charge(row) => {
-                let moved = moved(row.amount, row.balance_after, row.created_at);
-                self.charges.push(row.id, (row.customer_id, moved));
+                let fields = movement(row.amount, row.balance_after, row.created_at);
+                self.charges.push(row.id, (row.customer_id, fields));
             }
             Record::LedgerEntry(row) if row.kind == EntryKind::Debit => {
-                let moved = moved(row.amount.negated(), Some(row.balance_after), row.created_at);
-                self.debits.push(row.id, (row.customer_id, moved));
+                let fields =
+                    movement(row.amount.negated(), Some(row.balance_after), row.created_at);
+                self.debits.push(row.id, (row.customer_id, fields));
             }
             Record::Key { key, owner, record } => self.key(key, *owner, &record.answer, problems),
             _ => {}
@@ -86,28 +87,28 @@ impl Check for Keys {
 
 impl Keys {
     fn key(&self, key: &Key, owner: CustomerId, answer: &StoredResult, problems: &mut Problems) {
-        let mut wrong =
-            |detail| problems.add(CHECK, format!("key {key} of {}", named(owner)), detail);
+        let mut report =
+            |detail| problems.add(CHECK, format!("key {key} of {}", owner_name(owner)), detail);
         if owner != GLOBAL_SCOPE && !self.customers.has(owner) {
-            wrong(format!("{} does not exist", named(owner)));
+            report(format!("{} does not exist", owner_name(owner)));
         }
-        // The owner, and whether the row is what the answer says of it.
+        // The owner of the row, and true if the row agrees with the stored result.
         let of_shop =
-            |row: Option<&Unchanging>, answered| row.map(|row| (GLOBAL_SCOPE, *row == answered));
-        let of_customer = |row: Option<&(CustomerId, Unchanging)>, answered| {
+            |row: Option<&Immutable>, answered| row.map(|row| (GLOBAL_SCOPE, *row == answered));
+        let of_customer = |row: Option<&(CustomerId, Immutable)>, answered| {
             row.map(|(owner, row)| (*owner, *row == answered))
         };
-        let found = match answer {
+        let row = match answer {
             StoredResult::Order(id, _) => self.orders.get(*id).map(|owner| (*owner, true)),
             StoredResult::OpenedCharge(id) => {
                 self.charges.get(*id).map(|(owner, _)| (*owner, true))
             }
             StoredResult::Charge(row) => {
-                let answered = moved(row.amount, Some(row.balance), row.created_at);
+                let answered = movement(row.amount, Some(row.balance), row.created_at);
                 of_customer(self.charges.get(row.id), answered)
             }
             StoredResult::Debit(row) => {
-                let answered = moved(row.amount, Some(row.balance), row.created_at);
+                let answered = movement(row.amount, Some(row.balance), row.created_at);
                 of_customer(self.debits.get(row.id), answered)
             }
             StoredResult::OwnedCoupon(row) => {
@@ -121,15 +122,15 @@ impl Keys {
             }
             StoredResult::Refused(_) => return,
         };
-        match found {
-            None => wrong(format!("answers with {}, which does not exist", what(answer))),
+        match row {
+            None => report(format!("names {}, which does not exist", row_name(answer))),
             Some((other, _)) if other != owner => {
-                wrong(format!("answers with {}, which is of {}", what(answer), named(other)));
+                report(format!("names {}, which is of {}", row_name(answer), owner_name(other)));
             }
             Some((_, false)) => {
-                wrong(format!(
-                    "answers with {} as it is not: one of the two was altered",
-                    what(answer)
+                report(format!(
+                    "has a stored result that differs from {}: one of the two was altered",
+                    row_name(answer)
                 ));
             }
             Some(_) => {}
@@ -137,11 +138,11 @@ impl Keys {
     }
 }
 
-fn named(owner: CustomerId) -> String {
+fn owner_name(owner: CustomerId) -> String {
     if owner == GLOBAL_SCOPE { "the shop".to_owned() } else { format!("customer {owner}") }
 }
 
-fn what(answer: &StoredResult) -> String {
+fn row_name(answer: &StoredResult) -> String {
     match answer {
         StoredResult::Order(id, _) => format!("order {id}"),
         StoredResult::Charge(charge) => format!("charge {}", charge.id),
@@ -150,8 +151,8 @@ fn what(answer: &StoredResult) -> String {
         StoredResult::OwnedCoupon(coupon) => format!("owned coupon {}", coupon.id),
         StoredResult::Product(product) => format!("product {}", product.id),
         StoredResult::Coupon(coupon) => format!("coupon {}", coupon.id),
-        StoredResult::Customer(customer) => named(customer.id),
-        StoredResult::Cart(cart) => format!("the cart of {}", named(cart.customer_id)),
+        StoredResult::Customer(customer) => owner_name(customer.id),
+        StoredResult::Cart(cart) => format!("the cart of {}", owner_name(cart.customer_id)),
         StoredResult::Refused(_) => "a refusal".to_owned(),
     }
 }

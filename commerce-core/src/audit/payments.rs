@@ -1,8 +1,8 @@
-//! Payments: each paid order was paid once, each taken back refunded once, and nothing else was.
+//! Payments: each paid order has exactly one payment, each cancelled paid order one refund, and no other order has any.
 
 use super::Check;
 use super::by_id::ById;
-use super::problems::{Problems, shown};
+use super::problems::{Problems, or_none};
 use super::wallet::kind_name;
 use crate::clock::Timestamp;
 use crate::id::{CustomerId, OrderId};
@@ -23,20 +23,20 @@ struct OrderFacts {
     total: Money,
     paid_at: Option<Timestamp>,
     cancelled_at: Option<Timestamp>,
-    payment: Entry,
-    refund: Entry,
+    payment: Expected,
+    refund: Expected,
 }
 
-/// An entry that an order must have, or must not have.
+/// The state of a ledger entry that an order must or must not have.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Entry {
-    NotDue,
-    Due,
+enum Expected {
+    No,
+    Missing,
     Seen,
 }
 
 impl Check for Payments {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Order(order) => self.orders.push(order.id, OrderFacts::of(order)),
             Record::LedgerEntry(entry) => self.entry(entry, problems),
@@ -47,7 +47,7 @@ impl Check for Payments {
     fn finish(&mut self, problems: &mut Problems) {
         for (id, order) in self.orders.iter() {
             for (entry, kind) in [(order.payment, "payment"), (order.refund, "refund")] {
-                if entry == Entry::Due {
+                if entry == Expected::Missing {
                     let detail = format!("has no {kind} of {} in the ledger", order.total);
                     problems.add(CHECK, format!("order {id}"), detail);
                 }
@@ -58,25 +58,25 @@ impl Check for Payments {
 
 impl Payments {
     fn entry(&mut self, entry: &LedgerEntry, problems: &mut Problems) {
-        let mut wrong = |detail| problems.add(CHECK, format!("ledger entry {}", entry.id), detail);
+        let mut report = |detail| problems.add(CHECK, format!("ledger entry {}", entry.id), detail);
         let kind = kind_name(entry.kind);
         let is_of_order = matches!(entry.kind, EntryKind::Payment | EntryKind::Refund);
         let id = match entry.order_id {
             Some(id) if is_of_order => id,
-            Some(id) => return wrong(format!("is a {kind} and names order {id}")),
-            None if is_of_order => return wrong(format!("is a {kind} and names no order")),
+            Some(id) => return report(format!("is a {kind} and names order {id}")),
+            None if is_of_order => return report(format!("is a {kind} and names no order")),
             None => return,
         };
         match self.orders.get_mut(id) {
-            Some(order) => order.entry(id, entry, &mut wrong),
-            None => wrong(format!("names order {id}, which does not exist")),
+            Some(order) => order.entry(id, entry, &mut report),
+            None => report(format!("names order {id}, which does not exist")),
         }
     }
 }
 
 impl OrderFacts {
     fn of(order: &Order) -> Self {
-        let due_if = |due| if due { Entry::Due } else { Entry::NotDue };
+        let due_if = |due| if due { Expected::Missing } else { Expected::No };
         let was_paid = order.paid_at.is_some();
         Self {
             customer_id: order.customer_id,
@@ -88,30 +88,30 @@ impl OrderFacts {
         }
     }
 
-    fn entry(&mut self, id: OrderId, entry: &LedgerEntry, wrong: &mut dyn FnMut(String)) {
+    fn entry(&mut self, id: OrderId, entry: &LedgerEntry, report: &mut dyn FnMut(String)) {
         let kind = kind_name(entry.kind);
         let (slot, due, at) = match entry.kind {
             EntryKind::Payment => (&mut self.payment, self.total.negated(), self.paid_at),
             _ => (&mut self.refund, self.total, self.cancelled_at),
         };
-        if *slot == Entry::Due && at != Some(entry.created_at) {
-            let (is, should) = (entry.created_at, shown(at));
-            wrong(format!("is of {is} and the {kind} of order {id} of {should}"));
+        if *slot == Expected::Missing && at != Some(entry.created_at) {
+            let (created_at, at) = (entry.created_at, or_none(at));
+            report(format!("is of {created_at} and the {kind} of order {id} of {at}"));
         }
-        match std::mem::replace(slot, Entry::Seen) {
-            Entry::Due => {}
-            Entry::Seen => wrong(format!("is a {kind} of order {id}, which has one already")),
-            Entry::NotDue => {
-                *slot = Entry::NotDue;
-                wrong(format!("is a {kind} of order {id}, which should have none"));
+        match std::mem::replace(slot, Expected::Seen) {
+            Expected::Missing => {}
+            Expected::Seen => report(format!("is a {kind} of order {id}, which has one already")),
+            Expected::No => {
+                *slot = Expected::No;
+                report(format!("is a {kind} of order {id}, which should have none"));
             }
         }
         if entry.amount != due {
-            wrong(format!("moves {} and the {kind} of order {id} is {due}", entry.amount));
+            report(format!("moves {} and the {kind} of order {id} is {due}", entry.amount));
         }
         if entry.customer_id != self.customer_id {
-            let (is, should) = (entry.customer_id, self.customer_id);
-            wrong(format!("is of customer {is} and order {id} of customer {should}"));
+            let (owner, customer) = (entry.customer_id, self.customer_id);
+            report(format!("is of customer {owner} and order {id} of customer {customer}"));
         }
     }
 }

@@ -1,28 +1,28 @@
-//! The list of what is wrong, kept short enough to be read and to be held.
+//! The list of problems, bounded so that it can be read and fits into memory.
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// How many problems of one check are named. Whoever mends a store needs the first few; a table that
-/// was lost as a whole must not fill the memory with millions of the same.
-const MAX_NAMED: u64 = 10_000;
+/// The largest number of problems that are listed for one check. A repair needs the first few; a table that was lost as
+/// a whole must not fill the memory with millions of the same problem.
+const MAX_LISTED: u64 = 10_000;
 
-/// One row that is not as it should be.
+/// A row that violates an invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The check that found it.
+    /// The name of the check.
     pub check: &'static str,
     /// The row, as in `order 17`.
     pub subject: String,
-    /// What it is and what it should be.
+    /// The value that the row has and the one that it should have.
     pub detail: String,
 }
 
-/// What was found so far.
+/// The problems so far.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    named: Vec<Problem>,
+    listed: Vec<Problem>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -30,25 +30,25 @@ impl Problems {
     pub(super) fn add(&mut self, check: &'static str, subject: String, detail: String) {
         let count = self.counts.entry(check).or_default();
         *count = count.saturating_add(1);
-        if *count <= MAX_NAMED {
-            self.named.push(Problem { check, subject, detail });
+        if *count <= MAX_LISTED {
+            self.listed.push(Problem { check, subject, detail });
         }
     }
 
     pub(super) fn into_list(mut self) -> Vec<Problem> {
         for (check, count) in self.counts {
-            let more = count.saturating_sub(MAX_NAMED);
+            let more = count.saturating_sub(MAX_LISTED);
             if more > 0 {
                 let (subject, detail) = ("store".to_owned(), format!("{more} more were found"));
-                self.named.push(Problem { check, subject, detail });
+                self.listed.push(Problem { check, subject, detail });
             }
         }
-        self.named
+        self.listed
     }
 }
 
-/// A value that may be absent, as details write it.
-pub(super) fn shown(value: Option<impl Display>) -> String {
+/// The text of an optional value in a detail: the value, or `none`.
+pub(super) fn or_none(value: Option<impl Display>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
 
@@ -57,9 +57,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beyond_the_limit_problems_are_counted() {
+    fn problems_beyond_the_limit_are_counted() {
         let mut problems = Problems::default();
-        for number in 0..MAX_NAMED + 7 {
+        for number in 0..MAX_LISTED + 7 {
             problems.add("stock", format!("product {number}"), String::new());
         }
         let list = problems.into_list();

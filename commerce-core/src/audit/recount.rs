@@ -1,15 +1,15 @@
-//! The second look at the days on which best-seller counts are wrong: names each count.
+//! The second pass over the days on which best-seller counts are wrong, which reports each wrong count.
 
 use super::Check;
+use super::buckets::{CHECK, Day, buckets};
 use super::problems::Problems;
-use super::sales::{CHECK, Day, buckets};
 use crate::clock::Timestamp;
 use crate::id::ProductId;
 use crate::store::{Record, SalesCount, SalesLevel};
 use std::collections::{BTreeMap, HashSet};
 
-/// How many rows are counted again one by one: some hundred megabytes. When more days are wrong than
-/// that, the others are named as a whole, so that the audit of a store that lost all its counts ends.
+/// The largest number of rows that are counted again one by one: some hundred megabytes. Days beyond it are reported
+/// as a whole, so that the audit of a store that has lost all its counts ends.
 const MAX_ROWS: u64 = 2_000_000;
 
 pub(super) struct Recount {
@@ -26,7 +26,7 @@ struct Units {
 }
 
 impl Recount {
-    /// Days with the number of rows each takes.
+    /// Creates a recount of wrong days, each with its number of rows.
     pub(super) fn of(levels: Vec<SalesLevel>, wrong: &[(Day, u64)]) -> Self {
         let mut recount =
             Self { levels, days: HashSet::new(), left_out: Vec::new(), units: BTreeMap::new() };
@@ -50,7 +50,7 @@ impl Recount {
 }
 
 impl Check for Recount {
-    fn see(&mut self, record: &Record, _problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, _problems: &mut Problems) {
         match record {
             Record::Order(order) => {
                 let buckets: Vec<_> = buckets(order, &self.levels).collect();
@@ -80,7 +80,8 @@ impl Check for Recount {
         }
         for day in &self.left_out {
             let subject = format!("sales in {} s on the day from {}", day.seconds, day.start());
-            let detail = "the counts are not those of the orders; too many are wrong to name each";
+            let detail =
+                "the counts are not those of the orders; too many are wrong to report each";
             problems.add(CHECK, subject, detail.to_owned());
         }
     }
@@ -91,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_beyond_the_room_are_named_as_a_whole() {
+    fn days_beyond_the_row_limit_are_reported_as_a_whole() {
         let day = |number| Day { seconds: 60, number };
         let mut recount = Recount::of(Vec::new(), &[(day(0), MAX_ROWS), (day(1), 1)]);
         let mut problems = Problems::default();

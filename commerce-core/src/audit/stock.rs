@@ -1,4 +1,4 @@
-//! Stock: what is left of a product is what was put in less what live orders took.
+//! Stock: the stock of a product is the sum of its movements less the units of live orders.
 
 use super::Check;
 use super::by_id::ById;
@@ -15,8 +15,8 @@ pub(super) struct StockLevels {
     products: ById<ProductId, Level>,
 }
 
-/// The stock that the product says it has, and what explains it. The sums are wider than stock, so
-/// that no damaged quantity makes them overflow.
+/// The stock of a product, and the sums that explain it. The sums are wider than stock, so that no damaged quantity
+/// makes them overflow.
 struct Level {
     stock: i64,
     moved: i128,
@@ -24,7 +24,7 @@ struct Level {
 }
 
 impl Check for StockLevels {
-    fn see(&mut self, record: &Record, problems: &mut Problems) {
+    fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
             Record::Product(product) => {
                 let level = Level { stock: product.stock, moved: 0, ordered: 0 };
@@ -38,13 +38,13 @@ impl Check for StockLevels {
 
     fn finish(&mut self, problems: &mut Problems) {
         for (id, Level { stock, moved, ordered }) in self.products.iter() {
-            let mut wrong = |detail| problems.add(CHECK, format!("product {id}"), detail);
+            let mut report = |detail| problems.add(CHECK, format!("product {id}"), detail);
             if *stock < 0 {
-                wrong(format!("the stock is {stock}, below zero"));
+                report(format!("the stock is {stock}, below zero"));
             }
             let due = moved.saturating_sub(*ordered);
             if i128::from(*stock) != due {
-                wrong(format!(
+                report(format!(
                     "the stock is {stock} and should be {due}: {moved} put in and {ordered} in orders"
                 ));
             }

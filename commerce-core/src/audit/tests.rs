@@ -1,7 +1,7 @@
-//! A history that the audit finds sound, and one case for each way in which it could be damaged.
+//! A history without problems, and one case for each way in which it could be damaged.
 
 use super::problems::Problems;
-use super::{AuditReport, audit, prove};
+use super::{AuditReport, audit, check_tables};
 use crate::clock::{ManualClock, Timestamp};
 use crate::digest::Digested;
 use crate::error::StoreError;
@@ -96,7 +96,7 @@ fn history() -> Arc<MemoryStore> {
     store
 }
 
-/// Seconds, and hours as far as there are any counts.
+/// Roll-ups by second, and by hour for the first hour.
 fn levels() -> Vec<SalesLevel> {
     let level = |seconds, until| SalesLevel { seconds, until };
     vec![level(1, Timestamp::MAX), level(3_600, START.plus_seconds(3_600))]
@@ -154,20 +154,20 @@ fn table(record: &Record) -> Table {
     }
 }
 
-/// What the audit finds wrong with these rows, each as `check: subject`.
-fn wrong(records: &[Record]) -> Vec<String> {
+/// The problems that the audit reports for these rows, each as `check: subject`.
+fn reported(records: &[Record]) -> Vec<String> {
     let scan = |wanted: Table, visit: &mut dyn FnMut(Record)| {
         records.iter().filter(|record| table(record) == wanted).cloned().for_each(visit);
         Ok(())
     };
     let mut problems = Problems::default();
-    prove(&scan, levels(), &mut problems).unwrap();
+    check_tables(&scan, levels(), &mut problems).unwrap();
     let named = problems.into_list().into_iter();
     named.map(|problem| format!("{}: {}", problem.check, problem.subject)).collect()
 }
 
 #[test]
-fn a_sound_history_is_found_sound_and_every_row_is_counted() {
+fn audit_of_a_sound_history_finds_no_problem_and_counts_every_row() {
     let store = history();
     let AuditReport { ok, checked, problems } = audit(&*store.snapshot().unwrap()).unwrap();
     assert_eq!((ok, problems), (true, vec![]));
@@ -191,28 +191,28 @@ fn a_sound_history_is_found_sound_and_every_row_is_counted() {
         ("stock_movements", 3),
     ];
     assert_eq!(checked.into_iter().collect::<Vec<_>>(), expected);
-    assert_eq!(wrong(&records()), [""; 0]);
+    assert_eq!(reported(&records()), [""; 0]);
 }
 
 #[test]
-fn a_row_that_cannot_be_read_is_a_problem_and_nothing_is_concluded_from_the_others() {
-    let unsound = |wanted: Table, visit: &mut dyn FnMut(Record)| match wanted {
+fn audit_reports_an_unreadable_row_and_ends_there() {
+    let corrupt = |wanted: Table, visit: &mut dyn FnMut(Record)| match wanted {
         Table::Ledger => Err(StoreError::Corrupt("no such kind".to_owned())),
         _ => history().snapshot().unwrap().scan(wanted, visit),
     };
     let mut problems = Problems::default();
-    prove(&unsound, levels(), &mut problems).unwrap();
+    check_tables(&corrupt, levels(), &mut problems).unwrap();
     let subjects: Vec<_> =
         problems.into_list().into_iter().map(|problem| problem.subject).collect();
     assert_eq!(subjects, ["table ledger"]);
     let busy = |_: Table, _: &mut dyn FnMut(Record)| Err(StoreError::Busy);
-    assert_eq!(prove(&busy, levels(), &mut Problems::default()), Err(StoreError::Busy));
+    assert_eq!(check_tables(&busy, levels(), &mut Problems::default()), Err(StoreError::Busy));
 }
 
 #[rstest]
-#[case::nothing_yet(START, &[])]
+#[case::empty(START, &[])]
 #[case::the_first_minute(START.plus_seconds(60), &["sales of product 1 in 60 s from 2026-01-01T00:00:00Z", "sales of product 2 in 60 s from 2026-01-01T00:00:00Z"])]
-fn a_level_must_count_what_was_sold_until_it_is_filled(
+fn audit_requires_rollup_counts_up_to_the_watermark(
     #[case] until: Timestamp,
     #[case] expected: &[&str],
 ) {
@@ -222,7 +222,7 @@ fn a_level_must_count_what_was_sold_until_it_is_filled(
     let mut levels = snapshot.sales_levels().unwrap();
     levels.push(SalesLevel { seconds: 60, until });
     let mut problems = Problems::default();
-    prove(&scan, levels, &mut problems).unwrap();
+    check_tables(&scan, levels, &mut problems).unwrap();
     let subjects: Vec<_> =
         problems.into_list().into_iter().map(|problem| problem.subject).collect();
     assert_eq!(subjects, expected);
@@ -230,7 +230,7 @@ fn a_level_must_count_what_was_sold_until_it_is_filled(
 
 type Damage = fn(&mut Vec<Record>);
 
-/// Changes the rows that fit.
+/// Changes the matching rows.
 macro_rules! change {
     ($row:pat if $fits:expr => $($change:tt)+) => {
         |records: &mut Vec<Record>| {
@@ -244,14 +244,14 @@ macro_rules! change {
     };
 }
 
-/// Loses the rows that fit.
+/// Removes the matching rows.
 macro_rules! lose {
     ($row:pat if $fits:expr) => {
         |records: &mut Vec<Record>| records.retain(|record| !matches!(record, $row if $fits))
     };
 }
 
-/// Adds a copy of the row that fits, changed.
+/// Adds a changed copy of the matching row.
 macro_rules! copy {
     ($row:pat if $fits:expr => $($change:tt)+) => {
         |records: &mut Vec<Record>| {
@@ -291,7 +291,7 @@ macro_rules! copy {
     change!(Record::LedgerEntry(e) if e.id.get() == 1 => e.amount = money(i64::MAX)),
     &["ledger entry 1", "ledger entry 1", "customer 1"],
 )]
-#[case::entry_of_nobody(
+#[case::entry_of_unknown_customer(
     change!(Record::LedgerEntry(e) if e.id.get() == 7 => e.customer_id = CustomerId::new(9)),
     &["ledger entry 7", "customer 1", "customer 1"],
 )]
@@ -316,11 +316,11 @@ macro_rules! copy {
     change!(Record::LedgerEntry(e) if e.id.get() == 1 => e.charge_id = None),
     &["ledger entry 1", "charge 1"],
 )]
-fn wallet(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("wallet", damage, expected);
+fn damaged_money_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("wallet", damage, expected);
 }
 
-fn lapse(order: &mut Order) {
+fn expire(order: &mut Order) {
     order.status = OrderStatus::Expired;
 }
 
@@ -358,7 +358,7 @@ fn lapse(order: &mut Order) {
     change!(Record::Order(o) if o.id.get() == 4 => o.cancelled_at = Some(START)),
     &["order 4"],
 )]
-#[case::pending_for_ever(
+#[case::pending_without_expiry(
     change!(Record::Order(o) if o.id.get() == 5 => o.expires_at = None),
     &["order 5"],
 )]
@@ -370,12 +370,12 @@ fn lapse(order: &mut Order) {
     change!(Record::Account(a) if a.customer.id == KIM => a.last_order = Some(OrderId::new(1))),
     &["customer 1"],
 )]
-#[case::order_of_nobody(
+#[case::order_of_unknown_customer(
     change!(Record::Order(o) if o.id.get() == 4 => o.customer_id = CustomerId::new(9)),
     &["order 4", "order 5"],
 )]
-fn orders(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("orders", damage, expected);
+fn damaged_orders_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("orders", damage, expected);
 }
 
 #[rstest]
@@ -417,8 +417,8 @@ fn orders(#[case] damage: Damage, #[case] expected: &[&str]) {
     change!(Record::LedgerEntry(e) if e.id.get() == 4 => e.kind = EntryKind::Debit),
     &["ledger entry 4", "order 2"],
 )]
-fn payments(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("payments", damage, expected);
+fn damaged_payments_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("payments", damage, expected);
 }
 
 #[rstest]
@@ -431,20 +431,20 @@ fn payments(#[case] damage: Damage, #[case] expected: &[&str]) {
     change!(Record::StockMovement(m) if m.id.get() == 2 => m.delta = i64::MIN),
     &["product 2"],
 )]
-#[case::movement_of_nothing(
+#[case::movement_of_unknown_product(
     change!(Record::StockMovement(m) if m.id.get() == 3 => m.product_id = ProductId::new(9)),
     &["stock movement 3", "product 1"],
 )]
-#[case::line_of_nothing(
+#[case::line_of_unknown_product(
     change!(Record::Order(o) if o.id.get() == 4 => o.lines[0].product_id = ProductId::new(9)),
     &["order 4"],
 )]
 #[case::lapsed_without_release(
-    change!(Record::Order(o) if o.id.get() == 5 => lapse(o)),
+    change!(Record::Order(o) if o.id.get() == 5 => expire(o)),
     &["product 2"],
 )]
-fn stock(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("stock", damage, expected);
+fn damaged_stock_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("stock", damage, expected);
 }
 
 #[rstest]
@@ -482,8 +482,8 @@ fn stock(#[case] damage: Damage, #[case] expected: &[&str]) {
     change!(Record::OwnedCoupon(o) if o.id.get() == 1 => o.order_id = Some(OrderId::new(2))),
     &["order 1", "owned coupon 1"],
 )]
-#[case::not_given_back(
-    change!(Record::Order(o) if o.id.get() == 5 => lapse(o)),
+#[case::not_released(
+    change!(Record::Order(o) if o.id.get() == 5 => expire(o)),
     &["owned coupon 2"],
 )]
 #[case::order_without_it(
@@ -494,8 +494,8 @@ fn stock(#[case] damage: Damage, #[case] expected: &[&str]) {
     change!(Record::Order(o) if o.id.get() == 2 => o.owned_coupon_id = Some(OwnedCouponId::new(2))),
     &["order 2"],
 )]
-fn coupons(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("coupons", damage, expected);
+fn damaged_coupons_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("coupons", damage, expected);
 }
 
 #[rstest]
@@ -520,19 +520,19 @@ fn coupons(#[case] damage: Damage, #[case] expected: &[&str]) {
     &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z", "sales of product 1 in 7 s from 2026-01-01T00:00:00Z"],
 )]
 #[case::counted_though_not_paid(
-    change!(Record::Order(o) if o.id.get() == 2 => lapse(o)),
+    change!(Record::Order(o) if o.id.get() == 2 => expire(o)),
     &["sales of product 2 in 1 s from 2026-01-01T00:01:40Z", "sales of product 2 in 3600 s from 2026-01-01T00:00:00Z"],
 )]
-fn sales(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("sales", damage, expected);
+fn damaged_rollups_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("sales", damage, expected);
 }
 
 #[rstest]
 #[case::gap(lose!(Record::Event(e) if e.id.get() == 2), &["event 2", "order 2"])]
 #[case::first_lost(lose!(Record::Event(e) if e.id.get() == 1), &["event 1", "order 1"])]
 #[case::last_lost(lose!(Record::Event(e) if e.id.get() == 4), &["order 3"])]
-#[case::told_twice(copy!(Record::Event(e) if e.id.get() == 4 => e.id = 5.into()), &["event 5"])]
-#[case::not_so(
+#[case::repeated(copy!(Record::Event(e) if e.id.get() == 4 => e.id = 5.into()), &["event 5"])]
+#[case::of_another_order(
     copy!(Record::Event(e) if e.id.get() == 4 => (e.id, e.order_id) = (5.into(), OrderId::new(1))),
     &["event 5"],
 )]
@@ -544,8 +544,8 @@ fn sales(#[case] damage: Damage, #[case] expected: &[&str]) {
     change!(Record::Event(e) if e.id.get() == 2 => e.kind = EventKind::OrderCancelled),
     &["event 2", "order 2"],
 )]
-fn events(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("events", damage, expected);
+fn damaged_events_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("events", damage, expected);
 }
 
 #[rstest]
@@ -578,32 +578,32 @@ fn events(#[case] damage: Damage, #[case] expected: &[&str]) {
     lose!(Record::LedgerEntry(e) if e.id.get() == 7),
     &["key debit-1 of customer 1"],
 )]
-fn keys(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("keys", damage, expected);
+fn damaged_idempotency_keys_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("keys", damage, expected);
 }
 
 #[rstest]
-#[case::nobody(
+#[case::unknown_customer(
     change!(Record::CartLine { customer_id, .. } if *customer_id == KIM => *customer_id = 9.into()),
     &["product 1 in the cart of customer 9"],
 )]
-#[case::nothing(
+#[case::unknown_product(
     change!(Record::CartLine { product_id, .. } if *product_id == TEA => *product_id = 9.into()),
     &["product 9 in the cart of customer 1"],
 )]
-#[case::none_wanted(
+#[case::quantity_below_one(
     change!(Record::CartLine { quantity, .. } if *quantity == 1 => *quantity = 0),
     &["product 1 in the cart of customer 1"],
 )]
-fn carts(#[case] damage: Damage, #[case] expected: &[&str]) {
-    assert_named("carts", damage, expected);
+fn damaged_carts_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("carts", damage, expected);
 }
 
-/// That the check names these rows and no others; checks of other concerns may name some as well.
-fn assert_named(check: &str, damage: Damage, subjects: &[&str]) {
+/// Asserts that the check reports exactly these rows; other checks may report some as well.
+fn assert_reported(check: &str, damage: Damage, subjects: &[&str]) {
     let mut records = records();
     damage(&mut records);
-    let found = wrong(&records);
+    let found = reported(&records);
     let prefix = format!("{check}: ");
     let found: Vec<_> = found.iter().filter_map(|problem| problem.strip_prefix(&prefix)).collect();
     assert_eq!(found, subjects);
