@@ -1,5 +1,5 @@
-//! What the delivery of events costs orders, and how soon events arrive: a relay over HTTP on loopback, to a
-//! receiver in the same process.
+//! The cost of event delivery for orders, and the latency of events: a relay over HTTP on loopback, to a receiver in
+//! the same process.
 //!
 //! `cargo bench -p commerce-outbound --bench relay`; `-- --seconds 2` shortens each case.
 
@@ -37,7 +37,7 @@ fn main() {
     one_by_one(&folder.path().join("one.db"), time);
 }
 
-/// Orders without a relay, and while one waits for a receiver that never answers, by turns.
+/// Orders without a relay, and with a relay whose receiver never responds, alternately.
 fn hanging(file: &Path, time: Duration) {
     let shop = shop(file, PRODUCTS);
     let keys = AtomicU64::new(0);
@@ -54,32 +54,32 @@ fn hanging(file: &Path, time: Duration) {
     );
 }
 
-/// Orders as fast as they go, while a relay tells them in batches.
+/// Orders at full speed while a relay delivers in batches.
 fn in_batches(file: &Path, time: Duration) {
     let shop = shop(file, PRODUCTS);
     let keys = AtomicU64::new(0);
     let receiver = Receiver::start(true);
     let alone = orders(&shop, &keys, time);
     let stale = keys.load(Ordering::Relaxed);
-    relayed(&shop, &receiver, 500, || until_told(&shop));
+    relayed(&shop, &receiver, 500, || until_delivered(&shop));
     let rate = relayed(&shop, &receiver, 500, || {
         let rate = orders(&shop, &keys, time);
         let waiting = shop.outbox().unwrap().waiting;
         let begun = Instant::now();
-        until_told(&shop);
+        until_delivered(&shop);
         println!(
             "batches of 500: {rate:.0} orders/s, {alone:.0} without a relay: {:.2}; {waiting} events waited at \
-             the end, told {:.2} s later",
+             the end, delivered {:.2} s later",
             rate / alone,
             begun.elapsed().as_secs_f64()
         );
         rate
     });
-    let told = receiver.0.told.load(Ordering::Relaxed);
-    assert_eq!(told, keys.load(Ordering::Relaxed), "{stale} before, {rate}");
+    let delivered = receiver.0.delivered.load(Ordering::Relaxed);
+    assert_eq!(delivered, keys.load(Ordering::Relaxed), "{stale} before, {rate}");
 }
 
-/// How long after its commit each event arrives, one a request, at 500 orders a second.
+/// The latency from commit to arrival, with one event per request at 500 orders a second.
 fn one_by_one(file: &Path, time: Duration) {
     let shop = shop(file, PRODUCTS);
     let receiver = Receiver::start(true);
@@ -106,7 +106,7 @@ fn one_by_one(file: &Path, time: Duration) {
                 });
             }
         });
-        until_told(&shop);
+        until_delivered(&shop);
     });
     let committed = committed.into_inner().unwrap();
     let arrived = receiver.0.arrived.lock().unwrap();
@@ -126,7 +126,7 @@ fn one_by_one(file: &Path, time: Duration) {
     );
 }
 
-/// Orders a second, by callers that wait for each.
+/// Returns the orders per second of callers that wait for each order.
 fn orders(shop: &Shop, keys: &AtomicU64, time: Duration) -> f64 {
     let begun = Instant::now();
     let count = AtomicU64::new(0);
@@ -147,7 +147,7 @@ fn orders(shop: &Shop, keys: &AtomicU64, time: Duration) -> f64 {
     count.into_inner() as f64 / begun.elapsed().as_secs_f64()
 }
 
-/// Works while a relay runs.
+/// Runs `work` while a relay runs.
 fn relayed<T>(shop: &Shop, receiver: &Receiver, batch: usize, work: impl FnOnce() -> T) -> T {
     let options =
         DestinationOptions { batch, allow_private: true, ..DestinationOptions::default() };
@@ -157,27 +157,27 @@ fn relayed<T>(shop: &Shop, receiver: &Receiver, batch: usize, work: impl FnOnce(
         let relay = scope.spawn(|| shop.relay(to.as_ref()).run(&stop).unwrap());
         let done = work();
         stop.cancel();
-        // Whoever waits for an answer is let go.
+        // Closes the connections that wait for a response.
         receiver.0.held.lock().unwrap().clear();
         relay.join().unwrap();
         done
     })
 }
 
-fn until_told(shop: &Shop) {
+fn until_delivered(shop: &Shop) {
     while shop.outbox().unwrap().waiting > 0 {
         thread::sleep(Duration::from_millis(2));
     }
 }
 
 #[derive(Clone)]
-struct Receiver(Arc<Heard>);
+struct Receiver(Arc<Received>);
 
-struct Heard {
+struct Received {
     url: String,
     answers: bool,
-    told: AtomicU64,
-    /// By order.
+    delivered: AtomicU64,
+    /// The instants of arrival, by order.
     arrived: Mutex<HashMap<i64, Instant>>,
     held: Mutex<Vec<TcpStream>>,
 }
@@ -185,26 +185,26 @@ struct Heard {
 impl Receiver {
     fn start(answers: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let receiver = Self(Arc::new(Heard {
+        let receiver = Self(Arc::new(Received {
             url: format!("http://{}/", listener.local_addr().unwrap()),
             answers,
-            told: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
             arrived: Mutex::default(),
             held: Mutex::default(),
         }));
-        let heard = receiver.0.clone();
+        let received = receiver.0.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 stream.set_nodelay(true).unwrap();
-                let heard = heard.clone();
-                thread::spawn(move || take_all(stream, &heard));
+                let received = received.clone();
+                thread::spawn(move || receive_all(stream, &received));
             }
         });
         receiver
     }
 }
 
-fn take_all(stream: TcpStream, heard: &Heard) -> Option<()> {
+fn receive_all(stream: TcpStream, received: &Received) -> Option<()> {
     let mut reader = BufReader::with_capacity(1 << 20, stream.try_clone().unwrap());
     let mut line = String::new();
     let mut body = Vec::new();
@@ -224,8 +224,8 @@ fn take_all(stream: TcpStream, heard: &Heard) -> Option<()> {
         }
         body.resize(length, 0);
         reader.read_exact(&mut body).ok()?;
-        if !heard.answers {
-            heard.held.lock().unwrap().push(stream);
+        if !received.answers {
+            received.held.lock().unwrap().push(stream);
             return None;
         }
         let now = Instant::now();
@@ -241,10 +241,10 @@ fn take_all(stream: TcpStream, heard: &Heard) -> Option<()> {
                 .skip_while(|byte| !byte.is_ascii_digit())
                 .take_while(|byte| byte.is_ascii_digit());
             let order = digits.fold(0, |order, digit| order * 10 + i64::from(digit - b'0'));
-            heard.arrived.lock().unwrap().entry(order).or_insert(now);
+            received.arrived.lock().unwrap().entry(order).or_insert(now);
             orders += 1;
         }
-        heard.told.fetch_add(orders, Ordering::Relaxed);
+        received.delivered.fetch_add(orders, Ordering::Relaxed);
         (&stream).write_all(b"HTTP/1.1 204 No Content\r\n\r\n").ok()?;
     }
 }

@@ -1,9 +1,10 @@
-//! Which addresses may be sent to: those of the internet, unless the operator allows others.
+//! Protection against server-side request forgery (SSRF): only public addresses are connected to, unless the operator
+//! allows private ones.
 //!
-//! Whoever may name a destination could otherwise make the service talk to what only it can reach: the
-//! database beside it, or the cloud's machine that hands out credentials. The name of a host is looked up
-//! here, what it leads to is checked here, and just that is connected to: a name that leads elsewhere the
-//! next time gains nothing.
+//! Without it, a caller that may name a destination could make the service connect to hosts that only the service can
+//! reach: its database, or the metadata service of a cloud, which hands out credentials. The resolver looks up the
+//! host, checks the addresses, and passes exactly those to the connector, so that DNS rebinding, a second lookup with
+//! another result, has no effect.
 
 use crate::error::OutboundError;
 use std::io;
@@ -16,25 +17,25 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
 
-/// For how long a name is not looked up again. The client looks up for every request, also when it has a
-/// connection: hundreds of times a second.
-const REMEMBER: Duration = Duration::from_secs(5);
+/// The time for which a lookup is cached. The client resolves the host for every request, even on an open connection:
+/// hundreds of times a second.
+const CACHE_TIME: Duration = Duration::from_secs(5);
 
-/// Looks up the name of one host, and lets through what may be connected to.
+/// Resolves one host to the addresses that may be connected to.
 #[derive(Debug)]
-pub(crate) struct Resolve {
+pub(crate) struct CheckedResolver {
     allow_private: bool,
     inner: DefaultResolver,
-    known: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
+    cached: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
 }
 
-impl Resolve {
-    /// For the host of that address, which is refused at once when it names this machine or is an
-    /// address that is not allowed.
+impl CheckedResolver {
+    /// Creates a resolver for the host of a URL. A host that names this machine, or is an address that is not allowed,
+    /// is refused at once.
     pub(crate) fn for_host(uri: &Uri, allow_private: bool) -> Result<Self, OutboundError> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_ascii_lowercase();
         let host = host.trim_end_matches('.');
-        if !allow_private && is_old_form(host) {
+        if !allow_private && is_legacy_ipv4(host) {
             return Err(OutboundError::Url("its host is a number: write it like 192.0.2.1"));
         }
         let public =
@@ -42,36 +43,35 @@ impl Resolve {
         if !public && !allow_private {
             return Err(OutboundError::PrivateAddress);
         }
-        Ok(Self { allow_private, inner: DefaultResolver::default(), known: Mutex::new(None) })
+        Ok(Self { allow_private, inner: DefaultResolver::default(), cached: Mutex::new(None) })
     }
 
-    /// Those of the addresses that may be connected to.
-    fn allowed(&self, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, Error> {
-        let may = |address: &SocketAddr| self.allow_private || is_public(address.ip());
-        let allowed: Vec<SocketAddr> = found.iter().copied().filter(may).collect();
+    /// Returns those of the addresses that may be connected to.
+    fn allowed(&self, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, Error> {
+        let is_allowed = |address: &SocketAddr| self.allow_private || is_public(address.ip());
+        let allowed: Vec<SocketAddr> = addresses.iter().copied().filter(is_allowed).collect();
         if allowed.is_empty() {
-            let refused = "the host has only private addresses, which have to be allowed \
-                           (--allow-private, with serve --events-allow-private)";
+            let refused = "the host has only private addresses, which the operator has to allow";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, refused).into());
         }
         Ok(allowed)
     }
 }
 
-impl Resolver for Resolve {
+impl Resolver for CheckedResolver {
     fn resolve(
         &self,
         uri: &Uri,
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let allowed = match known {
-            Some((at, allowed)) if at.elapsed() < REMEMBER => allowed,
+        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let allowed = match cached {
+            Some((at, allowed)) if at.elapsed() < CACHE_TIME => allowed,
             _ => {
                 let allowed = self.allowed(&self.inner.resolve(uri, config, timeout)?)?;
-                let known = Some((Instant::now(), allowed.clone()));
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+                let cached = Some((Instant::now(), allowed.clone()));
+                *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = cached;
                 allowed
             }
         };
@@ -83,9 +83,9 @@ impl Resolver for Resolve {
     }
 }
 
-/// Whether the host is one of the forms that systems read as an IPv4 address besides four decimal numbers:
-/// `127.1`, `2130706433`, `0x7f.0.0.1`. No name ends in a number.
-fn is_old_form(host: &str) -> bool {
+/// Returns true if the host is an IPv4 address in a legacy form that systems accept besides four decimal numbers:
+/// `127.1`, `2130706433`, `0x7f.0.0.1`. No host name ends in a number.
+fn is_legacy_ipv4(host: &str) -> bool {
     let last = host.rsplit('.').next().unwrap_or_default();
     let (digits, radix) = last.strip_prefix("0x").map_or((last, 10), |hex| (hex, 16));
     let is_number =
@@ -93,8 +93,8 @@ fn is_old_form(host: &str) -> bool {
     is_number && host.parse::<IpAddr>().is_err()
 }
 
-/// Whether the address belongs to the internet at large: neither to this machine, this network or a group,
-/// nor a way to such an address by another name.
+/// Returns true if the address is a public unicast address: not one of this machine, a private network or a multicast
+/// group, and no other notation for such an address.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -102,26 +102,26 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// All but what IANA's registry of special addresses names.
+/// Excludes IANA's registry of special-purpose addresses.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     !matches!(
         address.octets(),
-        [0 | 10 | 127 | 224..=255, ..] // this network, private, this machine; groups and reserved
-            | [100, 64..=127, ..] // behind a carrier's translation
-            | [169, 254, ..] // link-local: where clouds hand out credentials
-            | [168, 63, 129, 16] // Azure's own, though it looks public
+        [0 | 10 | 127 | 224..=255, ..] // this network, private, loopback; multicast and reserved
+            | [100, 64..=127, ..] // carrier-grade NAT
+            | [169, 254, ..] // link-local: metadata services of clouds
+            | [168, 63, 129, 16] // Azure's platform, though it looks public
             | [172, 16..=31, ..]
             | [192, 168, ..]
-            | [192, 0, 0 | 2, _] // protocols, documentation
-            | [192, 88, 99, _] // relays from IPv6
-            | [198, 18 | 19, ..] // measuring
+            | [192, 0, 0 | 2, _] // protocol assignments, documentation
+            | [192, 88, 99, _] // 6to4 relays
+            | [198, 18 | 19, ..] // benchmarking
             | [198, 51, 100, _]
             | [203, 0, 113, _]
     )
 }
 
-/// Only what is given out as global unicast, and of that nothing that leads to other addresses. IPv4 in
-/// other clothes (mapped, NAT64) lies outside of it.
+/// Includes only global unicast addresses, without those that embed other addresses. IPv4-mapped and NAT64 addresses
+/// are no global unicast addresses.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     match address.segments() {
         [0x2001, 0..=0x1ff | 0xdb8, ..] // Teredo and other protocols, documentation
@@ -179,7 +179,7 @@ mod tests {
     #[case("fe80::1", false)]
     #[case("fec0::1", false)]
     #[case("ff02::1", false)]
-    fn only_the_internet_is_public(#[case] address: IpAddr, #[case] public: bool) {
+    fn is_public_excludes_special_purpose_addresses(#[case] address: IpAddr, #[case] public: bool) {
         assert_eq!(is_public(address), public);
     }
 
@@ -204,30 +204,31 @@ mod tests {
     #[case("http://1.2.3.4.5/", false)]
     #[case("http://4.example/", true)]
     #[case("http://0xa.example/", true)]
-    fn what_lies_inside_is_refused_at_once(#[case] uri: Uri, #[case] allowed: bool) {
-        assert_eq!(Resolve::for_host(&uri, false).is_ok(), allowed);
-        assert!(Resolve::for_host(&uri, true).is_ok());
+    fn private_host_is_refused_unless_allowed(#[case] uri: Uri, #[case] allowed: bool) {
+        assert_eq!(CheckedResolver::for_host(&uri, false).is_ok(), allowed);
+        assert!(CheckedResolver::for_host(&uri, true).is_ok());
     }
 
-    /// Ways to write 127.0.0.1 that are no address until they are looked up.
+    /// Notations of 127.0.0.1 that are no address until they are resolved.
     #[rstest]
     #[case("http://127.1/")]
     #[case("http://2130706433/")]
     #[case("http://0x7f.0.0.1/")]
     #[case("http://0177.0.0.1/")]
-    fn what_leads_inside_is_not_connected_to(#[case] uri: Uri) {
+    fn host_that_resolves_to_loopback_is_not_connected_to(#[case] uri: Uri) {
         let name = Uri::from_static("https://shop.example");
-        let resolve = Resolve::for_host(&name, false).unwrap();
-        let found = resolve.resolve(&uri, &Config::default(), NextTimeout::default());
-        assert!(found.unwrap_err().to_string().contains("private"));
+        let resolver = CheckedResolver::for_host(&name, false).unwrap();
+        let addresses = resolver.resolve(&uri, &Config::default(), NextTimeout::default());
+        assert!(addresses.unwrap_err().to_string().contains("private"));
     }
 
     #[test]
-    fn a_name_that_leads_both_ways_leads_outside_only() {
-        let resolve = Resolve::for_host(&Uri::from_static("https://two.example"), false).unwrap();
-        let (inside, outside) = ("10.0.0.1:443".parse().unwrap(), "8.8.8.8:443".parse().unwrap());
-        assert_eq!(resolve.allowed(&[inside, outside]).unwrap(), [outside]);
-        let refused = resolve.allowed(&[inside]).unwrap_err().to_string();
-        assert!(refused.contains("--allow-private"), "{refused}");
+    fn only_public_addresses_of_a_mixed_host_are_used() {
+        let resolver =
+            CheckedResolver::for_host(&Uri::from_static("https://two.example"), false).unwrap();
+        let (private, public) = ("10.0.0.1:443".parse().unwrap(), "8.8.8.8:443".parse().unwrap());
+        assert_eq!(resolver.allowed(&[private, public]).unwrap(), [public]);
+        let refused = resolver.allowed(&[private]).unwrap_err().to_string();
+        assert!(refused.contains("private"), "{refused}");
     }
 }

@@ -1,20 +1,18 @@
-//! An event as it is told: CloudEvents 1.0 in JSON, the same bytes on every try and on every way.
+//! Events as CloudEvents 1.0 in JSON, the same bytes on every attempt and for every destination.
 //!
-//! CloudEvents has everyone forward events of up to 64 KiB; larger ones may be dropped on their way. The
-//! lines of an order may be too many for that. Such an event leaves them out and says how many there
-//! are: a consumer asks for the order then. Part of the lines would be worse than none, since their
-//! sum looks like a whole; and to send nothing would hide an order that was paid.
+//! CloudEvents requires intermediaries to forward events of up to 64 KiB; they may drop larger ones. An order with
+//! very many lines exceeds that. Its event omits the lines and has their number instead, so that a consumer can ask
+//! for the order. A part of the lines would be worse than none, since a consumer could take it for all of them, and
+//! without any event the consumer would never learn of a paid order.
 
+use crate::limits::MAX_EVENT_BYTES;
 use commerce_core::{Currency, Event, EventKind, Order, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// The most bytes of one event as JSON: what CloudEvents asks everyone to forward.
-pub const MAX_EVENT_BYTES: usize = 64 * 1024;
-
-/// What is the same in all events of a store.
+/// Encodes events; the fields are the same in all events of a store.
 #[derive(Clone, Debug)]
-pub(crate) struct Form {
+pub(crate) struct EventEncoder {
     pub(crate) source: String,
     pub(crate) currency: Option<Currency>,
 }
@@ -29,7 +27,7 @@ struct Envelope<'a, D> {
     subject: String,
     time: Timestamp,
     datacontenttype: &'static str,
-    /// The extension `sequence` wants texts that sort as the numbers do.
+    /// The extension `sequence` requires texts that sort as the numbers do.
     sequence: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
@@ -44,8 +42,8 @@ struct Data<'a> {
     currency: Option<Currency>,
 }
 
-impl Form {
-    /// The event as JSON, of at most [`MAX_EVENT_BYTES`].
+impl EventEncoder {
+    /// Encodes an event as JSON of at most [`MAX_EVENT_BYTES`].
     pub(crate) fn json(&self, event: &Event) -> serde_json::Result<Vec<u8>> {
         let data = Data { order: &event.data, currency: self.currency };
         let whole = serde_json::to_vec(&self.envelope(event, &data))?;
@@ -58,18 +56,18 @@ impl Form {
         serde_json::to_vec(&self.envelope(event, &data))
     }
 
-    /// The events as an array of JSON.
+    /// Encodes events as a JSON array.
     pub(crate) fn array(&self, events: &[Event]) -> serde_json::Result<Vec<u8>> {
         let mut array = vec![b'['];
-        for (target, event) in events.iter().enumerate() {
-            array.extend((target > 0).then_some(b','));
+        for (index, event) in events.iter().enumerate() {
+            array.extend((index > 0).then_some(b','));
             array.extend(self.json(event)?);
         }
         array.push(b']');
         Ok(array)
     }
 
-    /// The events as lines of JSON.
+    /// Encodes events as lines of JSON.
     pub(crate) fn lines(&self, events: &[Event]) -> serde_json::Result<Vec<u8>> {
         let mut lines = Vec::new();
         for event in events {
@@ -95,7 +93,7 @@ impl Form {
     }
 }
 
-/// Whether it is a W3C `traceparent`, and not merely what the log calls a request.
+/// Returns true if the text is a W3C `traceparent`, and not another request id.
 fn is_traceparent(text: &str) -> bool {
     let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let some = |part: &str| part.bytes().any(|byte| byte != b'0');

@@ -1,9 +1,10 @@
-//! From what an operator writes to a place that events are delivered to.
+//! Destinations of events by URL, file or `-`.
 
-use crate::cloud_event::Form;
+use crate::cloud_event::EventEncoder;
 use crate::error::OutboundError;
 use crate::file::FileDestination;
 use crate::http;
+use crate::limits::MAX_EVENTS_PER_REQUEST;
 use crate::secrets::{Rotating, SecretSource};
 use crate::signature::Secret;
 use crate::stdout::StdoutDestination;
@@ -12,30 +13,23 @@ use commerce_core::{Currency, Destination};
 use std::fmt;
 use std::path::Path;
 
-/// The most events of one request: with usual orders some hundred kilobytes, and never more than 64 MiB.
-pub const MAX_EVENTS_A_REQUEST: usize = 1_000;
-
-/// How many events are written to a file or to standard output at once: with usual orders some hundred
-/// kilobytes between two waits for the disk.
-pub(crate) const LINES_AT_ONCE: usize = 500;
-
-/// How events are delivered; the default is what a stranger on the internet is told.
+/// The settings of a destination. The defaults suit a public receiver on the internet.
 #[derive(Clone)]
 pub struct DestinationOptions {
-    /// What requests are signed with, as Standard Webhooks writes secrets: `whsec_` and the base64 of 24
-    /// to 64 bytes, one a line and the newest first. Requests bear a signature of each, so that a receiver may
-    /// know either while a secret is rotated. Without it, requests are not signed. Files and standard output
-    /// never are.
+    /// The secrets that requests are signed with, in the format of Standard Webhooks: `whsec_` and the base64 of 24
+    /// to 64 bytes, one a line and the newest first. Requests carry a signature of each, so that a receiver may
+    /// have either one while a secret is rotated. Without it, requests are not signed. Lines in files and on standard
+    /// output never are.
     pub secret: Option<SecretSource>,
-    /// The most events of one request: 1 sends each event by itself, more sends arrays. Files and
-    /// standard output take many lines at once in any case.
+    /// The largest number of events in one request: 1 sends each event by itself, more sends arrays. A file and
+    /// standard output always get many lines in one write.
     pub batch: usize,
-    /// Whether addresses of this machine and of private networks may be sent to.
+    /// Allows addresses of this machine and of private networks.
     pub allow_private: bool,
-    /// What the events say they come from, a URI reference. With the id it makes an event unlike any other,
-    /// so two stores that tell the same consumer need two sources.
+    /// The `source` of the events, a URI reference. An event is unique by source and id, so two stores that send to
+    /// the same consumer need two sources.
     pub source: String,
-    /// The store's currency, which each event then names.
+    /// The store's currency, to be included in each event.
     pub currency: Option<Currency>,
 }
 
@@ -58,26 +52,26 @@ impl fmt::Debug for DestinationOptions {
     }
 }
 
-/// The destination that `to` names: `https://...`, `http://...`, `file:PATH`, or `-` for standard output.
-/// Nobody is connected to yet, and no file opened.
+/// Returns the destination that `to` names: `https://...`, `http://...`, `file:PATH`, or `-` for standard output.
+/// It does not connect or open the file yet.
 ///
 /// # Errors
 ///
-/// [`OutboundError`] when there is no such destination, or an option makes no sense.
+/// [`OutboundError`] when there is no such destination, or an option is invalid.
 pub fn destination(
     to: &str,
     options: DestinationOptions,
 ) -> Result<Box<dyn Destination>, OutboundError> {
-    if !(1..=MAX_EVENTS_A_REQUEST).contains(&options.batch) {
+    if !(1..=MAX_EVENTS_PER_REQUEST).contains(&options.batch) {
         return Err(OutboundError::Batch);
     }
     let source = options.source;
     if !(1..=200).contains(&source.len()) || !source.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(OutboundError::Source);
     }
-    let form = Form { source, currency: options.currency };
+    let encoder = EventEncoder { source, currency: options.currency };
     match to {
-        "-" => Ok(Box::new(StdoutDestination::new(form))),
+        "-" => Ok(Box::new(StdoutDestination::new(encoder))),
         _ => match to.split_once(':') {
             Some(("file", path)) if !path.is_empty() => {
                 if path.starts_with("//") && !path.starts_with("///") {
@@ -88,7 +82,7 @@ pub fn destination(
                 if path.ends_with('/') || Path::new(path).is_dir() {
                     return Err(OutboundError::File("it is a directory: name a file in it"));
                 }
-                Ok(Box::new(FileDestination::new(path.into(), form)))
+                Ok(Box::new(FileDestination::new(path.into(), encoder)))
             }
             Some((scheme, _)) if is_http(scheme) => {
                 let uri = http::address(to)?;
@@ -98,7 +92,7 @@ pub fn destination(
                 let (batch, allow_private) = (options.batch, options.allow_private);
                 let limits = webhook::LIMITS;
                 let webhook =
-                    WebhookDestination::new(uri, form, secret, batch, allow_private, limits)?;
+                    WebhookDestination::new(uri, encoder, secret, batch, allow_private, limits)?;
                 Ok(Box::new(webhook))
             }
             _ => Err(OutboundError::UnknownDestination),
@@ -113,6 +107,7 @@ fn is_http(scheme: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::MAX_LINES_PER_WRITE;
     use rstest::rstest;
 
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -122,25 +117,25 @@ mod tests {
     }
 
     #[rstest]
-    #[case::stdout("-", 1, LINES_AT_ONCE, 1)]
-    #[case::file("file:events.ndjson", 1, LINES_AT_ONCE, 1)]
-    #[case::file_url("file:///no/such/events.ndjson", 1, LINES_AT_ONCE, 1)]
+    #[case::stdout("-", 1, MAX_LINES_PER_WRITE, 1)]
+    #[case::file("file:events.ndjson", 1, MAX_LINES_PER_WRITE, 1)]
+    #[case::file_url("file:///no/such/events.ndjson", 1, MAX_LINES_PER_WRITE, 1)]
     #[case::singles("http://shop.example/events", 1, 1, 16)]
     #[case::in_capitals("HTTP://SHOP.EXAMPLE/", 1, 1, 16)]
     #[case::batches("http://shop.example:8080", 100, 100, 4)]
-    fn a_destination_is_what_it_is_called(
+    fn name_selects_batch_size_and_concurrency(
         #[case] to: &str,
         #[case] batch: usize,
-        #[case] takes: usize,
+        #[case] max_batch_size: usize,
         #[case] max_concurrency: usize,
     ) {
         let secret = Some(SecretSource::fixed(SECRET));
         let to = destination(to, DestinationOptions { secret, batch, ..options() }).unwrap();
-        assert_eq!((to.max_batch_size(), to.max_concurrency()), (takes, max_concurrency));
+        assert_eq!((to.max_batch_size(), to.max_concurrency()), (max_batch_size, max_concurrency));
     }
 
     #[rstest]
-    #[case::nothing("", options())]
+    #[case::empty("", options())]
     #[case::no_path("file:", options())]
     #[case::another_scheme("ftp://shop.example/", options())]
     #[case::only_a_name("shop.example", options())]
@@ -162,7 +157,7 @@ mod tests {
         "http://shop.example/",
         DestinationOptions { secret: Some(SecretSource::fixed("hunter2")), ..options() }
     )]
-    fn what_cannot_be_is_refused_without_repeating_it(
+    fn invalid_destination_is_refused_without_echoing_secrets(
         #[case] to: &str,
         #[case] options: DestinationOptions,
     ) {
@@ -172,13 +167,13 @@ mod tests {
     }
 
     #[rstest]
-    #[case::nothing("")]
+    #[case::empty("")]
     #[case::no_path("file:")]
     #[case::another_scheme("ftp://shop.example/")]
     #[case::only_a_name("shop.example")]
     #[case::a_name_and_a_port("shop.example:8080")]
-    fn what_is_no_destination_is_told_what_is_one(#[case] to: &str) {
-        let told = destination(to, options()).err().unwrap();
-        assert!(matches!(told, OutboundError::UnknownDestination), "{told}");
+    fn unknown_destination_is_refused_as_such(#[case] to: &str) {
+        let error = destination(to, options()).err().unwrap();
+        assert!(matches!(error, OutboundError::UnknownDestination), "{error}");
     }
 }

@@ -1,11 +1,15 @@
-//! What an operator can have got wrong about an outside party. Nothing of a URL or a secret is repeated.
+//! Configuration errors of destinations and gateways. No message contains a part of a URL or a secret.
 
-/// Why a destination or a gateway cannot be used as it was given.
+use crate::limits::MAX_EVENTS_PER_REQUEST;
+
+/// The reason why a destination or a gateway cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutboundError {
-    /// It names no place.
-    #[error("events go to https://..., http://..., file:PATH, or - for standard output")]
+    /// The destination has no known form.
+    #[error(
+        "unknown destination: expected https://..., http://..., file:PATH, or - for standard output"
+    )]
     UnknownDestination,
     /// The URL cannot be used.
     #[error("the URL cannot be used: {0}")]
@@ -13,22 +17,22 @@ pub enum OutboundError {
     /// The file cannot be used.
     #[error("the file cannot be used: {0}")]
     File(&'static str),
-    /// It lies inside, where nothing is sent unless it is allowed.
-    #[error("the address is private or of this machine, which has to be allowed")]
+    /// The address is private or of this machine, and such addresses are not allowed.
+    #[error("the address is private or of this machine, which the operator has to allow")]
     PrivateAddress,
-    /// The secret that events are signed with, or notices are checked with, is none.
+    /// A secret for signatures of events or webhooks has no valid form.
     #[error("the secret cannot be used: {0}")]
     Secret(&'static str),
     /// The secret or the key cannot be read.
     #[error("the secret cannot be read: {0}")]
     Unreadable(String),
-    /// The key of the gateway is none.
+    /// The key of the gateway has no valid form.
     #[error("the gateway's key cannot be used: {0}")]
     GatewayKey(&'static str),
-    /// More events a request than there may be, or none.
-    #[error("a request carries 1 to {max} events", max = crate::destination::MAX_EVENTS_A_REQUEST)]
+    /// The batch size is out of range.
+    #[error("a request carries 1 to {MAX_EVENTS_PER_REQUEST} events")]
     Batch,
-    /// What the events are said to come from is no URI reference.
+    /// The source of the events is no valid URI reference.
     #[error(
         "a source is 1 to 200 visible ASCII characters, like /commerce or https://shop.example"
     )]

@@ -1,6 +1,7 @@
-//! HTTP as outside parties are spoken to: every wait ends, nothing is followed, no more is read than is needed.
+//! The HTTP client for destinations and gateways: every wait has a timeout, redirects are not followed, and only the
+//! beginning of a response is read.
 
-use crate::address::Resolve;
+use crate::address::CheckedResolver;
 use crate::error::OutboundError;
 use rustls::crypto::ring;
 use std::io::{self, Read};
@@ -11,50 +12,49 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error, Timeout};
 
-/// The longest wait that a party may ask for: a day. Whoever wants to be left alone for longer is asked
-/// again once a day.
+/// The longest `Retry-After`: a day. A server that asks for a longer pause is called once a day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a connection is kept unused: shorter than the 5 s after which common servers close theirs, so
-/// that none is used in the moment it is closed.
+/// The longest idle time of a connection: shorter than the 5 s after which common servers close theirs, so that no
+/// request is sent on a connection that is being closed.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
 
-/// How much is sent at a time, in bytes. Before each piece it is looked whether there is time left.
-const PIECE: usize = 8 * 1024;
+/// The bytes of one write. The client checks the timeout before each one.
+const WRITE_BYTES: usize = 8 * 1024;
 
-/// How much is shown of a place that a party names, in characters.
-const MAX_PLACE: usize = 150;
+/// The characters of a redirect target that are logged.
+const MAX_LOCATION: usize = 150;
 
-/// What a kind of party is given.
+/// The timeouts and sizes of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// How long to connect may take, TLS and all.
+    /// The timeout of connecting, TLS included.
     pub(crate) connect: Duration,
-    /// How long the whole may take, from looking up the name to the last byte.
+    /// The timeout of the whole request, from the lookup of the host to the last byte.
     pub(crate) whole: Duration,
-    /// How long a piece of a request may take to be sent. The client waits for it up to three times: a
-    /// system that could take part of a piece begins anew with the rest.
+    /// The timeout of one write. The client may wait for it up to three times: after a partial write it starts again
+    /// with the rest.
     pub(crate) write: Duration,
-    /// How long the body of an answer may take, once its head is there.
+    /// The timeout of the body of a response, after its head.
     pub(crate) body: Duration,
-    /// How much is read of it.
+    /// The bytes of the body that are read.
     pub(crate) body_bytes: u64,
-    /// How many connections are kept.
+    /// The idle connections that are kept.
     pub(crate) connections: usize,
 }
 
-/// What was answered.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
-    /// Where it says to ask instead, as it may stand in a log.
+    /// The target of a redirect, fit for a log.
     pub(crate) location: Option<String>,
-    /// Its beginning, as far as it came.
+    /// The beginning of the body, as far as it arrived.
     pub(crate) body: Vec<u8>,
 }
 
-/// Speaks to one party.
+/// A client for one server.
 #[derive(Debug)]
 pub(crate) struct Client {
     agent: Agent,
@@ -62,25 +62,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// For the party at that address. A proxy of the environment is not used: it would be who is connected
-    /// to, whatever the address.
+    /// Creates a client for the server of a URL. A proxy of the environment is not used: the connection would go to the
+    /// proxy, and the check of the address would have no effect.
     pub(crate) fn new(
         uri: &Uri,
         allow_private: bool,
         limits: Limits,
     ) -> Result<Self, OutboundError> {
-        let roots = if uri.scheme_str() == Some("https") { trusted()? } else { Vec::new() };
-        Self::trusting(roots, uri, allow_private, limits)
+        let roots = if uri.scheme_str() == Some("https") { native_roots()? } else { Vec::new() };
+        Self::with_roots(roots, uri, allow_private, limits)
     }
 
-    /// For a party that has to prove itself to those.
-    pub(crate) fn trusting(
+    /// Creates a client that trusts exactly these roots.
+    pub(crate) fn with_roots(
         roots: Vec<Certificate<'static>>,
         uri: &Uri,
         allow_private: bool,
         limits: Limits,
     ) -> Result<Self, OutboundError> {
-        let resolve = Resolve::for_host(uri, allow_private)?;
+        let resolver = CheckedResolver::for_host(uri, allow_private)?;
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(roots)))
             .unversioned_rustls_crypto_provider(Arc::new(ring::default_provider()))
@@ -95,32 +95,32 @@ impl Client {
             .timeout_connect(Some(limits.connect))
             .timeout_global(Some(limits.whole))
             .timeout_recv_body(Some(limits.body))
-            .output_buffer_size(PIECE)
+            .output_buffer_size(WRITE_BYTES)
             .timeout_per_write(Some(limits.write))
             .max_response_header_size(16 * 1024)
             .max_idle_connections(limits.connections)
             .max_idle_connections_per_host(limits.connections)
             .max_idle_age(KEEP_IDLE)
             .build();
-        let agent = Agent::with_parts(config, DefaultConnector::default(), resolve);
+        let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
         Ok(Self { agent, body_bytes: limits.body_bytes })
     }
 
-    /// Sends the request, and gives what was answered, or why there was no answer.
+    /// Sends the request and returns the response, or the reason why there is none.
     pub(crate) fn send(&self, request: Request<&[u8]>) -> Result<HttpResponse, String> {
-        let mut response = self.agent.run(request).map_err(|error| says(&error))?;
+        let mut response = self.agent.run(request).map_err(|error| describe(&error))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers(), now());
         let location = response.headers().get(header::LOCATION).map(HeaderValue::as_bytes);
-        let location = location.map(target).filter(|target| !target.is_empty());
+        let location = location.map(loggable).filter(|location| !location.is_empty());
         let mut body = Vec::new();
-        // The head is the answer; a body that breaks off matters to whoever reads it.
+        // The status decides; a caller that parses the body detects a truncated one.
         let _ = response.body_mut().as_reader().take(self.body_bytes).read_to_end(&mut body);
         Ok(HttpResponse { status, retry_after, location, body })
     }
 }
 
-/// An address that can be spoken to: without a name and password, which would end up in logs.
+/// Parses a URL. A URL with a name and password is refused, since they would appear in logs.
 pub(crate) fn address(text: &str) -> Result<Uri, OutboundError> {
     let uri: Uri = text.parse().map_err(|_| OutboundError::Url("it is no URL"))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -140,7 +140,7 @@ pub(crate) fn address(text: &str) -> Result<Uri, OutboundError> {
     Ok(uri)
 }
 
-/// Text of others as it may stand in a log: one line, without control characters, not long.
+/// Returns foreign text fit for a log: one line of at most 200 characters, without control characters.
 pub(crate) fn plain(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let words: Vec<&str> =
@@ -149,27 +149,28 @@ pub(crate) fn plain(text: &[u8]) -> String {
     words.chars().take(200).collect()
 }
 
-/// A place of others as it may stand in a log: without a name, a password and a query, which may be secret.
-fn target(text: &[u8]) -> String {
+/// Returns a foreign URL fit for a log: without name, password and query, which may be secret.
+fn loggable(text: &[u8]) -> String {
     let text = plain(text);
     let text = text.split(['?', '#']).next().unwrap_or_default();
     let (scheme, rest) = text.split_once("//").unwrap_or(("", text));
     let host = rest.split('/').next().unwrap_or_default();
-    let named = host.rfind('@').and_then(|at| rest.get(at.saturating_add(1)..)).unwrap_or(rest);
+    let without_user =
+        host.rfind('@').and_then(|at| rest.get(at.saturating_add(1)..)).unwrap_or(rest);
     let slashes = if text.contains("//") { "//" } else { "" };
-    format!("{scheme}{slashes}{named}").chars().take(MAX_PLACE).collect()
+    format!("{scheme}{slashes}{without_user}").chars().take(MAX_LOCATION).collect()
 }
 
-/// Whom this machine trusts, as the store on PostgreSQL does.
-fn trusted() -> Result<Vec<Certificate<'static>>, OutboundError> {
-    let found = rustls_native_certs::load_native_certs().certs;
-    if found.is_empty() {
+/// Returns the root certificates of this machine, as the store on PostgreSQL uses them.
+fn native_roots() -> Result<Vec<Certificate<'static>>, OutboundError> {
+    let roots = rustls_native_certs::load_native_certs().certs;
+    if roots.is_empty() {
         return Err(OutboundError::Tls("this machine has no root certificates".to_owned()));
     }
-    Ok(found.iter().map(|der| Certificate::from_der(der).to_owned()).collect())
+    Ok(roots.iter().map(|der| Certificate::from_der(der).to_owned()).collect())
 }
 
-fn says(error: &Error) -> String {
+fn describe(error: &Error) -> String {
     if let Error::Timeout(during) = error {
         let connecting = matches!(during, Timeout::Resolve | Timeout::Connect);
         let missing = if connecting { "no connection in time" } else { "no answer in time" };
@@ -181,7 +182,7 @@ fn says(error: &Error) -> String {
     plain(error.to_string().as_bytes())
 }
 
-/// What a system says of a failure, as people say it: without its number.
+/// Returns the message of a system error as part of a sentence: in lower case and without its number.
 pub(crate) fn sentence(error: &io::Error) -> String {
     let text = plain(error.to_string().as_bytes());
     let text = text.split(" (os error ").next().unwrap_or_default();
@@ -194,7 +195,7 @@ pub(crate) fn sentence(error: &io::Error) -> String {
     }
 }
 
-/// `Retry-After`, in either of its forms.
+/// Parses `Retry-After`, in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {

@@ -1,11 +1,10 @@
-//! Where the events of the order service go, and where the money of charges comes from.
+//! Destinations for the events of the order service, and Stripe as its payment gateway.
 //!
-//! [`destination`] gives the place that a URL, a file or `-` names, as a
-//! [`Destination`](commerce_core::Destination): events arrive there as CloudEvents 1.0 JSON, signed after
-//! Standard Webhooks when there is a secret. [`Stripe`] is a
-//! [`PaymentGateway`](commerce_core::PaymentGateway). Both talk to parties that fail, hang and repeat
-//! themselves: whatever these do, a call returns within
-//! [`MAX_DELIVERY`](commerce_core::limits::MAX_DELIVERY), says what is known, and no more.
+//! [`destination`] returns the [`Destination`](commerce_core::Destination) that a URL, a file or `-` names. Events are
+//! sent as CloudEvents 1.0 JSON, signed after Standard Webhooks if there is a secret. [`Stripe`] is a
+//! [`PaymentGateway`](commerce_core::PaymentGateway). The servers behind both may fail, hang and repeat themselves:
+//! a call always returns within [`MAX_DELIVERY`](commerce_core::limits::MAX_DELIVERY), and reports a result only if it
+//! is certain.
 //!
 //! ```
 //! use commerce_outbound::{DestinationOptions, OutboundError, destination};
@@ -13,9 +12,9 @@
 //! let archive = destination("file:/var/lib/commerce/events.ndjson", DestinationOptions::default())?;
 //! assert_eq!(archive.max_concurrency(), 1);
 //!
-//! // The inside of one's own network is told to only where that is meant.
-//! let inside = destination("http://10.0.0.7/orders", DestinationOptions::default());
-//! assert!(matches!(inside, Err(OutboundError::PrivateAddress)));
+//! // Private addresses have to be allowed.
+//! let private = destination("http://10.0.0.7/orders", DestinationOptions::default());
+//! assert!(matches!(private, Err(OutboundError::PrivateAddress)));
 //! # Ok::<(), OutboundError>(())
 //! ```
 
@@ -25,7 +24,7 @@
         clippy::arithmetic_side_effects,
         clippy::wildcard_enum_match_arm,
         clippy::needless_pass_by_value,
-        reason = "tests may stop, and are read more easily so"
+        reason = "tests may panic, and are easier to read so"
     )
 )]
 
@@ -35,6 +34,7 @@ mod destination;
 mod error;
 mod file;
 mod http;
+mod limits;
 #[cfg(test)]
 mod outside;
 #[cfg(test)]
@@ -45,8 +45,8 @@ mod stdout;
 mod stripe;
 mod webhook;
 
-pub use cloud_event::MAX_EVENT_BYTES;
-pub use destination::{DestinationOptions, MAX_EVENTS_A_REQUEST, destination};
+pub use destination::{DestinationOptions, destination};
 pub use error::OutboundError;
+pub use limits::{MAX_EVENT_BYTES, MAX_EVENTS_PER_REQUEST};
 pub use secrets::SecretSource;
 pub use stripe::{Stripe, StripeOptions};

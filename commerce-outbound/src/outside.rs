@@ -1,4 +1,4 @@
-//! Whether others understand what is said: a consumer in Python, and a Stripe that nobody here wrote.
+//! Interoperability: a consumer in Python, and localstripe, an independent implementation of Stripe's API.
 
 mod consumer;
 mod localstripe;
@@ -7,11 +7,11 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A Python program of tests/outside, which listens at a port and says so. It ends with its value.
+/// A Python program of tests/outside, which listens on a port and prints it. It is killed when dropped.
 struct Program {
     child: Child,
     port: u16,
-    says: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
 }
 
 impl Program {
@@ -24,18 +24,18 @@ impl Program {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
-            .expect("this test needs what tests/run installs: run that");
-        let mut says = BufReader::new(child.stdout.take().unwrap());
+            .expect("this test needs what tests/run installs: run it first");
+        let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut port = String::new();
-        says.read_line(&mut port).unwrap();
+        output.read_line(&mut port).unwrap();
         let port = port.trim().parse();
-        let port = port.expect("this test needs what tests/run installs anew: run that");
-        Self { child, port, says }
+        let port = port.expect("this test needs what tests/run installs: run it again");
+        Self { child, port, output }
     }
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.says.read_line(&mut line).unwrap();
+        self.output.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! Parties to test with: they listen on this machine and answer as they are told, however badly.
+//! Test servers: they listen on this machine and respond as a test requires, however badly.
 
 use commerce_core::{Event, EventKind, Money, Order, OrderLine, OrderStatus, Timestamp};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,25 +7,25 @@ use std::sync::mpsc::{Receiver as Incoming, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How a party behaves once it has read a request.
+/// The behaviour of a server after it has read a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Behaviour {
-    /// Answers with these bytes, and stays.
-    Says(Vec<u8>),
-    /// Answers with these bytes, and closes.
-    SaysAndCloses(Vec<u8>),
-    /// Says a head, and then a byte now and then, without end.
+    /// Sends these bytes and keeps the connection open.
+    Responds(Vec<u8>),
+    /// Sends these bytes and closes the connection.
+    RespondsAndCloses(Vec<u8>),
+    /// Sends these bytes, and then one byte every 20 ms without end, as slowloris does.
     Drips(Vec<u8>),
-    /// Never answers.
+    /// Never responds.
     Hangs,
 }
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug)]
 pub(crate) struct Received {
-    /// On which connection, from 0.
+    /// The number of its connection, from 0.
     pub(crate) connection: usize,
-    /// The request line and the headers, their names in small letters.
+    /// The request line and the headers, with names in lower case.
     pub(crate) head: Vec<String>,
     pub(crate) body: Vec<u8>,
 }
@@ -37,19 +37,19 @@ impl Received {
     }
 }
 
-/// A party that listens.
+/// A test server.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     pub(crate) received: Incoming<Received>,
 }
 
 impl Receiver {
-    /// One that behaves so each time.
+    /// Starts a server with one behaviour.
     pub(crate) fn new(behaviour: Behaviour) -> Self {
         Self::with(move |_| behaviour.clone())
     }
 
-    /// One that looks at the request first.
+    /// Starts a server whose behaviour depends on the request.
     pub(crate) fn with(behave: impl Fn(&Received) -> Behaviour + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -78,18 +78,18 @@ fn serve(
     while let Some(request) = read(connection, &mut reader) {
         let behaviour = behave(&request);
         let _ = sender.send(request);
-        let said = match &behaviour {
-            Behaviour::Says(bytes) | Behaviour::SaysAndCloses(bytes) | Behaviour::Drips(bytes) => {
-                stream.write_all(bytes)
-            }
+        let sent = match &behaviour {
+            Behaviour::Responds(bytes)
+            | Behaviour::RespondsAndCloses(bytes)
+            | Behaviour::Drips(bytes) => stream.write_all(bytes),
             Behaviour::Hangs => Ok(()),
         };
-        if said.is_err() || matches!(behaviour, Behaviour::SaysAndCloses(_)) {
+        if sent.is_err() || matches!(behaviour, Behaviour::RespondsAndCloses(_)) {
             return;
         }
         if matches!(behaviour, Behaviour::Drips(_)) {
             while stream.write_all(b"x").is_ok() {
-                thread::sleep(Duration::from_millis(20)); // which is what dripping is
+                thread::sleep(Duration::from_millis(20));
             }
             return;
         }
@@ -117,13 +117,13 @@ fn read(connection: usize, reader: &mut BufReader<&TcpStream>) -> Option<Receive
     Some(request)
 }
 
-/// A whole answer with that status line, headers and body.
-pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Vec<u8> {
+/// Returns the bytes of a response.
+pub(crate) fn response(status: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// An event about an order of that many lines.
+/// Returns an event about an order of that many lines.
 pub(crate) fn event(id: i64, lines: i64) -> Event {
     let at = Timestamp::from_unix(1_800_000_000);
     let line = |product: i64| OrderLine {

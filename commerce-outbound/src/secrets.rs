@@ -1,5 +1,5 @@
-//! Secrets that may change while they are in use: a source is read again before each use, and what cannot be used
-//! leaves the last good secret in force. So a secret is rotated without a restart.
+//! Secrets that are rotated without a restart: a source is read again before each use, and an unusable reading leaves
+//! the last usable secret in force.
 
 use crate::error::OutboundError;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 type Read = dyn Fn() -> Result<String, String> + Send + Sync;
 
-/// A source of secrets, one a line. It is never shown.
+/// A source of secrets, one a line. Its `Debug` output contains no secret.
 #[derive(Clone)]
 pub struct SecretSource(Arc<Read>);
 
@@ -38,62 +38,63 @@ impl fmt::Debug for SecretSource {
 pub(crate) struct Rotating<T> {
     source: SecretSource,
     parse: fn(&str) -> Result<T, OutboundError>,
-    seen: Mutex<Seen<T>>,
+    cache: Mutex<Cache<T>>,
 }
 
-struct Seen<T> {
+struct Cache<T> {
     /// The last reading, usable or not.
     read: Result<String, String>,
-    good: T,
+    secret: T,
     warning: Option<String>,
 }
 
-impl<T> fmt::Debug for Seen<T> {
+impl<T> fmt::Debug for Cache<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seen")
+        f.write_str("Cache")
     }
 }
 
 impl<T: Clone> Rotating<T> {
-    /// Reads the source for the first time, when it has to be usable.
+    /// Reads the source for the first time. It has to be usable then.
     pub(crate) fn new(
         source: SecretSource,
         parse: fn(&str) -> Result<T, OutboundError>,
     ) -> Result<Self, OutboundError> {
         let text = (source.0)().map_err(OutboundError::Unreadable)?;
-        let good = parse(&text)?;
-        let seen = Mutex::new(Seen { read: Ok(text), good, warning: None });
-        Ok(Self { source, parse, seen })
+        let secret = parse(&text)?;
+        let cache = Mutex::new(Cache { read: Ok(text), secret, warning: None });
+        Ok(Self { source, parse, cache })
     }
 
+    /// Reads the source and returns the current secret.
     pub(crate) fn current(&self) -> T {
         let read = (self.source.0)();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if read != seen.read {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if read != cache.read {
             let parsed = match &read {
                 Ok(text) => (self.parse)(text).map_err(|error| error.to_string()),
                 Err(error) => Err(error.clone()),
             };
             match parsed {
-                Ok(good) => (seen.good, seen.warning) = (good, None),
+                Ok(secret) => (cache.secret, cache.warning) = (secret, None),
                 Err(error) => {
                     let kept =
                         "the secret before it stays in use: write a whole file and rename it";
-                    seen.warning = Some(format!("{error}; {kept}"));
+                    cache.warning = Some(format!("{error}; {kept}"));
                 }
             }
-            seen.read = read;
+            cache.read = read;
         }
-        seen.good.clone()
+        cache.secret.clone()
     }
 
-    /// Returns why the last reading cannot be used, once.
+    /// Returns the reason why the last reading is unusable, once.
     pub(crate) fn warning(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).warning.take()
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).warning.take()
     }
 }
 
-/// The lines that are not empty.
+/// Returns the lines that are not empty.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cannot_be_used_leaves_the_last_good_secret_in_force_and_warns_once() {
+    fn unusable_reading_keeps_the_last_secret_and_warns_once() {
         let file = Arc::new(Mutex::new(Ok("first".to_owned())));
         let read = Arc::clone(&file);
         let source = SecretSource::read_by(move || read.lock().unwrap().clone());
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_read_at_first_is_an_error() {
+    fn unreadable_secret_is_an_error_at_first() {
         let source = SecretSource::read_by(|| Err("no such file".to_owned()));
         let error = Rotating::new(source, |text| Ok(text.to_owned())).unwrap_err();
         assert!(error.to_string().contains("no such file"), "{error}");

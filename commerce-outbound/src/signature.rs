@@ -1,4 +1,4 @@
-//! Proof of who sent a request: HMAC-SHA256 over it, in the two forms that are in use.
+//! Request signatures: HMAC-SHA256, in the formats of Standard Webhooks and Stripe.
 
 use crate::error::OutboundError;
 use crate::secrets::lines;
@@ -11,16 +11,17 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
 
-/// How far the clock of who signed may be from ours, either way: what Stripe and Standard Webhooks advise.
+/// The largest difference in seconds between the clocks of signer and verifier, as Stripe and Standard Webhooks advise.
+/// It bounds replays of a captured request.
 const TOLERANCE: i64 = 5 * 60;
 
-/// Secrets come with and without the padding of base64.
+/// Accepts base64 with and without padding, since secrets come in both forms.
 const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
     &ALPHABET,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A secret that two share. It is never shown.
+/// A shared secret. Its `Debug` output does not contain it.
 #[derive(Clone)]
 pub(crate) struct Secret(Hmac<Sha256>);
 
@@ -31,12 +32,12 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// Each line as [`Secret::standard`] reads it, the newest first.
+    /// Parses each line with [`Secret::standard`], the newest first.
     pub(crate) fn all_standard(text: &str) -> Result<Vec<Self>, OutboundError> {
         Self::all(text, Self::standard)
     }
 
-    /// Each line as [`Secret::stripe`] reads it.
+    /// Parses each line with [`Secret::stripe`].
     pub(crate) fn all_stripe(text: &str) -> Result<Vec<Self>, OutboundError> {
         Self::all(text, Self::stripe)
     }
@@ -49,7 +50,7 @@ impl Secret {
         if secrets.is_empty() { one("").map(|secret| vec![secret]) } else { Ok(secrets) }
     }
 
-    /// As Standard Webhooks writes it: `whsec_` and the base64 of 24 to 64 bytes.
+    /// Parses a secret of Standard Webhooks: `whsec_` and the base64 of 24 to 64 bytes.
     pub(crate) fn standard(text: &str) -> Result<Self, OutboundError> {
         let encoded = text.trim().strip_prefix("whsec_");
         let encoded = encoded.ok_or(OutboundError::Secret("it must begin with whsec_"))?;
@@ -62,7 +63,7 @@ impl Secret {
         Self::of(&bytes)
     }
 
-    /// As Stripe means it: the text itself.
+    /// Parses a secret of Stripe: the text itself is the key.
     pub(crate) fn stripe(text: &str) -> Result<Self, OutboundError> {
         let text = text.trim();
         if text.len() < 16 {
@@ -76,16 +77,16 @@ impl Secret {
         hmac.map(Self).map_err(|_| OutboundError::Secret("it has no use as a key"))
     }
 
-    /// A signature of the header `webhook-signature` of Standard Webhooks, which holds one of each secret, separated
-    /// by spaces.
+    /// Returns a signature for the header `webhook-signature` of Standard Webhooks, which holds one for each secret,
+    /// separated by spaces.
     pub(crate) fn sign(&self, id: &str, at: Timestamp, body: &[u8]) -> String {
         let head = format!("{id}.{}.", at.unix());
         let hmac = self.0.clone().chain_update(head).chain_update(body);
         format!("v1,{}", STANDARD.encode(hmac.finalize().into_bytes()))
     }
 
-    /// Checks the header `Stripe-Signature`: one of its signatures has to be right, and it has to be of now.
-    pub(crate) fn check_stripe(
+    /// Verifies the header `Stripe-Signature`: one of its signatures has to match, and its time has to be recent.
+    pub(crate) fn verify_stripe(
         &self,
         header: &str,
         body: &[u8],
@@ -97,20 +98,20 @@ impl Secret {
             return Err("its signature has no time");
         };
         let hmac = self.0.clone().chain_update(stamp).chain_update(".").chain_update(body);
-        let right =
+        let matches =
             |hex: &str| bytes(hex).is_some_and(|bytes| hmac.clone().verify_slice(&bytes).is_ok());
-        if !parts().any(|(name, value)| name == "v1" && right(value)) {
-            return Err("its signature is not right");
+        if !parts().any(|(name, value)| name == "v1" && matches(value)) {
+            return Err("its signature does not match");
         }
         let stamp: i64 = stamp.parse().map_err(|_| "its signature has no time")?;
         if now.unix().abs_diff(stamp) > TOLERANCE.unsigned_abs() {
-            return Err("its signature is not of now");
+            return Err("its signature is not recent");
         }
         Ok(())
     }
 }
 
-/// The bytes that are written in hexadecimal.
+/// Decodes hexadecimal digits.
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
@@ -122,9 +123,9 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
-    /// The example that the libraries of Standard Webhooks are tested with.
+    /// The test vector of the libraries of Standard Webhooks.
     #[test]
-    fn the_published_example_is_signed_alike() {
+    fn signature_matches_the_standard_webhooks_test_vector() {
         let secret = Secret::standard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let at = Timestamp::from_unix(1_614_265_330);
         let signed = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", at, br#"{"test": 2432232314}"#);
@@ -139,9 +140,9 @@ mod tests {
     #[case("whsec_", false)]
     #[case("whsec_c2hvcnQ=", false)]
     #[case("whsec_not base64", false)]
-    fn a_secret_has_its_form(#[case] text: &str, #[case] good: bool) {
+    fn standard_secret_requires_prefix_and_length(#[case] text: &str, #[case] is_valid: bool) {
         let secret = Secret::standard(text);
-        assert_eq!(secret.is_ok(), good);
+        assert_eq!(secret.is_ok(), is_valid);
         let shown = format!("{secret:?}");
         assert!(text.len() < 8 || !shown.contains(&text[6..12]), "{shown}");
     }
@@ -149,7 +150,7 @@ mod tests {
     const NOW: i64 = 1_800_000_000;
 
     impl Secret {
-        /// The header that Stripe would send.
+        /// Returns the header that Stripe would send.
         pub(crate) fn sign_as_stripe(&self, at: Timestamp, body: &[u8]) -> String {
             format!("t={0},v1={1}", at.unix(), self.hex(&at.unix().to_string(), body))
         }
@@ -161,14 +162,14 @@ mod tests {
         }
     }
 
-    /// Made with Python's hmac, so that a mistake is not made twice.
+    /// The signature comes from Python's hmac, so that the test does not repeat a mistake of the code.
     #[test]
-    fn a_signature_made_elsewhere_is_right() {
+    fn stripe_signature_of_another_implementation_is_accepted() {
         let header =
             "t=1800000000,v1=7c22178140f825fd97e0d1e75da95f3b95405c8d3471eeadebcfb6f78b5d84f7";
         let secret = Secret::stripe("whsec_test_secret_of_stripe").unwrap();
         let now = Timestamp::from_unix(NOW);
-        assert_eq!(secret.check_stripe(header, br#"{"id":"evt_1"}"#, now), Ok(()));
+        assert_eq!(secret.verify_stripe(header, br#"{"id":"evt_1"}"#, now), Ok(()));
     }
 
     #[rstest]
@@ -187,7 +188,10 @@ mod tests {
     #[case::without_time("v1={right}", false)]
     #[case::time_is_no_number("t=now,v1={right_word}", false)]
     #[case::empty("", false)]
-    fn only_a_right_and_recent_signature_is_believed(#[case] header: &str, #[case] good: bool) {
+    fn only_a_matching_and_recent_stripe_signature_is_accepted(
+        #[case] header: &str,
+        #[case] is_valid: bool,
+    ) {
         let (secret, body) = (Secret::stripe("whsec_0123456789abcdef").unwrap(), b"{}");
         let at = |offset: i64| (NOW + offset).to_string();
         let stamps = [("now", at(0)), ("early", at(-300)), ("old", at(-301)), ("late", at(301))];
@@ -198,7 +202,7 @@ mod tests {
             text = text.replace(&format!("{{right_{name}}}"), &secret.hex(&stamp, body));
             text = text.replace(&format!("{{{name}}}"), &stamp);
         }
-        let checked = secret.check_stripe(&text, body, Timestamp::from_unix(NOW));
-        assert_eq!(checked.is_ok(), good, "{text}: {checked:?}");
+        let checked = secret.verify_stripe(&text, body, Timestamp::from_unix(NOW));
+        assert_eq!(checked.is_ok(), is_valid, "{text}: {checked:?}");
     }
 }

@@ -1,25 +1,25 @@
-//! Standard output as a destination: a line of JSON an event, for pipes.
+//! Standard output as a destination: one line of JSON for each event, for pipes.
 
-use crate::cloud_event::Form;
-use crate::destination::LINES_AT_ONCE;
+use crate::cloud_event::EventEncoder;
 use crate::http::sentence;
+use crate::limits::MAX_LINES_PER_WRITE;
 use commerce_core::{DeliveryResult, Destination, Event};
 use std::io::{self, ErrorKind, Write};
 
-/// Standard output. Nobody there any more is the end of it.
+/// Standard output. A broken pipe ends the relay.
 pub(crate) struct StdoutDestination {
-    form: Form,
+    encoder: EventEncoder,
 }
 
 impl StdoutDestination {
-    pub(crate) fn new(form: Form) -> Self {
-        Self { form }
+    pub(crate) fn new(encoder: EventEncoder) -> Self {
+        Self { encoder }
     }
 }
 
 impl Destination for StdoutDestination {
     fn max_batch_size(&self) -> usize {
-        LINES_AT_ONCE
+        MAX_LINES_PER_WRITE
     }
 
     fn max_concurrency(&self) -> usize {
@@ -27,7 +27,7 @@ impl Destination for StdoutDestination {
     }
 
     fn deliver(&self, events: &[Event]) -> DeliveryResult {
-        match self.form.lines(events) {
+        match self.encoder.lines(events) {
             Ok(lines) => write(&mut io::stdout().lock(), &lines),
             Err(error) => DeliveryResult::Failed { error: error.to_string(), retry_after: None },
         }
@@ -38,7 +38,7 @@ fn write(out: &mut impl Write, lines: &[u8]) -> DeliveryResult {
     match out.write_all(lines).and_then(|()| out.flush()) {
         Ok(()) => DeliveryResult::Done,
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-            DeliveryResult::Gone { error: "nobody reads standard output any more".to_owned() }
+            DeliveryResult::Gone { error: "the reader of standard output has closed it".to_owned() }
         }
         Err(error) => DeliveryResult::Failed { error: sentence(&error), retry_after: None },
     }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_as_they_are() {
+    fn lines_are_written_unchanged() {
         let mut out = Vec::new();
         assert_eq!(write(&mut out, b"{}\n"), DeliveryResult::Done);
         assert_eq!(out, b"{}\n");
@@ -71,7 +71,7 @@ mod tests {
     #[rstest]
     #[case(ErrorKind::BrokenPipe, true)]
     #[case(ErrorKind::StorageFull, false)]
-    fn only_a_reader_who_left_is_the_end(#[case] kind: ErrorKind, #[case] is_gone: bool) {
+    fn only_a_broken_pipe_ends_the_relay(#[case] kind: ErrorKind, #[case] is_gone: bool) {
         let delivery = write(&mut Broken(kind), b"{}\n");
         assert_eq!(matches!(delivery, DeliveryResult::Gone { .. }), is_gone);
         assert_eq!(matches!(delivery, DeliveryResult::Failed { .. }), !is_gone);

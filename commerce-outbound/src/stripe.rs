@@ -1,14 +1,13 @@
-//! Stripe as a gateway: a `PaymentIntent` a charge, confirmed at once, while the payer is away.
+//! Stripe as a gateway: one `PaymentIntent` for each charge, confirmed when it is created, with the payer absent.
 //!
-//! What must not happen is that money is taken twice, or taken and forgotten. Stripe answers a repeated
-//! `Idempotency-Key` as it did the first time, for at least 24 hours; so a charge is asked for again and
-//! again under one key while it is younger than that, and only looked up when it is older. Only an answer
-//! that Stripe alone can give, and that says that no money was taken, declines a charge. Everything else
-//! leaves it open, to be asked again.
+//! Money must never be collected twice, nor collected and forgotten. Stripe repeats its first response for an
+//! `Idempotency-Key`, for at least 24 hours. A younger charge is therefore requested again under the same key, and an
+//! older one is only looked up. A charge is declined only by a response that only Stripe can give, and that states
+//! that no money was taken. Every other response leaves the charge pending, to be requested again.
 
 mod amount;
+mod event;
 mod intent;
-mod notice;
 
 use crate::error::OutboundError;
 use crate::http::{self, Client, HttpResponse, Limits, plain};
@@ -18,30 +17,29 @@ use commerce_core::{
     ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, Timestamp, WebhookEvent,
 };
 use form_urlencoded::Serializer;
-use intent::{Intent, Problem};
+use intent::{Intent, StripeError};
 use serde::Deserialize;
 use std::fmt;
 use std::time::{Duration, Instant};
 use ureq::http::{Request, header};
 
-/// The version of Stripe's API that this speaks, whatever the account's own is.
+/// The version of Stripe's API for all requests, whatever the default of the account is.
 const VERSION: &str = "2024-06-20";
 
-/// When a charge is too old to be asked for anew, in seconds: an hour before Stripe may forget its key,
-/// for clocks that differ and requests that are late.
-const KEY_MEMORY: i64 = 23 * 60 * 60;
+/// The age in seconds from which a charge is only looked up: an hour before Stripe may forget its key, for clock skew
+/// and late requests.
+const KEY_LIFETIME: i64 = 23 * 60 * 60;
 
-/// When a charge that Stripe does not know cannot be on its way any more either.
+/// The age in seconds from which a charge that Stripe does not know was never received: no request can be under way.
 const NEVER_ARRIVED: i64 = 24 * 60 * 60;
 
-/// How much earlier than the charge Stripe's clock may say its intent was made.
+/// The seconds by which the creation of an intent may precede its charge, by Stripe's clock.
 const CLOCK_SKEW: i64 = 10 * 60;
 
-/// How long looking up goes on through pages of a hundred: some ten thousand payments a day.
-const LOOK_UP: Duration = Duration::from_secs(14);
+/// The timeout of a lookup through pages of a hundred intents: enough for some ten thousand payments a day.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(14);
 
-/// Stripe asks the card's bank and waits for it, for a few seconds. Two such waits, which is the most
-/// there are in a row, stay below 30 s.
+/// Stripe waits some seconds for the card's bank. Two requests in a row, which is the most, stay below 30 s.
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
     whole: Duration::from_secs(14),
@@ -51,17 +49,17 @@ const LIMITS: Limits = Limits {
     connections: 8,
 };
 
-const _: () = assert!(LIMITS.whole.as_secs() < 15 && LOOK_UP.as_secs() < 15);
+const _: () = assert!(LIMITS.whole.as_secs() < 15 && LOOKUP_TIMEOUT.as_secs() < 15);
 
-/// How Stripe is reached.
+/// The settings of [`Stripe`].
 #[derive(Clone)]
 pub struct StripeOptions {
-    /// Where Stripe is, when it is not at `https://api.stripe.com`. A place that is named may be private.
+    /// The URL of Stripe (default: `https://api.stripe.com`). A URL that is set may be private.
     pub url: Option<String>,
     /// The secret key, `sk_...` or `rk_...`, in the first line.
     pub key: SecretSource,
-    /// The secrets that notices are signed with, `whsec_...`, one a line: a notice is believed that any of them has
-    /// signed. Without it no notice is believed.
+    /// The secrets of webhook signatures, `whsec_...`, one a line: a signature of any of them is accepted. Without it all
+    /// webhooks are refused.
     pub webhook_secret: Option<SecretSource>,
 }
 
@@ -71,10 +69,10 @@ impl fmt::Debug for StripeOptions {
     }
 }
 
-/// Stripe. The payment method of a charge is the id of a card's `PaymentMethod`, `pm_...`.
+/// The Stripe gateway. The payment method of a charge is the id of a card's `PaymentMethod`, `pm_...`.
 pub struct Stripe {
     client: Client,
-    /// Without a slash at its end.
+    /// The base URL, without a trailing slash.
     url: String,
     key: Rotating<String>,
     webhook_secret: Option<Rotating<Vec<Secret>>>,
@@ -87,17 +85,20 @@ impl fmt::Debug for Stripe {
 }
 
 impl Stripe {
-    /// Stripe, as those options reach it. Nobody is connected to yet.
+    /// Creates the gateway. It does not connect yet.
     ///
     /// # Errors
     ///
     /// [`OutboundError`] when the URL, the key or the secret cannot be used.
     pub fn new(options: StripeOptions) -> Result<Self, OutboundError> {
-        Self::within(options, LIMITS)
+        Self::with_limits(options, LIMITS)
     }
 
-    pub(crate) fn within(options: StripeOptions, limits: Limits) -> Result<Self, OutboundError> {
-        let named = options.url.is_some();
+    pub(crate) fn with_limits(
+        options: StripeOptions,
+        limits: Limits,
+    ) -> Result<Self, OutboundError> {
+        let allow_private = options.url.is_some();
         let url = options.url.unwrap_or_else(|| "https://api.stripe.com".to_owned());
         let uri = http::address(&url)?;
         if uri.query().is_some() {
@@ -105,7 +106,7 @@ impl Stripe {
         }
         let secret = options.webhook_secret;
         Ok(Self {
-            client: Client::new(&uri, named, limits)?,
+            client: Client::new(&uri, allow_private, limits)?,
             url: url.trim_end_matches('/').to_owned(),
             key: Rotating::new(options.key, key)?,
             webhook_secret: secret
@@ -114,9 +115,9 @@ impl Stripe {
         })
     }
 
-    /// Asks for the money, under the charge's own key.
+    /// Creates the intent under the charge's idempotency key, which collects the money.
     fn create(&self, request: &CollectRequest, amount: i64) -> Result<HttpResponse, String> {
-        // A card that is kept is a customer's there: `cus_.../pm_...` names both.
+        // A saved card belongs to a customer at Stripe: `cus_.../pm_...` names both.
         let method = request.payment_method.as_deref().unwrap_or_default();
         let (customer, method) = method.split_once('/').unwrap_or(("", method));
         let mut form = Serializer::new(String::new());
@@ -126,7 +127,7 @@ impl Stripe {
         form.append_pair("amount", &amount.to_string())
             .append_pair("currency", &request.currency.code().to_ascii_lowercase())
             .append_pair("payment_method", method)
-            // Cards say at once what became of it; an account may have switched on what does not.
+            // Cards give an immediate result; the account may have enabled methods that do not.
             .append_pair("payment_method_types[]", "card")
             .append_pair("confirm", "true")
             .append_pair("off_session", "true")
@@ -154,70 +155,79 @@ impl Stripe {
             .header(header::AUTHORIZATION, format!("Bearer {key}"))
             .header("stripe-version", VERSION)
             .body(body);
-        let mut answer = self.client.send(request.map_err(|error| error.to_string())?)?;
-        // What is told stands in logs and is shown to payers, and whoever answers may repeat what it was sent.
-        let body = String::from_utf8_lossy(&answer.body);
+        let mut response = self.client.send(request.map_err(|error| error.to_string())?)?;
+        // Parts of the body are logged and shown to payers, and a server may echo the key.
+        let body = String::from_utf8_lossy(&response.body);
         if body.contains(&key) {
-            answer.body = body.replace(&key, "...").into_bytes();
+            response.body = body.replace(&key, "...").into_bytes();
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// What an answer to [`Stripe::create`] means.
-    fn judge(&self, answer: &HttpResponse, request: &CollectRequest, amount: i64) -> ChargeResult {
-        if answer.status == 200 {
-            return match serde_json::from_slice::<Intent>(&answer.body) {
-                // A repeated key is answered as it was the first time, so what was under way then has to
-                // be asked for by its name.
-                Ok(intent) if intent.is_under_way() => self.ask(&intent.id, request, amount),
-                Ok(intent) => intent.judge(request, amount),
+    /// Returns the result of a charge by the response to [`Stripe::create`].
+    fn charge_result(
+        &self,
+        response: &HttpResponse,
+        request: &CollectRequest,
+        amount: i64,
+    ) -> ChargeResult {
+        if response.status == 200 {
+            return match serde_json::from_slice::<Intent>(&response.body) {
+                // A repeated key gets the first response again: an intent that was processing then has to be
+                // fetched by its id.
+                Ok(intent) if intent.is_processing() => self.fetch(&intent.id, request, amount),
+                Ok(intent) => intent.charge_result(request, amount),
                 Err(_) => {
-                    ChargeResult::Unknown { detail: "an answer that is no intent".to_owned() }
+                    ChargeResult::Unknown { detail: "the response is no payment intent".to_owned() }
                 }
             };
         }
-        let problem = Problem::read(&answer.body);
-        match (answer.status, problem) {
-            (402, Some(problem)) => ChargeResult::Declined { reason: problem.for_payer() },
-            (400 | 404, Some(problem)) if problem.is_invalid_request() => {
-                ChargeResult::Declined { reason: problem.for_operator() }
+        let error = StripeError::read(&response.body);
+        match (response.status, error) {
+            (402, Some(error)) => ChargeResult::Declined { reason: error.for_payer() },
+            (400 | 404, Some(error)) if error.is_invalid_request() => {
+                ChargeResult::Declined { reason: error.for_operator() }
             }
-            (status, _) => unknown(status, &answer.body),
+            (status, _) => unknown(status, &response.body),
         }
     }
 
-    /// Asks for an intent by its id.
-    fn ask(&self, id: &str, request: &CollectRequest, amount: i64) -> ChargeResult {
+    /// Fetches an intent by its id.
+    fn fetch(&self, id: &str, request: &CollectRequest, amount: i64) -> ChargeResult {
         if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return ChargeResult::Unknown { detail: "an intent without an id".to_owned() };
+            return ChargeResult::Unknown {
+                detail: "the payment intent has no valid id".to_owned(),
+            };
         }
         match self.get(&format!("/{id}")) {
-            Ok(answer) => match serde_json::from_slice::<Intent>(&answer.body) {
-                Ok(intent) if answer.status == 200 => intent.judge(request, amount),
-                _ => unknown(answer.status, &answer.body),
+            Ok(response) => match serde_json::from_slice::<Intent>(&response.body) {
+                Ok(intent) if response.status == 200 => intent.charge_result(request, amount),
+                _ => unknown(response.status, &response.body),
             },
             Err(detail) => ChargeResult::Unknown { detail },
         }
     }
 
-    /// Looks for the intent of a charge among all that were made since.
+    /// Looks up the intent of a charge among all intents since.
     fn look_up(&self, request: &CollectRequest, amount: i64) -> ChargeResult {
         let started = Instant::now();
         let from = request.created_at.plus_seconds(-CLOCK_SKEW).unix();
         let to = request.created_at.plus_seconds(NEVER_ARRIVED).plus_seconds(CLOCK_SKEW).unix();
         let first = format!("?limit=100&created[gte]={from}&created[lte]={to}");
         let mut page = first.clone();
-        while started.elapsed() < LOOK_UP {
-            let answer = match self.get(&page) {
-                Ok(answer) if answer.status == 200 => answer,
-                Ok(answer) => return unknown(answer.status, &answer.body),
+        while started.elapsed() < LOOKUP_TIMEOUT {
+            let response = match self.get(&page) {
+                Ok(response) if response.status == 200 => response,
+                Ok(response) => return unknown(response.status, &response.body),
                 Err(detail) => return ChargeResult::Unknown { detail },
             };
-            let Ok(Intents { data, has_more }) = serde_json::from_slice(&answer.body) else {
-                return ChargeResult::Unknown { detail: "a list that is none".to_owned() };
+            let Ok(Intents { data, has_more }) = serde_json::from_slice(&response.body) else {
+                return ChargeResult::Unknown {
+                    detail: "the response is no list of payment intents".to_owned(),
+                };
             };
             if let Some(intent) = data.iter().find(|intent| intent.is_of(&request.reference)) {
-                return intent.judge(request, amount);
+                return intent.charge_result(request, amount);
             }
             match data.last() {
                 Some(last) if has_more => page = format!("{first}&starting_after={}", last.id),
@@ -241,11 +251,11 @@ impl PaymentGateway for Stripe {
         if request.payment_method.as_deref().is_none_or(str::is_empty) {
             return ChargeResult::Declined { reason: "no payment method was named".to_owned() };
         }
-        if age(request) >= KEY_MEMORY {
+        if age(request) >= KEY_LIFETIME {
             return self.look_up(request, amount);
         }
         match self.create(request, amount) {
-            Ok(answer) => self.judge(&answer, request, amount),
+            Ok(response) => self.charge_result(&response, request, amount),
             Err(detail) => ChargeResult::Unknown { detail },
         }
     }
@@ -256,25 +266,25 @@ impl PaymentGateway for Stripe {
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<WebhookEvent>, InvalidWebhook> {
-        let bad = |why: &str| InvalidWebhook(why.to_owned());
+        let invalid = |reason: &str| InvalidWebhook(reason.to_owned());
         let secret = self.webhook_secret.as_ref();
-        let secret = secret.ok_or_else(|| bad("there is no secret to check it with"))?;
-        let signature = signature.ok_or_else(|| bad("it is not signed"))?;
-        let mut checked = Err("there is no secret to check it with");
+        let secret = secret.ok_or_else(|| invalid("there is no secret to verify it with"))?;
+        let signature = signature.ok_or_else(|| invalid("it is not signed"))?;
+        let mut verified = Err("there is no secret to verify it with");
         for secret in secret.current() {
-            checked = checked.or_else(|_| secret.check_stripe(signature, body, now));
+            verified = verified.or_else(|_| secret.verify_stripe(signature, body, now));
         }
-        checked.map_err(bad)?;
-        notice::read(body)
+        verified.map_err(invalid)?;
+        event::read(body)
     }
 
     fn warning(&self) -> Option<String> {
-        let of_notices = || self.webhook_secret.as_ref()?.warning();
-        self.key.warning().or_else(of_notices)
+        let of_secret = || self.webhook_secret.as_ref()?.warning();
+        self.key.warning().or_else(of_secret)
     }
 }
 
-/// The key in the first line.
+/// Parses the key in the first line.
 fn key(text: &str) -> Result<String, OutboundError> {
     let key = lines(text).next().unwrap_or_default();
     if !key.starts_with("sk_") && !key.starts_with("rk_") {
@@ -286,29 +296,31 @@ fn key(text: &str) -> Result<String, OutboundError> {
     Ok(key.to_owned())
 }
 
-/// A page of intents, the newest first.
+/// A page of intents, newest first.
 #[derive(Deserialize)]
 struct Intents {
     data: Vec<Intent>,
     has_more: bool,
 }
 
-/// How old the charge is, in seconds.
+/// Returns the age of the charge, in seconds.
 fn age(request: &CollectRequest) -> i64 {
     request.now.unix().saturating_sub(request.created_at.unix())
 }
 
-/// What it means that Stripe has no intent for an old charge.
+/// Returns the result of an old charge for which Stripe has no intent.
 fn absent(request: &CollectRequest) -> ChargeResult {
     if age(request) < NEVER_ARRIVED {
-        return ChargeResult::Unknown { detail: "Stripe has not heard of it yet".to_owned() };
+        return ChargeResult::Unknown {
+            detail: "Stripe has no payment intent for it yet".to_owned(),
+        };
     }
     ChargeResult::Declined { reason: "the payment never reached the bank".to_owned() }
 }
 
 fn unknown(status: u16, body: &[u8]) -> ChargeResult {
-    let said = Problem::read(body).map_or_else(|| plain(body), |problem| problem.for_operator());
-    ChargeResult::Unknown { detail: plain(format!("status {status}: {said}").as_bytes()) }
+    let text = StripeError::read(body).map_or_else(|| plain(body), |error| error.for_operator());
+    ChargeResult::Unknown { detail: plain(format!("status {status}: {text}").as_bytes()) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! An address on the web as a destination.
+//! A webhook as a destination: events are sent by HTTP POST.
 
-use crate::cloud_event::Form;
+use crate::cloud_event::EventEncoder;
 use crate::error::OutboundError;
 use crate::http::{Client, HttpResponse, Limits, plain};
 use crate::secrets::Rotating;
@@ -11,21 +11,22 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use ureq::http::{Request, Uri, header};
 
-/// How many requests are under way at once, so that a consumer 25 ms away keeps up with hundreds of
-/// orders a second, one event a request. Arrays need fewer, and each holds much.
-const SINGLES_AT_ONCE: usize = 16;
-const BATCHES_AT_ONCE: usize = 4;
+/// The number of concurrent requests with one event each, so that a consumer 25 ms away keeps up with hundreds of
+/// orders a second.
+const MAX_CONCURRENT_EVENTS: usize = 16;
 
-/// A consumer answers when it has put the event by, not when it has worked on it. The whole stays well
-/// below [`MAX_DELIVERY`]. Of the answer only the
-/// beginning is read, for the operator.
+/// The number of concurrent requests with an array each: fewer suffice, and each takes much memory.
+const MAX_CONCURRENT_BATCHES: usize = 4;
+
+/// A consumer should respond once it has stored the event, not once it has processed it. The whole request stays well
+/// below [`MAX_DELIVERY`]. Only the beginning of the response is read, for the operator.
 pub(crate) const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
     whole: Duration::from_secs(15),
     write: Duration::from_secs(2),
     body: Duration::from_secs(2),
     body_bytes: 4 * 1024,
-    connections: SINGLES_AT_ONCE,
+    connections: MAX_CONCURRENT_EVENTS,
 };
 
 const _: () = assert!(
@@ -33,12 +34,12 @@ const _: () = assert!(
         < MAX_DELIVERY.as_secs()
 );
 
-/// Someone who is sent events by POST.
+/// A receiver of events by HTTP POST.
 #[derive(Debug)]
 pub(crate) struct WebhookDestination {
     client: Client,
     uri: Uri,
-    form: Form,
+    encoder: EventEncoder,
     secret: Option<Rotating<Vec<Secret>>>,
     batch: usize,
 }
@@ -46,18 +47,18 @@ pub(crate) struct WebhookDestination {
 impl WebhookDestination {
     pub(crate) fn new(
         uri: Uri,
-        form: Form,
+        encoder: EventEncoder,
         secret: Option<Rotating<Vec<Secret>>>,
         batch: usize,
         allow_private: bool,
         limits: Limits,
     ) -> Result<Self, OutboundError> {
         let client = Client::new(&uri, allow_private, limits)?;
-        Ok(Self { client, uri, form, secret, batch })
+        Ok(Self { client, uri, encoder, secret, batch })
     }
 
-    /// The request for these events: its id, its type and its body. The id is the same on every try of
-    /// the same events.
+    /// Returns id, content type and body of the request for these events. The id is the same on every attempt for the
+    /// same events.
     fn request(&self, events: &[Event]) -> serde_json::Result<(String, &'static str, Vec<u8>)> {
         let id = match events {
             [] => String::new(),
@@ -65,10 +66,14 @@ impl WebhookDestination {
             [first, .., last] => format!("{}-{}-{}", first.id, last.id, digest(events)),
         };
         if let ([event], 1) = (events, self.batch) {
-            return Ok((id, "application/cloudevents+json; charset=utf-8", self.form.json(event)?));
+            return Ok((
+                id,
+                "application/cloudevents+json; charset=utf-8",
+                self.encoder.json(event)?,
+            ));
         }
         let kind = "application/cloudevents-batch+json; charset=utf-8";
-        Ok((id, kind, self.form.array(events)?))
+        Ok((id, kind, self.encoder.array(events)?))
     }
 
     fn send(&self, id: &str, kind: &str, body: &[u8]) -> Result<HttpResponse, String> {
@@ -93,7 +98,7 @@ impl Destination for WebhookDestination {
     }
 
     fn max_concurrency(&self) -> usize {
-        if self.batch == 1 { SINGLES_AT_ONCE } else { BATCHES_AT_ONCE }
+        if self.batch == 1 { MAX_CONCURRENT_EVENTS } else { MAX_CONCURRENT_BATCHES }
     }
 
     fn deliver(&self, events: &[Event]) -> DeliveryResult {
@@ -104,7 +109,7 @@ impl Destination for WebhookDestination {
             }
         };
         match self.send(&id, kind, &body) {
-            Ok(answer) => judge(&answer),
+            Ok(response) => delivery_result(&response),
             Err(error) => DeliveryResult::Failed { error, retry_after: None },
         }
     }
@@ -114,8 +119,8 @@ impl Destination for WebhookDestination {
     }
 }
 
-/// What tells these events from others that begin and end alike: a consumer may pass over an id that it has
-/// seen.
+/// Returns a digest that distinguishes these events from others with the same first and last one: a consumer may ignore
+/// an id that it has seen.
 fn digest(events: &[Event]) -> String {
     let ids = events
         .iter()
@@ -123,19 +128,19 @@ fn digest(events: &[Event]) -> String {
     ids.finalize().iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// The meaning of an answer. Everything but success and 410 is tried again: a 4xx is often a secret that is being
-/// rotated or a route that is being deployed, and a redirect is a receiver that has moved.
-fn judge(answer: &HttpResponse) -> DeliveryResult {
-    let retry_after = answer.retry_after;
-    let said = plain(&answer.body);
-    let error = match (answer.status, &answer.location, said.as_str()) {
+/// Returns the result of a delivery by its response. Every status but 2xx and 410 is retried: a 4xx is often a secret
+/// that is being rotated or a route that is being deployed, and a redirect is a receiver that has moved.
+fn delivery_result(response: &HttpResponse) -> DeliveryResult {
+    let retry_after = response.retry_after;
+    let body = plain(&response.body);
+    let error = match (response.status, &response.location, body.as_str()) {
         (status @ 300..=399, Some(target), _) => {
-            format!("status {status} to {target}: name the new place")
+            format!("status {status} to {target}: configure the new URL")
         }
         (status, _, "") => format!("status {status}"),
-        (status, _, said) => format!("status {status}: {said}"),
+        (status, _, body) => format!("status {status}: {body}"),
     };
-    match answer.status {
+    match response.status {
         200..=299 => DeliveryResult::Done,
         410 => DeliveryResult::Gone { error },
         _ => DeliveryResult::Failed { error, retry_after },

@@ -22,7 +22,7 @@ pub(super) struct Digests {
 
 /// A row whose digest is not that of the row alone: it was created with a key.
 struct KeyedRow {
-    row: Fnv,
+    hash: Fnv,
     digest: i64,
     is_found: bool,
 }
@@ -37,7 +37,7 @@ impl Check for Digests {
                 // Rows that earlier versions wrote have no digest.
                 let digest = self.next.take().filter(|(next, _)| *next == of);
                 if let Some((_, digest)) = digest.filter(|(_, digest)| *digest != row.digest()) {
-                    self.push(of, KeyedRow { row, digest, is_found: false });
+                    self.push(of, KeyedRow { hash: row, digest, is_found: false });
                 }
             }
         }
@@ -92,7 +92,7 @@ impl Digests {
             return;
         }
         let Some(of) = Digested::answered_by(&record.answer) else { return };
-        if let Some(row) = self.row(of).filter(|row| row.digest == row.row.digest_with(&used)) {
+        if let Some(row) = self.row(of).filter(|row| row.digest == row.hash.digest_with(&used)) {
             row.is_found = true;
         }
     }

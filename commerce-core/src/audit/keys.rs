@@ -94,9 +94,9 @@ impl Keys {
         }
         // The owner of the row, and true if the row agrees with the stored result.
         let of_shop =
-            |row: Option<&Immutable>, answered| row.map(|row| (GLOBAL_SCOPE, *row == answered));
-        let of_customer = |row: Option<&(CustomerId, Immutable)>, answered| {
-            row.map(|(owner, row)| (*owner, *row == answered))
+            |row: Option<&Immutable>, stored| row.map(|row| (GLOBAL_SCOPE, *row == stored));
+        let of_customer = |row: Option<&(CustomerId, Immutable)>, stored| {
+            row.map(|(owner, row)| (*owner, *row == stored))
         };
         let row = match answer {
             StoredResult::Order(id, _) => self.orders.get(*id).map(|owner| (*owner, true)),
@@ -104,12 +104,12 @@ impl Keys {
                 self.charges.get(*id).map(|(owner, _)| (*owner, true))
             }
             StoredResult::Charge(row) => {
-                let answered = movement(row.amount, Some(row.balance), row.created_at);
-                of_customer(self.charges.get(row.id), answered)
+                let stored = movement(row.amount, Some(row.balance), row.created_at);
+                of_customer(self.charges.get(row.id), stored)
             }
             StoredResult::Debit(row) => {
-                let answered = movement(row.amount, Some(row.balance), row.created_at);
-                of_customer(self.debits.get(row.id), answered)
+                let stored = movement(row.amount, Some(row.balance), row.created_at);
+                of_customer(self.debits.get(row.id), stored)
             }
             StoredResult::OwnedCoupon(row) => {
                 of_customer(self.owned_coupons.get(row.id), owned_coupon(row))

@@ -1,19 +1,19 @@
-//! What an event looks like to those who get it.
+//! The JSON of events.
 
 use super::*;
 use crate::receiver::event;
 use rstest::rstest;
 use serde_json::json;
 
-fn told(event: &Event, currency: Option<Currency>) -> (usize, Value) {
-    let form = Form { source: "/commerce".to_owned(), currency };
-    let json = form.json(event).unwrap();
+fn encoded(event: &Event, currency: Option<Currency>) -> (usize, Value) {
+    let encoder = EventEncoder { source: "/commerce".to_owned(), currency };
+    let json = encoder.json(event).unwrap();
     (json.len(), serde_json::from_slice(&json).unwrap())
 }
 
 #[test]
-fn an_event_is_told_whole() {
-    let (_, told) = told(&event(42, 1), Some(Currency::KRW));
+fn event_is_encoded_with_its_whole_order() {
+    let (_, json) = encoded(&event(42, 1), Some(Currency::KRW));
     let line = json!({
         "product_id": 1, "name": "Green tea \"No. 1\"", "unit_price": 4500, "quantity": 2, "amount": 9000,
     });
@@ -30,7 +30,7 @@ fn an_event_is_told_whole() {
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "data": order,
     });
-    assert_eq!(told, expected);
+    assert_eq!(json, expected);
 }
 
 #[rstest]
@@ -41,19 +41,19 @@ fn an_event_is_told_whole() {
 #[case("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false)]
 #[case("request-17", false)]
 #[case("", false)]
-fn only_a_traceparent_is_told_as_one(#[case] trace: &str, #[case] is_one: bool) {
+fn only_a_valid_traceparent_is_sent_as_one(#[case] trace: &str, #[case] is_one: bool) {
     let mut event = event(1, 1);
     event.trace = Some(trace.to_owned());
-    assert_eq!(told(&event, None).1.get("traceparent").is_some(), is_one);
+    assert_eq!(encoded(&event, None).1.get("traceparent").is_some(), is_one);
 }
 
 #[rstest]
-#[case::a_big_order(600, false)]
-#[case::the_biggest(1_000, true)]
-fn an_event_too_big_leaves_its_lines_out_and_says_so(#[case] lines: i64, #[case] omitted: bool) {
-    let (length, told) = told(&event(1, lines), None);
+#[case::many_lines(600, false)]
+#[case::most_lines(1_000, true)]
+fn event_above_the_size_limit_omits_its_lines(#[case] lines: i64, #[case] omitted: bool) {
+    let (length, json) = encoded(&event(1, lines), None);
     assert!(length <= MAX_EVENT_BYTES, "{length}");
-    let data = &told["data"];
+    let data = &json["data"];
     assert_eq!(data.get("lines").is_none(), omitted);
     assert_eq!(data.get("lines_omitted"), omitted.then(|| json!(lines)).as_ref());
     assert_eq!(data["total"], 9_000 * lines);

@@ -1,4 +1,4 @@
-//! Events as a consumer in Python takes them: signature, form and schema.
+//! Events as a consumer in Python verifies them: signature, form and schema.
 
 use super::{Program, root};
 use crate::destination::{DestinationOptions, destination};
@@ -23,18 +23,18 @@ fn consumer(secret: &str, tls: &[&str]) -> Program {
     Program::start("consumer.py", &[&[secret, docs.to_str().unwrap()], tls].concat())
 }
 
-/// A file with a key and a certificate of that host, proven by itself.
+/// Writes a key and a self-signed certificate of a host into a file.
 fn certify(host: &str, path: &Path) -> Certificate<'static> {
     let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test \
                    -addext basicConstraints=critical,CA:FALSE -addext";
-    let made = Command::new("openssl")
+    let output = Command::new("openssl")
         .args(request.split_whitespace())
         .arg(format!("subjectAltName=DNS:{host}"))
         .args([OsStr::new("-keyout"), path.as_os_str(), OsStr::new("-out"), OsStr::new("-")])
         .output()
-        .expect("this test needs what tests/run installs: run that");
-    let certificate = Certificate::from_pem(&made.stdout).unwrap();
-    OpenOptions::new().append(true).open(path).unwrap().write_all(&made.stdout).unwrap();
+        .expect("this test needs what tests/run installs: run it first");
+    let certificate = Certificate::from_pem(&output.stdout).unwrap();
+    OpenOptions::new().append(true).open(path).unwrap().write_all(&output.stdout).unwrap();
     certificate
 }
 
@@ -51,7 +51,7 @@ fn options(batch: usize) -> DestinationOptions {
 #[rstest]
 #[case::one_by_one(1)]
 #[case::in_batches(10)]
-fn what_is_sent_is_signed_well_formed_and_as_documented(#[case] batch: usize) {
+fn events_are_signed_and_match_the_documented_schema(#[case] batch: usize) {
     let mut consumer = consumer(SECRET, &[]);
     let to = destination(&format!("http://127.0.0.1:{}/", consumer.port), options(batch)).unwrap();
     let mut events = [event(1, 1), event(2, 3), event(3, 1_000)];
@@ -70,7 +70,7 @@ fn what_is_sent_is_signed_well_formed_and_as_documented(#[case] batch: usize) {
 }
 
 #[test]
-fn a_signature_by_another_secret_is_noticed() {
+fn signature_by_another_secret_is_rejected() {
     let consumer = consumer("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &[]);
     let to = destination(&format!("http://127.0.0.1:{}/", consumer.port), options(1)).unwrap();
     let delivery = to.deliver(&[event(1, 1)]);
@@ -84,10 +84,10 @@ fn a_signature_by_another_secret_is_noticed() {
 #[case::trusted("localhost", true, true)]
 #[case::of_another_host("other.example", true, false)]
 #[case::not_trusted("localhost", false, false)]
-fn a_certificate_has_to_be_trusted_and_of_the_host(
+fn certificate_has_to_be_trusted_and_of_the_host(
     #[case] host: &str,
     #[case] trusted: bool,
-    #[case] spoken_to: bool,
+    #[case] connects: bool,
 ) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("consumer.pem");
@@ -97,10 +97,10 @@ fn a_certificate_has_to_be_trusted_and_of_the_host(
     }
     let consumer = consumer(SECRET, &[path.to_str().unwrap()]);
     let uri: Uri = format!("https://localhost:{}/", consumer.port).parse().unwrap();
-    let client = Client::trusting(roots, &uri, true, LIMITS).unwrap();
-    let answer = client.send(Request::post(uri).body(b"{}".as_slice()).unwrap());
-    match answer {
-        Ok(answer) => assert!(spoken_to && answer.status == 400, "{answer:?}"),
-        Err(error) => assert!(!spoken_to && error.contains("certificate"), "{error}"),
+    let client = Client::with_roots(roots, &uri, true, LIMITS).unwrap();
+    let result = client.send(Request::post(uri).body(b"{}".as_slice()).unwrap());
+    match result {
+        Ok(response) => assert!(connects && response.status == 400, "{response:?}"),
+        Err(error) => assert!(!connects && error.contains("certificate"), "{error}"),
     }
 }

@@ -1,7 +1,7 @@
-//! Charges against localstripe: whatever gets lost on the way, the money is collected once.
+//! Charges against localstripe: whatever the network loses, the money is collected once.
 //!
-//! A proxy stands in front of it. It gives a repeated `Idempotency-Key` its first answer, as Stripe does and
-//! localstripe does not, and loses requests and answers as it is told.
+//! A proxy in front of it repeats the first response for an `Idempotency-Key`, as Stripe does and localstripe does
+//! not, and loses requests and responses as a test requires.
 
 use super::Program;
 use crate::http::Limits;
@@ -22,31 +22,31 @@ use std::time::Duration;
 const KEY: &str = "sk_test_12345";
 const SECRET: &str = "whsec_0123456789abcdef";
 
-/// What befalls a request and its answer.
+/// A fault of the network.
 #[derive(Clone, Copy, Debug)]
-enum Trouble {
+enum Fault {
     RequestLost,
-    AnswerLost,
-    AnswerCut,
-    AnswerHeldBack,
+    ResponseLost,
+    ResponseTruncated,
+    ResponseDelayed,
 }
 
-/// localstripe with the proxy in front.
+/// localstripe behind the proxy.
 struct Bank {
     program: Program,
     proxy: Receiver,
-    troubles: Arc<Mutex<VecDeque<Trouble>>>,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
     stripe: Stripe,
 }
 
 impl Bank {
     fn open() -> Self {
         let program = Program::start("stripe.py", &[]);
-        let troubles = Arc::new(Mutex::new(VecDeque::new()));
-        let answered = Arc::new(Mutex::new(HashMap::new()));
-        let (port, ahead) = (program.port, Arc::clone(&troubles));
+        let faults = Arc::new(Mutex::new(VecDeque::new()));
+        let responses = Arc::new(Mutex::new(HashMap::new()));
+        let (port, ahead) = (program.port, Arc::clone(&faults));
         let proxy = Receiver::with(move |request| {
-            pass_on(port, request, ahead.lock().unwrap().pop_front(), &answered)
+            forward(port, request, ahead.lock().unwrap().pop_front(), &responses)
         });
         let limits = Limits {
             connect: Duration::from_secs(8),
@@ -61,15 +61,15 @@ impl Bank {
             key: SecretSource::fixed(KEY),
             webhook_secret: Some(SecretSource::fixed(SECRET)),
         };
-        let stripe = Stripe::within(options, limits).unwrap();
-        Self { program, proxy, troubles, stripe }
+        let stripe = Stripe::with_limits(options, limits).unwrap();
+        Self { program, proxy, faults, stripe }
     }
 
-    fn expect(&self, troubles: &[Trouble]) {
-        self.troubles.lock().unwrap().extend(troubles);
+    fn expect(&self, faults: &[Fault]) {
+        self.faults.lock().unwrap().extend(faults);
     }
 
-    /// Asks localstripe itself.
+    /// Sends a request to localstripe, not through the proxy.
     fn ask(&self, method: &str, path: &str, form: &str) -> Value {
         let head = [
             format!("{method} {path} HTTP/1.1"),
@@ -78,12 +78,12 @@ impl Bank {
             "content-type: application/x-www-form-urlencoded".to_owned(),
             format!("content-length: {}", form.len()),
         ];
-        let answer = exchange(self.program.port, &head, form.as_bytes());
-        let start = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
-        serde_json::from_slice(&answer[start..]).unwrap_or_default()
+        let response = exchange(self.program.port, &head, form.as_bytes());
+        let start = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        serde_json::from_slice(&response[start..]).unwrap_or_default()
     }
 
-    /// How many payments were made, and how much money they moved.
+    /// Returns the number of payments and the amount that they collected.
     fn collected(&self) -> (usize, i64) {
         let list = self.ask("GET", "/v1/payment_intents?limit=100", "");
         let intents = list["data"].as_array().unwrap();
@@ -92,36 +92,39 @@ impl Bank {
     }
 }
 
-/// What the proxy does: it asks localstripe once for each key.
-fn pass_on(
+/// Handles a request in the proxy: localstripe gets one request for each key.
+fn forward(
     port: u16,
     request: &Received,
-    trouble: Option<Trouble>,
-    answered: &Mutex<HashMap<String, Vec<u8>>>,
+    fault: Option<Fault>,
+    responses: &Mutex<HashMap<String, Vec<u8>>>,
 ) -> Behaviour {
-    if matches!(trouble, Some(Trouble::RequestLost)) {
-        return Behaviour::SaysAndCloses(Vec::new());
+    if matches!(fault, Some(Fault::RequestLost)) {
+        return Behaviour::RespondsAndCloses(Vec::new());
     }
-    let ask = || exchange(port, &understood(&request.head), &request.body);
-    let answer = match request.header("idempotency-key") {
-        Some(key) => answered.lock().unwrap().entry(key.to_owned()).or_insert_with(ask).clone(),
-        None => ask(),
+    let send = || exchange(port, &supported(&request.head), &request.body);
+    let response = match request.header("idempotency-key") {
+        Some(key) => responses.lock().unwrap().entry(key.to_owned()).or_insert_with(send).clone(),
+        None => send(),
     };
-    match trouble {
-        None => Behaviour::SaysAndCloses(answer),
-        Some(Trouble::RequestLost | Trouble::AnswerLost) => Behaviour::SaysAndCloses(Vec::new()),
-        Some(Trouble::AnswerCut) => Behaviour::SaysAndCloses(answer[..answer.len() / 2].to_vec()),
-        Some(Trouble::AnswerHeldBack) => Behaviour::Hangs,
+    match fault {
+        None => Behaviour::RespondsAndCloses(response),
+        Some(Fault::RequestLost | Fault::ResponseLost) => Behaviour::RespondsAndCloses(Vec::new()),
+        Some(Fault::ResponseTruncated) => {
+            Behaviour::RespondsAndCloses(response[..response.len() / 2].to_vec())
+        }
+        Some(Fault::ResponseDelayed) => Behaviour::Hangs,
     }
 }
 
-/// The head without what Stripe knows and localstripe does not: lists by time.
-fn understood(head: &[String]) -> Vec<String> {
+/// Removes the parameters that localstripe does not support: lists by time.
+fn supported(head: &[String]) -> Vec<String> {
     let mut head = head.to_vec();
     let words: Vec<&str> = head[0].split(' ').collect();
     let (path, query) = words[1].split_once('?').unwrap_or((words[1], ""));
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("created[")).collect();
-    head[0] = format!("{} {path}?{} {}", words[0], kept.join("&"), words[2]);
+    let parameters: Vec<&str> =
+        query.split('&').filter(|pair| !pair.starts_with("created[")).collect();
+    head[0] = format!("{} {path}?{} {}", words[0], parameters.join("&"), words[2]);
     head
 }
 
@@ -129,9 +132,9 @@ fn exchange(port: u16, head: &[String], body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let head = format!("{}\r\nconnection: close\r\n\r\n", head.join("\r\n"));
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    answer
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    response
 }
 
 fn request(payment_method: &str) -> CollectRequest {
@@ -148,25 +151,25 @@ fn request(payment_method: &str) -> CollectRequest {
     }
 }
 
-fn is_open(collected: &ChargeResult) -> bool {
-    matches!(collected, ChargeResult::Unknown { .. })
+fn is_unknown(result: &ChargeResult) -> bool {
+    matches!(result, ChargeResult::Unknown { .. })
 }
 
 #[rstest]
-#[case::nothing(&[])]
-#[case::the_request(&[Trouble::RequestLost])]
-#[case::the_answer(&[Trouble::AnswerLost])]
-#[case::half_the_answer(&[Trouble::AnswerCut])]
-#[case::all_patience(&[Trouble::AnswerHeldBack])]
-#[case::one_thing_after_another(
-    &[Trouble::AnswerCut, Trouble::RequestLost, Trouble::AnswerLost, Trouble::AnswerHeldBack]
+#[case::no_fault(&[])]
+#[case::request_lost(&[Fault::RequestLost])]
+#[case::response_lost(&[Fault::ResponseLost])]
+#[case::response_truncated(&[Fault::ResponseTruncated])]
+#[case::response_delayed(&[Fault::ResponseDelayed])]
+#[case::all_faults(
+    &[Fault::ResponseTruncated, Fault::RequestLost, Fault::ResponseLost, Fault::ResponseDelayed]
 )]
-fn whatever_is_lost_money_is_collected_once(#[case] lost: &[Trouble]) {
+fn lost_messages_collect_the_money_once(#[case] lost: &[Fault]) {
     let bank = Bank::open();
     bank.expect(lost);
-    for trouble in lost {
+    for fault in lost {
         let collected = bank.stripe.collect(&request("pm_card_visa"));
-        assert!(is_open(&collected), "{trouble:?}: {collected:?}");
+        assert!(is_unknown(&collected), "{fault:?}: {collected:?}");
     }
     for _ in 0..3 {
         assert_eq!(bank.stripe.collect(&request("pm_card_visa")), ChargeResult::Paid);
@@ -175,13 +178,13 @@ fn whatever_is_lost_money_is_collected_once(#[case] lost: &[Trouble]) {
 }
 
 #[rstest]
-#[case::nothing(&[])]
-#[case::the_answer(&[Trouble::AnswerLost])]
-fn a_card_that_is_declined_is_declined_for_good(#[case] lost: &[Trouble]) {
+#[case::no_fault(&[])]
+#[case::response_lost(&[Fault::ResponseLost])]
+fn declined_card_stays_declined(#[case] lost: &[Fault]) {
     let bank = Bank::open();
     bank.expect(lost);
     for _ in lost {
-        assert!(is_open(&bank.stripe.collect(&request("pm_card_chargeCustomerFail"))));
+        assert!(is_unknown(&bank.stripe.collect(&request("pm_card_chargeCustomerFail"))));
     }
     let declined = ChargeResult::Declined { reason: "Your card was declined.".to_owned() };
     for _ in 0..2 {
@@ -191,11 +194,11 @@ fn a_card_that_is_declined_is_declined_for_good(#[case] lost: &[Trouble]) {
 }
 
 #[test]
-fn a_card_that_asks_for_its_payer_or_is_none_is_declined() {
+fn card_that_requires_its_payer_or_is_unknown_is_declined() {
     let bank = Bank::open();
     let card = "type=card&card[number]=4000002500003155&card[exp_month]=1&card[exp_year]=2040&card[cvc]=123";
     let card = bank.ask("POST", "/v1/payment_methods", card);
-    for method in [card["id"].as_str().unwrap(), "pm_of_nobody"] {
+    for method in [card["id"].as_str().unwrap(), "pm_unknown"] {
         let request = CollectRequest { reference: method.to_owned(), ..request(method) };
         let collected = bank.stripe.collect(&request);
         assert!(matches!(collected, ChargeResult::Declined { .. }), "{collected:?}");
@@ -204,7 +207,7 @@ fn a_card_that_asks_for_its_payer_or_is_none_is_declined() {
 }
 
 #[test]
-fn a_key_that_is_wrong_declines_nobody() {
+fn wrong_api_key_leaves_charges_pending() {
     let bank = Bank::open();
     let options = StripeOptions {
         url: Some(format!("http://{}", bank.proxy.address)),
@@ -212,16 +215,16 @@ fn a_key_that_is_wrong_declines_nobody() {
         webhook_secret: None,
     };
     let collected = Stripe::new(options).unwrap().collect(&request("pm_card_visa"));
-    assert!(is_open(&collected), "{collected:?}");
+    assert!(is_unknown(&collected), "{collected:?}");
     assert_eq!(bank.collected(), (0, 0));
 }
 
 #[test]
-fn the_next_day_a_charge_is_found_and_not_collected_again() {
+fn charge_of_the_day_before_is_looked_up_not_collected_again() {
     let bank = Bank::open();
-    bank.expect(&[Trouble::AnswerLost]);
+    bank.expect(&[Fault::ResponseLost]);
     let asked = request("pm_card_visa");
-    assert!(is_open(&bank.stripe.collect(&asked)));
+    assert!(is_unknown(&bank.stripe.collect(&asked)));
     let later = CollectRequest { now: asked.now.plus_seconds(25 * 60 * 60), ..asked.clone() };
     assert_eq!(bank.stripe.collect(&later), ChargeResult::Paid);
     let never = CollectRequest { reference: "shop-1/charge-6".to_owned(), ..later };
@@ -229,13 +232,13 @@ fn the_next_day_a_charge_is_found_and_not_collected_again() {
     assert_eq!(bank.collected(), (1, 1_234));
 }
 
-/// localstripe signs what it sends by itself.
+/// localstripe signs its webhooks.
 #[rstest]
 #[case("pm_card_visa", 1_234)]
 #[case("pm_card_chargeCustomerFail", 0)]
-fn its_own_word_is_believed(#[case] method: &str, #[case] amount: i64) {
+fn signed_webhook_has_the_result_of_the_charge(#[case] method: &str, #[case] amount: i64) {
     let bank = Bank::open();
-    let hook = Receiver::new(Behaviour::SaysAndCloses(b"HTTP/1.1 204 OK\r\n\r\n".to_vec()));
+    let hook = Receiver::new(Behaviour::RespondsAndCloses(b"HTTP/1.1 204 OK\r\n\r\n".to_vec()));
     let form = format!(
         "url={}&secret={SECRET}&events[]=payment_intent.succeeded&events[]=payment_intent.payment_failed",
         hook.url()
@@ -245,8 +248,8 @@ fn its_own_word_is_believed(#[case] method: &str, #[case] amount: i64) {
     let collected = bank.stripe.collect(&request);
     let sent = hook.received.recv_timeout(Duration::from_secs(30)).unwrap();
     let signature = sent.header("stripe-signature");
-    let notice = bank.stripe.parse_webhook(signature, &sent.body, SystemClock.now());
+    let event = bank.stripe.parse_webhook(signature, &sent.body, SystemClock.now());
     let amount = Money::from_minor(amount);
     let (reference, currency) = (request.reference, request.currency);
-    assert_eq!(notice, Ok(Some(WebhookEvent { reference, amount, currency, result: collected })));
+    assert_eq!(event, Ok(Some(WebhookEvent { reference, amount, currency, result: collected })));
 }

@@ -1,29 +1,29 @@
-//! Amounts as Stripe counts them, which for some currencies is not as ISO 4217 does.
+//! Conversion to Stripe's minor units, which differ from ISO 4217 for some currencies.
 
 use commerce_core::{Currency, Money};
 
-/// The amount in Stripe's units, or why it has none.
+/// Returns the amount in Stripe's units, or the reason why it has none.
 pub(super) fn to_stripe(amount: Money, currency: Currency) -> Result<i64, &'static str> {
     let inexact = "the gateway cannot take so small a part of this currency";
     let digits = digits(currency);
     let units = scale(amount.minor(), currency.digits(), digits).ok_or(inexact)?;
     if units < 1 {
-        return Err("there is nothing to be collected");
+        return Err("the amount is zero");
     }
-    // Stripe has amounts of three digits end with a zero: banks do not take thousandths.
+    // Stripe requires amounts with three digits to end with a zero: banks do not accept thousandths.
     if digits == 3 && units.checked_rem(10) != Some(0) {
         return Err(inexact);
     }
     Ok(units)
 }
 
-/// The amount that Stripe means, or `None` when it is no amount here.
+/// Returns the amount for Stripe's units, or `None` when it is not exact.
 pub(super) fn from_stripe(units: i64, currency: Currency) -> Option<Money> {
     scale(units, digits(currency), currency.digits()).map(Money::from_minor)
 }
 
-/// How many digits Stripe puts behind the point: two, but for those it lists as having none or three. So
-/// ISK and UGX, which have none by ISO 4217, are hundredths here, and MGA, which has two, is whole.
+/// Returns the number of Stripe's decimal digits: two, except for the currencies that it lists with none or three.
+/// ISK and UGX, which have none by ISO 4217, have hundredths here, and MGA, which has two, has none.
 fn digits(currency: Currency) -> usize {
     match currency.code() {
         "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF" | "VND"
@@ -33,7 +33,7 @@ fn digits(currency: Currency) -> usize {
     }
 }
 
-/// The same amount with another number of digits behind the point; `None` when it is not exact.
+/// Converts between numbers of decimal digits; `None` when the result is not exact.
 fn scale(units: i64, from: usize, to: usize) -> Option<i64> {
     let factor = |digits: usize| 10_i64.checked_pow(u32::try_from(digits).ok()?);
     if to >= from {
@@ -61,7 +61,7 @@ mod tests {
     #[case("KWD", 5_120, Some(5_120))]
     #[case("KWD", 5_125, None)]
     #[case("ISK", i64::MAX, None)]
-    fn amounts_are_what_stripe_counts(
+    fn amounts_convert_to_stripe_units_and_back(
         #[case] code: &str,
         #[case] minor: i64,
         #[case] units: Option<i64>,
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_amount_that_is_none_here_is_not_rounded() {
+    fn inexact_amount_is_not_rounded() {
         assert_eq!(from_stripe(50_001, Currency::from_code("ISK").unwrap()), None);
     }
 }

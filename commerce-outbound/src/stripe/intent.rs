@@ -1,11 +1,11 @@
-//! What Stripe says of a payment.
+//! The `PaymentIntent` and the error objects of Stripe.
 
 use crate::http::plain;
 use commerce_core::{ChargeResult, CollectRequest};
 use serde::Deserialize;
 use std::collections::HashMap;
 
-/// A payment at Stripe, as far as it matters here.
+/// A `PaymentIntent`, with the fields that are used here.
 #[derive(Debug, Deserialize)]
 pub(super) struct Intent {
     pub(super) id: String,
@@ -15,11 +15,11 @@ pub(super) struct Intent {
     pub(super) currency: String,
     #[serde(default)]
     metadata: HashMap<String, String>,
-    last_payment_error: Option<Problem>,
+    last_payment_error: Option<StripeError>,
 }
 
 impl Intent {
-    /// The charge that it was made for.
+    /// Returns the reference of the charge that it was created for.
     pub(super) fn reference(&self) -> Option<&str> {
         self.metadata.get("charge").map(String::as_str)
     }
@@ -28,25 +28,25 @@ impl Intent {
         self.reference() == Some(reference)
     }
 
-    /// Whether the bank has not yet said.
-    pub(super) fn is_under_way(&self) -> bool {
+    /// Returns true if the bank has not responded yet.
+    pub(super) fn is_processing(&self) -> bool {
         self.status == "processing"
     }
 
-    /// How much was collected, in Stripe's units.
+    /// Returns the collected amount, in Stripe's units.
     pub(super) fn received(&self) -> i64 {
         self.amount_received.unwrap_or(self.amount)
     }
 
-    /// What became of the charge. It was confirmed when it was made, and nobody confirms it again: without
-    /// money now, there never will be any.
-    pub(super) fn judge(&self, request: &CollectRequest, amount: i64) -> ChargeResult {
+    /// Returns the result of the charge. The intent was confirmed when it was created, and only then: without money
+    /// now, there never will be any.
+    pub(super) fn charge_result(&self, request: &CollectRequest, amount: i64) -> ChargeResult {
         let status = plain(self.status.as_bytes());
         match status.as_str() {
             "succeeded" if self.is_exactly(request, amount) => ChargeResult::Paid,
-            "succeeded" => ChargeResult::Unknown { detail: self.differs() },
+            "succeeded" => ChargeResult::Unknown { detail: self.difference() },
             "requires_payment_method" | "requires_action" | "canceled" => {
-                ChargeResult::Declined { reason: self.why_not() }
+                ChargeResult::Declined { reason: self.decline_reason() }
             }
             status => ChargeResult::Unknown {
                 detail: format!("{} is {status}", plain(self.id.as_bytes())),
@@ -54,10 +54,10 @@ impl Intent {
         }
     }
 
-    /// Why there is no money, for the payer.
-    pub(super) fn why_not(&self) -> String {
+    /// Returns the reason of a declined payment, for the payer.
+    pub(super) fn decline_reason(&self) -> String {
         match (&self.last_payment_error, self.status.as_str()) {
-            (Some(problem), _) => problem.for_payer(),
+            (Some(error), _) => error.for_payer(),
             (None, "requires_action") => "the bank asks for the payer to confirm".to_owned(),
             (None, _) => "the payment was not approved".to_owned(),
         }
@@ -69,15 +69,15 @@ impl Intent {
             && self.currency.eq_ignore_ascii_case(request.currency.code())
     }
 
-    fn differs(&self) -> String {
+    fn difference(&self) -> String {
         let (id, currency) = (plain(self.id.as_bytes()), plain(self.currency.as_bytes()));
-        format!("{id} collected {} {currency}, which was not asked for", self.received())
+        format!("{id} collected {} {currency}, which was not requested", self.received())
     }
 }
 
-/// Stripe's own account of an error.
+/// The error object of a response.
 #[derive(Debug, Deserialize)]
-pub(super) struct Problem {
+pub(super) struct StripeError {
     #[serde(rename = "type", default)]
     kind: String,
     code: Option<String>,
@@ -85,12 +85,12 @@ pub(super) struct Problem {
     message: Option<String>,
 }
 
-impl Problem {
-    /// The error of an answer, if it comes from Stripe.
+impl StripeError {
+    /// Parses the error of a response, if it comes from Stripe.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Body {
-            error: Problem,
+            error: StripeError,
         }
         let Body { error } = serde_json::from_slice(body).ok()?;
         (!error.kind.is_empty()).then_some(error)
@@ -100,8 +100,8 @@ impl Problem {
         self.kind == "invalid_request_error"
     }
 
-    /// What the payer may know. Stripe writes the message of a declined card for them. Of a card that is
-    /// reported stolen they learn no more than that it was declined: the message says no more either.
+    /// Returns the text for the payer, for whom Stripe writes the message of a declined card. For a card that is
+    /// reported stolen, it states only that the card was declined, as the message does.
     pub(super) fn for_payer(&self) -> String {
         match self.message.as_deref().map(|message| plain(message.as_bytes())) {
             Some(message) if !message.is_empty() => message,
@@ -109,7 +109,7 @@ impl Problem {
         }
     }
 
-    /// What the operator should know. Stripe repeats of a key no more than its end.
+    /// Returns the text for the operator. Stripe includes no more than the end of a key.
     pub(super) fn for_operator(&self) -> String {
         let codes = [Some(&self.kind), self.code.as_ref(), self.decline_code.as_ref()];
         let codes: Vec<&str> = codes.into_iter().flatten().map(String::as_str).collect();

@@ -1,13 +1,13 @@
-//! What Stripe is asked, what each answer comes to, and whose notices are believed.
+//! Requests to Stripe, the result of each response, and the verification of webhooks.
 
 use super::*;
-use crate::receiver::{Behaviour, Received, Receiver, answer};
+use crate::receiver::{Behaviour, Received, Receiver, response};
 use commerce_core::{Currency, Money};
 use rstest::rstest;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
-/// Waits that a test can sit through, where nothing else ends it.
+/// Timeouts that are short enough for a test.
 const SHORT: Limits =
     Limits { whole: Duration::from_millis(1_500), body: Duration::from_millis(300), ..LIMITS };
 
@@ -17,20 +17,20 @@ const OPENED: i64 = 1_800_000_000;
 const HOUR: i64 = 60 * 60;
 
 fn stripe(receiver: &Receiver) -> Stripe {
-    within(LIMITS, receiver)
+    with_limits(LIMITS, receiver)
 }
 
-fn within(limits: Limits, receiver: &Receiver) -> Stripe {
+fn with_limits(limits: Limits, receiver: &Receiver) -> Stripe {
     let url = Some(format!("http://{}/", receiver.address));
     let options = StripeOptions {
         url,
         key: SecretSource::fixed(KEY),
         webhook_secret: Some(SecretSource::fixed(SECRET)),
     };
-    Stripe::within(options, limits).unwrap()
+    Stripe::with_limits(options, limits).unwrap()
 }
 
-/// 1,000 won, asked for that many seconds after the charge was opened.
+/// Returns a request for 1,000 won that many seconds after the charge was opened.
 fn request(age: i64) -> CollectRequest {
     CollectRequest {
         reference: "shop-1/charge-5".to_owned(),
@@ -52,8 +52,8 @@ fn intent(status: &str) -> Value {
     })
 }
 
-/// The same with some fields otherwise.
-fn but(mut value: Value, fields: Value) -> Value {
+/// Returns the value with some fields changed.
+fn with(mut value: Value, fields: Value) -> Value {
     for (name, field) in fields.as_object().unwrap() {
         value[name] = field.clone();
     }
@@ -64,15 +64,15 @@ fn error(kind: &str, message: &str) -> Value {
     json!({"error": {"type": kind, "message": message}})
 }
 
-fn says(status: u16, body: &Value) -> Behaviour {
-    Behaviour::Says(answer(&format!("{status} Whatever"), "", &body.to_string()))
+fn responds(status: u16, body: &Value) -> Behaviour {
+    Behaviour::Responds(response(&format!("{status} Whatever"), "", &body.to_string()))
 }
 
 fn declined(reason: &str) -> ChargeResult {
     ChargeResult::Declined { reason: reason.to_owned() }
 }
 
-/// Where nothing is expected, nobody may claim to know.
+/// Asserts the expected result, or an unknown one for `None`.
 fn assert_agrees(collected: &ChargeResult, expected: Option<ChargeResult>) {
     match expected {
         Some(expected) => assert_eq!(*collected, expected),
@@ -82,12 +82,12 @@ fn assert_agrees(collected: &ChargeResult, expected: Option<ChargeResult>) {
 
 #[rstest]
 #[case::paid(200, intent("succeeded"), Some(ChargeResult::Paid))]
-#[case::paid_less(200, but(intent("succeeded"), json!({"amount_received": 999})), None)]
-#[case::another_amount(200, but(intent("succeeded"), json!({"amount": 100_000})), None)]
-#[case::another_currency(200, but(intent("succeeded"), json!({"currency": "usd"})), None)]
+#[case::paid_less(200, with(intent("succeeded"), json!({"amount_received": 999})), None)]
+#[case::another_amount(200, with(intent("succeeded"), json!({"amount": 100_000})), None)]
+#[case::another_currency(200, with(intent("succeeded"), json!({"currency": "usd"})), None)]
 #[case::held_back(200, intent("requires_capture"), None)]
-#[case::a_status_to_come(200, intent("requires_something_new"), None)]
-#[case::asks_the_payer(
+#[case::unknown_status(200, intent("requires_something_new"), None)]
+#[case::requires_the_payer(
     200,
     intent("requires_action"),
     Some(declined("the bank asks for the payer to confirm"))
@@ -95,7 +95,7 @@ fn assert_agrees(collected: &ChargeResult, expected: Option<ChargeResult>) {
 #[case::canceled(200, intent("canceled"), Some(declined("the payment was not approved")))]
 #[case::failed(
     200,
-    but(intent("requires_payment_method"), json!({"last_payment_error": {"message": "Too little."}})),
+    with(intent("requires_payment_method"), json!({"last_payment_error": {"message": "Too little."}})),
     Some(declined("Too little."))
 )]
 #[case::declined(
@@ -119,7 +119,7 @@ fn assert_agrees(collected: &ChargeResult, expected: Option<ChargeResult>) {
     Some(declined("invalid_request_error: Amount must be at least 50"))
 )]
 #[case::not_stripe(404, json!("<html>nothing here</html>"), None)]
-#[case::a_wall(402, json!("pay for the proxy"), None)]
+#[case::payment_wall(402, json!("pay for the proxy"), None)]
 #[case::key_used_otherwise(400, error("idempotency_error", "Keys must match"), None)]
 #[case::our_key_is_wrong(401, error("invalid_request_error", "Invalid API Key"), None)]
 #[case::our_key_comes_back(401, error("invalid_request_error", &format!("Invalid API Key: {KEY}")), None)]
@@ -139,13 +139,13 @@ fn assert_agrees(collected: &ChargeResult, expected: Option<ChargeResult>) {
 #[case::broken(500, error("api_error", "sorry"), None)]
 #[case::overloaded(503, json!(null), None)]
 #[case::moved(301, json!(null), None)]
-#[case::ok_of_somebody_else(200, json!({"ok": true}), None)]
-fn only_what_stripe_knows_is_known(
+#[case::ok_of_another_server(200, json!({"ok": true}), None)]
+fn response_decides_the_charge_result(
     #[case] status: u16,
     #[case] body: Value,
     #[case] expected: Option<ChargeResult>,
 ) {
-    let receiver = Receiver::new(says(status, &body));
+    let receiver = Receiver::new(responds(status, &body));
     let collected = stripe(&receiver).collect(&request(0));
     assert_agrees(&collected, expected);
     assert!(!format!("{collected:?}").contains(KEY));
@@ -153,17 +153,17 @@ fn only_what_stripe_knows_is_known(
 
 #[rstest]
 #[case(Behaviour::Hangs)]
-#[case(Behaviour::SaysAndCloses(Vec::new()))]
-#[case(Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"id\"".to_vec()))]
+#[case(Behaviour::RespondsAndCloses(Vec::new()))]
+#[case(Behaviour::RespondsAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"id\"".to_vec()))]
 #[case(Behaviour::Drips(b"HTTP/1.1 200 OK\r\ncontent-length: 90000\r\n\r\n{".to_vec()))]
-fn an_answer_that_never_came_leaves_it_open(#[case] behaviour: Behaviour) {
+fn lost_response_leaves_the_charge_pending(#[case] behaviour: Behaviour) {
     let receiver = Receiver::new(behaviour);
-    let collected = within(SHORT, &receiver).collect(&request(0));
+    let collected = with_limits(SHORT, &receiver).collect(&request(0));
     assert!(matches!(collected, ChargeResult::Unknown { .. }), "{collected:?}");
 }
 
 #[test]
-fn nobody_there_leaves_it_open_and_says_why() {
+fn refused_connection_leaves_the_charge_pending() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = Some(format!("http://{address}"));
     let options = StripeOptions { url, key: SecretSource::fixed(KEY), webhook_secret: None };
@@ -172,16 +172,16 @@ fn nobody_there_leaves_it_open_and_says_why() {
 }
 
 #[test]
-fn it_is_asked_for_all_it_needs_under_the_charges_key() {
-    let receiver = Receiver::new(says(200, &intent("succeeded")));
+fn intent_is_created_under_the_idempotency_key_of_the_charge() {
+    let receiver = Receiver::new(responds(200, &intent("succeeded")));
     assert_eq!(stripe(&receiver).collect(&request(0)), ChargeResult::Paid);
-    let asked = receiver.received.recv().unwrap();
-    assert_eq!(asked.head[0], "POST /v1/payment_intents HTTP/1.1");
-    assert_eq!(asked.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
-    assert_eq!(asked.header("idempotency-key"), Some("shop-1/charge-5"));
-    assert_eq!(asked.header("stripe-version"), Some(VERSION));
-    assert_eq!(asked.header("content-type"), Some("application/x-www-form-urlencoded"));
-    let form: Vec<(String, String)> = form_urlencoded::parse(&asked.body).into_owned().collect();
+    let sent = receiver.received.recv().unwrap();
+    assert_eq!(sent.head[0], "POST /v1/payment_intents HTTP/1.1");
+    assert_eq!(sent.header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+    assert_eq!(sent.header("idempotency-key"), Some("shop-1/charge-5"));
+    assert_eq!(sent.header("stripe-version"), Some(VERSION));
+    assert_eq!(sent.header("content-type"), Some("application/x-www-form-urlencoded"));
+    let form: Vec<(String, String)> = form_urlencoded::parse(&sent.body).into_owned().collect();
     let expected = [
         ("amount", "1000"),
         ("currency", "krw"),
@@ -197,12 +197,12 @@ fn it_is_asked_for_all_it_needs_under_the_charges_key() {
 }
 
 #[test]
-fn a_card_that_is_kept_is_asked_for_with_its_customer() {
-    let receiver = Receiver::new(says(200, &intent("succeeded")));
-    let kept = Some("cus_9/pm_1".to_owned());
-    stripe(&receiver).collect(&CollectRequest { payment_method: kept, ..request(0) });
-    let asked = receiver.received.recv().unwrap();
-    let form: Vec<(String, String)> = form_urlencoded::parse(&asked.body).into_owned().collect();
+fn saved_card_is_charged_with_its_customer() {
+    let receiver = Receiver::new(responds(200, &intent("succeeded")));
+    let saved = Some("cus_9/pm_1".to_owned());
+    stripe(&receiver).collect(&CollectRequest { payment_method: saved, ..request(0) });
+    let sent = receiver.received.recv().unwrap();
+    let form: Vec<(String, String)> = form_urlencoded::parse(&sent.body).into_owned().collect();
     for (name, value) in [("customer", "cus_9"), ("payment_method", "pm_1")] {
         assert!(form.contains(&(name.to_owned(), value.to_owned())), "{form:?}");
     }
@@ -212,45 +212,45 @@ fn a_card_that_is_kept_is_asked_for_with_its_customer() {
 #[case::no_method(CollectRequest { payment_method: None, ..request(0) })]
 #[case::empty_method(CollectRequest { payment_method: Some(String::new()), ..request(0) })]
 #[case::no_money(CollectRequest { amount: Money::ZERO, ..request(0) })]
-#[case::no_such_part(CollectRequest {
+#[case::inexact_amount(CollectRequest {
     amount: Money::from_minor(1_005),
     currency: Currency::from_code("KWD").unwrap(),
     ..request(0)
 })]
-fn what_cannot_be_asked_for_is_declined_without_asking(#[case] request: CollectRequest) {
-    let receiver = Receiver::new(says(200, &intent("succeeded")));
+fn unchargeable_request_is_declined_without_a_call(#[case] request: CollectRequest) {
+    let receiver = Receiver::new(responds(200, &intent("succeeded")));
     let collected = stripe(&receiver).collect(&request);
     assert!(matches!(collected, ChargeResult::Declined { .. }), "{collected:?}");
     assert_eq!(receiver.received.try_iter().count(), 0);
 }
 
-/// A repeated key is told for ever that the bank has not answered yet.
+/// A repeated key always gets the first response: the payment is processing.
 #[rstest]
 #[case("succeeded", Some(ChargeResult::Paid))]
 #[case("canceled", Some(declined("the payment was not approved")))]
 #[case("processing", None)]
-fn what_was_under_way_is_asked_for_by_its_id(
+fn processing_intent_is_fetched_by_its_id(
     #[case] later: &str,
     #[case] expected: Option<ChargeResult>,
 ) {
-    let later = says(200, &intent(later));
+    let later = responds(200, &intent(later));
     let receiver = Receiver::with(move |asked: &Received| match asked.head[0].as_str() {
         "GET /v1/payment_intents/pi_1 HTTP/1.1" => later.clone(),
-        _ => says(200, &intent("processing")),
+        _ => responds(200, &intent("processing")),
     });
     let collected = stripe(&receiver).collect(&request(60));
     assert_agrees(&collected, expected);
 }
 
 fn page(intents: &[Value], has_more: bool) -> Behaviour {
-    says(200, &json!({"object": "list", "data": intents, "has_more": has_more}))
+    responds(200, &json!({"object": "list", "data": intents, "has_more": has_more}))
 }
 
 fn other(id: &str) -> Value {
-    but(intent("succeeded"), json!({"id": id, "metadata": {"charge": "shop-1/charge-4"}}))
+    with(intent("succeeded"), json!({"id": id, "metadata": {"charge": "shop-1/charge-4"}}))
 }
 
-/// Two pages of intents: the first full of others, the second as given.
+/// Two pages of intents: the first full of other charges, the second as given.
 #[rstest]
 #[case::paid(23 * HOUR, page(&[other("pi_3"), intent("succeeded")], false), Some(ChargeResult::Paid))]
 #[case::declined(
@@ -258,11 +258,11 @@ fn other(id: &str) -> Value {
     page(&[intent("requires_payment_method")], false),
     Some(declined("the payment was not approved"))
 )]
-#[case::absent_but_maybe_on_its_way(23 * HOUR, page(&[other("pi_3")], false), None)]
+#[case::absent_but_possibly_under_way(23 * HOUR, page(&[other("pi_3")], false), None)]
 #[case::absent(24 * HOUR, page(&[], false), Some(declined("the payment never reached the bank")))]
-#[case::no_answer(24 * HOUR, says(500, &json!(null)), None)]
-#[case::no_list(24 * HOUR, says(200, &json!({})), None)]
-fn an_old_charge_is_looked_up_and_never_asked_for_again(
+#[case::no_answer(24 * HOUR, responds(500, &json!(null)), None)]
+#[case::no_list(24 * HOUR, responds(200, &json!({})), None)]
+fn old_charge_is_looked_up_and_not_created_again(
     #[case] age: i64,
     #[case] second: Behaviour,
     #[case] expected: Option<ChargeResult>,
@@ -282,11 +282,11 @@ fn an_old_charge_is_looked_up_and_never_asked_for_again(
     assert_eq!(asked.len(), 2);
 }
 
-fn told(kind: &str, object: &Value) -> Vec<u8> {
+fn event(kind: &str, object: &Value) -> Vec<u8> {
     json!({"id": "evt_1", "type": kind, "data": {"object": object}}).to_string().into_bytes()
 }
 
-fn notice(body: &[u8]) -> Result<Option<WebhookEvent>, InvalidWebhook> {
+fn parsed(body: &[u8]) -> Result<Option<WebhookEvent>, InvalidWebhook> {
     let receiver = Receiver::new(Behaviour::Hangs);
     let now = Timestamp::from_unix(OPENED);
     let header = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, body);
@@ -294,69 +294,69 @@ fn notice(body: &[u8]) -> Result<Option<WebhookEvent>, InvalidWebhook> {
 }
 
 #[test]
-fn a_notice_of_money_says_how_much() {
-    let about = but(intent("succeeded"), json!({"currency": "isk", "amount_received": 100_000}));
+fn succeeded_event_has_the_collected_amount() {
+    let about = with(intent("succeeded"), json!({"currency": "isk", "amount_received": 100_000}));
     let expected = WebhookEvent {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::from_minor(1_000),
         currency: Currency::from_code("ISK").unwrap(),
         result: ChargeResult::Paid,
     };
-    assert_eq!(notice(&told("payment_intent.succeeded", &about)), Ok(Some(expected)));
+    assert_eq!(parsed(&event("payment_intent.succeeded", &about)), Ok(Some(expected)));
 }
 
 #[test]
-fn a_notice_of_failure_says_why() {
+fn failed_event_has_the_decline_reason() {
     let failure = json!({"last_payment_error": {"type": "card_error", "message": "Expired."}});
-    let about = but(intent("requires_payment_method"), failure);
+    let about = with(intent("requires_payment_method"), failure);
     let expected = WebhookEvent {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::ZERO,
         currency: Currency::KRW,
         result: ChargeResult::Declined { reason: "Expired.".to_owned() },
     };
-    assert_eq!(notice(&told("payment_intent.payment_failed", &about)), Ok(Some(expected)));
+    assert_eq!(parsed(&event("payment_intent.payment_failed", &about)), Ok(Some(expected)));
 }
 
 #[rstest]
-#[case::of_something_else(told("charge.refunded", &json!({"id": "ch_1"})))]
-#[case::under_way(told("payment_intent.processing", &intent("processing")))]
-#[case::not_ours(told("payment_intent.succeeded", &but(intent("succeeded"), json!({"metadata": {}}))))]
-fn other_notices_do_not_matter(#[case] body: Vec<u8>) {
-    assert_eq!(notice(&body), Ok(None));
+#[case::of_something_else(event("charge.refunded", &json!({"id": "ch_1"})))]
+#[case::under_way(event("payment_intent.processing", &intent("processing")))]
+#[case::not_ours(event("payment_intent.succeeded", &with(intent("succeeded"), json!({"metadata": {}}))))]
+fn other_events_are_ignored(#[case] body: Vec<u8>) {
+    assert_eq!(parsed(&body), Ok(None));
 }
 
 #[rstest]
 #[case::no_json(b"hello".to_vec())]
 #[case::no_event(b"{}".to_vec())]
-#[case::no_intent(told("payment_intent.succeeded", &json!({"id": 5})))]
-#[case::no_currency(told("payment_intent.succeeded", &but(intent("succeeded"), json!({"currency": "x"}))))]
-#[case::no_amount_of_it(told(
+#[case::no_intent(event("payment_intent.succeeded", &json!({"id": 5})))]
+#[case::no_currency(event("payment_intent.succeeded", &with(intent("succeeded"), json!({"currency": "x"}))))]
+#[case::no_amount_of_it(event(
     "payment_intent.succeeded",
-    &but(intent("succeeded"), json!({"currency": "isk", "amount_received": 5})),
+    &with(intent("succeeded"), json!({"currency": "isk", "amount_received": 5})),
 ))]
-fn a_notice_that_makes_no_sense_is_refused(#[case] body: Vec<u8>) {
-    assert!(notice(&body).is_err());
+fn malformed_event_is_refused(#[case] body: Vec<u8>) {
+    assert!(parsed(&body).is_err());
 }
 
 #[test]
-fn a_notice_is_believed_only_when_it_is_proven() {
+fn webhook_requires_a_valid_signature() {
     let receiver = Receiver::new(Behaviour::Hangs);
-    let body = told("payment_intent.succeeded", &intent("succeeded"));
+    let body = event("payment_intent.succeeded", &intent("succeeded"));
     let now = Timestamp::from_unix(OPENED);
-    let other = Secret::stripe("whsec_of_somebody_else").unwrap().sign_as_stripe(now, &body);
+    let other = Secret::stripe("whsec_of_another_one").unwrap().sign_as_stripe(now, &body);
     assert!(stripe(&receiver).parse_webhook(None, &body, now).is_err());
     assert!(stripe(&receiver).parse_webhook(Some(&other), &body, now).is_err());
     let options = StripeOptions { url: None, key: SecretSource::fixed(KEY), webhook_secret: None };
-    let right = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, &body);
-    let without_secret = Stripe::within(
+    let valid = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, &body);
+    let without_secret = Stripe::with_limits(
         StripeOptions { url: Some("http://127.0.0.1:9".to_owned()), ..options },
         SHORT,
     );
-    assert!(without_secret.unwrap().parse_webhook(Some(&right), &body, now).is_err());
+    assert!(without_secret.unwrap().parse_webhook(Some(&valid), &body, now).is_err());
 }
 
-/// A source whose text the test changes.
+/// Returns a source whose text the test changes.
 fn changing(text: &str) -> (Arc<Mutex<String>>, SecretSource) {
     let file = Arc::new(Mutex::new(text.to_owned()));
     let read = Arc::clone(&file);
@@ -364,37 +364,37 @@ fn changing(text: &str) -> (Arc<Mutex<String>>, SecretSource) {
 }
 
 #[test]
-fn a_key_and_secrets_are_rotated_without_a_restart() {
-    let receiver = Receiver::new(Behaviour::Says(answer("500 Oops", "", "")));
+fn key_and_webhook_secrets_rotate_without_a_restart() {
+    let receiver = Receiver::new(Behaviour::Responds(response("500 Oops", "", "")));
     let (key, key_source) = changing(KEY);
     let (secrets, secret_source) = changing(SECRET);
     let url = Some(format!("http://{}/", receiver.address));
     let options = StripeOptions { url, key: key_source, webhook_secret: Some(secret_source) };
-    let stripe = Stripe::within(options, LIMITS).unwrap();
-    let asked_with = || {
+    let stripe = Stripe::with_limits(options, LIMITS).unwrap();
+    let used_key = || {
         stripe.collect(&request(0));
-        let asked = receiver.received.try_iter().next().unwrap();
-        asked.header("authorization").unwrap().to_owned()
+        let sent = receiver.received.try_iter().next().unwrap();
+        sent.header("authorization").unwrap().to_owned()
     };
-    assert_eq!(asked_with(), format!("Bearer {KEY}"));
+    assert_eq!(used_key(), format!("Bearer {KEY}"));
     "sk_test_new\n".clone_into(&mut key.lock().unwrap());
-    assert_eq!(asked_with(), "Bearer sk_test_new");
+    assert_eq!(used_key(), "Bearer sk_test_new");
     "half".clone_into(&mut key.lock().unwrap());
-    assert_eq!(asked_with(), "Bearer sk_test_new");
+    assert_eq!(used_key(), "Bearer sk_test_new");
     assert!(stripe.warning().is_some() && stripe.warning().is_none());
 
     let new = "whsec_fedcba9876543210";
-    let body = told("payment_intent.succeeded", &intent("succeeded"));
+    let body = event("payment_intent.succeeded", &intent("succeeded"));
     let now = Timestamp::from_unix(OPENED);
-    let believes = |secret| {
+    let accepts = |secret| {
         let header = Secret::stripe(secret).unwrap().sign_as_stripe(now, &body);
         stripe.parse_webhook(Some(&header), &body, now).is_ok()
     };
-    assert_eq!((believes(SECRET), believes(new)), (true, false));
+    assert_eq!((accepts(SECRET), accepts(new)), (true, false));
     *secrets.lock().unwrap() = format!("{new}\n{SECRET}\n");
-    assert_eq!((believes(SECRET), believes(new)), (true, true));
+    assert_eq!((accepts(SECRET), accepts(new)), (true, true));
     new.clone_into(&mut secrets.lock().unwrap());
-    assert_eq!((believes(SECRET), believes(new)), (false, true));
+    assert_eq!((accepts(SECRET), accepts(new)), (false, true));
 }
 
 #[rstest]
@@ -405,7 +405,7 @@ fn a_key_and_secrets_are_rotated_without_a_restart() {
 #[case(KEY, "http://user:hunter2@127.0.0.1", None)]
 #[case(KEY, "http://127.0.0.1/?a=b", None)]
 #[case(KEY, "http://127.0.0.1:9", Some("short"))]
-fn what_cannot_work_is_refused_without_repeating_it(
+fn invalid_options_are_refused_without_echoing_secrets(
     #[case] key: &str,
     #[case] url: &str,
     #[case] secret: Option<&str>,
@@ -425,12 +425,12 @@ fn what_cannot_work_is_refused_without_repeating_it(
 #[case::a_name_and_a_port("localhost:12111")]
 #[case::an_address("127.0.0.1:12111")]
 #[case::another_scheme("ftp://127.0.0.1")]
-fn a_url_without_its_scheme_is_told_as_that(#[case] url: &str) {
+fn url_without_a_scheme_is_refused_as_such(#[case] url: &str) {
     let options = StripeOptions {
         url: Some(url.to_owned()),
         key: SecretSource::fixed(KEY),
         webhook_secret: None,
     };
-    let told = Stripe::new(options).unwrap_err().to_string();
-    assert_eq!(told, "the URL cannot be used: it must begin with https:// or http://");
+    let error = Stripe::new(options).unwrap_err().to_string();
+    assert_eq!(error, "the URL cannot be used: it must begin with https:// or http://");
 }

@@ -1,33 +1,34 @@
-//! What is sent, and what each answer comes to.
+//! Requests of the webhook destination, and the result of each response.
 
 use super::*;
 use crate::destination::{DestinationOptions, destination};
 use crate::http;
-use crate::receiver::{Behaviour, Receiver, answer, event};
+use crate::receiver::{Behaviour, Receiver, event, response};
 use crate::secrets::SecretSource;
 use commerce_core::Timestamp;
 use rstest::rstest;
 use serde_json::Value;
 use std::net::TcpListener;
 
-/// Waits that a test can sit through, where nothing else ends it.
+/// Timeouts that are short enough for a test.
 const SHORT: Limits =
     Limits { whole: Duration::from_millis(1_500), body: Duration::from_millis(200), ..LIMITS };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn webhook(url: &str, batch: usize) -> WebhookDestination {
-    within(LIMITS, url, batch)
+    with_limits(LIMITS, url, batch)
 }
 
-fn within(limits: Limits, url: &str, batch: usize) -> WebhookDestination {
+fn with_limits(limits: Limits, url: &str, batch: usize) -> WebhookDestination {
     signed_by(limits, url, batch, SecretSource::fixed(SECRET))
 }
 
 fn signed_by(limits: Limits, url: &str, batch: usize, source: SecretSource) -> WebhookDestination {
     let secret = Some(Rotating::new(source, Secret::all_standard).unwrap());
-    let form = Form { source: "/commerce".to_owned(), currency: None };
-    WebhookDestination::new(http::address(url).unwrap(), form, secret, batch, true, limits).unwrap()
+    let encoder = EventEncoder { source: "/commerce".to_owned(), currency: None };
+    WebhookDestination::new(http::address(url).unwrap(), encoder, secret, batch, true, limits)
+        .unwrap()
 }
 
 fn failed(error: &str, seconds: Option<u64>) -> DeliveryResult {
@@ -46,20 +47,20 @@ fn failed(error: &str, seconds: Option<u64>) -> DeliveryResult {
     "301 Moved",
     "location: https://a:b@new/x?token=secret\r\n",
     "moved",
-    failed("status 301 to https://new/x: name the new place", None)
+    failed("status 301 to https://new/x: configure the new URL", None)
 )]
 #[case::moved_nowhere("301 Moved", "", "", failed("status 301", None))]
 #[case::found(
     "302 Found",
     "location: http://10.0.0.1/\r\n",
     "",
-    failed("status 302 to http://10.0.0.1/: name the new place", None)
+    failed("status 302 to http://10.0.0.1/: configure the new URL", None)
 )]
 #[case::kept(
     "308 Moved",
     "location: /elsewhere\r\n",
     "",
-    failed("status 308 to /elsewhere: name the new place", None)
+    failed("status 308 to /elsewhere: configure the new URL", None)
 )]
 #[case::bad("400 Bad Request", "", "no", failed("status 400: no", None))]
 #[case::unauthorized("401 Unauthorized", "", "", failed("status 401", None))]
@@ -91,15 +92,15 @@ fn failed(error: &str, seconds: Option<u64>) -> DeliveryResult {
 #[case::negative("503 No", "retry-after: -1\r\n", "", failed("status 503", None))]
 #[case::broken("500 Oops", "", "a\u{1b}[31m\r\nb\0", failed("status 500: a [31m b", None))]
 #[case::wordy("500 Oops", "", &"x".repeat(5_000), failed(&format!("status 500: {}", "x".repeat(200)), None))]
-fn an_answer_is_taken_at_its_word(
+fn status_decides_the_delivery_result(
     #[case] status: &str,
     #[case] headers: &str,
     #[case] body: &str,
     #[case] delivery: DeliveryResult,
 ) {
-    let receiver = Receiver::new(Behaviour::Says(answer(status, headers, body)));
+    let receiver = Receiver::new(Behaviour::Responds(response(status, headers, body)));
     assert_eq!(webhook(&receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
-    assert_eq!(receiver.received.try_iter().count(), 1, "asked once, and followed nowhere");
+    assert_eq!(receiver.received.try_iter().count(), 1, "one request, and no redirect is followed");
 }
 
 #[rstest]
@@ -108,61 +109,65 @@ fn an_answer_is_taken_at_its_word(
     Behaviour::Drips(b"HTTP/1.1 200 OK\r\nx: ".to_vec()),
     failed("no answer in time", None)
 )]
-fn a_party_that_takes_its_time_holds_nobody_up(
-    #[case] behaviour: Behaviour,
-    #[case] delivery: DeliveryResult,
-) {
+fn slow_receiver_times_out(#[case] behaviour: Behaviour, #[case] delivery: DeliveryResult) {
     let receiver = Receiver::new(behaviour);
-    assert_eq!(within(SHORT, &receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
+    assert_eq!(with_limits(SHORT, &receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
 }
 
 #[test]
-fn a_body_that_drips_is_not_waited_for() {
+fn slow_response_body_is_cut_off_after_its_timeout() {
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n".to_vec();
     let receiver = Receiver::new(Behaviour::Drips(head));
     let day = Duration::from_secs(24 * 60 * 60);
     let limits = Limits { whole: day, body_bytes: 9_000_000, ..SHORT };
-    assert_eq!(within(limits, &receiver.url(), 1).deliver(&[event(1, 1)]), DeliveryResult::Done);
+    assert_eq!(
+        with_limits(limits, &receiver.url(), 1).deliver(&[event(1, 1)]),
+        DeliveryResult::Done
+    );
 }
 
 #[test]
-fn a_party_that_does_not_listen_holds_nobody_up() {
+fn receiver_that_does_not_read_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let more_than_buffers_take = vec![b' '; 16 * 1024 * 1024];
     let limits = Limits { whole: Duration::from_secs(24 * 60 * 60), ..SHORT };
-    let answer = within(limits, &url, 1).send("1", "text/plain", &more_than_buffers_take);
-    assert_eq!(answer.unwrap_err(), "no answer in time");
+    let result = with_limits(limits, &url, 1).send("1", "text/plain", &more_than_buffers_take);
+    assert_eq!(result.unwrap_err(), "no answer in time");
 }
 
 #[test]
-fn of_a_long_answer_only_the_beginning_is_read() {
-    let receiver = Receiver::new(Behaviour::Says(answer("500 Oops", "", &"x".repeat(100_000))));
-    let answer = webhook(&receiver.url(), 1).send("1", "text/plain", b"{}").unwrap();
-    assert_eq!(answer.body, [b'x'; 4 * 1024]);
+fn only_the_beginning_of_a_long_response_is_read() {
+    let receiver =
+        Receiver::new(Behaviour::Responds(response("500 Oops", "", &"x".repeat(100_000))));
+    let response = webhook(&receiver.url(), 1).send("1", "text/plain", b"{}").unwrap();
+    assert_eq!(response.body, [b'x'; 4 * 1024]);
 }
 
 #[rstest]
-#[case::closes(Behaviour::SaysAndCloses(Vec::new()), failed("peer disconnected", None))]
+#[case::closes(Behaviour::RespondsAndCloses(Vec::new()), failed("peer disconnected", None))]
 #[case::half_a_head(
-    Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
+    Behaviour::RespondsAndCloses(b"HTTP/1.1 200 OK\r\ncontent-le".to_vec()),
     failed("peer disconnected", None)
 )]
 #[case::breaks_off(
-    Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec()),
+    Behaviour::RespondsAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok".to_vec()),
     DeliveryResult::Done
 )]
 #[case::without_length(
-    Behaviour::SaysAndCloses(b"HTTP/1.1 200 OK\r\n\r\nok".to_vec()),
+    Behaviour::RespondsAndCloses(b"HTTP/1.1 200 OK\r\n\r\nok".to_vec()),
     DeliveryResult::Done
 )]
 #[case::broken_chunks(
-    Behaviour::SaysAndCloses(
+    Behaviour::RespondsAndCloses(
         b"HTTP/1.1 500 Oops\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\nzz".to_vec()
     ),
     failed("status 500: no", None)
 )]
-fn the_head_of_an_answer_counts(#[case] behaviour: Behaviour, #[case] delivery: DeliveryResult) {
+fn truncated_response_counts_by_its_head(
+    #[case] behaviour: Behaviour,
+    #[case] delivery: DeliveryResult,
+) {
     let receiver = Receiver::new(behaviour);
     assert_eq!(webhook(&receiver.url(), 1).deliver(&[event(1, 1)]), delivery);
 }
@@ -174,8 +179,8 @@ fn the_head_of_an_answer_counts(#[case] behaviour: Behaviour, #[case] delivery: 
     b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab".to_vec()
 )]
 #[case::endless_head([b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 40_000]].concat())]
-fn what_is_no_answer_is_a_failure(#[case] bytes: Vec<u8>) {
-    let receiver = Receiver::new(Behaviour::SaysAndCloses(bytes));
+fn malformed_response_is_a_failure(#[case] bytes: Vec<u8>) {
+    let receiver = Receiver::new(Behaviour::RespondsAndCloses(bytes));
     let delivery = webhook(&receiver.url(), 1).deliver(&[event(1, 1)]);
     assert!(
         matches!(&delivery, DeliveryResult::Failed { error, .. } if error.len() < 300),
@@ -184,15 +189,15 @@ fn what_is_no_answer_is_a_failure(#[case] bytes: Vec<u8>) {
 }
 
 #[test]
-fn nobody_there_is_a_failure() {
+fn refused_connection_is_a_failure() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let delivery = webhook(&format!("http://{address}/"), 1).deliver(&[event(1, 1)]);
     assert_eq!(delivery, failed("connection refused", None));
 }
 
 #[test]
-fn one_event_is_sent_as_it_is_and_over_one_connection() {
-    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "ok")));
+fn single_events_are_signed_and_share_a_connection() {
+    let receiver = Receiver::new(Behaviour::Responds(response("200 OK", "", "ok")));
     let webhook = webhook(&receiver.url(), 1);
     for id in [41, 42] {
         assert_eq!(webhook.deliver(&[event(id, 1)]), DeliveryResult::Done);
@@ -211,11 +216,11 @@ fn one_event_is_sent_as_it_is_and_over_one_connection() {
     assert_eq!(serde_json::from_slice::<Value>(&request.body).unwrap()["id"], id);
 }
 
-/// As the secret is rotated: the old one, both with the newest first, the new one.
+/// The steps of a rotation: the old secret, both with the newest first, the new one.
 #[test]
-fn each_secret_signs_and_a_change_needs_no_restart() {
+fn rotated_secrets_sign_without_a_restart() {
     const NEW: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "ok")));
+    let receiver = Receiver::new(Behaviour::Responds(response("200 OK", "", "ok")));
     let file = std::sync::Arc::new(std::sync::Mutex::new(SECRET.to_owned()));
     let read = std::sync::Arc::clone(&file);
     let source = SecretSource::read_by(move || Ok(read.lock().unwrap().clone()));
@@ -246,8 +251,8 @@ fn each_secret_signs_and_a_change_needs_no_restart() {
 }
 
 #[test]
-fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
-    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "")));
+fn batch_is_sent_as_an_array_with_its_own_id() {
+    let receiver = Receiver::new(Behaviour::Responds(response("200 OK", "", "")));
     let webhook = webhook(&receiver.url(), 10);
     assert_eq!(webhook.deliver(&[event(7, 1), event(8, 1), event(9, 1)]), DeliveryResult::Done);
     assert_eq!(webhook.deliver(&[event(10, 1)]), DeliveryResult::Done);
@@ -258,21 +263,21 @@ fn a_batch_is_an_array_in_order_with_an_id_of_its_own() {
     assert_eq!(ids[1], Some("9f86d081884c7d65-10"));
     let id = ids[0].unwrap();
     assert!(id.starts_with("7-9-") && !id.contains('.'), "{id}");
-    let named = |ids: &[i64]| {
+    let id_of = |ids: &[i64]| {
         let events: Vec<_> = ids.iter().map(|id| event(*id, 1)).collect();
         webhook.request(&events).unwrap().0
     };
-    assert_eq!(named(&[7, 8, 9]), id, "the same on every try");
-    assert_ne!(named(&[7, 9]), id, "others that begin and end alike");
+    assert_eq!(id_of(&[7, 8, 9]), id, "the same on every attempt");
+    assert_ne!(id_of(&[7, 9]), id, "other events with the same first and last one");
     let body: Value = serde_json::from_slice(&requests[0].body).unwrap();
     let ids: Vec<&Value> = body.as_array().unwrap().iter().map(|event| &event["id"]).collect();
     assert_eq!(ids, ["9f86d081884c7d65-7", "9f86d081884c7d65-8", "9f86d081884c7d65-9"]);
 }
 
-/// A way to write 127.0.0.1 that is no address until it is looked up.
+/// A notation of 127.0.0.1 that is no address until it is resolved.
 #[test]
-fn a_host_in_an_old_form_is_refused_and_does_lead_there() {
-    let receiver = Receiver::new(Behaviour::Says(answer("200 OK", "", "")));
+fn legacy_ipv4_host_is_refused_though_it_resolves() {
+    let receiver = Receiver::new(Behaviour::Responds(response("200 OK", "", "")));
     let url = format!("http://2130706433:{}/", receiver.address.port());
     assert!(destination(&url, DestinationOptions::default()).is_err());
     assert_eq!(webhook(&url, 1).deliver(&[event(1, 1)]), DeliveryResult::Done);
