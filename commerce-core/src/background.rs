@@ -211,13 +211,13 @@ mod tests {
                 let _ = reports.send(error.to_string());
             }
         };
-        let stop = CancellationToken::default();
-        let job = shop.start_relay(Box::new(Sink(sender)), &stop, report).unwrap();
+        let token = CancellationToken::default();
+        let job = shop.start_relay(Box::new(Sink(sender)), &token, report).unwrap();
         assert_eq!(delivered.recv_timeout(WAIT), Ok(1));
         let end = "the destination accepts no more events: full";
         assert_eq!(ends.recv_timeout(WAIT).as_deref(), Ok(end));
         job.stop(WAIT);
-        assert!(stop.is_cancelled());
+        assert!(token.is_cancelled());
         assert_eq!(Arc::strong_count(&shop), 1);
     }
 }

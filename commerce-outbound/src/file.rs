@@ -107,7 +107,7 @@ fn lock(file: &File, timeout: Duration) -> io::Result<()> {
     loop {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) if started.elapsed() < timeout => {
-                thread::sleep(LOCK_INTERVAL)
+                thread::sleep(LOCK_INTERVAL);
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(io::Error::new(
