@@ -35,6 +35,7 @@ use problems::Problems;
 
 /// The result of an audit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct AuditReport {
     /// True if there are no problems.
     pub ok: bool,

@@ -78,8 +78,8 @@ impl FromStr for Timestamp {
     /// second before it.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = DateTime::parse_from_rfc3339(text).map_err(|error| {
-            let known = [ParseErrorKind::OutOfRange, ParseErrorKind::Impossible];
-            let has_form = known.contains(&error.kind());
+            let off_calendar = [ParseErrorKind::OutOfRange, ParseErrorKind::Impossible];
+            let has_form = off_calendar.contains(&error.kind());
             if has_form { ParseTimestampError::NotOnCalendar } else { ParseTimestampError::Form }
         })?;
         if is_leap_second(read.time()) && !may_be_leap_second(read.to_utc()) {
@@ -130,7 +130,7 @@ impl SystemClock {
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when it cannot.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(clippy::disallowed_methods, reason = "only this type reads the clock")]
     pub fn check(self) -> Result<(), StoreError> {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = elapsed.ok().and_then(|elapsed| i64::try_from(elapsed.as_secs()).ok());
@@ -143,7 +143,7 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    #[expect(clippy::disallowed_methods, reason = "only this type reads the clock")]
     fn now(&self) -> Timestamp {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_unix(i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))

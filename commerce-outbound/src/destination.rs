@@ -101,7 +101,7 @@ pub fn destination(
 }
 
 fn is_http(scheme: &str) -> bool {
-    ["https", "http"].iter().any(|known| known.eq_ignore_ascii_case(scheme))
+    ["https", "http"].iter().any(|http| http.eq_ignore_ascii_case(scheme))
 }
 
 #[cfg(test)]

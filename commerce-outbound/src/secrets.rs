@@ -78,9 +78,9 @@ impl<T: Clone> Rotating<T> {
             match parsed {
                 Ok(secret) => (cache.secret, cache.warning) = (secret, None),
                 Err(error) => {
-                    let kept =
+                    let effect =
                         "the secret before it stays in use: write a whole file and rename it";
-                    cache.warning = Some(format!("{error}; {kept}"));
+                    cache.warning = Some(format!("{error}; {effect}"));
                 }
             }
             cache.read = read;

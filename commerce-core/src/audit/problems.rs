@@ -10,6 +10,7 @@ const MAX_LISTED: u64 = 10_000;
 
 /// A row that violates an invariant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Problem {
     /// The name of the check.
     pub check: &'static str,

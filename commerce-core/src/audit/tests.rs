@@ -603,8 +603,9 @@ fn damaged_carts_are_reported(#[case] damage: Damage, #[case] expected: &[&str])
 fn assert_reported(check: &str, damage: Damage, subjects: &[&str]) {
     let mut records = records();
     damage(&mut records);
-    let found = reported(&records);
+    let reported = reported(&records);
     let prefix = format!("{check}: ");
-    let found: Vec<_> = found.iter().filter_map(|problem| problem.strip_prefix(&prefix)).collect();
-    assert_eq!(found, subjects);
+    let rows: Vec<_> =
+        reported.iter().filter_map(|problem| problem.strip_prefix(&prefix)).collect();
+    assert_eq!(rows, subjects);
 }

@@ -97,13 +97,13 @@ fn truncated_file_is_written_from_its_start() {
 #[case::foreign_text(b"a note".to_vec(), b"a note\n".to_vec())]
 fn partial_line_is_truncated_and_foreign_text_is_kept(
     #[case] before: Vec<u8>,
-    #[case] kept: Vec<u8>,
+    #[case] before_line: Vec<u8>,
 ) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events");
     fs::write(&path, before).unwrap();
     deliver(&FileDestination::new(path.clone(), encoder()), &[9]);
-    assert_eq!(lines(&path), [kept, line(9)].concat());
+    assert_eq!(lines(&path), [before_line, line(9)].concat());
 }
 
 #[test]

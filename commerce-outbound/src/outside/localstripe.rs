@@ -223,9 +223,9 @@ fn wrong_api_key_leaves_charges_pending() {
 fn charge_of_the_day_before_is_looked_up_not_collected_again() {
     let bank = Bank::open();
     bank.expect(&[Fault::ResponseLost]);
-    let asked = request("pm_card_visa");
-    assert!(is_unknown(&bank.stripe.collect(&asked)));
-    let later = CollectRequest { now: asked.now.plus_seconds(25 * 60 * 60), ..asked.clone() };
+    let request = request("pm_card_visa");
+    assert!(is_unknown(&bank.stripe.collect(&request)));
+    let later = CollectRequest { now: request.now.plus_seconds(25 * 60 * 60), ..request.clone() };
     assert_eq!(bank.stripe.collect(&later), ChargeResult::Paid);
     let never = CollectRequest { reference: "shop-1/charge-6".to_owned(), ..later };
     assert!(matches!(bank.stripe.collect(&never), ChargeResult::Declined { .. }));

@@ -234,7 +234,7 @@ fn processing_intent_is_fetched_by_its_id(
     #[case] expected: Option<ChargeResult>,
 ) {
     let later = responds(200, &intent(later));
-    let receiver = Receiver::with(move |asked: &Received| match asked.head[0].as_str() {
+    let receiver = Receiver::with(move |request: &Received| match request.head[0].as_str() {
         "GET /v1/payment_intents/pi_1 HTTP/1.1" => later.clone(),
         _ => responds(200, &intent("processing")),
     });
@@ -267,19 +267,19 @@ fn old_charge_is_looked_up_and_not_created_again(
     #[case] second: Behaviour,
     #[case] expected: Option<ChargeResult>,
 ) {
-    let receiver = Receiver::with(move |asked: &Received| {
-        if asked.head[0].contains("starting_after=pi_2") {
+    let receiver = Receiver::with(move |request: &Received| {
+        if request.head[0].contains("starting_after=pi_2") {
             return second.clone();
         }
         page(&[other("pi_1"), other("pi_2")], true)
     });
     let collected = stripe(&receiver).collect(&request(age));
     assert_agrees(&collected, expected);
-    let asked: Vec<String> =
-        receiver.received.try_iter().map(|asked| asked.head[0].clone()).collect();
-    assert!(asked.iter().all(|line| line.starts_with("GET ")), "{asked:?}");
-    assert!(asked[0].contains("created[gte]=1799999400&created[lte]=1800087000"), "{asked:?}");
-    assert_eq!(asked.len(), 2);
+    let lines: Vec<String> =
+        receiver.received.try_iter().map(|request| request.head[0].clone()).collect();
+    assert!(lines.iter().all(|line| line.starts_with("GET ")), "{lines:?}");
+    assert!(lines[0].contains("created[gte]=1799999400&created[lte]=1800087000"), "{lines:?}");
+    assert_eq!(lines.len(), 2);
 }
 
 fn event(kind: &str, object: &Value) -> Vec<u8> {

@@ -33,3 +33,14 @@ pub(super) fn start_reconciler(api: &Arc<Api>) -> Result<Option<BackgroundJob>, 
     };
     api.shop().start_reconciler(&CancellationToken::default(), report).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use commerce_core::limits::MAX_GATEWAY_CALLS;
+    use commerce_http::transport::Settings;
+
+    #[test]
+    fn gateway_calls_take_at_most_half_of_the_workers() {
+        assert!(MAX_GATEWAY_CALLS <= Settings::default().workers / 2);
+    }
+}
