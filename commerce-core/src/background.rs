@@ -24,6 +24,20 @@ const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 /// A background job, started by [`Shop::start_relay`] or [`Shop::start_reconciler`].
 ///
 /// The job runs until its token is cancelled; dropping this handle does not end it.
+///
+/// ```
+/// use commerce_core::{CancellationToken, Currency, MemoryStore, Shop, SimulatedGateway};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// let builder = Shop::builder().gateway(Arc::new(SimulatedGateway));
+/// let shop = Arc::new(builder.open(MemoryStore::new(Currency::KRW)));
+/// let token = CancellationToken::new();
+/// let job = shop.start_reconciler(&token, |report| eprintln!("{report:?}"))?;
+/// // Serve requests here.
+/// job.stop(Duration::from_secs(10));
+/// # Ok::<(), commerce_core::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct BackgroundJob {
     stop: CancellationToken,

@@ -5,7 +5,7 @@ use crate::error::OutboundError;
 use crate::file::FileDestination;
 use crate::http;
 use crate::limits::MAX_EVENTS_PER_REQUEST;
-use crate::secrets::{Rotating, SecretSource};
+use crate::secrets::{RotatingSecret, SecretSource};
 use crate::signature::Secret;
 use crate::stdout::StdoutDestination;
 use crate::webhook::{self, WebhookDestination};
@@ -87,8 +87,9 @@ pub fn destination(
             Some((scheme, _)) if is_http(scheme) => {
                 let uri = http::address(to)?;
                 let secret = options.secret;
-                let secret =
-                    secret.map(|source| Rotating::new(source, Secret::all_standard)).transpose()?;
+                let secret = secret
+                    .map(|source| RotatingSecret::new(source, Secret::all_standard))
+                    .transpose()?;
                 let (batch, allow_private) = (options.batch, options.allow_private);
                 let limits = webhook::LIMITS;
                 let webhook =

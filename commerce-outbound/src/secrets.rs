@@ -35,7 +35,7 @@ impl fmt::Debug for SecretSource {
 
 /// The last usable secret of a source, in the form in which it is used.
 #[derive(Debug)]
-pub(crate) struct Rotating<T> {
+pub(crate) struct RotatingSecret<T> {
     source: SecretSource,
     parse: fn(&str) -> Result<T, OutboundError>,
     cache: Mutex<Cache<T>>,
@@ -54,7 +54,7 @@ impl<T> fmt::Debug for Cache<T> {
     }
 }
 
-impl<T: Clone> Rotating<T> {
+impl<T: Clone> RotatingSecret<T> {
     /// Reads the source for the first time. It has to be usable then.
     pub(crate) fn new(
         source: SecretSource,
@@ -112,7 +112,7 @@ mod tests {
             "" => Err(OutboundError::Secret("it is empty")),
             text => Ok(text.to_owned()),
         };
-        let secret = Rotating::new(source, parse).unwrap();
+        let secret = RotatingSecret::new(source, parse).unwrap();
         assert_eq!(secret.current(), "first");
         for bad in [Ok(String::new()), Err("permission denied".to_owned())] {
             *file.lock().unwrap() = bad;
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn unreadable_secret_is_an_error_at_first() {
         let source = SecretSource::read_by(|| Err("no such file".to_owned()));
-        let error = Rotating::new(source, |text| Ok(text.to_owned())).unwrap_err();
+        let error = RotatingSecret::new(source, |text| Ok(text.to_owned())).unwrap_err();
         assert!(error.to_string().contains("no such file"), "{error}");
     }
 }

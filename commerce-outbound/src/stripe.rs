@@ -11,7 +11,7 @@ mod intent;
 
 use crate::error::OutboundError;
 use crate::http::{self, Client, HttpResponse, Limits, plain};
-use crate::secrets::{Rotating, SecretSource, lines};
+use crate::secrets::{RotatingSecret, SecretSource, lines};
 use crate::signature::Secret;
 use commerce_core::{
     ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, Timestamp, WebhookEvent,
@@ -74,8 +74,8 @@ pub struct Stripe {
     client: Client,
     /// The base URL, without a trailing slash.
     url: String,
-    key: Rotating<String>,
-    webhook_secret: Option<Rotating<Vec<Secret>>>,
+    key: RotatingSecret<String>,
+    webhook_secret: Option<RotatingSecret<Vec<Secret>>>,
 }
 
 impl fmt::Debug for Stripe {
@@ -108,9 +108,9 @@ impl Stripe {
         Ok(Self {
             client: Client::new(&uri, allow_private, limits)?,
             url: url.trim_end_matches('/').to_owned(),
-            key: Rotating::new(options.key, key)?,
+            key: RotatingSecret::new(options.key, key)?,
             webhook_secret: secret
-                .map(|source| Rotating::new(source, Secret::all_stripe))
+                .map(|source| RotatingSecret::new(source, Secret::all_stripe))
                 .transpose()?,
         })
     }

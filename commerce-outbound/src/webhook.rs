@@ -3,7 +3,7 @@
 use crate::cloud_event::EventEncoder;
 use crate::error::OutboundError;
 use crate::http::{Client, HttpResponse, Limits, plain};
-use crate::secrets::Rotating;
+use crate::secrets::RotatingSecret;
 use crate::signature::Secret;
 use commerce_core::limits::MAX_DELIVERY;
 use commerce_core::{Clock, DeliveryResult, Destination, Event, SystemClock};
@@ -40,7 +40,7 @@ pub(crate) struct WebhookDestination {
     client: Client,
     uri: Uri,
     encoder: EventEncoder,
-    secret: Option<Rotating<Vec<Secret>>>,
+    secret: Option<RotatingSecret<Vec<Secret>>>,
     batch: usize,
 }
 
@@ -48,7 +48,7 @@ impl WebhookDestination {
     pub(crate) fn new(
         uri: Uri,
         encoder: EventEncoder,
-        secret: Option<Rotating<Vec<Secret>>>,
+        secret: Option<RotatingSecret<Vec<Secret>>>,
         batch: usize,
         allow_private: bool,
         limits: Limits,

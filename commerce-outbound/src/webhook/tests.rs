@@ -25,7 +25,7 @@ fn with_limits(limits: Limits, url: &str, batch: usize) -> WebhookDestination {
 }
 
 fn signed_by(limits: Limits, url: &str, batch: usize, source: SecretSource) -> WebhookDestination {
-    let secret = Some(Rotating::new(source, Secret::all_standard).unwrap());
+    let secret = Some(RotatingSecret::new(source, Secret::all_standard).unwrap());
     let encoder = EventEncoder { source: "/commerce".to_owned(), currency: None };
     WebhookDestination::new(http::address(url).unwrap(), encoder, secret, batch, true, limits)
         .unwrap()
