@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn reconciler_settles_pending_charges_and_releases_the_shop_when_stopped() {
+    fn reconciler_settles_pending_charges_until_stopped() {
         let clock = Arc::new(ManualClock::new(START));
         let shop = shop(&clock);
         let customer = charge(&shop, 408_408);

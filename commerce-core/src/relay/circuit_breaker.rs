@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn three_failures_in_a_row_open_it_and_a_half_open_probe_closes_it() {
+    fn three_failures_open_it_and_a_half_open_probe_closes_it() {
         let breaker = CircuitBreaker::default();
         let late = permit(&breaker);
         assert_eq!(late.max_events(50), 50);
