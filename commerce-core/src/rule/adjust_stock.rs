@@ -46,7 +46,8 @@ impl Rule for AdjustStock {
         let available = state.known_product(self.product_id)?.stock;
         let stock = available.saturating_add(self.delta);
         if self.delta > 0 && stock > MAX_STOCK {
-            let detail = format!("stock is {available} and may reach {MAX_STOCK} at most");
+            let detail =
+                format!("stock is {available} and must not exceed {MAX_STOCK}: add fewer units");
             return Err(Refusal::invalid("/delta", detail));
         }
         if stock < 0 {

@@ -100,7 +100,7 @@ fn set_quantity(
         return Err(Refusal::InsufficientStock { shortages: vec![shortage] });
     }
     if lines.insert(id, quantity).is_none() && lines.len() > MAX_ORDER_LINES {
-        let detail = format!("a cart holds {MAX_ORDER_LINES} products at most: order some first");
+        let detail = format!("a cart holds at most {MAX_ORDER_LINES} products: order some first");
         return Err(Refusal::invalid("/product_id", detail));
     }
     Ok(())

@@ -89,7 +89,7 @@ impl PlaceOrder {
         let mut checks = Checks::default();
         if let OrderItems::Listed(items) = &self.items {
             checks.that((1..=MAX_ORDER_LINES).contains(&items.len()), "/items", || {
-                format!("an order has 1 to {MAX_ORDER_LINES} items and this one {}", items.len())
+                format!("an order has 1 to {MAX_ORDER_LINES} items, not {}", items.len())
             });
             for (index, (_, quantity)) in items.iter().enumerate().take(MAX_ORDER_LINES) {
                 checks.integer(*quantity, 1..=MAX_STOCK, &format!("/items/{index}/quantity"));
@@ -286,7 +286,7 @@ fn subtotal(lines: &[OrderLine]) -> Result<Money, Refusal> {
 fn total_above_limit() -> Refusal {
     Refusal::invalid(
         "/items",
-        format!("an order may cost {MAX_BALANCE} minor units at most: order fewer"),
+        format!("an order costs at most {MAX_BALANCE} minor units: order fewer"),
     )
 }
 

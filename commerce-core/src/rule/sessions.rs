@@ -120,10 +120,7 @@ impl Rule for UnlockLogin {
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
         let customer = state.account(self.customer_id)?.customer.clone();
         let Some(login) = &customer.login else {
-            let detail = format!(
-                "customer {} has no login: give them one with commerce customer login",
-                self.customer_id
-            );
+            let detail = format!("customer {} has no login: set one first", self.customer_id);
             return Err(Refusal::invalid("/customer_id", detail));
         };
 

@@ -48,7 +48,8 @@ impl NewLogin {
             || "login must have letters, digits and ASCII punctuation only".to_owned(),
         );
         if let Some(form) = form.filter(|form| *form != self.login) {
-            checks.that(false, "/login", || format!("login must be written as it is kept: {form}"));
+            checks
+                .that(false, "/login", || format!("login must be in its normalized form: {form}"));
         }
     }
 

@@ -45,12 +45,12 @@ impl Checks {
         let name = pointer.trim_start_matches('/').to_owned();
         self.that(is_visible(text), pointer, || format!("{name} must not be empty or invisible"))
             .that(text.chars().count() <= MAX_TEXT, pointer, || {
-                format!("{name} must have {MAX_TEXT} characters at most")
+                format!("{name} must have at most {MAX_TEXT} characters")
             })
             .that(!text.chars().any(is_control), pointer, || {
                 format!(
-                    "{name} must have no control characters, and none that turn the direction of text: \
-                     remove them"
+                    "{name} must not contain control characters or characters that change the direction of \
+                     text: remove them"
                 )
             })
     }
