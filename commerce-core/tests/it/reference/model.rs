@@ -1,10 +1,10 @@
 //! An independent model of the rules: predicts the answer to every operation and the rows behind it.
 //!
-//! It is written from the contract of the product (README, `docs/api.md`, `docs/errors.md`, `docs/design.md`): plain maps, plain
-//! arithmetic, its own constants. It uses the crate's types as vocabulary and calls none of its rules, so a
-//! mistake in a rule shows as a difference between the prediction and the answer.
+//! It is written from the contract of the product (README, `docs/api.md`, `docs/errors.md`, `docs/design.md`):
+//! plain maps, plain arithmetic, its own constants. It uses the crate's types as vocabulary and calls none of its
+//! rules, so a mistake in a rule shows as a difference between the prediction and the answer.
 //!
-//! Sentences are no part of a prediction: of an `invalid_request` the model predicts the pointers.
+//! A prediction has no sentences: of an `invalid_request` the model predicts the pointers.
 
 mod catalog;
 mod orders;
