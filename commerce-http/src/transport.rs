@@ -3,19 +3,19 @@
 //! Only this module uses `tiny_http`, a small server that trusts its clients. What it lacks (limits, deadlines, strict
 //! framing, recovery) is added here as far as possible from outside. `docs/deployment.md` lists what needs a proxy.
 
-mod answer;
 mod bodies;
 mod descriptors;
-mod guard;
 mod head;
 mod listen;
-mod lookout;
 mod memory;
 mod peers;
 mod reaper;
+mod response;
 mod settings;
 mod shared;
 mod sockets;
+mod supervisor;
+mod waiter_limit;
 mod worker;
 
 use crate::message::Service;
@@ -87,7 +87,7 @@ impl Server {
     ///
     /// If threads cannot be started, or too few descriptors are left for connections.
     pub fn start(self, service: Arc<dyn Service>) -> io::Result<Running> {
-        guard::Supervisor::start(self.listener, self.settings, service).map(Running)
+        supervisor::Supervisor::start(self.listener, self.settings, service).map(Running)
     }
 
     /// [`Server::start`] and [`Running::watch`] in one.
@@ -102,7 +102,7 @@ impl Server {
 
 /// A server that answers requests. It needs [`Running::watch`] for its deadlines and limits.
 #[must_use = "a server that is not watched never stops"]
-pub struct Running(guard::Supervisor);
+pub struct Running(supervisor::Supervisor);
 
 impl Running {
     /// Supervises the server until the token is cancelled, then shuts down gracefully: requests in flight may finish

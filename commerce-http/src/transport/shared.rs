@@ -1,10 +1,10 @@
 //! The state that all threads of a server share.
 
-use super::answer::{self, ResponseMode};
 use super::bodies::Bodies;
-use super::lookout::WaiterLimit;
 use super::peers::{InFlightGuard, Peers};
+use super::response::{self, ResponseMode};
 use super::sockets::Sockets;
+use super::waiter_limit::WaiterLimit;
 use super::worker::WorkerSlot;
 use super::{Settings, head};
 use crate::message::{Request, Response, Service, TransportError};
@@ -67,7 +67,7 @@ impl Shared {
             shutting_down: AtomicBool::new(false),
             cut: AtomicUsize::new(0),
             sockets: port.and_then(Sockets::of_port).map(Mutex::new),
-            date: RwLock::new(answer::http_date(SystemClock.now()).into()),
+            date: RwLock::new(response::http_date(SystemClock.now()).into()),
             settings,
         }
     }
@@ -87,7 +87,7 @@ impl Shared {
 
     /// Updates the `Date` of responses.
     pub(super) fn refresh_date(&self) {
-        let date = answer::http_date(SystemClock.now());
+        let date = response::http_date(SystemClock.now());
         *self.date.write().unwrap_or_else(PoisonError::into_inner) = date.into();
     }
 
@@ -208,7 +208,7 @@ impl Shared {
     ) -> (Vec<u8>, &'a [u8]) {
         let mode = ResponseMode { closes: closes || mode.closes, ..mode };
         let date = Arc::clone(&self.date.read().unwrap_or_else(PoisonError::into_inner));
-        answer::render(response, mode, &date)
+        response::render(response, mode, &date)
     }
 }
 

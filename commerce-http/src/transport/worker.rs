@@ -2,9 +2,9 @@
 
 use super::bodies::Job;
 use super::head::{self, Head};
-use super::lookout::WaiterLimit;
 use super::peers::{Admission, InFlightGuard};
 use super::shared::{self, Shared};
+use super::waiter_limit::WaiterLimit;
 use crate::message::TransportError;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};

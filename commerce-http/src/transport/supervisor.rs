@@ -2,8 +2,8 @@
 //! gracefully.
 
 use super::listen::Listener;
-use super::lookout::WaiterLimit;
 use super::shared::{Shared, TinyServer};
+use super::waiter_limit::WaiterLimit;
 use super::worker::{self, WorkerSlot};
 use super::{Settings, bodies, descriptors, memory, reaper};
 use crate::message::Service;
