@@ -44,7 +44,7 @@ impl Digested {
 }
 
 /// A row that holds a digest.
-pub trait Digest {
+pub(crate) trait Digest {
     /// Its name and the hash of its unchangeable fields; `None` for a row of a kind that has no digest.
     fn hashed(&self) -> Option<(Digested, Fnv)>;
 }
@@ -144,7 +144,7 @@ impl Digest for Record {
 
 /// 64-bit FNV-1a. It must be the same in every version and on every machine, which std's hashers do not promise.
 #[derive(Clone, Copy, Debug)]
-pub struct Fnv(u64);
+pub(crate) struct Fnv(u64);
 
 impl Default for Fnv {
     fn default() -> Self {

@@ -1,4 +1,9 @@
-//! What the engine and the reads ask of a store. Stores move rows; they decide nothing.
+//! The extension API for stores: implement [`Store`], [`Transaction`] and [`Snapshot`] to keep the rows elsewhere.
+//! A store moves rows and decides nothing.
+//!
+//! The engine calls [`Transaction::load`] with the read set of a batch ([`Needs`]), runs the rules on the loaded
+//! [`State`], and has its changes saved by [`Transaction::apply`] and [`Transaction::commit`]. A store on an SQL
+//! database finds its statements in [`columns`], [`deliveries`] and [`sales_rollup`].
 
 use crate::clock::Timestamp;
 use crate::digest::{Digest, Digested};
@@ -22,6 +27,7 @@ pub(crate) mod memory;
 pub mod pool;
 pub mod sales_rollup;
 pub(crate) mod sqlite;
+pub mod values;
 
 pub use crate::model::auth::{
     Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
@@ -35,53 +41,53 @@ pub use crate::state::{
     Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,
 };
 
-/// Where everything is kept.
+/// A place where the rows of the service are kept.
 pub trait Store: Send + Sync {
-    /// The one currency of the store.
+    /// Returns the currency of the store, which all its amounts are in.
     fn currency(&self) -> Currency;
 
-    /// Begins the one transaction that writes; waits while others write.
+    /// Begins the transaction that writes, one at a time; waits while another one writes.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Busy`] when others write for too long, and whatever else is wrong with the store.
+    /// [`StoreError::Busy`] when others write for too long, and any other failure of the store.
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError>;
 
-    /// As [`Store::begin`], but `None` when another process is writing.
+    /// Begins a transaction as [`Store::begin`] does, but returns `None` while another process writes.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the store.
+    /// Any failure of the store.
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError>;
 
-    /// A view of the store as it is when it is first read from, which later commits do not change.
+    /// Begins a snapshot: a consistent view of the store as of its first read.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the store.
+    /// Any failure of the store.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
 
-    /// Gets what reads that overlap will need, so that a server finds out before it takes requests.
+    /// Acquires the resources of overlapping reads, so that a server fails before it accepts requests.
     ///
     /// # Errors
     ///
-    /// Whatever cannot be had.
+    /// A resource that is missing.
     fn prepare(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Brings all that was committed from a log into the store itself, where there is one and no reader needs
-    /// it: a process that is about to end leaves one file that is the whole store.
+    /// Copies all commits from a log into the store itself, if there is a log and no reader needs it: a process
+    /// that is about to end leaves one file that is the whole store.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the store; all that was committed is safe nevertheless.
+    /// Any failure of the store; all commits are safe nevertheless.
     fn flush(&self) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
-/// A store may be shared: by a shop and by who looks at its rows.
+/// A store may be shared, by a shop and by code that reads its rows.
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn currency(&self) -> Currency {
         (**self).currency()
@@ -108,88 +114,91 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
 }
 
-/// A transaction that writes. Dropped without [`Transaction::commit`], it leaves nothing behind.
+/// A transaction that writes. Dropping it without [`Transaction::commit`] rolls it back.
 pub trait Transaction {
-    /// Puts what is needed into the state: every row asked for, or the knowledge that there is none. A load
+    /// Adds the read set to the state: every row in `needs`, or the knowledge that it does not exist. A load
     /// after which the same rows are still needed fails the commands with [`StoreError::ConstraintViolation`].
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the store; the transaction is then of no use any more.
+    /// Any failure of the store; the transaction cannot be used after it.
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError>;
 
-    /// Says that what is to be saved may be long in coming, as the rows of another store are: a transaction
-    /// that stands still meanwhile is not given up. It is called after something was loaded.
+    /// Announces long pauses between saves, such as those of a copy that reads another store: the transaction is
+    /// not aborted for being idle. It is called after a load.
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the store; the transaction is then of no use any more.
+    /// Any failure of the store; the transaction cannot be used after it.
     fn expect_pauses(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Saves what has changed in the state.
+    /// Saves the changes of the state.
     ///
     /// # Errors
     ///
-    /// [`StoreError::ConstraintViolation`] when a constraint fired, [`StoreError::Full`] and whatever else is wrong
-    /// with the store; the transaction is then of no use any more.
+    /// [`StoreError::ConstraintViolation`] when a constraint of the store refused a row, [`StoreError::Full`] and
+    /// any other failure of the store; the transaction cannot be used after it.
     fn apply(&mut self, state: &State) -> Result<(), StoreError>;
 
-    /// Makes it last. On return it is on disk, with all that it has read, even when it changed nothing.
+    /// Commits. On return the changes are on disk, and so is every commit that the transaction has read, even
+    /// if it changed no row.
     ///
     /// # Errors
     ///
-    /// [`StoreError::CommitUnknown`] when it may or may not have happened; with any other error it has not.
+    /// [`StoreError::CommitUnknown`] when the changes may or may not be saved; with any other error they are not.
     fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// A consistent view to read from.
+/// A consistent view of the store.
 ///
-/// Lists that start somewhere include that row. Every method fails with what is wrong with the store.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+/// Lists with a start include that row (keyset pagination). Every method returns the failure of the store.
+#[expect(clippy::missing_errors_doc, reason = "documented at the trait")]
 pub trait Snapshot {
-    /// One customer with their money.
+    /// Returns a customer with the balance.
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError>;
-    /// What a customer logs in with, by that name.
+    /// Returns the credentials of a login.
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError>;
-    /// The session of a token, and what its customer may do now.
+    /// Returns the session of a token, with the present role of its customer.
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError>;
-    /// Customers by id, from `start` on.
+    /// Returns customers in id order, from `start` on.
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError>;
-    /// One product.
+    /// Returns a product.
     fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError>;
-    /// Active products by id, from `start` on.
+    /// Returns active products in id order, from `start` on.
     fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError>;
-    /// What is in a cart.
+    /// Returns the lines of a cart.
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError>;
-    /// One campaign.
+    /// Returns a coupon campaign.
     fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError>;
-    /// Campaigns by id, from `start` on.
+    /// Returns coupon campaigns in id order, from `start` on.
     fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError>;
-    /// A customer's coupons by campaign, from `start` on.
+    /// Returns the claimed coupons of a customer in campaign order, from `start` on.
     fn owned_coupons(
         &self,
         customer: CustomerId,
         start: CouponId,
         limit: usize,
     ) -> Result<Vec<OwnedCoupon>, StoreError>;
-    /// One coupon of a customer; none when it is another's.
+    /// Returns a claimed coupon; `None` if it belongs to another customer.
     fn owned_coupon(
         &self,
         customer: CustomerId,
         id: OwnedCouponId,
     ) -> Result<Option<OwnedCoupon>, StoreError>;
-    /// One order.
+    /// Returns an order.
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
-    /// A customer's orders, newest first, from `start` back. None when `start` is another's.
+    /// Returns the orders of a customer, newest first, from `start` back; none if `start` belongs to another
+    /// customer.
     fn orders(
         &self,
         customer: CustomerId,
         start: OrderId,
         limit: usize,
     ) -> Result<Vec<Order>, StoreError>;
-    /// A customer's ledger, newest first, from `start` back. None when `start` is another's.
+    /// Returns the ledger of a customer, newest first, from `start` back; none if `start` belongs to another
+    /// customer.
     fn ledger(
         &self,
         customer: CustomerId,
@@ -197,86 +206,86 @@ pub trait Snapshot {
         limit: usize,
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError>;
-    /// One charge.
+    /// Returns a charge.
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError>;
-    /// The charge that a gateway knows by that reference.
+    /// Returns the charge with that reference at its gateway.
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError>;
-    /// Charges whose gateway has not answered, by customer and id, from `start` on.
+    /// Returns pending charges, whose gateway result is unknown, in order of customer and id, from `start` on.
     fn pending_charges(
         &self,
         start: (CustomerId, ChargeId),
         limit: usize,
     ) -> Result<Vec<ChargeRow>, StoreError>;
-    /// How many charges there are whose gateway has not answered.
+    /// Returns the number of pending charges.
     fn count_pending_charges(&self) -> Result<u64, StoreError>;
-    /// Whether an unpaid order is overdue at `now`.
+    /// Returns true if an unpaid order is overdue at `now`.
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
-    /// Events by number, from `start` on.
+    /// Returns events in id order, from `start` on.
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError>;
-    /// The epochs of events, by their first event.
+    /// Returns the epochs of events, in order of their first event.
     fn epochs(&self) -> Result<Vec<Epoch>, StoreError>;
-    /// The first event that no relay has taken up yet.
+    /// Returns the id of the first event that no relay has leased yet.
     fn next_event(&self) -> Result<EventId, StoreError>;
-    /// Deliveries that are not over, by event, from `start` on.
+    /// Returns unfinished deliveries in event order, from `start` on.
     fn deliveries(
         &self,
         start: EventId,
         limit: usize,
         filter: DeliveryFilter,
     ) -> Result<Vec<DeliveryRow>, StoreError>;
-    /// Whether there is an event that may be sent at `now`.
+    /// Returns true if an event may be sent at `now`.
     fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError>;
-    /// What waits to be delivered.
+    /// Returns the numbers of events that wait to be delivered.
     fn outbox(&self) -> Result<Outbox, StoreError>;
-    /// The products that sold most in `(after, until]`: most units first, ties by id.
+    /// Returns the best-selling products of `(after, until]`: most units first, ties by id.
     fn best_sellers(
         &self,
         after: Timestamp,
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError>;
-    /// Every row of a table, in the order of its key; a row's digest, where it has one, comes before it.
+    /// Visits every row of a table in key order; the digest of a row, if it has one, comes before it.
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
-    /// The kinds of buckets that sales are counted in.
+    /// Returns the levels of the sales roll-up.
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError>;
-    /// How much room the store takes; nothing where it takes none on a disk.
+    /// Returns the size of the store on disk; zero for a store in memory.
     fn size(&self) -> Result<StoreSize, StoreError> {
         Ok(StoreSize::default())
     }
-    /// What the storage engine itself finds wrong with its files; nothing when it finds nothing.
+    /// Runs the integrity check of the storage engine and returns its findings.
     fn integrity(&self) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
 }
 
-/// How much room a store takes on its disk.
+/// The size of a store on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreSize {
     /// Bytes of the data.
     pub data: u64,
-    /// Bytes of the log that belongs to it, where it is a file of its own.
+    /// Bytes of the log, if the store has one of its own.
     pub log: u64,
 }
 
-/// Which ledger entries are wanted.
+/// A filter of ledger entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerFilter {
-    /// All of them.
+    /// All entries.
     All,
     /// Payments and refunds of orders.
     Payments,
 }
 
-/// Which deliveries are wanted.
+/// A filter of deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryFilter {
-    /// All of them.
+    /// All deliveries.
     All,
-    /// Those that were given up.
+    /// Parked deliveries (dead letters).
     Parked,
 }
 
-/// A kind of rows.
+/// A table of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is named after the record it holds")]
 pub enum Table {
@@ -300,7 +309,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// Every table, those that others refer to first.
+    /// All tables, referenced ones before those that refer to them.
     pub const ALL: [Self; 17] = [
         Self::Accounts,
         Self::Products,
@@ -321,7 +330,7 @@ impl Table {
         Self::Sessions,
     ];
 
-    /// What it is called in reports.
+    /// Returns the name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -346,7 +355,7 @@ impl Table {
     }
 }
 
-/// One row of a table, as it is kept.
+/// A row of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is named after what it holds")]
 pub enum Record {
@@ -365,7 +374,7 @@ pub enum Record {
     LedgerEntry(LedgerEntry),
     Event(EventRow),
     Epoch(Epoch),
-    /// The first event that no relay has taken up yet; the one row of its table.
+    /// The first event that no relay has leased yet; the one row of its table.
     NextEvent(EventId),
     Delivery(DeliveryRow),
     Key {
@@ -376,39 +385,33 @@ pub enum Record {
     SalesCount(SalesCount),
     Credentials(Credentials),
     Session(SessionRow),
-    /// The digest of the row that comes right after it, which is of the same table; no row of its own.
+    /// The digest of the row that follows it, which is of the same table; not a row of its own.
     Digest {
         of: Digested,
         digest: i64,
     },
 }
 
-/// A kind of buckets of time, and how far it is filled.
+/// A level of the sales roll-up, with its watermark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SalesLevel {
-    /// How many seconds a bucket is long.
+    /// The length of a bucket in seconds.
     pub seconds: i64,
-    /// Sales before this instant are counted at this level; later ones at finer levels only.
+    /// The watermark: sales before it are counted at this level, later ones at finer levels only.
     pub until: Timestamp,
 }
 
-/// Units of a product paid for in a bucket of time.
+/// Units of a product that were paid for in a bucket of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SalesCount {
-    /// How many seconds the bucket is long.
+    /// The length of the bucket in seconds.
     pub seconds: i64,
-    /// When it begins; a multiple of its length.
+    /// The start of the bucket; a multiple of its length.
     pub start: Timestamp,
-    /// What was sold.
+    /// The product.
     pub product_id: ProductId,
-    /// How many units, cancelled orders taken out.
+    /// The units sold, without those of cancelled orders.
     pub units: i64,
-}
-
-/// The digest that a new row is saved with.
-#[must_use]
-pub fn digest(state: &State, row: &impl Digest) -> Option<i64> {
-    state.digest(row)
 }
 
 /// The canonical form of a login name, which every store keeps; `None` for an invalid one.

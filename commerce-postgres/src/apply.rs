@@ -1,295 +1,143 @@
-//! Saving what a batch has changed: each kind as a set, those that others refer to first.
+//! Saves the changes of a batch: one statement a table and kind of change, referenced rows before the rows that
+//! refer to them.
 
-use crate::connection::Query;
+use crate::query::Query;
+use crate::statements::{insert, insert_fixed, joined, names, unnest, update, upsert, with_values};
 use crate::{auth, deliveries};
-use commerce_core::store::columns::DbText;
-use commerce_core::store::{Account, Change, ChargeRow, ChargeSource, State, digest};
-use commerce_core::{Coupon, Discount, Epoch, Money, Product, StoreError};
+use commerce_core::store::columns::{Entity, LINE};
+use commerce_core::store::{Change, EventRow, State};
+use commerce_core::{Order, OwnedCoupon, StoreError};
 
-/// A column of new values, one for each row.
+/// A parameter with one value a row.
 macro_rules! column {
     ($rows:expr, $row:pat => $value:expr) => {
         $rows.iter().map(|$row| $value).collect::<Vec<_>>()
     };
 }
 
-mod orders;
-
-/// The statements that save a state; nothing is said yet.
+/// Returns the statements that save the changes of a state.
 pub(crate) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
-    let mut steps = Vec::new();
-    accounts(state, &mut steps);
-    products(state, &mut steps);
-    stock_movements(state, &mut steps);
-    coupons(state, &mut steps);
-    orders::save(state, &mut steps);
-    charges(state, &mut steps);
-    ledger(state, &mut steps);
-    events(state, &mut steps);
-    steps.extend((!state.epochs.is_empty()).then(|| put_epochs(&state.epochs)));
-    deliveries::apply(&state.deliveries, &mut steps);
-    carts(state, &mut steps);
-    keys(state, &mut steps)?;
-    auth::apply(state, &mut steps);
-    Ok(steps)
+    let mut queries = Vec::new();
+    save(&state.accounts.changed(), state, &mut queries);
+    save(&state.products.changed(), state, &mut queries);
+    insert_all(&state.stock_movements, state, &mut queries);
+    save(&state.coupons.changed(), state, &mut queries);
+    orders(state, &mut queries);
+    save(&state.charges.changed(), state, &mut queries);
+    insert_all(&state.ledger, state, &mut queries);
+    events(state, &mut queries);
+    if !state.epochs.is_empty() {
+        queries.push(upsert(&state.epochs.iter().collect::<Vec<_>>(), state));
+    }
+    deliveries::apply(state, &mut queries);
+    carts(state, &mut queries);
+    keys(state, &mut queries)?;
+    auth::apply(state, &mut queries);
+    Ok(queries)
 }
 
-/// New rows and changed ones; nothing of a kind that has none.
-fn split<'a, V>(changed: Vec<(&'a V, Change)>) -> (Vec<&'a V>, Vec<&'a V>) {
-    let (new, old): (Vec<_>, Vec<_>) =
-        changed.into_iter().partition(|(_, change)| *change == Change::Inserted);
-    let bare = |rows: Vec<(&'a V, Change)>| rows.into_iter().map(|(row, _)| row).collect();
-    (bare(new), bare(old))
-}
-
-/// Saves epochs, in target of those that begin with the same events.
-pub(crate) fn put_epochs(epochs: &[Epoch]) -> Query<'static> {
-    let sql = "INSERT INTO epochs (first_event, name)
-               SELECT * FROM unnest($1::bigint[], $2::text[])
-               ON CONFLICT (first_event) DO UPDATE SET name = excluded.name";
-    Query::new(sql)
-        .with(column!(epochs, epoch => epoch.first_event.get()))
-        .with(column!(epochs, epoch => epoch.name.clone()))
-        .changing(epochs.len())
-}
-
-fn accounts(state: &State, steps: &mut Vec<Query<'static>>) {
-    let (new, old): (Vec<&Account>, Vec<&Account>) = split(state.accounts.changed());
-    let money = |step: Query<'static>, rows: &[&Account]| {
-        step.with(column!(rows, row => row.balance.minor()))
-            .with(column!(rows, row => row.last_entry.map(commerce_core::LedgerEntryId::get)))
-            .with(column!(rows, row => row.last_order.map(commerce_core::OrderId::get)))
-            .changing(rows.len())
+/// Separates new rows from changed ones.
+fn split<'a, V>(changed: &[(&'a V, Change)]) -> (Vec<&'a V>, Vec<&'a V>) {
+    let with = |is_new: bool| {
+        let rows =
+            changed.iter().filter(move |(_, change)| (*change == Change::Inserted) == is_new);
+        rows.map(|(row, _)| *row).collect()
     };
-    if !new.is_empty() {
-        let sql = "INSERT INTO customers
-                   (id, name, role, created_at, balance, last_entry, last_order)
-                   SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[],
-                                        $5::bigint[], $6::bigint[], $7::bigint[])";
-        let step = Query::new(sql)
-            .with(column!(new, row => row.customer.id.get()))
-            .with(column!(new, row => row.customer.name.clone()))
-            .with(column!(new, row => row.customer.role.word()))
-            .with(column!(new, row => row.customer.created_at.unix()));
-        steps.push(money(step, &new));
-    }
-    if !old.is_empty() {
-        let sql = "UPDATE customers SET balance = new.balance, last_entry = new.last_entry,
-                                        last_order = new.last_order
-                   FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
-                        AS new (id, balance, last_entry, last_order)
-                   WHERE customers.id = new.id AND customers.id = ANY($1)";
-        let step = Query::new(sql).with(column!(old, row => row.customer.id.get()));
-        steps.push(money(step, &old));
+    (with(true), with(false))
+}
+
+/// Inserts the new rows and updates the changed ones.
+fn save<T: Entity>(changed: &[(&T, Change)], state: &State, queries: &mut Vec<Query<'static>>) {
+    let (new, old) = split(changed);
+    queries.extend((!new.is_empty()).then(|| insert(&new, state)));
+    queries.extend((!old.is_empty()).then(|| update(&old, state)));
+}
+
+fn insert_all<T: Entity>(rows: &[T], state: &State, queries: &mut Vec<Query<'static>>) {
+    if !rows.is_empty() {
+        queries.push(insert(&rows.iter().collect::<Vec<_>>(), state));
     }
 }
 
-fn products(state: &State, steps: &mut Vec<Query<'static>>) {
-    let (new, old): (Vec<&Product>, Vec<&Product>) = split(state.products.changed());
-    let values = "unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[])";
-    let with = |sql: String, rows: &[&Product]| {
-        Query::new(sql)
-            .with(column!(rows, row => row.id.get()))
-            .with(column!(rows, row => row.name.clone()))
-            .with(column!(rows, row => row.price.minor()))
-            .with(column!(rows, row => row.stock))
-            .with(column!(rows, row => row.status.word()))
-            .changing(rows.len())
-    };
+/// Saves claimed coupons and orders, which refer to each other: new coupons are inserted without their order,
+/// then orders are saved, then coupons get their order.
+fn orders(state: &State, queries: &mut Vec<Query<'static>>) {
+    let (claimed, mut assigned): (Vec<&OwnedCoupon>, Vec<&OwnedCoupon>) =
+        split(&state.owned_coupons.changed());
+    queries.extend((!claimed.is_empty()).then(|| insert_fixed(&claimed, state)));
+    let changed = state.orders.changed();
+    let (new, old): (Vec<&Order>, Vec<&Order>) = split(&changed);
     if !new.is_empty() {
-        let sql = "INSERT INTO products (id, name, price, stock, status) SELECT * FROM";
-        steps.push(with(format!("{sql} {values}"), &new));
+        queries.push(insert(&new, state));
+        queries.push(insert_lines(&new));
     }
-    if !old.is_empty() {
-        let sql = format!(
-            "UPDATE products SET name = new.name, price = new.price, stock = new.stock,
-                                 status = new.status
-             FROM {values} AS new (id, name, price, stock, status)
-             WHERE products.id = new.id AND products.id = ANY($1)"
-        );
-        steps.push(with(sql, &old));
-    }
+    queries.extend((!old.is_empty()).then(|| update(&old, state)));
+    assigned.extend(claimed.into_iter().filter(|owned| owned.order_id.is_some()));
+    queries.extend((!assigned.is_empty()).then(|| update(&assigned, state)));
 }
 
-fn stock_movements(state: &State, steps: &mut Vec<Query<'static>>) {
-    let rows = &state.stock_movements;
-    if rows.is_empty() {
-        return;
-    }
-    let sql = "INSERT INTO stock_movements (id, product_id, delta, reason, created_at)
-               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[],
-                                    $5::bigint[])";
-    steps.push(
-        Query::new(sql)
-            .with(column!(rows, row => row.id.get()))
-            .with(column!(rows, row => row.product_id.get()))
-            .with(column!(rows, row => row.delta))
-            .with(column!(rows, row => row.reason.clone()))
-            .with(column!(rows, row => row.created_at.unix())),
+fn insert_lines(orders: &[&Order]) -> Query<'static> {
+    let lines: Vec<_> = orders
+        .iter()
+        .flat_map(|order| (0_i64..).zip(&order.lines).map(|(index, line)| (*order, index, line)))
+        .collect();
+    let sql = format!(
+        "INSERT INTO order_lines (order_id, position, customer_id, {LINE})
+         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
+                              $5::text[], $6::bigint[], $7::bigint[])"
     );
-}
-
-fn coupons(state: &State, steps: &mut Vec<Query<'static>>) {
-    let (new, old): (Vec<&Coupon>, Vec<&Coupon>) = split(state.coupons.changed());
-    steps.extend(new.into_iter().map(insert_coupon));
-    if !old.is_empty() {
-        let sql = "UPDATE coupons SET issued = new.issued
-                   FROM unnest($1::bigint[], $2::bigint[]) AS new (id, issued)
-                   WHERE coupons.id = new.id AND coupons.id = ANY($1)";
-        steps.push(
-            Query::new(sql)
-                .with(column!(old, row => row.id.get()))
-                .with(column!(old, row => row.issued))
-                .changing(old.len()),
-        );
-    }
-}
-
-fn insert_coupon(coupon: &Coupon) -> Query<'static> {
-    let (amount, percent, max_amount) = match coupon.discount {
-        Discount::Fixed { amount } => (Some(amount), None, None),
-        Discount::Percent { percent, max_amount } => (None, Some(percent), max_amount),
-    };
-    let sql = "INSERT INTO coupons (id, name, amount, percent, max_amount, min_order_amount,
-                                    quantity, issued, valid_from, valid_until)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     Query::new(sql)
-        .with(coupon.id.get())
-        .with(coupon.name.clone())
-        .with(amount.map(Money::minor))
-        .with(percent)
-        .with(max_amount.map(Money::minor))
-        .with(coupon.min_order_amount.map(Money::minor))
-        .with(coupon.quantity)
-        .with(coupon.issued)
-        .with(coupon.valid_from.unix())
-        .with(coupon.valid_until.map(commerce_core::Timestamp::unix))
+        .with(column!(lines, (order, ..) => order.id.get()))
+        .with(column!(lines, (_, index, _) => *index))
+        .with(column!(lines, (order, ..) => order.customer_id.get()))
+        .with(column!(lines, (.., line) => line.product_id.get()))
+        .with(column!(lines, (.., line) => line.name.clone()))
+        .with(column!(lines, (.., line) => line.unit_price.minor()))
+        .with(column!(lines, (.., line) => line.quantity))
+        .changing(lines.len())
 }
 
-fn charges(state: &State, steps: &mut Vec<Query<'static>>) {
-    let (new, old): (Vec<&ChargeRow>, Vec<&ChargeRow>) = split(state.charges.changed());
-    if !new.is_empty() {
-        steps.push(insert_charges(state, &new));
-    }
-    if !old.is_empty() {
-        let sql = "UPDATE charges SET status = new.status, failure = new.failure,
-                                      settled_at = new.settled_at, balance_after = new.balance_after
-                   FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[],
-                               $6::bigint[])
-                        AS new (id, customer_id, status, failure, settled_at, balance_after)
-                   WHERE charges.id = new.id AND charges.customer_id = new.customer_id
-                         AND charges.id = ANY($1)";
-        steps.push(
-            Query::new(sql)
-                .with(column!(old, row => row.id.get()))
-                .with(column!(old, row => row.customer_id.get()))
-                .with(column!(old, row => row.status.word()))
-                .with(column!(old, row => row.failure.clone()))
-                .with(column!(old, row => row.settled_at.map(commerce_core::Timestamp::unix)))
-                .with(column!(old, row => row.balance_after.map(Money::minor)))
-                .changing(old.len()),
-        );
-    }
-}
-
-fn insert_charges(state: &State, rows: &[&ChargeRow]) -> Query<'static> {
-    let sql =
-        "INSERT INTO charges (id, customer_id, amount, status, created_at, gateway, reference,
-                                    payment_method, failure, settled_at, balance_after, digest)
-               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[],
-                                    $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
-                                    $10::bigint[], $11::bigint[], $12::bigint[])";
-    let source = |row: &ChargeRow, take: fn(&ChargeSource) -> Option<String>| {
-        row.source.as_ref().and_then(take)
-    };
-    Query::new(sql)
-        .with(column!(rows, row => row.id.get()))
-        .with(column!(rows, row => row.customer_id.get()))
-        .with(column!(rows, row => row.amount.minor()))
-        .with(column!(rows, row => row.status.word()))
-        .with(column!(rows, row => row.created_at.unix()))
-        .with(column!(rows, row => source(row, |source| Some(source.gateway.clone()))))
-        .with(column!(rows, row => source(row, |source| Some(source.reference.clone()))))
-        .with(column!(rows, row => source(row, |source| source.payment_method.clone())))
-        .with(column!(rows, row => row.failure.clone()))
-        .with(column!(rows, row => row.settled_at.map(commerce_core::Timestamp::unix)))
-        .with(column!(rows, row => row.balance_after.map(Money::minor)))
-        .with(column!(rows, row => digest(state, *row)))
-}
-
-fn ledger(state: &State, steps: &mut Vec<Query<'static>>) {
-    let rows = &state.ledger;
+/// Saves events with the customer of their order, taken from the loaded order. A copy loads no orders, so there
+/// the row of the order supplies the customer.
+fn events(state: &State, queries: &mut Vec<Query<'static>>) {
+    let rows: Vec<&EventRow> = state.events.iter().collect();
     if rows.is_empty() {
         return;
     }
-    let sql =
-        "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id,
-                                   note, created_at, previous, digest)
-               SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[],
-                                    $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
-                                    $9::bigint[], $10::bigint[], $11::bigint[])";
-    steps.push(
-        Query::new(sql)
-            .with(column!(rows, row => row.id.get()))
-            .with(column!(rows, row => row.customer_id.get()))
-            .with(column!(rows, row => row.kind.word()))
-            .with(column!(rows, row => row.amount.minor()))
-            .with(column!(rows, row => row.balance_after.minor()))
-            .with(column!(rows, row => row.order_id.map(commerce_core::OrderId::get)))
-            .with(column!(rows, row => row.charge_id.map(commerce_core::ChargeId::get)))
-            .with(column!(rows, row => row.note.clone()))
-            .with(column!(rows, row => row.created_at.unix()))
-            .with(column!(rows, row => row.previous.map(commerce_core::LedgerEntryId::get)))
-            .with(column!(rows, row => digest(state, row))),
-    );
-}
-
-/// An event comes from an order that is in hand, which knows its customer; where orders are not, as in a
-/// copy, the order's row is asked.
-fn events(state: &State, steps: &mut Vec<Query<'static>>) {
-    let rows = &state.events;
-    if rows.is_empty() {
-        return;
-    }
-    let in_hand = rows.iter().all(|row| state.orders.is_loaded(row.order_id));
+    let are_loaded = rows.iter().all(|row| state.orders.is_loaded(row.order_id));
     let customer = |order| state.orders.get(order).map(|order| order.customer_id.get());
     let customers: Option<Vec<i64>> =
-        if in_hand { rows.iter().map(|row| customer(row.order_id)).collect() } else { None };
-    let values = "unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[]";
-    let named = "AS new (id, kind, order_id, trace, created_at";
-    let from = if customers.is_some() {
-        format!("new.customer_id FROM {values}, $6::bigint[]) {named}, customer_id)")
+        if are_loaded { rows.iter().map(|row| customer(row.order_id)).collect() } else { None };
+    let columns: Vec<_> = EventRow::COLUMNS.iter().collect();
+    let (names, values) = (names(&columns), unnest(&columns));
+    let new = joined(&columns, ", ", |name| format!("new.{name}"));
+    let source = if customers.is_some() {
+        let values = values.trim_end_matches(')');
+        let number = columns.len().saturating_add(1);
+        format!("new.customer_id FROM {values}, ${number}::bigint[]) AS new ({names}, customer_id)")
     } else {
         format!(
-            "orders.customer_id FROM {values}) {named}) JOIN orders ON orders.id = order_id
+            "orders.customer_id FROM {values} AS new ({names}) JOIN orders ON orders.id = order_id
              WHERE orders.id = ANY($3)"
         )
     };
-    let step = Query::new(format!(
-        "INSERT INTO events (id, kind, order_id, trace, created_at, customer_id)
-         SELECT new.id, new.kind, new.order_id, new.trace, new.created_at, {from}"
-    ));
-    let step = step
-        .with(column!(rows, row => row.id.get()))
-        .with(column!(rows, row => row.kind.word()))
-        .with(column!(rows, row => row.order_id.get()))
-        .with(column!(rows, row => row.trace.clone()))
-        .with(column!(rows, row => row.created_at.unix()))
-        .changing(rows.len());
-    steps.push(match customers {
-        Some(customers) => step.with(customers),
-        None => step,
+    let query =
+        Query::new(format!("INSERT INTO events ({names}, customer_id) SELECT {new}, {source}"));
+    let query = with_values(query, &columns, &rows, state).changing(rows.len());
+    queries.push(match customers {
+        Some(customers) => query.with(customers),
+        None => query,
     });
 }
 
-fn carts(state: &State, steps: &mut Vec<Query<'static>>) {
+fn carts(state: &State, queries: &mut Vec<Query<'static>>) {
     let changed = state.carts.changed();
     if changed.is_empty() {
         return;
     }
     let customers = column!(changed, ((customer, _), _) => customer.get());
     let sql = "DELETE FROM cart_lines WHERE customer_id = ANY($1::bigint[])";
-    steps.push(Query::new(sql).with(customers));
+    queries.push(Query::new(sql).with(customers));
     let lines: Vec<_> = changed
         .iter()
         .flat_map(|((customer, lines), _)| lines.iter().map(move |line| (customer, line)))
@@ -299,7 +147,7 @@ fn carts(state: &State, steps: &mut Vec<Query<'static>>) {
     }
     let sql = "INSERT INTO cart_lines (customer_id, product_id, quantity)
                SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])";
-    steps.push(
+    queries.push(
         Query::new(sql)
             .with(column!(lines, (customer, _) => customer.get()))
             .with(column!(lines, (_, (product, _)) => product.get()))
@@ -307,7 +155,7 @@ fn carts(state: &State, steps: &mut Vec<Query<'static>>) {
     );
 }
 
-fn keys(state: &State, steps: &mut Vec<Query<'static>>) -> Result<(), StoreError> {
+fn keys(state: &State, queries: &mut Vec<Query<'static>>) -> Result<(), StoreError> {
     let rows = state.new_keys();
     if rows.is_empty() {
         return Ok(());
@@ -317,7 +165,7 @@ fn keys(state: &State, steps: &mut Vec<Query<'static>>) -> Result<(), StoreError
     let sql = "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest)
                SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[],
                                     $5::bigint[], $6::bigint[])";
-    steps.push(
+    queries.push(
         Query::new(sql)
             .with(column!(rows, (key, ..) => key.as_str().to_owned()))
             .with(column!(rows, (_, owner, _) => owner.get()))

@@ -1,10 +1,9 @@
-//! Credentials, sessions and failed logins: loading, saving.
+//! Credentials, sessions and failed logins: loading and saving.
 
-use crate::connection::Query;
-use crate::load::QueryBatch;
-use crate::rows::may_be_kept;
+use crate::query::{Query, QueryBatch};
+use crate::rows::is_storable;
 use commerce_core::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
-use commerce_core::store::columns::{DbText, get};
+use commerce_core::store::values::{DbText, get};
 use commerce_core::store::{LoginAttempts, LoginHash, Needs, SessionChange, State};
 use commerce_core::{CustomerId, Role, StoreError};
 use std::collections::HashMap;
@@ -12,7 +11,7 @@ use std::collections::HashMap;
 pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     if !needs.logins.is_empty() {
         let logins = needs.logins.iter().map(String::as_str);
-        let logins: Vec<&str> = logins.filter(|login| may_be_kept(login)).collect();
+        let logins: Vec<&str> = logins.filter(|login| is_storable(login)).collect();
         let sql = "SELECT login, id FROM customers WHERE login = ANY($1::text[])";
         batch.add(Query::new(sql).with(logins), |rows, state| {
             let mut owners: HashMap<String, CustomerId> = HashMap::new();
@@ -34,8 +33,9 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             for row in &rows {
                 let hash = row.try_get::<&[u8]>(0).unwrap_or_default();
                 let hash = <[u8; 32]>::try_from(hash).map(LoginHash::new);
-                let cut = |_| StoreError::Corrupt("a login's hash is cut short".to_owned());
-                let login = hash.map_err(cut)?;
+                let invalid =
+                    |_| StoreError::Corrupt("the hash of a login is not 32 bytes long".to_owned());
+                let login = hash.map_err(invalid)?;
                 let attempts =
                     LoginAttempts { login, failures: get(row, 1)?, last_at: get(row, 2)? };
                 state.attempts.provide(login, Some(attempts));
@@ -48,24 +48,25 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     }
 }
 
-pub(crate) fn apply(state: &State, steps: &mut Vec<Query<'static>>) {
-    // In the order they were given, so that a login that changed hands within the batch meets no other.
+pub(crate) fn apply(state: &State, queries: &mut Vec<Query<'static>>) {
+    // In the order of the changes, so that a login that moved to another customer within the batch violates no
+    // constraint.
     for row in &state.credentials {
         let id = row.customer_id;
         let role = state.accounts.get(id).map_or(Role::Customer, |account| account.customer.role);
         let sql = "UPDATE customers SET login = $2, role = $3 WHERE id = $1";
-        let update = Query::new(sql).with(id.get()).with(row.login.clone()).with(role.word());
-        steps.push(update.changing(1));
+        let update = Query::new(sql).with(id.get()).with(row.login.clone()).with(role.db_text());
+        queries.push(update.changing(1));
         let sql = "INSERT INTO credentials (customer_id, password) VALUES ($1, $2)
                    ON CONFLICT (customer_id) DO UPDATE SET password = excluded.password";
         let password = row.password.as_str().to_owned();
-        steps.push(Query::new(sql).with(id.get()).with(password).changing(1));
+        queries.push(Query::new(sql).with(id.get()).with(password).changing(1));
     }
-    attempts(state, steps);
-    steps.extend(state.sessions.iter().map(change_of_session));
+    attempts(state, queries);
+    queries.extend(state.sessions.iter().map(session_change));
 }
 
-fn attempts(state: &State, steps: &mut Vec<Query<'static>>) {
+fn attempts(state: &State, queries: &mut Vec<Query<'static>>) {
     let changed = state.attempts.changed();
     if changed.is_empty() {
         return;
@@ -78,10 +79,10 @@ fn attempts(state: &State, steps: &mut Vec<Query<'static>>) {
                SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bigint[])
                ON CONFLICT (login) DO UPDATE
                SET failures = excluded.failures, last_at = excluded.last_at";
-    steps.push(Query::new(sql).with(logins).with(failures).with(last));
+    queries.push(Query::new(sql).with(logins).with(failures).with(last));
 }
 
-fn change_of_session(change: &SessionChange) -> Query<'static> {
+fn session_change(change: &SessionChange) -> Query<'static> {
     match change {
         SessionChange::Opened(row) => {
             let sql = "INSERT INTO sessions (token, customer_id, created_at, expires_at)
@@ -101,12 +102,12 @@ fn change_of_session(change: &SessionChange) -> Query<'static> {
             Query::new("DELETE FROM sessions WHERE customer_id = $1").with(customer.get())
         }
         SessionChange::Ended(now) => {
-            let sql = "WITH forgotten AS (
+            let sql = "WITH expired AS (
                            DELETE FROM login_attempts WHERE last_at < $2 OR last_at > $3
                        ) DELETE FROM sessions WHERE expires_at <= $1 OR created_at > $3";
-            let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
+            let forgotten = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
             let ahead = now.plus_seconds(MAX_CLOCK_SKEW);
-            Query::new(sql).with(now.unix()).with(long_ago.unix()).with(ahead.unix())
+            Query::new(sql).with(now.unix()).with(forgotten.unix()).with(ahead.unix())
         }
     }
 }

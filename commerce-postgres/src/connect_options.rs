@@ -1,5 +1,4 @@
-//! Where the server is and how it is reached, from the URL: its settings, what TLS is to prove, and whether
-//! the server has to keep what it acknowledges.
+//! Connection options from the URL: servers, TLS verification, timeouts, and durability.
 
 use crate::jitter::random_byte;
 use crate::tls::{self, TlsTrust};
@@ -12,36 +11,37 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How long to try one server before the next one of the URL, until it can be asked something.
+/// The timeout of connecting to one server of the URL, including the handshakes, before the next one is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// From when a peer that says nothing is asked whether it is still there, and for how long it may leave
-/// what was sent unconfirmed.
+/// The idle time and the interval of TCP keepalive probes.
 const KEEPALIVE: Duration = Duration::from_secs(5);
-const UNCONFIRMED: Duration = Duration::from_secs(10);
 
-/// A server and a database on it. Shown, it leaves the password out.
+/// The timeout of unacknowledged data (`TCP_USER_TIMEOUT`).
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The servers of a URL and a database on them. `Display` and `Debug` omit the password.
 #[derive(Clone)]
 pub(crate) struct ConnectOptions {
     pub(crate) config: Config,
     pub(crate) tls: MakeRustlsConnect,
-    /// A server that loses what it acknowledged when its machine does is refused.
+    /// Refuses a server whose settings lose acknowledged commits in a power failure.
     pub(crate) durable: bool,
 }
 
 impl ConnectOptions {
-    /// The target that a URL names. What is told of a wrong one leaves its text out.
+    /// Parses a URL. No error contains its text.
     pub(crate) fn at(url: &str) -> Result<Self, StoreError> {
         if is_ambiguous(url) {
-            let text = "it is not clear where the host of the URL begins: in a user or a password write \
-                        %40 for @ and %3F for ?";
+            let text = "the host of the URL is ambiguous: in a user or a password write %40 for @ and %3F \
+                        for ?";
             return Err(StoreError::Unavailable(text.to_owned()));
         }
         let ParsedUrl { url, trust, durable } = split_own_options(url)?;
         let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
             let reason = std::error::Error::source(&error).map(ToString::to_string);
             let reason = reason.unwrap_or_else(|| error.to_string());
-            StoreError::Unavailable(format!("the URL of the server is not understood: {reason}"))
+            StoreError::Unavailable(format!("the URL of the server is invalid: {reason}"))
         })?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             let text = "the URL names no server: write postgres://USER:PASSWORD@HOST:PORT/DATABASE";
@@ -53,7 +53,7 @@ impl ConnectOptions {
         }
         config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE);
         if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(UNCONFIRMED);
+            config.tcp_user_timeout(USER_TIMEOUT);
         }
         if config.get_application_name().is_none() {
             config.application_name("commerce");
@@ -61,18 +61,18 @@ impl ConnectOptions {
         Ok(Self { config, tls: tls::connector(&trust)?, durable })
     }
 
-    /// Each server of the URL by itself, in the order in which they are to be tried. The driver would try
-    /// them all in one call, and wait for ever at a first one that takes connections and says nothing.
+    /// Returns each server of the URL by itself, in the order in which they are tried. The driver would try all in
+    /// one call, and wait for ever for a first one that accepts connections and does not respond.
     pub(crate) fn servers(&self) -> Vec<Config> {
         let count = self.count();
-        let mut servers: Vec<_> = (0..count).map(|target| self.server(target)).collect();
+        let mut servers: Vec<_> = (0..count).map(|index| self.server(index)).collect();
         if self.config.get_load_balance_hosts() == LoadBalanceHosts::Random {
             servers.rotate_left(usize::from(random_byte()).checked_rem(count).unwrap_or(0));
         }
         servers
     }
 
-    /// Whether a server is named, and its address must be looked up.
+    /// Returns true if a server has a host name, which must be resolved.
     pub(crate) fn has_names(&self) -> bool {
         let is_name =
             |host: &Host| matches!(host, Host::Tcp(name) if name.parse::<IpAddr>().is_err());
@@ -83,19 +83,19 @@ impl ConnectOptions {
         self.config.get_hosts().len().max(self.config.get_hostaddrs().len())
     }
 
-    fn server(&self, target: usize) -> Config {
+    fn server(&self, index: usize) -> Config {
         let all = &self.config;
         let mut one = Config::new();
-        match all.get_hosts().get(target) {
+        match all.get_hosts().get(index) {
             Some(Host::Tcp(name)) => drop(one.host(name)),
             #[cfg(unix)]
             Some(Host::Unix(path)) => drop(one.host_path(path)),
             None => {}
         }
-        if let Some(address) = all.get_hostaddrs().get(target) {
+        if let Some(address) = all.get_hostaddrs().get(index) {
             one.hostaddr(*address);
         }
-        if let Some(port) = all.get_ports().get(target).or(all.get_ports().first()) {
+        if let Some(port) = all.get_ports().get(index).or(all.get_ports().first()) {
             one.port(*port);
         }
         if let Some(user) = all.get_user() {
@@ -136,7 +136,7 @@ impl ConnectOptions {
     }
 }
 
-/// Where one server is: its host and port, and nothing else of the URL.
+/// Returns the host and port of a server, and no other part of the URL.
 pub(crate) fn address(server: &Config) -> String {
     let port = server.get_ports().first().copied().unwrap_or(5_432);
     let host = match server.get_hosts().first() {
@@ -150,7 +150,8 @@ pub(crate) fn address(server: &Config) -> String {
 
 impl fmt::Display for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<String> = (0..self.count()).map(|at| address(&self.server(at))).collect();
+        let servers: Vec<String> =
+            (0..self.count()).map(|index| address(&self.server(index))).collect();
         let database = self.config.get_dbname().or(self.config.get_user()).unwrap_or_default();
         write!(f, "postgres://{}/{database}", servers.join(","))
     }
@@ -162,27 +163,27 @@ impl fmt::Debug for ConnectOptions {
     }
 }
 
-/// Whether an `@` or a `?` of the user or the password stands as it is. What comes after an `@` would be taken
-/// for the host, and shown; what the URL says of TLS after a `?` would be passed over.
+/// Returns true if the user or the password contains an unescaped `@` or `?`. The text after such an `@` would be taken for
+/// the host, and displayed; TLS parameters after such a `?` would be ignored.
 fn is_ambiguous(url: &str) -> bool {
-    let (target, query) = url.split_once('?').unwrap_or((url, ""));
-    match target.matches('@').count() {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    match base.matches('@').count() {
         0 => query.contains('@'),
         1 => false,
         _ => true,
     }
 }
 
-/// A URL as the driver knows it, and what it said besides.
+/// A URL for the driver, and the parameters that the driver does not know.
 struct ParsedUrl {
     url: String,
     trust: TlsTrust,
     durable: bool,
 }
 
-/// Takes out what the URL says of TLS, of which the driver knows only a part, and what is ours alone.
+/// Removes the TLS parameters, of which the driver knows only some, and those of this crate from a URL.
 fn split_own_options(url: &str) -> Result<ParsedUrl, StoreError> {
-    let (target, query) = url.split_once('?').unwrap_or((url, ""));
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut mode, mut roots, mut durable, mut rest) = (None, None, "yes", Vec::new());
     for part in query.split('&').filter(|part| !part.is_empty()) {
         match part.split_once('=') {
@@ -195,9 +196,9 @@ fn split_own_options(url: &str) -> Result<ParsedUrl, StoreError> {
     let roots = roots.filter(|path| path.as_os_str() != "system");
     let trust = match mode {
         Some("disable") => TlsTrust::NoTls,
-        None | Some("allow" | "prefer") => TlsTrust::Anyone(SslMode::Prefer),
-        // As with PostgreSQL's own programs: whoever names roots wants them asked.
-        Some("require") if roots.is_none() => TlsTrust::Anyone(SslMode::Require),
+        None | Some("allow" | "prefer") => TlsTrust::Unverified(SslMode::Prefer),
+        // As in PostgreSQL's own programs, naming roots implies verification.
+        Some("require") if roots.is_none() => TlsTrust::Unverified(SslMode::Require),
         Some("require" | "verify-ca" | "verify-full") => TlsTrust::Roots(roots),
         Some(_) => {
             let text = "sslmode is disable, prefer, require, verify-ca or verify-full";
@@ -210,22 +211,22 @@ fn split_own_options(url: &str) -> Result<ParsedUrl, StoreError> {
         _ => return Err(StoreError::Unavailable("durable is yes or no".to_owned())),
     };
     let rest = rest.join("&");
-    let url = if rest.is_empty() { target.to_owned() } else { format!("{target}?{rest}") };
+    let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{rest}") };
     Ok(ParsedUrl { url, trust, durable })
 }
 
-/// What a part of a URL says: `%` and two digits stand for a byte.
+/// Decodes a part of a URL: `%` and two hexadecimal digits are a byte.
 fn decoded(part: &str) -> Result<String, StoreError> {
-    let wrong =
+    let invalid =
         || StoreError::Unavailable("a % in the URL is not followed by two digits".to_owned());
     let mut pieces = part.split('%');
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
     for piece in pieces {
-        let (digits, rest) = piece.split_at_checked(2).ok_or_else(wrong)?;
-        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
+        let (digits, rest) = piece.split_at_checked(2).ok_or_else(invalid)?;
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| invalid())?);
         bytes.extend(rest.as_bytes());
     }
-    String::from_utf8(bytes).map_err(|_| wrong())
+    String::from_utf8(bytes).map_err(|_| invalid())
 }
 
 #[cfg(test)]
@@ -242,16 +243,16 @@ mod tests {
         SslMode::Require
     )]
     #[case::socket("postgres:///shop?host=/tmp&user=shop&password=secret", SslMode::Prefer)]
-    fn places_keep_their_secret(#[case] url: &str, #[case] mode: SslMode) {
-        let target = ConnectOptions::at(url).unwrap();
-        assert_eq!(target.config.get_ssl_mode(), mode);
-        assert_eq!(target.config.get_password(), Some(&b"secret"[..]));
-        assert!(!format!("{target} {target:?}").contains("secret"));
+    fn display_and_debug_omit_the_password(#[case] url: &str, #[case] mode: SslMode) {
+        let options = ConnectOptions::at(url).unwrap();
+        assert_eq!(options.config.get_ssl_mode(), mode);
+        assert_eq!(options.config.get_password(), Some(&b"secret"[..]));
+        assert!(!format!("{options} {options:?}").contains("secret"));
     }
 
-    /// Nothing that a URL can say is lost when its servers are told apart.
+    /// No parameter of a URL is lost when it is split into its servers.
     #[test]
-    fn each_server_of_a_url_is_asked_by_itself_with_all_that_the_url_says() {
+    fn servers_of_a_url_keep_all_parameters() {
         let rest = "shop?options=-c%20x%3Dy&application_name=till&sslmode=require&sslnegotiation=direct\
                     &connect_timeout=7&tcp_user_timeout=8&keepalives=1&keepalives_retries=9\
                     &target_session_attrs=read-write&channel_binding=require&load_balance_hosts=disable";
@@ -270,42 +271,42 @@ mod tests {
         "postgres://127.0.0.1:7,[::1]:7/shop"
     )]
     #[case("postgres:///shop?host=%2Ftmp&user=kim%40cloud", "postgres:///tmp:5432/shop")]
-    fn a_place_is_shown_with_its_servers(#[case] url: &str, #[case] shown: &str) {
-        assert_eq!(ConnectOptions::at(url).map(|target| target.to_string()).as_deref(), Ok(shown));
+    fn display_lists_the_servers(#[case] url: &str, #[case] expected: &str) {
+        assert_eq!(
+            ConnectOptions::at(url).map(|options| options.to_string()).as_deref(),
+            Ok(expected)
+        );
     }
 
     #[rstest]
     #[case("postgres:///shop")]
     #[case("postgres://kim:secret@/shop")]
-    fn a_url_without_a_server_is_told_so(#[case] url: &str) {
-        let told = ConnectOptions::at(url).unwrap_err().to_string();
-        assert!(told.contains("names no server"), "{told}");
+    fn url_without_server_is_refused(#[case] url: &str) {
+        let error = ConnectOptions::at(url).unwrap_err().to_string();
+        assert!(error.contains("names no server"), "{error}");
     }
 
     #[rstest]
     #[case("%2Fno%2Fsuch%20file", "/no/such file")]
     #[case("/no/such", "/no/such")]
     #[case("/%EA%B9%80", "/김")]
-    fn the_file_of_roots_may_be_written_as_any_part_of_a_url(
-        #[case] part: &str,
-        #[case] file: &str,
-    ) {
+    fn sslrootcert_is_percent_decoded(#[case] part: &str, #[case] file: &str) {
         assert_eq!(decoded(part).as_deref(), Ok(file));
         let url = format!("postgres://db/shop?sslmode=verify-full&sslrootcert={part}");
-        let told = ConnectOptions::at(&url).unwrap_err().to_string();
-        assert!(told.contains(&format!("the roots in {file}:")), "{told}");
+        let error = ConnectOptions::at(&url).unwrap_err().to_string();
+        assert!(error.contains(&format!("the roots in {file}:")), "{error}");
     }
 
-    /// The rest of a password is not taken for a host, nor is `sslmode` passed over.
+    /// The rest of a password is not taken for a host, and `sslmode` is not ignored.
     #[rstest]
     #[case("postgres://shop:se@cret@db/shop")]
     #[case("postgres://shop:se@cret/@db/shop")]
     #[case("postgres://shop:?e@cret@db/shop")]
     #[case("postgres://shop:se?cret@db/shop?sslmode=require")]
     #[case("postgres://db/shop?user=shop&password=se@cret")]
-    fn a_url_that_could_mean_two_places_is_refused(#[case] url: &str) {
-        let told = ConnectOptions::at(url).unwrap_err().to_string();
-        assert!(told.contains("%40") && !told.contains("cret"), "{told}");
+    fn url_with_unescaped_password_is_refused(#[case] url: &str) {
+        let error = ConnectOptions::at(url).unwrap_err().to_string();
+        assert!(error.contains("%40") && !error.contains("cret"), "{error}");
     }
 
     #[rstest]
@@ -315,7 +316,7 @@ mod tests {
     #[case("postgres://shop:secret@db:secret/shop")]
     #[case("postgres://shop:secret@db/shop?connect_timeout=secret")]
     #[case("postgres://shop:secret@db/shop?sslmode=verify-full&sslrootcert=/no/such/file")]
-    fn what_is_told_of_a_wrong_url_leaves_it_out(#[case] url: &str) {
+    fn errors_of_invalid_urls_omit_the_url(#[case] url: &str) {
         assert!(!ConnectOptions::at(url).unwrap_err().to_string().contains("secret"));
     }
 }

@@ -1,4 +1,4 @@
-//! Opening connections, for the pool of those that read as well.
+//! Opens the writing connection and those of the pool of readers.
 
 use crate::connect_options::ConnectOptions;
 use crate::connection::{Connection, ConnectionRole};
@@ -7,24 +7,24 @@ use commerce_core::StoreError;
 use commerce_core::store::pool::{self, Connect};
 use std::time::Duration;
 
-/// How long a read waits for a connection of the pool.
+/// The timeout of waiting for a connection of the pool.
 pub(crate) const POOL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) type Reader<'a> = pool::Reader<'a, ConnectionManager>;
 
-/// Opens connections to one target.
+/// Opens connections to one database.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionManager {
-    pub(crate) target: ConnectOptions,
+    pub(crate) options: ConnectOptions,
 }
 
 impl ConnectionManager {
-    pub(crate) fn new(target: ConnectOptions) -> Self {
-        Self { target }
+    pub(crate) fn new(options: ConnectOptions) -> Self {
+        Self { options }
     }
 
     pub(crate) fn open(&self, role: ConnectionRole) -> Result<Connection, Failure> {
-        Connection::open(&self.target, role)
+        Connection::open(&self.options, role)
     }
 }
 

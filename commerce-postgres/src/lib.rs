@@ -1,22 +1,35 @@
-//! The store on a PostgreSQL server: any number of processes on any number of machines.
+//! The PostgreSQL store of an order service: shared by any number of processes on any number of machines.
 //!
-//! The driver is `tokio-postgres`, which `postgres` stands on: that one says one statement at a time, and
-//! a batch would cost ten round trips instead of three. Nothing of it is seen from outside, and nothing here
-//! may be called from inside a runtime of tokio.
+//! [`PostgresStore`] implements the extension API of [`commerce_core::store`]:
+//!
+//! ```no_run
+//! use commerce_core::Shop;
+//! use commerce_postgres::PostgresStore;
+//!
+//! let shop = Shop::open(PostgresStore::open("postgres://shop:secret@db.example/shop")?);
+//! # Ok::<(), commerce_core::StoreError>(())
+//! ```
+//!
+//! Transactions that write run one at a time: they take the *writer lock*, the row lock of the one row of the
+//! table `store`. A transaction carries the commands of a whole batch (group commit), and its statements are
+//! pipelined in a few round trips.
+//!
+//! The driver is `tokio-postgres`. The crate `postgres`, a wrapper of it, sends one statement at a time; a batch
+//! would take ten round trips with it instead of three. No type of the driver is part of the interface. Do not
+//! call the store from within a tokio runtime: use `spawn_blocking`.
 
 use crate::connect_options::ConnectOptions;
 use crate::connection::{Connection, ConnectionRole};
 use crate::connection_manager::{ConnectionManager, POOL_TIMEOUT};
-use crate::distribute::Layout;
 use crate::error::Failure;
 use crate::jitter::random_byte;
+use crate::layout::Layout;
 use crate::read::PostgresSnapshot;
 use crate::schema::SchemaState;
 use crate::transaction::{ContentionHint, LockMode, PostgresTransaction};
 use commerce_core::store::pool::Readers;
 use commerce_core::store::{Snapshot, Store, Transaction};
 use commerce_core::{Currency, StoreError};
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -26,38 +39,40 @@ mod connect_options;
 mod connection;
 mod connection_manager;
 mod deliveries;
-mod distribute;
 mod error;
 mod integrity;
 mod jitter;
+mod layout;
 mod load;
+mod query;
 mod read;
 mod rows;
 mod sales;
 mod scan;
 mod schema;
 mod scratch_schema;
+mod statements;
 mod tls;
 mod transaction;
 
-/// How long opening a store waits for a server that starts, and for others who migrate it.
+/// The timeout of opening a store: for a server that starts, and for a migration by another instance.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a read looks for a connection that works, after a restart of the server.
+/// The timeout of a read that finds no working connection after a restart of the server.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The shortest and the longest back_off before a server that is not there is asked again, in milliseconds.
-const PAUSE: (u64, u64) = (10, 60);
+/// The shortest and the longest back-off before the next connection attempt, in milliseconds.
+const BACK_OFF: (u64, u64) = (10, 60);
 
 /// A store in a database of a PostgreSQL server, shared by any number of processes on any number of
 /// machines.
 #[derive(Debug)]
 pub struct PostgresStore {
     currency: Currency,
-    /// The connection that writes, while no transaction has it; opened anew after it was lost.
+    /// The connection that writes, while no transaction uses it; reopened after it was lost.
     writer: Mutex<Option<Connection>>,
-    lately: ContentionHint,
-    connection_manager: ConnectionManager,
+    contention: ContentionHint,
+    connections: ConnectionManager,
     readers: Readers<ConnectionManager>,
 }
 
@@ -65,77 +80,97 @@ impl PostgresStore {
     /// The version of the schema that this program writes.
     pub const SCHEMA_VERSION: i64 = schema::VERSION;
 
-    /// Opens the store at that URL (`postgres://user:password@host/database`); creates it, with
-    /// [`Currency::KRW`], in a database that has none.
+    /// Opens the store at a URL (`postgres://user:password@host/database`). Creates it, with
+    /// [`Currency::KRW`], in a database without one.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Incompatible`] when the database has tables of another program, or of a newer version, or
-    /// cannot hold every text;
-    /// [`StoreError::Unavailable`] when the server cannot be reached. No error holds the password.
+    /// [`StoreError::Incompatible`] when the database has tables of another program or of a newer version, or
+    /// an encoding that cannot hold every text;
+    /// [`StoreError::Unavailable`] when the server cannot be reached. No error contains the password.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        Self::open_with(url, None)
+        Self::open_url(url, None, Layout::OneMachine)
     }
 
-    /// Opens the store at that URL; creates it, with that currency, in a database that has none.
+    /// Opens the store at a URL. Creates it, with this currency, in a database without one.
     ///
     /// # Errors
     ///
     /// As [`PostgresStore::open`], and [`StoreError::Incompatible`] when the store has another currency.
     pub fn create(url: &str, currency: Currency) -> Result<Self, StoreError> {
-        Self::open_with(url, Some(currency))
+        Self::open_url(url, Some(currency), Layout::OneMachine)
     }
 
-    /// Opens the store at that URL, and brings it up to date; `None` when the database has none.
+    /// Opens the store at a URL. In a database without one, creates it with this currency and distributes its
+    /// tables over the machines of a Citus cluster: those of customers by customer, those of products by
+    /// product.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::create`], and [`StoreError::Incompatible`] when the server is no such cluster, or
+    /// the store exists and is not distributed.
+    pub fn create_distributed(url: &str, currency: Currency) -> Result<Self, StoreError> {
+        let store = Self::open_url(url, Some(currency), Layout::Distributed)?;
+        let mut slot = store.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_distributed = store.connected(&mut slot).and_then(|mut connection| {
+            let is_distributed = layout::is_distributed(&mut connection);
+            *slot = Some(connection);
+            is_distributed.map_err(|failure| failure.error)
+        })?;
+        drop(slot);
+        if is_distributed {
+            return Ok(store);
+        }
+        let text = "there is a store already, and one machine keeps it: init an empty database with \
+                    --distribute, and `commerce copy` the store into it";
+        Err(StoreError::Incompatible(text.to_owned()))
+    }
+
+    /// Opens the store at a URL and migrates it to the present version; `None` when the database has none.
     ///
     /// # Errors
     ///
     /// As [`PostgresStore::open`].
     pub fn find(url: &str) -> Result<Option<Self>, StoreError> {
-        let connection_manager = ConnectionManager::new(ConnectOptions::at(url)?);
-        let mut connection =
-            retry_until_timeout(|| connection_manager.open(ConnectionRole::Writer))?;
-        let found = schema::inspect(&mut connection).map_err(|failure| failure.error)?;
-        if found == SchemaState::Nothing {
+        let connections = ConnectionManager::new(ConnectOptions::at(url)?);
+        let mut connection = retry_until_timeout(|| connections.open(ConnectionRole::Writer))?;
+        let state = schema::inspect(&mut connection).map_err(|failure| failure.error)?;
+        if state == SchemaState::Nothing {
             Ok(None)
         } else {
-            Self::opened_by(connection_manager, None, Layout::OneMachine).map(Some)
+            Self::open_by(connections, None, Layout::OneMachine).map(Some)
         }
     }
 
-    /// The server and the database that a URL names, without user and password.
+    /// Returns the server and the database of a URL, without user and password.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when it is no URL of a PostgreSQL server.
+    /// [`StoreError::Unavailable`] when it is not a URL of a PostgreSQL server.
     pub fn redacted_url(url: &str) -> Result<String, StoreError> {
-        ConnectOptions::at(url).map(|target| target.to_string())
+        ConnectOptions::at(url).map(|options| options.to_string())
     }
 
-    fn open_with(url: &str, wanted: Option<Currency>) -> Result<Self, StoreError> {
-        Self::opened_by(
-            ConnectionManager::new(ConnectOptions::at(url)?),
-            wanted,
-            Layout::OneMachine,
-        )
+    fn open_url(url: &str, currency: Option<Currency>, layout: Layout) -> Result<Self, StoreError> {
+        Self::open_by(ConnectionManager::new(ConnectOptions::at(url)?), currency, layout)
     }
 
-    /// Opens the store; `layout` is how a new one is kept.
-    fn opened_by(
-        connection_manager: ConnectionManager,
+    /// Opens the store; a new one gets this currency and layout.
+    fn open_by(
+        connections: ConnectionManager,
         wanted: Option<Currency>,
         layout: Layout,
     ) -> Result<Self, StoreError> {
         let (writer, currency) = retry_until_timeout(|| {
-            let mut connection = connection_manager.open(ConnectionRole::Writer)?;
-            if let SchemaState::Ready(currency) = schema::inspect(&mut connection)? {
-                schema::settle(&mut connection)?;
-                return Ok((connection, currency));
+            let mut connection = connections.open(ConnectionRole::Writer)?;
+            let mut state = schema::inspect(&mut connection)?;
+            if matches!(state, SchemaState::Nothing | SchemaState::Older) {
+                schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW), layout)?;
+                state = schema::inspect(&mut connection)?;
             }
-            schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW), layout)?;
-            match schema::inspect(&mut connection)? {
+            match state {
                 SchemaState::Ready(currency) => {
-                    schema::settle(&mut connection)?;
+                    schema::ensure_epoch(&mut connection)?;
                     Ok((connection, currency))
                 }
                 SchemaState::Nothing | SchemaState::Older => Err(Failure::timed_out()),
@@ -145,16 +180,12 @@ impl PostgresStore {
             let text = format!("its currency is {currency} and cannot be changed");
             return Err(StoreError::Incompatible(text));
         }
-        let readers = Readers::new(connection_manager.clone(), POOL_TIMEOUT);
-        Ok(Self {
-            currency,
-            writer: Mutex::new(Some(writer)),
-            lately: ContentionHint::default(),
-            connection_manager,
-            readers,
-        })
+        let readers = Readers::new(connections.clone(), POOL_TIMEOUT);
+        let (writer, contention) = (Mutex::new(Some(writer)), ContentionHint::default());
+        Ok(Self { currency, writer, contention, connections, readers })
     }
 
+    /// Takes the writing connection, or opens another one if it was lost.
     fn connected(
         &self,
         slot: &mut MutexGuard<'_, Option<Connection>>,
@@ -163,15 +194,9 @@ impl PostgresStore {
             return Ok(connection);
         }
         let mut connection =
-            self.connection_manager.open(ConnectionRole::Writer).map_err(Failure::before_commit)?;
-        schema::settle(&mut connection).map_err(Failure::before_commit)?;
+            self.connections.open(ConnectionRole::Writer).map_err(Failure::before_commit)?;
+        schema::ensure_epoch(&mut connection).map_err(Failure::before_commit)?;
         Ok(connection)
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 
@@ -184,9 +209,9 @@ impl Store for PostgresStore {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = self
             .connected(&mut slot)
-            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.lately));
+            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.contention));
         if matches!(begun, Err(StoreError::Busy)) {
-            // Many instances that have lost one server must not knock together.
+            // Jitter: instances that have lost the same server must not reconnect in step (thundering herd).
             back_off();
         }
         Ok(Box::new(begun?))
@@ -200,28 +225,25 @@ impl Store for PostgresStore {
         };
         match self.connected(&mut slot) {
             Ok(connection) => {
-                let later = PostgresTransaction::later(
-                    connection,
-                    slot,
-                    LockMode::NowOrNever,
-                    &self.lately,
-                );
-                Ok(Some(Box::new(later)))
+                let mode = LockMode::SkipLocked;
+                let transaction =
+                    PostgresTransaction::lazy(connection, slot, mode, &self.contention);
+                Ok(Some(Box::new(transaction)))
             }
             Err(StoreError::Busy) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// A connection that a restart of the server has cut is found out by the first thing said on it: then
-    /// another is tried.
+    /// Begins a snapshot. The first statement reveals a connection that a restart of the server has cut; then
+    /// another one is tried.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         let deadline = Instant::now().checked_add(READ_TIMEOUT);
         loop {
             let in_time = || deadline.is_some_and(|at| Instant::now() < at);
             let connection = match self.readers.get() {
                 Ok(connection) => connection,
-                // A server that is not there may be back before the caller gives up.
+                // The server may be back before the timeout.
                 Err(_) if in_time() => {
                     back_off();
                     continue;
@@ -241,17 +263,17 @@ impl Store for PostgresStore {
     }
 }
 
-/// Tries again while the server starts, or others make the same tables right now.
+/// Repeats `work` while the server starts, or while another instance creates the same tables.
 fn retry_until_timeout<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Result<T, StoreError> {
     let deadline = Instant::now().checked_add(OPEN_TIMEOUT);
     loop {
         match work() {
-            Ok(done) => return Ok(done),
+            Ok(result) => return Ok(result),
             Err(failure) => {
-                // Two who make one table at once meet in the server's own catalogue, as a guard.
-                let passing =
+                // Creating one table twice at the same time violates a constraint of the server's catalogue.
+                let is_transient =
                     matches!(failure.error, StoreError::Busy | StoreError::ConstraintViolation(_));
-                if !passing || deadline.is_none_or(|at| Instant::now() >= at) {
+                if !is_transient || deadline.is_none_or(|at| Instant::now() >= at) {
                     return Err(failure.error);
                 }
                 back_off();
@@ -260,11 +282,10 @@ fn retry_until_timeout<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Resul
     }
 }
 
-/// Waits for a moment, which is another one at every instance.
+/// Sleeps for a random time. A server does not announce that it is back, so it is polled.
 fn back_off() {
-    let (shortest, longest) = PAUSE;
-    let more =
+    let (shortest, longest) = BACK_OFF;
+    let jitter =
         longest.saturating_sub(shortest).saturating_mul(u64::from(random_byte())).wrapping_shr(8);
-    // Nobody tells when a server is back: it has to be asked.
-    std::thread::sleep(Duration::from_millis(shortest.saturating_add(more)));
+    std::thread::sleep(Duration::from_millis(shortest.saturating_add(jitter)));
 }

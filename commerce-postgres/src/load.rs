@@ -1,48 +1,20 @@
-//! Loading what a batch may touch: each kind as a set, all kinds in one round trip, and the lines of
-//! overdue orders, which are few, in a second one.
+//! Loads the rows that a batch needs: one statement a table, all in one pipelined round trip. The lines of
+//! overdue orders, which are few, take a second one.
 
-use crate::connection::Query;
-use crate::rows::Row;
-use crate::{auth, deliveries, rows};
+use crate::query::{Execute, Query, QueryBatch};
+use crate::rows::{self, Row, read};
+use crate::statements::select;
+use crate::{auth, deliveries};
 use commerce_core::limits::EXPIRY_BATCH;
-use commerce_core::store::columns::{
-    ACCOUNT, CHARGE, COUPON, EVENT, ORDER, OWNED_COUPON, PRODUCT, TABLES_WITH_IDS, get, key_record,
-    next_ids,
+use commerce_core::store::columns::{Entity, KEY_RECORD, TABLES_WITH_IDS, key_record, next_ids};
+use commerce_core::store::values::get;
+use commerce_core::store::{CartLines, ChargeRow, Needs, Rows, State};
+use commerce_core::{
+    ChargeId, CouponId, CustomerId, EventId, Key, Order, OrderId, OwnedCoupon, OwnedCouponId,
+    ProductId, StoreError, Timestamp,
 };
-use commerce_core::store::{CartLines, Needs, Rows, State};
-use commerce_core::{CustomerId, Key, Order, OrderId, OwnedCoupon, StoreError, Timestamp};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-
-/// Says statements in one go, and gives what each answered.
-pub(crate) type Execute<'a> =
-    &'a mut dyn FnMut(Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, StoreError>;
-
-/// Puts what a statement answered into the state.
-type RowHandler<'a> = Box<dyn FnOnce(Vec<Row>, &mut State) -> Result<(), StoreError> + 'a>;
-
-/// Statements, each with what is done with its answer.
-#[derive(Default)]
-pub(crate) struct QueryBatch<'a> {
-    steps: Vec<Query<'a>>,
-    takes: Vec<RowHandler<'a>>,
-}
-
-impl<'a> QueryBatch<'a> {
-    pub(crate) fn add(
-        &mut self,
-        step: Query<'a>,
-        take: impl FnOnce(Vec<Row>, &mut State) -> Result<(), StoreError> + 'a,
-    ) {
-        self.steps.push(step);
-        self.takes.push(Box::new(take));
-    }
-
-    fn execute(self, execute: Execute<'_>, state: &mut State) -> Result<(), StoreError> {
-        let answers = execute(self.steps)?;
-        self.takes.into_iter().zip(answers).try_for_each(|(take, rows)| take(rows, state))
-    }
-}
 
 pub(crate) fn load(
     execute: Execute<'_>,
@@ -75,62 +47,40 @@ pub(crate) fn load(
 }
 
 fn by_ids<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
-    let ids = |ids: Vec<i64>, table: &str, columns: &str| {
-        let sql = format!("SELECT {columns} FROM {table} WHERE id = ANY($1::bigint[])");
-        Query::new(sql).with(ids)
-    };
-    if !needs.accounts.is_empty() {
-        let wanted = needs.accounts.iter().map(|id| id.get()).collect();
-        batch.add(ids(wanted, "customers", ACCOUNT), |rows, state| {
-            found(&needs.accounts, rows, &mut state.accounts, rows::account, |row| row.customer.id)
-        });
-    }
-    if !needs.products.is_empty() {
-        let wanted = needs.products.iter().map(|id| id.get()).collect();
-        batch.add(ids(wanted, "products", PRODUCT), |rows, state| {
-            found(&needs.products, rows, &mut state.products, rows::product, |row| row.id)
-        });
-    }
-    if !needs.coupons.is_empty() {
-        let wanted = needs.coupons.iter().map(|id| id.get()).collect();
-        batch.add(ids(wanted, "coupons", COUPON), |rows, state| {
-            found(&needs.coupons, rows, &mut state.coupons, rows::coupon, |row| row.id)
-        });
-    }
-    if !needs.charges.is_empty() {
-        let wanted = needs.charges.iter().map(|id| id.get()).collect();
-        batch.add(ids(wanted, "charges", CHARGE), |rows, state| {
-            found(&needs.charges, rows, &mut state.charges, rows::charge, |row| row.id)
-        });
-    }
-    if !needs.events.is_empty() {
-        let wanted = needs.events.iter().map(|id| id.get()).collect();
-        batch.add(ids(wanted, "events", EVENT), |rows, state| {
-            found(&needs.events, rows, &mut state.known_events, rows::event, |row| row.id)
-        });
-    }
-    if !needs.owned_coupons.is_empty() {
-        let wanted = needs.owned_coupons.iter().map(|id| id.get()).collect();
-        batch.add(ids(wanted, "owned_coupons", OWNED_COUPON), |rows, state| {
-            let (wanted, into) = (&needs.owned_coupons, &mut state.owned_coupons);
-            found(wanted, rows, into, rows::owned_coupon, |row| row.id)
-        });
+    by_id(batch, &needs.accounts, CustomerId::get, |s| &mut s.accounts, |row| row.customer.id);
+    by_id(batch, &needs.products, ProductId::get, |s| &mut s.products, |row| row.id);
+    by_id(batch, &needs.coupons, CouponId::get, |s| &mut s.coupons, |row| row.id);
+    by_id(batch, &needs.charges, ChargeId::get, |s| &mut s.charges, |row| row.id);
+    by_id(batch, &needs.events, EventId::get, |s| &mut s.known_events, |row| row.id);
+    by_id(batch, &needs.owned_coupons, OwnedCouponId::get, |s| &mut s.owned_coupons, |row| row.id);
+}
+
+fn by_id<'a, K: Copy + Ord + Hash, T: Entity>(
+    batch: &mut QueryBatch<'a>,
+    needed: &'a BTreeSet<K>,
+    number: fn(K) -> i64,
+    rows_of: fn(&mut State) -> &mut Rows<K, T>,
+    key: fn(&T) -> K,
+) {
+    if !needed.is_empty() {
+        let ids: Vec<i64> = needed.iter().copied().map(number).collect();
+        let query = select::<T>("WHERE id = ANY($1::bigint[])").with(ids);
+        batch.add(query, move |rows, state| provide(needed, &rows, rows_of(state), key));
     }
 }
 
-/// Takes in the rows that were found, and that there are none for the other keys.
-fn found<K: Copy + Ord + Hash, V>(
-    wanted: &BTreeSet<K>,
-    rows: Vec<Row>,
-    into: &mut Rows<K, V>,
-    read: fn(&Row) -> Result<V, StoreError>,
-    key: fn(&V) -> K,
+/// Adds the rows that exist, and the knowledge that there are none with the other keys.
+fn provide<K: Copy + Ord + Hash, T: Entity>(
+    needed: &BTreeSet<K>,
+    rows: &[Row],
+    into: &mut Rows<K, T>,
+    key: fn(&T) -> K,
 ) -> Result<(), StoreError> {
     for row in rows {
-        let value = read(&row)?;
+        let value = T::read(row)?;
         into.provide(key(&value), Some(value));
     }
-    for key in wanted {
+    for key in needed {
         into.provide(*key, None);
     }
     Ok(())
@@ -141,13 +91,10 @@ fn pending_charges<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
         return;
     }
     let customers: Vec<i64> = needs.pending_charges.iter().map(|id| id.get()).collect();
-    let sql = format!(
-        "SELECT {CHARGE} FROM charges
-         WHERE status = 'pending' AND customer_id = ANY($1::bigint[])"
-    );
-    batch.add(Query::new(sql).with(customers), |rows, state| {
+    let query = select::<ChargeRow>("WHERE status = 'pending' AND customer_id = ANY($1::bigint[])");
+    batch.add(query.with(customers), |rows, state| {
         for row in &rows {
-            let row = rows::charge(row)?;
+            let row: ChargeRow = read(row)?;
             state.charges.provide(row.id, Some(row));
         }
         state.pending_charges.extend(&needs.pending_charges);
@@ -182,13 +129,14 @@ fn claims<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     let (coupons, customers): (Vec<i64>, Vec<i64>) =
         needs.claims.iter().map(|(coupon, customer)| (coupon.get(), customer.get())).unzip();
     let sql = format!(
-        "SELECT {OWNED_COUPON} FROM unnest($1::bigint[], $2::bigint[]) AS wanted (coupon, customer)
+        "SELECT {} FROM unnest($1::bigint[], $2::bigint[]) AS wanted (coupon, customer)
          JOIN owned_coupons ON coupon_id = coupon AND customer_id = customer
-         WHERE customer_id = ANY($2)"
+         WHERE customer_id = ANY($2)",
+        OwnedCoupon::SELECT
     );
     batch.add(Query::new(sql).with(coupons).with(customers), |rows, state| {
         for row in &rows {
-            let owned: OwnedCoupon = rows::owned_coupon(row)?;
+            let owned: OwnedCoupon = read(row)?;
             state.claims.provide((owned.coupon_id, owned.customer_id), Some(owned.id));
             state.owned_coupons.provide(owned.id, Some(owned));
         }
@@ -205,11 +153,12 @@ fn keys<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     }
     let (keys, owners): (Vec<&str>, Vec<i64>) =
         needs.keys.iter().map(|(key, owner)| (key.as_str(), owner.get())).unzip();
-    let sql = "SELECT known.key, known.owner, fingerprint, answer, created_at, digest
-               FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
-               JOIN idempotency_keys AS known
-                    ON known.key = wanted.key AND known.owner = wanted.owner
-               WHERE known.key = ANY($1)";
+    let sql = format!(
+        "SELECT known.key, known.owner, {KEY_RECORD}
+         FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
+         JOIN idempotency_keys AS known ON known.key = wanted.key AND known.owner = wanted.owner
+         WHERE known.key = ANY($1)"
+    );
     batch.add(Query::new(sql).with(keys).with(owners), |rows, state| {
         for row in &rows {
             let (key, owner): (Key, CustomerId) = (get(row, 0)?, get(row, 1)?);
@@ -227,27 +176,19 @@ fn orders<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
         return;
     }
     let ids: Vec<i64> = needs.orders.iter().map(|id| id.get()).collect();
-    let sql = format!("SELECT {ORDER} FROM orders WHERE id = ANY($1::bigint[])");
-    batch.add(Query::new(sql).with(ids.clone()), |rows, state| {
-        found(&needs.orders, rows, &mut state.orders, rows::order, |row| row.id)
+    let query = select::<Order>("WHERE id = ANY($1::bigint[])");
+    batch.add(query.with(ids.clone()), |rows, state| {
+        provide(&needs.orders, &rows, &mut state.orders, |row| row.id)
     });
-    batch.add(Query::new(rows::select_lines()).with(ids), |rows, state| {
-        rows::lines(&rows, |order, line| {
-            if let Some(order) = state.orders.fill(order) {
-                order.lines.push(line);
-            }
-        })
-    });
+    batch.add(Query::new(rows::select_lines()).with(ids), |rows, state| add_lines(&rows, state));
 }
 
 fn due_orders(batch: &mut QueryBatch<'_>, now: Timestamp) {
-    let sql = format!(
-        "SELECT {ORDER} FROM orders WHERE status = 'pending' AND expires_at <= $1
-         ORDER BY expires_at, id LIMIT $2"
+    let query = select::<Order>(
+        "WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2",
     );
-    let limit = i64::try_from(EXPIRY_BATCH).unwrap_or(i64::MAX);
-    batch.add(Query::new(sql).with(now.unix()).with(limit), |rows, state| {
-        let due: Vec<Order> = rows.iter().map(rows::order).collect::<Result<_, _>>()?;
+    batch.add(query.with(now.unix()).with(rows::limit(EXPIRY_BATCH)), |rows, state| {
+        let due: Vec<Order> = rows.iter().map(read).collect::<Result<_, _>>()?;
         state.due_orders = Some(due.iter().map(|order| order.id).collect());
         for order in due {
             state.orders.provide(order.id, Some(order));
@@ -256,25 +197,29 @@ fn due_orders(batch: &mut QueryBatch<'_>, now: Timestamp) {
     });
 }
 
-/// Orders have a line at least: one without has just been loaded, and by its id only.
+/// Loads the missing lines of overdue orders. Every order has lines: one without was loaded as overdue only.
 fn lines_of_due_orders(execute: Execute<'_>, state: &mut State) -> Result<(), StoreError> {
     let due = state.due_orders.iter().flatten().copied();
-    let bare = |id: &OrderId| state.orders.get(*id).is_some_and(|order| order.lines.is_empty());
-    let ids: Vec<i64> = due.filter(bare).map(OrderId::get).collect();
+    let is_bare = |id: &OrderId| state.orders.get(*id).is_some_and(|order| order.lines.is_empty());
+    let ids: Vec<i64> = due.filter(is_bare).map(OrderId::get).collect();
     if ids.is_empty() {
         return Ok(());
     }
-    let read = execute(vec![Query::new(rows::select_lines()).with(ids)])?;
-    rows::lines(read.first().map_or(&[], Vec::as_slice), |order, line| {
+    let results = execute(vec![Query::new(rows::select_lines()).with(ids)])?;
+    add_lines(results.first().map_or(&[], Vec::as_slice), state)
+}
+
+fn add_lines(rows: &[Row], state: &mut State) -> Result<(), StoreError> {
+    rows::lines(rows, |order, line| {
         if let Some(order) = state.orders.fill(order) {
             order.lines.push(line);
         }
     })
 }
 
-/// The greatest id of each kind in use.
+/// Selects the greatest id of each table.
 fn newest_ids() -> Query<'static> {
-    // Not max(id), which is read from end to end once it was planned while the table was empty.
+    // Not max(id): its generic plan, made while the table was empty, reads the whole index later.
     let newest = |table| format!("(SELECT id FROM {table} ORDER BY id DESC LIMIT 1)");
     Query::new(format!("SELECT {}", TABLES_WITH_IDS.map(newest).join(", ")))
 }

@@ -1,17 +1,18 @@
-//! Reading: each list by its key, each history backwards along its own chain, in one round trip each.
+//! Snapshots: each list is read by its key, each history backwards along its chain, in one round trip each.
 
-use crate::connection::{Connection, Query};
+use crate::connection::Connection;
 use crate::connection_manager::Reader;
 use crate::error::Failure;
-use crate::rows::Row;
-use crate::{integrity, rows, sales, scan};
-use commerce_core::store::columns::{
-    ACCOUNT, CHARGE, COUPON, CREDENTIALS, EVENT, LEDGER, ORDER, OWNED_COUPON, PRODUCT, get, session,
-};
+use crate::query::Query;
+use crate::rows::{Row, is_storable, limit, lines, read, select_lines};
+use crate::statements::select;
+use crate::{integrity, sales, scan};
+use commerce_core::store::columns::{CREDENTIALS, Entity, credentials, session};
 use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use commerce_core::store::sales_rollup::levels;
+use commerce_core::store::values::get;
 use commerce_core::store::{
     Account, CartLines, ChargeRow, Credentials, DeliveryFilter, DeliveryRow, EventRow,
     LedgerFilter, Record, SalesLevel, SessionRow, Snapshot, StoreSize, Table, TokenHash,
@@ -24,78 +25,69 @@ use commerce_core::{
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
 
-/// How long a server may take to begin. One that does not answer this is gone, and another connection finds
-/// the one that has taken its target.
+/// The timeout of beginning a snapshot. A server that does not respond is gone, and another connection finds the
+/// one that has taken its place.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A read transaction on a reading connection: repeatable, so that all it reads is of one instant.
+/// A read transaction on a reading connection. It is `REPEATABLE READ`, so that all reads see the same commits.
 pub(crate) struct PostgresSnapshot<'a>(RefCell<Reader<'a>>);
 
 impl<'a> PostgresSnapshot<'a> {
     pub(crate) fn begin(mut connection: Reader<'a>) -> Result<Self, Failure> {
-        // The view is that of the first read, not of BEGIN.
-        let steps = [
+        // The first read takes the snapshot, not BEGIN.
+        let queries = [
             Query::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
             Query::new("SELECT id FROM store WHERE id = 1"),
         ];
-        connection.execute_with_timeout(BEGIN_TIMEOUT, &steps)?;
+        connection.execute_with_timeout(BEGIN_TIMEOUT, &queries)?;
         Ok(Self(RefCell::new(connection)))
     }
 
     fn connection(&self) -> Result<RefMut<'_, Reader<'a>>, StoreError> {
-        let again = |_| StoreError::Unavailable("a snapshot is read by two at once".to_owned());
-        self.0.try_borrow_mut().map_err(again)
+        let in_use = |_| StoreError::Unavailable("the snapshot is in use already".to_owned());
+        self.0.try_borrow_mut().map_err(in_use)
     }
 
-    fn rows(&self, step: Query<'_>) -> Result<Vec<Row>, StoreError> {
-        let answers = self.connection()?.execute(&[step]).map_err(Failure::before_commit)?;
+    fn rows(&self, query: Query<'_>) -> Result<Vec<Row>, StoreError> {
+        let answers = self.connection()?.execute(&[query]).map_err(Failure::before_commit)?;
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
     fn many<T>(
         &self,
-        step: Query<'_>,
+        query: Query<'_>,
         read: fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        self.rows(step)?.iter().map(read).collect()
+        self.rows(query)?.iter().map(read).collect()
     }
 
     fn one<T>(
         &self,
-        step: Query<'_>,
+        query: Query<'_>,
         read: fn(&Row) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        self.rows(step)?.first().map(read).transpose()
+        self.rows(query)?.first().map(read).transpose()
     }
 
-    /// A row of a table by id.
-    fn by_id<T>(
-        &self,
-        (table, columns, id): (&str, &str, i64),
-        read: fn(&Row) -> Result<T, StoreError>,
-    ) -> Result<Option<T>, StoreError> {
-        self.one(Query::new(format!("SELECT {columns} FROM {table} WHERE id = $1")).with(id), read)
+    /// Returns the row of an entity with that id.
+    fn by_id<T: Entity>(&self, id: i64) -> Result<Option<T>, StoreError> {
+        self.one(select::<T>("WHERE id = $1").with(id), read)
     }
 
-    /// Rows of a table by id, from `start` on.
-    fn from<T>(
-        &self,
-        (table, columns, start): (&str, &str, i64),
-        limit: usize,
-        read: fn(&Row) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let sql = format!("SELECT {columns} FROM {table} WHERE id >= $1 ORDER BY id LIMIT $2");
-        self.many(Query::new(sql).with(start).with(wanted(limit)), read)
+    /// Returns the rows of an entity in id order, from `start` on.
+    fn from<T: Entity>(&self, start: i64, rows: usize) -> Result<Vec<T>, StoreError> {
+        let query = select::<T>("WHERE id >= $1 ORDER BY id LIMIT $2");
+        self.many(query.with(start).with(limit(rows)), read)
     }
 
-    /// Puts their lines into orders.
+    /// Adds the lines of orders.
     fn with_lines(&self, mut orders: Vec<Order>) -> Result<Vec<Order>, StoreError> {
         if orders.is_empty() {
             return Ok(orders);
         }
         let ids: Vec<i64> = orders.iter().map(|order| order.id.get()).collect();
-        let read = self.rows(Query::new(rows::select_lines()).with(ids))?;
-        rows::lines(&read, |id, line| {
+        let rows = self.rows(Query::new(select_lines()).with(ids))?;
+        lines(&rows, |id, line| {
             if let Some(order) = orders.iter_mut().find(|order| order.id == id) {
                 order.lines.push(line);
             }
@@ -114,15 +106,12 @@ impl Drop for PostgresSnapshot<'_> {
     }
 }
 
-fn wanted(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// A chain of rows of one customer, from the newest back, as far as `counted` rows are fewer than wanted.
-/// A chain goes back; one that does not is damaged and would never end.
-fn chain(table: &str, columns: &str, counted: &str) -> String {
+/// Selects a chain of rows of one customer, from the newest back, until `counted` of its rows add up to the wanted
+/// number. A chain with a row that leads forward is corrupt and would not end.
+fn chain<T: Entity>(counted: &str) -> String {
+    let (table, columns) = (T::TABLE, T::SELECT);
     let of_table: Vec<String> =
-        columns.split(", ").map(|column| format!("older.{}", column.trim())).collect();
+        columns.split(", ").map(|column| format!("older.{column}")).collect();
     let of_table = of_table.join(", ");
     format!(
         "WITH RECURSIVE chain AS (
@@ -140,17 +129,17 @@ fn chain(table: &str, columns: &str, counted: &str) -> String {
 
 impl Snapshot for PostgresSnapshot<'_> {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
-        self.by_id(("customers", ACCOUNT, id.get()), rows::account)
+        self.by_id(id.get())
     }
 
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
-        if !rows::may_be_kept(login) {
+        if !is_storable(login) {
             return Ok(None);
         }
         let sql = format!(
             "SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id WHERE login = $1"
         );
-        self.one(Query::new(sql).with(login), rows::credentials)
+        self.one(Query::new(sql).with(login), credentials)
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
@@ -162,18 +151,17 @@ impl Snapshot for PostgresSnapshot<'_> {
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
-        self.from(("customers", ACCOUNT, start.get()), limit, rows::customer)
+        let accounts: Vec<Account> = self.from(start.get(), limit)?;
+        Ok(accounts.into_iter().map(|account| account.customer).collect())
     }
 
     fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError> {
-        self.by_id(("products", PRODUCT, id.get()), rows::product)
+        self.by_id(id.get())
     }
 
-    fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
-        let sql = format!(
-            "SELECT {PRODUCT} FROM products WHERE id >= $1 AND status = 'active' ORDER BY id LIMIT $2"
-        );
-        self.many(Query::new(sql).with(start.get()).with(wanted(limit)), rows::product)
+    fn products(&self, start: ProductId, rows: usize) -> Result<Vec<Product>, StoreError> {
+        let query = select::<Product>("WHERE id >= $1 AND status = 'active' ORDER BY id LIMIT $2");
+        self.many(query.with(start.get()).with(limit(rows)), read)
     }
 
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
@@ -183,25 +171,23 @@ impl Snapshot for PostgresSnapshot<'_> {
     }
 
     fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError> {
-        self.by_id(("coupons", COUPON, id.get()), rows::coupon)
+        self.by_id(id.get())
     }
 
     fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError> {
-        self.from(("coupons", COUPON, start.get()), limit, rows::coupon)
+        self.from(start.get(), limit)
     }
 
     fn owned_coupons(
         &self,
         customer: CustomerId,
         start: CouponId,
-        limit: usize,
+        rows: usize,
     ) -> Result<Vec<OwnedCoupon>, StoreError> {
-        let sql = format!(
-            "SELECT {OWNED_COUPON} FROM owned_coupons WHERE customer_id = $1 AND coupon_id >= $2
-             ORDER BY coupon_id LIMIT $3"
+        let query = select::<OwnedCoupon>(
+            "WHERE customer_id = $1 AND coupon_id >= $2 ORDER BY coupon_id LIMIT $3",
         );
-        let step = Query::new(sql).with(customer.get()).with(start.get()).with(wanted(limit));
-        self.many(step, rows::owned_coupon)
+        self.many(query.with(customer.get()).with(start.get()).with(limit(rows)), read)
     }
 
     fn owned_coupon(
@@ -209,14 +195,12 @@ impl Snapshot for PostgresSnapshot<'_> {
         customer: CustomerId,
         id: OwnedCouponId,
     ) -> Result<Option<OwnedCoupon>, StoreError> {
-        let sql =
-            format!("SELECT {OWNED_COUPON} FROM owned_coupons WHERE id = $1 AND customer_id = $2");
-        self.one(Query::new(sql).with(id.get()).with(customer.get()), rows::owned_coupon)
+        let query = select::<OwnedCoupon>("WHERE id = $1 AND customer_id = $2");
+        self.one(query.with(id.get()).with(customer.get()), read)
     }
 
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
-        let sql = format!("SELECT {ORDER} FROM orders WHERE id = $1");
-        let order = self.one(Query::new(sql).with(id.get()), rows::order)?;
+        let order = self.by_id(id.get())?;
         Ok(self.with_lines(order.into_iter().collect())?.pop())
     }
 
@@ -224,12 +208,12 @@ impl Snapshot for PostgresSnapshot<'_> {
         &self,
         customer: CustomerId,
         start: OrderId,
-        limit: usize,
+        rows: usize,
     ) -> Result<Vec<Order>, StoreError> {
-        let step = Query::new(chain("orders", ORDER, "1::bigint"));
-        let step = step.with(start.get()).with(customer.get()).with(wanted(limit));
-        let mut orders = self.many(step, rows::order)?;
-        orders.truncate(limit);
+        let query = Query::new(chain::<Order>("1::bigint"));
+        let query = query.with(start.get()).with(customer.get()).with(limit(rows));
+        let mut orders = self.many(query, read)?;
+        orders.truncate(rows);
         self.with_lines(orders)
     }
 
@@ -237,7 +221,7 @@ impl Snapshot for PostgresSnapshot<'_> {
         &self,
         customer: CustomerId,
         start: LedgerEntryId,
-        limit: usize,
+        rows: usize,
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError> {
         let counted = match filter {
@@ -246,37 +230,35 @@ impl Snapshot for PostgresSnapshot<'_> {
                 "CASE WHEN kind IN ('payment', 'refund') THEN 1::bigint ELSE 0 END"
             }
         };
-        let step = Query::new(chain("ledger", LEDGER, counted));
-        let step = step.with(start.get()).with(customer.get()).with(wanted(limit));
-        let mut entries = self.many(step, rows::ledger_entry)?;
+        let query = Query::new(chain::<LedgerEntry>(counted));
+        let query = query.with(start.get()).with(customer.get()).with(limit(rows));
+        let mut entries: Vec<LedgerEntry> = self.many(query, read)?;
         entries.retain(|entry| filter == LedgerFilter::All || entry.as_payment().is_some());
-        entries.truncate(limit);
+        entries.truncate(rows);
         Ok(entries)
     }
 
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
-        self.by_id(("charges", CHARGE, id.get()), rows::charge)
+        self.by_id(id.get())
     }
 
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
-        if !rows::may_be_kept(reference) {
+        if !is_storable(reference) {
             return Ok(None);
         }
-        let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = $1");
-        self.one(Query::new(sql).with(reference.to_owned()), rows::charge)
+        self.one(select::<ChargeRow>("WHERE reference = $1").with(reference.to_owned()), read)
     }
 
     fn pending_charges(
         &self,
         (customer, id): (CustomerId, ChargeId),
-        limit: usize,
+        rows: usize,
     ) -> Result<Vec<ChargeRow>, StoreError> {
-        let sql = format!(
-            "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= ($1, $2)
-             ORDER BY customer_id, id LIMIT $3"
+        let query = select::<ChargeRow>(
+            "WHERE status = 'pending' AND (customer_id, id) >= ($1, $2)
+             ORDER BY customer_id, id LIMIT $3",
         );
-        let step = Query::new(sql).with(customer.get()).with(id.get()).with(wanted(limit));
-        self.many(step, rows::charge)
+        self.many(query.with(customer.get()).with(id.get()).with(limit(rows)), read)
     }
 
     fn count_pending_charges(&self) -> Result<u64, StoreError> {
@@ -291,11 +273,11 @@ impl Snapshot for PostgresSnapshot<'_> {
     }
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-        self.from(("events", EVENT, start.get()), limit, rows::event)
+        self.from(start.get(), limit)
     }
 
     fn epochs(&self) -> Result<Vec<Epoch>, StoreError> {
-        self.many(Query::new(EPOCHS), rows::epoch)
+        self.many(Query::new(EPOCHS), read)
     }
 
     fn next_event(&self) -> Result<EventId, StoreError> {
@@ -305,11 +287,11 @@ impl Snapshot for PostgresSnapshot<'_> {
     fn deliveries(
         &self,
         start: EventId,
-        limit: usize,
+        rows: usize,
         filter: DeliveryFilter,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
-        let step = Query::new(deliveries_from(filter, "$1", "$2"));
-        self.many(step.with(start.get()).with(wanted(limit)), rows::delivery)
+        let query = Query::new(deliveries_from(filter, "$1", "$2"));
+        self.many(query.with(start.get()).with(limit(rows)), read)
     }
 
     fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
@@ -336,9 +318,9 @@ impl Snapshot for PostgresSnapshot<'_> {
     }
 
     fn size(&self) -> Result<StoreSize, StoreError> {
-        // The log belongs to the server, which keeps it for all its databases.
-        let step = Query::new("SELECT pg_database_size(current_database())");
-        let bytes: Option<i64> = self.one(step, |row| get(row, 0))?;
+        // The log belongs to the server and is shared by all its databases.
+        let query = Query::new("SELECT pg_database_size(current_database())");
+        let bytes: Option<i64> = self.one(query, |row| get(row, 0))?;
         let data = bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
         Ok(StoreSize { data, log: 0 })
     }
@@ -348,6 +330,6 @@ impl Snapshot for PostgresSnapshot<'_> {
     }
 
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
-        sales::closed(&self.rows(sales::select_closed())?).map(levels)
+        sales::watermarks(&self.rows(sales::select_watermarks())?).map(levels)
     }
 }

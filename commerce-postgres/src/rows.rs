@@ -1,14 +1,11 @@
-//! Rows of this driver, read by `store::rows`.
+//! Rows of the driver, and the lines of orders.
 
-use commerce_core::store::columns::{RowReader, get, line};
-pub(crate) use commerce_core::store::columns::{
-    account, charge, coupon, credentials, customer, delivery, epoch, event, ledger_entry, movement,
-    order, owned_coupon, product,
-};
+use commerce_core::store::columns::{Entity, LINE, line};
+use commerce_core::store::values::{RowReader, get};
 use commerce_core::{OrderId, OrderLine, StoreError};
 use tokio_postgres::types::FromSql;
 
-/// A row of the driver. A type of this crate, so that it can implement [`RowReader`].
+/// A row of the driver, as a type of this crate that can implement [`RowReader`].
 #[derive(Debug)]
 pub(crate) struct Row(pub(crate) tokio_postgres::Row);
 
@@ -21,45 +18,52 @@ impl Row {
     }
 }
 
-/// The columns of a line, and the order it is of.
-pub(crate) const LINE: &str = "product_id, name, unit_price, quantity, order_id";
-
-/// Whether a column can hold that text: the server answers one with a NUL in it with an error, also where it
-/// is only looked for.
-pub(crate) fn may_be_kept(text: &str) -> bool {
-    !text.contains('\0')
-}
-
 impl RowReader for Row {
     type Error = StoreError;
 
     fn integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
-        self.try_get(column).map_err(|error| self.wrong(column, error.to_string()))
+        self.try_get(column).map_err(|error| self.invalid(column, error.to_string()))
     }
 
     fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
-        self.try_get(column).map_err(|error| self.wrong(column, error.to_string()))
+        self.try_get(column).map_err(|error| self.invalid(column, error.to_string()))
     }
 
-    fn wrong(&self, _column: usize, why: String) -> StoreError {
-        StoreError::Corrupt(why)
+    fn invalid(&self, _column: usize, reason: String) -> StoreError {
+        StoreError::Corrupt(reason)
     }
 }
 
-/// What reads the lines of some orders, each order's in its order.
+/// Reads a row of [`Entity::SELECT`].
+pub(crate) fn read<T: Entity>(row: &Row) -> Result<T, StoreError> {
+    T::read(row)
+}
+
+/// Converts a number of rows to a parameter of `LIMIT`.
+pub(crate) fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}
+
+/// Returns true if a column can hold the text: the server fails on NUL, even in a condition.
+pub(crate) fn is_storable(text: &str) -> bool {
+    !text.contains('\0')
+}
+
+/// Selects the lines of orders, in the order of their positions.
 pub(crate) fn select_lines() -> String {
     format!(
-        "SELECT {LINE} FROM order_lines WHERE order_id = ANY($1::bigint[]) ORDER BY order_id, position"
+        "SELECT {LINE}, order_id FROM order_lines WHERE order_id = ANY($1::bigint[])
+         ORDER BY order_id, position"
     )
 }
 
-/// Shows each line with its order.
+/// Reads the lines of orders, each with the id of its order.
 pub(crate) fn lines(
     rows: &[Row],
-    mut take: impl FnMut(OrderId, OrderLine),
+    mut visit: impl FnMut(OrderId, OrderLine),
 ) -> Result<(), StoreError> {
     for row in rows {
-        take(get(row, 4)?, line(row)?);
+        visit(get(row, 4)?, line(row)?);
     }
     Ok(())
 }

@@ -1,18 +1,19 @@
-//! The schema, its version, and how an older one becomes a newer one, however many start at once.
+//! The schema, its version and its migrations.
 //!
-//! The table `store` comes first, and its one row is the lane of all who write: whoever migrates holds it,
-//! so that migrations of several instances take turns, and no order is placed meanwhile.
+//! The table `store` is created first, and its one row is the writer lock. A migration holds it, so that
+//! instances that start at once migrate one after the other, and no order is placed meanwhile.
 
-use crate::apply::put_epochs;
-use crate::connection::{Connection, Query};
-use crate::distribute::{self, Layout};
+use crate::connection::Connection;
 use crate::error::Failure;
+use crate::layout::{Layout, distribute};
+use crate::query::Query;
 use crate::rows::Row;
-use commerce_core::store::canonical_login;
+use crate::statements::upsert;
+use commerce_core::store::{State, canonical_login};
 use commerce_core::{Currency, Epoch, EventId};
 use std::time::Duration;
 
-/// What leads from each version to the next, from an empty database on.
+/// The migrations: each leads from one version to the next, the first from an empty database.
 const MIGRATIONS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
@@ -26,24 +27,20 @@ const MIGRATIONS: [&str; 6] = [
 pub(crate) const VERSION: i64 = 6;
 const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
 
-/// The first version whose logins are all in one form.
-const LOGINS_IN_ONE_FORM: usize = 5;
+/// The first version whose logins are all canonical.
+const CANONICAL_LOGINS: usize = 5;
 
-/// What spreads the tables of a new store over several machines.
-pub(crate) const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
-
-/// How long each migration may take, which may have to change every row of a big store: long enough for any,
-/// and not for ever.
+/// The timeout of a migration, which may have to change every row of a big store: enough for any, but bounded.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
-/// What there is before the first version.
+/// Creates the table that exists before the first version.
 const STORE: &str = "CREATE TABLE IF NOT EXISTS store (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     currency TEXT NOT NULL,
     schema_version BIGINT NOT NULL
 ) WITH (fillfactor = 10)";
 
-/// What is known of a database.
+/// The state of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SchemaState {
     /// It has no store.
@@ -54,63 +51,65 @@ pub(crate) enum SchemaState {
     Ready(Currency),
 }
 
-/// Where a store is: the place that its newest epoch was begun in, and the one it is in now. A standby that
-/// was promoted and a server that was recovered to an earlier time are on another timeline, and a table that
-/// was restored from a dump is another table.
-const PLACES: &str = "SELECT place, concat_ws('/', system_identifier,
+/// Selects the location in which the newest epoch of the store began, and the present one. A promoted standby
+/// and a server after point-in-time recovery are on another timeline, and a table restored from a dump has
+/// another object id.
+const LOCATIONS: &str = "SELECT place, concat_ws('/', system_identifier,
         CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
         (SELECT oid FROM pg_database WHERE datname = current_database()),
         'store'::regclass::oid, pg_relation_filenode('store'))
     FROM store, pg_control_system() WHERE id = 1";
 
-/// Begins an epoch of events where the store is in a new place: what was lost there, or what its source has
-/// written since, may have been sent under the numbers that come next.
-pub(crate) fn settle(connection: &mut Connection) -> Result<(), Failure> {
-    if is_settled(connection)? {
+/// Begins an epoch of events if the location of the store has changed: lost events, or events that the source
+/// has written since, may have been sent under the next numbers already.
+pub(crate) fn ensure_epoch(connection: &mut Connection) -> Result<(), Failure> {
+    if is_location_known(connection)? {
         return Ok(());
     }
     connection.run("BEGIN; SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
-    let done = begin_epoch(connection).and_then(|()| connection.run("COMMIT"));
-    if done.is_err() && !connection.is_lost() {
+    let result = begin_epoch(connection).and_then(|()| connection.run("COMMIT"));
+    if result.is_err() && !connection.is_lost() {
         connection.run("ROLLBACK")?;
     }
-    done
+    result
 }
 
-fn is_settled(connection: &mut Connection) -> Result<bool, Failure> {
-    let rows = connection.execute(&[Query::new(PLACES)])?;
+fn is_location_known(connection: &mut Connection) -> Result<bool, Failure> {
+    let rows = connection.execute(&[Query::new(LOCATIONS)])?;
     let row = rows.iter().flatten().next();
     let text = |column| row.and_then(|row| row.try_get::<String>(column).ok());
     Ok(text(0).is_some() && text(0) == text(1))
 }
 
 fn begin_epoch(connection: &mut Connection) -> Result<(), Failure> {
-    // Another instance may have been first.
-    if is_settled(connection)? {
+    // Another instance may have begun the epoch while this one waited for the lock.
+    if is_location_known(connection)? {
         return Ok(());
     }
     let newest = Query::new("SELECT id FROM events ORDER BY id DESC LIMIT 1");
     let next = number(&connection.execute(&[newest])?).saturating_add(1);
     let epoch = Epoch::begin(EventId::new(next)).map_err(Failure::rejected)?;
     let update = format!(
-        "UPDATE store SET place = places.now FROM ({PLACES}) AS places (place, now) WHERE id = 1"
+        "UPDATE store SET place = location.now FROM ({LOCATIONS}) AS location (place, now) WHERE id = 1"
     );
-    connection.execute(&[put_epochs(&[epoch]), Query::new(update).changing(1)]).map(drop)
+    // An epoch has no digest, so that the state does not matter.
+    let insert = upsert(&[&epoch], &State::new(Currency::KRW));
+    connection.execute(&[insert, Query::new(update).changing(1)]).map(drop)
 }
 
-/// Looks at the database, and changes nothing.
+/// Determines the state of the database; changes nothing.
 pub(crate) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failure> {
-    let there = connection.execute(&[Query::new(
-        // Not information_schema, which hides what one may not read.
+    let columns = connection.execute(&[Query::new(
+        // Not information_schema, which hides tables without privileges.
         "SELECT count(*) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
          WHERE relname = 'store' AND relnamespace = current_schema()::regnamespace
            AND attname IN ('id', 'currency', 'schema_version')",
     )])?;
-    match number(&there) {
+    match number(&columns) {
         0 => return Ok(SchemaState::Nothing),
         3 => {}
         _ => {
-            let text = "the database has a table `store` of another program";
+            let text = "the database has a table `store` that belongs to another program";
             return Err(Failure::incompatible(text.to_owned()));
         }
     }
@@ -122,7 +121,8 @@ pub(crate) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failur
     }
     if version > VERSION {
         return Err(Failure::incompatible(format!(
-            "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
+            "its schema has version {version} and this program knows versions up to {VERSION}: use a newer \
+             program"
         )));
     }
     let code = rows.iter().flatten().next().and_then(|row| row.try_get(1).ok()).unwrap_or_default();
@@ -130,37 +130,37 @@ pub(crate) fn inspect(connection: &mut Connection) -> Result<SchemaState, Failur
     Currency::from_code(code).map(SchemaState::Ready).ok_or_else(unknown)
 }
 
-/// The number in the first column of the first row; 0 when there is none.
+/// Returns the number in the first column of the first row; 0 without one.
 fn number(rows: &[Vec<Row>]) -> i64 {
     rows.iter().flatten().next().and_then(|row| row.try_get(0).ok()).unwrap_or(0)
 }
 
-/// Brings the database to [`VERSION`] in one transaction; a new store gets that currency and layout.
+/// Migrates the database to [`VERSION`] in one transaction. A new store gets this currency and layout.
 pub(crate) fn migrate(
     connection: &mut Connection,
     currency: Currency,
     layout: Layout,
 ) -> Result<(), Failure> {
     connection.run("BEGIN")?;
-    let done = bring_up(connection, currency, layout).and_then(|()| {
+    let result = migrate_locked(connection, currency, layout).and_then(|()| {
         connection.run("COMMIT").map_err(|failure| {
             let error = failure.clone().of_commit(0);
             Failure { error, ..failure }
         })
     });
-    if done.is_err() && !connection.is_lost() {
+    if result.is_err() && !connection.is_lost() {
         connection.run("ROLLBACK")?;
     }
-    done
+    result
 }
 
-fn bring_up(
+fn migrate_locked(
     connection: &mut Connection,
     currency: Currency,
     layout: Layout,
 ) -> Result<(), Failure> {
     connection.run(STORE)?;
-    // Whoever comes second waits here for the first, and finds its row.
+    // A concurrent migration waits here for the first one, and finds its row.
     let insert = Query::new(
         "INSERT INTO store (id, currency, schema_version) VALUES (1, $1, 0) ON CONFLICT DO NOTHING",
     );
@@ -170,18 +170,18 @@ fn bring_up(
         connection.execute(&[Query::new("SELECT schema_version FROM store WHERE id = 1")])?;
     let found = usize::try_from(number(&found)).unwrap_or(usize::MAX);
     if found == 0 {
-        holds_every_text(connection)?;
+        check_encoding(connection)?;
     }
-    // Every row of a table may have to be looked at.
+    // A migration may have to change every row of a table.
     connection.run("SET LOCAL statement_timeout = 0")?;
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
         connection.run_within(TIMEOUT, migration)?;
     }
-    if found < LOGINS_IN_ONE_FORM {
-        bring_logins_into_form(connection)?;
+    if found < CANONICAL_LOGINS {
+        canonicalize_logins(connection)?;
     }
     if found == 0 && layout == Layout::Distributed {
-        distribute::distribute(connection)?;
+        distribute(connection)?;
     }
     if found < MIGRATIONS.len() {
         let update = Query::new("UPDATE store SET schema_version = $1 WHERE id = 1");
@@ -190,11 +190,10 @@ fn bring_up(
     Ok(())
 }
 
-/// Brings logins that were kept as they were typed into the form in which they are looked for. Of two that
-/// become the same, the one that has the form already, or else the first, stays; the other customer needs a
-/// new login.
-fn bring_logins_into_form(connection: &mut Connection) -> Result<(), Failure> {
-    // Most logins have the form: lower case and ASCII.
+/// Replaces logins that were kept as typed by their canonical form, by which they are looked up. If two become
+/// equal, the one that is canonical already stays, or else the first; the other customer needs a new login.
+fn canonicalize_logins(connection: &mut Connection) -> Result<(), Failure> {
+    // Most logins are canonical: lower case and ASCII.
     let select = "SELECT id, login FROM customers
                   WHERE login ~ '[A-Z]' OR octet_length(login) <> char_length(login) ORDER BY id";
     let rows = connection.execute(&[Query::new(select)])?;
@@ -202,27 +201,29 @@ fn bring_logins_into_form(connection: &mut Connection) -> Result<(), Failure> {
         let (Ok(id), Ok(login)) = (row.try_get::<i64>(0), row.try_get::<&str>(1)) else {
             continue;
         };
-        let Some(form) = canonical_login(login).filter(|form| form != login) else { continue };
+        let Some(canonical) = canonical_login(login).filter(|canonical| canonical != login) else {
+            continue;
+        };
         let taken =
-            Query::new("SELECT count(*) FROM customers WHERE login = $1").with(form.clone());
+            Query::new("SELECT count(*) FROM customers WHERE login = $1").with(canonical.clone());
         if number(&connection.execute(&[taken])?) == 0 {
             let update = Query::new("UPDATE customers SET login = $2 WHERE id = $1");
-            connection.execute(&[update.with(id).with(form).changing(1)])?;
+            connection.execute(&[update.with(id).with(canonical).changing(1)])?;
         }
     }
     Ok(())
 }
 
-/// Refuses a database for a new store that could not hold the names of all customers.
-fn holds_every_text(connection: &mut Connection) -> Result<(), Failure> {
+/// Refuses a database whose encoding cannot hold all names.
+fn check_encoding(connection: &mut Connection) -> Result<(), Failure> {
     let encoding =
         connection.execute(&[Query::new("SELECT current_setting('server_encoding')")])?;
     let encoding = encoding.iter().flatten().next().and_then(|row| row.try_get(0).ok());
     match encoding {
-        // The second keeps what it is given, byte by byte.
+        // SQL_ASCII keeps the bytes as they are.
         Some("UTF8" | "SQL_ASCII") | None => Ok(()),
         Some(other) => Err(Failure::incompatible(format!(
-            "the database keeps text as {other}, which has no room for all there is: make one with \
+            "the database has the encoding {other}, which cannot hold every text: create one with \
              CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C' TEMPLATE template0"
         ))),
     }

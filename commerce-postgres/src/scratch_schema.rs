@@ -1,53 +1,55 @@
-//! A store beside the one of a database, in a schema of its own: to be measured and thrown away.
+//! Scratch stores for benchmarks: a store in a schema of its own, beside the one of the database.
 
 use crate::PostgresStore;
 use crate::connect_options::ConnectOptions;
 use crate::connection::ConnectionRole;
 use crate::connection_manager::ConnectionManager;
-use crate::distribute::Layout;
+use crate::layout::Layout;
 use commerce_core::{Currency, StoreError};
 
 impl PostgresStore {
-    /// A new and empty store on the server of that URL, in a new schema of the database. It stays until
-    /// [`PostgresStore::drop_scratch_schema`] removes it.
+    /// Creates a new and empty store in a new schema of the database. It exists until
+    /// [`PostgresStore::drop_scratch_schema`] removes it. For benchmarks.
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::open`], and when the schema is there already or may not be made.
+    /// As [`PostgresStore::open`], and when the schema exists or the user may not create it.
+    #[doc(hidden)]
     pub fn create_scratch_schema(
         url: &str,
         schema: &str,
         currency: Currency,
     ) -> Result<Self, StoreError> {
-        let mut target = run(url, &format!("CREATE SCHEMA {}", quoted(schema)))?;
-        let before = target.config.get_options().unwrap_or_default();
-        let options = format!("{before} -c search_path={}", quoted(schema));
-        target.config.options(options.trim_start());
-        Self::opened_by(ConnectionManager::new(target), Some(currency), Layout::OneMachine)
+        let mut options = run(url, &format!("CREATE SCHEMA {}", quoted(schema)))?;
+        let before = options.config.get_options().unwrap_or_default();
+        let search_path = format!("{before} -c search_path={}", quoted(schema));
+        options.config.options(search_path.trim_start());
+        Self::open_by(ConnectionManager::new(options), Some(currency), Layout::OneMachine)
     }
 
-    /// Removes a schema and all that is in it.
+    /// Drops a schema with all its tables. For benchmarks.
     ///
     /// # Errors
     ///
     /// As [`PostgresStore::open`], and when it is in use.
+    #[doc(hidden)]
     pub fn drop_scratch_schema(url: &str, schema: &str) -> Result<(), StoreError> {
         run(url, &format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(schema))).map(drop)
     }
 }
 
 fn run(url: &str, sql: &str) -> Result<ConnectOptions, StoreError> {
-    let target = ConnectOptions::at(url)?;
-    let connection_manager = ConnectionManager::new(target.clone());
-    let ran = connection_manager
+    let options = ConnectOptions::at(url)?;
+    let connection_manager = ConnectionManager::new(options.clone());
+    let result = connection_manager
         .open(ConnectionRole::Reader)
         .and_then(|mut connection| connection.run(sql));
-    ran.map(|()| target).map_err(|failure| failure.error)
+    result.map(|()| options).map_err(|failure| failure.error)
 }
 
-/// The name as an identifier: of anything but small letters, digits and `_` nothing stays.
+/// Quotes a name as an identifier, without all characters but lower-case letters, digits and `_`.
 fn quoted(name: &str) -> String {
-    let plain =
+    let is_plain =
         |letter: &char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || *letter == '_';
-    format!("\"{}\"", name.chars().filter(plain).collect::<String>())
+    format!("\"{}\"", name.chars().filter(is_plain).collect::<String>())
 }

@@ -1,4 +1,4 @@
-//! TLS to the server: whom it has to prove itself to be, as the URL asks.
+//! TLS to the server, and the verification of its certificate that the URL asks for.
 
 use commerce_core::StoreError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,14 +11,14 @@ use std::sync::Arc;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// What the server has to prove.
+/// The verification of the server.
 #[derive(Debug)]
 pub(crate) enum TlsTrust {
-    /// Nothing, and nothing is encrypted.
+    /// No encryption and no verification.
     NoTls,
-    /// Nothing: what is said is encrypted, to whomever.
-    Anyone(SslMode),
-    /// That it is the host of the URL, to those who are trusted: by a file, or by this machine.
+    /// Encryption without verification of the server.
+    Unverified(SslMode),
+    /// The certificate must be valid for the host of the URL, by the roots in a file or those of this machine.
     Roots(Option<PathBuf>),
 }
 
@@ -26,46 +26,46 @@ impl TlsTrust {
     pub(crate) fn mode(&self) -> SslMode {
         match self {
             Self::NoTls => SslMode::Disable,
-            Self::Anyone(mode) => *mode,
+            Self::Unverified(mode) => *mode,
             Self::Roots(_) => SslMode::Require,
         }
     }
 }
 
 pub(crate) fn connector(trust: &TlsTrust) -> Result<MakeRustlsConnect, StoreError> {
-    let says = |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("TLS: {error}"));
+    let failed = |error: &dyn std::fmt::Display| StoreError::Unavailable(format!("TLS: {error}"));
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| says(&error))?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(|error| failed(&error))?;
     let config = match trust {
-        TlsTrust::NoTls | TlsTrust::Anyone(_) => builder
+        TlsTrust::NoTls | TlsTrust::Unverified(_) => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(UnverifiedServer(provider)))
             .with_no_client_auth(),
         TlsTrust::Roots(roots) => {
-            builder.with_root_certificates(trusted(roots.as_ref())?).with_no_client_auth()
+            builder.with_root_certificates(self::roots(roots.as_ref())?).with_no_client_auth()
         }
     };
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn trusted(file: Option<&PathBuf>) -> Result<RootCertStore, StoreError> {
+fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, StoreError> {
     let mut roots = RootCertStore::empty();
     let Some(file) = file else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return Ok(roots);
     };
-    let says = |error: &dyn std::fmt::Display| {
+    let failed = |error: &dyn std::fmt::Display| {
         StoreError::Unavailable(format!("the roots in {}: {error}", file.display()))
     };
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| says(&error))? {
-        let certificate = certificate.map_err(|error| says(&error))?;
-        roots.add(certificate).map_err(|error| says(&error))?;
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| failed(&error))? {
+        let certificate = certificate.map_err(|error| failed(&error))?;
+        roots.add(certificate).map_err(|error| failed(&error))?;
     }
     Ok(roots)
 }
 
-/// Takes whatever certificate the server shows: `sslmode=require` promises no more.
+/// Accepts any certificate: `sslmode=require` without roots promises encryption only.
 #[derive(Debug)]
 struct UnverifiedServer(Arc<CryptoProvider>);
 

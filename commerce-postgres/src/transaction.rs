@@ -1,197 +1,217 @@
-//! The transaction that writes. All who write, of all instances on all machines, take turns through one
-//! row: who has locked the row of `store` writes, everybody else waits for it. So what was loaded stays
-//! true until the commit, ids go on without gaps, and events are in the order of commits. A turn carries
-//! all that has queued up, and takes a few round trips however much that is.
+//! The transaction that writes.
+//!
+//! Transactions of all instances on all machines run one at a time: each holds the *writer lock*, the row lock of
+//! the one row of `store`. So loaded rows stay valid until the commit, ids have no gaps, and events are in commit
+//! order. One transaction carries the whole batch, in a few round trips however big it is.
 
-use crate::connection::{Connection, Query};
-use crate::distribute::CLUSTER_WRITER_LOCK;
+use crate::connection::Connection;
 use crate::error::Failure;
+use crate::query::Query;
 use crate::rows::Row;
 use crate::{apply, load, sales};
-use commerce_core::store::sales_rollup::{AffectedBuckets, RollupWatermarks, touched, touched_at};
+use commerce_core::store::sales_rollup::{
+    AffectedBuckets, RollupWatermarks, affected, affected_at,
+};
 use commerce_core::store::{Needs, State, Transaction};
 use commerce_core::{StoreError, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is said before anything else; the row of [`WRITER_LOCK`] must come back.
-const WRITER_LOCK: usize = 1;
-const CLOSED: usize = 2;
+/// Takes the writer lock, and waits for it.
+const WRITER_LOCK: &str = "SELECT id FROM store WHERE id = 1 FOR UPDATE";
 
-/// Who waited less than this for the lane had it to themselves.
+/// Takes the writer lock if it is free; returns no row otherwise.
+const TRY_WRITER_LOCK: &str = "SELECT id FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED";
+
+/// Takes the writer lock of a cluster too. A commit on several machines becomes visible on the coordinator first
+/// and on the others a moment later. The row lock is free in between, this table lock is not: its holder sees
+/// all earlier commits.
+const CLUSTER_WRITER_LOCK: &str = "LOCK TABLE store IN SHARE ROW EXCLUSIVE MODE";
+
+/// The index of the writer lock among the first statements of a transaction.
+const LOCK_INDEX: usize = 1;
+
+/// The index of the roll-up watermarks among the first statements of a transaction.
+const WATERMARKS_INDEX: usize = 2;
+
+/// Waits for the writer lock below this count as uncontended.
 const UNCONTENDED: Duration = Duration::from_millis(3);
 
-/// Whether to wait while others write.
+/// The way to take the writer lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockMode {
     Wait,
-    NowOrNever,
+    SkipLocked,
 }
 
-/// What is remembered from one turn to the next.
+/// Observations of the last transactions that the next one relies on.
 #[derive(Debug, Default)]
 pub(crate) struct ContentionHint {
-    /// Whether others were met in the lane.
-    shared: AtomicBool,
-    /// How far sales were closed.
-    closed: Mutex<Option<RollupWatermarks>>,
+    /// The writer lock was contended.
+    is_contended: AtomicBool,
+    /// The roll-up watermarks.
+    watermarks: Mutex<Option<RollupWatermarks>>,
 }
 
-/// Sales rows that were read before it was known what is sold, together with what is loaded: a trip less.
+/// Rows of the sales roll-up that were read together with the first load, before it was known which products are
+/// sold: this saves a round trip.
 struct PrefetchedSales {
-    touched: AffectedBuckets,
-    read: Vec<Vec<Row>>,
+    buckets: AffectedBuckets,
+    rows: Vec<Vec<Row>>,
 }
 
 pub(crate) struct PostgresTransaction<'a> {
     /// `None` once the transaction has ended.
     connection: Option<Connection>,
     slot: MutexGuard<'a, Option<Connection>>,
-    turn: LockMode,
-    lately: &'a ContentionHint,
-    /// How far sales are closed, known once it is our turn.
-    closed: Option<RollupWatermarks>,
-    ahead: Option<PrefetchedSales>,
-    /// What is said together with `COMMIT`.
+    mode: LockMode,
+    contention: &'a ContentionHint,
+    /// The roll-up watermarks, known once the transaction holds the writer lock.
+    watermarks: Option<RollupWatermarks>,
+    prefetched: Option<PrefetchedSales>,
+    /// The statements that are pipelined with `COMMIT`.
     pending: Vec<Query<'static>>,
 }
 
 impl<'a> PostgresTransaction<'a> {
-    /// Begins, and waits for our turn. Where nobody else was met of late, the lane is taken with the first
-    /// load instead.
+    /// Begins a transaction and waits for the writer lock. If the lock was uncontended the last time, the first
+    /// load takes it instead.
     pub(crate) fn begin(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
-        lately: &'a ContentionHint,
+        contention: &'a ContentionHint,
     ) -> Result<Self, StoreError> {
-        if !lately.shared.load(Ordering::Relaxed) {
-            return Ok(Self::later(connection, slot, LockMode::NowOrNever, lately));
+        if !contention.is_contended.load(Ordering::Relaxed) {
+            return Ok(Self::lazy(connection, slot, LockMode::SkipLocked, contention));
         }
-        let asked = Instant::now();
-        let mut begun = Self::later(connection, slot, LockMode::Wait, lately);
-        begun.execute(Vec::new())?;
-        lately.shared.store(asked.elapsed() >= UNCONTENDED, Ordering::Relaxed);
-        Ok(begun)
+        let start = Instant::now();
+        let mut transaction = Self::lazy(connection, slot, LockMode::Wait, contention);
+        transaction.execute(Vec::new())?;
+        contention.is_contended.store(start.elapsed() >= UNCONTENDED, Ordering::Relaxed);
+        Ok(transaction)
     }
 
-    /// Begins with the first load, which saves a round trip: when others write, that load is told it is
-    /// busy.
-    pub(crate) fn later(
+    /// Creates a transaction that begins with its first load, which saves a round trip. With
+    /// [`LockMode::SkipLocked`] that load fails with `Busy` while another transaction holds the writer lock.
+    pub(crate) fn lazy(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
-        turn: LockMode,
-        lately: &'a ContentionHint,
+        mode: LockMode,
+        contention: &'a ContentionHint,
     ) -> Self {
         let (connection, pending) = (Some(connection), Vec::new());
-        Self { connection, slot, turn, lately, closed: None, ahead: None, pending }
+        Self { connection, slot, mode, contention, watermarks: None, prefetched: None, pending }
     }
 
-    /// The connection, as long as the transaction on it is still of use.
+    /// Returns the connection while the transaction is open.
     fn open(&mut self) -> Result<&mut Connection, StoreError> {
-        let gone = || StoreError::Unavailable("the transaction was rolled back".to_owned());
-        self.connection.as_mut().ok_or_else(gone)
+        let ended = || StoreError::Unavailable("the transaction was rolled back".to_owned());
+        self.connection.as_mut().ok_or_else(ended)
     }
 
-    fn known_closed(&self) -> MutexGuard<'a, Option<RollupWatermarks>> {
-        self.lately.closed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_watermarks(&self) -> MutexGuard<'a, Option<RollupWatermarks>> {
+        self.contention.watermarks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, and reads along what sales of now would need, as far as one can know that.
+    /// Executes statements, and prefetches the roll-up rows that sales at `now` would need, as far as the
+    /// watermarks are known.
     fn prefetch_sales(
         &mut self,
-        mut steps: Vec<Query<'_>>,
+        mut queries: Vec<Query<'_>>,
         now: Timestamp,
     ) -> Result<Vec<Vec<Row>>, StoreError> {
-        let known = self.closed.or(*self.known_closed());
-        let Some(touched) = known.map(|closed| touched_at(closed, now)) else {
-            return self.execute(steps);
+        let watermarks = self.watermarks.or(*self.last_watermarks());
+        let Some(buckets) = watermarks.map(|watermarks| affected_at(watermarks, now)) else {
+            return self.execute(queries);
         };
-        let asked = steps.len();
-        steps.extend(sales::select_touched(&touched));
-        let mut rows = self.execute(steps)?;
-        let read = rows.split_off(asked.min(rows.len()));
-        self.ahead = Some(PrefetchedSales { touched, read });
-        Ok(rows)
+        let count = queries.len();
+        queries.extend(sales::select_affected(&buckets));
+        let mut results = self.execute(queries)?;
+        let rows = results.split_off(count.min(results.len()));
+        self.prefetched = Some(PrefetchedSales { buckets, rows });
+        Ok(results)
     }
 
-    /// Asks, after having begun where that is still to be done.
-    fn execute(&mut self, steps: Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, StoreError> {
-        let begun = self.closed.is_some();
-        let lane = match self.turn {
-            // Nothing may be read by the statement that waits: it would read what was there before.
-            LockMode::Wait => "SELECT id FROM store WHERE id = 1 FOR UPDATE",
-            LockMode::NowOrNever => "SELECT id FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED",
+    /// Executes statements; the first ones also begin the transaction and take the writer lock.
+    fn execute(&mut self, queries: Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, StoreError> {
+        let has_begun = self.watermarks.is_some();
+        let lock = match self.mode {
+            // Nothing else is read by the statement that waits: its snapshot is from before the wait.
+            LockMode::Wait => WRITER_LOCK,
+            LockMode::SkipLocked => TRY_WRITER_LOCK,
         };
         let mut all = Vec::new();
-        if !begun {
-            all.extend([Query::new("BEGIN"), Query::new(lane), sales::select_closed()]);
+        if !has_begun {
+            all.extend([Query::new("BEGIN"), Query::new(lock), sales::select_watermarks()]);
             if self.open()?.is_cluster() {
                 all.push(Query::new(CLUSTER_WRITER_LOCK));
             }
         }
-        let beginning = all.len();
-        all.extend(steps);
-        let mut rows = self.open()?.execute(&all).map_err(Failure::before_commit)?;
-        if !begun {
-            if rows.get(WRITER_LOCK).is_none_or(Vec::is_empty) {
-                self.lately.shared.store(true, Ordering::Relaxed);
+        let first = all.len();
+        all.extend(queries);
+        let mut results = self.open()?.execute(&all).map_err(Failure::before_commit)?;
+        if !has_begun {
+            if results.get(LOCK_INDEX).is_none_or(Vec::is_empty) {
+                self.contention.is_contended.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy);
             }
-            self.closed = Some(sales::closed(rows.get(CLOSED).map_or(&[], Vec::as_slice))?);
-            *self.known_closed() = self.closed;
-            rows.drain(..beginning.min(rows.len()));
+            let rows = results.get(WATERMARKS_INDEX).map_or(&[][..], Vec::as_slice);
+            self.watermarks = Some(sales::watermarks(rows)?);
+            *self.last_watermarks() = self.watermarks;
+            results.drain(..first.min(results.len()));
         }
-        Ok(rows)
+        Ok(results)
     }
 }
 
 impl Transaction for PostgresTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-        // The instant of the batch is asked for once, with what is loaded first.
+        // The first load of a batch asks for overdue orders at the time of the batch.
         let mut now = needs.due_orders;
-        let mut execute = |steps: Vec<Query<'_>>| match now.take() {
-            Some(now) => self.prefetch_sales(steps, now),
-            None => self.execute(steps),
+        let mut execute = |queries: Vec<Query<'_>>| match now.take() {
+            Some(now) => self.prefetch_sales(queries, now),
+            None => self.execute(queries),
         };
         load::load(&mut execute, needs, state)
     }
 
     fn expect_pauses(&mut self) -> Result<(), StoreError> {
-        // Longer than a read may take, on whichever server.
+        // Longer than a read may take on any server.
         let set = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
         self.execute(vec![Query::new(set)]).map(drop)
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
         let before = std::mem::take(&mut self.pending);
-        if self.closed.is_none() || !before.is_empty() {
+        if self.watermarks.is_none() || !before.is_empty() {
             self.execute(before)?;
         }
-        let mut steps = apply::apply(state)?;
-        let Some(closed) = self.closed.filter(|_| !state.sales.is_empty()) else {
-            self.pending = steps;
+        let mut queries = apply::apply(state)?;
+        let Some(watermarks) = self.watermarks.filter(|_| !state.sales.is_empty()) else {
+            self.pending = queries;
             return Ok(());
         };
-        let touched = touched(closed, &state.sales);
-        let read = match self.ahead.take().filter(|ahead| ahead.touched.covers(&touched)) {
-            Some(ahead) => ahead.read,
-            None => self.execute(sales::select_touched(&touched))?,
+        let buckets = affected(watermarks, &state.sales);
+        let prefetched = self.prefetched.take();
+        let rows = match prefetched.filter(|prefetched| prefetched.buckets.covers(&buckets)) {
+            Some(prefetched) => prefetched.rows,
+            None => self.execute(sales::select_affected(&buckets))?,
         };
-        let (counted, closed) = sales::count(closed, &state.sales, &read)?;
-        steps.extend(counted);
-        self.pending = steps;
-        self.closed = Some(closed);
+        let (counted, watermarks) = sales::count(watermarks, &state.sales, &rows)?;
+        queries.extend(counted);
+        self.pending = queries;
+        self.watermarks = Some(watermarks);
         Ok(())
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        let mut steps = std::mem::take(&mut self.pending);
-        // A commit that waits for a standby must not be told that it is done because time was up.
-        steps.extend([Query::new("SET LOCAL statement_timeout = 0"), Query::new("COMMIT")]);
-        let commit = steps.len().saturating_sub(1);
+        let mut queries = std::mem::take(&mut self.pending);
+        // A commit that waits for a standby must not end by a timeout, which reports it as committed.
+        queries.extend([Query::new("SET LOCAL statement_timeout = 0"), Query::new("COMMIT")]);
+        let commit = queries.len().saturating_sub(1);
         let connection = self.open()?;
-        match connection.execute(&steps) {
+        match connection.execute(&queries) {
             Ok(_) => {
                 *self.slot = self.connection.take();
                 Ok(())
@@ -199,7 +219,7 @@ impl Transaction for PostgresTransaction<'_> {
             Err(failure) => {
                 let error = failure.of_commit(commit);
                 if matches!(error, StoreError::CommitUnknown(_)) {
-                    // Nobody knows what this connection still has to say.
+                    // A late result could be taken for that of the next statement.
                     connection.mark_broken();
                 }
                 Err(error)

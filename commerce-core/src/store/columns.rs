@@ -1,8 +1,13 @@
-//! From rows to what they stand for, for every store that keeps rows: the column lists, and the one
-//! reader of each. A driver shows its rows as [`RowReader`].
+//! Column tables of the SQL stores: one table an entity, from which both stores build their reader, `SELECT`,
+//! `INSERT` and `UPDATE`.
 
+use super::values::{ColumnType, FromColumn, IntoValue, RowReader, Value, get, required};
 use crate::clock::Timestamp;
-use crate::id::Key;
+use crate::command::IdempotencyRecord;
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    StockMovementId,
+};
 use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
 use crate::model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
@@ -14,232 +19,320 @@ use crate::model::wallet::{
     Account, ChargeRow, ChargeSource, ChargeStatus, Customer, EntryKind, LedgerEntry, Role,
 };
 use crate::money::Money;
-use crate::state::NextIds;
+use crate::state::{NextIds, State};
 
-pub const ACCOUNT: &str = "id, name, login, role, created_at, balance, last_entry, last_order";
-pub const PRODUCT: &str = "id, name, price, stock, status";
-pub const MOVEMENT: &str = "id, product_id, delta, reason, created_at";
-pub const COUPON: &str = "id, name, amount, percent, max_amount, min_order_amount, quantity, issued, \
-                                 valid_from, valid_until";
-pub const OWNED_COUPON: &str = "id, coupon_id, customer_id, rank, order_id, claimed_at";
-pub const ORDER: &str = "id, customer_id, reference, status, subtotal, discount, total, \
-                                owned_coupon_id, created_at, expires_at, paid_at, cancelled_at, previous";
-pub const CHARGE: &str = "id, customer_id, amount, status, created_at, gateway, reference, \
-                                 payment_method, failure, settled_at, balance_after";
-pub const LEDGER: &str = "id, customer_id, kind, amount, balance_after, order_id, charge_id, note, \
-                                 created_at, previous";
-pub const EVENT: &str = "id, kind, order_id, trace, created_at";
-pub const DELIVERY: &str = "event_id, order_id, status, attempts, due_at, token, error, updated_at";
+/// The part of a column in the statements that write a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnRole {
+    /// The primary key, the first column of its table.
+    Key,
+    /// The customer of the row, which never changes; a cluster finds the machine of the row by it.
+    Owner,
+    /// Written by the insert only.
+    Fixed,
+    /// Written by the insert and by updates.
+    Mutable,
+    /// Written by a statement of its own.
+    Loaded,
+}
 
+/// A column of a table whose rows are of type `T`.
+#[derive(Debug)]
+pub struct Column<T> {
+    /// The name.
+    pub name: &'static str,
+    /// The type.
+    pub kind: ColumnType,
+    /// The part in the statements that write a row.
+    pub role: ColumnRole,
+    /// Returns the value in a row that is saved with a state.
+    pub value: for<'a> fn(&'a T, &State) -> Value<'a>,
+}
+
+/// A type that is kept as a row of a table.
+pub trait Entity: Sized + 'static {
+    /// The name of the table.
+    const TABLE: &'static str;
+    /// The columns of [`Entity::read`], in its order.
+    const SELECT: &'static str;
+    /// The columns, with the key first.
+    const COLUMNS: &'static [Column<Self>];
+
+    /// Reads a row of [`Entity::SELECT`].
+    ///
+    /// # Errors
+    ///
+    /// A column holds another type or an invalid value.
+    fn read<R: RowReader>(row: &R) -> Result<Self, R::Error>;
+}
+
+/// Implements [`Entity`]: a line a column, as `role name: type = value of a row;`. The roles are those of
+/// [`ColumnRole`], and two for columns that [`Entity::read`] leaves out: `derived` is mutable, `digest` fixed.
+macro_rules! entity {
+    ($entity:ty, $table:literal, |$row:ident, $state:ident| {
+        $($role:ident $name:ident: $type:ty = $value:expr;)+
+    } => $build:expr) => {
+        impl Entity for $entity {
+            const TABLE: &'static str = $table;
+            const SELECT: &'static str = concat!($(entity!(@select $role $name)),+);
+            const COLUMNS: &'static [Column<Self>] = &[$({
+                fn value<'a>($row: &'a $entity, $state: &State) -> Value<'a> {
+                    let _ = $state;
+                    IntoValue::into_value($value)
+                }
+                let (name, kind) = (stringify!($name), <$type as FromColumn>::TYPE);
+                Column { name, kind, role: entity!(@role $role), value }
+            }),+];
+
+            fn read<R: RowReader>($row: &R) -> Result<Self, R::Error> {
+                let mut next = 0..;
+                $(entity!(@read $role $row next $name: $type);)+
+                Ok($build)
+            }
+        }
+    };
+    (@select key $name:ident) => { stringify!($name) };
+    (@select derived $name:ident) => { "" };
+    (@select digest $name:ident) => { "" };
+    (@select $role:ident $name:ident) => { concat!(", ", stringify!($name)) };
+    (@role key) => { ColumnRole::Key };
+    (@role owner) => { ColumnRole::Owner };
+    (@role fixed) => { ColumnRole::Fixed };
+    (@role digest) => { ColumnRole::Fixed };
+    (@role mutable) => { ColumnRole::Mutable };
+    (@role derived) => { ColumnRole::Mutable };
+    (@role loaded) => { ColumnRole::Loaded };
+    (@read derived $row:ident $next:ident $name:ident: $type:ty) => {};
+    (@read digest $row:ident $next:ident $name:ident: $type:ty) => {};
+    (@read $role:ident $row:ident $next:ident $name:ident: $type:ty) => {
+        let $name: $type = get($row, $next.next().unwrap_or_default())?;
+    };
+}
+
+entity!(Account, "customers", |row, state| {
+    key id: CustomerId = row.customer.id;
+    fixed name: String = row.customer.name.as_str();
+    loaded login: Option<String> = row.customer.login.as_deref();
+    fixed role: Role = row.customer.role;
+    fixed created_at: Timestamp = row.customer.created_at;
+    mutable balance: Money = row.balance;
+    mutable last_entry: Option<LedgerEntryId> = row.last_entry;
+    mutable last_order: Option<OrderId> = row.last_order;
+} => Account {
+    customer: Customer { id, name, login, role, created_at },
+    balance,
+    last_entry,
+    last_order,
+});
+
+entity!(Product, "products", |row, state| {
+    key id: ProductId = row.id;
+    mutable name: String = row.name.as_str();
+    mutable price: Money = row.price;
+    mutable stock: i64 = row.stock;
+    mutable status: ProductStatus = row.status;
+} => Product { id, name, price, stock, status });
+
+entity!(StockMovement, "stock_movements", |row, state| {
+    key id: StockMovementId = row.id;
+    fixed product_id: ProductId = row.product_id;
+    fixed delta: i64 = row.delta;
+    fixed reason: String = row.reason.as_str();
+    fixed created_at: Timestamp = row.created_at;
+} => StockMovement { id, product_id, delta, reason, created_at });
+
+entity!(Coupon, "coupons", |row, state| {
+    key id: CouponId = row.id;
+    fixed name: String = row.name.as_str();
+    fixed amount: Option<Money> = discount_columns(row).0;
+    fixed percent: Option<i64> = discount_columns(row).1;
+    fixed max_amount: Option<Money> = discount_columns(row).2;
+    fixed min_order_amount: Option<Money> = row.min_order_amount;
+    fixed quantity: i64 = row.quantity;
+    mutable issued: i64 = row.issued;
+    fixed valid_from: Timestamp = row.valid_from;
+    fixed valid_until: Option<Timestamp> = row.valid_until;
+} => Coupon {
+    id,
+    name,
+    discount: match amount {
+        Some(amount) => Discount::Fixed { amount },
+        None => Discount::Percent { percent: required(row, 3, percent)?, max_amount },
+    },
+    min_order_amount,
+    quantity,
+    issued,
+    valid_from,
+    valid_until,
+});
+
+/// The amount of a fixed discount, or the percentage and the maximum of another.
+fn discount_columns(coupon: &Coupon) -> (Option<Money>, Option<i64>, Option<Money>) {
+    match coupon.discount {
+        Discount::Fixed { amount } => (Some(amount), None, None),
+        Discount::Percent { percent, max_amount } => (None, Some(percent), max_amount),
+    }
+}
+
+// The status depends on the order only. The reader of a coupon knows whether its campaign has ended.
+entity!(OwnedCoupon, "owned_coupons", |row, state| {
+    key id: OwnedCouponId = row.id;
+    fixed coupon_id: CouponId = row.coupon_id;
+    owner customer_id: CustomerId = row.customer_id;
+    fixed rank: i64 = row.rank;
+    mutable order_id: Option<OrderId> = row.order_id;
+    fixed claimed_at: Timestamp = row.claimed_at;
+    digest digest: Option<i64> = state.digest(row);
+} => OwnedCoupon {
+    id,
+    coupon_id,
+    customer_id,
+    rank,
+    status: order_id.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used),
+    order_id,
+    claimed_at,
+});
+
+// Lines have a table of their own, with another key in each store.
+entity!(Order, "orders", |row, state| {
+    key id: OrderId = row.id;
+    owner customer_id: CustomerId = row.customer_id;
+    fixed reference: Option<String> = row.reference.as_deref();
+    mutable status: OrderStatus = row.status;
+    fixed subtotal: Money = row.subtotal;
+    fixed discount: Money = row.discount;
+    fixed total: Money = row.total;
+    derived paid: Money = paid_and_refunded(row).0;
+    derived refunded: Money = paid_and_refunded(row).1;
+    fixed owned_coupon_id: Option<OwnedCouponId> = row.owned_coupon_id;
+    fixed created_at: Timestamp = row.created_at;
+    fixed expires_at: Option<Timestamp> = row.expires_at;
+    mutable paid_at: Option<Timestamp> = row.paid_at;
+    mutable cancelled_at: Option<Timestamp> = row.cancelled_at;
+    fixed previous: Option<OrderId> = row.previous;
+    digest digest: Option<i64> = state.digest(row);
+} => Order {
+    id,
+    customer_id,
+    reference,
+    status,
+    lines: Vec::new(),
+    subtotal,
+    discount,
+    total,
+    owned_coupon_id,
+    created_at,
+    expires_at,
+    paid_at,
+    cancelled_at,
+    previous,
+});
+
+entity!(ChargeRow, "charges", |row, state| {
+    key id: ChargeId = row.id;
+    owner customer_id: CustomerId = row.customer_id;
+    fixed amount: Money = row.amount;
+    mutable status: ChargeStatus = row.status;
+    fixed created_at: Timestamp = row.created_at;
+    fixed gateway: Option<String> = row.source.as_ref().map(|source| source.gateway.as_str());
+    fixed reference: Option<String> = row.source.as_ref().map(|source| source.reference.as_str());
+    fixed payment_method: Option<String> =
+        row.source.as_ref().and_then(|source| source.payment_method.as_deref());
+    mutable failure: Option<String> = row.failure.as_deref();
+    mutable settled_at: Option<Timestamp> = row.settled_at;
+    mutable balance_after: Option<Money> = row.balance_after;
+    digest digest: Option<i64> = state.digest(row);
+} => ChargeRow {
+    id,
+    customer_id,
+    amount,
+    status,
+    created_at,
+    source: match gateway {
+        Some(gateway) => {
+            Some(ChargeSource { gateway, reference: required(row, 6, reference)?, payment_method })
+        }
+        None => None,
+    },
+    failure,
+    settled_at,
+    balance_after,
+});
+
+entity!(LedgerEntry, "ledger", |row, state| {
+    key id: LedgerEntryId = row.id;
+    fixed customer_id: CustomerId = row.customer_id;
+    fixed kind: EntryKind = row.kind;
+    fixed amount: Money = row.amount;
+    fixed balance_after: Money = row.balance_after;
+    fixed order_id: Option<OrderId> = row.order_id;
+    fixed charge_id: Option<ChargeId> = row.charge_id;
+    fixed note: Option<String> = row.note.as_deref();
+    fixed created_at: Timestamp = row.created_at;
+    fixed previous: Option<LedgerEntryId> = row.previous;
+    digest digest: Option<i64> = state.digest(row);
+} => LedgerEntry {
+    id,
+    customer_id,
+    kind,
+    amount,
+    balance_after,
+    order_id,
+    charge_id,
+    note,
+    created_at,
+    previous,
+});
+
+entity!(EventRow, "events", |row, state| {
+    key id: EventId = row.id;
+    fixed kind: EventKind = row.kind;
+    fixed order_id: OrderId = row.order_id;
+    fixed trace: Option<String> = row.trace.as_deref();
+    fixed created_at: Timestamp = row.created_at;
+} => EventRow { id, kind, order_id, trace, created_at });
+
+entity!(Epoch, "epochs", |row, state| {
+    key first_event: EventId = row.first_event;
+    mutable name: String = row.name.as_str();
+} => Epoch { first_event, name });
+
+entity!(DeliveryRow, "deliveries", |row, state| {
+    key event_id: EventId = row.event_id;
+    fixed order_id: OrderId = row.order_id;
+    mutable status: DeliveryStatus = row.status;
+    mutable attempts: i64 = row.attempts;
+    mutable due_at: Timestamp = row.due_at;
+    mutable token: Option<i64> = row.token;
+    mutable error: Option<String> = row.error.as_deref();
+    mutable updated_at: Timestamp = row.updated_at;
+} => DeliveryRow { event_id, order_id, status, attempts, due_at, token, error, updated_at });
+
+/// The columns of an [`OrderLine`], before the key of the store.
+pub const LINE: &str = "product_id, name, unit_price, quantity";
+/// The columns of an [`IdempotencyRecord`].
 pub const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
+/// The columns of [`Credentials`], from `customers` joined to `credentials`.
 pub const CREDENTIALS: &str = "id, login, password";
 
-/// The tables whose rows are numbered, in the order of [`next_ids`].
+/// The tables whose rows have consecutive ids, in the order of [`next_ids`].
 pub const TABLES_WITH_IDS: [&str; 9] = [
-    "customers",
-    "products",
-    "coupons",
-    "owned_coupons",
-    "orders",
-    "charges",
-    "ledger",
-    "stock_movements",
-    "events",
+    Account::TABLE,
+    Product::TABLE,
+    Coupon::TABLE,
+    OwnedCoupon::TABLE,
+    Order::TABLE,
+    ChargeRow::TABLE,
+    LedgerEntry::TABLE,
+    StockMovement::TABLE,
+    EventRow::TABLE,
 ];
 
-/// A row as its driver gives it: every column is a number, a text or nothing.
-pub trait RowReader {
-    /// How the driver says that a column is not what it should be.
-    type Error;
-    /// The number in a column.
-    fn integer(&self, column: usize) -> Result<Option<i64>, Self::Error>;
-    /// The text in a column.
-    fn text(&self, column: usize) -> Result<Option<&str>, Self::Error>;
-    /// Says that a column holds what it cannot.
-    fn wrong(&self, column: usize, why: String) -> Self::Error;
-}
-
-/// What can stand in a column.
-pub trait FromColumn: Sized {
-    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error>;
-}
-
-/// What stands in a column that must hold something.
-pub fn get<T: FromColumn, R: RowReader>(row: &R, column: usize) -> Result<T, R::Error> {
-    T::read(row, column)?
-        .ok_or_else(|| row.wrong(column, format!("column {column} of a row is empty")))
-}
-
-impl<T: FromColumn> FromColumn for Option<T> {
-    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-        T::read(row, column).map(Some)
-    }
-}
-
-impl FromColumn for String {
-    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-        Ok(row.text(column)?.map(str::to_owned))
-    }
-}
-
-impl FromColumn for Key {
-    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-        let Some(text) = row.text(column)? else { return Ok(None) };
-        let wrong = || row.wrong(column, "a key is none that a caller may choose".to_owned());
-        Self::new(text).map(Some).ok_or_else(wrong)
-    }
-}
-
-impl FromColumn for StoredResult {
-    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-        let Some(text) = row.text(column)? else { return Ok(None) };
-        serde_json::from_str(text).map(Some).map_err(|error| row.wrong(column, error.to_string()))
-    }
-}
-
-macro_rules! integers {
-    ($($type:ty, $from:expr;)+) => {$(
-        impl FromColumn for $type {
-            fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-                Ok(row.integer(column)?.map($from))
-            }
-        }
-    )+};
-}
-
-integers! {
-    i64, std::convert::identity;
-    Money, Money::from_minor;
-    Timestamp, Timestamp::from_unix;
-    crate::id::CustomerId, Self::new;
-    crate::id::ProductId, Self::new;
-    crate::id::CouponId, Self::new;
-    crate::id::OwnedCouponId, Self::new;
-    crate::id::OrderId, Self::new;
-    crate::id::ChargeId, Self::new;
-    crate::id::LedgerEntryId, Self::new;
-    crate::id::StockMovementId, Self::new;
-    crate::id::EventId, Self::new;
-}
-
-/// One of a few, kept as a word.
-pub trait DbText {
-    /// The word.
-    fn word(self) -> &'static str;
-}
-
-macro_rules! words {
-    ($($type:ty,)+) => {$(
-        impl DbText for $type {
-            fn word(self) -> &'static str {
-                self.as_str()
-            }
-        }
-
-        impl FromColumn for $type {
-            fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-                let Some(word) = row.text(column)? else { return Ok(None) };
-                let wrong = || row.wrong(column, format!("a row has the word {word:?}"));
-                Self::from_word(word).map(Some).ok_or_else(wrong)
-            }
-        }
-    )+};
-}
-
-words! { Role, ProductStatus, OrderStatus, ChargeStatus, EntryKind, DeliveryStatus, EventKind, }
-
-pub fn account<R: RowReader>(row: &R) -> Result<Account, R::Error> {
-    Ok(Account {
-        customer: customer(row)?,
-        balance: get(row, 5)?,
-        last_entry: get(row, 6)?,
-        last_order: get(row, 7)?,
-    })
-}
-
-/// The columns of [`ACCOUNT`] that say who somebody is.
-pub fn customer<R: RowReader>(row: &R) -> Result<Customer, R::Error> {
-    Ok(Customer {
-        id: get(row, 0)?,
-        name: get(row, 1)?,
-        login: get(row, 2)?,
-        role: get(row, 3)?,
-        created_at: get(row, 4)?,
-    })
-}
-
-pub fn product<R: RowReader>(row: &R) -> Result<Product, R::Error> {
-    Ok(Product {
-        id: get(row, 0)?,
-        name: get(row, 1)?,
-        price: get(row, 2)?,
-        stock: get(row, 3)?,
-        status: get(row, 4)?,
-    })
-}
-
-pub fn movement<R: RowReader>(row: &R) -> Result<StockMovement, R::Error> {
-    Ok(StockMovement {
-        id: get(row, 0)?,
-        product_id: get(row, 1)?,
-        delta: get(row, 2)?,
-        reason: get(row, 3)?,
-        created_at: get(row, 4)?,
-    })
-}
-
-pub fn coupon<R: RowReader>(row: &R) -> Result<Coupon, R::Error> {
-    let discount = match get(row, 2)? {
-        Some(amount) => Discount::Fixed { amount },
-        None => Discount::Percent { percent: get(row, 3)?, max_amount: get(row, 4)? },
-    };
-    Ok(Coupon {
-        id: get(row, 0)?,
-        name: get(row, 1)?,
-        discount,
-        min_order_amount: get(row, 5)?,
-        quantity: get(row, 6)?,
-        issued: get(row, 7)?,
-        valid_from: get(row, 8)?,
-        valid_until: get(row, 9)?,
-    })
-}
-
-/// A claimed coupon; whether its campaign is over is for who asks to tell.
-pub fn owned_coupon<R: RowReader>(row: &R) -> Result<OwnedCoupon, R::Error> {
-    let order_id: Option<crate::id::OrderId> = get(row, 4)?;
-    let status = order_id.map_or(OwnedCouponStatus::Held, |_| OwnedCouponStatus::Used);
-    Ok(OwnedCoupon {
-        id: get(row, 0)?,
-        coupon_id: get(row, 1)?,
-        customer_id: get(row, 2)?,
-        rank: get(row, 3)?,
-        status,
-        order_id,
-        claimed_at: get(row, 5)?,
-    })
-}
-
-/// An order without its lines.
-pub fn order<R: RowReader>(row: &R) -> Result<Order, R::Error> {
-    Ok(Order {
-        id: get(row, 0)?,
-        customer_id: get(row, 1)?,
-        reference: get(row, 2)?,
-        status: get(row, 3)?,
-        lines: Vec::new(),
-        subtotal: get(row, 4)?,
-        discount: get(row, 5)?,
-        total: get(row, 6)?,
-        owned_coupon_id: get(row, 7)?,
-        created_at: get(row, 8)?,
-        expires_at: get(row, 9)?,
-        paid_at: get(row, 10)?,
-        cancelled_at: get(row, 11)?,
-        previous: get(row, 12)?,
-    })
-}
-
+/// Reads an order line, whose columns are those of [`LINE`].
+///
+/// # Errors
+///
+/// A column holds another type or an invalid value.
 pub fn line<R: RowReader>(row: &R) -> Result<OrderLine, R::Error> {
     let (unit_price, quantity): (Money, i64) = (get(row, 2)?, get(row, 3)?);
     Ok(OrderLine {
@@ -251,70 +344,11 @@ pub fn line<R: RowReader>(row: &R) -> Result<OrderLine, R::Error> {
     })
 }
 
-pub fn charge<R: RowReader>(row: &R) -> Result<ChargeRow, R::Error> {
-    Ok(ChargeRow {
-        id: get(row, 0)?,
-        customer_id: get(row, 1)?,
-        amount: get(row, 2)?,
-        status: get(row, 3)?,
-        created_at: get(row, 4)?,
-        source: match get(row, 5)? {
-            Some(gateway) => Some(ChargeSource {
-                gateway,
-                reference: get(row, 6)?,
-                payment_method: get(row, 7)?,
-            }),
-            None => None,
-        },
-        failure: get(row, 8)?,
-        settled_at: get(row, 9)?,
-        balance_after: get(row, 10)?,
-    })
-}
-
-pub fn ledger_entry<R: RowReader>(row: &R) -> Result<LedgerEntry, R::Error> {
-    Ok(LedgerEntry {
-        id: get(row, 0)?,
-        customer_id: get(row, 1)?,
-        kind: get(row, 2)?,
-        amount: get(row, 3)?,
-        balance_after: get(row, 4)?,
-        order_id: get(row, 5)?,
-        charge_id: get(row, 6)?,
-        note: get(row, 7)?,
-        created_at: get(row, 8)?,
-        previous: get(row, 9)?,
-    })
-}
-
-pub fn event<R: RowReader>(row: &R) -> Result<EventRow, R::Error> {
-    Ok(EventRow {
-        id: get(row, 0)?,
-        kind: get(row, 1)?,
-        order_id: get(row, 2)?,
-        trace: get(row, 3)?,
-        created_at: get(row, 4)?,
-    })
-}
-
-pub fn epoch<R: RowReader>(row: &R) -> Result<Epoch, R::Error> {
-    Ok(Epoch { first_event: get(row, 0)?, name: get(row, 1)? })
-}
-
-pub fn delivery<R: RowReader>(row: &R) -> Result<DeliveryRow, R::Error> {
-    Ok(DeliveryRow {
-        event_id: get(row, 0)?,
-        order_id: get(row, 1)?,
-        status: get(row, 2)?,
-        attempts: get(row, 3)?,
-        due_at: get(row, 4)?,
-        token: get(row, 5)?,
-        error: get(row, 6)?,
-        updated_at: get(row, 7)?,
-    })
-}
-
-/// The columns of [`KEY_RECORD`], which begin at `first`.
+/// Reads the columns of [`KEY_RECORD`], which begin at index `first`.
+///
+/// # Errors
+///
+/// A column holds another type or an invalid value.
 pub fn key_record<R: RowReader>(row: &R, first: usize) -> Result<IdempotencyRecord, R::Error> {
     Ok(IdempotencyRecord {
         fingerprint: get(row, first)?,
@@ -324,13 +358,32 @@ pub fn key_record<R: RowReader>(row: &R, first: usize) -> Result<IdempotencyReco
     })
 }
 
+/// Reads the columns of [`CREDENTIALS`].
+///
+/// # Errors
+///
+/// A column holds another type or an invalid value.
 pub fn credentials<R: RowReader>(row: &R) -> Result<Credentials, R::Error> {
     let password = PasswordHash::new(get::<String, R>(row, 2)?);
     Ok(Credentials { customer_id: get(row, 0)?, login: get(row, 1)?, password })
 }
 
-/// The ids after the greatest of each of [`TABLES_WITH_IDS`]. Nothing is ever deleted, and nobody else writes
-/// meanwhile, so ids are in the order of commits and have no gaps.
+/// Reads the columns `customer_id, created_at, expires_at` of the session of a token.
+///
+/// # Errors
+///
+/// A column holds another type or an invalid value.
+pub fn session<R: RowReader>(row: &R, token: TokenHash) -> Result<SessionRow, R::Error> {
+    let (customer_id, created_at, expires_at) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
+    Ok(SessionRow { token, customer_id, created_at, expires_at })
+}
+
+/// Reads the greatest id of each of [`TABLES_WITH_IDS`] and returns the ids after them. Rows are never deleted
+/// and transactions that write run one at a time, so ids are in commit order and have no gaps.
+///
+/// # Errors
+///
+/// A column holds another type.
 pub fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
     let next =
         |column| get(row, column).map(|newest: Option<i64>| newest.unwrap_or(0).saturating_add(1));
@@ -347,26 +400,21 @@ pub fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
     })
 }
 
-/// The columns `customer_id, created_at, expires_at` of the session of a token.
-pub fn session<R: RowReader>(row: &R, token: TokenHash) -> Result<SessionRow, R::Error> {
-    let (customer_id, created_at, expires_at) = (get(row, 0)?, get(row, 1)?, get(row, 2)?);
-    Ok(SessionRow { token, customer_id, created_at, expires_at })
-}
-
-/// What `paid` and `refunded` of an order's row hold: a second account of what its status says.
-pub fn paid_and_refunded(order: &Order) -> (Money, Money) {
+/// The columns `paid` and `refunded` of an order: redundant to its status, so that the audit can compare them.
+fn paid_and_refunded(order: &Order) -> (Money, Money) {
     let paid = order.paid_at.map_or(Money::ZERO, |_| order.total);
     let refunded = if order.status == OrderStatus::Cancelled { paid } else { Money::ZERO };
     (paid, refunded)
 }
 
-/// The orders whose `paid` and `refunded` do not follow from the rest of their rows.
+/// Selects the orders whose `paid` and `refunded` do not follow from the rest of their rows.
 pub const WRONG_PAYMENTS: &str = "
     SELECT id FROM orders
     WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE total END
        OR refunded <> CASE WHEN status = 'cancelled' THEN paid ELSE 0 END";
 
-/// The finding of [`WRONG_PAYMENTS`].
+/// Describes a row of [`WRONG_PAYMENTS`].
+#[must_use]
 pub fn wrong_payment(order: i64) -> String {
-    format!("order {order} has another amount paid or refunded than its status and total make")
+    format!("order {order} has an amount paid or refunded that its status and total do not match")
 }

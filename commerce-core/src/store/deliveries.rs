@@ -1,21 +1,21 @@
-//! What is asked of deliveries in the words of SQL, for every store that speaks it: where the two differ is
-//! how they name a parameter.
+//! The SQL of deliveries that the SQL stores share. They differ in the names of parameters only.
 
 use super::DeliveryFilter;
-use super::columns::{DELIVERY, RowReader, get};
+use super::columns::Entity;
+use super::values::{RowReader, get};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::EventId;
 use crate::limits::MAX_CLOCK_DIFFERENCE;
-use crate::model::delivery::Outbox;
+use crate::model::delivery::{DeliveryRow, Outbox};
 
-/// The first event that nobody has taken up.
+/// Selects the first event that no relay has leased yet.
 pub const NEXT_EVENT: &str = "SELECT next_event FROM store WHERE id = 1";
 
-/// The epochs of events, as `rows::epoch` reads them.
+/// Selects the epochs of events.
 pub const EPOCHS: &str = "SELECT first_event, name FROM epochs ORDER BY first_event";
 
-/// The row of [`OutboxCounts`].
+/// Selects the row of [`outbox_counts`].
 pub const OUTBOX: &str = "SELECT
     next_event,
     (SELECT id FROM events ORDER BY id DESC LIMIT 1),
@@ -25,7 +25,8 @@ pub const OUTBOX: &str = "SELECT
     (SELECT count(*) FROM deliveries WHERE status <> 'parked' AND attempts > 0)
     FROM store WHERE id = 1";
 
-/// A row when anything may be sent at an instant.
+/// Selects a row if any event may be sent at a time.
+#[must_use]
 pub fn has_due_events(now: &str) -> String {
     format!(
         "SELECT 1 WHERE EXISTS (SELECT 1 FROM events
@@ -36,7 +37,7 @@ pub fn has_due_events(now: &str) -> String {
     )
 }
 
-/// [`DeliveryRow::is_due_at`](crate::model::delivery::DeliveryRow::is_due_at) for rows whose due time has not come.
+/// The condition of [`DeliveryRow::is_due_at`] for rows whose due time is in the future.
 fn is_ahead(now: &str) -> String {
     let never = Timestamp::MAX.unix();
     format!(
@@ -45,39 +46,45 @@ fn is_ahead(now: &str) -> String {
     )
 }
 
-/// Deliveries by event, from one on.
+/// Selects deliveries in event order, from one event on.
+#[must_use]
 pub fn deliveries_from(filter: DeliveryFilter, start: &str, limit: &str) -> String {
     let parked = match filter {
         DeliveryFilter::All => "",
         DeliveryFilter::Parked => "AND status = 'parked'",
     };
+    let columns = DeliveryRow::SELECT;
     format!(
-        "SELECT {DELIVERY} FROM deliveries WHERE event_id >= {start} {parked}
+        "SELECT {columns} FROM deliveries WHERE event_id >= {start} {parked}
          ORDER BY event_id LIMIT {limit}"
     )
 }
 
-/// What may be sent at an instant, the longest due first.
+/// Selects the deliveries that may be sent at a time, the longest due first.
+#[must_use]
 pub fn due(now: &str, limit: &str) -> String {
+    let columns = DeliveryRow::SELECT;
     format!(
-        "SELECT {DELIVERY} FROM (
-             SELECT * FROM (SELECT {DELIVERY} FROM deliveries
+        "SELECT {columns} FROM (
+             SELECT * FROM (SELECT {columns} FROM deliveries
                             WHERE status <> 'parked' AND due_at <= {now}
                             ORDER BY due_at, event_id LIMIT {limit}) AS due
              UNION ALL
-             SELECT * FROM (SELECT {DELIVERY} FROM deliveries WHERE {}
+             SELECT * FROM (SELECT {columns} FROM deliveries WHERE {}
                             ORDER BY updated_at, event_id LIMIT {limit}) AS ahead
          ) AS wanted ORDER BY due_at, event_id LIMIT {limit}",
         is_ahead(now)
     )
 }
 
-/// A store without its one row is none.
+/// The error of a store whose one row is missing.
+#[must_use]
 pub fn no_store() -> StoreError {
     StoreError::Corrupt("the row of the store is missing".to_owned())
 }
 
-/// What an outbox is counted from. Numbers of events have no gaps, so that two of them are a count.
+/// The numbers that an [`Outbox`] is computed from. Event ids have no gaps, so that their difference is a count.
+#[derive(Debug)]
 pub struct OutboxCounts {
     next: i64,
     newest: Option<i64>,
@@ -87,6 +94,11 @@ pub struct OutboxCounts {
     failed: i64,
 }
 
+/// Reads the row of [`OUTBOX`].
+///
+/// # Errors
+///
+/// A column holds another type.
 pub fn outbox_counts<R: RowReader>(row: &R) -> Result<OutboxCounts, R::Error> {
     Ok(OutboxCounts {
         next: get(row, 0)?,
@@ -99,11 +111,14 @@ pub fn outbox_counts<R: RowReader>(row: &R) -> Result<OutboxCounts, R::Error> {
 }
 
 impl OutboxCounts {
-    /// The oldest event that has not arrived, if there is one of that number.
+    /// Returns the oldest event that has not been delivered, if an event of that id exists.
+    #[must_use]
     pub fn oldest(&self) -> EventId {
         EventId::new(self.first.unwrap_or(self.next))
     }
 
+    /// Returns the outbox, given the time of the oldest event.
+    #[must_use]
     pub fn outbox(&self, oldest: Option<Timestamp>) -> Outbox {
         let fresh = self.newest.unwrap_or(0).saturating_add(1).saturating_sub(self.next).max(0);
         Outbox {

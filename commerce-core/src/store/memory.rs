@@ -1,4 +1,4 @@
-//! The store in memory: as plain as can be, the reference that the others are held against.
+//! The store in memory: as simple as possible, because the other stores are compared with it.
 
 use self::read::MemorySnapshot;
 use crate::clock::Timestamp;
@@ -26,9 +26,9 @@ use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 mod read;
 
-/// A store that is gone with its process.
+/// A store in memory, which ends with its process.
 ///
-/// Who holds a snapshot of it keeps writers waiting.
+/// An open snapshot blocks writers.
 ///
 /// ```
 /// use commerce_core::{AddCustomer, Currency, MemoryStore, Shop};
@@ -56,7 +56,7 @@ struct Tables {
     ledger: BTreeMap<LedgerEntryId, LedgerEntry>,
     events: BTreeMap<EventId, EventRow>,
     epochs: BTreeMap<EventId, Epoch>,
-    /// The first event that nobody has taken up; none is the first there is.
+    /// The first event that no relay has leased yet; `None` before the first lease.
     next_event: Option<EventId>,
     deliveries: BTreeMap<EventId, DeliveryRow>,
     delivered: Vec<EventId>,
@@ -71,11 +71,11 @@ struct Tables {
 }
 
 impl MemoryStore {
-    /// An empty store of that currency.
+    /// Creates an empty store.
     #[must_use]
     pub fn new(currency: Currency) -> Self {
         let first = EventId::new(1);
-        // Without random numbers the events of this store have plain numbers as ids.
+        // If the system has no random numbers, the public ids of events are plain numbers.
         let epochs = Epoch::begin(first).into_iter().map(|epoch| (first, epoch)).collect();
         Self { currency, tables: RwLock::new(Tables { epochs, ..Tables::default() }) }
     }
@@ -87,7 +87,7 @@ impl Store for MemoryStore {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        // A transaction that panicked had not written yet: `apply` cannot fail midway.
+        // A transaction that panicked has written no row yet: `commit` cannot fail midway.
         let tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Box::new(MemoryTransaction { tables, changes: None }))
     }
@@ -152,8 +152,8 @@ impl Transaction for MemoryTransaction<'_> {
             state.provide_key(key.clone(), *owner, record);
         }
         for login in &needs.logins {
-            let owner = tables.credentials.values().find(|known| known.login == *login);
-            state.provide_login(login.clone(), owner.map(|known| known.customer_id));
+            let owner = tables.credentials.values().find(|row| row.login == *login);
+            state.provide_login(login.clone(), owner.map(|row| row.customer_id));
         }
         for login in &needs.attempts {
             state.attempts.provide(*login, tables.attempts.get(login).copied());
@@ -265,7 +265,7 @@ impl Transaction for MemoryTransaction<'_> {
 }
 
 impl Tables {
-    /// Keeps the digest of a new row.
+    /// Saves the digest of a new row.
     fn keep_digest(&mut self, state: &State, row: &impl Digest, change: Change) {
         let new = row.hashed().filter(|_| change == Change::Inserted);
         self.digests.extend(new.and_then(|(of, _)| Some((of, state.digest(row)?))));
@@ -298,8 +298,8 @@ impl Tables {
     }
 
     fn load_deliveries(&self, needs: &Needs, deliveries: &mut Deliveries) {
-        let rows = |wanted: &dyn Fn(&DeliveryRow) -> bool| -> Vec<DeliveryRow> {
-            self.deliveries.values().filter(|row| wanted(row)).cloned().collect()
+        let rows = |is_wanted: &dyn Fn(&DeliveryRow) -> bool| -> Vec<DeliveryRow> {
+            self.deliveries.values().filter(|row| is_wanted(row)).cloned().collect()
         };
         for order in &needs.deliveries {
             deliveries.provide_order(*order, rows(&|row| row.order_id == *order));
@@ -309,8 +309,8 @@ impl Tables {
             parked.truncate(limit);
             deliveries.provide_parked(parked);
         }
-        if let Some(DueEventsQuery { now, limit }) = needs.due_events {
-            // Rows of a clock that was ahead are read in the order of another index, as far as they are wanted.
+        if let Some(DueEventsQuery { now, limit }) = needs.wanted {
+            // As in the SQL stores, rows written by a clock that was ahead are read in the order of another index.
             let mut ahead = rows(&|row| row.due_at > now && row.is_due_at(now));
             ahead.sort_by_key(|row| (row.updated_at, row.event_id));
             ahead.truncate(limit);

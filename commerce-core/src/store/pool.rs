@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
-/// Connections of the pool, eight with the first one: more than there are cores gain nothing, fewer would
+/// Connections of the pool, eight with the first one: more than the cores do not help, fewer would
 /// make reads wait for slow ones.
 const MAX_POOLED: u32 = 7;
 

@@ -1,15 +1,15 @@
-//! Units sold, counted on write, so that the best sellers of any window are read from some hundred
-//! rows, exact to the second, whatever the history.
+//! The sales roll-up: units sold, counted on write, so that the best sellers of any window are read from some
+//! hundred rows, exact to the second, whatever the size of the history.
 //!
-//! Four levels of buckets: a second, a minute, an hour, a day. A commit writes one row: the counts of the
-//! second it sells in. When a minute is over, the next commit adds its seconds up into one row of the
-//! minute; so minutes become hours, and hours days. How far each level is *closed* is kept beside. A sale
-//! in a bucket that is closed already (an order of yesterday is cancelled, history is imported) is counted
-//! at every level that has closed it. A window is read from the coarsest closed buckets inside it, and
-//! from finer ones towards its ends.
+//! There are four levels of buckets: second, minute, hour, day. A commit writes one row: the counts of the second
+//! in which it sells. When a minute has ended, the next commit adds its seconds up into one row of the minute; so
+//! minutes become hours, and hours days. The *watermark* of a level, kept beside the rows, is the time before
+//! which the level is *closed*, that is complete. A sale in a closed bucket (an order of yesterday is cancelled,
+//! history is imported) is counted at every level that has closed it. A window is read from the coarsest closed
+//! buckets inside it, and from finer ones towards its ends.
 //!
-//! A row's id is its level and bucket. Nothing here knows a database: a store reads the rows that are
-//! [`touched`], writes what has [`changed`], and reads a [`window`] into a [`Ranking`].
+//! The id of a row is its level and bucket. This module knows no database: a store reads the rows that are
+//! [`affected`], writes those that [`count`] returns, and reads a [`window`] into a [`Ranking`].
 //! docs/best-sellers.md has the alternatives and their measurements.
 
 use crate::clock::Timestamp;
@@ -25,7 +25,7 @@ use std::ops::Range;
 
 mod counts;
 
-/// The levels, finest first. Each bucket is made of whole buckets of the level before.
+/// The levels, finest first. Each bucket consists of whole buckets of the level before.
 const LEVELS: [Level; 4] = [
     Level { number: 0, seconds: 1 },
     Level { number: 1, seconds: 60 },
@@ -33,7 +33,7 @@ const LEVELS: [Level; 4] = [
     Level { number: 3, seconds: 24 * 60 * 60 },
 ];
 
-/// Buckets take the lower bits of a row's id, the level those above.
+/// The position of the level within the id of a row; the bucket takes the bits below.
 const LEVEL_SHIFT: u32 = 48;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,90 +43,102 @@ struct Level {
 }
 
 impl Level {
-    /// The id of the row of a bucket.
+    /// Returns the id of the row of a bucket.
     fn row(self, bucket: i64) -> i64 {
         self.number.wrapping_shl(LEVEL_SHIFT) | bucket
     }
 
-    /// The bucket that an instant falls in.
+    /// Returns the bucket of a time.
     fn bucket(self, at: i64) -> i64 {
         at.div_euclid(self.seconds)
     }
 
-    /// When a bucket begins.
+    /// Returns the start of a bucket.
     fn start(self, bucket: i64) -> i64 {
         bucket.saturating_mul(self.seconds)
     }
 }
 
-/// For each level, the instant before which every sale is counted there. The finest counts all.
+/// The watermark of each level: all sales before that time are counted at the level. The finest counts all.
 pub type RollupWatermarks = [i64; 4];
 
-/// How far levels are closed, from what is kept of it.
-pub fn closed([minutes, hours, days]: [i64; 3]) -> RollupWatermarks {
+/// Returns the watermarks from the kept ones of minutes, hours and days.
+#[must_use]
+pub fn watermarks([minutes, hours, days]: [i64; 3]) -> RollupWatermarks {
     [Timestamp::MAX.unix().saturating_add(1), minutes, hours, days]
 }
 
-/// The levels as the audit needs to know them.
-pub fn levels(closed: RollupWatermarks) -> Vec<SalesLevel> {
-    let known = |(level, until): (&Level, i64)| SalesLevel {
+/// Returns the levels for the audit.
+#[must_use]
+pub fn levels(watermarks: RollupWatermarks) -> Vec<SalesLevel> {
+    let level_of = |(level, until): (&Level, i64)| SalesLevel {
         seconds: level.seconds,
         until: Timestamp::from_unix(until),
     };
-    LEVELS.iter().zip(closed).map(known).collect()
+    LEVELS.iter().zip(watermarks).map(level_of).collect()
 }
 
-/// Rows by id, as far as they are there.
+/// The counts of the rows that exist, by row id.
 pub type Buckets = BTreeMap<i64, Vec<u8>>;
 
-/// The rows to be read before sales are counted: single ones, and ranges of those that are to be added up.
+/// The rows that counting sales reads.
 #[derive(Debug, Default)]
 pub struct AffectedBuckets {
+    /// Single rows, to which sales are added.
     pub rows: Vec<i64>,
+    /// Ranges of rows, which are added up.
     pub ranges: Vec<Range<i64>>,
 }
 
 impl AffectedBuckets {
-    /// Whether whoever has read these rows has what the other needs.
+    /// Returns true if these rows include all of `other`.
+    #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.ranges == other.ranges && other.rows.iter().all(|row| self.rows.contains(row))
     }
 }
 
-/// Which rows sales of now, or of the second before, would need, whatever is sold.
-pub fn touched_at(closed: RollupWatermarks, now: Timestamp) -> AffectedBuckets {
+/// Returns the rows that sales at `now`, or in the second before, affect, whatever is sold.
+#[must_use]
+pub fn affected_at(watermarks: RollupWatermarks, now: Timestamp) -> AffectedBuckets {
     let sale = |paid_at| Sale { paid_at, product_id: ProductId::new(0), units: 0 };
-    touched(closed, &[sale(now.plus_seconds(-1)), sale(now)])
+    affected(watermarks, &[sale(now.plus_seconds(-1)), sale(now)])
 }
 
-/// Which rows counting these sales needs.
-pub fn touched(closed: RollupWatermarks, sales: &[Sale]) -> AffectedBuckets {
+/// Returns the rows that counting these sales reads.
+#[must_use]
+pub fn affected(watermarks: RollupWatermarks, sales: &[Sale]) -> AffectedBuckets {
     let Some(latest) = latest(sales) else { return AffectedBuckets::default() };
     let mut rows = BTreeSet::new();
-    for (level, until) in LEVELS.into_iter().zip(closed) {
+    for (level, until) in LEVELS.into_iter().zip(watermarks) {
         let counted = sales.iter().map(|sale| sale.paid_at.unix()).filter(|at| *at < until);
         rows.extend(counted.map(|at| level.row(level.bucket(at))));
     }
-    let ranges = closings(closed, latest).into_iter().map(|closing| closing.finer_rows());
+    let ranges = closings(watermarks, latest).into_iter().map(|closing| closing.finer_rows());
     AffectedBuckets { rows: rows.into_iter().collect(), ranges: ranges.collect() }
 }
 
-/// What counting sales comes to: the rows to be written, of which empty ones go, and how far minutes,
-/// hours and days are closed now, where that has changed.
+/// The changes of counting sales.
 #[derive(Debug)]
-pub struct Changed {
+pub struct RollupChanges {
+    /// The rows to be written; those without counts are deleted.
     pub rows: Buckets,
-    pub closed: Option<[i64; 3]>,
+    /// The new watermarks of minutes, hours and days, if they have changed.
+    pub watermarks: Option<[i64; 3]>,
 }
 
-/// Adds what was sold, and takes out what was given back. `buckets` has every row that is [`touched`].
-pub fn changed(
-    closed: RollupWatermarks,
+/// Adds units sold, and subtracts units returned. `buckets` contains every row that is [`affected`].
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] when the counts of a row cannot be read.
+pub fn count(
+    watermarks: RollupWatermarks,
     sales: &[Sale],
     mut buckets: Buckets,
-) -> Result<Changed, StoreError> {
+) -> Result<RollupChanges, StoreError> {
     let mut written = BTreeSet::new();
-    for (level, until) in LEVELS.into_iter().zip(closed) {
+    for (level, until) in LEVELS.into_iter().zip(watermarks) {
         for (bucket, changes) in grouped(level, until, sales) {
             let row = level.row(bucket);
             let before = buckets.get(&row).map(Vec::as_slice).unwrap_or_default();
@@ -135,30 +147,30 @@ pub fn changed(
             written.insert(row);
         }
     }
-    let closings = latest(sales).map(|latest| closings(closed, latest)).unwrap_or_default();
-    let mut now_closed = closed;
+    let closings = latest(sales).map(|latest| closings(watermarks, latest)).unwrap_or_default();
+    let mut new_watermarks = watermarks;
     for closing in &closings {
         for (row, counts) in closing.add_up(&buckets)? {
             buckets.insert(row, counts);
             written.insert(row);
         }
-        if let Some(until) = now_closed.get_mut(closing.index) {
+        if let Some(until) = new_watermarks.get_mut(closing.index) {
             *until = closing.until;
         }
     }
     buckets.retain(|row, _| written.contains(row));
-    let [_, minutes, hours, days] = now_closed;
-    let closed = (!closings.is_empty()).then_some([minutes, hours, days]);
-    Ok(Changed { rows: buckets, closed })
+    let [_, minutes, hours, days] = new_watermarks;
+    let watermarks = (!closings.is_empty()).then_some([minutes, hours, days]);
+    Ok(RollupChanges { rows: buckets, watermarks })
 }
 
 fn latest(sales: &[Sale]) -> Option<i64> {
     sales.iter().map(|sale| sale.paid_at.unix()).max()
 }
 
-/// The closing of a level: its buckets that have ended become the sums of finer ones.
+/// The closing of a level: its ended buckets become the sums of finer ones.
 struct Closing {
-    /// The level's place among [`LEVELS`].
+    /// The index of the level in [`LEVELS`].
     index: usize,
     finer: Level,
     level: Level,
@@ -166,9 +178,10 @@ struct Closing {
     until: i64,
 }
 
-/// What is to be closed once something was sold at `latest`.
-fn closings(closed: RollupWatermarks, latest: i64) -> Vec<Closing> {
-    let levels = LEVELS.into_iter().zip(LEVELS.into_iter().skip(1)).zip(closed.into_iter().skip(1));
+/// Returns the levels to close after a sale at `latest`.
+fn closings(watermarks: RollupWatermarks, latest: i64) -> Vec<Closing> {
+    let levels =
+        LEVELS.into_iter().zip(LEVELS.into_iter().skip(1)).zip(watermarks.into_iter().skip(1));
     let closings = (1..).zip(levels).map(|(index, ((finer, level), from))| {
         let until = level.start(level.bucket(latest));
         Closing { index, finer, level, from, until }
@@ -183,7 +196,7 @@ impl Closing {
         row(self.from)..row(self.until)
     }
 
-    /// The row of each bucket that has finer rows.
+    /// Returns the row of each bucket that has finer rows.
     fn add_up(&self, buckets: &Buckets) -> Result<Buckets, StoreError> {
         let mut sums: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
         for (row, counts) in buckets.range(self.finer_rows()) {
@@ -201,7 +214,7 @@ impl Closing {
     }
 }
 
-/// What changes in each bucket of a level that begins before `until`.
+/// Returns the changes of each bucket of a level, for sales before `until`.
 fn grouped(level: Level, until: i64, sales: &[Sale]) -> BTreeMap<i64, Vec<(i64, i64)>> {
     let mut buckets: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
     for sale in sales.iter().filter(|sale| sale.paid_at.unix() < until) {
@@ -212,38 +225,38 @@ fn grouped(level: Level, until: i64, sales: &[Sale]) -> BTreeMap<i64, Vec<(i64, 
     buckets
 }
 
-/// The ids below which the row of the latest sale stands that [`window`] asks for, given where the window
-/// ends.
+/// Returns the ids of all rows of seconds; the greatest existing one is the parameter `newest` of [`window`].
+#[must_use]
 pub fn seconds_rows() -> Range<i64> {
     let [seconds, minutes, ..] = LEVELS;
     seconds.row(0)..minutes.row(0)
 }
 
-/// The ranges of rows that add up to what was sold in `(after, until]`; `newest` is the last row among
+/// Returns the ranges of rows that add up to the sales of `(after, until]`. `newest` is the greatest row of
 /// [`seconds_rows`].
+#[must_use]
 pub fn window(
     after: Timestamp,
     until: Timestamp,
     newest: Option<i64>,
-    closed: RollupWatermarks,
+    watermarks: RollupWatermarks,
 ) -> Vec<Range<i64>> {
     let [.., days] = LEVELS;
     let start = after.unix().saturating_add(1);
     let end = until.unix().saturating_add(1);
-    // When nothing was sold since, the window may as well end with that day, which saves reading the
-    // parts of it one by one.
+    // If there are no later sales, the window may end with that day: one row instead of its parts.
     let whole_day = days.start(days.bucket(end).saturating_add(1));
     let end = if newest.is_none_or(|newest| newest < end) { whole_day } else { end };
-    let ranges = cover(start, end, closed).into_iter();
+    let ranges = cover(start, end, watermarks).into_iter();
     ranges.map(|(level, from, to)| level.row(from)..level.row(to)).collect()
 }
 
-/// The fewest closed buckets that cover `start..end` exactly: coarse ones inside, finer ones towards
-/// both ends and where coarse ones are not closed yet.
-fn cover(start: i64, end: i64, closed: RollupWatermarks) -> Vec<(Level, i64, i64)> {
+/// Returns the fewest closed buckets that cover `start..end` exactly: coarse ones inside, finer ones towards both
+/// ends and after the watermark of the coarse ones.
+fn cover(start: i64, end: i64, watermarks: RollupWatermarks) -> Vec<(Level, i64, i64)> {
     let mut ranges = Vec::new();
     let mut open = vec![(start, end)];
-    for (level, until) in LEVELS.into_iter().zip(closed).rev() {
+    for (level, until) in LEVELS.into_iter().zip(watermarks).rev() {
         let mut finer = Vec::new();
         for (start, end) in open {
             let first = level.bucket(start.saturating_add(level.seconds.saturating_sub(1)));
@@ -262,12 +275,16 @@ fn cover(start: i64, end: i64, closed: RollupWatermarks) -> Vec<(Level, i64, i64
     ranges
 }
 
-/// Adds rows up, and ranks what was sold.
+/// Adds rows up and ranks the products.
 #[derive(Debug, Default)]
 pub struct Ranking(Units);
 
 impl Ranking {
     /// Adds the counts of a row.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Corrupt`] when the counts cannot be read.
     pub fn add(&mut self, counts: &[u8]) -> Result<(), StoreError> {
         for count in Decoder::new(counts) {
             let (product, sold) = count?;
@@ -277,7 +294,8 @@ impl Ranking {
         Ok(())
     }
 
-    /// The products that sold most: most units first, ties by id.
+    /// Returns the best-selling products: most units first, ties by id.
+    #[must_use]
     pub fn top(self, limit: usize) -> Vec<(ProductId, i64)> {
         let units = self.0;
         let mut ranking: Vec<(Reverse<i64>, i64)> = units
@@ -294,10 +312,18 @@ impl Ranking {
     }
 }
 
-/// Shows every count of a row to the audit.
-pub fn show(id: i64, counts: &[u8], visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-    let unsound = || StoreError::Corrupt(format!("sales row {id} is of no level"));
-    let level = LEVELS.into_iter().rev().find(|level| level.row(0) <= id).ok_or_else(unsound)?;
+/// Visits every count of a row, for the audit.
+///
+/// # Errors
+///
+/// [`StoreError::Corrupt`] when the id has no level or the counts cannot be read.
+pub fn visit_counts(
+    id: i64,
+    counts: &[u8],
+    visit: &mut dyn FnMut(Record),
+) -> Result<(), StoreError> {
+    let corrupt = || StoreError::Corrupt(format!("sales row {id} has no level"));
+    let level = LEVELS.into_iter().rev().find(|level| level.row(0) <= id).ok_or_else(corrupt)?;
     for count in Decoder::new(counts) {
         let (product, units) = count?;
         visit(Record::SalesCount(SalesCount {
@@ -313,7 +339,7 @@ pub fn show(id: i64, counts: &[u8], visit: &mut dyn FnMut(Record)) -> Result<(),
 /// Units by product.
 type Units = HashMap<i64, i64, BuildHasherDefault<IdHasher>>;
 
-/// Hashes an id by one multiplication: ids are no secret, and a ranking adds up very many.
+/// Hashes an id by one multiplication: ids are not secret, and a ranking adds up very many.
 #[derive(Default)]
 struct IdHasher(u64);
 
@@ -341,16 +367,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cover_has_every_second_once(
+        fn cover_contains_every_second_once(
             start in 0_i64..2_000_000,
             length in 0_i64..400_000,
             latest in 0_i64..3_000_000,
         ) {
             let end = start + length;
-            let closed = [i64::MAX, latest / 60 * 60, latest / 3_600 * 3_600, latest / 86_400 * 86_400];
+            let watermarks = [i64::MAX, latest / 60 * 60, latest / 3_600 * 3_600, latest / 86_400 * 86_400];
             let mut covered = Vec::new();
-            for (level, from, to) in cover(start, end, closed) {
-                let until = closed[usize::try_from(level.number).unwrap()];
+            for (level, from, to) in cover(start, end, watermarks) {
+                let until = watermarks[usize::try_from(level.number).unwrap()];
                 prop_assert!(level.start(to) <= until, "a bucket that is not closed");
                 covered.push((level.start(from), level.start(to)));
             }
@@ -366,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn three_days_need_few_ranges() {
+    fn cover_of_three_days_needs_seven_ranges() {
         let ranges = cover(86_400 * 5 + 12_345, 86_400 * 8 + 12_345, [i64::MAX; 4]);
         assert_eq!(ranges.len(), 7);
         assert_eq!(ranges[0].2 - ranges[0].1, 2, "two whole days");

@@ -1,4 +1,4 @@
-//! The store in one SQLite file: the default, for any number of processes on one machine.
+//! The store in one SQLite file, shared by any number of processes on one machine: the default.
 
 use crate::error::StoreError;
 use crate::money::Currency;
@@ -23,6 +23,7 @@ mod error;
 mod identity;
 mod load;
 mod log;
+mod query;
 mod read;
 mod read_only;
 mod rows;
@@ -34,28 +35,28 @@ mod write_lock;
 
 pub use backup::BackupProgress;
 
-/// How long opening a store that is to be made or migrated waits for its turn.
+/// The timeout of waiting for the write lock to create or migrate a store.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a flush waits for readers that still need the log.
+/// The timeout of a flush that waits for readers of the log.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between two tries to open it meanwhile: nobody tells when the other process is done.
-const OPEN_PAUSE: Duration = Duration::from_millis(5);
+/// The poll interval while another process creates the store: SQLite has no notification for its end.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A store in one SQLite file, durable and shared by any number of processes of one machine.
 ///
-/// Beside the file stand SQLite's `-wal` and `-shm`, which belong to it, and `-lock`, where processes
-/// take turns to write.
+/// The files with the endings `-wal` and `-shm` beside it are SQLite's and belong to the store; the file with the
+/// ending `-lock` is the write lock of processes.
 #[derive(Debug)]
 pub struct SqliteStore {
     currency: Currency,
-    /// The connection that writes, while no transaction has it; opened anew after it was lost.
+    /// The connection that writes, while no transaction uses it; reopened after it was lost.
     writer: Mutex<Option<Connection>>,
-    /// The files that all connections have open.
+    /// The files that the connections have open.
     files: OpenFiles,
     connections: ConnectionManager,
-    /// None for a store that can only be read.
+    /// `None` for a read-only store.
     write_lock: Option<WriteLock>,
     readers: Readers<ConnectionManager>,
 }
@@ -64,17 +65,17 @@ impl SqliteStore {
     /// The version of the schema that this program writes.
     pub const SCHEMA_VERSION: i64 = schema::VERSION;
 
-    /// Opens the store in that file; creates it, with [`Currency::KRW`], when there is none.
+    /// Opens the store in a file. Creates it, with [`Currency::KRW`], if the file does not exist.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Incompatible`] when the file is no store of this program, or of a newer version;
-    /// [`StoreError::Unavailable`] when it cannot be opened.
+    /// [`StoreError::Incompatible`] when the file belongs to another program or has a newer version;
+    /// [`StoreError::Corrupt`] when it is damaged; [`StoreError::Unavailable`] when it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         Self::opened(path, Currency::KRW)
     }
 
-    /// Opens the store in that file; creates it, with that currency, when there is none.
+    /// Opens the store in a file. Creates it, with this currency, if the file does not exist.
     ///
     /// # Errors
     ///
@@ -88,8 +89,8 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// Opens the store in that file, and brings it up to date; `None` when there is no file, or nothing
-    /// in it yet.
+    /// Opens the store in a file and migrates it to the present version; `None` if the file does not exist or is
+    /// empty.
     ///
     /// # Errors
     ///
@@ -100,49 +101,49 @@ impl SqliteStore {
         }
         let connections = ConnectionManager::new(&connection::existing_file(path)?);
         check_log(connections.path())?;
-        if !in_time(|| connections.holds_store())? {
+        if !retry_busy(|| connections.holds_store())? {
             return Ok(None);
         }
         Self::opened_by(connections, Currency::KRW).map(Some)
     }
 
-    /// Opens the store in that file, and makes it, with that currency, when there is none.
+    /// Opens the store in a file, and creates it with this currency if there is none.
     fn opened(path: &Path, currency: Currency) -> Result<Self, StoreError> {
-        // Before a file is made: an empty one would have SQLite delete the log of a store that was lost.
+        // Before the file is created: beside an empty file SQLite deletes the log of a lost store.
         if !path.exists() {
             check_log(path)?;
         }
         let connections = ConnectionManager::new(&connection::prepare_file(path)?);
         check_log(connections.path())?;
-        in_time(|| connections.holds_store())?;
+        retry_busy(|| connections.holds_store())?;
         Self::opened_by(connections, currency)
     }
 
-    /// As [`SqliteStore::opened`], once the file is known to be ours.
+    /// Opens the store once the file is known to belong to this program.
     fn opened_by(connections: ConnectionManager, currency: Currency) -> Result<Self, StoreError> {
         if connections.is_read_only() {
             return Self::read_only(connections);
         }
         let write_lock = WriteLock::open(connections.path())?;
-        let index = identity::index(connections.path())?;
+        let place = identity::file_identity(connections.path())?;
         let (writer, currency) = match connections
             .open(ConnectionRole::Writer)
-            .and_then(|writer| schema::ready(writer, &index))
+            .and_then(|writer| schema::ready(writer, &place))
         {
             Ok(Some(ready)) => ready,
-            // A new file, an old version, a restored file, or one that another process is making right now. Turning a
-            // file to WAL is a write as well, and SQLite does not wait for its turn there.
+            // A new file, an old version, a restored file, or one that another process creates right now.
+            // Switching a file to WAL mode is a write as well, for which SQLite does not wait.
             Ok(None) | Err(StoreError::Busy) => {
                 let _guard = write_lock.lock_within(OPEN_TIMEOUT)?;
-                let writer = in_time(|| connections.open(ConnectionRole::Writer))?;
-                let currency = schema::migrate(&writer, currency, &index)?;
-                // The file alone has to hold its name. Where others read, the next process sees to it.
+                let writer = retry_busy(|| connections.open(ConnectionRole::Writer))?;
+                let currency = schema::migrate(&writer, currency, &place)?;
+                // The file has to hold its name without the log. While others read, the next process does this.
                 checkpoint(&writer)?;
                 (writer, currency)
             }
             Err(error) => return Err(error),
         };
-        // Stays open as long as the store does: with its last connection the log would be removed and made again.
+        // A reader stays open as long as the store: closing the last connection removes the log.
         let readers = readers(&connections);
         drop(readers.get()?);
         write_lock.bind(connections.path(), &schema::name_of(&writer)?)?;
@@ -151,8 +152,8 @@ impl SqliteStore {
         Ok(Self { currency, writer, files, connections, write_lock, readers })
     }
 
-    /// As [`SqliteStore::opened_by`], where neither the file nor anything beside it can be written. Each read
-    /// looks by itself whether the file has changed.
+    /// Opens a store whose file or folder cannot be written. Each read checks by itself that the file has not
+    /// changed.
     fn read_only(connections: ConnectionManager) -> Result<Self, StoreError> {
         let ready = schema::readable(&connections.open(ConnectionRole::Reader)?)?;
         let currency = ready.ok_or_else(|| read_only::refusal_of_older(connections.path()))?;
@@ -171,18 +172,18 @@ impl SqliteStore {
         self.write_lock.as_ref().ok_or_else(|| read_only::refusal(self.path()))
     }
 
-    /// The file, with every link resolved.
+    /// Returns the path of the file, with symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.connections.path()
     }
 
-    /// Copies the store as it is now to a new file, while it is in use.
+    /// Copies the present contents of the store to a new file, while it is in use.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Copy`] when the file is there already or cannot be written, as on a full disk;
-    /// [`StoreError::Busy`] when others keep the store locked.
+    /// [`StoreError::Copy`] when the file exists or cannot be written, as on a full disk;
+    /// [`StoreError::Busy`] when another process keeps the store locked.
     pub fn backup(
         &self,
         to: &Path,
@@ -192,30 +193,30 @@ impl SqliteStore {
     }
 }
 
-/// The connections that read, of which none is open yet.
+/// Creates the set of reading connections, without opening one.
 fn readers(connections: &ConnectionManager) -> Readers<ConnectionManager> {
     Readers::new(connections.clone(), connection::POOL_TIMEOUT)
 }
 
-/// Refuses a log that belongs to another store or is damaged, before SQLite plays any of it.
+/// Refuses a log that belongs to another store or is damaged, before SQLite replays any of it.
 fn check_log(path: &Path) -> Result<(), StoreError> {
     identity::check_log(path)?;
     log::check(path)
 }
 
-/// Copies the log into the file and empties it, as far as no reader needs it.
+/// Copies the log into the file and truncates it, as far as no reader needs it.
 fn checkpoint(connection: &Connection) -> Result<(), StoreError> {
     Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
 }
 
-/// Tries again while a store is being made. Processes that only look at the file keep it from being turned
-/// to WAL for moments, and SQLite does not wait for them.
-fn in_time<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
-    let begun = Instant::now();
+/// Repeats `work` while the store is busy. A process that only inspects the file can block the switch to WAL mode for
+/// a moment, and SQLite does not wait for it.
+fn retry_busy<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let start = Instant::now();
     loop {
         match work() {
-            Err(StoreError::Busy) if begun.elapsed() < OPEN_TIMEOUT => {
-                std::thread::sleep(OPEN_PAUSE);
+            Err(StoreError::Busy) if start.elapsed() < OPEN_TIMEOUT => {
+                std::thread::sleep(POLL_INTERVAL);
             }
             result => return result,
         }
@@ -229,7 +230,7 @@ impl Store for SqliteStore {
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         let slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.begin_with(slot, self.write_lock()?.wait()?, BUSY_TIMEOUT)
+        self.begin_with(slot, self.write_lock()?.lock()?, BUSY_TIMEOUT)
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
@@ -238,7 +239,7 @@ impl Store for SqliteStore {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(None),
         };
-        let Some(guard) = self.write_lock()?.get()? else { return Ok(None) };
+        let Some(guard) = self.write_lock()?.try_lock()? else { return Ok(None) };
         match self.begin_with(slot, guard, Duration::ZERO) {
             Err(StoreError::Busy) => Ok(None),
             begun => begun.map(Some),
@@ -246,7 +247,7 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        // Before another connection is opened, which would open whatever is there now.
+        // Before another connection is opened, which would open a replaced file.
         self.files.check()?;
         let reader = self.readers.get()?;
         self.files.check()?;

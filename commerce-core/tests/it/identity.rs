@@ -208,7 +208,7 @@ fn crashed() -> (tempfile::TempDir, Vec<String>) {
 
 fn refusal(file: &Path) -> String {
     match SqliteStore::open(file) {
-        Err(StoreError::Incompatible(text) | StoreError::Corrupt(text)) => text,
+        Err(StoreError::Corrupt(text) | StoreError::Incompatible(text)) => text,
         other => panic!("{other:?}"),
     }
 }

@@ -1,13 +1,12 @@
--- Money is in minor units, instants in seconds since 1970. Rules are kept by the program; each CHECK is
--- a guard that only a defect can reach. The table `store`, whose row is the lane of all writers, is made
--- before this.
+-- Money is in minor units, times are in seconds since 1970. The program enforces the rules; only a defect can
+-- violate a CHECK. The table `store`, whose row is the writer lock, is created before this.
 --
--- Histories have no index by customer. The newest row is named by the customer, and each row names the
--- one before it, so that a history is read backwards by key and an insert touches no random page.
+-- Histories have no index by customer. The customer refers to the newest row, and each row to the one before
+-- it, so that a history is read backwards by key and an insert touches no random page.
 --
--- Every key of a customer's rows holds the customer, every key of a product's rows the product, and rows
--- of a customer refer to others of the same one together with the customer: so the tables could be spread
--- over machines by customer and by product without another schema.
+-- Every key of a customer's rows contains the customer, every key of a product's rows the product, and foreign
+-- keys between rows of a customer contain the customer: so the tables can be distributed over machines by
+-- customer and by product without another schema.
 
 CREATE TABLE customers (
     id BIGINT PRIMARY KEY CHECK (id > 0),
@@ -95,7 +94,7 @@ CREATE TABLE orders (
 
 ALTER TABLE owned_coupons ADD FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id);
 
--- What the sweep looks for; empty but for orders that wait.
+-- For the expiry sweep; contains only pending orders.
 CREATE INDEX orders_waiting ON orders (expires_at, id) WHERE status = 'pending';
 
 CREATE TABLE order_lines (
@@ -150,7 +149,7 @@ CREATE TABLE events (
     FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
 );
 
--- The key comes first, so that keys which grow with time are appended. Owner 0 is the shop itself.
+-- The key comes first, so that time-ordered keys are appended. Owner 0 is the global scope of keys.
 CREATE TABLE idempotency_keys (
     key TEXT COLLATE "C" NOT NULL,
     owner BIGINT NOT NULL,
@@ -160,13 +159,13 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (key, owner)
 );
 
--- Units sold by bucket of time; sales.rs tells what id and counts hold.
+-- The sales roll-up: units sold by bucket of time; sales_rollup.rs documents id and counts.
 CREATE TABLE sales (
     id BIGINT PRIMARY KEY,
     counts BYTEA NOT NULL
 ) WITH (fillfactor = 50);
 
--- Up to when seconds are added up to minutes, hours and days.
+-- The watermarks of the roll-up: the times up to which seconds are added up to minutes, hours and days.
 CREATE TABLE sales_closed (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     minutes BIGINT NOT NULL,
@@ -176,13 +175,13 @@ CREATE TABLE sales_closed (
 
 INSERT INTO sales_closed (id, minutes, hours, days) VALUES (1, 0, 0, 0);
 
--- Who may log in. A password is kept as an Argon2id hash, which says itself how it was made.
+-- Credentials. A password is kept as an Argon2id hash in PHC format, which contains its parameters.
 CREATE TABLE credentials (
     customer_id BIGINT PRIMARY KEY REFERENCES customers,
     password TEXT NOT NULL CHECK (password LIKE '$argon2id$%')
 );
 
--- Tokens are random through and through, so that what is kept of one is its SHA-256.
+-- Tokens are random in all bits, so that a plain SHA-256 of one is kept.
 CREATE TABLE sessions (
     token BYTEA PRIMARY KEY CHECK (length(token) = 32),
     customer_id BIGINT NOT NULL REFERENCES customers,
@@ -193,7 +192,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_end ON sessions (expires_at);
 CREATE INDEX sessions_by_customer ON sessions (customer_id);
 
--- Logins tried in vain of late, by the SHA-256 of the name, whether anybody has it or not.
+-- Recent failed login attempts, by the SHA-256 of the login, whether or not it exists.
 CREATE TABLE login_attempts (
     login BYTEA PRIMARY KEY CHECK (length(login) = 32),
     failures BIGINT NOT NULL CHECK (failures >= 0),

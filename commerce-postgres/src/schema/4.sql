@@ -1,5 +1,5 @@
--- 32 bits over the unchangeable fields of a row and over the key that it was made with, or over a key that made none
--- of these rows (digest.rs). The audit finds by them that a row or a key is not what was written. Rows of earlier
+-- A 32-bit digest of the immutable fields of a row and of the idempotency key that created it, or of a key that
+-- created none of these rows (digest.rs). It shows the audit that a row or a key was altered. Rows of earlier
 -- versions have none.
 ALTER TABLE orders ADD COLUMN digest BIGINT;
 ALTER TABLE charges ADD COLUMN digest BIGINT;

@@ -1,15 +1,15 @@
--- Spreads the tables of a new store over the machines of a Citus cluster: what is a customer's by customer,
--- what is a product's by product. Statements are apart by an empty line, and are said one by one in the
--- transaction that has made the tables.
+-- Distributes the tables of a new store over the machines of a Citus cluster: those of customers by customer, those
+-- of products by product. Statements are separated by an empty line and executed one by one in the transaction that
+-- has created the tables.
 --
--- What all turns meet in stays on the coordinator, which is asked by every instance anyway: the lane, sales,
--- deliveries, logins tried in vain, and sessions, which are found by their token only. Nothing is a
--- reference table: one that is written after distributed tables were read side by side, as the number of
--- coupons given out would be, is refused.
+-- Tables that every transaction uses stay on the coordinator, which every instance connects to anyway: the writer lock,
+-- sales, deliveries, failed logins, and sessions, which are found by their token only. There is no reference table:
+-- Citus refuses to write one after a parallel read of distributed tables, as the number of issued coupons would
+-- be.
 
 SET LOCAL citus.multi_shard_modify_mode = 'sequential'
 
--- Foreign keys come back below, once both sides are spread in the same way.
+-- Foreign keys are recreated below, once both sides are distributed in the same way.
 DO $$ DECLARE one RECORD; BEGIN
     FOR one IN SELECT conrelid::regclass AS place, conname FROM pg_constraint
                WHERE contype = 'f' AND connamespace = current_schema()::regnamespace LOOP
@@ -17,8 +17,8 @@ DO $$ DECLARE one RECORD; BEGIN
     END LOOP;
 END $$
 
--- Unique within a machine is all that a machine can see to. That logins and ranks are unique is seen to by
--- the lane, where one decides at a time, and found out by the audit; references of charges are random.
+-- A machine can enforce uniqueness only within itself. The writer lock, by which one transaction decides at a time,
+-- keeps logins and ranks unique, and the audit checks them; references of charges are random.
 ALTER TABLE owned_coupons DROP CONSTRAINT owned_coupons_coupon_id_rank_key
 
 DROP INDEX customers_by_login
@@ -47,7 +47,7 @@ SELECT create_distributed_table('ledger', 'customer_id', colocate_with => 'custo
 
 SELECT create_distributed_table('events', 'customer_id', colocate_with => 'customers')
 
--- A key is looked for by itself more than by its owner, and nothing refers to it.
+-- Keys are looked up by themselves more than by their owner, and no table refers to them.
 SELECT create_distributed_table('idempotency_keys', 'key', colocate_with => 'none')
 
 SELECT create_distributed_table('products', 'id', colocate_with => 'none')

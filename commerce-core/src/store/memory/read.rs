@@ -1,4 +1,4 @@
-//! Reading the memory: by going through all of it, where the other stores have an index or counts.
+//! Snapshots of the memory store: full scans, where the other stores have an index or a roll-up.
 
 use super::Tables;
 use crate::clock::Timestamp;
@@ -30,7 +30,7 @@ impl Snapshot for MemorySnapshot<'_> {
     }
 
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
-        Ok(self.0.credentials.values().find(|known| known.login == login).cloned())
+        Ok(self.0.credentials.values().find(|row| row.login == login).cloned())
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
@@ -75,12 +75,12 @@ impl Snapshot for MemorySnapshot<'_> {
         start: CouponId,
         limit: usize,
     ) -> Result<Vec<OwnedCoupon>, StoreError> {
-        let mine = self.0.owned_coupons.values();
-        let mut mine: Vec<_> = mine
+        let rows = self.0.owned_coupons.values();
+        let mut owned_coupons: Vec<_> = rows
             .filter(|owned| owned.customer_id == customer && owned.coupon_id >= start)
             .collect();
-        mine.sort_by_key(|owned| owned.coupon_id);
-        Ok(mine.into_iter().take(limit).cloned().collect())
+        owned_coupons.sort_by_key(|owned| owned.coupon_id);
+        Ok(owned_coupons.into_iter().take(limit).cloned().collect())
     }
 
     fn owned_coupon(
@@ -105,8 +105,8 @@ impl Snapshot for MemorySnapshot<'_> {
         if self.0.orders.get(&start).is_none_or(|order| order.customer_id != customer) {
             return Ok(Vec::new());
         }
-        let mine = self.0.orders.range(..=start).rev().map(|(_, order)| order);
-        Ok(mine.filter(|order| order.customer_id == customer).take(limit).cloned().collect())
+        let rows = self.0.orders.range(..=start).rev().map(|(_, order)| order);
+        Ok(rows.filter(|order| order.customer_id == customer).take(limit).cloned().collect())
     }
 
     fn ledger(
@@ -119,12 +119,12 @@ impl Snapshot for MemorySnapshot<'_> {
         if self.0.ledger.get(&start).is_none_or(|entry| entry.customer_id != customer) {
             return Ok(Vec::new());
         }
-        let mine = self.0.ledger.range(..=start).rev().map(|(_, entry)| entry);
-        let wanted = |entry: &&LedgerEntry| {
+        let rows = self.0.ledger.range(..=start).rev().map(|(_, entry)| entry);
+        let is_wanted = |entry: &&LedgerEntry| {
             entry.customer_id == customer
                 && (filter == LedgerFilter::All || entry.as_payment().is_some())
         };
-        Ok(mine.filter(wanted).take(limit).cloned().collect())
+        Ok(rows.filter(is_wanted).take(limit).cloned().collect())
     }
 
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
@@ -132,10 +132,10 @@ impl Snapshot for MemorySnapshot<'_> {
     }
 
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
-        let known = |row: &&ChargeRow| {
+        let has_reference = |row: &&ChargeRow| {
             row.source.as_ref().is_some_and(|source| source.reference == reference)
         };
-        Ok(self.0.charges.values().find(known).cloned())
+        Ok(self.0.charges.values().find(has_reference).cloned())
     }
 
     fn pending_charges(
@@ -177,10 +177,10 @@ impl Snapshot for MemorySnapshot<'_> {
         filter: DeliveryFilter,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
         let rows = self.0.deliveries.range(start..).map(|(_, row)| row);
-        let wanted = |row: &&DeliveryRow| {
+        let is_wanted = |row: &&DeliveryRow| {
             filter == DeliveryFilter::All || row.status == DeliveryStatus::Parked
         };
-        Ok(rows.filter(wanted).take(limit).cloned().collect())
+        Ok(rows.filter(is_wanted).take(limit).cloned().collect())
     }
 
     fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
@@ -193,10 +193,10 @@ impl Snapshot for MemorySnapshot<'_> {
         let tables = &*self.0;
         let is_parked = |row: &&DeliveryRow| row.status == DeliveryStatus::Parked;
         let parked = tables.deliveries.values().filter(is_parked).count();
-        let on_their_way = tables.deliveries.values().filter(|row| !is_parked(row));
-        let failed = on_their_way.clone().filter(|row| row.attempts > 0).count();
+        let unfinished = tables.deliveries.values().filter(|row| !is_parked(row));
+        let failed = unfinished.clone().filter(|row| row.attempts > 0).count();
         let fresh = tables.events.range(tables.next_event()..);
-        let waiting = fresh.clone().count().saturating_add(on_their_way.count());
+        let waiting = fresh.clone().count().saturating_add(unfinished.count());
         let first = tables.deliveries.keys().chain(fresh.map(|(id, _)| id)).next();
         let oldest = first.and_then(|id| tables.events.get(id));
         Ok(Outbox {

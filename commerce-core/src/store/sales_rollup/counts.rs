@@ -1,9 +1,9 @@
-//! The counts of a bucket as they are kept: pairs of variable-length integers in the order of products,
-//! the distance from the product before and the units.
+//! The encoding of the counts of a bucket: pairs of variable-length integers in product order, the difference to the
+//! product before and the units.
 
 use crate::error::StoreError;
 
-/// Orders counts by product, each once.
+/// Sorts counts by product and adds up those of the same product.
 pub(super) fn sum_up(counts: &mut Vec<(i64, i64)>) {
     counts.sort_unstable_by_key(|(product, _)| *product);
     counts.dedup_by(|later, sum| {
@@ -15,7 +15,7 @@ pub(super) fn sum_up(counts: &mut Vec<(i64, i64)>) {
     });
 }
 
-/// The counts of a row with changes added: a merge of two sorted runs. Nothing stays of a zero.
+/// Adds changes to the counts of a row: a merge of two sorted runs. Counts of zero are dropped.
 pub(super) fn merged(before: &[u8], changes: &[(i64, i64)]) -> Result<Vec<u8>, StoreError> {
     let room = before.len().saturating_add(changes.len().saturating_mul(6));
     let mut counts = Encoder { bytes: Vec::with_capacity(room), last: 0 };
@@ -32,7 +32,7 @@ pub(super) fn merged(before: &[u8], changes: &[(i64, i64)]) -> Result<Vec<u8>, S
     Ok(counts.bytes)
 }
 
-/// Writes counts in ascending order of product.
+/// Writes counts in ascending product order.
 struct Encoder {
     bytes: Vec<u8>,
     last: i64,
@@ -42,7 +42,7 @@ impl Encoder {
     fn push(&mut self, (product, units): (i64, i64)) {
         if units != 0 {
             self.number(product.wrapping_sub(self.last).cast_unsigned());
-            // Zigzag, so that a small number below zero is short too.
+            // Zigzag, so that small negative numbers are short too.
             self.number((units.wrapping_shl(1) ^ units.wrapping_shr(63)).cast_unsigned());
             self.last = product;
         }
@@ -60,7 +60,7 @@ impl Encoder {
     }
 }
 
-/// Reads what [`Encoder`] wrote.
+/// Reads the output of [`Encoder`].
 pub(super) struct Decoder<'a> {
     bytes: &'a [u8],
     last: i64,
@@ -96,7 +96,9 @@ impl Iterator for Decoder<'_> {
         }
         let (Some(distance), Some(units)) = (self.number(), self.number()) else {
             self.bytes = &[];
-            return Some(Err(StoreError::Corrupt("counts of sales are cut short".to_owned())));
+            return Some(Err(StoreError::Corrupt(
+                "the counts of a sales row are truncated".to_owned(),
+            )));
         };
         self.last = self.last.wrapping_add(distance.cast_signed());
         let units = units.wrapping_shr(1).cast_signed() ^ (units & 1).cast_signed().wrapping_neg();
@@ -117,10 +119,10 @@ mod tests {
     #[case::first(&[], &[(3, 2), (9, 1)], &[(3, 2), (9, 1)])]
     #[case::between(&[(3, 2), (9, 1)], &[(1, 5), (4, 5), (10, 5)], &[(1, 5), (3, 2), (4, 5), (9, 1), (10, 5)])]
     #[case::added(&[(3, 2), (9, 1)], &[(9, 200)], &[(3, 2), (9, 201)])]
-    #[case::given_back(&[(3, 2), (9, 1)], &[(3, -2)], &[(9, 1)])]
-    #[case::nothing_left(&[(3, 2)], &[(3, -2)], &[])]
+    #[case::returned(&[(3, 2), (9, 1)], &[(3, -2)], &[(9, 1)])]
+    #[case::zero_dropped(&[(3, 2)], &[(3, -2)], &[])]
     #[case::edges(&[(0, 1)], &[(i64::MAX, i64::MIN)], &[(0, 1), (i64::MAX, i64::MIN)])]
-    fn counts_merge(
+    fn changes_merge_into_counts(
         #[case] before: &[(i64, i64)],
         #[case] changes: &[(i64, i64)],
         #[case] after: &[(i64, i64)],
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_are_cut_short_are_an_error() {
+    fn truncated_counts_are_an_error() {
         let whole = merged(&[], &[(300, 2)]).unwrap();
         let cut = &whole[..whole.len() - 1];
         assert!(Decoder::new(cut).any(|count| count.is_err()));

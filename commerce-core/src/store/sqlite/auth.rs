@@ -1,11 +1,13 @@
-//! Credentials, sessions and failed logins: loading, saving, reading.
+//! Credentials, sessions and failed logins: loading, saving and reading.
 
-use super::rows::{self, CREDENTIALS};
+use super::query::one;
 use crate::error::StoreError;
 use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
 use crate::model::auth::{Credentials, LoginAttempts, SessionRow, TokenHash};
 use crate::model::wallet::Role;
 use crate::state::{Needs, SessionChange, State};
+use crate::store::columns::{self, CREDENTIALS};
+use crate::store::values::{DbText, get};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
@@ -43,9 +45,10 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
 
 fn save_credentials(db: &Connection, row: &Credentials, state: &State) -> Result<(), StoreError> {
     let role = state.accounts.get(row.customer_id).map_or(Role::Customer, |of| of.customer.role);
-    // In the order they were given, so that a login that changed hands within the batch meets no other.
+    // In the order of the changes, so that a login that moved to another customer within the batch violates no
+    // constraint.
     db.prepare_cached("UPDATE customers SET login = ?2, role = ?3 WHERE id = ?1")?
-        .execute(params![row.customer_id, row.login, role])?;
+        .execute(params![row.customer_id, row.login, role.db_text()])?;
     db.prepare_cached(
         "INSERT OR REPLACE INTO credentials (customer_id, password) VALUES (?1, ?2)",
     )?
@@ -73,10 +76,10 @@ fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreE
             db.prepare_cached("DELETE FROM sessions WHERE customer_id = ?1")?.execute([customer])?
         }
         SessionChange::Ended(now) => {
-            let long_ago = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
+            let forgotten = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
             let ahead = now.plus_seconds(MAX_CLOCK_SKEW);
             db.prepare_cached("DELETE FROM login_attempts WHERE last_at < ?1 OR last_at > ?2")?
-                .execute([long_ago, ahead])?;
+                .execute([forgotten, ahead])?;
             db.prepare_cached("DELETE FROM sessions WHERE expires_at <= ?1 OR created_at > ?2")?
                 .execute([*now, ahead])?
         }
@@ -84,14 +87,14 @@ fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreE
     Ok(())
 }
 
-/// Customers who can log in, with [`CREDENTIALS`].
+/// Selects the [`CREDENTIALS`] of all customers with a login.
 pub(super) fn credentials_from() -> String {
     format!("SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id")
 }
 
 pub(super) fn credentials(db: &Connection, login: &str) -> Result<Option<Credentials>, StoreError> {
     let sql = format!("{} WHERE login = ?1", credentials_from());
-    Ok(db.prepare_cached(&sql)?.query_row([login], rows::credentials).optional()?)
+    one(db, &sql, [login], |row| columns::credentials(row))
 }
 
 pub(super) fn session(
@@ -100,6 +103,6 @@ pub(super) fn session(
 ) -> Result<Option<(SessionRow, Role)>, StoreError> {
     let sql = "SELECT customer_id, s.created_at, expires_at, role
                FROM sessions s JOIN customers ON id = customer_id WHERE token = ?1";
-    let read = |row: &Row<'_>| Ok((rows::session(row, token)?, rows::get(row, 3)?));
+    let read = |row: &Row<'_>| Ok((columns::session(row, token)?, get(row, 3)?));
     Ok(db.prepare_cached(sql)?.query_row([token.as_bytes()], read).optional()?)
 }

@@ -1,5 +1,5 @@
-//! A consistent copy while the store is in use: under another name first, checked and synced, then
-//! given its name in one step.
+//! Online backup: a consistent copy while the store is in use. It is written under a temporary name, checked and synced,
+//! and then renamed in one step.
 
 use super::connection::{ConnectionManager, ConnectionRole};
 use super::schema;
@@ -15,20 +15,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Pages copied between two looks at the progress: 4 MiB.
+/// Pages copied between two progress reports: 4 MiB.
 const STEP: i32 = 1_024;
 
-/// How often to wait for a lock before giving up, and how long each time: five seconds in all. Nobody tells
-/// when it is free.
-const TRIES: u32 = 500;
-const PAUSE: Duration = Duration::from_millis(10);
+/// The number of polls for a lock and their interval: five seconds in all. SQLite has no notification for a free lock.
+const MAX_POLLS: u32 = 500;
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How far a backup has come.
+/// The progress of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupProgress {
     /// Pages copied.
     pub copied_pages: u64,
-    /// Pages there are.
+    /// Pages in all.
     pub total_pages: u64,
 }
 
@@ -38,20 +37,17 @@ pub(super) fn backup(
     progress: &mut dyn FnMut(BackupProgress),
 ) -> Result<(), StoreError> {
     if to.symlink_metadata().is_ok() {
-        return Err(StoreError::Copy(format!(
-            "{} is there already: name a new file",
-            to.display()
-        )));
+        return Err(StoreError::Copy(format!("{} exists already: name a new file", to.display())));
     }
     let mut name = to.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
-    // Only who has made it may go on: two backups to one name would spoil each other's copy.
+    // Only the backup that created the file continues: two backups to one name would overwrite each other.
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
         Ok(file) => drop(file),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(StoreError::Copy(format!(
-                "{} is there: another backup is at work, or one was killed and it can be removed",
+                "{} exists: another backup is running, or one was killed and the file can be removed",
                 part.display()
             )));
         }
@@ -60,7 +56,7 @@ pub(super) fn backup(
     copy(connections, &part, progress)
         .and_then(|()| check(&part).map_err(|error| of_copy(&part, error)))
         .and_then(|()| publish(&part, to))
-        .map_err(|error| without_rest(&part, error))
+        .map_err(|error| remove_failed(&part, error))
 }
 
 fn copy(
@@ -69,13 +65,13 @@ fn copy(
     progress: &mut dyn FnMut(BackupProgress),
 ) -> Result<(), StoreError> {
     let from = connections.open(ConnectionRole::Reader)?;
-    // One read transaction over all steps: other processes may write meanwhile and nothing starts anew.
+    // One read transaction over all steps: a write of another process does not restart the backup.
     from.execute_batch("BEGIN; SELECT id FROM store;")?;
     let mut to = open_part(part).map_err(|error| of_copy(part, error))?;
     let backup = Backup::new(&from, &mut to)?;
-    let mut waited = 0_u32;
+    let mut polls = 0_u32;
     loop {
-        // A full disk and a failed write are the copy's: the store is only read.
+        // A full disk and a failed write are errors of the copy: the store is only read.
         let step = backup.step(STEP).map_err(|error| of_copy(part, error.into()))?;
         let state = backup.progress();
         let total_pages = u64::try_from(state.pagecount).unwrap_or(0);
@@ -86,17 +82,17 @@ fn copy(
             return rename(&to);
         }
         if matches!(step, StepResult::Busy | StepResult::Locked) {
-            waited = waited.saturating_add(1);
-            if waited > TRIES {
+            polls = polls.saturating_add(1);
+            if polls > MAX_POLLS {
                 return Err(StoreError::Busy);
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
-/// Gives the copy a name of its own and no place, so that its first opening begins a new epoch of events: a
-/// log of the source never fits it, and no two restored copies give out the same event ids.
+/// Gives the copy a name of its own and clears its recorded file, so that its first opening begins a new epoch of events:
+/// a log of the source never matches it, and no two restored copies publish the same event ids.
 fn rename(copy: &Connection) -> Result<(), StoreError> {
     copy.execute("UPDATE store SET place = '', name = ?1", [entropy::hex::<8>()?])?;
     Ok(())
@@ -104,9 +100,9 @@ fn rename(copy: &Connection) -> Result<(), StoreError> {
 
 fn check(part: &Path) -> Result<(), StoreError> {
     let copy = open_part(part)?;
-    let found: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found != "ok" {
-        return Err(StoreError::Corrupt(format!("the copy: {found}")));
+    let finding: String = copy.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if finding != "ok" {
+        return Err(StoreError::Corrupt(format!("the copy: {finding}")));
     }
     if schema::identify_now(&copy)? != schema::VERSION {
         return Err(StoreError::Incompatible("the copy has another schema version".to_owned()));
@@ -114,25 +110,26 @@ fn check(part: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Opens the copy, and never makes one.
+/// Opens the copy, without creating a file.
 fn open_part(part: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(part, flags)?)
 }
 
-/// Puts the copy on disk, gives it its name, and puts the name on disk. What fails after the copy has its name takes the
-/// name back: a copy is either reported and there, or neither.
+/// Syncs the copy, renames it, and syncs its folder. A failure after the rename removes the file: a copy exists if and only
+/// if its success is reported.
 fn publish(part: &Path, to: &Path) -> Result<(), StoreError> {
-    let on_disk = File::open(part).and_then(|file| file.sync_all());
-    on_disk.map_err(|error| failed(part, &error))?;
+    let synced = File::open(part).and_then(|file| file.sync_all());
+    synced.map_err(|error| failed(part, &error))?;
     rename_new(part, to).map_err(|error| failed(to, &error))?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let named = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
-    named.map_err(|error| without_rest(to, failed(to, &error)))
+    let folder_synced =
+        File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+    folder_synced.map_err(|error| remove_failed(to, failed(to, &error)))
 }
 
-/// Renames a file, and never in place of another one. A filesystem that cannot do that in one step gets a check
-/// before; neither way needs a second call that could fail and leave the copy with two names.
+/// Renames a file without replacing another one. On a filesystem that cannot do that in one step, a check precedes the
+/// rename; neither way has a second call that could fail and leave the copy with two names.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if to.symlink_metadata().is_err() => {
@@ -143,19 +140,21 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The error, once what is left of the failed copy is removed; when that fails as well, the error names the file.
-fn without_rest(rest: &Path, error: StoreError) -> StoreError {
-    let gone = fs::remove_file(rest);
-    match (gone, error) {
-        (Err(why), StoreError::Copy(text)) if why.kind() != io::ErrorKind::NotFound => {
+/// Removes the remains of a failed copy and returns its error; if the removal fails too, the error names the file.
+fn remove_failed(rest: &Path, error: StoreError) -> StoreError {
+    let removed = fs::remove_file(rest);
+    match (removed, error) {
+        (Err(reason), StoreError::Copy(text)) if reason.kind() != io::ErrorKind::NotFound => {
             let rest = rest.display();
-            StoreError::Copy(format!("{text}; {rest} is left and of no use ({why}): remove it"))
+            StoreError::Copy(format!(
+                "{text}; {rest} is left over and useless ({reason}): remove it"
+            ))
         }
         (_, error) => error,
     }
 }
 
-/// An error met while the copy was written or checked, as one of the copy.
+/// Converts an error of writing or checking the copy.
 fn of_copy(part: &Path, error: StoreError) -> StoreError {
     let part = part.display();
     if let StoreError::Full(_) = error {

@@ -1,4 +1,4 @@
-//! Opening connections: every setting that correctness rests on, set and read back, in one place.
+//! Opens connections. Every setting that correctness depends on is set here, and read back.
 
 use super::read_only::ReadOnly;
 use super::schema;
@@ -12,30 +12,30 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long SQLite waits for others who hold the file without a guard, like a database shell.
+/// The timeout of waiting for programs that lock the file without the write lock, such as a database shell.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a read waits for a connection of the pool.
+/// The timeout of waiting for a connection of the pool.
 pub(super) const POOL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// 4,096 pages of 4 KiB: the log is copied back in strides of 16 MiB, which costs fewer syncs a
-/// commit than SQLite's own 4 MiB.
+/// 4,096 pages of 4 KiB: a checkpoint copies 16 MiB of the log, which needs fewer syncs a commit than SQLite's
+/// default of 4 MiB.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
-/// A log that has once checked_credit beyond this is cut back when it is reset.
+/// A log that has grown beyond this is truncated when it is reset.
 const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 
-/// 8 MiB of pages for each connection, in KiB and negative, as SQLite wants it. More makes a writer slower:
-/// splitting a page that is not the last of its index has SQLite look through all of them at the commit,
-/// while a page that is not among them comes from the system's memory.
+/// The page cache of a connection: 8 MiB, in negative KiB as SQLite expects. A bigger one makes a writer slower: after
+/// the split of a page that is not the last of its index, SQLite searches the whole cache at the commit, while a page
+/// outside of the cache comes from the system's memory.
 const CACHE: i64 = -8 * 1024;
 
-/// Prepared statements kept for each connection: more than there are in the code.
+/// Prepared statements kept for each connection: more than the code has.
 const STATEMENTS: usize = 128;
 
 pub(super) type Reader<'a> = pool::Reader<'a, ConnectionManager>;
 
-/// What a connection is for.
+/// The use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionRole {
     Writer,
@@ -46,7 +46,7 @@ pub(super) enum ConnectionRole {
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionManager {
     path: PathBuf,
-    /// What the store was when it was opened, where it can only be read.
+    /// The state of a read-only store when it was opened.
     read_only: Option<ReadOnly>,
 }
 
@@ -56,12 +56,12 @@ impl ConnectionManager {
         Self { path: path.to_owned(), read_only }
     }
 
-    /// Whether the store can only be read: its file or its folder cannot be written to.
+    /// Returns true if the file or its folder cannot be written.
     pub(super) fn is_read_only(&self) -> bool {
         self.read_only.is_some()
     }
 
-    /// Fails when a store that is read without locks has been written to since it was opened.
+    /// Fails if a store that is read without locks was written since it was opened.
     pub(super) fn check_unchanged(&self) -> Result<(), StoreError> {
         self.read_only.as_ref().map_or(Ok(()), |read_only| read_only.check_unchanged(&self.path))
     }
@@ -70,7 +70,7 @@ impl ConnectionManager {
         &self.path
     }
 
-    fn bare(&self) -> Result<Connection, StoreError> {
+    fn open_unconfigured(&self) -> Result<Connection, StoreError> {
         if let Some(read_only) = &self.read_only {
             return read_only.open(&self.path);
         }
@@ -80,20 +80,20 @@ impl ConnectionManager {
         Ok(connection)
     }
 
-    /// Looks whether the file is ours, before anything is done to it or beside it, and whether there is a
-    /// store in it already. Busy while another process is making one.
+    /// Checks that the file belongs to this program, before any change to it or beside it. Returns true if it
+    /// contains a store; fails with `Busy` while another process creates one.
     pub(super) fn holds_store(&self) -> Result<bool, StoreError> {
-        Ok(schema::identify_now(&self.bare()?)? > 0)
+        Ok(schema::identify_now(&self.open_unconfigured()?)? > 0)
     }
 
     pub(super) fn open(&self, role: ConnectionRole) -> Result<Connection, StoreError> {
-        let connection = self.bare()?;
+        let connection = self.open_unconfigured()?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
-        // Plans that do not depend on values: where a table has a partial index, a statement would else be
-        // prepared anew each time that values are bound to it.
+        // Plans that do not depend on values: otherwise SQLite prepares a statement on a table with a partial
+        // index again each time that values are bound to it.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.execute_batch(&format!(
             "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;
@@ -102,9 +102,9 @@ impl ConnectionManager {
         if self.is_read_only() {
             return Ok(connection);
         }
-        // Some filesystems cannot share memory; SQLite then stays in another mode and says so.
+        // On filesystems without shared memory SQLite stays in another mode, which `ensure` detects.
         ensure(&connection, "journal_mode = WAL", "journal_mode", "wal")?;
-        // FULL waits for the disk at every commit; anything less loses acknowledged orders.
+        // FULL syncs the disk at every commit; a lower value loses acknowledged orders.
         ensure(&connection, "synchronous = FULL", "synchronous", "2")?;
         ensure(&connection, "foreign_keys = ON", "foreign_keys", "1")?;
         match role {
@@ -132,31 +132,31 @@ impl Connect for ConnectionManager {
 
 fn ensure(connection: &Connection, set: &str, name: &str, wanted: &str) -> Result<(), StoreError> {
     connection.execute_batch(&format!("PRAGMA {set};"))?;
-    let ask = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
-    let got: String = connection.query_row(&ask, [], |row| row.get(0))?;
-    if got == wanted {
+    let select = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+    let actual: String = connection.query_row(&select, [], |row| row.get(0))?;
+    if actual == wanted {
         return Ok(());
     }
-    Err(StoreError::Unavailable(format!("SQLite answers {name} = {got} to {set}")))
+    Err(StoreError::Unavailable(format!("SQLite kept {name} = {actual} after PRAGMA {set}")))
 }
 
-/// Makes the file when there is none, readable by its owner only, and resolves its path: two names
-/// for one file would have two logs.
+/// Creates the file if it does not exist, readable by its owner only, and resolves its path: two names for one file
+/// would have two logs.
 pub(super) fn prepare_file(path: &Path) -> Result<PathBuf, StoreError> {
-    let says = |error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    let failed = |error| StoreError::Unavailable(format!("{}: {error}", path.display()));
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(says(error)),
+        Err(error) => return Err(failed(error)),
     }
     existing_file(path)
 }
 
-/// The path of a file that is there, resolved.
+/// Resolves the path of an existing file.
 pub(super) fn existing_file(path: &Path) -> Result<PathBuf, StoreError> {
-    let says = |error| StoreError::Unavailable(format!("{}: {error}", path.display()));
-    let path = fs::canonicalize(path).map_err(says)?;
-    let metadata = fs::metadata(&path).map_err(says)?;
+    let failed = |error| StoreError::Unavailable(format!("{}: {error}", path.display()));
+    let path = fs::canonicalize(path).map_err(failed)?;
+    let metadata = fs::metadata(&path).map_err(failed)?;
     if !metadata.is_file() {
         return Err(StoreError::Unavailable(format!("{} is not a file", path.display())));
     }

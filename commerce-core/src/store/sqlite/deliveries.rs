@@ -1,9 +1,10 @@
-//! Deliveries of events: what relays ask for, and what they have changed.
+//! Deliveries of events: loading what a relay needs, and saving its changes.
 
-use super::read::{many, one, rows_wanted};
-use super::rows::{self, DELIVERY, EVENT};
+use super::query::{limit, many, one, read, select, upsert};
 use crate::error::StoreError;
-use crate::state::{Deliveries, DueEventsQuery, Needs};
+use crate::model::delivery::DeliveryRow;
+use crate::model::event::EventRow;
+use crate::state::{Deliveries, DueEventsQuery, Needs, State};
 use crate::store::DeliveryFilter;
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT, deliveries_from, due, no_store};
 use rusqlite::{Connection, params};
@@ -14,23 +15,21 @@ pub(super) fn load(
     deliveries: &mut Deliveries,
 ) -> Result<(), StoreError> {
     for order in &needs.deliveries {
-        let sql = format!("SELECT {DELIVERY} FROM deliveries WHERE order_id = ?1");
-        deliveries.provide_order(*order, many(db, &sql, [order], rows::delivery)?);
+        let sql = select::<DeliveryRow>("WHERE order_id = ?1");
+        deliveries.provide_order(*order, many(db, &sql, [order], read)?);
     }
-    if let Some(limit) = needs.parked {
+    if let Some(rows) = needs.parked {
         let sql = deliveries_from(DeliveryFilter::Parked, "?1", "?2");
-        let rows = many(db, &sql, params![0, rows_wanted(limit)], rows::delivery)?;
-        deliveries.provide_parked(rows);
+        deliveries.provide_parked(many(db, &sql, params![0, limit(rows)], read)?);
     }
-    if let Some(DueEventsQuery { now, limit }) = needs.due_events {
+    if let Some(DueEventsQuery { now, limit: rows }) = needs.wanted {
         let sql = due("?1", "?2");
-        deliveries.provide_due(many(db, &sql, params![now, rows_wanted(limit)], rows::delivery)?);
-        let sql = format!(
-            "SELECT {EVENT} FROM events WHERE id >= (SELECT next_event FROM store WHERE id = 1)
-             ORDER BY id LIMIT ?1"
+        deliveries.provide_due(many(db, &sql, params![now, limit(rows)], read)?);
+        let sql = select::<EventRow>(
+            "WHERE id >= (SELECT next_event FROM store WHERE id = 1) ORDER BY id LIMIT ?1",
         );
-        deliveries.provide_fresh(many(db, &sql, [rows_wanted(limit)], rows::event)?);
-        deliveries.provide_epochs(many(db, EPOCHS, [], rows::epoch)?);
+        deliveries.provide_fresh(many(db, &sql, [limit(rows)], read)?);
+        deliveries.epochs_loaded(many(db, EPOCHS, [], read)?);
     }
     if needs.next_event || needs.due_events.is_some() {
         let next = one(db, NEXT_EVENT, [], |row| row.get(0))?;
@@ -39,7 +38,8 @@ pub(super) fn load(
     Ok(())
 }
 
-pub(super) fn apply(db: &Connection, deliveries: &Deliveries) -> Result<(), StoreError> {
+pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
+    let deliveries = &state.deliveries;
     if !deliveries.has_changed() {
         return Ok(());
     }
@@ -53,22 +53,5 @@ pub(super) fn apply(db: &Connection, deliveries: &Deliveries) -> Result<(), Stor
     for event in deliveries.deletes() {
         delete.execute([event])?;
     }
-    let mut keep = db.prepare_cached(
-        "INSERT OR REPLACE INTO deliveries (event_id, order_id, status, attempts, due_at, token, error,
-                                            updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    for row in deliveries.upserts() {
-        keep.execute(params![
-            row.event_id,
-            row.order_id,
-            row.status,
-            row.attempts,
-            row.due_at,
-            row.token,
-            row.error,
-            row.updated_at
-        ])?;
-    }
-    Ok(())
+    upsert(db, state, deliveries.upserts())
 }

@@ -1,11 +1,11 @@
-//! What SQLite's result codes mean to a caller. Messages are for people; only codes are looked at.
+//! Maps errors of SQLite to [`StoreError`]. Only result codes decide; messages are for people.
 
 use crate::error::StoreError;
 use rusqlite::{ErrorCode, ffi};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        // The index beside the log could not grow: SQLite has no other cause for it than max_events of space.
+        // The index beside the log could not grow: the only cause of this code is a full disk.
         let extended = error.sqlite_error().map(|error| error.extended_code);
         if extended == Some(ffi::SQLITE_IOERR_SHMSIZE) {
             return Self::Full(error.to_string());
@@ -18,7 +18,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::CannotOpen) => Self::Unavailable(format!(
                 "{text}: check its path, its permissions and the limit on open files (ulimit -n)"
             )),
-            // Without a code, a row could not be read as what it should be.
+            // Without a code, a column holds an invalid value.
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
                 Self::Corrupt(text)
             }
@@ -27,7 +27,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// The error's text. SQLite reports every failed system call as "disk I/O error": the call that failed and the
+/// Describes an error. SQLite reports every failed system call as "disk I/O error": the call that failed and the
 /// next step are added.
 fn described(error: &rusqlite::Error) -> String {
     let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
@@ -54,14 +54,14 @@ fn described(error: &rusqlite::Error) -> String {
     )
 }
 
-/// Whether an error says that a sync to the disk failed: what was written since the last one may be lost, however
-/// often the sync is repeated.
+/// Returns true if a sync to the disk failed: writes since the last sync may be lost, however often the sync is
+/// repeated.
 pub(super) fn is_failed_sync(error: &rusqlite::Error) -> bool {
     error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC)
 }
 
-/// The failure of the machine that a line of `PRAGMA integrity_check` reports: the check lists a page that could not
-/// be read among its findings, although that proves no damage.
+/// Returns the failed read behind a finding of `PRAGMA integrity_check`: the check lists a page that could not be read
+/// among its findings, although that proves no damage.
 pub(super) fn failed_read(finding: &str) -> Option<StoreError> {
     let is_damage = |code: i32| matches!(code & 0xff, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB);
     let code = match finding.rsplit_once("error code=") {
@@ -73,7 +73,7 @@ pub(super) fn failed_read(finding: &str) -> Option<StoreError> {
     Some(rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(finding.to_owned())).into())
 }
 
-/// What a failed `COMMIT` means: unless SQLite says that it refused, the change may be on disk.
+/// Maps the error of a `COMMIT`: unless SQLite refused it, the changes may be on disk.
 pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
     let error = StoreError::from(error);
     let refused = matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy);
@@ -96,10 +96,14 @@ mod tests {
     #[case::no_room_for_the_index(ffi::SQLITE_IOERR_SHMSIZE, "full", "unknown")]
     #[case::write_error(ffi::SQLITE_IOERR_WRITE, "unavailable", "unknown")]
     #[case::sync_error(ffi::SQLITE_IOERR_FSYNC, "unavailable", "unknown")]
-    #[case::guard(ffi::SQLITE_CONSTRAINT_CHECK, "constraint", "constraint")]
+    #[case::check_constraint(ffi::SQLITE_CONSTRAINT_CHECK, "constraint", "constraint")]
     #[case::foreign_key(ffi::SQLITE_CONSTRAINT_FOREIGNKEY, "constraint", "constraint")]
     #[case::damaged(ffi::SQLITE_CORRUPT, "corrupt", "unknown")]
-    fn codes(#[case] code: i32, #[case] before: &str, #[case] at_commit: &str) {
+    fn result_code_maps_to_store_error(
+        #[case] code: i32,
+        #[case] before: &str,
+        #[case] at_commit: &str,
+    ) {
         let name = |error: StoreError| match error {
             StoreError::Busy => "busy",
             StoreError::OutOfMemory => "out of memory",
@@ -123,7 +127,7 @@ mod tests {
     #[case::free_list("Freelist: failed to get page 9", Some("a read failed"))]
     #[case::damage("Tree 5 page 7: unable to get the page. error code=11", None)]
     #[case::other_damage("row 3 missing from index customers_by_login", None)]
-    fn findings_that_are_failures_of_the_machine(
+    fn integrity_findings_separate_failed_reads_from_damage(
         #[case] finding: &str,
         #[case] reported: Option<&str>,
     ) {

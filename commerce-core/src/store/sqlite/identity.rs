@@ -1,9 +1,8 @@
-//! The identity of the files of a store: whether the paths still lead to the files that were opened, and
-//! whether a log belongs to the store beside it.
+//! The identity of the files of a store: detects that an open file was replaced, and that a log belongs to another
+//! store than the one beside it.
 //!
-//! SQLite binds neither. It continues to write to a file that was deleted or replaced, and it plays a log onto
-//! whatever file stands beside it. So the lock file keeps the name of the store and the number of each file,
-//! and both are compared.
+//! SQLite checks neither. It continues to write to a file that was deleted or replaced, and it replays a log into any
+//! file beside it. So the lock file records the name of the store and the identity of each file, and both are compared.
 
 use super::read_only::uri;
 use crate::error::StoreError;
@@ -16,14 +15,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
 
-/// The path of a file that belongs to the store at `path`, like its log with `-wal`.
+/// Returns the path of a file that belongs to the store at `path`, such as its log with the ending `-wal`.
 pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     PathBuf::from(name)
 }
 
-/// The device and the number of a file, which no other file has while this one is open.
+/// The device and the inode of a file, which no other file has while this one is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -31,7 +30,7 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    /// The file that a path leads to; `None` when there is none.
+    /// Returns the file at a path; `None` if there is none.
     fn at(path: &Path) -> Result<Option<Self>, StoreError> {
         match fs::metadata(path) {
             Ok(metadata) => Ok(Some(Self::from(&metadata))),
@@ -47,9 +46,9 @@ impl From<&Metadata> for FileId {
     }
 }
 
-/// The file at a path as text, different from every file that was there before. The number of a file that
-/// was removed is given out again, so the time of its creation counts as well, where the system keeps it.
-pub(super) fn index(path: &Path) -> Result<String, StoreError> {
+/// Returns the identity of the file at a path as text, different from that of every earlier file. The inode of a removed
+/// file is used again, so the time of creation is included, if the system keeps it.
+pub(super) fn file_identity(path: &Path) -> Result<String, StoreError> {
     let metadata = fs::metadata(path)
         .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
     let created = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
@@ -57,12 +56,12 @@ pub(super) fn index(path: &Path) -> Result<String, StoreError> {
     Ok(format!("{device}:{inode}:{}", created.map_or(0, |age| age.as_nanos())))
 }
 
-/// The files of a store as they were when it was opened. They stay as long as one connection is open.
+/// The files of a store when it was opened. They exist as long as one connection is open.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles(Vec<(PathBuf, FileId)>);
 
 impl OpenFiles {
-    /// The files that a connection to the store at `path` has just opened.
+    /// Returns the files that a connection to the store at `path` has just opened.
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         let mut files = Vec::new();
         for ending in ["", "-wal", "-shm", "-lock"] {
@@ -73,8 +72,8 @@ impl OpenFiles {
         Ok(Self(files))
     }
 
-    /// Compares them with what their paths lead to now. What is written to a file without a name is lost when
-    /// the process ends, and two processes with two indexes of one log overwrite each other's orders.
+    /// Fails if a path leads to another file now. Writes to a file without a name are lost when the process ends, and
+    /// two processes with two indexes of one log overwrite each other's orders.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         for (file, id) in &self.0 {
             if FileId::at(file)? != Some(*id) {
@@ -90,7 +89,7 @@ impl OpenFiles {
 pub(super) struct Binding {
     /// The random name of the store.
     name: String,
-    /// The [`place`] of its file, and that of its log.
+    /// The [`file_identity`] of its file, and that of its log.
     store: String,
     log: String,
 }
@@ -113,26 +112,30 @@ impl FromStr for Binding {
 }
 
 impl Binding {
-    /// The binding of the store of that name at `path`; `None` when it has no log.
+    /// Returns the binding of the store of that name at `path`; `None` if it has no log.
     pub(super) fn of(path: &Path, name: &str) -> Result<Option<Self>, StoreError> {
         let log = beside(path, "-wal");
         if FileId::at(&log)?.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { name: name.to_owned(), store: index(path)?, log: index(&log)? }))
+        Ok(Some(Self {
+            name: name.to_owned(),
+            store: file_identity(path)?,
+            log: file_identity(&log)?,
+        }))
     }
 
-    /// Whether both are of one file of one store, with whichever log.
+    /// Returns true if both have the same store in the same file; their logs may differ.
     pub(super) fn is_of_same_store(&self, other: &Self) -> bool {
         (&self.name, &self.store) == (&other.name, &other.store)
     }
 }
 
-/// Refuses a log that belongs to another file than the one at `path`: the one that was there before a backup
-/// was put in its place, or that was deleted.
+/// Refuses a log that belongs to another file than the one at `path`: to a file that was deleted, or replaced by a
+/// backup.
 ///
-/// All files may have been moved or copied together. Then the name is the same, and either the file or the log
-/// has kept its number, or neither has.
+/// All files may have been moved or copied together. Then the name is the same, and if the log has kept its identity, the
+/// file has kept it too.
 pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     let log = beside(path, "-wal");
     if !fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
@@ -143,7 +146,7 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     let is_foreign = match name_in(path) {
         NameInFile::Unreadable => false,
         NameInFile::Is(name) if name == bound.name => {
-            index(path)? != bound.store && index(&log)? == bound.log
+            file_identity(path)? != bound.store && file_identity(&log)? == bound.log
         }
         NameInFile::Is(_) | NameInFile::None => true,
     };
@@ -160,18 +163,18 @@ pub(super) fn check_log(path: &Path) -> Result<(), StoreError> {
     )))
 }
 
-/// Whether the file of a store holds that name by itself.
+/// Returns true if the file of a store holds that name without its log.
 pub(super) fn holds_name(path: &Path, name: &str) -> bool {
     matches!(name_in(path), NameInFile::Is(found) if found == name)
 }
 
-/// The name that the file of a store holds by itself, whatever its log says.
+/// The name that the file of a store holds without its log.
 #[derive(Debug, PartialEq, Eq)]
 enum NameInFile {
     Is(String),
-    /// The file is missing or empty, or is of a version without names.
+    /// The file does not exist, is empty, or has a version without names.
     None,
-    /// The file cannot be read right now, which proves nothing.
+    /// The file cannot be read now, which proves neither.
     Unreadable,
 }
 

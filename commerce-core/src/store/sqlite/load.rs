@@ -1,89 +1,74 @@
-//! Loading what a batch may touch: each kind by its own prepared statement.
+//! Loads the rows that a batch needs: one prepared statement a table.
 
-use super::rows::{self, ACCOUNT, CHARGE, COUPON, EVENT, OWNED_COUPON, PRODUCT};
-use super::{auth, deliveries, read};
+use super::query::{many, one, read, select};
+use super::read::{cart, order};
+use super::{auth, deliveries};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::limits::EXPIRY_BATCH;
-use crate::model::cart::CartLines;
-use crate::state::{Needs, NextIds, Rows, State};
-use crate::store::columns::{TABLES_WITH_IDS, next_ids as next_ids_after};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use crate::model::coupon::OwnedCoupon;
+use crate::model::wallet::ChargeRow;
+use crate::state::{Needs, Rows, State};
+use crate::store::columns::{self, Entity, KEY_RECORD, TABLES_WITH_IDS};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::LazyLock;
 
-/// The greatest id of each kind in use; asked for in every transaction.
+/// Selects the greatest id of each table; needed by every transaction.
 static NEWEST_IDS: LazyLock<String> = LazyLock::new(|| {
     let newest = TABLES_WITH_IDS.map(|table| format!("(SELECT max(id) FROM {table})"));
     format!("SELECT {}", newest.join(", "))
 });
 
 pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-    by_id(db, "customers", ACCOUNT, &needs.accounts, &mut state.accounts, rows::account)?;
-    by_id(db, "products", PRODUCT, &needs.products, &mut state.products, rows::product)?;
-    by_id(db, "coupons", COUPON, &needs.coupons, &mut state.coupons, rows::coupon)?;
-    by_id(
-        db,
-        "owned_coupons",
-        OWNED_COUPON,
-        &needs.owned_coupons,
-        &mut state.owned_coupons,
-        rows::owned_coupon,
-    )?;
-    by_id(db, "charges", CHARGE, &needs.charges, &mut state.charges, rows::charge)?;
-    load_pending_charges(db, needs, state)?;
-    by_id(db, "events", EVENT, &needs.events, &mut state.known_events, rows::event)?;
+    by_id(db, &needs.accounts, &mut state.accounts)?;
+    by_id(db, &needs.products, &mut state.products)?;
+    by_id(db, &needs.coupons, &mut state.coupons)?;
+    by_id(db, &needs.owned_coupons, &mut state.owned_coupons)?;
+    by_id(db, &needs.charges, &mut state.charges)?;
+    pending_charges(db, needs, state)?;
+    by_id(db, &needs.events, &mut state.known_events)?;
     deliveries::load(db, needs, &mut state.deliveries)?;
-    load_carts(db, needs, state)?;
-    load_claims(db, needs, state)?;
-    load_keys(db, needs, state)?;
+    for customer in &needs.carts {
+        state.carts.provide(*customer, Some((*customer, cart(db, *customer)?)));
+    }
+    claims(db, needs, state)?;
+    keys(db, needs, state)?;
     auth::load(db, needs, state)?;
     for id in &needs.orders {
-        state.orders.provide(*id, read::order(db, *id)?);
+        state.orders.provide(*id, order(db, *id)?);
     }
     if let Some(now) = needs.due_orders {
-        load_due_orders(db, now, state)?;
+        due_orders(db, now, state)?;
     }
     if needs.ids {
-        state.ids = Some(next_ids(db)?);
+        state.ids = one(db, &NEWEST_IDS, [], |row| columns::next_ids(row))?;
     }
     Ok(())
 }
 
-fn by_id<K: Copy + Ord + Hash + ToSql, V>(
+fn by_id<K: Copy + Ord + Hash + ToSql, T: Entity>(
     db: &Connection,
-    table: &str,
-    columns: &str,
     ids: &BTreeSet<K>,
-    into: &mut Rows<K, V>,
-    read: fn(&Row<'_>) -> rusqlite::Result<V>,
+    rows: &mut Rows<K, T>,
 ) -> Result<(), StoreError> {
     if ids.is_empty() {
         return Ok(());
     }
-    let mut select = db.prepare_cached(&format!("SELECT {columns} FROM {table} WHERE id = ?1"))?;
+    let mut select = db.prepare_cached(&select::<T>("WHERE id = ?1"))?;
     for id in ids {
-        into.provide(*id, select.query_row([id], read).optional()?);
+        rows.provide(*id, select.query_row([id], read).optional()?);
     }
     Ok(())
 }
 
-fn load_pending_charges(
-    db: &Connection,
-    needs: &Needs,
-    state: &mut State,
-) -> Result<(), StoreError> {
-    if needs.pending_charges.is_empty() {
-        return Ok(());
-    }
-    let mut select = db.prepare_cached(&format!(
-        "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND customer_id = ?1"
-    ))?;
+fn pending_charges(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     for customer in &needs.pending_charges {
-        for row in select.query_map([customer], rows::charge)? {
-            let row = row?;
+        let sql = select::<ChargeRow>("WHERE status = 'pending' AND customer_id = ?1");
+        let rows: Vec<ChargeRow> = many(db, &sql, [customer], read)?;
+        for row in rows {
             state.charges.provide(row.id, Some(row));
         }
         state.pending_charges.insert(*customer);
@@ -91,24 +76,10 @@ fn load_pending_charges(
     Ok(())
 }
 
-fn load_carts(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-    for customer in &needs.carts {
-        let lines: CartLines = read::cart(db, *customer)?;
-        state.carts.provide(*customer, Some((*customer, lines)));
-    }
-    Ok(())
-}
-
-fn load_claims(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-    if needs.claims.is_empty() {
-        return Ok(());
-    }
-    let mut select = db.prepare_cached(&format!(
-        "SELECT {OWNED_COUPON} FROM owned_coupons WHERE coupon_id = ?1 AND customer_id = ?2"
-    ))?;
+fn claims(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     for claim in &needs.claims {
-        let owned =
-            select.query_row([claim.0.get(), claim.1.get()], rows::owned_coupon).optional()?;
+        let sql = select::<OwnedCoupon>("WHERE coupon_id = ?1 AND customer_id = ?2");
+        let owned: Option<OwnedCoupon> = one(db, &sql, [claim.0.get(), claim.1.get()], read)?;
         state.claims.provide(*claim, owned.as_ref().map(|owned| owned.id));
         if let Some(owned) = owned {
             state.owned_coupons.provide(owned.id, Some(owned));
@@ -117,37 +88,25 @@ fn load_claims(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), 
     Ok(())
 }
 
-fn load_keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-    if needs.keys.is_empty() {
-        return Ok(());
-    }
-    let mut select = db.prepare_cached(
-        "SELECT fingerprint, answer, created_at, digest FROM idempotency_keys WHERE key = ?1 AND owner = ?2",
-    )?;
+fn keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     for (key, owner) in &needs.keys {
-        let read = |row: &Row<'_>| rows::key_record(row, 0);
-        let record = select.query_row(params![key.as_str(), owner], read).optional()?;
+        let sql =
+            format!("SELECT {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 AND owner = ?2");
+        let read = |row: &rusqlite::Row<'_>| columns::key_record(row, 0);
+        let record = one(db, &sql, params![key.as_str(), owner], read)?;
         state.provide_key(key.clone(), *owner, record);
     }
     Ok(())
 }
 
-fn load_due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result<(), StoreError> {
-    let mut select = db.prepare_cached(
-        "SELECT id FROM orders WHERE status = 'pending' AND expires_at <= ?1
-         ORDER BY expires_at, id LIMIT ?2",
-    )?;
-    let limit = i64::try_from(EXPIRY_BATCH).unwrap_or(i64::MAX);
-    let due = select.query_map(params![now, limit], |row| row.get(0))?;
-    let due: Vec<OrderId> = due.collect::<rusqlite::Result<_>>()?;
+fn due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result<(), StoreError> {
+    let sql = "SELECT id FROM orders WHERE status = 'pending' AND expires_at <= ?1
+               ORDER BY expires_at, id LIMIT ?2";
+    let limit = super::query::limit(EXPIRY_BATCH);
+    let due: Vec<OrderId> = many(db, sql, params![now, limit], |row| row.get(0))?;
     for id in &due {
-        state.orders.provide(*id, read::order(db, *id)?);
+        state.orders.provide(*id, order(db, *id)?);
     }
     state.due_orders = Some(due);
     Ok(())
-}
-
-fn next_ids(db: &Connection) -> Result<NextIds, StoreError> {
-    let mut select = db.prepare_cached(&NEWEST_IDS)?;
-    Ok(select.query_row([], |row| next_ids_after(row))?)
 }

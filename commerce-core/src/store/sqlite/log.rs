@@ -1,14 +1,14 @@
-//! Damage of a log that SQLite would pass over in silence.
+//! Detects damage of a log that SQLite does not report.
 //!
-//! When it opens a store after a crash, SQLite plays the log up to the first frame whose checksum is wrong, and
-//! takes everything behind it for the torn end of a commit that was never acknowledged. A flipped bit in the
-//! middle ends it as well, and drops acknowledged orders.
+//! When it opens a store after a crash, SQLite replays the log up to the first frame with a wrong checksum, and takes
+//! everything after it for a torn commit that was never acknowledged. A flipped bit in the middle ends the replay as
+//! well, and drops acknowledged orders.
 //!
-//! The two can be told apart. Each commit waits for the disk before the next one begins, so a power cut tears
-//! one commit at most, and behind the tear are frames of that one only. So a frame of the same generation of
-//! the log (its header and its frames share two random numbers) that comes after the end of a commit, behind
-//! the first bad frame, proves that the commit before it was acknowledged and is damaged. Damage within the
-//! very last commit looks like a torn one and is not reported.
+//! The two can be distinguished. Each commit syncs the disk before the next one begins, so a power failure tears at
+//! most one commit, and after the tear are frames of that one only. So a frame of the same generation of the log (its
+//! header and its frames share two random numbers, the salts) that follows the end of a commit, after the first bad
+//! frame, proves that this commit was acknowledged and is damaged. Damage within the very last commit looks like a torn
+//! one and is not reported.
 
 use super::identity::beside;
 use crate::error::StoreError;
@@ -19,29 +19,29 @@ use std::path::Path;
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
 
-/// The first number of every log; the lowest bit says in which order of bytes checksums are computed.
+/// The first number of every log; its lowest bit is the byte order of the checksums.
 const MAGIC: u32 = 0x377f_0682;
 
-/// The size of pages, unless a sound header says otherwise.
+/// The page size if the header is damaged.
 const PAGE: usize = 4_096;
 
-/// Reads that meet a log which is being written are repeated, as often as this.
+/// The number of reads: one that overlaps a write of another process is repeated.
 const TRIES: usize = 3;
 
-/// Where a log is damaged.
+/// The damage of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Damage {
-    /// How many bytes before the first bad frame SQLite will play: whole commits only.
+    /// The bytes before the first bad frame that SQLite replays: whole commits only.
     sound: u64,
-    /// How many commits are behind it.
+    /// The number of commits after the damage.
     commits: u64,
 }
 
-/// Refuses the log of the store at `path` when acknowledged commits in it would be dropped.
+/// Refuses the log of the store at `path` if SQLite would drop acknowledged commits in it.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let log = beside(path, "-wal");
     let mut found = None;
-    // Another process may begin the log anew while it is read; what is damaged stays so.
+    // Another process may restart the log while it is read; real damage is found again.
     for _ in 0..TRIES {
         let damage = match read(&log) {
             Ok(damage) => damage,
@@ -57,7 +57,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     }
     let Some(Damage { sound, commits }) = found else { return Ok(()) };
     Err(StoreError::Corrupt(format!(
-        "{log} is damaged, and {commits} commits behind the damage would be lost. Keep a copy of the store's \
+        "{log} is damaged, and {commits} commits after the damage would be lost. Keep a copy of the store's \
          files, and put a backup in their place; to go on without these commits instead, run `truncate \
          --size={sound} {log}` and then `commerce audit`",
         log = log.display(),
@@ -79,12 +79,12 @@ fn read(log: &Path) -> io::Result<Option<Damage>> {
     let mut scan = Scan::new(&header, sum, header_is_sound);
     let mut frame = vec![0; page.saturating_add(FRAME_HEADER)];
     while fill(&mut file, &mut frame)? {
-        scan.see(&frame);
+        scan.add(&frame);
     }
     Ok(scan.damage())
 }
 
-/// Reads as much as fits; false at the end of the file.
+/// Fills the buffer; returns false at the end of the file.
 fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
         Ok(()) => Ok(true),
@@ -93,17 +93,18 @@ fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
-/// What has been seen of the frames so far.
+/// The state of a scan over the frames.
 struct Scan {
     salts: Option<[u8; 8]>,
     sum: Checksum,
-    /// No frame was bad yet.
+    /// No bad frame was found yet.
     is_sound: bool,
-    /// The bytes read, and those of them up to the last sound commit.
+    /// The bytes read, and the bytes up to the last sound commit.
     read: u64,
     sound: u64,
-    /// Commits behind the first bad frame, and whether a frame of the same generation follows one.
+    /// Commits after the first bad frame.
     commits: u64,
+    /// A frame of the same generation follows one of them.
     is_damaged: bool,
 }
 
@@ -111,32 +112,32 @@ impl Scan {
     fn new(header: &[u8], sum: Checksum, is_sound: bool) -> Self {
         let salts = header.get(16..24).and_then(|salts| salts.try_into().ok());
         let read = u64::try_from(HEADER).unwrap_or(0);
-        // The random numbers of a damaged header are those of the frame that comes first.
+        // If the header is damaged, the salts of the first frame count.
         let salts = salts.filter(|_| is_sound);
         Self { salts, sum, is_sound, read, sound: 0, commits: 0, is_damaged: false }
     }
 
-    fn see(&mut self, frame: &[u8]) {
+    fn add(&mut self, frame: &[u8]) {
         let (head, page) = frame.split_at(FRAME_HEADER);
         self.read = self.read.saturating_add(u64::try_from(frame.len()).unwrap_or(0));
         let salts = head.get(8..16).and_then(|salts| <[u8; 8]>::try_from(salts).ok());
-        let mut is_ours = salts == Some(*self.salts.get_or_insert(salts.unwrap_or_default()));
+        let mut is_of_log = salts == Some(*self.salts.get_or_insert(salts.unwrap_or_default()));
         let is_commit = word(head, 4) != 0;
         if self.is_sound {
             self.sum.add(head.get(..8).unwrap_or_default());
             self.sum.add(page);
             let follows = self.sum.is(head, 16);
-            self.is_sound = is_ours && word(head, 0) != 0 && follows;
+            self.is_sound = is_of_log && word(head, 0) != 0 && follows;
             if self.is_sound {
                 if is_commit {
                     self.sound = self.read;
                 }
                 return;
             }
-            // Checksums leave the random numbers out, and it is these that are wrong.
-            is_ours |= follows;
+            // Checksums do not cover the salts: if the checksum is right, the salts are damaged.
+            is_of_log |= follows;
         }
-        if is_ours {
+        if is_of_log {
             self.is_damaged |= self.commits > 0;
             self.commits = self.commits.saturating_add(u64::from(is_commit));
         }
@@ -148,7 +149,7 @@ impl Scan {
     }
 }
 
-/// The running checksum of SQLite's log: each word counts with all before it.
+/// The running checksum of SQLite's log, over all words so far.
 struct Checksum {
     is_big_endian: bool,
     sums: [u32; 2],
@@ -173,13 +174,13 @@ impl Checksum {
         self.sums = [first, second];
     }
 
-    /// Whether that is the sum which is kept at a place.
+    /// Returns true if the checksum stored at an offset is this one.
     fn is(&self, bytes: &[u8], at: usize) -> bool {
         self.sums == [word(bytes, at), word(bytes, at.saturating_add(4))]
     }
 }
 
-/// The number at a place; numbers outside of pages are big-endian.
+/// Returns the number at an offset; numbers outside of pages are big-endian.
 fn word(bytes: &[u8], at: usize) -> u32 {
     let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
     word.map_or(0, |word| u32::from_be_bytes(*word))

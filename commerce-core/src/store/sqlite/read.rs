@@ -1,11 +1,9 @@
-//! Reading: each list by its key, each history backwards along its own chain.
+//! Snapshots: each list is read by its key, each history backwards along its chain.
 
-use super::apply::first_line;
 use super::connection::{ConnectionManager, Reader};
 use super::error::failed_read;
-use super::rows::{
-    self, ACCOUNT, CHARGE, COUPON, EVENT, LEDGER, LINE, ORDER, OWNED_COUPON, PRODUCT,
-};
+use super::query::{limit, many, one, read, select};
+use super::rows::first_line;
 use super::{auth, sales, scan};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -20,14 +18,14 @@ use crate::model::event::{Epoch, EventRow};
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
-use crate::store::columns::{WRONG_PAYMENTS, wrong_payment};
+use crate::store::columns::{Entity, LINE, WRONG_PAYMENTS, line, wrong_payment};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
-use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, params};
 
-/// A read transaction on a reading connection. Keep it short: the log cannot shrink meanwhile.
+/// A read transaction on a reading connection. Keep it short: the log cannot be reset meanwhile.
 pub(super) struct SqliteSnapshot<'a>(Reader<'a>, &'a ConnectionManager);
 
 impl<'a> SqliteSnapshot<'a> {
@@ -48,49 +46,22 @@ impl Drop for SqliteSnapshot<'_> {
     }
 }
 
-pub(super) fn one<T>(
-    db: &Connection,
-    sql: &str,
-    parameters: impl Params,
-    read: fn(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Option<T>, StoreError> {
-    Ok(db.prepare_cached(sql)?.query_row(parameters, read).optional()?)
+/// Returns the rows of an entity in id order, from `start` on.
+fn from<T: Entity>(db: &Connection, start: i64, rows: usize) -> Result<Vec<T>, StoreError> {
+    let sql = select::<T>("WHERE id >= ?1 ORDER BY id LIMIT ?2");
+    many(db, &sql, params![start, limit(rows)], read)
 }
 
-pub(super) fn many<T>(
-    db: &Connection,
-    sql: &str,
-    parameters: impl Params,
-    read: fn(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>, StoreError> {
-    let mut select = db.prepare_cached(sql)?;
-    let rows = select.query_map(parameters, read)?.collect::<rusqlite::Result<_>>()?;
-    Ok(rows)
-}
-
-/// Rows of a table by id, from `start` on.
-fn from<T>(
-    db: &Connection,
-    table: &str,
-    columns: &str,
-    start: i64,
-    limit: usize,
-    read: fn(&Row<'_>) -> rusqlite::Result<T>,
-) -> Result<Vec<T>, StoreError> {
-    let sql = format!("SELECT {columns} FROM {table} WHERE id >= ?1 ORDER BY id LIMIT ?2");
-    many(db, &sql, params![start, rows_wanted(limit)], read)
-}
-
-pub(super) fn rows_wanted(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+/// Returns the row of an entity with that id.
+fn by_id<T: Entity>(db: &Connection, id: i64) -> Result<Option<T>, StoreError> {
+    one(db, &select::<T>("WHERE id = ?1"), [id], read)
 }
 
 pub(super) fn order(db: &Connection, id: OrderId) -> Result<Option<Order>, StoreError> {
-    let sql = format!("SELECT {ORDER} FROM orders WHERE id = ?1");
-    let Some(mut order) = one(db, &sql, [id], rows::order)? else { return Ok(None) };
+    let Some(mut order) = by_id::<Order>(db, id.get())? else { return Ok(None) };
     let sql = format!("SELECT {LINE} FROM order_lines WHERE id >= ?1 AND id < ?2 ORDER BY id");
     let range = [first_line(id), first_line(OrderId::new(id.get().saturating_add(1)))];
-    order.lines = many(db, &sql, range, rows::line)?;
+    order.lines = many(db, &sql, range, |row| line(row))?;
     Ok(Some(order))
 }
 
@@ -103,8 +74,7 @@ pub(super) fn cart(db: &Connection, customer: CustomerId) -> Result<CartLines, S
 
 impl Snapshot for SqliteSnapshot<'_> {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
-        let sql = format!("SELECT {ACCOUNT} FROM customers WHERE id = ?1");
-        one(&self.0, &sql, [id], rows::account)
+        by_id(&self.0, id.get())
     }
 
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
@@ -116,19 +86,17 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
-        from(&self.0, "customers", ACCOUNT, start.get(), limit, rows::customer)
+        let accounts: Vec<Account> = from(&self.0, start.get(), limit)?;
+        Ok(accounts.into_iter().map(|account| account.customer).collect())
     }
 
     fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError> {
-        let sql = format!("SELECT {PRODUCT} FROM products WHERE id = ?1");
-        one(&self.0, &sql, [id], rows::product)
+        by_id(&self.0, id.get())
     }
 
-    fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
-        let sql = format!(
-            "SELECT {PRODUCT} FROM products WHERE id >= ?1 AND status = 'active' ORDER BY id LIMIT ?2"
-        );
-        many(&self.0, &sql, params![start, rows_wanted(limit)], rows::product)
+    fn products(&self, start: ProductId, rows: usize) -> Result<Vec<Product>, StoreError> {
+        let sql = select::<Product>("WHERE id >= ?1 AND status = 'active' ORDER BY id LIMIT ?2");
+        many(&self.0, &sql, params![start, limit(rows)], read)
     }
 
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
@@ -136,24 +104,23 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn coupon(&self, id: CouponId) -> Result<Option<Coupon>, StoreError> {
-        one(&self.0, &format!("SELECT {COUPON} FROM coupons WHERE id = ?1"), [id], rows::coupon)
+        by_id(&self.0, id.get())
     }
 
     fn coupons(&self, start: CouponId, limit: usize) -> Result<Vec<Coupon>, StoreError> {
-        from(&self.0, "coupons", COUPON, start.get(), limit, rows::coupon)
+        from(&self.0, start.get(), limit)
     }
 
     fn owned_coupons(
         &self,
         customer: CustomerId,
         start: CouponId,
-        limit: usize,
+        rows: usize,
     ) -> Result<Vec<OwnedCoupon>, StoreError> {
-        let sql = format!(
-            "SELECT {OWNED_COUPON} FROM owned_coupons WHERE customer_id = ?1 AND coupon_id >= ?2
-             ORDER BY coupon_id LIMIT ?3"
+        let sql = select::<OwnedCoupon>(
+            "WHERE customer_id = ?1 AND coupon_id >= ?2 ORDER BY coupon_id LIMIT ?3",
         );
-        many(&self.0, &sql, params![customer, start, rows_wanted(limit)], rows::owned_coupon)
+        many(&self.0, &sql, params![customer, start, limit(rows)], read)
     }
 
     fn owned_coupon(
@@ -161,9 +128,8 @@ impl Snapshot for SqliteSnapshot<'_> {
         customer: CustomerId,
         id: OwnedCouponId,
     ) -> Result<Option<OwnedCoupon>, StoreError> {
-        let sql =
-            format!("SELECT {OWNED_COUPON} FROM owned_coupons WHERE id = ?1 AND customer_id = ?2");
-        one(&self.0, &sql, params![id, customer], rows::owned_coupon)
+        let sql = select::<OwnedCoupon>("WHERE id = ?1 AND customer_id = ?2");
+        one(&self.0, &sql, params![id, customer], read)
     }
 
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
@@ -182,7 +148,7 @@ impl Snapshot for SqliteSnapshot<'_> {
             && let Some(order) = next.map(|id| order(&self.0, id)).transpose()?.flatten()
             && order.customer_id == customer
         {
-            // A chain goes back; one that does not is damaged and would never end.
+            // A chain with a row that leads forward is corrupt and would not end.
             next = order.previous.filter(|previous| *previous < order.id);
             orders.push(order);
         }
@@ -196,12 +162,11 @@ impl Snapshot for SqliteSnapshot<'_> {
         limit: usize,
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError> {
-        let sql = format!("SELECT {LEDGER} FROM ledger WHERE id = ?1");
         let mut entries = Vec::new();
         let mut next = Some(start);
         while entries.len() < limit
             && let Some(entry) =
-                next.map(|id| one(&self.0, &sql, [id], rows::ledger_entry)).transpose()?.flatten()
+                next.map(|id| by_id::<LedgerEntry>(&self.0, id.get())).transpose()?.flatten()
             && entry.customer_id == customer
         {
             next = entry.previous.filter(|previous| *previous < entry.id);
@@ -213,24 +178,23 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
-        one(&self.0, &format!("SELECT {CHARGE} FROM charges WHERE id = ?1"), [id], rows::charge)
+        by_id(&self.0, id.get())
     }
 
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
-        let sql = format!("SELECT {CHARGE} FROM charges WHERE reference = ?1");
-        one(&self.0, &sql, [reference], rows::charge)
+        one(&self.0, &select::<ChargeRow>("WHERE reference = ?1"), [reference], read)
     }
 
     fn pending_charges(
         &self,
         (customer, id): (CustomerId, ChargeId),
-        limit: usize,
+        rows: usize,
     ) -> Result<Vec<ChargeRow>, StoreError> {
-        let sql = format!(
-            "SELECT {CHARGE} FROM charges WHERE status = 'pending' AND (customer_id, id) >= (?1, ?2)
-             ORDER BY customer_id, id LIMIT ?3"
+        let sql = select::<ChargeRow>(
+            "WHERE status = 'pending' AND (customer_id, id) >= (?1, ?2)
+             ORDER BY customer_id, id LIMIT ?3",
         );
-        many(&self.0, &sql, params![customer, id, rows_wanted(limit)], rows::charge)
+        many(&self.0, &sql, params![customer, id, limit(rows)], read)
     }
 
     fn count_pending_charges(&self) -> Result<u64, StoreError> {
@@ -245,11 +209,11 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
-        from(&self.0, "events", EVENT, start.get(), limit, rows::event)
+        from(&self.0, start.get(), limit)
     }
 
     fn epochs(&self) -> Result<Vec<Epoch>, StoreError> {
-        many(&self.0, EPOCHS, [], rows::epoch)
+        many(&self.0, EPOCHS, [], read)
     }
 
     fn next_event(&self) -> Result<EventId, StoreError> {
@@ -259,11 +223,11 @@ impl Snapshot for SqliteSnapshot<'_> {
     fn deliveries(
         &self,
         start: EventId,
-        limit: usize,
+        rows: usize,
         filter: DeliveryFilter,
     ) -> Result<Vec<DeliveryRow>, StoreError> {
         let sql = deliveries_from(filter, "?1", "?2");
-        many(&self.0, &sql, params![start, rows_wanted(limit)], rows::delivery)
+        many(&self.0, &sql, params![start, limit(rows)], read)
     }
 
     fn has_due_events(&self, now: Timestamp) -> Result<bool, StoreError> {
@@ -296,7 +260,7 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn size(&self) -> Result<StoreSize, StoreError> {
-        // A file that is not there takes no room: the log comes with the first change.
+        // A missing file has no size: the log is created by the first change.
         let bytes = |path: &str| std::fs::metadata(path).map_or(0, |file| file.len());
         let path = self.0.path().unwrap_or_default();
         Ok(StoreSize { data: bytes(path), log: bytes(&format!("{path}-wal")) })
@@ -307,7 +271,7 @@ impl Snapshot for SqliteSnapshot<'_> {
         let orphans = many(&self.0, "PRAGMA foreign_key_check", [], |row| {
             let (table, row, parent): (String, Option<i64>, String) =
                 (row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(format!("row {} of {table} names no row of {parent}", row.unwrap_or(0)))
+            Ok(format!("row {} of {table} refers to a missing row of {parent}", row.unwrap_or(0)))
         })?;
         wrong.extend(orphans);
         let payments = many(&self.0, WRONG_PAYMENTS, [], |row| row.get(0).map(wrong_payment))?;
@@ -316,14 +280,14 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 }
 
-/// What SQLite finds wrong with the file. Unlike `quick_check`, it compares every index with its table.
+/// Runs SQLite's integrity check. Unlike `quick_check`, it compares every index with its table.
 fn integrity_check(db: &Connection) -> Result<Vec<String>, StoreError> {
     let mut check = db.prepare_cached("PRAGMA integrity_check")?;
     let mut findings = Vec::new();
     let found = check
         .query_map([], |row| row.get(0))?
         .try_for_each(|finding| finding.map(|finding: String| findings.push(finding)));
-    // A page that could not be read goes on to be taken for a damaged one: the first cause counts.
+    // The check also reports a page that could not be read as damage: the failed read is the cause.
     if let Some(failure) = findings.iter().find_map(|finding| failed_read(finding)) {
         return Err(failure);
     }

@@ -1,8 +1,8 @@
-//! A store on a read-only mount, or in a folder that this user cannot write to: a mounted backup.
+//! Read-only stores: on a read-only mount, or in a folder that this user cannot write, such as a mounted backup.
 //!
-//! SQLite reads a store in WAL mode with the help of two files beside it, which cannot be made there. A store without
-//! a log is complete in its one file and is read as `immutable`, without locks and without those files. That is right
-//! as long as the file is not written to, which is checked before and after each read.
+//! SQLite needs two files beside a store in WAL mode to read it, which cannot be created there. A store without a log
+//! is complete in its one file and is read as `immutable`, without locks and without those files. That is correct as
+//! long as the file is not written, which is checked before and after each read.
 
 use super::identity::beside;
 use crate::error::StoreError;
@@ -15,25 +15,25 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The state of a store's file that can only be read, as it was found.
+/// The state of a read-only file when it was opened.
 #[derive(Clone, Debug)]
 pub(super) struct ReadOnly {
-    found: Option<Stamp>,
+    stamp: Option<Stamp>,
 }
 
-/// What changes with every write to a file.
+/// The metadata that changes with every write to a file.
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl ReadOnly {
-    /// The state of the file, when it or its folder cannot be written to.
+    /// Returns the state of the file if it or its folder cannot be written.
     pub(super) fn find(path: &Path) -> Option<Self> {
         let folder = path.parent()?;
         let can_write = |path: &Path| access(path, Access::WRITE_OK).is_ok();
-        let found = path.metadata().ok().map(|metadata| stamp(&metadata));
-        (!can_write(path) || !can_write(folder)).then_some(Self { found })
+        let stamp = path.metadata().ok().map(|metadata| stamp_of(&metadata));
+        (!can_write(path) || !can_write(folder)).then_some(Self { stamp })
     }
 
-    /// Opens the file for reading only, and makes no file beside it.
+    /// Opens the file for reading, without creating a file beside it.
     pub(super) fn open(&self, path: &Path) -> Result<Connection, StoreError> {
         self.check_unchanged(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
@@ -42,7 +42,7 @@ impl ReadOnly {
         Ok(Connection::open_with_flags(uri(path), flags)?)
     }
 
-    /// Fails when the file has been written to, or has a log.
+    /// Fails if the file was written, or has a log.
     pub(super) fn check_unchanged(&self, path: &Path) -> Result<(), StoreError> {
         let log = beside(path, "-wal");
         let logged = match log.metadata() {
@@ -57,7 +57,7 @@ impl ReadOnly {
                 log.display()
             )));
         }
-        if path.metadata().ok().map(|metadata| stamp(&metadata)) != self.found {
+        if path.metadata().ok().map(|metadata| stamp_of(&metadata)) != self.stamp {
             return Err(StoreError::Unavailable(format!(
                 "{} was written to while it was read: try again, or open the store as the user that writes it",
                 path.display()
@@ -67,7 +67,7 @@ impl ReadOnly {
     }
 }
 
-/// The refusal of a write.
+/// The error of a write.
 pub(super) fn refusal(path: &Path) -> StoreError {
     StoreError::Unavailable(format!(
         "{} can only be read: copy it to a folder that can be written to, or run this as the user that owns it",
@@ -75,20 +75,20 @@ pub(super) fn refusal(path: &Path) -> StoreError {
     ))
 }
 
-/// The refusal of a store that would have to be migrated first.
+/// The error of a store that needs a migration first.
 pub(super) fn refusal_of_older(path: &Path) -> StoreError {
     StoreError::Unavailable(format!(
-        "{} is of an older version and can only be read here: copy it to a folder that can be written to, where \
-         opening it brings it up to date",
+        "{} has an older version and can only be read here: copy it to a folder that can be written to, where \
+         opening it migrates it",
         path.display()
     ))
 }
 
-fn stamp(metadata: &Metadata) -> Stamp {
+fn stamp_of(metadata: &Metadata) -> Stamp {
     (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())
 }
 
-/// The file as a URI that SQLite reads without its log and without any lock: `?`, `#` and `%` have a meaning in it.
+/// Returns the file as a URI that SQLite reads without log and locks. `?`, `#` and `%` are escaped.
 pub(super) fn uri(path: &Path) -> OsString {
     let mut uri = b"file:".to_vec();
     for &byte in path.as_os_str().as_bytes() {

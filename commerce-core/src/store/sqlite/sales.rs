@@ -1,4 +1,4 @@
-//! Units sold: what `store::sales_rollup` says of their rows, in SQLite.
+//! The sales roll-up in SQLite: reading and writing the rows of [`sales_rollup`].
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -9,41 +9,41 @@ use crate::store::{Record, SalesLevel};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::ops::Range;
 
-fn closed(db: &Connection) -> Result<RollupWatermarks, StoreError> {
+fn watermarks(db: &Connection) -> Result<RollupWatermarks, StoreError> {
     let mut select = db.prepare_cached("SELECT minutes, hours, days FROM sales_closed")?;
-    let closed = select.query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
-    Ok(sales_rollup::closed(closed))
+    let kept = select.query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    Ok(sales_rollup::watermarks(kept))
 }
 
-/// The levels as the audit needs to know them.
+/// Returns the levels for the audit.
 pub(super) fn levels(db: &Connection) -> Result<Vec<SalesLevel>, StoreError> {
-    closed(db).map(sales_rollup::levels)
+    watermarks(db).map(sales_rollup::levels)
 }
 
-/// Adds what was sold, and takes out what was given back.
-pub(super) fn apply(db: &Connection, sold: &[Sale]) -> Result<(), StoreError> {
-    if sold.is_empty() {
+/// Adds units sold, and subtracts units returned.
+pub(super) fn apply(db: &Connection, sales: &[Sale]) -> Result<(), StoreError> {
+    if sales.is_empty() {
         return Ok(());
     }
-    let closed = closed(db)?;
-    let touched = sales_rollup::touched(closed, sold);
+    let watermarks = watermarks(db)?;
+    let affected = sales_rollup::affected(watermarks, sales);
     let mut buckets = Buckets::new();
     let mut select = db.prepare_cached("SELECT counts FROM sales WHERE id = ?1")?;
-    for id in touched.rows {
+    for id in affected.rows {
         let counts: Option<Vec<u8>> = select.query_row([id], |row| row.get(0)).optional()?;
         buckets.extend(counts.map(|counts| (id, counts)));
     }
-    each(db, &touched.ranges, |id, counts| {
+    each(db, &affected.ranges, |id, counts| {
         buckets.insert(id, counts.to_owned());
         Ok(())
     })?;
-    let changed = sales_rollup::changed(closed, sold, buckets)?;
-    for (id, counts) in changed.rows {
+    let changes = sales_rollup::count(watermarks, sales, buckets)?;
+    for (id, counts) in changes.rows {
         write(db, id, &counts)?;
     }
-    if let Some(closed) = changed.closed {
+    if let Some(watermarks) = changes.watermarks {
         db.prepare_cached("UPDATE sales_closed SET minutes = ?1, hours = ?2, days = ?3")?
-            .execute(closed)?;
+            .execute(watermarks)?;
     }
     Ok(())
 }
@@ -59,7 +59,7 @@ fn write(db: &Connection, id: i64, counts: &[u8]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Every row in some ranges of ids.
+/// Visits the rows in some ranges of ids.
 fn each(
     db: &Connection,
     ranges: &[Range<i64>],
@@ -80,7 +80,7 @@ fn each(
     Ok(())
 }
 
-/// The products that sold most in `(after, until]`: most units first, ties by id.
+/// Returns the best-selling products of `(after, until]`: most units first, ties by id.
 pub(super) fn best_sellers(
     db: &Connection,
     after: Timestamp,
@@ -91,13 +91,13 @@ pub(super) fn best_sellers(
     let mut select = db.prepare_cached("SELECT max(id) FROM sales WHERE id < ?1")?;
     let newest: Option<i64> = select.query_row([seconds.end], |row| row.get(0))?;
     let mut ranking = Ranking::default();
-    let ranges = sales_rollup::window(after, until, newest, closed(db)?);
+    let ranges = sales_rollup::window(after, until, newest, watermarks(db)?);
     each(db, &ranges, |_, counts| ranking.add(counts))?;
     Ok(ranking.top(limit))
 }
 
-/// Every count of every bucket, for the audit.
+/// Visits every count of every bucket, for the audit.
 pub(super) fn scan(db: &Connection, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     let all = Range { start: 0, end: i64::MAX };
-    each(db, &[all], |id, counts| sales_rollup::show(id, counts, visit))
+    each(db, &[all], |id, counts| sales_rollup::visit_counts(id, counts, visit))
 }

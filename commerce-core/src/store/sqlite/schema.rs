@@ -1,18 +1,19 @@
-//! The schema, its version, and how an older file becomes a newer one.
+//! The schema, its version and its migrations.
 
-use super::apply::put_epoch;
+use super::query::upsert;
 use crate::entropy;
 use crate::error::StoreError;
 use crate::id::EventId;
 use crate::model::event::Epoch;
 use crate::money::Currency;
+use crate::state::State;
 use crate::text;
 use rusqlite::Connection;
 
 /// Marks a file as a store of this program: "COMM".
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
-/// What leads from each version to the next, from an empty file on.
+/// The migrations: each leads from one version to the next, the first from an empty file.
 const MIGRATIONS: [&str; 7] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
@@ -27,43 +28,44 @@ const MIGRATIONS: [&str; 7] = [
 pub(super) const VERSION: i64 = 7;
 const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
 
-/// The first version whose logins are all in one form.
-const LOGINS_IN_ONE_FORM: i64 = 6;
+/// The first version whose logins are all canonical.
+const CANONICAL_LOGINS: i64 = 6;
 
-/// Brings the file to [`VERSION`] in one transaction, begins an epoch where the file is in a new place, and
-/// answers the store's currency; `currency` is what a new store gets.
+/// Migrates the file to [`VERSION`] in one transaction, begins an epoch if it is another file than before, and returns
+/// the currency of the store. A new store gets `currency`.
 pub(super) fn migrate(
     connection: &Connection,
     currency: Currency,
-    index: &str,
+    place: &str,
 ) -> Result<Currency, StoreError> {
-    // A table that others refer to can only be replaced while nobody watches; `bring_up` looks after it.
+    // A referenced table can only be replaced without foreign keys; `migrate_locked` checks them afterwards.
     connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
-    let done = bring_up(connection, currency, index).and_then(|found| {
+    let result = migrate_locked(connection, currency, place).and_then(|currency| {
         connection.execute_batch("COMMIT").map_err(super::error::of_commit)?;
-        Ok(found)
+        Ok(currency)
     });
-    if done.is_err() && !connection.is_autocommit() {
+    if result.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
     connection.execute_batch("PRAGMA foreign_keys = ON")?;
-    done
+    result
 }
 
-/// The connection back with the store's currency, when the file is of [`VERSION`] already and where its
-/// newest epoch was begun.
+/// Returns the connection with the currency of the store if the file has [`VERSION`] and its newest epoch began in
+/// this file.
 pub(super) fn ready(
     connection: Connection,
-    index: &str,
+    place: &str,
 ) -> Result<Option<(Connection, Currency)>, StoreError> {
-    if identify_now(&connection)? < VERSION || redacted_url(&connection)? != index {
+    if identify_now(&connection)? < VERSION || recorded_file(&connection)? != place {
         return Ok(None);
     }
     let currency = currency_of(&connection)?;
     Ok(Some((connection, currency)))
 }
 
-/// The store's currency, when the file is of [`VERSION`]. A file that is only read begins no epoch: it makes no event.
+/// Returns the currency of the store if the file has [`VERSION`]. A read-only file creates no events, so that it needs no
+/// new epoch.
 pub(super) fn readable(connection: &Connection) -> Result<Option<Currency>, StoreError> {
     if identify_now(connection)? < VERSION {
         return Ok(None);
@@ -71,18 +73,18 @@ pub(super) fn readable(connection: &Connection) -> Result<Option<Currency>, Stor
     currency_of(connection).map(Some)
 }
 
-fn bring_up(
+fn migrate_locked(
     connection: &Connection,
     currency: Currency,
-    index: &str,
+    place: &str,
 ) -> Result<Currency, StoreError> {
     let found = identify(connection)?;
     let todo = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
     for migration in todo.unwrap_or_default() {
         connection.execute_batch(migration)?;
     }
-    if found < LOGINS_IN_ONE_FORM {
-        bring_logins_into_form(connection)?;
+    if found < CANONICAL_LOGINS {
+        canonicalize_logins(connection)?;
     }
     if found == 0 {
         connection.execute("INSERT INTO store (id, currency) VALUES (1, ?1)", [currency.code()])?;
@@ -96,36 +98,35 @@ fn bring_up(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;
     }
-    if redacted_url(connection)? != index {
-        settle(connection, index)?;
+    if recorded_file(connection)? != place {
+        begin_epoch(connection, place)?;
     }
     currency_of(connection)
 }
 
-/// Begins an epoch of events: the file is new, or was restored from a copy that knows nothing of the events
-/// its source has written since.
-fn settle(connection: &Connection, index: &str) -> Result<(), StoreError> {
+/// Begins an epoch of events: the file is new, or was restored from a copy, which lacks the events that its source has
+/// written since.
+fn begin_epoch(connection: &Connection, place: &str) -> Result<(), StoreError> {
     let sql = "SELECT coalesce(max(id), 0) + 1 FROM events";
     let next: EventId = connection.query_row(sql, [], |row| row.get(0))?;
-    put_epoch(connection, &Epoch::begin(next)?)?;
+    upsert(connection, &State::new(currency_of(connection)?), [&Epoch::begin(next)?])?;
     let sql = "UPDATE store SET place = ?1, name = CASE name WHEN '' THEN ?2 ELSE name END";
-    connection.execute(sql, [index, &entropy::hex::<8>()?])?;
+    connection.execute(sql, [place, &entropy::hex::<8>()?])?;
     Ok(())
 }
 
-/// The random name of the store.
+/// Returns the random name of the store.
 pub(super) fn name_of(connection: &Connection) -> Result<String, StoreError> {
     Ok(connection.query_row("SELECT name FROM store", [], |row| row.get(0))?)
 }
 
-fn redacted_url(connection: &Connection) -> Result<String, StoreError> {
+fn recorded_file(connection: &Connection) -> Result<String, StoreError> {
     Ok(connection.query_row("SELECT place FROM store", [], |row| row.get(0))?)
 }
 
-/// Brings logins that were kept as they were typed into the form in which they are looked for. Of two that
-/// become the same, the one that has the form already, or else the first, stays; the other customer needs a
-/// new login.
-fn bring_logins_into_form(connection: &Connection) -> Result<(), StoreError> {
+/// Replaces logins that were kept as typed by their canonical form, by which they are looked up. If two become equal, the
+/// one that is canonical already stays, or else the first; the other customer needs a new login.
+fn canonicalize_logins(connection: &Connection) -> Result<(), StoreError> {
     let sql = "SELECT id, login FROM customers WHERE login IS NOT NULL ORDER BY id";
     let mut select = connection.prepare(sql)?;
     let logins = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -133,8 +134,8 @@ fn bring_logins_into_form(connection: &Connection) -> Result<(), StoreError> {
     let mut update =
         connection.prepare("UPDATE OR IGNORE customers SET login = ?2 WHERE id = ?1")?;
     for (id, login) in logins {
-        if let Some(form) = text::login(&login).filter(|form| *form != login) {
-            update.execute((id, form))?;
+        if let Some(canonical) = text::login(&login).filter(|canonical| *canonical != login) {
+            update.execute((id, canonical))?;
         }
     }
     Ok(())
@@ -147,18 +148,19 @@ fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
     })
 }
 
-/// The version of a file that is ours or empty, as it is at one instant: another process may be making it.
+/// Returns the version of a file that belongs to this program or is empty. It is read in a transaction, because another
+/// process may be creating the store.
 pub(super) fn identify_now(connection: &Connection) -> Result<i64, StoreError> {
     connection.execute_batch("BEGIN")?;
     let found = identify(connection);
-    // After some failures SQLite has ended the transaction by itself, and the failure is to be told.
+    // After some failures SQLite has ended the transaction by itself; the failure is returned.
     if !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
     }
     found
 }
 
-/// As [`identify_now`], within a transaction.
+/// Returns the version as [`identify_now`] does, within a transaction.
 fn identify(connection: &Connection) -> Result<i64, StoreError> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
@@ -168,7 +170,7 @@ fn identify(connection: &Connection) -> Result<i64, StoreError> {
         (0, 0, 0) => Ok(0),
         (APPLICATION_ID, 1..=VERSION, _) => Ok(version),
         (APPLICATION_ID, _, _) => Err(StoreError::Incompatible(format!(
-            "it has version {version} and this program knows versions up to {VERSION}: use a newer one"
+            "its schema has version {version} and this program knows versions up to {VERSION}: use a newer program"
         ))),
         _ => Err(StoreError::Incompatible("the file belongs to another program".to_owned())),
     }

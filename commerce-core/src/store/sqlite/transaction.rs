@@ -1,4 +1,4 @@
-//! The transaction that writes: it has the one writing connection, and gives it back only when sound.
+//! The transaction that writes. It owns the one writing connection, and returns it only in a known state.
 
 use super::connection::{ConnectionManager, ConnectionRole};
 use super::error::{is_failed_sync, of_commit};
@@ -14,11 +14,11 @@ use std::time::Duration;
 pub(super) struct SqliteTransaction<'a> {
     /// `None` once the transaction has ended.
     connection: Option<Connection>,
-    /// Whether anything was written, so that a commit waits for the disk.
+    /// A row was written, so that the commit syncs the disk.
     written: bool,
     slot: MutexGuard<'a, Option<Connection>>,
     store: &'a SqliteStore,
-    // Dropped last: others begin when everything else is done.
+    // Dropped last: another process begins when all else is done.
     _guard: WriteLockGuard<'a>,
 }
 
@@ -34,9 +34,9 @@ impl<'a> SqliteTransaction<'a> {
         match run(&connection, "BEGIN IMMEDIATE") {
             Ok(_) => {
                 let connection = Some(connection);
-                let begun = Self { connection, written: false, slot, store, _guard: guard };
-                begun.store.files.check()?;
-                Ok(begun)
+                let transaction = Self { connection, written: false, slot, store, _guard: guard };
+                transaction.store.files.check()?;
+                Ok(transaction)
             }
             Err(error) => {
                 let error = StoreError::from(error);
@@ -48,17 +48,16 @@ impl<'a> SqliteTransaction<'a> {
         }
     }
 
-    /// The connection, as long as the transaction that was begun on it is still open: some errors make
-    /// SQLite roll all of it back.
+    /// Returns the connection while its transaction is open: after some errors SQLite rolls it back by itself.
     fn open(&self) -> Result<&Connection, StoreError> {
-        let gone = || StoreError::Unavailable("the transaction was rolled back".to_owned());
-        self.connection.as_ref().filter(|connection| !connection.is_autocommit()).ok_or_else(gone)
+        let ended = || StoreError::Unavailable("the transaction was rolled back".to_owned());
+        self.connection.as_ref().filter(|connection| !connection.is_autocommit()).ok_or_else(ended)
     }
 }
 
-/// Commits nothing on a new connection. After a failed sync the log still shows the commit that failed, while the
-/// system takes its pages for written and never writes them again: a process that recovers that log would copy a
-/// commit into the store that a power cut takes out of the log. The empty commit takes its place in the log.
+/// Makes an empty commit on a new connection. After a failed sync the log still contains the failed commit, while the
+/// system considers its pages written and never writes them again: a process that recovers the log would copy a
+/// commit into the store that a power failure removes from the log. The empty commit overwrites it in the log.
 fn overwrite_log(connections: &ConnectionManager) -> Result<Connection, StoreError> {
     let connection = connections.open(ConnectionRole::Writer)?;
     for sql in ["BEGIN IMMEDIATE", REWRITE, "COMMIT"] {
@@ -67,7 +66,7 @@ fn overwrite_log(connections: &ConnectionManager) -> Result<Connection, StoreErr
     Ok(connection)
 }
 
-/// Changes nothing, and is written to the log all the same.
+/// Changes no value, and is written to the log nevertheless.
 const REWRITE: &str = "UPDATE store SET id = id";
 
 fn run(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
@@ -86,12 +85,12 @@ impl Transaction for SqliteTransaction<'_> {
 
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         if !self.written {
-            // A process that was killed may have left its last commit in the log, and not yet on disk.
+            // The last commit of a killed process may be in the log, but not on disk yet.
             run(self.open()?, REWRITE)?;
         }
         self.store.files.check()?;
         match run(self.open()?, "COMMIT") {
-            // What was replaced meanwhile may have taken the commit with it.
+            // A file that was replaced meanwhile may have lost the commit.
             Ok(_) => {
                 let replaced = self.store.files.check();
                 replaced.map_err(|error| StoreError::CommitUnknown(error.to_string()))
@@ -100,11 +99,11 @@ impl Transaction for SqliteTransaction<'_> {
                 let failed_sync = is_failed_sync(&error);
                 let error = of_commit(error);
                 if matches!(error, StoreError::CommitUnknown(_)) {
-                    // What this connection believes of the file cannot be trusted any more.
+                    // The cache of this connection may differ from the file.
                     self.connection = None;
                 }
                 if failed_sync {
-                    // Should this fail as well, the next transaction begins with it.
+                    // If this fails too, the next transaction starts by opening a connection.
                     *self.slot = overwrite_log(&self.store.connections).ok();
                 }
                 Err(error)

@@ -1,8 +1,7 @@
-//! Taking turns between processes.
+//! The write lock of processes: an advisory lock on a file of its own, taken before `BEGIN IMMEDIATE`.
 //!
-//! Processes that poll for SQLite's own write lock can starve one another for seconds. An advisory
-//! lock on a file of its own, taken before `BEGIN IMMEDIATE`, is handed on by the kernel to who has
-//! waited longest. The file also keeps which store the log belongs to.
+//! Processes that poll for SQLite's own write lock can starve one another for seconds. The kernel hands the
+//! advisory lock to the process that has waited longest. The lock file also keeps which store the log belongs to.
 
 use super::identity::{self, Binding, beside};
 use crate::error::StoreError;
@@ -12,18 +11,18 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fc
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Between two looks whether a guard is free.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The poll interval of waiting with a timeout.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Where write_lock are had.
+/// The lock file of a store.
 #[derive(Debug)]
 pub(super) struct WriteLock(File);
 
-/// The right to begin to write; given back when dropped.
+/// The held write lock, released when dropped.
 pub(super) struct WriteLockGuard<'a>(&'a File);
 
 impl WriteLock {
-    /// The office of the store in `path`: the file beside it that ends in `-lock`.
+    /// Opens or creates the lock file of the store at `path`: the file beside it with the ending `-lock`.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let name = beside(path, "-lock");
         let failed = |error: io::Error| {
@@ -37,7 +36,7 @@ impl WriteLock {
         options.read(true).write(true).mode(store.mode() & 0o666);
         match options.clone().create_new(true).open(&name) {
             Ok(file) => {
-                belong_as(&file, &store).map_err(failed)?;
+                copy_ownership(&file, &store).map_err(failed)?;
                 Ok(Self(file))
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -47,9 +46,9 @@ impl WriteLock {
         }
     }
 
-    /// Keeps which store the log belongs to, once the file of the store holds its name by itself. The disk is
-    /// waited for where that is another store or file than before: a log outlives a power cut, and must find
-    /// its store again.
+    /// Records which store the log belongs to, once the file of the store holds its name without the log. Syncs the
+    /// disk if this is another store or file than before: a log survives a power failure, and must be matched to
+    /// its store after it.
     pub(super) fn bind(&self, path: &Path, name: &str) -> Result<(), StoreError> {
         let failed = |error: io::Error| {
             StoreError::Unavailable(format!(
@@ -76,34 +75,34 @@ impl WriteLock {
         self.0.sync_all().map_err(failed)
     }
 
-    /// Waits for the turn, however long it takes: callers who will not wait leave the queue instead.
-    pub(super) fn wait(&self) -> Result<WriteLockGuard<'_>, StoreError> {
+    /// Waits for the lock without a timeout: callers with a timeout leave the queue instead.
+    pub(super) fn lock(&self) -> Result<WriteLockGuard<'_>, StoreError> {
         loop {
             match self.0.lock() {
                 Ok(()) => return Ok(WriteLockGuard(&self.0)),
-                // A signal that the program handles; the turn is still to be waited for.
+                // A signal that the program handles interrupted the wait.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(lock_failed(&error)),
             }
         }
     }
 
-    /// A guard within a time that a person bears: for opening a store, where no queue has a deadline.
+    /// Waits for the lock up to a timeout: for opening a store, which happens outside of any queue.
     pub(super) fn lock_within(&self, timeout: Duration) -> Result<WriteLockGuard<'_>, StoreError> {
-        let begun = Instant::now();
+        let start = Instant::now();
         loop {
-            if let Some(guard) = self.get()? {
+            if let Some(guard) = self.try_lock()? {
                 return Ok(guard);
             }
-            if begun.elapsed() >= timeout {
+            if start.elapsed() >= timeout {
                 return Err(StoreError::Busy);
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// A guard at once, or `None` when another has it.
-    pub(super) fn get(&self) -> Result<Option<WriteLockGuard<'_>>, StoreError> {
+    /// Takes the lock if it is free.
+    pub(super) fn try_lock(&self) -> Result<Option<WriteLockGuard<'_>>, StoreError> {
         match self.0.try_lock() {
             Ok(()) => Ok(Some(WriteLockGuard(&self.0))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -112,25 +111,25 @@ impl WriteLock {
     }
 }
 
-/// Gives a new file the mode and the owner of the store's file, as SQLite does with `-wal` and `-shm`: an operator may
-/// run a command as root, and the service must be able to open the file afterwards.
-fn belong_as(file: &File, store: &Metadata) -> io::Result<()> {
+/// Gives a new file the mode and the owner of the store's file, as SQLite does with `-wal` and `-shm`: after a command
+/// that an operator runs as root, the service must be able to open the file.
+fn copy_ownership(file: &File, store: &Metadata) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(store.mode() & 0o666))?;
     let own = file.metadata()?;
     if (own.uid(), own.gid()) != (store.uid(), store.gid()) {
-        // Only root may give a file away; a user of the store's group shares it by its mode.
+        // Only root may change the owner; a user of the store's group shares the file by its mode.
         let _ = fchown(file, Some(store.uid()), Some(store.gid()));
     }
     Ok(())
 }
 
 fn lock_failed(error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("taking turns: {error}"))
+    StoreError::Unavailable(format!("the lock file: {error}"))
 }
 
 impl Drop for WriteLockGuard<'_> {
     fn drop(&mut self) {
-        // Should this ever fail, the lock goes with the process.
+        // If this fails, the lock is released when the process ends.
         let _ = self.0.unlock();
     }
 }

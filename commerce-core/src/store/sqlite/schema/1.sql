@@ -1,8 +1,8 @@
--- Money is in minor units, instants in seconds since 1970. Rules are kept by the program; each CHECK is
--- a guard that only a defect can reach.
+-- Money is in minor units, times are in seconds since 1970. The program enforces the rules; only a defect can
+-- violate a CHECK.
 --
--- Histories have no index by customer. The newest row is named by the customer, and each row names the
--- one before it, so that a history is read backwards by key and an insert touches no random page.
+-- Histories have no index by customer. The customer refers to the newest row, and each row to the one before
+-- it, so that a history is read backwards by key and an insert touches no random page.
 
 CREATE TABLE store (
     id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -89,10 +89,10 @@ CREATE TABLE orders (
     CHECK (status <> 'paid' OR paid_at IS NOT NULL)
 ) STRICT;
 
--- What the sweep looks for; empty but for orders that wait.
+-- For the expiry sweep; contains only pending orders.
 CREATE INDEX orders_waiting ON orders (expires_at) WHERE status = 'pending';
 
--- The key holds the order and the line's place in it, so that lines are only ever appended.
+-- The key combines the order and the position of the line, so that lines are only ever appended.
 CREATE TABLE order_lines (
     id INTEGER PRIMARY KEY,
     order_id INTEGER NOT NULL AS (id >> 10) VIRTUAL REFERENCES orders,
@@ -136,7 +136,7 @@ CREATE TABLE events (
     created_at INTEGER NOT NULL
 ) STRICT;
 
--- The key comes first, so that keys which grow with time are appended. Owner 0 is the shop itself.
+-- The key comes first, so that time-ordered keys are appended. Owner 0 is the global scope of keys.
 CREATE TABLE idempotency_keys (
     key TEXT NOT NULL,
     owner INTEGER NOT NULL,
@@ -146,13 +146,13 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (key, owner)
 ) STRICT, WITHOUT ROWID;
 
--- Units sold by bucket of time; sales.rs tells what id and counts hold.
+-- The sales roll-up: units sold by bucket of time; sales_rollup.rs documents id and counts.
 CREATE TABLE sales (
     id INTEGER PRIMARY KEY,
     counts BLOB NOT NULL
 ) STRICT;
 
--- Up to when seconds are added up to minutes, hours and days.
+-- The watermarks of the roll-up: the times up to which seconds are added up to minutes, hours and days.
 CREATE TABLE sales_closed (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     minutes INTEGER NOT NULL,

@@ -1,10 +1,10 @@
--- Who may log in. A password is kept as an Argon2id hash, which says itself how it was made.
+-- Credentials. A password is kept as an Argon2id hash in PHC format, which contains its parameters.
 CREATE TABLE credentials (
     customer_id INTEGER PRIMARY KEY REFERENCES customers,
     password TEXT NOT NULL CHECK (password LIKE '$argon2id$%')
 ) STRICT;
 
--- Tokens are random through and through, so that what is kept of one is its SHA-256.
+-- Tokens are random in all bits, so that a plain SHA-256 of one is kept.
 CREATE TABLE sessions (
     token BLOB PRIMARY KEY CHECK (length(token) = 32),
     customer_id INTEGER NOT NULL REFERENCES customers,
@@ -15,7 +15,7 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_end ON sessions (expires_at);
 CREATE INDEX sessions_by_customer ON sessions (customer_id);
 
--- Logins tried in vain of late, by the SHA-256 of the name, whether anybody has it or not.
+-- Recent failed login attempts, by the SHA-256 of the login, whether or not it exists.
 CREATE TABLE login_attempts (
     login BLOB PRIMARY KEY CHECK (length(login) = 32),
     failures INTEGER NOT NULL CHECK (failures >= 0),

@@ -1,8 +1,8 @@
--- What the relay has come to: events before next_event have been delivered, but for those in `deliveries`.
+-- The cursor of the relay: events before next_event have been delivered, except those in `deliveries`.
 ALTER TABLE store ADD COLUMN next_event INTEGER NOT NULL DEFAULT 1 CHECK (next_event >= 1);
 
--- Events on their way: being sent until due_at (the end of the lease of whoever holds the token), waiting
--- for their next try at due_at, or parked. A delivered event has no row.
+-- Unfinished deliveries: leased until due_at by the relay that holds the token, waiting for the next attempt at
+-- due_at, or parked (dead letters). A delivered event has no row.
 CREATE TABLE deliveries (
     event_id INTEGER PRIMARY KEY REFERENCES events,
     order_id INTEGER NOT NULL REFERENCES orders,
@@ -18,7 +18,7 @@ CREATE INDEX deliveries_by_due ON deliveries (due_at, event_id) WHERE status <> 
 CREATE INDEX deliveries_by_order ON deliveries (order_id);
 CREATE INDEX deliveries_parked ON deliveries (event_id) WHERE status = 'parked';
 
--- Charges that a payment gateway was asked for. The reference is what the gateway knows a charge by.
+-- Charges of a payment gateway. The reference identifies a charge at the gateway.
 CREATE TABLE new_charges (
     id INTEGER PRIMARY KEY,
     customer_id INTEGER NOT NULL REFERENCES customers,

@@ -1,2 +1,2 @@
--- A session that a wrong clock opened ahead of time is found by its beginning.
+-- Finds sessions that a clock ahead of time has opened.
 CREATE INDEX sessions_by_start ON sessions (created_at);

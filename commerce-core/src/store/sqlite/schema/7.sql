@@ -1,5 +1,5 @@
--- The instant of the last write of a delivery, by the clock of the writer: a row of the future comes from a clock
--- that has been set back, and is due at once. No due time is further ahead than 26.4 hours (a day and the jitter).
+-- The time of the last write of a delivery, by the clock of the writer: a row of the future comes from a clock that
+-- was set back since, and is due at once. No due time is further ahead than 26.4 hours (a day and the jitter).
 ALTER TABLE deliveries ADD COLUMN updated_at INTEGER NOT NULL DEFAULT 0;
 UPDATE deliveries SET updated_at = max(0, due_at - 95040)
 WHERE status <> 'parked' AND due_at < 253402300799;

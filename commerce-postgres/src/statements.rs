@@ -1,0 +1,121 @@
+//! Statements that are built from the column tables of commerce-core. Each reads or writes a set of rows.
+
+use crate::query::Query;
+use commerce_core::store::State;
+use commerce_core::store::columns::{Column, ColumnRole, Entity};
+use commerce_core::store::values::{ColumnType, Value};
+
+/// Selects the rows of an entity, with the rest of the statement.
+pub(crate) fn select<T: Entity>(rest: &str) -> Query<'static> {
+    Query::new(format!("SELECT {} FROM {} {rest}", T::SELECT, T::TABLE))
+}
+
+/// Inserts rows.
+pub(crate) fn insert<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
+    insert_columns(rows, state, with_role(|role| role != ColumnRole::Loaded), "")
+}
+
+/// Inserts rows without their mutable columns, which an update writes later.
+pub(crate) fn insert_fixed<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
+    let is_fixed = |role| !matches!(role, ColumnRole::Loaded | ColumnRole::Mutable);
+    insert_columns(rows, state, with_role(is_fixed), "")
+}
+
+/// Inserts rows, or updates those that exist.
+pub(crate) fn upsert<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
+    let key = names::<T>(&with_role(|role| role == ColumnRole::Key));
+    let changed: Vec<&Column<T>> = with_role(|role| role == ColumnRole::Mutable);
+    let set = joined(&changed, ", ", |name| format!("{name} = excluded.{name}"));
+    let conflict = format!("ON CONFLICT ({key}) DO UPDATE SET {set}");
+    insert_columns(rows, state, with_role(|role| role != ColumnRole::Loaded), &conflict)
+}
+
+/// Updates the mutable columns of rows.
+pub(crate) fn update<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
+    let key: Vec<&Column<T>> =
+        with_role(|role| matches!(role, ColumnRole::Key | ColumnRole::Owner));
+    let changed: Vec<&Column<T>> = with_role(|role| role == ColumnRole::Mutable);
+    let table = T::TABLE;
+    let set = joined(&changed, ", ", |name| format!("{name} = new.{name}"));
+    let same = joined(&key, " AND ", |name| format!("{table}.{name} = new.{name}"));
+    // The key comes first: `$1` has all keys, so that the rows are found by index.
+    let id = key.first().map(|column| column.name).unwrap_or_default();
+    let columns = [key, changed].concat();
+    let sql = format!(
+        "UPDATE {table} SET {set} FROM {} AS new ({}) WHERE {same} AND {table}.{id} = ANY($1)",
+        unnest(&columns),
+        names(&columns)
+    );
+    with_values(Query::new(sql), &columns, rows, state).changing(rows.len())
+}
+
+fn insert_columns<T: Entity>(
+    rows: &[&T],
+    state: &State,
+    columns: Vec<&Column<T>>,
+    conflict: &str,
+) -> Query<'static> {
+    let (table, names, values) = (T::TABLE, names(&columns), unnest(&columns));
+    let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM {values} {conflict}");
+    with_values(Query::new(sql), &columns, rows, state).changing(rows.len())
+}
+
+/// Adds the values of each column as a parameter.
+pub(crate) fn with_values<T>(
+    query: Query<'static>,
+    columns: &[&Column<T>],
+    rows: &[&T],
+    state: &State,
+) -> Query<'static> {
+    columns.iter().fold(query, |query, column| {
+        let values = rows.iter().map(|row| (column.value)(row, state));
+        match column.kind {
+            ColumnType::Integer => query.with(values.map(integer).collect::<Vec<_>>()),
+            ColumnType::Text => query.with(values.map(text).collect::<Vec<_>>()),
+        }
+    })
+}
+
+fn integer(value: Value<'_>) -> Option<i64> {
+    match value {
+        Value::Integer(value) => value,
+        Value::Text(_) => None,
+    }
+}
+
+fn text(value: Value<'_>) -> Option<String> {
+    match value {
+        Value::Text(value) => value.map(str::to_owned),
+        Value::Integer(_) => None,
+    }
+}
+
+/// The parameters from `$1` on as a set of rows.
+pub(crate) fn unnest<T>(columns: &[&Column<T>]) -> String {
+    let arrays: Vec<String> = (1..)
+        .zip(columns)
+        .map(|(number, column): (usize, _)| match column.kind {
+            ColumnType::Integer => format!("${number}::bigint[]"),
+            ColumnType::Text => format!("${number}::text[]"),
+        })
+        .collect();
+    format!("unnest({})", arrays.join(", "))
+}
+
+/// The names, separated by commas.
+pub(crate) fn names<T>(columns: &[&Column<T>]) -> String {
+    joined(columns, ", ", str::to_owned)
+}
+
+pub(crate) fn joined<T>(
+    columns: &[&Column<T>],
+    separator: &str,
+    part: impl Fn(&str) -> String,
+) -> String {
+    let parts: Vec<String> = columns.iter().map(|column| part(column.name)).collect();
+    parts.join(separator)
+}
+
+fn with_role<T: Entity>(is_wanted: impl Fn(ColumnRole) -> bool) -> Vec<&'static Column<T>> {
+    T::COLUMNS.iter().filter(|column| is_wanted(column.role)).collect()
+}
