@@ -3,7 +3,7 @@
 use crate::query::{Query, QueryBatch};
 use crate::rows::is_storable;
 use commerce_core::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
-use commerce_core::store::values::{DbText, get};
+use commerce_core::store::values::get;
 use commerce_core::store::{LoginAttempts, LoginHash, Needs, SessionChange, State};
 use commerce_core::{CustomerId, Role, StoreError};
 use std::collections::HashMap;
@@ -55,7 +55,7 @@ pub(crate) fn apply(state: &State, queries: &mut Vec<Query<'static>>) {
         let id = row.customer_id;
         let role = state.accounts.get(id).map_or(Role::Customer, |account| account.customer.role);
         let sql = "UPDATE customers SET login = $2, role = $3 WHERE id = $1";
-        let update = Query::new(sql).with(id.get()).with(row.login.clone()).with(role.db_text());
+        let update = Query::new(sql).with(id.get()).with(row.login.clone()).with(role.as_str());
         queries.push(update.changing(1));
         let sql = "INSERT INTO credentials (customer_id, password) VALUES ($1, $2)
                    ON CONFLICT (customer_id) DO UPDATE SET password = excluded.password";

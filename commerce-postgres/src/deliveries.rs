@@ -35,7 +35,7 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             Ok(())
         });
     }
-    if let Some(DueEventsQuery { now, limit: rows }) = needs.wanted {
+    if let Some(DueEventsQuery { now, limit: rows }) = needs.due_events {
         let query = Query::new(due("$1", "$2")).with(now.unix()).with(limit(rows));
         batch.add(query, |rows, state| {
             state.deliveries.provide_due(all(&rows)?);
@@ -49,7 +49,7 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             Ok(())
         });
         batch.add(Query::new(EPOCHS), |rows, state| {
-            state.deliveries.epochs_loaded(all(&rows)?);
+            state.deliveries.provide_epochs(all(&rows)?);
             Ok(())
         });
     }

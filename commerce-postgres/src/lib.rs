@@ -29,8 +29,8 @@ use crate::schema::SchemaState;
 use crate::transaction::{ContentionHint, LockMode, PostgresTransaction};
 use commerce_core::store::pool::Readers;
 use commerce_core::store::{Snapshot, Store, Transaction};
+use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_core::{Currency, StoreError};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 mod apply;
@@ -111,7 +111,7 @@ impl PostgresStore {
     /// the store exists and is not distributed.
     pub fn create_distributed(url: &str, currency: Currency) -> Result<Self, StoreError> {
         let store = Self::open_url(url, Some(currency), Layout::Distributed)?;
-        let mut slot = store.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = store.writer.lock();
         let is_distributed = store.connected(&mut slot).and_then(|mut connection| {
             let is_distributed = layout::is_distributed(&mut connection);
             *slot = Some(connection);
@@ -206,7 +206,7 @@ impl Store for PostgresStore {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.writer.lock();
         let begun = self
             .connected(&mut slot)
             .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.contention));
@@ -218,11 +218,7 @@ impl Store for PostgresStore {
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
-        let mut slot = match self.writer.try_lock() {
-            Ok(slot) => slot,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-        };
+        let Some(mut slot) = self.writer.try_lock() else { return Ok(None) };
         match self.connected(&mut slot) {
             Ok(connection) => {
                 let mode = LockMode::SkipLocked;

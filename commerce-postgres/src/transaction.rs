@@ -13,9 +13,9 @@ use commerce_core::store::sales_rollup::{
     AffectedBuckets, RollupWatermarks, affected, affected_at,
 };
 use commerce_core::store::{Needs, State, Transaction};
+use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_core::{StoreError, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Takes the writer lock, and waits for it.
@@ -111,7 +111,7 @@ impl<'a> PostgresTransaction<'a> {
     }
 
     fn last_watermarks(&self) -> MutexGuard<'a, Option<RollupWatermarks>> {
-        self.contention.watermarks.lock().unwrap_or_else(PoisonError::into_inner)
+        self.contention.watermarks.lock()
     }
 
     /// Executes statements, and prefetches the roll-up rows that sales at `now` would need, as far as the

@@ -3,7 +3,6 @@
 
 use super::values::{ColumnType, FromColumn, IntoValue, RowReader, Value, get, required};
 use crate::clock::Timestamp;
-use crate::command::IdempotencyRecord;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
@@ -12,7 +11,7 @@ use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
 use crate::model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
-use crate::model::idempotency::{IdempotencyRecord, StoredResult};
+use crate::model::idempotency::IdempotencyRecord;
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::model::product::{Product, ProductStatus, StockMovement};
 use crate::model::wallet::{

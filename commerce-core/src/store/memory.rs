@@ -309,7 +309,7 @@ impl Tables {
             parked.truncate(limit);
             deliveries.provide_parked(parked);
         }
-        if let Some(DueEventsQuery { now, limit }) = needs.wanted {
+        if let Some(DueEventsQuery { now, limit }) = needs.due_events {
             // As in the SQL stores, rows written by a clock that was ahead are read in the order of another index.
             let mut ahead = rows(&|row| row.due_at > now && row.is_due_at(now));
             ahead.sort_by_key(|row| (row.updated_at, row.event_id));

@@ -1,12 +1,13 @@
 //! Reading connections of a store: a first one that needs no thread, and a pool for reads that overlap.
 
 use crate::error::StoreError;
+use crate::sync::{Mutex, MutexGuard};
 use crate::threads;
 use r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
 use scheduled_thread_pool::ScheduledThreadPool;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Connections of the pool, eight with the first one: more than the cores do not help, fewer would
@@ -74,11 +75,7 @@ impl<C: Connect> Readers<C> {
             let opened = Mutex::new(self.opener.connect()?);
             self.first.get_or_init(|| opened)
         };
-        let mut connection = match first.try_lock() {
-            Ok(connection) => connection,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return self.pooled(),
-        };
+        let Some(mut connection) = first.try_lock() else { return self.pooled() };
         if self.opener.is_broken(&mut connection) {
             *connection = self.opener.connect()?;
         }
@@ -101,7 +98,7 @@ impl<C: Connect> Readers<C> {
     }
 
     fn pool(&self) -> Result<Pool<Manager<C>>, StoreError> {
-        let mut slot = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.pool.lock();
         if let Some(pool) = &*slot {
             return Ok(pool.clone());
         }
@@ -178,13 +175,12 @@ struct LastFailure(Arc<Mutex<Option<StoreError>>>);
 
 impl LastFailure {
     fn record<T>(&self, opened: Result<T, StoreError>) -> Result<T, StoreError> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = opened.as_ref().err().cloned();
+        *self.0.lock() = opened.as_ref().err().cloned();
         opened
     }
 
     /// Takes the last failure; without one, all connections are in use.
     fn take(&self) -> StoreError {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        last.unwrap_or(StoreError::Busy)
+        self.0.lock().take().unwrap_or(StoreError::Busy)
     }
 }

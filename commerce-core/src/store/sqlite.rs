@@ -9,9 +9,9 @@ use crate::store::sqlite::read::SqliteSnapshot;
 use crate::store::sqlite::transaction::SqliteTransaction;
 use crate::store::sqlite::write_lock::{WriteLock, WriteLockGuard};
 use crate::store::{Snapshot, Store, Transaction};
+use crate::sync::{Mutex, MutexGuard};
 use rusqlite::Connection;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 mod apply;
@@ -229,16 +229,12 @@ impl Store for SqliteStore {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        let slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = self.writer.lock();
         self.begin_with(slot, self.write_lock()?.lock()?, BUSY_TIMEOUT)
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
-        let slot = match self.writer.try_lock() {
-            Ok(slot) => slot,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-        };
+        let Some(slot) = self.writer.try_lock() else { return Ok(None) };
         let Some(guard) = self.write_lock()?.try_lock()? else { return Ok(None) };
         match self.begin_with(slot, guard, Duration::ZERO) {
             Err(StoreError::Busy) => Ok(None),

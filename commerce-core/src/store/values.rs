@@ -1,10 +1,10 @@
 //! Column values of SQL stores: every column is an integer, a text or NULL.
 
 use crate::clock::Timestamp;
-use crate::command::StoredResult;
 use crate::id::Key;
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::EventKind;
+use crate::model::idempotency::StoredResult;
 use crate::model::order::OrderStatus;
 use crate::model::product::ProductStatus;
 use crate::model::wallet::{ChargeStatus, EntryKind, Role};
@@ -177,31 +177,16 @@ integers! {
     crate::id::EventId, Self::new, Self::get;
 }
 
-/// An enum that is kept as one of a few words.
-pub trait DbText {
-    /// Returns the word of the variant.
-    fn db_text(self) -> &'static str;
-}
-
+/// Enums are kept as the words of `as_str`.
 macro_rules! words {
-    ($($type:ty { $($variant:ident = $word:literal,)+ })+) => {$(
-        impl DbText for $type {
-            fn db_text(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-        }
-
+    ($($type:ty)+) => {$(
         impl FromColumn for $type {
             const TYPE: ColumnType = ColumnType::Text;
 
             fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
-                match row.text(column)? {
-                    None => Ok(None),
-                    $(Some($word) => Ok(Some(Self::$variant)),)+
-                    Some(other) => Err(row.invalid(column, format!("a row has the word {other:?}"))),
-                }
+                let Some(word) = row.text(column)? else { return Ok(None) };
+                let invalid = || row.invalid(column, format!("a row has the word {word:?}"));
+                Self::from_word(word).map(Some).ok_or_else(invalid)
             }
         }
 
@@ -209,18 +194,10 @@ macro_rules! words {
             const NULL: Value<'a> = Value::Text(None);
 
             fn into_value(self) -> Value<'a> {
-                Value::Text(Some(self.db_text()))
+                Value::Text(Some(self.as_str()))
             }
         }
     )+};
 }
 
-words! {
-    Role { Customer = "customer", Admin = "admin", }
-    ProductStatus { Active = "active", Archived = "archived", }
-    OrderStatus { Pending = "pending", Paid = "paid", Cancelled = "cancelled", Expired = "expired", }
-    ChargeStatus { Pending = "pending", Succeeded = "succeeded", Failed = "failed", }
-    EntryKind { Charge = "charge", Debit = "debit", Payment = "payment", Refund = "refund", }
-    DeliveryStatus { Sending = "sending", Waiting = "waiting", Parked = "parked", }
-    EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
-}
+words! { Role ProductStatus OrderStatus ChargeStatus EntryKind DeliveryStatus EventKind }

@@ -7,7 +7,7 @@ use crate::model::auth::{Credentials, LoginAttempts, SessionRow, TokenHash};
 use crate::model::wallet::Role;
 use crate::state::{Needs, SessionChange, State};
 use crate::store::columns::{self, CREDENTIALS};
-use crate::store::values::{DbText, get};
+use crate::store::values::get;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
@@ -48,7 +48,7 @@ fn save_credentials(db: &Connection, row: &Credentials, state: &State) -> Result
     // In the order of the changes, so that a login that moved to another customer within the batch violates no
     // constraint.
     db.prepare_cached("UPDATE customers SET login = ?2, role = ?3 WHERE id = ?1")?
-        .execute(params![row.customer_id, row.login, role.db_text()])?;
+        .execute(params![row.customer_id, row.login, role.as_str()])?;
     db.prepare_cached(
         "INSERT OR REPLACE INTO credentials (customer_id, password) VALUES (?1, ?2)",
     )?

@@ -22,14 +22,14 @@ pub(super) fn load(
         let sql = deliveries_from(DeliveryFilter::Parked, "?1", "?2");
         deliveries.provide_parked(many(db, &sql, params![0, limit(rows)], read)?);
     }
-    if let Some(DueEventsQuery { now, limit: rows }) = needs.wanted {
+    if let Some(DueEventsQuery { now, limit: rows }) = needs.due_events {
         let sql = due("?1", "?2");
         deliveries.provide_due(many(db, &sql, params![now, limit(rows)], read)?);
         let sql = select::<EventRow>(
             "WHERE id >= (SELECT next_event FROM store WHERE id = 1) ORDER BY id LIMIT ?1",
         );
         deliveries.provide_fresh(many(db, &sql, [limit(rows)], read)?);
-        deliveries.epochs_loaded(many(db, EPOCHS, [], read)?);
+        deliveries.provide_epochs(many(db, EPOCHS, [], read)?);
     }
     if needs.next_event || needs.due_events.is_some() {
         let next = one(db, NEXT_EVENT, [], |row| row.get(0))?;

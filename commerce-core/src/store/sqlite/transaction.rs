@@ -7,8 +7,8 @@ use super::{SqliteStore, apply, load};
 use crate::error::StoreError;
 use crate::state::{Needs, State};
 use crate::store::Transaction;
+use crate::sync::MutexGuard;
 use rusqlite::Connection;
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 pub(super) struct SqliteTransaction<'a> {
