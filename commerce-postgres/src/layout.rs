@@ -33,8 +33,8 @@ pub(crate) fn is_distributed(connection: &mut Connection) -> Result<bool, Failur
 pub(crate) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
     if !connection.is_cluster() {
         return Err(Failure::incompatible(
-            "--distribute needs Citus, which the database does not have: CREATE EXTENSION citus there \
-             first, or leave --distribute out"
+            "a distributed store needs Citus: run CREATE EXTENSION citus in the database first, or create \
+             a store on one machine"
                 .to_owned(),
         ));
     }

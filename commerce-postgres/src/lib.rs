@@ -121,8 +121,8 @@ impl PostgresStore {
         if is_distributed {
             return Ok(store);
         }
-        let text = "there is a store already, and one machine keeps it: init an empty database with \
-                    --distribute, and `commerce copy` the store into it";
+        let text = "there is a store already, and it is not distributed: create a distributed one in an \
+                    empty database, and copy this one into it";
         Err(StoreError::Incompatible(text.to_owned()))
     }
 

@@ -119,3 +119,40 @@ pub(crate) fn joined<T>(
 fn with_role<T: Entity>(is_wanted: impl Fn(ColumnRole) -> bool) -> Vec<&'static Column<T>> {
     T::COLUMNS.iter().filter(|column| is_wanted(column.role)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commerce_core::store::{ChargeRow, DeliveryRow};
+    use commerce_core::{Currency, OwnedCoupon};
+
+    fn sql<T>(build: fn(&[&T], &State) -> Query<'static>) -> String {
+        build(&[], &State::new(Currency::KRW)).sql.into_owned()
+    }
+
+    #[test]
+    fn update_finds_rows_by_key_and_owner() {
+        let expected = "UPDATE charges SET status = new.status, failure = new.failure, settled_at = new.settled_at, \
+                        balance_after = new.balance_after FROM unnest($1::bigint[], $2::bigint[], $3::text[], \
+                        $4::text[], $5::bigint[], $6::bigint[]) AS new (id, customer_id, status, failure, settled_at, \
+                        balance_after) WHERE charges.id = new.id AND charges.customer_id = new.customer_id \
+                        AND charges.id = ANY($1)";
+        assert_eq!(sql::<ChargeRow>(update), expected);
+    }
+
+    #[test]
+    fn insert_of_fixed_columns_leaves_out_the_order_of_a_coupon() {
+        let expected = "INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, claimed_at, digest) SELECT * FROM \
+                        unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) ";
+        assert_eq!(sql::<OwnedCoupon>(insert_fixed), expected);
+    }
+
+    #[test]
+    fn upsert_updates_mutable_columns_on_conflict() {
+        let conflict = "ON CONFLICT (event_id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
+                        due_at = excluded.due_at, token = excluded.token, error = excluded.error, \
+                        updated_at = excluded.updated_at";
+        let sql = sql::<DeliveryRow>(upsert);
+        assert!(sql.ends_with(conflict), "{sql}");
+    }
+}

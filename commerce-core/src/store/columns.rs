@@ -417,3 +417,21 @@ pub const WRONG_PAYMENTS: &str = "
 pub fn wrong_payment(order: i64) -> String {
     format!("order {order} has an amount paid or refunded that its status and total do not match")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_columns_leave_out_derived_columns_when_read() {
+        let select = "id, customer_id, reference, status, subtotal, discount, total, owned_coupon_id, created_at, \
+                      expires_at, paid_at, cancelled_at, previous";
+        assert_eq!(Order::SELECT, select);
+        let written: Vec<&str> = Order::COLUMNS.iter().map(|column| column.name).collect();
+        let written = written.join(", ");
+        assert_eq!(
+            written,
+            format!("{}, digest", select.replace(" total, ", " total, paid, refunded, "))
+        );
+    }
+}

@@ -139,7 +139,7 @@ fn database_of_the_first_version() -> (String, postgres::Client) {
         ) WITH (fillfactor = 10)",
     )
     .unwrap();
-    old.batch_execute(include_str!("../../commerce-postgres/src/schema/1.sql")).unwrap();
+    old.batch_execute(include_str!("../../../commerce-postgres/src/schema/1.sql")).unwrap();
     old.batch_execute("INSERT INTO store (id, currency, schema_version) VALUES (1, 'KRW', 1)")
         .unwrap();
     old.batch_execute(ROWS).unwrap();
@@ -175,7 +175,7 @@ fn a_retry_of_the_far_future_is_due_once_its_file_is_brought_up() {
 #[test]
 fn a_retry_of_the_far_future_is_due_once_its_database_is_brought_up() {
     let (url, mut old) = database_of_the_first_version();
-    old.batch_execute(include_str!("../../commerce-postgres/src/schema/2.sql")).unwrap();
+    old.batch_execute(include_str!("../../../commerce-postgres/src/schema/2.sql")).unwrap();
     old.batch_execute("UPDATE store SET schema_version = 2").unwrap();
     let with_customer = PUT_OFF.replace(
         "order_id, created_at) VALUES (1, 'order.paid', 1,",

@@ -59,7 +59,7 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     Err(StoreError::Corrupt(format!(
         "{log} is damaged, and {commits} commits after the damage would be lost. Keep a copy of the store's \
          files, and put a backup in their place; to go on without these commits instead, run `truncate \
-         --size={sound} {log}` and then `commerce audit`",
+         --size={sound} {log}` and then audit the store",
         log = log.display(),
     )))
 }
