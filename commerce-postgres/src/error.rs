@@ -152,6 +152,7 @@ mod tests {
     use super::*;
     use rstest::rstest;
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow")]
     fn name(error: &StoreError) -> &'static str {
         match error {
             StoreError::Busy => "busy",

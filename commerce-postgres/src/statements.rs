@@ -12,13 +12,13 @@ pub(crate) fn select<T: Entity>(rest: &str) -> Query<'static> {
 
 /// Inserts rows.
 pub(crate) fn insert<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
-    insert_columns(rows, state, with_role(|role| role != ColumnRole::Loaded), "")
+    insert_columns(rows, state, &with_role(|role| role != ColumnRole::Loaded), "")
 }
 
 /// Inserts rows without their mutable columns, which an update writes later.
 pub(crate) fn insert_fixed<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
     let is_fixed = |role| !matches!(role, ColumnRole::Loaded | ColumnRole::Mutable);
-    insert_columns(rows, state, with_role(is_fixed), "")
+    insert_columns(rows, state, &with_role(is_fixed), "")
 }
 
 /// Inserts rows, or updates those that exist.
@@ -27,7 +27,7 @@ pub(crate) fn upsert<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
     let changed: Vec<&Column<T>> = with_role(|role| role == ColumnRole::Mutable);
     let set = joined(&changed, ", ", |name| format!("{name} = excluded.{name}"));
     let conflict = format!("ON CONFLICT ({key}) DO UPDATE SET {set}");
-    insert_columns(rows, state, with_role(|role| role != ColumnRole::Loaded), &conflict)
+    insert_columns(rows, state, &with_role(|role| role != ColumnRole::Loaded), &conflict)
 }
 
 /// Updates the mutable columns of rows.
@@ -52,12 +52,12 @@ pub(crate) fn update<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
 fn insert_columns<T: Entity>(
     rows: &[&T],
     state: &State,
-    columns: Vec<&Column<T>>,
+    columns: &[&Column<T>],
     conflict: &str,
 ) -> Query<'static> {
-    let (table, names, values) = (T::TABLE, names(&columns), unnest(&columns));
+    let (table, names, values) = (T::TABLE, names(columns), unnest(columns));
     let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM {values} {conflict}");
-    with_values(Query::new(sql), &columns, rows, state).changing(rows.len())
+    with_values(Query::new(sql), columns, rows, state).changing(rows.len())
 }
 
 /// Adds the values of each column as a parameter.
