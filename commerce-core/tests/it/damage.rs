@@ -336,7 +336,7 @@ fn an_index_of_a_server_that_lacks_a_row_is_named() {
     db.batch_execute(moved).unwrap();
     db.batch_execute(&ready(true)).unwrap();
     let report = world.shop.audit().unwrap();
-    let named = "index deliveries_by_order leads to";
+    let named = "index deliveries_by_order has";
     assert!(
         report.problems.iter().any(|problem| problem.detail.starts_with(named)),
         "{:#?}",
