@@ -6,7 +6,9 @@ use crate::rows::{self, Row, read};
 use crate::statements::select;
 use crate::{auth, deliveries};
 use commerce_core::limits::EXPIRY_BATCH;
-use commerce_core::store::columns::{Entity, KEY_RECORD, TABLES_WITH_IDS, key_record, next_ids};
+use commerce_core::store::columns::{
+    Entity, KEY_RECORD, TABLES_WITH_IDS, key_record, next_ids, overdue,
+};
 use commerce_core::store::values::get;
 use commerce_core::store::{CartLines, ChargeRow, Needs, Rows, State};
 use commerce_core::{
@@ -184,9 +186,8 @@ fn orders<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
 }
 
 fn due_orders(batch: &mut QueryBatch<'_>, now: Timestamp) {
-    let query = select::<Order>(
-        "WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2",
-    );
+    let overdue = overdue("$1");
+    let query = select::<Order>(&format!("WHERE {overdue} ORDER BY expires_at, id LIMIT $2"));
     batch.add(query.with(now.unix()).with(rows::limit(EXPIRY_BATCH)), |rows, state| {
         let due: Vec<Order> = rows.iter().map(read).collect::<Result<_, _>>()?;
         state.due_orders = Some(due.iter().map(|order| order.id).collect());

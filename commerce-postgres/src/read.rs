@@ -7,7 +7,7 @@ use crate::query::Query;
 use crate::rows::{Row, is_storable, limit, lines, read, select_lines};
 use crate::statements::select;
 use crate::{integrity, sales, scan};
-use commerce_core::store::columns::{CREDENTIALS, Entity, credentials, session};
+use commerce_core::store::columns::{CREDENTIALS, Entity, credentials, overdue, session};
 use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
@@ -268,7 +268,7 @@ impl Snapshot for PostgresSnapshot<'_> {
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= $1 LIMIT 1";
+        let sql = format!("SELECT 1 FROM orders WHERE {} LIMIT 1", overdue("$1"));
         Ok(!self.rows(Query::new(sql).with(now.unix()))?.is_empty())
     }
 

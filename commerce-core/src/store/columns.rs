@@ -399,6 +399,12 @@ pub fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
     })
 }
 
+/// Returns the condition of overdue orders at a time: [`Order::is_due_at`] in SQL.
+#[must_use]
+pub fn overdue(now: &str) -> String {
+    format!("status = 'pending' AND expires_at <= {now}")
+}
+
 /// The columns `paid` and `refunded` of an order: redundant to its status, so that the audit can compare them.
 fn paid_and_refunded(order: &Order) -> (Money, Money) {
     let paid = order.paid_at.map_or(Money::ZERO, |_| order.total);

@@ -100,10 +100,10 @@ fn keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreEr
 }
 
 fn due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result<(), StoreError> {
-    let sql = "SELECT id FROM orders WHERE status = 'pending' AND expires_at <= ?1
-               ORDER BY expires_at, id LIMIT ?2";
+    let overdue = columns::overdue("?1");
+    let sql = format!("SELECT id FROM orders WHERE {overdue} ORDER BY expires_at, id LIMIT ?2");
     let limit = super::query::limit(EXPIRY_BATCH);
-    let due: Vec<OrderId> = many(db, sql, params![now, limit], |row| row.get(0))?;
+    let due: Vec<OrderId> = many(db, &sql, params![now, limit], |row| row.get(0))?;
     for id in &due {
         state.orders.provide(*id, order(db, *id)?);
     }

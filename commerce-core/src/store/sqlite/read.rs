@@ -18,7 +18,7 @@ use crate::model::event::{Epoch, EventRow};
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
-use crate::store::columns::{Entity, LINE, WRONG_PAYMENTS, line, wrong_payment};
+use crate::store::columns::{Entity, LINE, WRONG_PAYMENTS, line, overdue, wrong_payment};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
@@ -204,8 +204,8 @@ impl Snapshot for SqliteSnapshot<'_> {
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
-        let sql = "SELECT 1 FROM orders WHERE status = 'pending' AND expires_at <= ?1 LIMIT 1";
-        Ok(one(&self.0, sql, [now], |_| Ok(()))?.is_some())
+        let sql = format!("SELECT 1 FROM orders WHERE {} LIMIT 1", overdue("?1"));
+        Ok(one(&self.0, &sql, [now], |_| Ok(()))?.is_some())
     }
 
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError> {
