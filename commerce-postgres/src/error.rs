@@ -61,7 +61,7 @@ impl Failure {
         Self::gone(format!("no connection to {address}: {reason}{hint}"))
     }
 
-    /// A check of this crate failed. The server executes the statements after it all the same.
+    /// A check of this crate failed. The server still executes the statements after it.
     pub(crate) fn constraint_violation(text: String) -> Self {
         let error = StoreError::ConstraintViolation(text);
         Self { error, lost: false, refused: false, index: 0 }
