@@ -1,4 +1,4 @@
-//! Logging in, as an embedding program does it: on each store, and at two shops that share one.
+//! Logins and sessions through the library: on each store, and in two shops that share one.
 
 use crate::common::{On, cluster};
 use commerce_core::limits::{FREE_LOGIN_FAILURES, SESSION_SECONDS};
@@ -12,15 +12,14 @@ use std::sync::Arc;
 
 const PASSWORD: &str = "correct horse";
 
-struct Place {
+struct Shops {
     shops: [Shop; 2],
     clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
 
-#[allow(clippy::unwrap_used, reason = "a test")]
-/// Two shops on one store, as two processes would have them.
-fn index(on: On) -> Place {
+/// Opens two shops on one store, like two processes.
+fn two_shops(on: On) -> Shops {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
     let open = |store: Arc<dyn Store>| Shop::builder().clock(Arc::clone(&clock)).open(store);
@@ -35,35 +34,36 @@ fn index(on: On) -> Place {
         }
     };
     let shops = [open(store()), open(store())];
-    Place { shops, clock, _folder: folder }
+    Shops { shops, clock, _folder: folder }
 }
 
 fn code<T>(result: Result<T, Error>) -> Option<Code> {
     result.err().map(|error| error.code())
 }
 
-/// No store has to be able to hold what nobody can have.
+/// Text that no store can hold must not reach one.
 #[rstest]
-fn a_login_that_nobody_can_have_is_unknown(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
-    let Place { shops: [shop, _], .. } = &index(on);
+fn login_with_nul_is_invalid_on_every_store(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let Shops { shops: [shop, _], .. } = &two_shops(on);
     assert_eq!(code(shop.log_in("ki\0m", PASSWORD)), Some(Code::InvalidCredentials));
     let refused = shop.register("Kim", "ki\0m", PASSWORD, Role::Customer);
     assert_eq!(code(refused), Some(Code::InvalidRequest));
 }
 
-#[allow(clippy::unwrap_used, reason = "a test")]
 #[test]
-fn a_reference_that_no_charge_can_have_is_unknown() {
+fn charge_reference_with_nul_is_not_found() {
     let store = PostgresStore::open(&cluster::shared().database()).unwrap();
     let found = store.snapshot().unwrap().charge_by_reference("re\0ference").unwrap();
     assert_eq!(found, None);
 }
 
 #[rstest]
-fn a_session_is_known_everywhere_until_it_ends(
+fn session_is_valid_in_every_shop_until_it_ends(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let Place { shops: [here, there], clock, .. } = &index(on);
+    let Shops { shops: [here, there], clock, .. } = &two_shops(on);
     let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     let session = there.log_in("kim", PASSWORD).unwrap();
     assert_eq!(session.customer_id, kim.id);
@@ -80,10 +80,10 @@ fn a_session_is_known_everywhere_until_it_ends(
 }
 
 #[rstest]
-fn a_new_password_ends_what_the_old_one_opened(
+fn new_password_revokes_sessions_of_the_old_one(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let Place { shops: [here, there], .. } = &index(on);
+    let Shops { shops: [here, there], .. } = &two_shops(on);
     let kim = here.call(AddCustomer::new("Kim")).run().unwrap();
     here.set_credentials(kim.id, "kim", PASSWORD, Role::Admin).unwrap();
     let session = there.log_in("kim", PASSWORD).unwrap();
@@ -95,13 +95,13 @@ fn a_new_password_ends_what_the_old_one_opened(
     assert_eq!(here.caller(&session.token).unwrap().role, Role::Customer);
 }
 
-/// The same for a name that somebody has and for one that nobody has.
+/// The same for an existing login name and an unknown one, so that guesses reveal no names.
 #[rstest]
-fn guessing_becomes_slow_at_every_shop(
+fn failed_logins_are_rate_limited_in_every_shop(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-    #[values("kim", "nobody")] login: &str,
+    #[values("kim", "unknown")] login: &str,
 ) {
-    let Place { shops: [here, there], clock, .. } = &index(on);
+    let Shops { shops: [here, there], clock, .. } = &two_shops(on);
     here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     for _ in 0..=FREE_LOGIN_FAILURES {
         assert_eq!(code(here.log_in(login, "a wrong guess")), Some(Code::InvalidCredentials));
@@ -126,16 +126,20 @@ fn guessing_becomes_slow_at_every_shop(
 #[case::two_words("kim lee", PASSWORD, Code::InvalidRequest)]
 #[case::taken_in_capitals("LEE", PASSWORD, Code::LoginTaken)]
 #[case::taken("lee", PASSWORD, Code::LoginTaken)]
-fn who_cannot_log_in_is_not_added(#[case] login: &str, #[case] password: &str, #[case] said: Code) {
-    let Place { shops: [shop, _], .. } = &index(On::Sqlite);
+fn register_refuses_unusable_credentials(
+    #[case] login: &str,
+    #[case] password: &str,
+    #[case] expected: Code,
+) {
+    let Shops { shops: [shop, _], .. } = &two_shops(On::Sqlite);
     shop.register("Lee", "lee", PASSWORD, Role::Customer).unwrap();
-    assert_eq!(code(shop.register("Kim", login, password, Role::Customer)), Some(said));
+    assert_eq!(code(shop.register("Kim", login, password, Role::Customer)), Some(expected));
     assert_eq!(shop.customers(&commerce_core::PageRequest::default()).unwrap().items.len(), 1);
 }
 
-/// Each keyboard and system has forms of its own for the same letters.
+/// Keyboards and systems produce different Unicode forms of the same letters.
 #[rstest]
-fn a_login_and_a_password_are_the_same_however_they_are_typed(
+fn login_and_password_match_in_any_unicode_form(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values(
         ("Jos\u{e9}", "jose\u{301}", "caf\u{e9} con leche", "cafe\u{301}\u{a0}con leche"),
@@ -143,15 +147,15 @@ fn a_login_and_a_password_are_the_same_however_they_are_typed(
     )]
     typed: (&str, &str, &str, &str),
 ) {
-    let Place { shops: [here, there], .. } = &index(on);
+    let Shops { shops: [here, there], .. } = &two_shops(on);
     let (login, other_login, password, other_password) = typed;
-    let made = here.register("Kim", login, password, Role::Customer).unwrap();
+    let kim = here.register("Kim", login, password, Role::Customer).unwrap();
     let again = there.register("Lee", other_login, password, Role::Customer);
     assert_eq!(code(again), Some(Code::LoginTaken));
     let session = there.log_in(other_login, other_password).unwrap();
-    assert_eq!(session.customer_id, made.id);
-    assert_eq!(there.customer_of(other_login).unwrap(), made);
-    // Failed attempts of one form count for the other.
+    assert_eq!(session.customer_id, kim.id);
+    assert_eq!(there.customer_of(other_login).unwrap(), kim);
+    // Failed attempts with one form count for the other.
     for _ in 0..=FREE_LOGIN_FAILURES {
         assert_eq!(code(here.log_in(login, "a wrong guess")), Some(Code::InvalidCredentials));
     }
@@ -159,7 +163,7 @@ fn a_login_and_a_password_are_the_same_however_they_are_typed(
 }
 
 #[test]
-fn no_secret_is_shown_or_kept() {
+fn secrets_are_neither_debug_printed_nor_stored() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let shop = Shop::open(SqliteStore::open(&file).unwrap());
@@ -173,12 +177,12 @@ fn no_secret_is_shown_or_kept() {
     }
 }
 
-/// Whoever logs in while the password changes holds nothing that the old one opened.
+/// A login that races with the change must not leave a session of the old password.
 #[rstest]
-fn no_session_of_an_old_password_survives_its_change(
+fn racing_login_leaves_no_session_of_an_old_password(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let Place { shops: [here, there], .. } = &index(on);
+    let Shops { shops: [here, there], .. } = &two_shops(on);
     let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     let opened: Vec<_> = std::thread::scope(|scope| {
         let attempts: Vec<_> =

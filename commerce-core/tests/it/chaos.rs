@@ -1,14 +1,14 @@
-//! Backends are terminated at random under load, and the server is restarted as after a crash: nothing
-//! that was acknowledged is lost, nothing happens twice when callers repeat with their keys, and nobody
-//! waits for ever.
+//! Backends are terminated at random under load, and the server is restarted as after a crash: no
+//! acknowledged order is lost, no order is placed twice when callers retry with their keys, and
+//! every wait is bounded.
 //!
-//! `COMMERCE_TERMINATIONS` and `COMMERCE_RESTARTS` say how many of each.
+//! `COMMERCE_TERMINATIONS` and `COMMERCE_RESTARTS` set the number of each.
 
-#![allow(clippy::print_stderr, reason = "what callers went through is worth telling")]
-#![allow(clippy::disallowed_methods, reason = "a long run is asked for by the environment")]
+#![allow(clippy::print_stderr, reason = "the outcomes of callers are printed")]
+#![allow(clippy::disallowed_methods, reason = "the environment sets the length of the run")]
 
 use crate::common::cluster::Cluster;
-use crate::common::insist::{LONGEST, Seen, TIMEOUT, Until, assert_each_once, fill};
+use crate::common::insist::{CallerStats, LONGEST, StopOnDrop, TIMEOUT, assert_each_once, fill};
 use crate::common::{assert_clean, key};
 use commerce_core::{AddCustomer, Code, Money, Shop};
 use commerce_postgres::PostgresStore;
@@ -22,8 +22,14 @@ fn number(name: &str, usual: usize) -> usize {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap())
 }
 
-/// Terminates one backend of the instances after the other, and restarts the server now and then.
-fn havoc(cluster: &Cluster, database: &str, terminations: usize, restarts: usize) -> usize {
+/// Terminates backends of the instances one after the other, and restarts the server at even
+/// intervals.
+fn terminate_and_restart(
+    cluster: &Cluster,
+    database: &str,
+    terminations: usize,
+    restarts: usize,
+) -> usize {
     let mut admin = cluster.admin(database);
     let (mut terminated, mut restarted) = (0, 0);
     while terminated < terminations || restarted < restarts {
@@ -45,14 +51,14 @@ fn havoc(cluster: &Cluster, database: &str, terminations: usize, restarts: usize
 }
 
 #[test]
-fn what_was_acknowledged_survives_terminations_and_restarts() {
+fn acknowledged_orders_survive_terminated_backends_and_crashes() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let database = url.rsplit('/').next().unwrap().to_owned();
     let open = || Shop::builder().timeout(TIMEOUT).open(PostgresStore::open(&url).unwrap());
     let shops: Vec<Shop> = (0..INSTANCES).map(|_| open()).collect();
     fill(&shops[0]);
-    let (over, seen) = (AtomicBool::new(false), Seen::default());
+    let (over, seen) = (AtomicBool::new(false), CallerStats::default());
     let terminations = number("COMMERCE_TERMINATIONS", 300);
     let restarts = number("COMMERCE_RESTARTS", 3);
     let (acknowledged, terminated) = std::thread::scope(|scope| {
@@ -62,8 +68,8 @@ fn what_was_acknowledged_survives_terminations_and_restarts() {
                 scope.spawn(move || seen.orders(shop, caller, over))
             })
             .collect();
-        let until = Until(&over);
-        let terminated = havoc(&cluster, &database, terminations, restarts);
+        let until = StopOnDrop(&over);
+        let terminated = terminate_and_restart(&cluster, &database, terminations, restarts);
         drop(until);
         let acknowledged = callers.into_iter().flat_map(|caller| caller.join().unwrap());
         (acknowledged.collect::<Vec<_>>(), terminated)
@@ -77,9 +83,9 @@ fn what_was_acknowledged_survives_terminations_and_restarts() {
     assert_clean(&shops[2]);
 }
 
-/// A server that is gone for good is found out in bounded time, by who writes and by who reads.
+/// Writers and readers detect a server that stays down within a bounded time.
 #[test]
-fn nobody_waits_for_ever_for_a_server_that_is_gone() {
+fn calls_to_a_stopped_server_return_busy_in_bounded_time() {
     let cluster = Cluster::start();
     let url = cluster.database();
     let timeout = Duration::from_secs(2);

@@ -1,5 +1,5 @@
-//! Clocks that are set forward, back, and before 1970, on each store: what was done under the wrong clock must
-//! not outlast it.
+//! Clocks that are set forward, back, and before 1970, on each store: the effects of a wrong clock
+//! must end with it.
 
 use crate::common::{NOW, On, World, assert_clean};
 use commerce_core::limits::{FREE_LOGIN_FAILURES, MAX_CLOCK_SKEW, SESSION_SECONDS};
@@ -12,7 +12,7 @@ use rstest::rstest;
 const PASSWORD: &str = "correct horse";
 const YEAR: i64 = 365 * 24 * 60 * 60;
 
-/// Sets the clock to so many seconds from where it is right.
+/// Sets the clock that many seconds away from the correct time.
 fn set(world: &World, seconds_off: i64) {
     world.clock.set(NOW.plus_seconds(seconds_off));
 }
@@ -21,7 +21,7 @@ fn kim(world: &World) -> Customer {
     world.shop.register("Kim", "kim", PASSWORD, Role::Customer).unwrap()
 }
 
-/// Fails to log in until that is refused.
+/// Fails to log in until the login is rate-limited.
 fn lock(world: &World) {
     for _ in 0..=FREE_LOGIN_FAILURES {
         let refused = world.shop.log_in("kim", "a wrong guess");
@@ -35,7 +35,7 @@ fn code<T>(result: Result<T, Error>) -> Option<Code> {
 }
 
 #[rstest]
-fn a_lock_of_a_wrong_clock_ends_with_it(
+fn login_lock_of_a_wrong_clock_ends_with_it(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values(10 * YEAR, 3_600, -3_600, i64::MIN)] wrong: i64,
 ) {
@@ -45,14 +45,14 @@ fn a_lock_of_a_wrong_clock_ends_with_it(
     lock(&world);
     set(&world, 0);
     world.shop.log_in("kim", PASSWORD).unwrap();
-    // And the other way round: locked by the right clock, which is then set wrong.
+    // The reverse: a lock by the right clock, which is then set wrong.
     lock(&world);
     set(&world, wrong);
     world.shop.log_in("kim", PASSWORD).unwrap();
 }
 
 #[rstest]
-fn a_lock_is_lifted_by_an_operator(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+fn login_lock_is_lifted_by_an_operator(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let customer = kim(&world);
     lock(&world);
@@ -67,7 +67,7 @@ fn a_lock_is_lifted_by_an_operator(#[values(On::Memory, On::Sqlite, On::Postgres
 }
 
 #[rstest]
-fn a_session_of_a_clock_that_was_ahead_is_not_valid(
+fn session_opened_by_a_clock_ahead_is_not_valid(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -81,7 +81,7 @@ fn a_session_of_a_clock_that_was_ahead_is_not_valid(
     assert!(valid());
     set(&world, 0);
     assert!(!valid());
-    // The next login forgets them, so that they are not valid in ten years either.
+    // The next login deletes them, so that they are not valid in ten years either.
     let session = world.shop.log_in("kim", PASSWORD).unwrap();
     assert_eq!(world.shop.caller(&session.token).unwrap().customer_id, customer.id);
     set(&world, 10 * YEAR + 1);
@@ -95,7 +95,7 @@ fn a_session_of_a_clock_that_was_ahead_is_not_valid(
 #[case::set_forward(SESSION_SECONDS - 1, true)]
 #[case::expired(SESSION_SECONDS, false)]
 #[case::far_ahead(10 * YEAR, false)]
-fn a_session_is_valid_from_its_opening_to_its_end(
+fn session_is_valid_from_its_opening_to_its_expiry(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[case] seconds_off: i64,
     #[case] valid: bool,
@@ -109,9 +109,9 @@ fn a_session_is_valid_from_its_opening_to_its_end(
     assert!(world.shop.caller(&session.token).is_ok(), "the clock is right again");
 }
 
-/// A campaign is open or closed by the clock of the moment, whatever it showed before.
+/// A coupon is claimable by the current clock, whatever the clock showed before.
 #[rstest]
-fn claims_go_by_the_clock_of_the_moment(
+fn coupon_claims_use_the_current_clock(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values((10 * YEAR, Code::CouponExpired), (-YEAR, Code::CouponNotStarted), (i64::MIN, Code::CouponNotStarted))]
     wrong: (i64, Code),
@@ -138,9 +138,10 @@ fn claims_go_by_the_clock_of_the_moment(
     assert_clean(&world.shop);
 }
 
-/// Units are counted at the instant they were sold at, and at no other, in whatever order the clock came by.
+/// Units count at the instant of their sale and at no other, in whatever order the clock reached
+/// them.
 #[rstest]
-fn sales_count_where_the_clock_was(
+fn sales_count_at_the_clock_of_their_payment(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values(10 * YEAR, 2 * 24 * 3_600, 3_600, -3_600, -10 * YEAR, 1 - NOW.unix())] wrong: i64,
 ) {

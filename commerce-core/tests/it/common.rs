@@ -1,6 +1,7 @@
-//! What the suites share: stores to run on, and small words for what they do all the time.
+//! Helpers of all suites: the stores to run on, and short forms of frequent calls.
 
 pub mod cluster;
+pub mod contest;
 pub mod failing;
 pub mod insist;
 
@@ -14,10 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use tempfile::TempDir;
 
-/// When suites begin.
+/// The instant at which a test's clock starts.
 pub const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 
-/// Which store a test runs on.
+/// The store that a test runs on.
 #[derive(Clone, Copy, Debug)]
 pub enum On {
     Memory,
@@ -25,12 +26,12 @@ pub enum On {
     Postgres,
 }
 
-/// A shop whose clock stands where the test puts it.
+/// A shop with a clock that the test sets.
 pub struct World {
     pub shop: Shop,
     pub clock: Arc<ManualClock>,
     pub folder: TempDir,
-    /// Where the store is, if it is on a server.
+    /// The URL of the store, if it is on a server.
     pub url: Option<String>,
 }
 
@@ -57,7 +58,7 @@ impl World {
         self.shop.call(AddProduct::new("Tea", Money::from_minor(price), stock)).run().unwrap()
     }
 
-    /// So much off any order, valid for 1,000 seconds.
+    /// Adds a coupon that takes an amount off any order and is valid for 1,000 seconds.
     pub fn coupon(&self, quantity: i64, off: i64) -> Coupon {
         let request = AddCoupon {
             name: "Spring".to_owned(),
@@ -84,50 +85,51 @@ pub fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-/// A store that lets nobody begin to write while it is shut: what is submitted meanwhile is one batch.
-pub struct CircuitBreaker<S> {
+/// A store in which no write transaction begins while it is paused: the calls submitted meanwhile
+/// become one batch.
+pub struct PausableStore<S> {
     pub store: S,
-    shut: Mutex<bool>,
-    opened: Condvar,
-    begun: AtomicUsize,
+    paused: Mutex<bool>,
+    resumed: Condvar,
+    begins: AtomicUsize,
 }
 
-impl<S: Store> CircuitBreaker<S> {
+impl<S: Store> PausableStore<S> {
     pub fn new(store: S) -> Arc<Self> {
-        let (shut, opened) = (Mutex::new(false), Condvar::new());
-        Arc::new(Self { store, shut, opened, begun: AtomicUsize::new(0) })
+        let (paused, resumed) = (Mutex::new(false), Condvar::new());
+        Arc::new(Self { store, paused, resumed, begins: AtomicUsize::new(0) })
     }
 
-    pub fn shut(&self) {
-        *self.shut.lock().unwrap() = true;
+    pub fn pause(&self) {
+        *self.paused.lock().unwrap() = true;
     }
 
-    pub fn open(&self) {
-        *self.shut.lock().unwrap() = false;
-        self.opened.notify_all();
+    pub fn resume(&self) {
+        *self.paused.lock().unwrap() = false;
+        self.resumed.notify_all();
     }
 
-    /// How often somebody has begun.
-    pub fn begun(&self) -> usize {
-        self.begun.load(Ordering::SeqCst)
+    /// The number of write transactions begun so far.
+    pub fn begins(&self) -> usize {
+        self.begins.load(Ordering::SeqCst)
     }
 }
 
-impl<S: Store> Store for CircuitBreaker<S> {
+impl<S: Store> Store for PausableStore<S> {
     fn currency(&self) -> Currency {
         self.store.currency()
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        let shut = self.shut.lock().unwrap();
-        drop(self.opened.wait_while(shut, |shut| *shut).unwrap());
-        self.begun.fetch_add(1, Ordering::SeqCst);
+        let paused = self.paused.lock().unwrap();
+        drop(self.resumed.wait_while(paused, |paused| *paused).unwrap());
+        self.begins.fetch_add(1, Ordering::SeqCst);
         self.store.begin()
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
-        let shut = *self.shut.lock().unwrap();
-        if shut { Ok(None) } else { self.begin().map(Some) }
+        let paused = *self.paused.lock().unwrap();
+        if paused { Ok(None) } else { self.begin().map(Some) }
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {

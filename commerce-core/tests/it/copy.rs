@@ -1,4 +1,4 @@
-//! A store copied to another kind and back is the same store, and goes on as if nothing had happened.
+//! A store copied to another kind of store and back has the same content and continues normally.
 
 use crate::common::{NOW, assert_clean, cluster, key};
 use commerce_core::limits::{DELIVERY_LEASE, RETRY_DELAYS};
@@ -22,7 +22,7 @@ fn shop_at(store: &Arc<dyn Store>, seconds: i64) -> Shop {
     Shop::builder().clock(clock).open(Arc::clone(store))
 }
 
-/// Something of everything.
+/// Adds rows of every kind.
 fn fill(store: &Arc<dyn Store>) {
     let shop = shop(store);
     let kim = shop.register("Kim", "kim", "correct horse", Role::Admin).unwrap().id;
@@ -81,7 +81,7 @@ fn fill(store: &Arc<dyn Store>) {
         shop.call(EditCart { customer_id: lee, edit }).run().unwrap();
     }
     shop.log_in("kim", "correct horse").unwrap();
-    // Of what was taken up, one is parked, one has arrived, one is to be tried again and one is due.
+    // Of the leased events one is parked, one is delivered, one waits for a retry and one is due.
     let ask = |outcomes, max_events| RelayEvents {
         token: 7,
         outcomes,
@@ -94,7 +94,7 @@ fn fill(store: &Arc<dyn Store>) {
         order_id: claimed.event.order_id,
         result: AttemptResult::Failed { error: "400".to_owned(), retry_after: None },
     };
-    // The last attempt is made at the instant of the shop.
+    // The last attempt is made at the current time of the shop.
     let mut seconds = 90_000 - RETRY_DELAYS.iter().sum::<i64>();
     for delay in [0].into_iter().chain(RETRY_DELAYS) {
         seconds += delay;
@@ -119,9 +119,9 @@ fn fill(store: &Arc<dyn Store>) {
     assert_clean(&shop);
 }
 
-/// What is being sent while a store is copied is to be sent by whoever relays the copy.
+/// Events in flight during the copy are due in the copy: its relay sends them.
 #[test]
-fn what_is_being_sent_waits_in_the_copy() {
+fn leased_events_are_due_in_the_copy() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
     fill(&from);
@@ -135,7 +135,8 @@ fn what_is_being_sent_waits_in_the_copy() {
     assert_clean(&shop(&to));
 }
 
-/// Every row but those of sales, which are added up to another point, and epochs, of which a copy has one more.
+/// Returns every row but those of sales, whose roll-up may have reached another watermark, and
+/// epochs, of which a copy has one more.
 fn rows(store: &dyn Store) -> Vec<Record> {
     let snapshot = store.snapshot().unwrap();
     let mut rows = Vec::new();
@@ -160,7 +161,7 @@ fn postgres() -> Arc<dyn Store> {
 }
 
 #[rstest]
-fn a_store_copied_there_and_back_is_the_same(#[values(true, false)] from_file: bool) {
+fn copy_to_another_store_and_back_is_identical(#[values(true, false)] from_file: bool) {
     let folder = tempfile::tempdir().unwrap();
     let file = |name| sqlite(folder.path(), name);
     let [first, second, third] = if from_file {
@@ -181,7 +182,8 @@ fn a_store_copied_there_and_back_is_the_same(#[values(true, false)] from_file: b
         }
         assert_clean(copied);
     }
-    // It goes on with the next ids, knows the keys, and lets in who could log in.
+    // The copy continues with the next ids, knows the idempotency keys, and accepts the same
+    // logins.
     let orders = shops.each_ref().map(|shop| {
         let order = PlaceOrder::new(1.into(), [(7.into(), 1)]);
         let placed = shop.place_order(order, &key("one-more")).unwrap();
@@ -193,7 +195,7 @@ fn a_store_copied_there_and_back_is_the_same(#[values(true, false)] from_file: b
 }
 
 #[test]
-fn what_is_not_empty_or_of_another_currency_is_left_as_it_is() {
+fn copy_refuses_a_target_with_rows_or_another_currency() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
     fill(&from);
@@ -205,9 +207,10 @@ fn what_is_not_empty_or_of_another_currency_is_left_as_it_is() {
     assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Incompatible(_))));
 }
 
-/// A server ends a writer that stands still for five seconds. One that waits for rows of a slow store does.
+/// The server ends a transaction that is idle for five seconds; a copy from a slow source must not
+/// be ended.
 #[test]
-fn rows_that_are_long_in_coming_are_waited_for() {
+fn copy_from_a_slow_source_outlives_the_idle_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
     fill(&from);
@@ -216,9 +219,9 @@ fn rows_that_are_long_in_coming_are_waited_for() {
     assert_eq!(rows(&*to), rows(&*from));
 }
 
-/// A cart is written whole, even where a chunk of rows would end within it.
+/// A cart is written whole, even where a chunk of rows would end inside it.
 #[test]
-fn big_carts_are_copied_whole() {
+fn copy_keeps_big_carts_whole() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (sqlite(folder.path(), "a.db"), postgres());
     let shop = shop(&from);

@@ -1,5 +1,5 @@
-//! Each kind of damage, planted in the file or on the server behind the program's back, is named by the
-//! audit.
+//! The audit names each kind of damage that is planted in the file or on the server behind the
+//! program's back.
 
 use crate::common::{On, World, cluster, key};
 use commerce_core::{
@@ -8,7 +8,8 @@ use commerce_core::{
 use rstest::rstest;
 use rusqlite::Connection;
 
-/// Customer 1 has charged, used a coupon, cancelled, holds an unpaid order and a cart; nothing is wrong.
+/// Customer 1 has charged, used a coupon, cancelled, and has an unpaid order and a cart; the audit
+/// is clean.
 fn history(on: On) -> World {
     let world = World::new(on);
     let shop = &world.shop;
@@ -29,7 +30,8 @@ fn history(on: On) -> World {
     shop.call(EditCart { customer_id: kim, edit }).run().unwrap();
     world.clock.set(crate::common::NOW.plus_seconds(3 * 86_400));
     shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("order-4")).unwrap();
-    // The payment of order 2 is being sent, its cancellation waits behind it, as does the last payment.
+    // The payment of order 2 is leased, its cancellation waits behind it, and the last payment
+    // waits too.
     let ask = |token, outcomes| RelayEvents {
         token,
         outcomes,
@@ -61,7 +63,8 @@ fn plant(world: &World, sql: &str) {
     assert!(db.changes() > 0, "nothing was planted");
 }
 
-/// A server's guards cannot be told to look away: they are taken down. Events there know their customer.
+/// Changes a row on the server. Its constraints cannot be switched off, so they are dropped first.
+/// Events there carry their customer.
 fn plant_on_server(url: &str, sql: &str) {
     let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
     db.batch_execute(
@@ -75,12 +78,12 @@ fn plant_on_server(url: &str, sql: &str) {
          ALTER TABLE events ALTER customer_id SET DEFAULT 1",
     )
     .unwrap();
-    // SQLite's way to write bytes.
+    // SQLite's syntax for bytes.
     let sql = sql.replace("x'0114'", r"'\x0114'");
     assert!(db.execute(&sql, &[]).unwrap() > 0, "nothing was planted");
 }
 
-/// What the audit names, as "check: subject".
+/// Returns the audit's problems, as "check: subject".
 fn problems(world: &World) -> Vec<String> {
     let report = world.shop.audit().unwrap();
     assert_eq!(report.ok, report.problems.is_empty());
@@ -302,9 +305,9 @@ fn damage_is_named(
     assert!(found.iter().any(|problem| problem == named), "{named} is not in {found:#?}");
 }
 
-/// An index that lacks a row: what is looked up by it is not there, and what it keeps unique may come twice.
+/// An index without a row: lookups miss the row, and duplicates of it are not detected.
 #[test]
-fn an_index_of_a_file_that_lacks_a_row_is_named() {
+fn audit_names_an_incomplete_index_of_a_file() {
     let world = history(On::Sqlite);
     // A partial index with another condition is built under the old definition.
     let swap = |from: &str, to: &str| {
@@ -322,7 +325,7 @@ fn an_index_of_a_file_that_lacks_a_row_is_named() {
 }
 
 #[test]
-fn an_index_of_a_server_that_lacks_a_row_is_named() {
+fn audit_names_an_incomplete_index_of_a_server() {
     let world = history(On::Postgres);
     let mut db = cluster::shared().admin(world.url.as_ref().unwrap().rsplit('/').next().unwrap());
     let ready = |is: bool| {
@@ -347,7 +350,7 @@ fn an_index_of_a_server_that_lacks_a_row_is_named() {
 #[rstest]
 #[case::paid("UPDATE orders SET paid = 0 WHERE id = 4")]
 #[case::refunded("UPDATE orders SET refunded = 0 WHERE id = 2")]
-fn amounts_that_follow_from_the_rest_of_an_order_are_computed_again(
+fn audit_recomputes_the_amounts_of_an_order(
     #[case] sql: &str,
     #[values(On::Sqlite, On::Postgres)] on: On,
 ) {
@@ -356,15 +359,15 @@ fn amounts_that_follow_from_the_rest_of_an_order_are_computed_again(
     assert_eq!(problems(&world), ["integrity: store"]);
 }
 
-/// What only a file can be asked: whether all that its rows refer to is there.
+/// Dangling references: only SQLite can check its foreign keys later.
 #[test]
-fn an_orphan_is_named() {
+fn audit_names_an_orphan() {
     let world = history(On::Sqlite);
     plant(&world, "UPDATE cart_lines SET product_id = 77");
     assert!(problems(&world).contains(&"integrity: store".to_owned()));
 }
 
-/// The counts of sales at each level, from seconds to days: the row that begins the level's range.
+/// The sales roll-up at each level, from seconds to days: the first row of the level's range.
 #[rstest]
 #[case::second(0, "in 1 s")]
 #[case::minute(1, "in 60 s")]

@@ -2,7 +2,7 @@
 //! batch stays, and trying again with the same keys ends with each effect exactly once.
 
 use crate::common::failing::{Failing, Fault};
-use crate::common::{CircuitBreaker, NOW, On, assert_clean, cluster, key};
+use crate::common::{NOW, On, PausableStore, assert_clean, cluster, key};
 use commerce_core::limits::DELIVERY_LEASE;
 use commerce_core::{
     AddCustomer, AddProduct, CancellationToken, Code, Currency, CustomerId, DeliveryResult,
@@ -49,16 +49,16 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
         On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
         On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
     };
-    let gate = CircuitBreaker::new(Failing::new(store, fault));
-    let shop = Shop::open(Arc::clone(&gate));
+    let pausable = PausableStore::new(Failing::new(store, fault));
+    let shop = Shop::open(Arc::clone(&pausable));
     stock(&shop);
 
-    gate.shut();
-    gate.store.fail_at(step);
+    pausable.pause();
+    pausable.store.fail_at(step);
     let tickets = submit_all(&shop);
-    gate.open();
+    pausable.resume();
     let first: Vec<_> = tickets.into_iter().map(PendingCall::wait).collect();
-    let struck = gate.store.heal();
+    let struck = pausable.store.heal();
     let unknown = |answer: &Result<_, Error>| {
         matches!(answer, Err(Error::Store(StoreError::CommitUnknown(_))))
     };
@@ -80,7 +80,8 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
 
     let failed: Vec<_> = first.into_iter().filter_map(Result::err).collect();
     // What may be the fault of one is tried one by one, who is busy is waited for, and both have passed.
-    let passes = fault == Fault::Busy || matches!(fault, Fault::Guard | Fault::Panic) && step > 0;
+    let passes =
+        fault == Fault::Busy || matches!(fault, Fault::Constraint | Fault::Panic) && step > 0;
     assert_eq!(failed.is_empty(), !struck || passes, "step {step}: {failed:?}");
     assert!(failed.iter().all(|error| error.code() == Code::Storage), "step {step}: {failed:?}");
     struck
@@ -92,8 +93,8 @@ fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
         Fault::Busy,
         Fault::Full,
         Fault::Unavailable,
-        Fault::Unsound,
-        Fault::Guard,
+        Fault::Corrupt,
+        Fault::Constraint,
         Fault::Panic,
         Fault::DoneButUnknown,
         Fault::NotDoneAndUnknown
@@ -189,7 +190,7 @@ fn a_fault_at_any_step_of_a_relay_loses_no_event(
         Fault::Busy,
         Fault::Full,
         Fault::Unavailable,
-        Fault::Guard,
+        Fault::Constraint,
         Fault::Panic,
         Fault::DoneButUnknown,
         Fault::NotDoneAndUnknown
@@ -244,39 +245,39 @@ impl Transaction for GuardedTransaction<'_> {
 
 #[test]
 fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
-    let gate = CircuitBreaker::new(Guarded(MemoryStore::new(Currency::KRW)));
-    let shop = Shop::open(Arc::clone(&gate));
+    let pausable = PausableStore::new(Guarded(MemoryStore::new(Currency::KRW)));
+    let shop = Shop::open(Arc::clone(&pausable));
     stock(&shop);
     for _ in 0..2 {
         shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
     }
-    let before = gate.begun();
-    gate.shut();
+    let before = pausable.begins();
+    pausable.pause();
     let order = |number: i64| {
         let order = PlaceOrder::new(CustomerId::new(1), [(ProductId::new(1 + number % 3), 1)]);
         shop.call(order).key(&key(&format!("order-{number}"))).submit()
     };
     let tickets: Vec<_> = (0..30).map(order).collect();
-    gate.open();
+    pausable.resume();
     for (number, ticket) in (0_i64..).zip(tickets) {
         let product = 1 + number % 3;
         let answer = ticket.wait();
         let guarded = matches!(answer, Err(Error::Store(StoreError::ConstraintViolation(_))));
         assert_eq!(guarded, product == GUARDED, "order {number}: {answer:?}");
     }
-    assert_eq!(gate.begun() - before, 1 + 30, "all together, then each alone");
+    assert_eq!(pausable.begins() - before, 1 + 30, "all together, then each alone");
     assert_clean(&shop);
 }
 
 #[test]
 fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
-    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&gate));
-    gate.shut();
+    let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&pausable));
+    pausable.pause();
     let refused = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     assert_eq!(refused, Error::Store(StoreError::Busy));
-    assert_eq!(gate.begun(), 0);
-    gate.open();
+    assert_eq!(pausable.begins(), 0);
+    pausable.resume();
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap();
     assert_eq!(lee.id, CustomerId::new(1), "the one who was told busy was never added");
     assert_clean(&shop);
@@ -284,12 +285,12 @@ fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
 
 #[test]
 fn a_shop_can_be_closed_while_another_process_holds_the_store() {
-    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&gate));
-    gate.shut();
+    let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&pausable));
+    pausable.pause();
     shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     drop(shop);
-    gate.open();
+    pausable.resume();
 }
 
 #[test]
@@ -437,8 +438,8 @@ fn guards_of_the_server_fire(#[case] sql: &str) {
 #[test]
 fn a_change_that_the_server_leaves_out_is_not_tried_again() {
     let url = cluster::shared().database();
-    let gate = CircuitBreaker::new(PostgresStore::open(&url).unwrap());
-    let shop = Shop::open(Arc::clone(&gate));
+    let pausable = PausableStore::new(PostgresStore::open(&url).unwrap());
+    let shop = Shop::open(Arc::clone(&pausable));
     stock(&shop);
     let leave_out = "CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN RETURN NULL; END $$;
@@ -447,10 +448,10 @@ fn a_change_that_the_server_leaves_out_is_not_tried_again() {
     let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
     db.batch_execute(leave_out).unwrap();
 
-    gate.shut();
+    pausable.pause();
     let coffee = shop.call(AddProduct::new("Coffee", Money::from_minor(10), 100)).submit();
     let orders = submit_all(&shop);
-    gate.open();
+    pausable.resume();
     let unknown = |error: &Error| matches!(error, Error::Store(StoreError::CommitUnknown(text)) if text.contains("rows"));
     assert!(unknown(&coffee.wait().unwrap_err()));
     assert!(orders.into_iter().all(|order| unknown(&order.wait().unwrap_err())));

@@ -330,7 +330,7 @@ fn survives(fault: Fault, step: i64, play: Play, repeats: bool) -> bool {
 fn a_fault_at_any_step_loses_no_money_and_makes_none(
     #[values(
         Fault::Full,
-        Fault::Guard,
+        Fault::Constraint,
         Fault::Panic,
         Fault::DoneButUnknown,
         Fault::NotDoneAndUnknown

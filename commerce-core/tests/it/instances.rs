@@ -1,24 +1,18 @@
-//! Four instances of eight callers each on one PostgreSQL cluster, as on four machines: what they contend
-//! for is given out exactly.
+//! Four instances with eight callers each on one PostgreSQL cluster, as on four machines: the outcome of
+//! a contest is exact. Also what an instance refuses when it opens a database.
 
-use crate::common::{assert_clean, cluster, key};
-use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, Code, Currency, Discount, Error, Money, PlaceOrder, Shop,
-    StoreError,
+use crate::common::contest::{
+    Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, add_customers, together,
 };
+use crate::common::{assert_clean, cluster, key};
+use commerce_core::{AddCustomer, Currency, CustomerId, Money, Shop, StoreError};
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
-use std::collections::BTreeSet;
-use std::panic::resume_unwind;
 
 const INSTANCES: usize = 4;
-const CALLERS: usize = 8;
+const CALLERS: usize = 32;
 
-/// Instances that come up together on a database that has nothing yet.
-fn instances() -> Vec<Shop> {
-    instances_at(&cluster::shared().database())
-}
-
+/// Instances that start at the same time on an empty database.
 fn instances_at(url: &str) -> Vec<Shop> {
     std::thread::scope(|scope| {
         let open = || Shop::open(PostgresStore::open(url).unwrap());
@@ -27,116 +21,19 @@ fn instances_at(url: &str) -> Vec<Shop> {
     })
 }
 
-/// Each of so many numbers is asked for by a caller of some instance.
-fn together<T: Send>(
-    shops: &[Shop],
-    times: usize,
-    ask: impl Fn(&Shop, usize) -> T + Sync,
-) -> Vec<T> {
-    let (ask, all) = (&ask, INSTANCES * CALLERS);
-    std::thread::scope(|scope| {
-        let callers: Vec<_> = (0..all)
-            .map(|caller| {
-                let shop = &shops[caller % INSTANCES];
-                scope.spawn(move || {
-                    (caller..times).step_by(all).map(|number| ask(shop, number)).collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        let answers = callers.into_iter();
-        answers
-            .flat_map(|caller| caller.join().unwrap_or_else(|panic| resume_unwind(panic)))
-            .collect()
-    })
-}
-
-fn count<T>(answers: &[Result<T, Error>], code: Option<Code>) -> usize {
-    answers.iter().filter(|answer| answer.as_ref().err().map(Error::code) == code).count()
-}
-
-fn customers(shop: &Shop, count: usize, balance: i64) {
-    let balance = Money::from_minor(balance);
-    let add = || shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).submit();
-    let tickets: Vec<_> = (0..count).map(|_| add()).collect();
-    for ticket in tickets {
-        ticket.wait().unwrap();
-    }
-}
-
-fn assert_all_clean(shops: &[Shop]) {
-    shops.iter().for_each(assert_clean);
-}
-
-#[test]
-fn the_last_units_are_sold_exactly() {
-    let shops = instances();
-    customers(&shops[0], 32, 1_000_000);
-    let tea = shops[0].call(AddProduct::new("Tea", Money::from_minor(10), 150)).run().unwrap().id;
-    let answers = together(&shops, 1_000, |shop, number| {
-        let customer = i64::try_from(number % 32).unwrap() + 1;
-        let order = PlaceOrder::new(customer.into(), [(tea, 1)]);
-        shop.place_order(order, &key(&format!("unit-{number}")))
-    });
-    assert_eq!((count(&answers, None), count(&answers, Some(Code::InsufficientStock))), (150, 850));
-    assert_eq!(shops[3].product(tea).unwrap().stock, 0);
-    assert_all_clean(&shops);
-}
-
-#[test]
-fn coupons_are_given_out_exactly_and_ranked_without_a_gap() {
-    let shops = instances();
-    customers(&shops[0], 1_000, 0);
-    let request = AddCoupon {
-        name: "Spring".to_owned(),
-        discount: Discount::Fixed { amount: Money::from_minor(5) },
-        min_order_amount: None,
-        quantity: 100,
-        valid_from: None,
-        valid_until: None,
-    };
-    let coupon = shops[1].call(request).run().unwrap().id;
-    let answers = together(&shops, 1_000, |shop, number| {
-        let customer = i64::try_from(number).unwrap() + 1;
-        shop.claim_coupon(coupon, customer.into(), &key("claim"))
-    });
-    assert_eq!((count(&answers, None), count(&answers, Some(Code::CouponSoldOut))), (100, 900));
-    let ranks: BTreeSet<i64> = answers.into_iter().flatten().map(|owned| owned.rank).collect();
-    assert_eq!(ranks, (1..=100).collect());
-    assert_all_clean(&shops);
-}
-
-#[test]
-fn a_balance_is_spent_once_and_a_key_has_one_effect() {
-    let shops = instances();
-    customers(&shops[0], 1, 100);
-    let tea = shops[0].call(AddProduct::new("Tea", Money::from_minor(10), 1_000)).run().unwrap().id;
-    let answers = together(&shops, 200, |shop, number| {
-        let order = PlaceOrder::new(1.into(), [(tea, 1)]);
-        shop.place_order(order, &key(&format!("spend-{number}")))
-    });
-    assert_eq!(
-        (count(&answers, None), count(&answers, Some(Code::InsufficientBalance))),
-        (10, 190)
-    );
-
-    shops[2].charge(1.into(), Money::from_minor(1_000), &key("charge")).unwrap();
-    for turn in 0..10 {
-        let orders: BTreeSet<i64> = together(&shops, INSTANCES * CALLERS, |shop, _| {
-            let order = PlaceOrder::new(1.into(), [(tea, 1)]);
-            shop.place_order(order, &key(&format!("same-{turn}"))).unwrap().id.get()
-        })
-        .into_iter()
-        .collect();
-        assert_eq!(orders.len(), 1);
-    }
-    assert_eq!(shops[1].balance(1.into()).unwrap().balance, Money::from_minor(900));
-    assert_all_clean(&shops);
-}
-
-/// A database may max_events another isolation of whoever says nothing: what is read after the wait for the lane
-/// is what is true then all the same.
 #[rstest]
-fn the_isolation_that_a_database_sets_is_not_ours(
+#[case::last_units(&LAST_UNITS)]
+#[case::last_coupons(&LAST_COUPONS)]
+#[case::one_balance(&ONE_BALANCE)]
+#[case::one_key(&ONE_KEY)]
+fn contest_between_instances_ends_exactly(#[case] contest: &Contest) {
+    contest.run(&instances_at(&cluster::shared().database()), CALLERS);
+}
+
+/// A database may have another default isolation. The store sets its own: a read after the wait for the
+/// writer lock has to see what was committed before.
+#[rstest]
+fn store_overrides_the_default_isolation_of_a_database(
     #[values("repeatable read", "serializable")] isolation: &str,
 ) {
     let url = cluster::shared().database();
@@ -144,18 +41,18 @@ fn the_isolation_that_a_database_sets_is_not_ours(
     let set = format!("ALTER DATABASE {name} SET default_transaction_isolation = '{isolation}'");
     cluster::shared().admin(name).batch_execute(&set).unwrap();
     let shops = instances_at(&url);
-    customers(&shops[0], 32, 0);
-    let answers = together(&shops, 640, |shop, number| {
-        let customer = i64::try_from(number % 32).unwrap() + 1;
-        shop.charge(customer.into(), Money::from_minor(1), &key(&format!("charge-{number}")))
+    add_customers(&shops[0], 32, 0);
+    let answers = together(&shops, CALLERS, 640, |shop, number| {
+        let customer = CustomerId::new(i64::try_from(number % 32).unwrap() + 1);
+        shop.charge(customer, Money::from_minor(1), &key(&format!("charge-{number}")))
     });
     let failed: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
     assert!(failed.is_empty(), "{failed:?}");
-    assert_all_clean(&shops);
+    shops.iter().for_each(assert_clean);
 }
 
 #[test]
-fn a_store_keeps_its_currency_and_a_database_of_another_program_is_left_alone() {
+fn open_refuses_another_currency_another_program_and_a_newer_version() {
     let url = cluster::shared().database();
     let dollars = Currency::from_code("USD").unwrap();
     assert!(PostgresStore::find(&url).unwrap().is_none());
@@ -173,32 +70,35 @@ fn a_store_keeps_its_currency_and_a_database_of_another_program_is_left_alone() 
     assert!(matches!(PostgresStore::open(&newer), Err(StoreError::Incompatible(_))));
 }
 
-/// Nobody is sent to look for a server that has just answered.
+/// The server has just answered: the error must not call it unreachable.
 #[test]
-fn a_server_that_is_not_of_the_kind_that_is_wanted_is_there() {
+fn open_names_the_cause_when_target_session_attrs_do_not_match() {
     let url = cluster::shared().database();
     let error = PostgresStore::open(&format!("{url}?target_session_attrs=read-only")).unwrap_err();
-    let told = error.to_string();
-    assert!(told.ends_with("database is not read only"), "{told}");
+    let message = error.to_string();
+    assert!(message.ends_with("database is not read only"), "{message}");
 }
 
 #[test]
-fn tables_of_another_program_are_told_as_such() {
+fn open_names_tables_of_another_program() {
     let url = cluster::shared().database();
     let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
     admin.batch_execute("CREATE TABLE customers (name TEXT)").unwrap();
     let error = PostgresStore::open(&url).unwrap_err();
-    let told = matches!(&error, StoreError::Incompatible(text) if text.contains("\"customers\""));
-    assert!(told && error.to_string().contains("another program"), "{error}");
-    assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing was made");
+    let named = matches!(&error, StoreError::Incompatible(text) if text.contains("\"customers\""));
+    assert!(named && error.to_string().contains("another program"), "{error}");
+    assert!(PostgresStore::find(&url).unwrap().is_none(), "no table was created");
 }
 
-/// Text that the database cannot hold would come up as a failure of the store, customer by customer.
+/// Text that the encoding cannot hold would fail later, customer by customer, as an error of the store.
 #[rstest]
 #[case("LATIN1", false)]
 #[case("EUC_JP", false)]
 #[case("SQL_ASCII", true)]
-fn a_database_has_to_hold_every_text(#[case] encoding: &str, #[case] holds: bool) {
+fn open_refuses_an_encoding_that_cannot_hold_every_text(
+    #[case] encoding: &str,
+    #[case] holds: bool,
+) {
     let mut admin = cluster::shared().admin("postgres");
     let name = format!("shop_in_{}", encoding.to_lowercase());
     let create =
@@ -218,7 +118,7 @@ fn a_database_has_to_hold_every_text(#[case] encoding: &str, #[case] holds: bool
     }
 }
 
-/// Who may not look into the store is told so, and not that there is none.
+/// Who may not look into the store is message so, and not that there is none.
 #[test]
 fn a_store_that_somebody_may_not_read_is_there() {
     let url = cluster::shared().database();

@@ -1,7 +1,7 @@
 //! Failures that users of other shops have reported, and those of the projects this one comes from:
 //! each is tried here, and does not happen. Those that need a race are in `contention.rs`.
 
-use crate::common::{CircuitBreaker, NOW, On, World, assert_clean, key};
+use crate::common::{NOW, On, PausableStore, World, assert_clean, key};
 use commerce_core::limits::EXPIRY_BATCH;
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, BestSellersRequest, CartEdit, Code, Currency, Discount,
@@ -418,27 +418,27 @@ fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are(
 
 /// 2,500 units of a product, all held by orders that are overdue 900 seconds after the beginning, and a
 /// store whose next batch has as many calls as are submitted.
-fn piled_up() -> (Shop, Arc<CircuitBreaker<MemoryStore>>, PlaceOrder, Arc<ManualClock>) {
-    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
+fn piled_up() -> (Shop, Arc<PausableStore<MemoryStore>>, PlaceOrder, Arc<ManualClock>) {
+    let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
     let clock = Arc::new(ManualClock::new(NOW));
-    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&gate));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&pausable));
     let kim = AddCustomer { balance: Money::from_minor(1_000_000), ..AddCustomer::new("Kim") };
     let kim = shop.call(kim).run().unwrap().id;
     let tea = shop.call(AddProduct::new("Tea", Money::from_minor(10), 2_500)).run().unwrap().id;
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 1)]) };
     let held: Vec<_> = (0..2_500).map(|_| shop.call(later.clone()).submit()).collect();
     assert!(held.into_iter().all(|ticket| ticket.wait().is_ok()));
-    gate.shut();
-    (shop, gate, PlaceOrder::new(kim, [(tea, 2_400)]), clock)
+    pausable.pause();
+    (shop, pausable, PlaceOrder::new(kim, [(tea, 2_400)]), clock)
 }
 
 #[test]
 fn a_pile_of_overdue_orders_is_released_behind_a_call_of_an_earlier_instant() {
-    let (shop, gate, order, clock) = piled_up();
+    let (shop, pausable, order, clock) = piled_up();
     let before = shop.call(AddCustomer::new("Lee")).submit();
     clock.set(NOW.plus_seconds(900));
     let placed = shop.call(order).submit();
-    gate.open();
+    pausable.resume();
     before.wait().unwrap();
     placed.wait().unwrap();
     assert_clean(&shop);
@@ -446,11 +446,11 @@ fn a_pile_of_overdue_orders_is_released_behind_a_call_of_an_earlier_instant() {
 
 #[test]
 fn a_pile_of_overdue_orders_is_released_behind_the_sweep() {
-    let (shop, gate, order, clock) = piled_up();
+    let (shop, pausable, order, clock) = piled_up();
     clock.set(NOW.plus_seconds(900));
     let swept = shop.call(ExpireOrders).submit();
     let placed = shop.call(order).submit();
-    gate.open();
+    pausable.resume();
     assert_eq!(swept.wait().unwrap().len(), EXPIRY_BATCH);
     placed.wait().unwrap();
     assert_clean(&shop);

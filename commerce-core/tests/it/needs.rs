@@ -1,6 +1,6 @@
 //! Stores that leave out what they were asked for: the caller gets an error, and others go on.
 
-use crate::common::{CircuitBreaker, On, World, cluster, key};
+use crate::common::{On, PausableStore, World, cluster, key};
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, CartEdit, ChargeId, ClaimCoupon, CouponId, Currency,
     CustomerId, DebitBalance, EditCart, Error, EventId, ExpireOrders, MemoryStore, Money, Needs,
@@ -70,14 +70,14 @@ impl Transaction for IncompleteTransaction<'_> {
     }
 }
 
-fn shop(store: Arc<dyn Store>) -> (Arc<CircuitBreaker<Incomplete>>, Shop) {
+fn shop(store: Arc<dyn Store>) -> (Arc<PausableStore<Incomplete>>, Shop) {
     let incomplete = Incomplete { store, omit: Mutex::new(None), loads: AtomicU32::new(0) };
-    let gate = CircuitBreaker::new(incomplete);
-    let shop = Shop::open(Arc::clone(&gate));
+    let pausable = PausableStore::new(incomplete);
+    let shop = Shop::open(Arc::clone(&pausable));
     let balance = Money::from_minor(1_000);
     shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap();
     shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap();
-    (gate, shop)
+    (pausable, shop)
 }
 
 fn debit() -> DebitBalance {
@@ -208,21 +208,21 @@ fn a_kind_of_rows_that_is_not_loaded_is_an_error(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let folder = tempfile::tempdir().unwrap();
-    let (gate, shop) = shop(match on {
+    let (pausable, shop) = shop(match on {
         On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
         On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
         On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
     });
     shop.call(PlaceOrder::new(KIM, [(ProductId::new(1), 1)])).run().unwrap();
     for (kind, omit, call) in CASES {
-        *gate.store.omit.lock().unwrap() = Some(omit);
+        *pausable.store.omit.lock().unwrap() = Some(omit);
         let answer = call(&shop);
         let Err(Error::Store(StoreError::ConstraintViolation(told))) = answer else {
             panic!("{kind}: {answer:?}")
         };
         assert!(told.contains(&format!("asked for {kind} and")), "{told}");
         // The lock is free, nothing was remembered, and the call is decided once its rows are loaded.
-        *gate.store.omit.lock().unwrap() = None;
+        *pausable.store.omit.lock().unwrap() = None;
         let answer = call(&shop);
         assert!(!matches!(answer, Err(Error::Store(_))), "{kind}: {answer:?}");
     }
@@ -231,14 +231,14 @@ fn a_kind_of_rows_that_is_not_loaded_is_an_error(
 
 #[test]
 fn others_of_the_batch_are_answered() {
-    let (gate, shop) = shop(Arc::new(MemoryStore::new(Currency::KRW)));
-    *gate.store.omit.lock().unwrap() = Some(|needs| needs.carts.clear());
-    gate.shut();
+    let (pausable, shop) = shop(Arc::new(MemoryStore::new(Currency::KRW)));
+    *pausable.store.omit.lock().unwrap() = Some(|needs| needs.carts.clear());
+    pausable.pause();
     let edit = EditCart { customer_id: KIM, edit: CartEdit::Clear };
     let before = shop.call(debit()).submit();
     let edited = shop.call(edit).submit();
     let after = shop.call(debit()).submit();
-    gate.open();
+    pausable.resume();
     assert!(matches!(edited.wait(), Err(Error::Store(StoreError::ConstraintViolation(_)))));
     before.wait().unwrap();
     after.wait().unwrap();

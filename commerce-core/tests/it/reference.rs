@@ -8,7 +8,7 @@
 
 mod model;
 
-use crate::common::{CircuitBreaker, NOW, assert_clean, cluster};
+use crate::common::{PausableStore, NOW, assert_clean, cluster};
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, AnyOperation, BestSellers, BestSellersRequest,
     CancelOrder, CartEdit, ChargeBalance, ChargeId, ClaimCoupon, CloseSession, Code, CouponId,
@@ -306,15 +306,15 @@ impl Step {
 /// Runs the steps in batches of `batch` calls per commit, and returns the answers.
 fn run<S: Store>(
     (shop, clock): &(Shop, Arc<ManualClock>),
-    gate: &CircuitBreaker<S>,
+    pausable: &PausableStore<S>,
     steps: &[Step],
     batch: usize,
 ) -> Vec<Answer> {
     let mut answers = Vec::new();
     for steps in steps.chunks(batch) {
-        gate.shut();
+        pausable.pause();
         let calls: Vec<_> = steps.iter().map(|step| submit(shop, clock, step)).collect();
-        gate.open();
+        pausable.resume();
         answers.extend(calls.into_iter().map(|wait| wait()));
     }
     answers
@@ -434,11 +434,11 @@ fn check<S: Store + 'static>(
     store: S,
 ) -> Result<Vec<Record>, TestCaseError> {
     let (mut model, predictions) = predict(steps);
-    let gate = CircuitBreaker::new(store);
-    let world = with_clock(Arc::clone(&gate));
-    let answers = run(&world, &gate, steps, batch);
+    let pausable = PausableStore::new(store);
+    let world = with_clock(Arc::clone(&pausable));
+    let answers = run(&world, &pausable, steps, batch);
     check_answers(steps, &predictions, &answers)?;
-    let rows = rows(&*gate);
+    let rows = rows(&*pausable);
     check_rows(&model.rows(), rows.iter().filter(|row| is_predicted(row)))?;
     // Reads release overdue orders, too.
     model.expire(steps.last().map_or(NOW, Step::clock));

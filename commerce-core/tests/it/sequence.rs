@@ -1,6 +1,6 @@
 //! Sequences end exactly at the call that failed, and a refusal leaves the key of an import free.
 
-use crate::common::{CircuitBreaker, On, World, assert_clean, cluster, key};
+use crate::common::{On, PausableStore, World, assert_clean, cluster, key};
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, Code, Currency, CustomerId, Error, MemoryStore, Money,
     Needs, PageRequest, PlaceOrder, ProductId, Sequence, Shop, Snapshot, SqliteStore, State, Store,
@@ -74,13 +74,13 @@ fn a_refusal_that_is_rolled_back_does_not_end_a_sequence() {
     let store = Arc::new(MemoryStore::new(Currency::KRW));
     let (kim, tea) = stocked(&Shop::open(Arc::clone(&store)), 2);
     let commits = Arc::default();
-    let gate = CircuitBreaker::new(Restocked { store, product: tea, commits });
-    let shop = Shop::open(Arc::clone(&gate));
-    gate.shut();
+    let pausable = PausableStore::new(Restocked { store, product: tea, commits });
+    let shop = Shop::open(Arc::clone(&pausable));
+    pausable.pause();
     let mut sequence = Sequence::default();
     let order = |units| PlaceOrder::new(kim, [(tea, units)]);
     let tickets = [1, 5, 1].map(|units| shop.call(order(units)).submit_in(&mut sequence));
-    gate.open();
+    pausable.resume();
     for ticket in tickets {
         ticket.wait().unwrap();
     }
@@ -119,10 +119,10 @@ fn nothing_behind_a_refused_call_takes_effect(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let folder = tempfile::tempdir().unwrap();
-    let gate = CircuitBreaker::new(Boxed(store(on, folder.path())));
-    let shop = Shop::open(Arc::clone(&gate));
+    let pausable = PausableStore::new(Boxed(store(on, folder.path())));
+    let shop = Shop::open(Arc::clone(&pausable));
     let (kim, tea) = stocked(&shop, 2_000);
-    gate.shut();
+    pausable.pause();
     let mut sequence = Sequence::default();
     let tickets: Vec<_> = (0..2_100)
         .map(|number| {
@@ -131,7 +131,7 @@ fn nothing_behind_a_refused_call_takes_effect(
         })
         .collect();
     let other = shop.call(PlaceOrder::new(kim, [(tea, 1)])).submit();
-    gate.open();
+    pausable.resume();
     let ended: Vec<_> = tickets.into_iter().map(commerce_core::PendingCall::wait).collect();
     assert!(ended[..40].iter().all(Result::is_ok));
     assert_eq!(ended[40].as_ref().unwrap_err().code(), Code::InsufficientStock);
@@ -161,17 +161,17 @@ fn a_sequence_goes_on_after_an_error_that_it_tolerates() {
 /// A caller that does not wait longer takes its call back; what it submitted behind it goes with it.
 #[test]
 fn nothing_behind_a_call_that_was_given_up_takes_effect() {
-    let gate = CircuitBreaker::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().timeout(Duration::ZERO).open(Arc::clone(&gate));
-    gate.shut();
+    let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
+    let shop = Shop::builder().timeout(Duration::ZERO).open(Arc::clone(&pausable));
+    pausable.pause();
     let mut sequence = Sequence::default();
     let first = shop.call(AddCustomer::new("Kim")).submit_in(&mut sequence);
     let second = shop.call(AddCustomer::new("Lee")).submit_in(&mut sequence);
     assert_eq!(first.wait().unwrap_err().code(), Code::Busy);
-    gate.open();
+    pausable.resume();
     // Dropping the shop finishes what was submitted.
     drop((second, shop));
-    let shop = Shop::open(Arc::clone(&gate));
+    let shop = Shop::open(Arc::clone(&pausable));
     assert!(shop.customers(&PageRequest::default()).unwrap().items.is_empty());
 }
 

@@ -1,12 +1,14 @@
-//! A primary with a synchronous standby: it dies for good under load, the standby is promoted, and instances
-//! that know both by their URL go on by themselves with all that was acknowledged.
+//! Fail-over: a primary with a synchronous standby dies under load, the standby is promoted, and
+//! instances with both hosts in their URL continue by themselves with all acknowledged orders.
 
-#![allow(clippy::print_stderr, reason = "what callers went through is worth telling")]
-#![allow(clippy::disallowed_methods, reason = "a long run is asked for by the environment")]
+#![allow(clippy::print_stderr, reason = "the outcomes of callers are printed")]
+#![allow(clippy::disallowed_methods, reason = "the environment sets the length of the run")]
 
 use crate::common::assert_clean;
 use crate::common::cluster::{Cluster, wait_until};
-use crate::common::insist::{LONGEST, Seen, TIMEOUT, Until, assert_each_once, fill, index};
+use crate::common::insist::{
+    CallerStats, LONGEST, StopOnDrop, TIMEOUT, assert_each_once, fill, place_again,
+};
 use commerce_core::{Error, Shop, StoreError};
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -16,10 +18,10 @@ use std::time::Instant;
 const INSTANCES: usize = 3;
 const CALLERS: usize = 4;
 
-/// How many orders are acknowledged before the primary dies, and after the standby was promoted.
+/// The number of orders acknowledged before the primary dies, and again after the promotion.
 const ORDERS: usize = 150;
 
-/// A primary and its standby, and what instances know of both.
+/// A primary, its standby, and the URL that names both.
 struct Pair {
     primary: Cluster,
     standby: Cluster,
@@ -45,18 +47,18 @@ impl Pair {
     }
 }
 
-/// How the primary ends.
+/// The way in which the primary fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
-    /// It is gone, and its machine says so to whoever asks.
+    /// The server is gone, and its machine refuses connections.
     Killed,
-    /// It takes connections and never says a word again.
+    /// The server accepts connections and never answers.
     Frozen,
 }
 
-/// `COMMERCE_FAILOVERS` says how often.
+/// `COMMERCE_FAILOVERS` sets the number of fail-overs.
 #[rstest]
-fn what_was_acknowledged_survives_the_primary(#[values(End::Killed, End::Frozen)] end: End) {
+fn acknowledged_orders_survive_a_fail_over(#[values(End::Killed, End::Frozen)] end: End) {
     let failovers = std::env::var("COMMERCE_FAILOVERS").map_or(1, |text| text.parse().unwrap());
     for _ in 0..failovers {
         fail_over(end);
@@ -67,7 +69,7 @@ fn fail_over(end: End) {
     let pair = Pair::start();
     let shops: Vec<Shop> = (0..INSTANCES).map(|_| pair.shop()).collect();
     fill(&shops[0]);
-    let (over, seen, reads) = (AtomicBool::new(false), Seen::default(), AtomicUsize::new(0));
+    let (over, seen, reads) = (AtomicBool::new(false), CallerStats::default(), AtomicUsize::new(0));
     let acknowledged = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..INSTANCES * CALLERS)
             .map(|caller| {
@@ -86,7 +88,7 @@ fn fail_over(end: End) {
                 assert!(begun.elapsed() < LONGEST, "a read took {:?}", begun.elapsed());
             }
         });
-        let until = Until(&over);
+        let until = StopOnDrop(&over);
         wait_until("orders on the primary", || seen.acknowledged() >= ORDERS);
         let frozen = match end {
             End::Killed => {
@@ -110,21 +112,23 @@ fn fail_over(end: End) {
     });
     eprintln!("{end:?}: {} orders around a failover: {seen}", acknowledged.len());
     assert!(seen.longest() < LONGEST, "{seen}");
-    // Whoever comes new finds the standby as well.
+    // A new instance connects to the standby as well.
     assert_each_once(&acknowledged, &pair.shop(), &mut pair.standby.admin(&pair.database));
     shops.iter().for_each(assert_clean);
 }
 
-/// A primary that crashes while a commit waits for the standby comes back with that commit, and the
-/// standby may never have heard of it. Until it has, the key must not answer that the order was placed.
+/// A primary that crashes while a commit waits for the standby restarts with that commit, which the
+/// standby may not have. StopOnDrop the standby has it, the key must not return that the order was
+/// placed.
 #[test]
-fn an_answer_is_repeated_only_once_the_standby_has_it() {
+fn replay_by_key_waits_until_the_standby_has_the_commit() {
     let pair = Pair::start();
     let shop = pair.shop();
     fill(&shop);
     pair.standby.stop();
-    let unknown =
-        |name| matches!(index(&shop, name).result, Err(Error::Store(StoreError::CommitUnknown(_))));
+    let unknown = |name| {
+        matches!(place_again(&shop, name).result, Err(Error::Store(StoreError::CommitUnknown(_))))
+    };
     assert!(unknown("lost"), "nothing is acknowledged without the standby");
     pair.primary.restart();
     let sql = "SELECT count(*) FROM orders";
@@ -132,12 +136,12 @@ fn an_answer_is_repeated_only_once_the_standby_has_it() {
         cluster.admin(&pair.database).query_one(sql, &[]).unwrap().get(0)
     };
     assert_eq!(count(&pair.primary), 1, "the primary has it");
-    assert!(unknown("lost"), "it was answered, although the standby does not have it");
+    assert!(unknown("lost"), "replayed although the standby does not have it");
     pair.primary.kill();
     pair.standby.begin();
     pair.standby.promote();
-    assert_eq!(count(&pair.standby), 0, "the standby never heard of it");
-    let again = index(&shop, "lost");
+    assert_eq!(count(&pair.standby), 0, "the standby does not have it");
+    let again = place_again(&shop, "lost");
     assert!(again.result.is_ok() && !again.replayed, "{again:?}");
     assert_eq!(count(&pair.standby), 1);
     assert_clean(&shop);

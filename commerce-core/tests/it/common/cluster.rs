@@ -1,4 +1,4 @@
-//! A PostgreSQL cluster that is thrown away: one for each test binary, a database for each test.
+//! A throw-away PostgreSQL cluster: one for each test binary, with a database for each test.
 
 use postgres::{Client, NoTls};
 use std::fs;
@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is waited for, on a machine that is slow and busy; and the same in seconds,
-/// for `pg_ctl`.
+/// The longest wait for anything, on a slow and busy machine; `WAIT` is the same in seconds, for
+/// `pg_ctl`.
 const TIMEOUT: Duration = Duration::from_secs(180);
 const WAIT: &str = "180";
 
-/// A cluster in a folder of its own. It is stopped and removed when the process that started it ends,
-/// however it ends: a shell waits for that at the other end of a pipe.
+/// A cluster in a folder of its own. It is stopped and removed when the process that started it
+/// ends, even by a signal: a shell waits for that at the other end of a pipe.
 pub struct Cluster {
     folder: PathBuf,
     port: u16,
@@ -27,13 +27,13 @@ pub struct Cluster {
     _alive: ChildStdin,
 }
 
-/// The cluster that the tests of this binary share.
+/// Returns the cluster that the tests of this binary share.
 pub fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(Cluster::start)
 }
 
-/// Where the server's programs are.
+/// Returns the folder with the server's programs.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = versions
@@ -51,9 +51,10 @@ impl Cluster {
         Self::start_with(|_| String::new())
     }
 
-    /// As [`Cluster::start`], with settings of one's own, for which the folder of data may be prepared.
+    /// Starts a cluster with further settings. `prepare` may add files to the data folder, and
+    /// returns the settings.
     pub fn start_with(prepare: impl FnOnce(&Path) -> String) -> Self {
-        Self::made(|programs, data| {
+        Self::create(|programs, data| {
             let mut initdb = as_server(&programs.join("initdb"));
             initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D"]);
             succeed(initdb.arg(data));
@@ -61,9 +62,9 @@ impl Cluster {
         })
     }
 
-    /// A copy of this cluster that follows it, and that every commit of this one waits for from now on.
+    /// Starts a synchronous standby of this cluster: from now on every commit waits for it.
     pub fn standby(&self) -> Self {
-        let standby = Self::made(|programs, data| {
+        let standby = Self::create(|programs, data| {
             let index = format!("host=127.0.0.1 port={} user=postgres", self.port);
             let mut copy = as_server(&programs.join("pg_basebackup"));
             copy.args(["-R", "-N", "-c", "fast", "-X", "stream", "-d", &index, "-D"]);
@@ -80,8 +81,8 @@ impl Cluster {
         standby
     }
 
-    /// A cluster whose data somebody makes, and says with what settings.
-    fn made(make: impl FnOnce(&Path, &Path) -> String) -> Self {
+    /// Starts a cluster. `make` creates the data folder and returns further settings.
+    fn create(make: impl FnOnce(&Path, &Path) -> String) -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("commerce-pg-").tempdir_in("/tmp").unwrap();
         let folder = folder.keep();
@@ -113,12 +114,13 @@ impl Cluster {
         self.control(&["stop", "-w", "-t", WAIT, "-m", "fast"], &[]);
     }
 
-    /// Ends as a machine does that loses power: nobody is told, and nothing is tidied up.
+    /// Stops the server without a shutdown, like a machine that loses power.
     pub fn kill(&self) {
         self.control(&["stop", "-w", "-t", WAIT, "-m", "immediate"], &[]);
     }
 
-    /// Stops everything it does, while its machine still takes connections for it. It never goes on.
+    /// Stops all processes of the server with SIGSTOP, while the kernel still accepts connections.
+    /// They never continue.
     pub fn freeze(&self) -> Frozen {
         let file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let first: u32 = file.lines().next().unwrap().parse().unwrap();
@@ -136,7 +138,7 @@ impl Cluster {
         self.control(&["promote", "-w", "-t", WAIT], &[]);
     }
 
-    /// A new and empty database.
+    /// Creates an empty database and returns its URL.
     pub fn database(&self) -> String {
         let number = self.databases.fetch_add(1, Ordering::SeqCst);
         let name = format!("shop_{}_{number}", std::process::id());
@@ -144,13 +146,13 @@ impl Cluster {
         self.url(&name)
     }
 
-    /// Where programs find a database of the cluster.
+    /// Returns the URL of a database, over the Unix socket.
     pub fn url(&self, database: &str) -> String {
         let folder = self.folder.display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{folder}:{}/{database}", self.port)
     }
 
-    /// A connection of one's own; waits for a server that is starting.
+    /// Opens a connection beside the store; waits for a server that is starting.
     pub fn admin(&self, database: &str) -> Client {
         let begin = Instant::now();
         loop {
@@ -164,12 +166,12 @@ impl Cluster {
         }
     }
 
-    /// A program that came with the server.
+    /// Returns the path of a program that comes with the server.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
 
-    /// Where the cluster and its socket are.
+    /// Returns the folder of the cluster and its socket.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -178,17 +180,18 @@ impl Cluster {
         self.port
     }
 
-    /// As after a crash: nobody is waited for, and nothing is tidied up.
+    /// Restarts the server as after a crash: without waiting for sessions and without a shutdown
+    /// checkpoint.
     pub fn restart(&self) {
         self.control(&["restart", "-w", "-t", WAIT, "-m", "immediate", "-l"], &["log"]);
     }
 
-    /// `pg_ctl` with these words, and with files of the folder after them.
+    /// Runs `pg_ctl` with these words, followed by files of the folder.
     fn control(&self, words: &[&str], files: &[&str]) {
         let mut control = as_server(&self.programs.join("pg_ctl"));
         control.arg("-D").arg(self.folder.join("data")).args(words);
         control.args(files.iter().map(|file| self.folder.join(file)));
-        // The server keeps what it inherits open: a pipe would never end.
+        // The server keeps inherited descriptors open: a pipe would never end.
         let status = control.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let done = status.status().unwrap().success();
         let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
@@ -196,7 +199,7 @@ impl Cluster {
     }
 }
 
-/// The processes of a server that stand still; they are killed in the end.
+/// The stopped processes of a server; they are killed on drop.
 pub struct Frozen(Vec<u32>);
 
 impl Drop for Frozen {
@@ -208,20 +211,20 @@ impl Drop for Frozen {
 fn signal(name: &str, processes: &[u32]) {
     let mut kill = Command::new("kill");
     kill.arg(format!("-{name}")).args(processes.iter().map(ToString::to_string));
-    // One that has ended meanwhile is no mistake.
+    // A process that has ended meanwhile is not an error.
     kill.stderr(Stdio::null()).status().unwrap();
 }
 
-/// Waits for something that comes about by itself.
+/// Waits until the condition holds.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !done() {
-        assert!(begin.elapsed() < TIMEOUT, "in vain: {what}");
+        assert!(begin.elapsed() < TIMEOUT, "timed out: {what}");
         sleep(Duration::from_millis(10));
     }
 }
 
-/// Lets the server read a file, or write to a folder, of ours.
+/// Lets the server's user read a file or write to a folder of the test.
 pub fn give_to_server(path: &Path) {
     if is_root() {
         let (user, group) = postgres_user();
@@ -246,7 +249,7 @@ fn postgres_user() -> (u32, u32) {
     (fields.next().unwrap(), fields.next().unwrap())
 }
 
-/// A program of the server, which refuses to be run by root.
+/// Prepares a program of the server, which refuses to run as root.
 fn as_server(program: &Path) -> Command {
     let mut command = if is_root() {
         let mut command = Command::new("setpriv");
@@ -259,7 +262,7 @@ fn as_server(program: &Path) -> Command {
     command
 }
 
-/// The shell that stops the cluster and removes its folder once this process has ended.
+/// Starts the shell that stops the cluster and removes its folder once this process has ended.
 fn keep(programs: &Path, folder: &Path) -> (Child, ChildStdin) {
     let script =
         r#"trap '' INT TERM; cat > /dev/null; "$0" -D "$1/data" stop -m immediate; rm -rf "$1""#;

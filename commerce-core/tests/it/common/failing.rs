@@ -1,16 +1,16 @@
-//! A store that fails, at any step and in any way.
+//! A store that fails at a chosen step in a chosen way.
 
 use commerce_core::{Currency, Needs, Snapshot, State, Store, StoreError, Transaction};
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// What goes wrong.
+/// The failure to inject.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
     Busy,
     Full,
     Unavailable,
-    Unsound,
-    Guard,
+    Corrupt,
+    Constraint,
     Panic,
     /// A commit is carried out and then reported as unknown; other steps fail as unavailable.
     DoneButUnknown,
@@ -18,11 +18,11 @@ pub enum Fault {
     NotDoneAndUnknown,
 }
 
-/// A store whose n-th step fails.
+/// A store in which the n-th step fails.
 pub struct Failing<S> {
     store: S,
     fault: Fault,
-    /// Steps until it fails; negative for never.
+    /// The number of steps until the failure; negative for never.
     left: AtomicI64,
 }
 
@@ -31,28 +31,28 @@ impl<S> Failing<S> {
         Self { store, fault, left: AtomicI64::new(-1) }
     }
 
-    /// So many steps go well, and then one does not.
+    /// Lets `step` steps succeed and the next one fail.
     pub fn fail_at(&self, step: i64) {
         self.left.store(step, Ordering::SeqCst);
     }
 
-    /// Lets it fail no more; whether it had.
+    /// Disables the failure; returns true if it has happened.
     pub fn heal(&self) -> bool {
         self.left.swap(-1, Ordering::SeqCst) < 0
     }
 
-    fn strikes(&self) -> bool {
+    fn is_due(&self) -> bool {
         self.left.fetch_sub(1, Ordering::SeqCst) == 0
     }
 
-    fn strike(&self) -> StoreError {
-        let text = "on purpose".to_owned();
+    fn failure(&self) -> StoreError {
+        let text = "injected failure".to_owned();
         match self.fault {
             Fault::Busy => StoreError::Busy,
             Fault::Full => StoreError::Full(text),
-            Fault::Unsound => StoreError::Corrupt(text),
-            Fault::Guard => StoreError::ConstraintViolation(text),
-            Fault::Panic => panic!("a defect, on purpose"),
+            Fault::Corrupt => StoreError::Corrupt(text),
+            Fault::Constraint => StoreError::ConstraintViolation(text),
+            Fault::Panic => panic!("injected panic"),
             Fault::Unavailable | Fault::DoneButUnknown | Fault::NotDoneAndUnknown => {
                 StoreError::Unavailable(text)
             }
@@ -66,8 +66,8 @@ impl<S: Store> Store for Failing<S> {
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        if self.strikes() {
-            return Err(self.strike());
+        if self.is_due() {
+            return Err(self.failure());
         }
         let transaction = self.store.begin()?;
         Ok(Box::new(FailingTransaction { transaction, store: self }))
@@ -89,35 +89,35 @@ struct FailingTransaction<'a, S> {
 
 impl<S: Store> Transaction for FailingTransaction<'_, S> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-        if self.store.strikes() {
-            return Err(self.store.strike());
+        if self.store.is_due() {
+            return Err(self.store.failure());
         }
         self.transaction.load(needs, state)
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
-        if self.store.strikes() {
-            // All of it is written already when it fails.
+        if self.store.is_due() {
+            // The failure comes after everything was written.
             self.transaction.apply(state)?;
-            return Err(self.store.strike());
+            return Err(self.store.failure());
         }
         self.transaction.apply(state)
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
-        if !self.store.strikes() {
+        if !self.store.is_due() {
             return self.transaction.commit();
         }
-        let unknown = Err(StoreError::CommitUnknown("the answer never came".to_owned()));
+        let unknown = Err(StoreError::CommitUnknown("no answer to the commit".to_owned()));
         match self.store.fault {
             Fault::DoneButUnknown => self.transaction.commit().and(unknown),
             Fault::NotDoneAndUnknown => unknown,
             Fault::Busy
             | Fault::Full
             | Fault::Unavailable
-            | Fault::Unsound
-            | Fault::Guard
-            | Fault::Panic => Err(self.store.strike()),
+            | Fault::Corrupt
+            | Fault::Constraint
+            | Fault::Panic => Err(self.store.failure()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Callers who place orders and try again with the same keys until they are answered, whatever becomes of
-//! the server meanwhile; and what must be true of it in the end.
+//! Callers that place orders and retry with the same keys until each call succeeds, whatever
+//! happens to the server meanwhile; and the checks at the end.
 
 use super::key;
 use commerce_core::{
@@ -10,14 +10,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a shop lets its callers wait.
+/// The timeout of a shop's calls.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Nobody waits longer, come what may: for their turn, and then for an answer that does not come. It takes
-/// half as long at most where the machine is not slow and busy.
+/// The bound on every wait: for the writer lock, and then for an answer that does not come. Half of
+/// it is enough on a machine that is not slow and busy.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// Customers and products enough for all that is ordered.
+/// Adds enough customers, money and stock for all orders.
 pub fn fill(shop: &Shop) {
     for _ in 0..20 {
         let balance = Money::from_minor(1_000_000_000);
@@ -28,44 +28,45 @@ pub fn fill(shop: &Shop) {
 }
 
 /// Places the order of that name, for the first time or again.
-pub fn index(shop: &Shop, name: &str) -> Outcome<Order> {
+pub fn place_again(shop: &Shop, name: &str) -> Outcome<Order> {
     let customer = 1 + i64::try_from(name.len() % 20).unwrap();
     let order = PlaceOrder::new(customer.into(), [(1.into(), 1), (2.into(), 2)]);
     let order = PlaceOrder { reference: Some(name.to_owned()), ..order };
     shop.call(order).key(&key(name)).outcome()
 }
 
-/// Says that it is over when it goes, also by a panic: callers who went on would keep a test from failing.
-pub struct Until<'a>(pub &'a AtomicBool);
+/// Sets the flag on drop, also in a panic: callers that went on would keep a failing test from
+/// ending.
+pub struct StopOnDrop<'a>(pub &'a AtomicBool);
 
-impl Drop for Until<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// What callers have been through.
+/// Counts of the outcomes that callers got.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct CallerStats {
     orders: AtomicUsize,
     unknown: AtomicUsize,
     busy: AtomicUsize,
     longest_millis: AtomicUsize,
 }
 
-impl Seen {
-    /// Places one order after the other until it is over, and gives those that were acknowledged.
+impl CallerStats {
+    /// Places orders until the flag is set; returns the acknowledged ones.
     pub fn orders(&self, shop: &Shop, caller: usize, over: &AtomicBool) -> Vec<(OrderId, String)> {
         let names = (0..).map(|turn| format!("caller-{caller}-{turn}"));
         let names = names.take_while(|_| !over.load(Ordering::Relaxed));
         names.map(|name| (self.insist(shop, &name).id, name)).collect()
     }
 
-    /// Places the order of that name, again and again until there is an answer.
+    /// Places the order of that name, with retries until there is an answer.
     fn insist(&self, shop: &Shop, name: &str) -> Order {
         loop {
             let begun = Instant::now();
-            let outcome = index(shop, name);
+            let outcome = place_again(shop, name);
             let millis = usize::try_from(begun.elapsed().as_millis()).unwrap();
             self.longest_millis.fetch_max(millis, Ordering::Relaxed);
             match outcome.result {
@@ -82,7 +83,7 @@ impl Seen {
         }
     }
 
-    /// How many orders were acknowledged so far.
+    /// The number of orders acknowledged so far.
     pub fn acknowledged(&self) -> usize {
         self.orders.load(Ordering::Relaxed)
     }
@@ -93,7 +94,7 @@ impl Seen {
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for CallerStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unknown, busy) = (&self.unknown, &self.busy);
         let (unknown, busy) = (unknown.load(Ordering::Relaxed), busy.load(Ordering::Relaxed));
@@ -101,11 +102,11 @@ impl fmt::Display for Seen {
     }
 }
 
-/// Each order that was acknowledged is there, and there is no other.
+/// Asserts that each acknowledged order exists, and no other.
 pub fn assert_each_once(acknowledged: &[(OrderId, String)], shop: &Shop, admin: &mut Client) {
     for (id, name) in acknowledged {
-        let again = index(shop, name);
-        assert!(again.replayed, "{name} was acknowledged and is not there");
+        let again = place_again(shop, name);
+        assert!(again.replayed, "{name} was acknowledged and is lost");
         assert_eq!(again.result.unwrap().id, *id);
     }
     let sql = "SELECT count(*), count(DISTINCT reference) FROM orders";

@@ -1,0 +1,199 @@
+//! The contests: callers compete for something limited, and the outcome is exact. Each is written once
+//! and run by threads, by processes and by instances.
+
+use super::{assert_clean, key};
+use commerce_core::{
+    AddCoupon, AddCustomer, AddProduct, CouponId, CustomerId, Discount, Error, Money, PageRequest,
+    PlaceOrder, ProductId, Shop,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+
+/// A contest on a new store. Caller `c` of `n` makes the calls `c`, `c + n`, `c + 2n` and so on.
+pub struct Contest {
+    /// The name by which a process is asked to take part.
+    pub name: &'static str,
+    pub calls: usize,
+    prepare: fn(&Shop),
+    call: fn(&Shop, usize) -> Result<String, Error>,
+    check: fn(&Shop, &BTreeMap<String, usize>),
+}
+
+pub static CONTESTS: [Contest; 4] = [LAST_UNITS, LAST_COUPONS, ONE_BALANCE, ONE_KEY];
+
+const KIM: CustomerId = CustomerId::new(1);
+const TEA: ProductId = ProductId::new(1);
+const SPRING: CouponId = CouponId::new(1);
+
+/// 50 units, asked for 400 times.
+pub const LAST_UNITS: Contest = Contest {
+    name: "last units",
+    calls: 400,
+    prepare: |shop| {
+        add_customers(shop, 20, 1_000);
+        shop.call(AddProduct::new("Tea", Money::from_minor(10), 50)).run().unwrap();
+    },
+    call: |shop, number| {
+        let customer = CustomerId::new(1 + i64::try_from(number % 20).unwrap());
+        let order = PlaceOrder::new(customer, [(TEA, 1)]);
+        shop.place_order(order, &key(&format!("unit-{number}"))).map(done)
+    },
+    check: |shop, answers| {
+        assert_eq!(*answers, counts([("done", 50), ("insufficient_stock", 350)]));
+        assert_eq!(shop.product(TEA).unwrap().stock, 0);
+        let customers = shop.customers(&PageRequest::first(100)).unwrap().items;
+        let balances: i64 =
+            customers.iter().map(|kim| shop.balance(kim.id).unwrap().balance.minor()).sum();
+        assert_eq!(balances, 20 * 1_000 - 50 * 10);
+    },
+};
+
+/// 100 coupons, claimed by 1,000 customers: the ranks 1 to 100 are given out without a gap.
+pub const LAST_COUPONS: Contest = Contest {
+    name: "last coupons",
+    calls: 1_000,
+    prepare: |shop| {
+        add_customers(shop, 1_000, 0);
+        let request = AddCoupon {
+            name: "Spring".to_owned(),
+            discount: Discount::Fixed { amount: Money::from_minor(5) },
+            min_order_amount: None,
+            quantity: 100,
+            valid_from: None,
+            valid_until: None,
+        };
+        shop.call(request).run().unwrap();
+    },
+    call: |shop, number| {
+        let customer = CustomerId::new(1 + i64::try_from(number).unwrap());
+        let claimed = shop.claim_coupon(SPRING, customer, &key("claim"));
+        claimed.map(|owned| format!("rank {}", owned.rank))
+    },
+    check: |shop, answers| {
+        let mut expected: BTreeMap<String, usize> =
+            (1..=100).map(|rank| (format!("rank {rank}"), 1)).collect();
+        expected.insert("coupon_sold_out".to_owned(), 900);
+        assert_eq!(*answers, expected);
+        assert_eq!(shop.coupon(SPRING).unwrap().issued, 100);
+    },
+};
+
+/// A balance that covers ten of 200 orders and debits.
+pub const ONE_BALANCE: Contest = Contest {
+    name: "one balance",
+    calls: 200,
+    prepare: |shop| {
+        add_customers(shop, 1, 100);
+        shop.call(AddProduct::new("Tea", Money::from_minor(10), 1_000)).run().unwrap();
+    },
+    call: |shop, number| {
+        let key = key(&format!("spend-{number}"));
+        // Callers come in even numbers, so orders and debits alternate in the tens of numbers.
+        if number / 10 % 2 == 0 {
+            shop.place_order(PlaceOrder::new(KIM, [(TEA, 1)]), &key).map(done)
+        } else {
+            shop.debit(KIM, Money::from_minor(10), &key).map(done)
+        }
+    },
+    check: |shop, answers| {
+        assert_eq!(*answers, counts([("done", 10), ("insufficient_balance", 190)]));
+        assert_eq!(shop.balance(KIM).unwrap().balance, Money::ZERO);
+    },
+};
+
+/// 20 idempotency keys, each used by 16 calls: one order a key, and every call gets that order.
+pub const ONE_KEY: Contest = Contest {
+    name: "one key",
+    calls: 320,
+    prepare: |shop| {
+        add_customers(shop, 1, 100_000);
+        shop.call(AddProduct::new("Tea", Money::from_minor(10), 1_000)).run().unwrap();
+    },
+    call: |shop, number| {
+        let key = key(&format!("same-{}", number / 16));
+        let order = shop.place_order(PlaceOrder::new(KIM, [(TEA, 1)]), &key)?;
+        Ok(format!("key {}: order {}", number / 16, order.id))
+    },
+    check: |shop, answers| {
+        assert_eq!(answers.values().copied().collect::<Vec<_>>(), [16; 20], "{answers:?}");
+        assert_eq!(shop.orders(KIM, &PageRequest::first(100)).unwrap().items.len(), 20);
+        assert_eq!(shop.product(TEA).unwrap().stock, 1_000 - 20);
+    },
+};
+
+impl Contest {
+    /// Runs the contest with `callers` threads that are spread over the shops.
+    pub fn run(&self, shops: &[Shop], callers: usize) {
+        self.prepare(&shops[0]);
+        let answers =
+            together(shops, callers, self.calls, |shop, number| self.answer(shop, number));
+        self.check(shops, answers);
+    }
+
+    pub fn prepare(&self, shop: &Shop) {
+        (self.prepare)(shop);
+    }
+
+    /// Makes the calls of one caller; returns a line for each.
+    pub fn calls_of(&self, shop: &Shop, caller: usize, callers: usize) -> Vec<String> {
+        (caller..self.calls).step_by(callers).map(|number| self.answer(shop, number)).collect()
+    }
+
+    /// Checks the answers, and every shop by an audit.
+    pub fn check(&self, shops: &[Shop], answers: Vec<String>) {
+        (self.check)(&shops[0], &tally(answers));
+        shops.iter().for_each(assert_clean);
+    }
+
+    fn answer(&self, shop: &Shop, number: usize) -> String {
+        (self.call)(shop, number).unwrap_or_else(|error| error.code().to_string())
+    }
+}
+
+/// Calls `work` with each number below `times`, on `callers` threads that are spread over the shops.
+pub fn together<T: Send>(
+    shops: &[Shop],
+    callers: usize,
+    times: usize,
+    work: impl Fn(&Shop, usize) -> T + Sync,
+) -> Vec<T> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..callers)
+            .map(|caller| {
+                let (shop, numbers) =
+                    (&shops[caller % shops.len()], (caller..times).step_by(callers));
+                scope.spawn(move || numbers.map(|number| work(shop, number)).collect::<Vec<_>>())
+            })
+            .collect();
+        let results = threads.into_iter();
+        results
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}
+
+pub fn add_customers(shop: &Shop, count: usize, balance: i64) {
+    let balance = Money::from_minor(balance);
+    let add = || shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).submit();
+    let calls: Vec<_> = (0..count).map(|_| add()).collect();
+    // Ids count up from 1: a contest names its customers by them.
+    let ids: BTreeSet<_> = calls.into_iter().map(|call| call.wait().unwrap().id).collect();
+    assert_eq!(ids.len(), count);
+}
+
+pub fn tally(answers: Vec<String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for answer in answers {
+        *counts.entry(answer).or_default() += 1;
+    }
+    counts
+}
+
+pub fn counts<const N: usize>(pairs: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    pairs.into_iter().map(|(answer, count)| (answer.to_owned(), count)).collect()
+}
+
+fn done<T>(_: T) -> String {
+    "done".to_owned()
+}
