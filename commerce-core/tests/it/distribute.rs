@@ -1,6 +1,6 @@
-//! A store spread over machines, as far as it can be tried without a Citus cluster: a stand-in for the
-//! extension takes note of what it is asked for and refuses what Citus would refuse, and what the store
-//! says while it is used is read from the server's log.
+//! A distributed store, as far as it can be tested without a Citus cluster: a stand-in for the
+//! extension records the calls and refuses what Citus would refuse, and the server's log shows the
+//! store's statements.
 
 use crate::common::cluster::{Cluster, shared};
 use crate::common::{assert_clean, key};
@@ -13,8 +13,8 @@ use postgres::Client;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// What Citus does for the store, as far as one machine can do it: keeps a list, and refuses tables with
-/// keys that the machines could not see to.
+/// The stand-in for Citus on one machine: it keeps a list of distributed tables, and refuses tables
+/// with keys that cannot be enforced across machines.
 const STAND_IN: &str = "
 CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text, colocated text);
 CREATE FUNCTION create_distributed_table(
@@ -33,8 +33,8 @@ CREATE FUNCTION create_distributed_table(
         CASE colocate_with WHEN 'none' THEN table_name::text ELSE colocate_with END);
 END $$";
 
-/// Foreign keys of distributed tables that are not between rows of one machine, or refer to what stays on
-/// the coordinator; and those of tables that stay there to what does not.
+/// Foreign keys of distributed tables that cross machines or refer to a table on the coordinator,
+/// and those of coordinator tables to distributed ones.
 const FOREIGN_KEYS_ACROSS: &str = "
 SELECT count(*) FROM pg_constraint
 LEFT JOIN pg_dist_partition AS here ON here.logicalrelid = conrelid
@@ -55,7 +55,7 @@ fn names(admin: &mut Client, sql: &str) -> BTreeSet<String> {
     admin.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Everything that a shop does: written, read, repeated, refused, and checked.
+/// Runs every kind of call: writes, reads, replays, refusals, and the audit.
 fn business(shop: &Shop) {
     let add = || AddCustomer { balance: Money::from_minor(10_000), ..AddCustomer::new("Kim") };
     let (kim, lee) = (shop.call(add()).run().unwrap().id, shop.call(add()).run().unwrap().id);
@@ -102,7 +102,7 @@ fn business(shop: &Shop) {
 }
 
 #[test]
-fn tables_are_spread_so_that_every_key_is_of_one_machine() {
+fn distributed_tables_keep_unique_keys_on_one_machine() {
     let (plain, mut plain_admin) = database(shared());
     drop(PostgresStore::open(&plain).unwrap());
     let (url, mut admin) = database(shared());
@@ -135,7 +135,8 @@ fn tables_are_spread_so_that_every_key_is_of_one_machine() {
         WHERE attnum <> ALL (indkey)";
     assert_eq!(names(&mut admin, unlike), BTreeSet::new(), "keys without their column");
 
-    // What is given up is this, and no more: a key that comes to the schema has to come here too.
+    // The complete list of foreign keys that are given up: a new key in the schema must be added
+    // here.
     let sql = "SELECT conrelid::regclass || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
                WHERE contype IN ('f', 'u')";
     let (before, after) = (names(&mut plain_admin, sql), names(&mut admin, sql));
@@ -154,7 +155,7 @@ fn tables_are_spread_so_that_every_key_is_of_one_machine() {
 }
 
 #[test]
-fn a_server_or_a_store_of_one_machine_is_not_spread() {
+fn distribute_needs_citus_and_an_empty_store() {
     let (url, mut admin) = database(shared());
     let refused = |url: &str, told: &str| {
         let error = PostgresStore::create_distributed(url, Currency::KRW).unwrap_err();
@@ -168,16 +169,16 @@ fn a_server_or_a_store_of_one_machine_is_not_spread() {
     refused(&url, "a store already");
 }
 
-/// What the server was asked, by its log: rows of distributed tables are never locked by a query, and never
-/// looked up row by row from a set, which Citus refuses both.
+/// By the server's log, no query locks rows of distributed tables, and none looks up rows one by
+/// one from a set: Citus refuses both.
 #[test]
-fn nothing_is_said_that_several_machines_refuse() {
+fn store_sends_no_statement_that_citus_refuses() {
     let cluster = Cluster::start_with(|_| "log_statement = 'all'".to_owned());
     let (url, mut admin) = database(&cluster);
     admin.batch_execute(STAND_IN).unwrap();
     business(&Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap()));
     let log = fs::read_to_string(cluster.folder().join("log")).unwrap();
-    // A statement's further lines begin with a tab.
+    // The further lines of a statement begin with a tab.
     let log = log.replace("\n\t", " ");
     let said: BTreeSet<&str> =
         log.lines().filter_map(|line| line.split_once("execute ")).map(|(_, said)| said).collect();

@@ -1,5 +1,5 @@
-//! A server that would lose with its power what it has acknowledged is refused, loudly, and so is one that
-//! becomes so later. Whoever says that nothing there is worth keeping may use it.
+//! A server that would lose acknowledged commits in a power failure is refused, also when its
+//! settings change later. A caller that declares the data worthless may use it.
 
 use crate::common::cluster::{Cluster, shared};
 use commerce_core::{AddCustomer, Error, Shop, StoreError};
@@ -7,9 +7,7 @@ use commerce_postgres::PostgresStore;
 use rstest::rstest;
 
 #[rstest]
-fn a_server_that_loses_what_it_acknowledged_is_refused(
-    #[values("fsync", "full_page_writes")] setting: &str,
-) {
+fn open_refuses_a_server_with_fsync_off(#[values("fsync", "full_page_writes")] setting: &str) {
     let cluster = Cluster::start_with(|_| format!("{setting} = off"));
     let url = cluster.database();
     let error = PostgresStore::open(&url).unwrap_err();
@@ -30,9 +28,9 @@ fn a_server_that_loses_what_it_acknowledged_is_refused(
     assert!(matches!(error, Error::Store(StoreError::Incompatible(_))), "{error}");
 }
 
-/// A database may say that commits need not wait for the disk: ours do.
+/// A database may set `synchronous_commit = off`: the store overrides it.
 #[test]
-fn a_commit_waits_for_the_disk_whatever_the_database_says() {
+fn commit_waits_for_the_disk_despite_database_settings() {
     let url = shared().database();
     let name = url.rsplit('/').next().unwrap();
     let mut admin = shared().admin(name);

@@ -1,5 +1,5 @@
-//! Stores that fail, at every step and in every way: nothing acknowledged is lost, nothing of a failed
-//! batch stays, and trying again with the same keys ends with each effect exactly once.
+//! Stores that fail at every step and in every way: no acknowledged call is lost, a failed batch
+//! leaves no trace, and a retry with the same keys ends with each effect exactly once.
 
 use crate::common::failing::{Failing, Fault};
 use crate::common::{NOW, On, PausableStore, assert_clean, cluster, key};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const ORDERS: i64 = 12;
 
-/// Two customers with enough money for all orders, and a product with enough stock.
+/// Adds two customers with enough money for all orders, and a product with enough stock.
 fn stock(shop: &Shop) {
     for _ in 0..2 {
         shop.call(AddCustomer { balance: Money::from_minor(1_000), ..AddCustomer::new("Kim") })
@@ -35,13 +35,13 @@ fn submit_all(shop: &Shop) -> Vec<PendingCall<commerce_core::Order>> {
     (0..ORDERS).map(order).collect()
 }
 
-/// What is in stock, on one snapshot with nothing in flight.
+/// Returns the stock, with no call in flight.
 fn stock_left(shop: &Shop) -> i64 {
     shop.product(ProductId::new(1)).unwrap().stock
 }
 
-/// Twelve orders in one batch whose n-th step fails, then all again with the same keys. `false` when the
-/// batch has fewer steps.
+/// Places twelve orders in one batch whose n-th step fails, then repeats all with the same keys.
+/// Returns false if the batch has fewer steps.
 fn survives(on: On, fault: Fault, step: i64) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = match on {
@@ -58,7 +58,7 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
     let tickets = submit_all(&shop);
     pausable.resume();
     let first: Vec<_> = tickets.into_iter().map(PendingCall::wait).collect();
-    let struck = pausable.store.heal();
+    let failed_as_planned = pausable.store.heal();
     let unknown = |answer: &Result<_, Error>| {
         matches!(answer, Err(Error::Store(StoreError::CommitUnknown(_))))
     };
@@ -79,16 +79,17 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
     assert_clean(&shop);
 
     let failed: Vec<_> = first.into_iter().filter_map(Result::err).collect();
-    // What may be the fault of one is tried one by one, who is busy is waited for, and both have passed.
+    // A failure that one command may have caused is retried one command at a time, `busy` is
+    // retried until the deadline; both failures are over by then.
     let passes =
         fault == Fault::Busy || matches!(fault, Fault::Constraint | Fault::Panic) && step > 0;
-    assert_eq!(failed.is_empty(), !struck || passes, "step {step}: {failed:?}");
+    assert_eq!(failed.is_empty(), !failed_as_planned || passes, "step {step}: {failed:?}");
     assert!(failed.iter().all(|error| error.code() == Code::Storage), "step {step}: {failed:?}");
-    struck
+    failed_as_planned
 }
 
 #[rstest]
-fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
+fn fault_at_any_step_of_a_batch_keeps_exactly_once(
     #[values(
         Fault::Busy,
         Fault::Full,
@@ -106,9 +107,9 @@ fn a_fault_at_any_step_loses_nothing_and_doubles_nothing(
     assert!((4..20).contains(&steps), "a batch begins, loads, applies and commits: {steps} steps");
 }
 
-/// A service that cannot write is not ready, until a write has succeeded.
+/// A service that cannot write is not ready until a write succeeds.
 #[rstest]
-fn a_store_that_cannot_be_written_is_not_ready(
+fn shop_is_not_ready_while_writes_fail(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values(Fault::Full, Fault::Unavailable, Fault::NotDoneAndUnknown)] fault: Fault,
 ) {
@@ -128,7 +129,7 @@ fn a_store_that_cannot_be_written_is_not_ready(
     store.fail_at(0);
     assert_eq!(shop.ready().unwrap_err().code(), Code::Storage);
     store.heal();
-    assert_eq!(shop.ready(), Ok(()), "it finds out by itself");
+    assert_eq!(shop.ready(), Ok(()), "readiness recovers without a call");
     store.fail_at(0);
     add().unwrap_err();
     store.heal();
@@ -137,7 +138,7 @@ fn a_store_that_cannot_be_written_is_not_ready(
     assert_eq!(shop.ready(), Ok(()), "a write has succeeded");
 }
 
-/// Keeps the ids of the events that have arrived.
+/// A destination that keeps the ids of delivered events.
 #[derive(Default)]
 struct Arrived(Mutex<Vec<i64>>);
 
@@ -156,7 +157,8 @@ impl Destination for Arrived {
     }
 }
 
-/// The n-th step of a relay fails: every event arrives all the same, at the latest once its lease is over.
+/// Runs a relay whose n-th step fails: every event is delivered, at the latest when its lease
+/// expires. Returns false if the relay has fewer steps.
 fn relays(fault: Fault, step: i64) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
@@ -171,7 +173,7 @@ fn relays(fault: Fault, step: i64) -> bool {
     let arrived = Arrived::default();
     store.fail_at(step);
     shop.relay(&arrived).run_once(&CancellationToken::default()).unwrap();
-    let struck = store.heal();
+    let failed_as_planned = store.heal();
     assert_clean(&shop);
     clock.set(NOW.plus_seconds(DELIVERY_LEASE));
     shop.relay(&arrived).run_once(&CancellationToken::default()).unwrap();
@@ -181,11 +183,11 @@ fn relays(fault: Fault, step: i64) -> bool {
     assert_eq!(ids, (1..=ORDERS).collect::<Vec<_>>(), "step {step}");
     assert_eq!(shop.outbox().unwrap().waiting, 0, "step {step}");
     assert_clean(&shop);
-    struck
+    failed_as_planned
 }
 
 #[rstest]
-fn a_fault_at_any_step_of_a_relay_loses_no_event(
+fn fault_at_any_step_of_a_relay_loses_no_event(
     #[values(
         Fault::Busy,
         Fault::Full,
@@ -201,20 +203,20 @@ fn a_fault_at_any_step_of_a_relay_loses_no_event(
     assert!((10..40).contains(&steps), "a few claims of some steps each: {steps} steps");
 }
 
-/// A store in memory that refuses to save a change of one product, as a guard that fired.
-struct Guarded(MemoryStore);
+/// A memory store that refuses to save a change of one product, like a violated constraint.
+struct Constrained(MemoryStore);
 
-struct GuardedTransaction<'a>(Box<dyn Transaction + 'a>);
+struct ConstrainedTransaction<'a>(Box<dyn Transaction + 'a>);
 
-const GUARDED: i64 = 2;
+const CONSTRAINED: i64 = 2;
 
-impl Store for Guarded {
+impl Store for Constrained {
     fn currency(&self) -> Currency {
         self.0.currency()
     }
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
-        Ok(Box::new(GuardedTransaction(self.0.begin()?)))
+        Ok(Box::new(ConstrainedTransaction(self.0.begin()?)))
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
@@ -226,13 +228,13 @@ impl Store for Guarded {
     }
 }
 
-impl Transaction for GuardedTransaction<'_> {
+impl Transaction for ConstrainedTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         self.0.load(needs, state)
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
-        if state.sales.iter().any(|sale| sale.product_id.get() == GUARDED) {
+        if state.sales.iter().any(|sale| sale.product_id.get() == CONSTRAINED) {
             return Err(StoreError::ConstraintViolation("stock >= 0".to_owned()));
         }
         self.0.apply(state)
@@ -244,8 +246,8 @@ impl Transaction for GuardedTransaction<'_> {
 }
 
 #[test]
-fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
-    let pausable = PausableStore::new(Guarded(MemoryStore::new(Currency::KRW)));
+fn constraint_violation_fails_only_its_own_command() {
+    let pausable = PausableStore::new(Constrained(MemoryStore::new(Currency::KRW)));
     let shop = Shop::open(Arc::clone(&pausable));
     stock(&shop);
     for _ in 0..2 {
@@ -262,15 +264,15 @@ fn a_command_that_trips_a_guard_takes_nobody_else_with_it() {
     for (number, ticket) in (0_i64..).zip(tickets) {
         let product = 1 + number % 3;
         let answer = ticket.wait();
-        let guarded = matches!(answer, Err(Error::Store(StoreError::ConstraintViolation(_))));
-        assert_eq!(guarded, product == GUARDED, "order {number}: {answer:?}");
+        let violated = matches!(answer, Err(Error::Store(StoreError::ConstraintViolation(_))));
+        assert_eq!(violated, product == CONSTRAINED, "order {number}: {answer:?}");
     }
     assert_eq!(pausable.begins() - before, 1 + 30, "all together, then each alone");
     assert_clean(&shop);
 }
 
 #[test]
-fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
+fn timed_out_call_is_busy_and_never_carried_out() {
     let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
     let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&pausable));
     pausable.pause();
@@ -279,12 +281,12 @@ fn a_call_whose_turn_does_not_come_is_told_busy_and_never_carried_out() {
     assert_eq!(pausable.begins(), 0);
     pausable.resume();
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap();
-    assert_eq!(lee.id, CustomerId::new(1), "the one who was told busy was never added");
+    assert_eq!(lee.id, CustomerId::new(1), "the call that returned busy added nothing");
     assert_clean(&shop);
 }
 
 #[test]
-fn a_shop_can_be_closed_while_another_process_holds_the_store() {
+fn shop_closes_while_another_process_holds_the_store() {
     let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
     let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&pausable));
     pausable.pause();
@@ -294,7 +296,7 @@ fn a_shop_can_be_closed_while_another_process_holds_the_store() {
 }
 
 #[test]
-fn a_full_disk_fails_the_batch_and_nothing_of_it_stays() {
+fn full_disk_fails_the_whole_batch() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let full = Full { store: SqliteStore::open(&file).unwrap(), full: Mutex::new(false) };
@@ -313,7 +315,7 @@ fn a_full_disk_fails_the_batch_and_nothing_of_it_stays() {
     assert_clean(&shop);
 }
 
-/// Says that the disk is full, after everything was written, as long as it is told to.
+/// A store that reports a full disk, after everything was written, while its flag is set.
 struct Full {
     store: SqliteStore,
     full: Mutex<bool>,
@@ -362,16 +364,16 @@ impl Transaction for FullTransaction<'_> {
 #[case::another_program("PRAGMA application_id = 7; CREATE TABLE t (a);", "another program")]
 #[case::no_program("CREATE TABLE t (a);", "another program")]
 #[case::newer("PRAGMA application_id = 1129270605; PRAGMA user_version = 99;", "newer")]
-fn a_file_that_is_no_store_of_ours_is_left_alone(#[case] sql: &str, #[case] told: &str) {
+fn open_leaves_files_of_other_programs_unchanged(#[case] sql: &str, #[case] message: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("other.db");
     Connection::open(&file).unwrap().execute_batch(sql).unwrap();
     let error = SqliteStore::open(&file).unwrap_err();
-    assert!(matches!(&error, StoreError::Incompatible(text) if text.contains(told)), "{error}");
+    assert!(matches!(&error, StoreError::Incompatible(text) if text.contains(message)), "{error}");
 }
 
 #[test]
-fn a_file_with_two_names_and_a_store_of_another_currency_are_refused() {
+fn open_refuses_hard_links_and_another_currency() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     drop(SqliteStore::create(&file, Currency::KRW).unwrap());
@@ -381,7 +383,7 @@ fn a_file_with_two_names_and_a_store_of_another_currency_are_refused() {
     assert!(matches!(SqliteStore::open(&file), Err(StoreError::Unavailable(_))));
 }
 
-/// The database guards itself: what a rule would never do is refused by the file as well.
+/// Constraints of the file refuse what no rule would do.
 #[rstest]
 #[case::balance("UPDATE customers SET balance = -1")]
 #[case::stock("UPDATE products SET stock = -1")]
@@ -394,7 +396,7 @@ fn a_file_with_two_names_and_a_store_of_another_currency_are_refused() {
 #[case::line_of_nothing(
     "INSERT INTO order_lines (id, product_id, name, unit_price, quantity) VALUES (9 << 10, 1, 'a', 1, 1)"
 )]
-fn guards_of_the_file_fire(#[case] sql: &str) {
+fn file_constraints_refuse_invalid_rows(#[case] sql: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let shop = Shop::open(SqliteStore::open(&file).unwrap());
@@ -410,7 +412,7 @@ fn guards_of_the_file_fire(#[case] sql: &str) {
     );
 }
 
-/// As the file does, so does the server.
+/// The server has the same constraints as the file.
 #[rstest]
 #[case::balance("UPDATE customers SET balance = -1")]
 #[case::stock("UPDATE products SET stock = -1")]
@@ -423,7 +425,7 @@ fn guards_of_the_file_fire(#[case] sql: &str) {
     "INSERT INTO order_lines (order_id, position, customer_id, product_id, name, unit_price, quantity)
      VALUES (77, 0, 1, 1, 'a', 1, 1)"
 )]
-fn guards_of_the_server_fire(#[case] sql: &str) {
+fn server_constraints_refuse_invalid_rows(#[case] sql: &str) {
     let url = cluster::shared().database();
     let shop = Shop::open(PostgresStore::open(&url).unwrap());
     stock(&shop);
@@ -433,10 +435,10 @@ fn guards_of_the_server_fire(#[case] sql: &str) {
     assert!(error.code().unwrap().code().starts_with("23"), "{error}");
 }
 
-/// How many rows were changed is told together with how the commit went. Nobody may then be told that nothing
-/// was changed, nor may a command without a key be carried out once more.
+/// The counts of changed rows arrive together with the result of the commit. The caller must then
+/// not learn that the call had no effect, and a command without a key must not be retried.
 #[test]
-fn a_change_that_the_server_leaves_out_is_not_tried_again() {
+fn skipped_update_ends_as_commit_unknown_without_a_retry() {
     let url = cluster::shared().database();
     let pausable = PausableStore::new(PostgresStore::open(&url).unwrap());
     let shop = Shop::open(Arc::clone(&pausable));
@@ -461,13 +463,13 @@ fn a_change_that_the_server_leaves_out_is_not_tried_again() {
 }
 
 #[test]
-fn a_file_whose_program_died_opens_with_all_that_was_acknowledged() {
+fn file_of_a_killed_program_opens_with_all_commits() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let shop = Shop::open(SqliteStore::open(&file).unwrap());
     stock(&shop);
     assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
-    // What a program that dies leaves behind: the file, and a log that was not carried over into it.
+    // A killed program leaves the file, and a log that was not checkpointed.
     let left = folder.path().join("left.db");
     std::fs::copy(&file, &left).unwrap();
     std::fs::copy(folder.path().join("shop.db-wal"), folder.path().join("left.db-wal")).unwrap();
@@ -479,7 +481,7 @@ fn a_file_whose_program_died_opens_with_all_that_was_acknowledged() {
 }
 
 #[test]
-fn a_backup_made_while_orders_come_in_is_a_whole_store() {
+fn backup_under_load_is_a_consistent_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
     let shop = Shop::open(Arc::clone(&store));
@@ -488,6 +490,9 @@ fn a_backup_made_while_orders_come_in_is_a_whole_store() {
     let orders = submit_all(&shop);
     store.backup(&copy, &mut |_| {}).unwrap();
     assert!(orders.into_iter().all(|ticket| ticket.wait().is_ok()));
-    assert!(matches!(store.backup(&copy, &mut |_| {}), Err(StoreError::Copy(_))), "it is there");
+    assert!(
+        matches!(store.backup(&copy, &mut |_| {}), Err(StoreError::Copy(_))),
+        "the target exists"
+    );
     assert_clean(&Shop::open(SqliteStore::open(&copy).unwrap()));
 }

@@ -1,4 +1,4 @@
-//! What the SQLite store does to files, and what it says when they are not as they should be.
+//! The files of the SQLite store, and its errors for files that it cannot use.
 
 use crate::common::key;
 use commerce_core::{
@@ -9,13 +9,12 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-#[allow(clippy::unwrap_used, reason = "a test")]
 fn open(file: &Path) -> Shop {
     Shop::open(SqliteStore::create(file, Currency::KRW).unwrap())
 }
 
 #[test]
-fn a_file_of_another_program_is_left_as_it_is() {
+fn open_leaves_a_file_of_another_program_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("other.db");
     let other = rusqlite::Connection::open(&file).unwrap();
@@ -25,18 +24,19 @@ fn a_file_of_another_program_is_left_as_it_is() {
     let refused = SqliteStore::open(&file).unwrap_err();
     assert!(matches!(refused, StoreError::Incompatible(_)), "{refused}");
     assert_eq!(fs::read(&file).unwrap(), before);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing is put beside it");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no file was put beside it");
 }
 
-/// What holds nothing is found as nothing, and stays so: its currency is for whoever makes the store.
+/// An empty file is reported as no store, and stays empty: the caller that creates the store
+/// chooses its currency.
 #[test]
-fn a_store_is_found_where_there_is_one() {
+fn find_returns_none_without_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     assert!(SqliteStore::find(&file).unwrap().is_none());
     File::create(&file).unwrap();
     assert!(SqliteStore::find(&file).unwrap().is_none());
-    // As far as a process comes that is killed while it makes a store.
+    // The state that a process leaves if it is killed while it creates a store.
     let killed = rusqlite::Connection::open(&file).unwrap();
     killed.execute_batch("PRAGMA journal_mode = WAL").unwrap();
     drop(killed);
@@ -47,29 +47,29 @@ fn a_store_is_found_where_there_is_one() {
     assert!(SqliteStore::find(folder.path()).is_err());
 }
 
-/// Two backups to one name: one is made, whole, and the other says why it was not.
+/// Of two concurrent backups to one name one is complete, and the other returns an error.
 #[test]
-fn two_backups_to_one_name_do_not_spoil_each_other() {
+fn concurrent_backups_to_one_name_yield_one() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
     let shop = open(&folder.path().join("shop.db"));
     shop.call(AddProduct::new("Tea", Money::from_minor(10), 5)).run().unwrap();
     for round in 0..50 {
         let to = folder.path().join(format!("copy-{round}.db"));
-        let made = std::thread::scope(|scope| {
+        let backups = std::thread::scope(|scope| {
             let backup = || store.backup(&to, &mut |_| {});
             let [one, other] = [scope.spawn(backup), scope.spawn(backup)];
             [one.join().unwrap(), other.join().unwrap()]
         });
-        assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 1, "{made:?}");
+        assert_eq!(backups.iter().filter(|backups| backups.is_ok()).count(), 1, "{backups:?}");
         assert_eq!(open(&to).product(1.into()).unwrap().stock, 5);
     }
 }
 
-/// What a process was killed over may stand in the log and not be on disk yet: whoever gives that answer
-/// again writes, and so waits for the disk, first.
+/// A commit of a killed process may be in the log and not on disk yet. A replay of its result
+/// therefore writes first, and so waits for the disk.
 #[test]
-fn an_answer_given_again_is_on_disk() {
+fn replayed_result_is_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let shop = open(&folder.path().join("shop.db"));
     let add = || {
@@ -84,7 +84,7 @@ fn an_answer_given_again_is_on_disk() {
 }
 
 #[test]
-fn a_store_that_is_gone_is_not_called_busy() {
+fn deleted_store_is_a_storage_error_not_busy() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let shop = open(&file);
@@ -92,10 +92,10 @@ fn a_store_that_is_gone_is_not_called_busy() {
     assert_eq!(shop.product(1.into()).unwrap_err().code(), Code::Storage);
 }
 
-/// A process that stopped while it had the store must not stop others from reading, nor from seeing
-/// what has expired meanwhile.
+/// A process that was stopped while it held the write lock must not block reads of others, nor hide
+/// orders that expired meanwhile.
 #[test]
-fn who_reads_does_not_wait_for_a_stopped_writer() {
+fn reads_do_not_wait_for_a_stopped_writer() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let store = SqliteStore::open(&file).unwrap();
@@ -108,18 +108,19 @@ fn who_reads_does_not_wait_for_a_stopped_writer() {
 
     let stopped = File::options().write(true).open(folder.path().join("shop.db-lock")).unwrap();
     stopped.lock().unwrap();
-    let asked = Instant::now();
+    let begun = Instant::now();
     assert_eq!(shop.order(order.id).unwrap().status, OrderStatus::Expired);
-    // Far below the 30 s that a call waits for its turn.
-    assert!(asked.elapsed() < Duration::from_secs(10));
+    // Far below the 30 s that a call waits for the write lock.
+    assert!(begun.elapsed() < Duration::from_secs(10));
     stopped.unlock().unwrap();
     shop.call(ExpireOrders).run().unwrap();
     assert_eq!(shop.product(tea.id).unwrap().stock, 5);
 }
 
-/// A shell that holds the file without a ticket is waited for as long as the caller bears it.
+/// A database shell holds SQLite's lock without the write lock file: calls wait for it up to their
+/// timeout.
 #[test]
-fn patience_is_the_callers() {
+fn calls_wait_for_a_database_shell_up_to_their_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let store = SqliteStore::open(&file).unwrap();

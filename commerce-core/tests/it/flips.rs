@@ -1,9 +1,10 @@
-//! Single flipped bits in the file of a store: what the audit does not notice is no money, no stock, no order and no key.
+//! Single flipped bits in the file of a store: a flip that the audit does not notice affects no
+//! money, no stock, no order and no key.
 //!
-//! `COMMERCE_FLIPS` sets how many bits are flipped, with a fixed seed; the shares are printed.
+//! `COMMERCE_FLIPS` sets the number of flipped bits, with a fixed seed; the shares are printed.
 
 #![allow(clippy::indexing_slicing, clippy::print_stderr, reason = "a test")]
-#![allow(clippy::disallowed_methods, reason = "the number of flips comes by the environment")]
+#![allow(clippy::disallowed_methods, reason = "the environment sets the number of flips")]
 
 use crate::common::{On, World, key};
 use commerce_core::{CartEdit, EditCart, Money, PayWhen, PlaceOrder, Shop, SqliteStore};
@@ -15,7 +16,8 @@ use std::path::Path;
 
 const FLIPS: usize = 400;
 
-/// Customers with charges, debits, claims, carts, and some hundred orders that were paid, cancelled or held.
+/// Returns the bytes of a store: customers with charges, debits, claims, carts, and some hundred
+/// orders that were paid, cancelled or held.
 fn store() -> Vec<u8> {
     let world = World::new(On::Sqlite);
     let shop = &world.shop;
@@ -49,10 +51,10 @@ fn store() -> Vec<u8> {
     fs::read(file).unwrap()
 }
 
-/// Every value of every table, by the table's name.
+/// All values of each table, by the table's name.
 type Tables = BTreeMap<String, Vec<Vec<Value>>>;
 
-/// The columns of every table of a sound store.
+/// Returns the columns of each table of an undamaged store.
 fn columns(path: &Path) -> BTreeMap<String, Vec<String>> {
     let db = Connection::open(path).unwrap();
     let sql = "SELECT t.name, c.name FROM sqlite_schema AS t, pragma_table_xinfo(t.name) AS c
@@ -66,7 +68,7 @@ fn columns(path: &Path) -> BTreeMap<String, Vec<String>> {
     columns
 }
 
-/// Reads all of a file past its indexes; `None` when some of it cannot be read.
+/// Reads all tables of a file without its indexes; returns `None` if a row is unreadable.
 fn dump(path: &Path, columns: &BTreeMap<String, Vec<String>>) -> Option<Tables> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     let read = |(table, columns): (&String, &Vec<String>)| {
@@ -79,7 +81,8 @@ fn dump(path: &Path, columns: &BTreeMap<String, Vec<String>>) -> Option<Tables> 
     columns.iter().map(read).collect()
 }
 
-/// The columns in which two dumps differ, as `table.column`; a table whose rows differ in number as a whole.
+/// Returns the columns in which two dumps differ, as `table.column`, or the table if its number of
+/// rows differs.
 fn differences(
     one: &Tables,
     other: &Tables,
@@ -99,7 +102,8 @@ fn differences(
     found
 }
 
-/// What may be altered without the audit noticing: no money, no stock, no order and no key that guards one.
+/// Returns true if the audit may miss a change of this column: it holds no money, no stock, no
+/// order and no key.
 fn may_be_silent(column: &str) -> bool {
     let watched = [
         "orders",
@@ -114,7 +118,7 @@ fn may_be_silent(column: &str) -> bool {
     ];
     let (table, field) = column.split_once('.').unwrap_or((column, ""));
     match (table, field) {
-        // The trace of a request is carried on and nothing follows from it.
+        // The trace of a request is only passed on.
         ("events", "trace") => true,
         (table, _) if watched.contains(&table) => false,
         ("idempotency_keys", field) => field == "answer",
@@ -126,7 +130,7 @@ fn may_be_silent(column: &str) -> bool {
 }
 
 #[test]
-fn no_flipped_bit_in_money_stock_orders_or_keys_goes_unnoticed() {
+fn audit_notices_flipped_bits_in_money_stock_orders_and_keys() {
     let sound = store();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("flipped.db");
@@ -147,7 +151,7 @@ fn no_flipped_bit_in_money_stock_orders_or_keys_goes_unnoticed() {
         let bit = random % bits;
         let mut flipped = sound.clone();
         flipped[usize::try_from(bit / 8).unwrap()] ^= 1 << (bit % 8);
-        // A new path each time: nothing is left beside it from the last one.
+        // A new path each time: no log or index of the previous round is beside it.
         let path = folder.path().join(format!("{number}.db"));
         fs::write(&path, &flipped).unwrap();
         let differing = dump(&path, &columns).map(|found| differences(&known, &found, &columns));

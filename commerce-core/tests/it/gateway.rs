@@ -1,5 +1,5 @@
-//! Charges by way of a gateway that gets lost, declines, dies and repeats itself: in the end the money at the
-//! gateway is the money on the balances, to the unit.
+//! Charges through a gateway with timeouts, declines, crashes and duplicate webhooks: in the end
+//! the money at the gateway equals the money on the balances, to the unit.
 
 use crate::common::failing::{Failing, Fault};
 use crate::common::{NOW, On, assert_clean, cluster, key};
@@ -17,38 +17,38 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex};
 use tempfile::TempDir;
 
-/// What the gateway does when it is asked, once; then it pays.
+/// The gateway's behaviour for one request; further requests are paid.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Play {
+enum Behavior {
     Pay,
     Decline,
-    /// The money is collected and the answer gets lost.
-    PayUnheard,
-    /// Nothing is collected and nobody answers.
-    Nothing,
-    /// It is declined and the answer gets lost.
-    DeclineUnheard,
-    /// Whoever asks dies before the gateway has heard of it.
-    DieBefore,
-    /// Whoever asks dies with the money collected.
-    DieAfter,
+    /// The money is collected and the answer is lost.
+    PayAnswerLost,
+    /// The request is lost: no money is collected, and there is no answer.
+    RequestLost,
+    /// The charge is declined and the answer is lost.
+    DeclineAnswerLost,
+    /// The calling process dies before the gateway receives the request.
+    CrashBefore,
+    /// The calling process dies after the money was collected.
+    CrashAfter,
 }
 
-/// A gateway that remembers every reference: its money can be counted.
+/// A gateway that records every reference, so that its money can be counted.
 #[derive(Default)]
 struct Bank(Mutex<Books>);
 
 #[derive(Default)]
 struct Books {
-    /// What was decided for each reference: the money, or that it was declined.
+    /// The result for each reference: the collected money, or `None` if declined.
     known: BTreeMap<String, Option<Money>>,
-    plays: VecDeque<Play>,
-    asked: Vec<CollectRequest>,
+    behaviors: VecDeque<Behavior>,
+    requests: Vec<CollectRequest>,
 }
 
 impl Bank {
-    fn will(&self, plays: &[Play]) {
-        self.0.lock().unwrap().plays.extend(plays);
+    fn will(&self, behaviors: &[Behavior]) {
+        self.0.lock().unwrap().behaviors.extend(behaviors);
     }
 
     fn money(&self) -> i64 {
@@ -59,8 +59,8 @@ impl Bank {
         self.0.lock().unwrap().known.keys().cloned().collect()
     }
 
-    fn asked(&self) -> Vec<CollectRequest> {
-        self.0.lock().unwrap().asked.clone()
+    fn requests(&self) -> Vec<CollectRequest> {
+        self.0.lock().unwrap().requests.clone()
     }
 }
 
@@ -70,32 +70,34 @@ impl PaymentGateway for Bank {
     }
 
     fn collect(&self, request: &CollectRequest) -> ChargeResult {
-        let play = {
+        let behavior = {
             let mut books = self.0.lock().unwrap();
-            books.asked.push(request.clone());
-            let play = books.plays.pop_front().unwrap_or(Play::Pay);
-            let decided = match play {
-                Play::Pay | Play::PayUnheard | Play::DieAfter => Some(Some(request.amount)),
-                Play::Decline | Play::DeclineUnheard => Some(None),
-                Play::Nothing | Play::DieBefore => None,
+            books.requests.push(request.clone());
+            let behavior = books.behaviors.pop_front().unwrap_or(Behavior::Pay);
+            let decided = match behavior {
+                Behavior::Pay | Behavior::PayAnswerLost | Behavior::CrashAfter => {
+                    Some(Some(request.amount))
+                }
+                Behavior::Decline | Behavior::DeclineAnswerLost => Some(None),
+                Behavior::RequestLost | Behavior::CrashBefore => None,
             };
             if let Some(decided) = decided {
                 books.known.entry(request.reference.clone()).or_insert(decided);
             }
-            play
+            behavior
         };
         let known = self.0.lock().unwrap().known.get(&request.reference).copied();
-        match (play, known) {
-            (Play::DieBefore | Play::DieAfter, _) => panic!("the process dies, on purpose"),
-            (Play::Pay | Play::Decline, Some(Some(_))) => ChargeResult::Paid,
-            (Play::Pay | Play::Decline, Some(None)) => {
+        match (behavior, known) {
+            (Behavior::CrashBefore | Behavior::CrashAfter, _) => panic!("injected crash"),
+            (Behavior::Pay | Behavior::Decline, Some(Some(_))) => ChargeResult::Paid,
+            (Behavior::Pay | Behavior::Decline, Some(None)) => {
                 ChargeResult::Declined { reason: "no money".to_owned() }
             }
             _ => ChargeResult::Unknown { detail: "no answer".to_owned() },
         }
     }
 
-    /// `REFERENCE AMOUNT paid|dollars|declined`, signed with the word `bank`.
+    /// Parses `REFERENCE AMOUNT paid|dollars|declined`, with the signature `bank`.
     fn parse_webhook(
         &self,
         signature: Option<&str>,
@@ -103,7 +105,7 @@ impl PaymentGateway for Bank {
         _now: Timestamp,
     ) -> Result<Option<WebhookEvent>, InvalidWebhook> {
         if signature != Some("bank") {
-            return Err(InvalidWebhook("not the bank's".to_owned()));
+            return Err(InvalidWebhook("wrong signature".to_owned()));
         }
         let words: Vec<_> = std::str::from_utf8(body).unwrap().split(' ').collect();
         let [reference, amount, what] = words[..] else { return Ok(None) };
@@ -121,15 +123,15 @@ impl PaymentGateway for Bank {
     }
 }
 
-/// A store and a bank that outlive the shops which are opened on them.
-struct Town {
+/// A store and a bank that outlive the shops opened on them.
+struct Setup {
     store: Arc<dyn Store>,
     bank: Arc<Bank>,
     clock: Arc<ManualClock>,
     _folder: TempDir,
 }
 
-impl Town {
+impl Setup {
     fn new(on: On) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = match on {
@@ -146,10 +148,10 @@ impl Town {
         Shop::builder().clock(Arc::clone(&self.clock)).gateway(bank).open(Arc::clone(&self.store))
     }
 
-    /// Sweeps until nothing is pending, then counts.
-    fn assert_even(&self, shop: &Shop) {
-        let swept = (0..3).map(|_| sweep(shop).pending).find(|pending| *pending == 0);
-        assert_eq!(swept, Some(0));
+    /// Reconciles until no charge is pending, then compares the sums.
+    fn assert_balanced(&self, shop: &Shop) {
+        let pending = (0..3).map(|_| reconcile(shop).pending).find(|pending| *pending == 0);
+        assert_eq!(pending, Some(0));
         let all = PageRequest { limit: 100, cursor: None };
         assert_eq!(shop.pending_charges(&all).unwrap().items, []);
         assert_eq!(shop.count_pending_charges().unwrap(), 0);
@@ -160,7 +162,7 @@ impl Town {
             .iter()
             .map(|customer| shop.balance(customer.id).unwrap().balance.minor())
             .sum();
-        assert_eq!(balances, self.bank.money(), "money at the gateway is money on balances");
+        assert_eq!(balances, self.bank.money(), "the gateway's money equals the balances");
         assert_clean(shop);
     }
 }
@@ -169,7 +171,7 @@ fn customer(shop: &Shop) -> CustomerId {
     shop.call(AddCustomer::new("Kim")).run().unwrap().id
 }
 
-fn sweep(shop: &Shop) -> ReconcileSummary {
+fn reconcile(shop: &Shop) -> ReconcileSummary {
     shop.settle_charges(0, &CancellationToken::default()).unwrap()
 }
 
@@ -188,11 +190,11 @@ fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> Code {
 }
 
 #[rstest]
-fn a_charge_is_collected_once_and_answered_the_same_way_ever_after(
+fn charge_is_collected_once_and_replayed_unchanged(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let town = Town::new(on);
-    let shop = town.shop();
+    let setup = Setup::new(on);
+    let shop = setup.shop();
     let kim = customer(&shop);
     let first = charge(&shop, kim, 500, "a");
     let done = first.result.clone().unwrap();
@@ -204,25 +206,25 @@ fn a_charge_is_collected_once_and_answered_the_same_way_ever_after(
     assert_eq!(code(charge(&shop, kim, 501, "a").result), Code::IdempotencyKeyReused);
     let other = shop.charge(kim, Money::from_minor(500), &key("a"));
     assert_eq!(code(other), Code::IdempotencyKeyReused, "from another payment method");
-    let asked = town.bank.asked();
-    assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].payment_method.as_deref(), Some("card"));
-    assert_eq!(asked[0].reference.len(), 32);
+    let requests = setup.bank.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].payment_method.as_deref(), Some("card"));
+    assert_eq!(requests[0].reference.len(), 32);
     let lee = customer(&shop);
     assert_eq!(code(shop.charge_of(lee, done.id)), Code::ChargeNotFound);
     shop.charge(kim, Money::from_minor(100), &key("back")).unwrap();
-    assert_eq!(town.bank.money(), balance(&shop, kim) + 100);
+    assert_eq!(setup.bank.money(), balance(&shop, kim) + 100);
     assert_clean(&shop);
 }
 
 #[rstest]
-fn a_declined_charge_moves_nothing_and_stays_declined(
+fn declined_charge_moves_no_money_and_stays_declined(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let town = Town::new(on);
-    let shop = town.shop();
+    let setup = Setup::new(on);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[Play::Decline]);
+    setup.bank.will(&[Behavior::Decline]);
     for replayed in [false, true] {
         let outcome = charge(&shop, kim, 500, "a");
         assert_eq!(outcome.replayed, replayed);
@@ -236,23 +238,23 @@ fn a_declined_charge_moves_nothing_and_stays_declined(
     }
     charge(&shop, kim, 500, "b").result.unwrap();
     assert_eq!(balance(&shop, kim), 500);
-    town.assert_even(&shop);
+    setup.assert_balanced(&shop);
 }
 
 #[rstest]
-#[case::collected(Play::PayUnheard, 500)]
-#[case::not_even_heard_of(Play::Nothing, 500)]
-#[case::declined(Play::DeclineUnheard, 0)]
-fn a_lost_answer_leaves_a_charge_pending_until_somebody_asks_again(
-    #[case] play: Play,
+#[case::collected(Behavior::PayAnswerLost, 500)]
+#[case::not_even_heard_of(Behavior::RequestLost, 500)]
+#[case::declined(Behavior::DeclineAnswerLost, 0)]
+fn lost_answer_leaves_a_charge_pending_until_reconciled(
+    #[case] behavior: Behavior,
     #[case] in_the_end: i64,
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-    #[values(false, true)] swept: bool,
+    #[values(false, true)] pending: bool,
 ) {
-    let town = Town::new(on);
-    let shop = town.shop();
+    let setup = Setup::new(on);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[play, Play::Nothing]);
+    setup.bank.will(&[behavior, Behavior::RequestLost]);
     for _ in 0..2 {
         let pending = charge(&shop, kim, 500, "a").result.unwrap();
         assert_eq!((pending.status, pending.balance.minor()), (ChargeStatus::Pending, 0));
@@ -260,74 +262,79 @@ fn a_lost_answer_leaves_a_charge_pending_until_somebody_asks_again(
         assert_eq!(listed, [pending]);
         assert_eq!(shop.count_pending_charges().unwrap(), 1);
     }
-    if swept {
-        let settled = sweep(&shop);
+    if pending {
+        let settled = reconcile(&shop);
         assert_eq!((settled.pending, settled.last_error), (0, None));
         assert_eq!(settled.succeeded == 1, in_the_end > 0);
         assert_eq!(settled.failed == 1, in_the_end == 0);
     }
     let answer = charge(&shop, kim, 500, "a");
-    assert_eq!(answer.replayed, swept);
+    assert_eq!(answer.replayed, pending);
     match answer.result {
         Ok(charge) => assert_eq!(charge.balance.minor(), in_the_end),
         declined => assert_eq!((code(declined), in_the_end), (Code::ChargeDeclined, 0)),
     }
-    let references: Vec<_> = town.bank.asked().into_iter().map(|asked| asked.reference).collect();
+    let references: Vec<_> =
+        setup.bank.requests().into_iter().map(|requests| requests.reference).collect();
     assert!(references.iter().all(|reference| *reference == references[0]));
-    town.assert_even(&shop);
+    setup.assert_balanced(&shop);
 }
 
-/// The process dies: before the gateway hears of the charge, with the money collected, or with the answer in
-/// hand. Another one finds the charge.
+/// The process crashes: before the request, after the money was collected, or with the answer in
+/// hand. Another process reconciles the charge.
 #[rstest]
-fn a_crash_at_any_step_loses_no_money_and_makes_none(
-    #[values(Play::DieBefore, Play::DieAfter)] play: Play,
+fn crash_at_any_step_of_a_charge_keeps_money_exact(
+    #[values(Behavior::CrashBefore, Behavior::CrashAfter)] behavior: Behavior,
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values(false, true)] repeated: bool,
 ) {
-    let town = Town::new(on);
-    let shop = town.shop();
+    let setup = Setup::new(on);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[play]);
+    setup.bank.will(&[behavior]);
     catch_unwind(AssertUnwindSafe(|| charge(&shop, kim, 500, "a"))).unwrap_err();
     drop(shop);
-    let shop = town.shop();
+    let shop = setup.shop();
     assert_eq!(balance(&shop, kim), 0);
     if repeated {
         charge(&shop, kim, 500, "a").result.unwrap();
     }
-    town.assert_even(&shop);
+    setup.assert_balanced(&shop);
     assert_eq!(balance(&shop, kim), 500);
 }
 
-/// One charge whose n-th step at the store fails; then the caller repeats it, or never comes back. `false`
-/// when it has fewer steps.
-fn survives(fault: Fault, step: i64, play: Play, repeats: bool) -> bool {
-    let town = Town::new(On::Sqlite);
-    let kim = customer(&town.shop());
-    let failing = Arc::new(Failing::new(Arc::clone(&town.store), fault));
+/// Makes a charge whose n-th step at the store fails; then the caller repeats it, or does not.
+/// Returns false if it has fewer steps.
+fn survives(fault: Fault, step: i64, behavior: Behavior, repeats: bool) -> bool {
+    let setup = Setup::new(On::Sqlite);
+    let kim = customer(&setup.shop());
+    let failing = Arc::new(Failing::new(Arc::clone(&setup.store), fault));
     let shop = Shop::builder()
-        .clock(Arc::clone(&town.clock))
-        .gateway(Arc::<Bank>::clone(&town.bank))
+        .clock(Arc::clone(&setup.clock))
+        .gateway(Arc::<Bank>::clone(&setup.bank))
         .open(Arc::clone(&failing));
-    town.bank.will(&[play]);
+    setup.bank.will(&[behavior]);
     failing.fail_at(step);
     let first = charge(&shop, kim, 500, "a").result;
     let struck = failing.heal();
     if repeats {
         let again = charge(&shop, kim, 500, "a").result;
-        assert_eq!(again.is_ok(), play != Play::Decline, "step {step}: {first:?} then {again:?}");
+        assert_eq!(
+            again.is_ok(),
+            behavior != Behavior::Decline,
+            "step {step}: {first:?} then {again:?}"
+        );
     }
     drop(shop);
-    let shop = town.shop();
-    town.assert_even(&shop);
-    let was_told = first.is_ok_and(|charge| charge.status == ChargeStatus::Succeeded);
-    assert!(!was_told || balance(&shop, kim) == 500, "step {step}");
+    let shop = setup.shop();
+    setup.assert_balanced(&shop);
+    let acknowledged = first.is_ok_and(|charge| charge.status == ChargeStatus::Succeeded);
+    assert!(!acknowledged || balance(&shop, kim) == 500, "step {step}");
     struck
 }
 
 #[rstest]
-fn a_fault_at_any_step_loses_no_money_and_makes_none(
+fn store_fault_at_any_step_of_a_charge_keeps_money_exact(
     #[values(
         Fault::Full,
         Fault::Constraint,
@@ -336,31 +343,36 @@ fn a_fault_at_any_step_loses_no_money_and_makes_none(
         Fault::NotDoneAndUnknown
     )]
     fault: Fault,
-    #[values(Play::Pay, Play::Decline, Play::PayUnheard)] play: Play,
+    #[values(Behavior::Pay, Behavior::Decline, Behavior::PayAnswerLost)] behavior: Behavior,
     #[values(false, true)] repeats: bool,
 ) {
-    let steps = (0..1_000).take_while(|step| survives(fault, *step, play, repeats)).count();
+    let steps = (0..1_000).take_while(|step| survives(fault, *step, behavior, repeats)).count();
     assert!((4..40).contains(&steps), "a charge opens and settles: {steps} steps");
 }
 
 #[rstest]
-fn many_who_repeat_a_charge_and_sweep_meanwhile_collect_it_once(
+fn concurrent_retries_webhooks_and_reconciling_collect_once(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let town = Town::new(on);
-    let shop = town.shop();
+    let setup = Setup::new(on);
+    let shop = setup.shop();
     let customers: Vec<_> = (0..4).map(|_| customer(&shop)).collect();
     for turn in 0..8 {
-        town.bank.will(&[Play::PayUnheard, Play::Nothing, Play::Decline, Play::DeclineUnheard]);
+        setup.bank.will(&[
+            Behavior::PayAnswerLost,
+            Behavior::RequestLost,
+            Behavior::Decline,
+            Behavior::DeclineAnswerLost,
+        ]);
         std::thread::scope(|scope| {
             for number in 0..12 {
-                let (shop, customers, bank) = (&shop, &customers, &town.bank);
+                let (shop, customers, bank) = (&shop, &customers, &setup.bank);
                 scope.spawn(move || {
                     let kim = customers[number % 4];
                     match number / 4 {
                         0 | 1 => drop(charge(shop, kim, 10, &format!("turn-{turn}"))),
                         _ => {
-                            sweep(shop);
+                            reconcile(shop);
                             for reference in bank.references() {
                                 let says = format!("{reference} 10 declined");
                                 shop.handle_webhook(Some("bank"), says.as_bytes()).unwrap();
@@ -371,69 +383,70 @@ fn many_who_repeat_a_charge_and_sweep_meanwhile_collect_it_once(
             }
         });
     }
-    // A notice that a charge was declined was a lie now and then: the truth of the bank goes before it.
-    for (reference, money) in town.bank.0.lock().unwrap().known.clone() {
+    // Some webhooks reported a paid charge as declined: the bank's final state takes precedence.
+    for (reference, money) in setup.bank.0.lock().unwrap().known.clone() {
         if money.is_some() {
             shop.handle_webhook(Some("bank"), format!("{reference} 10 paid").as_bytes()).unwrap();
         }
     }
-    town.assert_even(&shop);
+    setup.assert_balanced(&shop);
 }
 
 #[rstest]
-fn notices_settle_a_charge_in_any_order_and_however_often(
+fn webhooks_settle_a_charge_in_any_order_and_number(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values("paid", "declined paid", "paid declined", "paid paid declined", "declined declined")]
-    said: &str,
+    webhooks: &str,
 ) {
-    let town = Town::new(on);
-    let shop = town.shop();
+    let setup = Setup::new(on);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[Play::PayUnheard]);
+    setup.bank.will(&[Behavior::PayAnswerLost]);
     charge(&shop, kim, 500, "a").result.unwrap();
-    let reference = town.bank.references().remove(0);
-    let tell = |signature, body: &str| shop.handle_webhook(Some(signature), body.as_bytes());
-    for what in said.split(' ') {
-        let told = tell("bank", &format!("{reference} 500 {what}")).unwrap();
-        let WebhookOutcome::Charge(charge) = told else { panic!() };
+    let reference = setup.bank.references().remove(0);
+    let send_webhook =
+        |signature, body: &str| shop.handle_webhook(Some(signature), body.as_bytes());
+    for what in webhooks.split(' ') {
+        let outcome = send_webhook("bank", &format!("{reference} 500 {what}")).unwrap();
+        let WebhookOutcome::Charge(charge) = outcome else { panic!() };
         assert_ne!(charge.status, ChargeStatus::Pending);
     }
-    assert_eq!(balance(&shop, kim), if said.contains("paid") { 500 } else { 0 });
+    assert_eq!(balance(&shop, kim), if webhooks.contains("paid") { 500 } else { 0 });
     assert_clean(&shop);
 }
 
 #[test]
-fn a_notice_is_believed_when_it_is_signed_known_and_of_the_right_amount() {
-    let town = Town::new(On::Memory);
-    let shop = town.shop();
+fn webhook_needs_signature_known_charge_and_right_amount() {
+    let setup = Setup::new(On::Memory);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[Play::PayUnheard]);
+    setup.bank.will(&[Behavior::PayAnswerLost]);
     charge(&shop, kim, 500, "a").result.unwrap();
-    let reference = town.bank.references().remove(0);
-    let tell = |signature, body: &str| shop.handle_webhook(signature, body.as_bytes());
-    let bad = |told| matches!(told, Err(WebhookError::Invalid(_)));
-    assert!(bad(tell(None, &format!("{reference} 500 paid"))));
-    assert!(bad(tell(Some("thief"), &format!("{reference} 500 paid"))));
-    assert!(bad(tell(Some("bank"), &format!("{reference} 501 paid"))));
-    assert!(bad(tell(Some("bank"), &format!("{reference} 500 dollars"))));
-    assert_eq!(tell(Some("bank"), "hello").unwrap(), WebhookOutcome::Ignored);
+    let reference = setup.bank.references().remove(0);
+    let send_webhook = |signature, body: &str| shop.handle_webhook(signature, body.as_bytes());
+    let bad = |outcome| matches!(outcome, Err(WebhookError::Invalid(_)));
+    assert!(bad(send_webhook(None, &format!("{reference} 500 paid"))));
+    assert!(bad(send_webhook(Some("thief"), &format!("{reference} 500 paid"))));
+    assert!(bad(send_webhook(Some("bank"), &format!("{reference} 501 paid"))));
+    assert!(bad(send_webhook(Some("bank"), &format!("{reference} 500 dollars"))));
+    assert_eq!(send_webhook(Some("bank"), "hello").unwrap(), WebhookOutcome::Ignored);
     let unknown = WebhookOutcome::UnknownCharge { reference: "x".to_owned() };
-    assert_eq!(tell(Some("bank"), "x 500 paid").unwrap(), unknown);
+    assert_eq!(send_webhook(Some("bank"), "x 500 paid").unwrap(), unknown);
     assert_eq!(balance(&shop, kim), 0);
-    let without = Shop::open(Arc::clone(&town.store));
+    let without = Shop::open(Arc::clone(&setup.store));
     assert!(bad(without.handle_webhook(Some("bank"), b"x 500 paid")));
-    town.assert_even(&shop);
+    setup.assert_balanced(&shop);
 }
 
 #[test]
-fn money_that_finds_no_room_waits_for_it() {
-    let town = Town::new(On::Sqlite);
-    let shop = town.shop();
+fn paid_charge_waits_for_room_below_the_balance_limit() {
+    let setup = Setup::new(On::Sqlite);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[Play::PayUnheard]);
+    setup.bank.will(&[Behavior::PayAnswerLost]);
     charge(&shop, kim, 500, "a").result.unwrap();
-    let reference = town.bank.references().remove(0);
-    let without = Shop::open(Arc::clone(&town.store));
+    let reference = setup.bank.references().remove(0);
+    let without = Shop::open(Arc::clone(&setup.store));
     let most = Money::from_minor(1_000_000_000_000);
     let mut number = 0;
     while without.charge(kim, most, &key(&format!("fill-{number}"))).is_ok() {
@@ -442,17 +455,17 @@ fn money_that_finds_no_room_waits_for_it() {
     let rest = Money::from_minor(MAX_BALANCE.minor() - balance(&shop, kim));
     without.charge(kim, rest, &key("rest")).unwrap();
 
-    let settled = sweep(&shop);
+    let settled = reconcile(&shop);
     assert_eq!(settled.pending, 1);
     assert!(settled.last_error.unwrap().contains("a balance may hold"));
     let pending = charge(&shop, kim, 500, "a").result.unwrap();
     assert_eq!(pending.status, ChargeStatus::Pending);
-    let told = shop.handle_webhook(Some("bank"), format!("{reference} 500 paid").as_bytes());
-    let WebhookError::NotSettled(error) = told.unwrap_err() else { panic!() };
-    assert_eq!(error.code(), Code::BalanceLimit, "it is to come again");
+    let outcome = shop.handle_webhook(Some("bank"), format!("{reference} 500 paid").as_bytes());
+    let WebhookError::NotSettled(error) = outcome.unwrap_err() else { panic!() };
+    assert_eq!(error.code(), Code::BalanceLimit, "the gateway must send it again");
     assert_eq!(code(charge(&shop, kim, 1, "b").result), Code::BalanceLimit);
     shop.debit(kim, Money::from_minor(500), &key("debit")).unwrap();
-    assert_eq!(sweep(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
+    assert_eq!(reconcile(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
     assert_eq!(balance(&shop, kim), MAX_BALANCE.minor());
     assert_clean(&shop);
 }
@@ -460,31 +473,31 @@ fn money_that_finds_no_room_waits_for_it() {
 #[rstest]
 #[case::just_made_by_a_clock_that_is_ahead(5, 0)]
 #[case::of_a_clock_that_was_ahead(24 * 60 * 60, 1)]
-fn a_charge_of_the_future_is_asked_about_as_others_are(#[case] ahead: i64, #[case] paid: u64) {
-    let town = Town::new(On::Memory);
-    let shop = town.shop();
+fn charge_with_a_future_timestamp_is_reconciled(#[case] ahead: i64, #[case] paid: u64) {
+    let setup = Setup::new(On::Memory);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[Play::PayUnheard]);
-    town.clock.set(NOW.plus_seconds(ahead));
+    setup.bank.will(&[Behavior::PayAnswerLost]);
+    setup.clock.set(NOW.plus_seconds(ahead));
     charge(&shop, kim, 500, "a").result.unwrap();
-    town.clock.set(NOW);
+    setup.clock.set(NOW);
     let settled = shop.settle_charges(SETTLE_AFTER_SECONDS, &CancellationToken::default()).unwrap();
     assert_eq!(settled, ReconcileSummary { succeeded: paid, ..ReconcileSummary::default() });
-    assert_eq!(sweep(&shop).succeeded, 1 - paid);
-    town.assert_even(&shop);
+    assert_eq!(reconcile(&shop).succeeded, 1 - paid);
+    setup.assert_balanced(&shop);
 }
 
 #[test]
-fn a_key_stands_for_its_charge_with_a_gateway_and_without() {
-    let town = Town::new(On::Memory);
-    let (with, without) = (town.shop(), Shop::open(Arc::clone(&town.store)));
+fn idempotency_key_keeps_its_charge_without_the_gateway() {
+    let setup = Setup::new(On::Memory);
+    let (with, without) = (setup.shop(), Shop::open(Arc::clone(&setup.store)));
     let kim = customer(&with);
     let ask = |shop: &Shop, name| shop.charge(kim, Money::from_minor(5), &key(name)).unwrap();
     assert_eq!(ask(&without, "a"), ask(&with, "a"));
-    assert_eq!(town.bank.asked().len(), 0, "the answer of then");
-    town.bank.will(&[Play::PayUnheard]);
+    assert_eq!(setup.bank.requests().len(), 0, "the stored result");
+    setup.bank.will(&[Behavior::PayAnswerLost]);
     let pending = ask(&with, "b");
-    assert_eq!(ask(&without, "b"), pending, "it is the gateway's to say");
+    assert_eq!(ask(&without, "b"), pending, "only the gateway can settle it");
     assert_eq!(ask(&with, "b").status, ChargeStatus::Succeeded);
     assert_eq!(balance(&with, kim), 10);
     let method = NewCharge {
@@ -493,30 +506,30 @@ fn a_key_stands_for_its_charge_with_a_gateway_and_without() {
         payment_method: Some("card".to_owned()),
     };
     let refused = without.charge_from(&method, &key("c")).result;
-    assert_eq!(code(refused), Code::InvalidRequest, "nobody could take it from there");
+    assert_eq!(code(refused), Code::InvalidRequest, "no gateway to collect it");
     assert_clean(&with);
 }
 
 #[test]
-fn a_gateway_is_asked_about_its_own_charges_only() {
-    let town = Town::new(On::Memory);
-    let shop = town.shop();
+fn gateway_is_asked_about_its_own_charges_only() {
+    let setup = Setup::new(On::Memory);
+    let shop = setup.shop();
     let kim = customer(&shop);
-    town.bank.will(&[Play::PayUnheard]);
+    setup.bank.will(&[Behavior::PayAnswerLost]);
     charge(&shop, kim, 500, "a").result.unwrap();
-    let other = Shop::builder().gateway(Arc::new(SimulatedGateway)).open(Arc::clone(&town.store));
+    let other = Shop::builder().gateway(Arc::new(SimulatedGateway)).open(Arc::clone(&setup.store));
     assert_eq!(charge(&other, kim, 500, "a").result.unwrap().status, ChargeStatus::Pending);
-    assert_eq!(sweep(&other).pending, 1);
-    assert_eq!(sweep(&Shop::open(Arc::clone(&town.store))).pending, 1);
-    town.assert_even(&shop);
+    assert_eq!(reconcile(&other).pending, 1);
+    assert_eq!(reconcile(&Shop::open(Arc::clone(&setup.store))).pending, 1);
+    setup.assert_balanced(&shop);
 }
 
 #[test]
-fn a_gateway_that_is_down_lets_few_charges_of_one_customer_wait() {
-    let town = Town::new(On::Memory);
-    let shop = town.shop();
+fn pending_charges_of_one_customer_are_limited() {
+    let setup = Setup::new(On::Memory);
+    let shop = setup.shop();
     let (kim, lee) = (customer(&shop), customer(&shop));
-    town.bank.will(&[Play::Nothing; 20]);
+    setup.bank.will(&[Behavior::RequestLost; 20]);
     for number in 0..10 {
         charge(&shop, kim, 1, &format!("{number}")).result.unwrap();
     }
@@ -536,21 +549,21 @@ fn a_gateway_that_is_down_lets_few_charges_of_one_customer_wait() {
     let cancelled = CancellationToken::default();
     cancelled.cancel();
     assert_eq!(shop.settle_charges(0, &cancelled).unwrap(), ReconcileSummary::default());
-    town.clock.set(NOW.plus_seconds(30));
+    setup.clock.set(NOW.plus_seconds(30));
     assert_eq!(
         shop.settle_charges(30, &CancellationToken::default()).unwrap().pending,
         9,
-        "the bank is down still"
+        "the bank is still down"
     );
-    town.assert_even(&shop);
+    setup.assert_balanced(&shop);
     charge(&shop, kim, 1, "more").result.unwrap();
     assert_eq!(balance(&shop, kim), 11);
 }
 
-/// A gateway that answers nobody until it is let go.
+/// A gateway that blocks every request until it is released.
 #[derive(Default)]
 struct Hanging {
-    asked: Mutex<(usize, bool)>,
+    requests: Mutex<(usize, bool)>,
     changed: Condvar,
 }
 
@@ -560,16 +573,16 @@ impl PaymentGateway for Hanging {
     }
 
     fn collect(&self, _request: &CollectRequest) -> ChargeResult {
-        let mut asked = self.asked.lock().unwrap();
-        asked.0 += 1;
+        let mut requests = self.requests.lock().unwrap();
+        requests.0 += 1;
         self.changed.notify_all();
-        drop(self.changed.wait_while(asked, |(_, answers)| !*answers).unwrap());
+        drop(self.changed.wait_while(requests, |(_, answers)| !*answers).unwrap());
         ChargeResult::Paid
     }
 }
 
 #[test]
-fn a_gateway_that_hangs_holds_so_many_callers_and_no_more() {
+fn hanging_gateway_blocks_a_bounded_number_of_callers() {
     let hanging = Arc::new(Hanging::default());
     let gateway = Arc::<Hanging>::clone(&hanging);
     let shop = Shop::builder().gateway(gateway).open(MemoryStore::new(Currency::KRW));
@@ -578,17 +591,17 @@ fn a_gateway_that_hangs_holds_so_many_callers_and_no_more() {
     std::thread::scope(|scope| {
         let held: Vec<_> =
             customers[1..].iter().map(|customer| scope.spawn(|| ask(*customer))).collect();
-        let asked = hanging.asked.lock().unwrap();
-        let all = |(asked, _): &mut (usize, bool)| *asked < MAX_GATEWAY_CALLS;
-        drop(hanging.changed.wait_while(asked, all).unwrap());
-        assert_eq!(ask(customers[0]), ChargeStatus::Pending, "answered at once");
-        hanging.asked.lock().unwrap().1 = true;
+        let requests = hanging.requests.lock().unwrap();
+        let all = |(requests, _): &mut (usize, bool)| *requests < MAX_GATEWAY_CALLS;
+        drop(hanging.changed.wait_while(requests, all).unwrap());
+        assert_eq!(ask(customers[0]), ChargeStatus::Pending, "pending at once");
+        hanging.requests.lock().unwrap().1 = true;
         hanging.changed.notify_all();
         for caller in held {
             assert_eq!(caller.join().unwrap(), ChargeStatus::Succeeded);
         }
     });
-    assert_eq!(sweep(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
+    assert_eq!(reconcile(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
     assert_eq!(ask(customers[0]), ChargeStatus::Succeeded);
     assert_clean(&shop);
 }
@@ -598,7 +611,7 @@ fn a_gateway_that_hangs_holds_so_many_callers_and_no_more() {
 #[case::declined(402_402, "charge_declined", "charge_declined")]
 #[case::lost(408_408, "pending", "succeeded")]
 #[case::broken(500_500, "pending", "charge_declined")]
-fn the_simulated_gateway_does_as_it_says(
+fn simulated_gateway_follows_its_documented_amounts(
     #[case] amount: i64,
     #[case] at_first: &str,
     #[case] later: &str,
