@@ -157,9 +157,9 @@ fn distributed_tables_keep_unique_keys_on_one_machine() {
 #[test]
 fn distribute_needs_citus_and_an_empty_store() {
     let (url, mut admin) = database(shared());
-    let refused = |url: &str, told: &str| {
+    let refused = |url: &str, message: &str| {
         let error = PostgresStore::create_distributed(url, Currency::KRW).unwrap_err();
-        assert!(matches!(&error, StoreError::Incompatible(text) if text.contains(told)), "{error}");
+        assert!(matches!(&error, StoreError::Incompatible(text) if text.contains(message)), "{error}");
     };
     refused(&url, "CREATE EXTENSION citus");
     assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing is left behind");
@@ -180,10 +180,13 @@ fn store_sends_no_statement_that_citus_refuses() {
     let log = fs::read_to_string(cluster.folder().join("log")).unwrap();
     // The further lines of a statement begin with a tab.
     let log = log.replace("\n\t", " ");
-    let said: BTreeSet<&str> =
-        log.lines().filter_map(|line| line.split_once("execute ")).map(|(_, said)| said).collect();
-    assert!(said.len() > 40, "{} statements were logged", said.len());
-    for sql in said {
+    let statements: BTreeSet<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("execute "))
+        .map(|(_, statement)| statement)
+        .collect();
+    assert!(statements.len() > 40, "{} statements were logged", statements.len());
+    for sql in statements {
         let lane = sql.contains("FROM store WHERE id = 1 FOR UPDATE");
         assert!(!sql.contains("FOR UPDATE") || lane, "it locks rows: {sql}");
         let one_customer = sql.contains("WITH RECURSIVE chain") && sql.contains("customer_id = $2");

@@ -11,8 +11,8 @@ fn open_refuses_a_server_with_fsync_off(#[values("fsync", "full_page_writes")] s
     let cluster = Cluster::start_with(|_| format!("{setting} = off"));
     let url = cluster.database();
     let error = PostgresStore::open(&url).unwrap_err();
-    let told = matches!(&error, StoreError::Incompatible(text) if text.contains(setting));
-    assert!(told && error.to_string().contains("durable=no"), "{error}");
+    let named = matches!(&error, StoreError::Incompatible(text) if text.contains(setting));
+    assert!(named && error.to_string().contains("durable=no"), "{error}");
     let shop = Shop::open(PostgresStore::open(&format!("{url}?durable=no")).unwrap());
     shop.call(AddCustomer::new("Kim")).run().unwrap();
 

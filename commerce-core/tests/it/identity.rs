@@ -1,5 +1,5 @@
-//! The identity of a store: event ids that are never given out twice, files that are deleted or replaced while
-//! they are open, and logs that are damaged or belong to another store.
+//! The identity of a store: event ids that are never issued twice, files that are deleted or
+//! replaced while they are open, and logs that are damaged or belong to another store.
 
 use crate::common::{assert_clean, cluster, key};
 use commerce_core::{
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-/// A store with a customer who can pay, and a product.
+/// Adds a customer with money, and a product.
 fn fill(shop: &Shop) {
     let balance = Money::from_minor(1_000_000);
     shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap();
@@ -26,13 +26,13 @@ fn order(shop: &Shop, name: &str) -> i64 {
     shop.place_order(order, &key(name)).unwrap().id.get()
 }
 
-/// The public ids of all events, in their order.
+/// Returns the public ids of all events, in order.
 fn ids(shop: &Shop) -> Vec<String> {
     let events = shop.tracked_events(&PageRequest::first(100)).unwrap().items;
     events.into_iter().map(|tracked| tracked.event.public_id).collect()
 }
 
-/// Asserts that the stores agree on the first events, which they share, and on no other.
+/// Asserts that the stores share the ids of the first events, and no others.
 fn assert_apart(shops: &[&Shop], shared: usize) {
     let all: Vec<Vec<String>> = shops.iter().map(|shop| ids(shop)).collect();
     let mut seen = HashSet::new();
@@ -52,7 +52,7 @@ fn open(file: &Path) -> Shop {
 }
 
 #[test]
-fn a_backup_restored_twice_gives_out_no_event_id_again() {
+fn backup_restored_twice_issues_no_event_id_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let store = Arc::new(SqliteStore::open(&file("shop.db")).unwrap());
@@ -69,9 +69,9 @@ fn a_backup_restored_twice_gives_out_no_event_id_again() {
     assert_apart(&[&shop, &restored[0], &restored[1]], 1);
 }
 
-/// A backup that is written over the file it came from keeps the file's number.
+/// A backup that is written over its source file keeps the inode of the file.
 #[test]
-fn a_backup_copied_over_its_store_gives_out_no_event_id_again() {
+fn backup_copied_over_its_store_issues_no_event_id_again() {
     let folder = tempfile::tempdir().unwrap();
     let [file, backup] = ["shop.db", "backup.db"].map(|name| folder.path().join(name));
     let store = Arc::new(SqliteStore::open(&file).unwrap());
@@ -93,7 +93,7 @@ fn a_backup_copied_over_its_store_gives_out_no_event_id_again() {
 }
 
 #[test]
-fn a_plain_copy_gives_out_no_event_id_of_its_source() {
+fn plain_copy_issues_no_event_id_of_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let [file, copied] = ["shop.db", "copied.db"].map(|name| folder.path().join(name));
     let shop = open(&file);
@@ -108,7 +108,7 @@ fn a_plain_copy_gives_out_no_event_id_of_its_source() {
 }
 
 #[test]
-fn copies_of_every_kind_give_out_no_event_id_of_their_source() {
+fn copies_of_every_kind_issue_no_event_id_of_their_source() {
     let folder = tempfile::tempdir().unwrap();
     let stores: [Arc<dyn Store>; 3] = [
         Arc::new(MemoryStore::new(Currency::KRW)),
@@ -127,7 +127,7 @@ fn copies_of_every_kind_give_out_no_event_id_of_their_source() {
 }
 
 #[test]
-fn a_restored_dump_gives_out_no_event_id_again() {
+fn restored_pg_dump_issues_no_event_id_again() {
     let folder = tempfile::tempdir().unwrap();
     let dump = folder.path().join("shop.dump");
     let [from, to] = [(); 2].map(|()| cluster::shared().database());
@@ -156,9 +156,9 @@ fn a_restored_dump_gives_out_no_event_id_again() {
     assert_apart(&[&restored[0], &restored[1]], 1);
 }
 
-/// A standby may not have what the primary has sent last.
+/// A standby may lack the last events that the primary delivered.
 #[test]
-fn a_promoted_standby_begins_a_new_epoch() {
+fn promoted_standby_begins_a_new_epoch() {
     let primary = cluster::Cluster::start();
     let database = primary.database().rsplit('/').next().unwrap().to_owned();
     let standby = primary.standby();
@@ -180,8 +180,8 @@ fn a_promoted_standby_begins_a_new_epoch() {
     assert_clean(&shop);
 }
 
-/// A folder with copies of the files that a process would leave behind if it were killed now.
-fn killed(file: &Path, endings: &[&str]) -> tempfile::TempDir {
+/// Copies the files that a process would leave behind if it were copy_as_if_killed now.
+fn copy_as_if_killed(file: &Path, endings: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for result in endings {
         let name = format!("shop.db{result}");
@@ -192,7 +192,8 @@ fn killed(file: &Path, endings: &[&str]) -> tempfile::TempDir {
 
 const ALL: [&str; 4] = ["", "-wal", "-shm", "-lock"];
 
-/// A store with a backup of one order and a log with five more, as `kill -9` leaves it; and the ids of all.
+/// Returns a store with a backup of one order and a log with five more, as `kill -9` leaves it, and
+/// all event ids.
 fn crashed() -> (tempfile::TempDir, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
@@ -201,7 +202,7 @@ fn crashed() -> (tempfile::TempDir, Vec<String>) {
     fill(&shop);
     order(&shop, "a");
     (0..5).for_each(|number| assert_eq!(order(&shop, &format!("b{number}")), number + 2));
-    let left = killed(&file, &ALL);
+    let left = copy_as_if_killed(&file, &ALL);
     store.backup(&left.path().join("backup.db"), &mut |_| ()).unwrap();
     (left, ids(&shop))
 }
@@ -214,10 +215,10 @@ fn refusal(file: &Path) -> String {
 }
 
 #[test]
-fn a_store_moved_or_copied_with_all_its_files_keeps_its_log() {
+fn store_moved_with_all_its_files_keeps_its_log() {
     let (left, before) = crashed();
-    let copied = killed(&left.path().join("shop.db"), &ALL);
-    let without_lock = killed(&left.path().join("shop.db"), &["", "-wal"]);
+    let copied = copy_as_if_killed(&left.path().join("shop.db"), &ALL);
+    let without_lock = copy_as_if_killed(&left.path().join("shop.db"), &["", "-wal"]);
     let moved = left.path().join("elsewhere");
     fs::create_dir(&moved).unwrap();
     for result in ALL {
@@ -232,7 +233,7 @@ fn a_store_moved_or_copied_with_all_its_files_keeps_its_log() {
 }
 
 #[test]
-fn a_backup_is_never_mixed_with_the_log_of_the_store_it_replaces() {
+fn backup_is_not_mixed_with_the_log_of_the_store_it_replaces() {
     let (left, _) = crashed();
     let file = left.path().join("shop.db");
     for by_rename in [false, true] {
@@ -259,9 +260,9 @@ fn a_backup_is_never_mixed_with_the_log_of_the_store_it_replaces() {
     assert_clean(&shop);
 }
 
-/// A plain copy has the name of its source. Its file is another, and the log has stayed where it was.
+/// A plain copy has the name of its source, but another inode; the log stayed in its place.
 #[test]
-fn an_old_copy_in_place_of_the_store_is_never_mixed_with_the_log() {
+fn old_copy_is_not_mixed_with_the_log_of_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     drop(open(&file));
@@ -274,9 +275,9 @@ fn an_old_copy_in_place_of_the_store_is_never_mixed_with_the_log() {
     assert!(refused.contains("shop.db-wal"), "{refused}");
 }
 
-/// SQLite would remove the log, and with it what the process still has that is open.
+/// SQLite would delete the log, and with it the commits of a process that has it open.
 #[test]
-fn no_store_is_made_beside_the_log_of_a_lost_one() {
+fn create_refuses_the_log_of_a_lost_store() {
     let (left, before) = crashed();
     let file = left.path().join("shop.db");
     let aside = left.path().join("aside.db");
@@ -293,13 +294,13 @@ fn no_store_is_made_beside_the_log_of_a_lost_one() {
     assert_eq!(ids(&open(&file)), before);
 }
 
-/// What is changed about the files of a store while it is open.
+/// Files of an open store are deleted or replaced.
 #[rstest]
 #[case::file_deleted("")]
 #[case::log_deleted("-wal")]
 #[case::index_deleted("-shm")]
 #[case::lock_deleted("-lock")]
-fn a_store_whose_files_are_gone_takes_nothing_until_they_are_back(
+fn store_without_its_files_refuses_writes_until_they_return(
     #[case] result: &str,
     #[values(false, true)] is_replaced: bool,
 ) {
@@ -314,37 +315,38 @@ fn a_store_whose_files_are_gone_takes_nothing_until_they_are_back(
     if is_replaced {
         fs::copy(&aside, &named).unwrap();
     }
-    let index = || shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key("b"));
+    let place = || shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key("b"));
     let replaced = |error: Error| matches!(error, Error::Store(StoreError::Replaced(_)));
     for _ in 0..2 {
-        assert!(replaced(index().unwrap_err()));
+        assert!(replaced(place().unwrap_err()));
         assert!(replaced(shop.orders(1.into(), &PageRequest::default()).unwrap_err()));
         assert!(replaced(shop.ready().unwrap_err()));
     }
     fs::rename(&aside, &named).unwrap();
     assert_eq!(shop.ready(), Ok(()));
-    assert_eq!(index().unwrap().id.get(), 2);
+    assert_eq!(place().unwrap().id.get(), 2);
     assert_clean(&shop);
 }
 
-/// Without the index another process cannot see who else has the log open.
+/// Without the log's index another process cannot see that the log is open.
 #[test]
-fn no_order_id_is_given_out_twice_after_the_index_is_deleted() {
+fn order_ids_stay_unique_after_the_log_index_is_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let shop = open(&file);
     fill(&shop);
     let mut acknowledged = vec![order(&shop, "a")];
     fs::remove_file(folder.path().join("shop.db-shm")).unwrap();
-    let index = |name| shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key(name));
-    assert!(index("b").is_err());
-    // As another process sees it: in this one SQLite knows of the index that was deleted.
-    let other = killed(&file, &["", "-wal"]);
+    let place = |name| shop.place_order(PlaceOrder::new(1.into(), [(1.into(), 1)]), &key(name));
+    assert!(place("b").is_err());
+    // A copy shows the view of another process: in this one SQLite still has the deleted index
+    // open.
+    let other = copy_as_if_killed(&file, &["", "-wal"]);
     acknowledged.push(order(&open(&other.path().join("shop.db")), "c"));
     assert_eq!(acknowledged, [1, 2]);
 }
 
-/// The frames of a log, each with whether it ends a commit.
+/// Returns the offsets of a log's frames, with true for a frame that ends a commit.
 fn frames(log: &[u8]) -> Vec<(usize, bool)> {
     let frame = 4_096 + 24;
     let ends = |at: usize| log[at + 4..at + 8] != [0; 4];
@@ -352,18 +354,19 @@ fn frames(log: &[u8]) -> Vec<(usize, bool)> {
 }
 
 #[test]
-fn a_flipped_bit_that_would_drop_acknowledged_orders_is_reported() {
+fn open_reports_a_flipped_bit_in_acknowledged_commits() {
     let (left, before) = crashed();
     let log = fs::read(left.path().join("shop.db-wal")).unwrap();
     let frames = frames(&log);
-    // The last commit looks like a torn one; every other frame proves the loss of what is behind it.
+    // The last commit looks like a torn one; damage to any other frame would drop the commits after
+    // it.
     let commits: Vec<usize> = frames.iter().filter(|frame| frame.1).map(|frame| frame.0).collect();
     let last = commits[commits.len() - 2];
     let flips = frames.iter().map(|frame| frame.0).filter(|at| *at <= last);
-    let places = flips.flat_map(|at| [at, at + 5, at + 9, at + 17, at + 2_000]);
+    let offsets = flips.flat_map(|at| [at, at + 5, at + 9, at + 17, at + 2_000]);
     let mut found = 0;
-    for index in places.chain([0, 9, 17, 25]) {
-        let folder = killed(&left.path().join("shop.db"), &ALL);
+    for index in offsets.chain([0, 9, 17, 25]) {
+        let folder = copy_as_if_killed(&left.path().join("shop.db"), &ALL);
         let mut bad = log.clone();
         bad[index] ^= 4;
         fs::write(folder.path().join("shop.db-wal"), bad).unwrap();
@@ -376,7 +379,7 @@ fn a_flipped_bit_that_would_drop_acknowledged_orders_is_reported() {
 }
 
 #[test]
-fn a_damaged_log_can_be_cut_where_the_message_says() {
+fn damaged_log_opens_when_cut_at_the_reported_offset() {
     let (left, before) = crashed();
     let log = left.path().join("shop.db-wal");
     let mut bytes = fs::read(&log).unwrap();
@@ -391,9 +394,10 @@ fn a_damaged_log_can_be_cut_where_the_message_says() {
     assert_clean(&shop);
 }
 
-/// A power cut loses any part of the last commit, which nobody was told of: the store opens with all others.
+/// A power failure may tear the last commit, which was not acknowledged: the store opens with all
+/// others.
 #[test]
-fn a_torn_commit_at_the_end_of_the_log_is_no_damage() {
+fn torn_last_commit_is_not_reported_as_damage() {
     let (left, before) = crashed();
     let log = fs::read(left.path().join("shop.db-wal")).unwrap();
     let frames = frames(&log);
@@ -403,7 +407,7 @@ fn a_torn_commit_at_the_end_of_the_log_is_no_damage() {
     let whole = before[..before.len() - 1].to_vec();
     for start in lost {
         for (from, to) in [(start, start + 4_120), (start, start + 512), (start + 512, log.len())] {
-            let folder = killed(&left.path().join("shop.db"), &["", "-lock"]);
+            let folder = copy_as_if_killed(&left.path().join("shop.db"), &["", "-lock"]);
             let mut torn = log.clone();
             torn[from..to].fill(0);
             fs::write(folder.path().join("shop.db-wal"), &torn).unwrap();
@@ -414,9 +418,9 @@ fn a_torn_commit_at_the_end_of_the_log_is_no_damage() {
     }
 }
 
-/// Behind the end of a log that was begun anew are frames of the one before.
+/// A restarted log has frames of the previous log after its end.
 #[test]
-fn a_log_that_was_begun_anew_is_no_damage() {
+fn restarted_log_is_not_reported_as_damage() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let shop = open(&file);
@@ -429,13 +433,13 @@ fn a_log_that_was_begun_anew_is_no_damage() {
     let length = fs::metadata(folder.path().join("shop.db-wal")).unwrap().len();
     order(&shop, "b");
     assert_eq!(fs::metadata(folder.path().join("shop.db-wal")).unwrap().len(), length);
-    let left = killed(&file, &ALL);
+    let left = copy_as_if_killed(&file, &ALL);
     assert_eq!(ids(&open(&left.path().join("shop.db"))).len(), 21);
 }
 
-/// Whoever opens the store last leaves one file.
+/// The last connection that closes leaves one file.
 #[test]
-fn a_store_that_is_closed_is_one_file() {
+fn closed_store_is_one_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file).unwrap());
@@ -443,11 +447,11 @@ fn a_store_that_is_closed_is_one_file() {
     fill(&shop);
     order(&shop, "a");
     store.flush().unwrap();
-    let alone = killed(&file, &[""]);
+    let alone = copy_as_if_killed(&file, &[""]);
     assert_eq!(ids(&open(&alone.path().join("shop.db"))), ids(&shop), "while it is open");
     order(&shop, "b");
     drop((shop, store));
     assert!(!folder.path().join("shop.db-wal").exists());
-    let alone = killed(&file, &[""]);
+    let alone = copy_as_if_killed(&file, &[""]);
     assert_eq!(ids(&open(&alone.path().join("shop.db"))).len(), 2);
 }

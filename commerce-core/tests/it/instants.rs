@@ -1,4 +1,4 @@
-//! The shop's clock alone ends the holds of other orders, whatever instant a call is decided at; and the
+//! Only the shop's clock ends the holds of other orders, whatever instant a call is decided at. The
 //! clock may be set back.
 
 use crate::common::{NOW, On, World, key};
@@ -9,7 +9,7 @@ use commerce_core::{
 };
 use rstest::rstest;
 
-/// A world in which the last unit of a product is held by an order of 15 minutes.
+/// Returns a world in which an unpaid order holds the last unit of a product for 15 minutes.
 fn held(on: On) -> (World, CustomerId, ProductId, Order) {
     let world = World::new(on);
     let (kim, rare) = (world.customer(1_000).id, world.product(100, 1).id);
@@ -18,14 +18,14 @@ fn held(on: On) -> (World, CustomerId, ProductId, Order) {
     (world, kim, rare, order)
 }
 
-/// The error of a call that many seconds ahead of the clock.
+/// Returns the error of a call that many seconds ahead of the clock.
 fn ahead<R: Operation>(world: &World, request: R, seconds: i64) -> Error {
     let call = world.shop.call_at(request, NOW.plus_seconds(seconds));
     call.key(&key("ahead")).run().err().unwrap()
 }
 
 #[rstest]
-fn a_call_ahead_of_the_clock_is_refused_and_ends_no_hold(
+fn call_ahead_of_the_clock_is_refused_and_ends_no_hold(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let (world, kim, rare, held) = held(on);
@@ -84,7 +84,7 @@ fn a_call_ahead_of_the_clock_is_refused_and_ends_no_hold(
     assert!(world.shop.expire_orders().unwrap().is_empty());
     let paid = world.shop.pay_order(held.id, &key("pay")).unwrap();
     assert_eq!(paid.status, OrderStatus::Paid);
-    // None of the refusals has bound the key, and the events are still there to be taken up.
+    // No refusal has bound the key, and the events can still be leased.
     let ask =
         RelayEvents { token: 7, outcomes: vec![], max_events: 9, fresh_first: false, jitter: 0 };
     assert_eq!(world.shop.call(ask).run().unwrap().events.len(), 2);
@@ -92,11 +92,9 @@ fn a_call_ahead_of_the_clock_is_refused_and_ends_no_hold(
     world.assert_clean();
 }
 
-/// Submitted together, so that all are decided in one transaction or a few.
+/// The calls are submitted together, so that one transaction or a few decide all.
 #[rstest]
-fn a_call_of_the_past_neither_ends_a_hold_nor_finds_what_the_clock_has_ended(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn past_call_ends_no_hold_and_revives_none(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let (world, kim, rare, held) = held(on);
     world.clock.set(NOW.plus_seconds(899));
     let before = NOW.plus_seconds(-86_400);
@@ -111,7 +109,9 @@ fn a_call_of_the_past_neither_ends_a_hold_nor_finds_what_the_clock_has_ended(
 }
 
 #[rstest]
-fn a_clock_that_is_set_back_breaks_nothing(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+fn clock_set_back_keeps_the_store_consistent(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
     let (world, kim, rare, held) = held(on);
     let (tea, coupon) = (world.product(10, 50).id, world.coupon(5, 1).id);
     let year = 366 * 24 * 60 * 60;

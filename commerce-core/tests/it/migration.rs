@@ -1,5 +1,5 @@
-//! Stores of older versions are brought up to this one with all they hold, and are as strict afterwards as new
-//! ones.
+//! Stores of older versions are migrated with all their rows, and afterwards have the constraints
+//! of new ones.
 
 use crate::common::{assert_clean, cluster, key};
 use commerce_core::{
@@ -11,7 +11,8 @@ use rstest::rstest;
 use rusqlite::Connection;
 use std::path::PathBuf;
 
-/// Kim has charged twice, and has used some of it; the statements are the same for every kind of store.
+/// Kim has charged twice and spent some of it; the statements are the same for SQLite and
+/// PostgreSQL.
 const ROWS: &str = "
     INSERT INTO customers (id, name, role, balance, last_entry, created_at)
         VALUES (1, 'Kim', 'customer', 25, 3, 1000);
@@ -27,8 +28,8 @@ const ROWS: &str = "
 
 const KIM: CustomerId = CustomerId::new(1);
 
-/// What [`ROWS`] hold is there, sound, and goes on.
-fn goes_on(shop: &Shop) {
+/// Asserts that the rows of [`ROWS`] are intact and that the store continues.
+fn assert_continues(shop: &Shop) {
     assert_clean(shop);
     let charge = |id| shop.charge_of(KIM, ChargeId::new(id)).unwrap();
     let Charge { amount, status, balance, .. } = charge(2);
@@ -46,7 +47,7 @@ const SECOND: &str = include_str!("../../src/store/sqlite/schema/2.sql");
 const THIRD: &str = include_str!("../../src/store/sqlite/schema/3.sql");
 const FOURTH: &str = include_str!("../../src/store/sqlite/schema/4.sql");
 
-/// A file of the version that these migrations lead to, with those rows.
+/// Creates a file with the schema of these migrations, and with those rows.
 fn older_file(schema: &[&str], rows: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
@@ -65,9 +66,9 @@ fn older_file(schema: &[&str], rows: &str) -> (tempfile::TempDir, PathBuf) {
 #[rstest]
 #[case::first(&[FIRST])]
 #[case::second(&[FIRST, SECOND])]
-fn a_file_of_an_older_version_opens(#[case] schema: &[&str]) {
+fn older_file_is_migrated(#[case] schema: &[&str]) {
     let (_folder, file) = older_file(schema, ROWS);
-    goes_on(&Shop::open(SqliteStore::open(&file).unwrap()));
+    assert_continues(&Shop::open(SqliteStore::open(&file).unwrap()));
     let store = SqliteStore::open(&file).unwrap();
     let refused = write_an_orphan(&store).unwrap_err();
     assert!(matches!(refused, StoreError::ConstraintViolation(_)), "{refused}");
@@ -81,12 +82,12 @@ fn a_file_of_an_older_version_opens(#[case] schema: &[&str]) {
 #[case::second(&[FIRST, SECOND])]
 #[case::third(&[FIRST, SECOND, THIRD])]
 #[case::fourth(&[FIRST, SECOND, THIRD, FOURTH])]
-fn logins_in_a_file_of_an_older_version_are_found(#[case] schema: &[&str]) {
+fn logins_of_an_older_file_are_found(#[case] schema: &[&str]) {
     let (_folder, file) = older_file(schema, LOGINS);
     logins_are_found(&Shop::open(SqliteStore::open(&file).unwrap()));
 }
 
-/// Writes a ledger entry of a charge that is not there, as a rule with a defect might.
+/// Writes a ledger entry of a missing charge, as a defective rule might.
 fn write_an_orphan(store: &dyn Store) -> Result<(), StoreError> {
     let mut state = State::new(store.currency());
     state.ledger.push(LedgerEntry {
@@ -106,8 +107,8 @@ fn write_an_orphan(store: &dyn Store) -> Result<(), StoreError> {
     transaction.commit()
 }
 
-/// Customers whose logins were kept as they were typed: one in another form than today's, and two that become
-/// the same.
+/// Customers with logins stored as they were typed: one in another Unicode form than today's, and
+/// two that become equal.
 const LOGINS: &str = "
     INSERT INTO customers (id, name, login, role, balance, created_at) VALUES
         (2, 'Jose', 'Jose\u{301}', 'customer', 0, 1000), (3, 'Lee', 'LEE', 'customer', 0, 1000),
@@ -115,7 +116,8 @@ const LOGINS: &str = "
     INSERT INTO credentials (customer_id, password) SELECT id,
         '$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$PASSWORD' FROM customers WHERE login IS NOT NULL;";
 
-/// The logins of [`LOGINS`] are found in whatever form they are typed, and none of two customers is lost.
+/// Asserts that the logins of [`LOGINS`] are found in any Unicode form, and that both equal logins
+/// are kept.
 fn logins_are_found(shop: &Shop) {
     for (typed, id) in [("jos\u{e9}", 2), ("JOSE\u{301}", 2), ("Lee", 4), ("PARK", 5)] {
         assert_eq!(shop.customer_of(typed).unwrap().id.get(), id, "{typed}");
@@ -127,7 +129,7 @@ fn logins_are_found(shop: &Shop) {
     assert_clean(shop);
 }
 
-/// A database with a store of the first version, and somebody who looks at it from the side.
+/// Creates a database with a store of the first version; returns its URL and a client.
 fn database_of_the_first_version() -> (String, postgres::Client) {
     let url = cluster::shared().database();
     let mut old = postgres::Client::connect(&url, postgres::NoTls).unwrap();
@@ -148,15 +150,15 @@ fn database_of_the_first_version() -> (String, postgres::Client) {
 }
 
 #[test]
-fn a_database_of_an_older_version_opens() {
+fn older_database_is_migrated() {
     let (url, _old) = database_of_the_first_version();
-    goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
+    assert_continues(&Shop::open(PostgresStore::open(&url).unwrap()));
     logins_are_found(&Shop::open(PostgresStore::open(&url).unwrap()));
     let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
     assert!(matches!(refused, StoreError::ConstraintViolation(_)), "{refused}");
 }
 
-/// A retry that was put off to 2036, by a clock that was ahead. Older rows do not tell when they were written.
+/// A retry that a clock ahead scheduled for 2036. Older rows have no time of writing.
 const PUT_OFF: &str = "
     INSERT INTO orders (id, customer_id, status, subtotal, discount, total, paid, refunded, created_at, paid_at)
         VALUES (1, 1, 'paid', 5, 0, 5, 5, 0, 1000, 1000);
@@ -166,14 +168,14 @@ const PUT_OFF: &str = "
         VALUES (1, 1, 'waiting', 2, 2100000000);";
 
 #[test]
-fn a_retry_of_the_far_future_is_due_once_its_file_is_brought_up() {
+fn far_future_retry_is_due_after_migration_of_a_file() {
     let rows = format!("{ROWS}{PUT_OFF}");
     let (_folder, file) = older_file(&[FIRST, SECOND, THIRD], &rows);
-    is_due(SqliteStore::open(&file).unwrap());
+    assert_due(SqliteStore::open(&file).unwrap());
 }
 
 #[test]
-fn a_retry_of_the_far_future_is_due_once_its_database_is_brought_up() {
+fn far_future_retry_is_due_after_migration_of_a_database() {
     let (url, mut old) = database_of_the_first_version();
     old.batch_execute(include_str!("../../../commerce-postgres/src/schema/2.sql")).unwrap();
     old.batch_execute("UPDATE store SET schema_version = 2").unwrap();
@@ -182,10 +184,10 @@ fn a_retry_of_the_far_future_is_due_once_its_database_is_brought_up() {
         "order_id, customer_id, created_at) VALUES (1, 'order.paid', 1, 1,",
     );
     old.batch_execute(&with_customer).unwrap();
-    is_due(PostgresStore::open(&url).unwrap());
+    assert_due(PostgresStore::open(&url).unwrap());
 }
 
-fn is_due(store: impl Store + 'static) {
+fn assert_due(store: impl Store + 'static) {
     let now = Timestamp::from_unix(1_800_000_000);
     let shop = Shop::builder().clock(ManualClock::new(now)).open(store);
     assert!(shop.has_due_events().unwrap());
@@ -194,15 +196,15 @@ fn is_due(store: impl Store + 'static) {
     assert_eq!(shop.call(ask).run().unwrap().events.len(), 1);
 }
 
-/// Each of two rows takes longer to change than a statement of a batch may take, as millions would, and both
-/// longer than an answer is waited for otherwise.
+/// The update of each of two rows exceeds the statement timeout of a batch, like millions of rows
+/// would, and both together exceed the client's usual wait for an answer.
 #[test]
-fn a_migration_may_take_its_time() {
+fn migration_may_exceed_the_statement_timeout() {
     let (url, mut old) = database_of_the_first_version();
     let slow = "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_sleep(6); RETURN NEW; END $$;
         CREATE TRIGGER take_time BEFORE UPDATE ON charges
             FOR EACH ROW EXECUTE FUNCTION take_time()";
     old.batch_execute(slow).unwrap();
-    goes_on(&Shop::open(PostgresStore::open(&url).unwrap()));
+    assert_continues(&Shop::open(PostgresStore::open(&url).unwrap()));
 }

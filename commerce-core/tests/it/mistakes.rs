@@ -1,5 +1,5 @@
-//! Failures that users of other shops have reported, and those of the projects this one comes from:
-//! each is tried here, and does not happen. Those that need a race are in `contention.rs`.
+//! Failures that users of other shop systems have reported, and those of this project's
+//! predecessors: each is reproduced here and must not occur. Races are in `contention.rs`.
 
 use crate::common::{NOW, On, PausableStore, World, assert_clean, key};
 use commerce_core::limits::EXPIRY_BATCH;
@@ -16,7 +16,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, commerce_core::Error>) -> Code {
 }
 
 #[rstest]
-fn a_request_that_repeats_a_product_does_not_oversell_it(
+fn repeated_product_in_one_order_does_not_oversell(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -28,9 +28,7 @@ fn a_request_that_repeats_a_product_does_not_oversell_it(
 }
 
 #[rstest]
-fn what_is_paid_has_an_order_and_what_is_refused_has_none(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn payment_exists_only_with_its_order(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let (customer, product) = (world.customer(25).id, world.product(10, 5).id);
     world.shop.place_order(PlaceOrder::new(customer, [(product, 2)]), &key("a")).unwrap();
@@ -43,9 +41,7 @@ fn what_is_paid_has_an_order_and_what_is_refused_has_none(
 }
 
 #[rstest]
-fn a_retry_neither_charges_nor_pays_nor_refunds_twice(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn retry_with_the_key_moves_money_once(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let (customer, product) = (world.customer(0).id, world.product(10, 5).id);
     let mut balances = Vec::new();
@@ -68,7 +64,7 @@ fn a_retry_neither_charges_nor_pays_nor_refunds_twice(
 }
 
 #[rstest]
-fn a_repeated_call_is_answered_as_the_first_time_even_after_the_order_has_moved_on(
+fn replay_returns_the_first_result_after_later_changes(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -85,7 +81,7 @@ fn a_repeated_call_is_answered_as_the_first_time_even_after_the_order_has_moved_
 }
 
 #[rstest]
-fn a_refusal_is_remembered_too_and_another_request_with_the_key_is_refused(
+fn refusal_is_replayed_and_key_reuse_is_refused(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -100,9 +96,7 @@ fn a_refusal_is_remembered_too_and_another_request_with_the_key_is_refused(
 }
 
 #[rstest]
-fn the_same_key_of_another_customer_is_another_key(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn idempotency_keys_are_scoped_by_customer(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     for customer in [world.customer(0).id, world.customer(0).id] {
         let charge = world.shop.charge(customer, Money::from_minor(7), &key("k")).unwrap();
@@ -112,7 +106,7 @@ fn the_same_key_of_another_customer_is_another_key(
 }
 
 #[rstest]
-fn a_cancelled_order_restocks_once_and_gives_its_coupon_back(
+fn cancelled_order_restocks_once_and_returns_its_coupon(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -134,7 +128,7 @@ fn a_cancelled_order_restocks_once_and_gives_its_coupon_back(
 }
 
 #[rstest]
-fn a_coupon_that_is_over_stays_with_nobody_when_its_order_is_cancelled(
+fn expired_coupon_is_not_returned_by_a_cancellation(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -151,7 +145,7 @@ fn a_coupon_that_is_over_stays_with_nobody_when_its_order_is_cancelled(
 }
 
 #[rstest]
-fn an_unpaid_order_that_expires_restocks_once_and_gives_its_coupon_back(
+fn expired_order_restocks_once_and_returns_its_coupon(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -175,7 +169,7 @@ fn an_unpaid_order_that_expires_restocks_once_and_gives_its_coupon_back(
 }
 
 #[rstest]
-fn a_coupon_is_claimed_once_a_customer_and_only_between_its_dates(
+fn coupon_is_claimed_once_a_customer_within_its_dates(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -203,7 +197,7 @@ fn a_coupon_is_claimed_once_a_customer_and_only_between_its_dates(
 )]
 #[case::all_of_it(Discount::Percent { percent: 100, max_amount: None }, 29)]
 #[case::more_than_the_order(Discount::Fixed { amount: Money::from_minor(1_000) }, 29)]
-fn a_discount_and_what_is_paid_and_refunded_add_up(
+fn discount_payment_and_refund_add_up(
     #[case] discount: Discount,
     #[case] off: i64,
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
@@ -233,7 +227,7 @@ fn a_discount_and_what_is_paid_and_refunded_add_up(
 }
 
 #[rstest]
-fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale(
+fn failed_order_leaks_no_stock_and_counts_no_sale(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -248,7 +242,7 @@ fn a_failed_order_with_several_lines_leaks_no_stock_and_is_no_sale(
 }
 
 #[rstest]
-fn cart_lines_survive_an_order_that_is_refused_and_one_of_other_products(
+fn cart_lines_survive_refused_and_unrelated_orders(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -265,7 +259,7 @@ fn cart_lines_survive_an_order_that_is_refused_and_one_of_other_products(
 }
 
 #[rstest]
-fn a_negative_quantity_raises_no_stock(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+fn negative_quantity_raises_no_stock(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let (customer, product) = (world.customer(100).id, world.product(10, 5).id);
     let order = PlaceOrder::new(customer, [(product, -5)]);
@@ -280,7 +274,7 @@ fn a_negative_quantity_raises_no_stock(#[values(On::Memory, On::Sqlite, On::Post
 }
 
 #[rstest]
-fn the_price_is_the_shops_of_today_and_is_taken_off_the_balance(
+fn order_uses_the_current_price_and_debits_the_balance(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -297,7 +291,7 @@ fn the_price_is_the_shops_of_today_and_is_taken_off_the_balance(
 }
 
 #[rstest]
-fn todays_sales_are_in_the_ranking_in_order_and_ties_go_by_id(
+fn best_sellers_include_today_and_break_ties_by_id(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -312,7 +306,7 @@ fn todays_sales_are_in_the_ranking_in_order_and_ties_go_by_id(
 }
 
 #[rstest]
-fn the_window_is_exact_to_the_second_at_both_edges(
+fn best_sellers_window_is_exact_to_the_second(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -330,7 +324,7 @@ fn the_window_is_exact_to_the_second_at_both_edges(
 }
 
 #[rstest]
-fn a_cancelled_order_leaves_the_ranking_of_the_day_it_was_paid_even_weeks_later(
+fn late_cancellation_leaves_the_ranking_of_the_paid_day(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -346,7 +340,7 @@ fn a_cancelled_order_leaves_the_ranking_of_the_day_it_was_paid_even_weeks_later(
 }
 
 #[rstest]
-fn an_order_keeps_its_prices_when_the_product_changes(
+fn order_keeps_its_prices_when_the_product_changes(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -366,7 +360,7 @@ fn an_order_keeps_its_prices_when_the_product_changes(
 }
 
 #[rstest]
-fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was(
+fn events_have_no_gaps_and_keep_the_order_of_their_time(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -376,10 +370,10 @@ fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was(
     world.shop.cancel_order(order.id, &key("b")).unwrap();
     world.shop.place_order(PlaceOrder::new(customer, [(product, 1)]), &key("c")).unwrap();
     let events = world.shop.events(&PageRequest::default()).unwrap().items;
-    let told: Vec<_> =
+    let kinds: Vec<_> =
         events.iter().map(|event| (event.id.get(), event.kind, event.data.status)).collect();
     assert_eq!(
-        told,
+        kinds,
         [
             (1, EventKind::OrderPaid, OrderStatus::Paid),
             (2, EventKind::OrderCancelled, OrderStatus::Cancelled),
@@ -391,7 +385,7 @@ fn events_are_numbered_without_gaps_and_each_tells_the_order_as_it_was(
 }
 
 #[rstest]
-fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are(
+fn stock_of_any_number_of_overdue_orders_is_free(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
@@ -416,9 +410,9 @@ fn what_overdue_orders_held_is_free_to_read_and_to_order_however_many_there_are(
     world.assert_clean();
 }
 
-/// 2,500 units of a product, all held by orders that are overdue 900 seconds after the beginning, and a
-/// store whose next batch has as many calls as are submitted.
-fn piled_up() -> (Shop, Arc<PausableStore<MemoryStore>>, PlaceOrder, Arc<ManualClock>) {
+/// Returns a shop with 2,500 units of a product, all held by orders that are overdue 900 seconds
+/// after the start, and its paused store, whose next batch takes all submitted calls.
+fn overdue_backlog() -> (Shop, Arc<PausableStore<MemoryStore>>, PlaceOrder, Arc<ManualClock>) {
     let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
     let clock = Arc::new(ManualClock::new(NOW));
     let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&pausable));
@@ -433,8 +427,8 @@ fn piled_up() -> (Shop, Arc<PausableStore<MemoryStore>>, PlaceOrder, Arc<ManualC
 }
 
 #[test]
-fn a_pile_of_overdue_orders_is_released_behind_a_call_of_an_earlier_instant() {
-    let (shop, pausable, order, clock) = piled_up();
+fn overdue_backlog_is_released_after_a_past_call() {
+    let (shop, pausable, order, clock) = overdue_backlog();
     let before = shop.call(AddCustomer::new("Lee")).submit();
     clock.set(NOW.plus_seconds(900));
     let placed = shop.call(order).submit();
@@ -445,8 +439,8 @@ fn a_pile_of_overdue_orders_is_released_behind_a_call_of_an_earlier_instant() {
 }
 
 #[test]
-fn a_pile_of_overdue_orders_is_released_behind_the_sweep() {
-    let (shop, pausable, order, clock) = piled_up();
+fn overdue_backlog_is_released_after_the_sweep() {
+    let (shop, pausable, order, clock) = overdue_backlog();
     clock.set(NOW.plus_seconds(900));
     let swept = shop.call(ExpireOrders).submit();
     let placed = shop.call(order).submit();
@@ -457,14 +451,14 @@ fn a_pile_of_overdue_orders_is_released_behind_the_sweep() {
 }
 
 #[rstest]
-fn the_sweep_of_a_pile_begins_with_the_longest_overdue(
+fn sweep_releases_the_longest_overdue_first(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
     let (customer, product) = (world.customer(0).id, world.product(10, 1_500).id);
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(customer, [(product, 1)]) };
     let back = (0..1_500).rev();
-    // The clock goes back from order to order, so that the last one ends first.
+    // The clock goes back from order to order, so that the last one expires first.
     let held = back.map(|at| {
         world.clock.set(NOW.plus_seconds(at));
         world.shop.call(later.clone()).submit()
@@ -481,9 +475,7 @@ fn the_sweep_of_a_pile_begins_with_the_longest_overdue(
 }
 
 #[rstest]
-fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn cursor_pages_stay_within_one_customer(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let (mine, other, product) =
         (world.customer(1_000).id, world.customer(1_000).id, world.product(1, 500).id);
@@ -510,9 +502,9 @@ fn a_history_is_read_page_by_page_and_nobody_elses_with_its_cursor(
     world.assert_clean();
 }
 
-/// Whatever is added is added once, however often it is asked for with its key.
+/// Every kind of addition happens once, however often its key is repeated.
 #[rstest]
-fn what_is_added_with_a_key_is_added_once(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+fn additions_with_a_key_happen_once(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let balance = Money::from_minor(1_000);
     let add = || AddCustomer { balance, ..AddCustomer::new("Kim") };

@@ -1,4 +1,5 @@
-//! Stores that leave out what they were asked for: the caller gets an error, and others go on.
+//! Stores that do not load a part of the read set: the caller gets an error, and other calls
+//! continue.
 
 use crate::common::{On, PausableStore, World, cluster, key};
 use commerce_core::{
@@ -13,7 +14,7 @@ use rstest::rstest;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Loads beyond any need: an engine that keeps asking gets a panic instead of a hang.
+/// More loads than any read set takes: an engine that loops gets a panic instead of a hang.
 const MAX_LOADS: u32 = 100;
 
 const KIM: CustomerId = CustomerId::new(1);
@@ -53,7 +54,10 @@ struct IncompleteTransaction<'a> {
 
 impl Transaction for IncompleteTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
-        assert!(self.store.loads.fetch_add(1, Ordering::SeqCst) < MAX_LOADS, "asked for ever");
+        assert!(
+            self.store.loads.fetch_add(1, Ordering::SeqCst) < MAX_LOADS,
+            "load is repeated without an end"
+        );
         let mut needs = needs.clone();
         if let Some(omit) = *self.store.omit.lock().unwrap() {
             omit(&mut needs);
@@ -110,7 +114,7 @@ fn settle() -> SettleCharge {
     SettleCharge { charge_id: ChargeId::new(1), settlement: Settlement::Paid }
 }
 
-/// A kind of rows, how to leave it out, and a call that needs it.
+/// A kind of rows, the function that omits it, and a call that needs it.
 type Case = (&'static str, Omit, fn(&Shop) -> Result<(), Error>);
 
 const CASES: [Case; 19] = [
@@ -204,9 +208,7 @@ const CASES: [Case; 19] = [
 ];
 
 #[rstest]
-fn a_kind_of_rows_that_is_not_loaded_is_an_error(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn rows_that_a_store_omits_are_an_error(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let folder = tempfile::tempdir().unwrap();
     let (pausable, shop) = shop(match on {
         On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
@@ -217,11 +219,11 @@ fn a_kind_of_rows_that_is_not_loaded_is_an_error(
     for (kind, omit, call) in CASES {
         *pausable.store.omit.lock().unwrap() = Some(omit);
         let answer = call(&shop);
-        let Err(Error::Store(StoreError::ConstraintViolation(told))) = answer else {
+        let Err(Error::Store(StoreError::ConstraintViolation(message))) = answer else {
             panic!("{kind}: {answer:?}")
         };
-        assert!(told.contains(&format!("asked for {kind} and")), "{told}");
-        // The lock is free, nothing was remembered, and the call is decided once its rows are loaded.
+        assert!(message.contains(&format!("asked for {kind} and")), "{message}");
+        // The lock is free, no result was stored, and the call is decided once its rows are loaded.
         *pausable.store.omit.lock().unwrap() = None;
         let answer = call(&shop);
         assert!(!matches!(answer, Err(Error::Store(_))), "{kind}: {answer:?}");
@@ -230,7 +232,7 @@ fn a_kind_of_rows_that_is_not_loaded_is_an_error(
 }
 
 #[test]
-fn others_of_the_batch_are_answered() {
+fn other_calls_of_the_batch_succeed() {
     let (pausable, shop) = shop(Arc::new(MemoryStore::new(Currency::KRW)));
     *pausable.store.omit.lock().unwrap() = Some(|needs| needs.carts.clear());
     pausable.pause();
@@ -245,9 +247,9 @@ fn others_of_the_batch_are_answered() {
     assert_eq!(shop.balance(KIM).unwrap().balance, Money::from_minor(998));
 }
 
-/// A relay with nothing to write down and nothing wanted looks at no events.
+/// A relay that records no outcome and wants no event reads no events.
 #[test]
-fn a_relay_may_ask_for_no_events() {
+fn relay_may_request_zero_events() {
     let world = World::new(On::Memory);
     let claim = world.shop.call(RelayEvents { max_events: 0, ..relay() }).run().unwrap();
     assert!(claim.events.is_empty());

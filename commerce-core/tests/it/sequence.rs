@@ -1,4 +1,4 @@
-//! Sequences end exactly at the call that failed, and a refusal leaves the key of an import free.
+//! Sequences end exactly at the failed call, and a refusal leaves the key of an import free.
 
 use crate::common::{On, PausableStore, World, assert_clean, cluster, key};
 use commerce_core::{
@@ -20,7 +20,7 @@ fn store(on: On, folder: &std::path::Path) -> Box<dyn Store> {
     }
 }
 
-/// A store that rolls its first commit back, and has other units of a product in stock by the second.
+/// A store that rolls back its first commit, and has a different stock of a product in the second.
 struct Restocked {
     store: Arc<MemoryStore>,
     product: ProductId,
@@ -68,9 +68,9 @@ impl Transaction for RolledBack<'_> {
     }
 }
 
-/// A refusal counts once its transaction is committed: decided again, the call may be carried out.
+/// A refusal counts only after its transaction commits: when decided again, the call may succeed.
 #[test]
-fn a_refusal_that_is_rolled_back_does_not_end_a_sequence() {
+fn rolled_back_refusal_does_not_end_a_sequence() {
     let store = Arc::new(MemoryStore::new(Currency::KRW));
     let (kim, tea) = stocked(&Shop::open(Arc::clone(&store)), 2);
     let commits = Arc::default();
@@ -88,7 +88,7 @@ fn a_refusal_that_is_rolled_back_does_not_end_a_sequence() {
     assert_clean(&shop);
 }
 
-/// A store behind a gate. A box is not a store itself.
+/// A boxed store as a `Store`: a box does not implement the trait.
 struct Boxed(Box<dyn Store>);
 
 impl Store for Boxed {
@@ -112,10 +112,10 @@ fn stocked(shop: &Shop, stock: i64) -> (CustomerId, ProductId) {
     (kim, shop.call(AddProduct::new("Tea", Money::from_minor(1), stock)).run().unwrap().id)
 }
 
-/// 2,100 calls, more than two transactions take, all submitted before the first is decided. Number 40
-/// wants more than there is; every other one alone could be had.
+/// Submits 2,100 calls, more than two transactions hold, before the first is decided. Call 40 asks
+/// for more than the stock; every other call alone would succeed.
 #[rstest]
-fn nothing_behind_a_refused_call_takes_effect(
+fn no_call_after_a_refused_one_takes_effect(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let folder = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ fn nothing_behind_a_refused_call_takes_effect(
     assert!(ended[41..].iter().all(|end| end.as_ref() == Err(&skipped)));
     other.wait().unwrap();
     assert_eq!(shop.product(tea).unwrap().stock, 2_000 - 41);
-    // Its key is free all the same: what was not attempted can be done later.
+    // The key of a call that was not attempted is free.
     let order = PlaceOrder::new(kim, [(tea, 1)]);
     shop.place_order(order, &key("41")).unwrap();
     assert!(shop.call(AddCustomer::new("Lee")).submit_in(&mut sequence).wait().is_err());
@@ -147,7 +147,7 @@ fn nothing_behind_a_refused_call_takes_effect(
 }
 
 #[test]
-fn a_sequence_goes_on_after_an_error_that_it_tolerates() {
+fn sequence_continues_after_a_tolerated_error() {
     let shop = Shop::open(MemoryStore::new(Currency::KRW));
     let (kim, _) = stocked(&shop, 1);
     let mut sequence = Sequence::tolerating(|error| error.code() == Code::CustomerExists);
@@ -158,9 +158,9 @@ fn a_sequence_goes_on_after_an_error_that_it_tolerates() {
     lee.wait().unwrap();
 }
 
-/// A caller that does not wait longer takes its call back; what it submitted behind it goes with it.
+/// A caller whose timeout ends withdraws its call, and with it the calls submitted after it.
 #[test]
-fn nothing_behind_a_call_that_was_given_up_takes_effect() {
+fn no_call_after_a_timed_out_one_takes_effect() {
     let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
     let shop = Shop::builder().timeout(Duration::ZERO).open(Arc::clone(&pausable));
     pausable.pause();
@@ -169,34 +169,34 @@ fn nothing_behind_a_call_that_was_given_up_takes_effect() {
     let second = shop.call(AddCustomer::new("Lee")).submit_in(&mut sequence);
     assert_eq!(first.wait().unwrap_err().code(), Code::Busy);
     pausable.resume();
-    // Dropping the shop finishes what was submitted.
+    // Dropping the shop finishes the submitted calls.
     drop((second, shop));
     let shop = Shop::open(Arc::clone(&pausable));
     assert!(shop.customers(&PageRequest::default()).unwrap().items.is_empty());
 }
 
 #[rstest]
-fn a_refusal_leaves_the_key_free_and_an_answer_binds_it(
+fn import_key_is_free_after_a_refusal_and_bound_by_a_result(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
     let (kim, tea) = (world.customer(50).id, world.product(10, 3).id);
     let gum = world.product(1, 9).id;
-    let index = |items: &[(ProductId, i64)]| {
+    let place = |items: &[(ProductId, i64)]| {
         let call = world.shop.call(PlaceOrder::new(kim, items));
         call.key_on_success(&key("import:a")).outcome()
     };
-    let code = |items: &[(ProductId, i64)]| index(items).result.unwrap_err().code();
+    let code = |items: &[(ProductId, i64)]| place(items).result.unwrap_err().code();
     for _ in 0..2 {
         assert_eq!(code(&[(ProductId::new(99), 1)]), Code::ProductNotFound);
         assert_eq!(code(&[(tea, 4)]), Code::InsufficientStock);
     }
-    let first = index(&[(tea, 2), (gum, 3)]);
+    let first = place(&[(tea, 2), (gum, 3)]);
     assert!(!first.replayed);
     for same in
         [vec![(tea, 2), (gum, 3)], vec![(gum, 3), (tea, 2)], vec![(gum, 1), (tea, 2), (gum, 2)]]
     {
-        let again = index(&same);
+        let again = place(&same);
         assert_eq!((again.result, again.replayed), (first.result.clone(), true), "{same:?}");
     }
     for other in [vec![(tea, 2), (gum, 2)], vec![(tea, 2)], vec![(gum, 4), (tea, 2), (gum, -1)]] {

@@ -1,5 +1,5 @@
-//! TLS to a real server that takes nothing else: who proves to be the host of the URL is spoken to, and
-//! nobody else, as `sslmode` and `sslrootcert` say.
+//! TLS to a real server that accepts only TLS: `sslmode` and `sslrootcert` decide which
+//! certificates the store accepts.
 
 use crate::common::cluster::{Cluster, give_to_server};
 use crate::common::{assert_clean, key};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// A server whose certificate is for `localhost`, by an authority whose certificate is in a file.
+/// A server with a certificate for `localhost`, and the file with the certificate of its authority.
 struct Server {
     cluster: Cluster,
     folder: TempDir,
@@ -32,7 +32,7 @@ fn server() -> &'static Server {
     })
 }
 
-/// An authority of one's own. Its certificate is written to that file.
+/// Creates a certificate authority and writes its certificate to that file.
 fn authority(file: &Path) -> Issuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -41,7 +41,7 @@ fn authority(file: &Path) -> Issuer<'static, KeyPair> {
     Issuer::new(params, keys)
 }
 
-/// Gives the server a certificate, and lets it take connections by the network with TLS only.
+/// Gives the server a certificate, and lets it accept network connections only with TLS.
 fn certified(data: &Path, authority: &Issuer<'_, KeyPair>) -> String {
     let keys = KeyPair::generate().unwrap();
     let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -84,7 +84,7 @@ impl Server {
     "localhost",
     "channel_binding=require&sslmode=verify-full&sslrootcert=OURS"
 )]
-fn a_shop_is_kept_by_way_of_tls(#[case] host: &str, #[case] rest: &str) {
+fn store_works_over_verified_tls(#[case] host: &str, #[case] rest: &str) {
     let url = server().url(host, "geheim", rest);
     let shop = Shop::open(PostgresStore::open(&url).unwrap());
     shop.call(AddCustomer::new("Kim")).run().unwrap();
@@ -126,14 +126,14 @@ fn a_shop_is_kept_by_way_of_tls(#[case] host: &str, #[case] rest: &str) {
 )]
 #[case::in_the_clear("localhost", "geheim", "sslmode=disable", "no encryption")]
 #[case::wrong_password("localhost", "falsch", "sslmode=require", "password authentication failed")]
-fn who_proves_nothing_is_not_spoken_to(
+fn unverified_server_is_refused(
     #[case] host: &str,
     #[case] password: &str,
     #[case] rest: &str,
-    #[case] told: &str,
+    #[case] message: &str,
 ) {
     let error = PostgresStore::open(&server().url(host, password, rest)).unwrap_err();
     let text = error.to_string();
-    assert!(matches!(error, StoreError::Unavailable(_)) && text.contains(told), "{text}");
+    assert!(matches!(error, StoreError::Unavailable(_)) && text.contains(message), "{text}");
     assert!(!text.contains(password), "{text}");
 }

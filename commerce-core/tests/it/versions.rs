@@ -1,4 +1,4 @@
-//! Versions, pages and single reads that clients rely on, the same on each store.
+//! Versions, pages and single reads, which clients rely on: the same on each store.
 
 use crate::common::{On, World, key};
 use commerce_core::limits::MAX_PAGE_BYTES;
@@ -21,8 +21,9 @@ impl World {
         Version::of(&self.shop.in_currency(body))
     }
 
-    /// The change is refused for another version, made for the current one, and refused for what is then old.
-    fn honours<R: Operation + Clone>(&self, read: &dyn Fn() -> Version, request: &R) {
+    /// Asserts that the change is refused for another version, made for the current one, and
+    /// refused for the outdated one.
+    fn assert_honours<R: Operation + Clone>(&self, read: &dyn Fn() -> Version, request: &R) {
         let change = |version| self.shop.call(request.clone()).only_if(vec![version]).run();
         let (stale, current) = (Version::of(&"another"), read());
         assert_eq!(code(change(stale)), Some(Code::PreconditionFailed));
@@ -34,25 +35,23 @@ impl World {
 }
 
 #[rstest]
-fn a_change_is_made_to_the_version_that_was_read(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn change_applies_only_to_the_version_read(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let (kim, tea) = (world.customer(10_000).id, world.product(450, 100).id);
     let product = || world.version(world.shop.product(tea).unwrap());
     let price = Some(Money::from_minor(480));
-    world.honours(&product, &UpdateProduct { price, ..UpdateProduct::new(tea) });
+    world.assert_honours(&product, &UpdateProduct { price, ..UpdateProduct::new(tea) });
     let reason = "count".to_owned();
-    world.honours(&product, &AdjustStock { product_id: tea, delta: 1, reason });
+    world.assert_honours(&product, &AdjustStock { product_id: tea, delta: 1, reason });
     let cart = || world.version(world.shop.cart(kim).unwrap());
-    world.honours(&cart, &EditCart { customer_id: kim, edit: CartEdit::Add(tea, 2) });
-    world.honours(&cart, &EditCart { customer_id: kim, edit: CartEdit::Clear });
+    world.assert_honours(&cart, &EditCart { customer_id: kim, edit: CartEdit::Add(tea, 2) });
+    world.assert_honours(&cart, &EditCart { customer_id: kim, edit: CartEdit::Clear });
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 2)]) };
     let order = world.shop.place_order(later, &key("order")).unwrap().id;
     let read = || world.version(world.shop.order(order).unwrap());
-    world.honours(&read, &PayOrder { order_id: order });
-    world.honours(&read, &CancelOrder { order_id: order });
-    // What has no version is not changed under a condition.
+    world.assert_honours(&read, &PayOrder { order_id: order });
+    world.assert_honours(&read, &CancelOrder { order_id: order });
+    // A balance has no version, so no change of it is conditional.
     let amount = Money::from_minor(5);
     let charge = world.shop.call(ChargeBalance { customer_id: kim, amount });
     assert_eq!(code(charge.only_if(vec![cart()]).run()), Some(Code::PreconditionFailed));
@@ -60,9 +59,7 @@ fn a_change_is_made_to_the_version_that_was_read(
 }
 
 #[rstest]
-fn of_many_who_read_the_same_version_one_wins(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn one_of_many_changes_to_a_version_wins(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let tea = world.product(450, 100).id;
     let read = world.version(world.shop.product(tea).unwrap());
@@ -84,9 +81,7 @@ fn of_many_who_read_the_same_version_one_wins(
 }
 
 #[rstest]
-fn a_claimed_coupon_and_a_debit_are_read_by_their_owner(
-    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
-) {
+fn claimed_coupon_and_debit_are_read_by_id(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
     let world = World::new(on);
     let (kim, lee) = (world.customer(1_000).id, world.customer(1_000).id);
     let coupon_id = world.coupon(5, 100).id;
@@ -103,18 +98,18 @@ fn a_claimed_coupon_and_a_debit_are_read_by_their_owner(
         code(world.shop.owned_coupon_of(kim, OwnedCouponId::new(99))),
         Some(Code::CouponNotFound)
     );
-    // The opening charge is an entry of the same ledger, and no debit.
+    // The opening balance is an entry of the same ledger, but no debit.
     for id in [1, 99].map(LedgerEntryId::new) {
         assert_eq!(code(world.shop.debit_of(kim, id)), Some(Code::DebitNotFound));
     }
 }
 
-/// The ids of a page, and its cursor.
+/// Reads a page; returns its ids and its cursor.
 type Read<'a> = dyn Fn(&PageRequest) -> (Vec<i64>, Option<String>) + 'a;
 
-/// Whatever the size of orders, a page has a bound, and following its cursors shows each order and event once.
+/// Pages have a bound for orders of any size, and their cursors show each order and event once.
 #[rstest]
-fn pages_of_large_orders_are_bounded_and_whole(
+fn pages_of_large_orders_are_bounded_and_complete(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values(1, 300)] lines: usize,
 ) {
@@ -166,7 +161,7 @@ fn pages_of_large_orders_are_bounded_and_whole(
 #[case::of_no_row("orders-1-0")]
 #[case::negative("orders-1--1")]
 #[case::nothing("")]
-fn a_cursor_that_the_list_did_not_give_is_refused(#[case] cursor: &str) {
+fn cursor_of_another_list_is_refused(#[case] cursor: &str) {
     let world = World::new(On::Memory);
     let kim = world.customer(0).id;
     assert_eq!(kim, CustomerId::new(1));

@@ -1,5 +1,5 @@
-//! A real week of a grocery chain, imported through the library: everything ends at zero, and the best
-//! sellers at forty instants are those that were worked out without this program.
+//! A real week of a grocery chain, imported through the library: stock and balances end at zero,
+//! and the best sellers at forty instants equal those computed without this program.
 
 use crate::common::{On, World, key};
 use commerce_core::{
@@ -70,7 +70,7 @@ fn json<T: DeserializeOwned>(name: &str) -> T {
     serde_json::from_slice(&fs::read(file(name)).unwrap()).unwrap()
 }
 
-/// The week's orders, each with its time and its reference.
+/// Returns the week's orders, each with its time and its reference.
 fn orders() -> Vec<(Timestamp, PlaceOrder)> {
     let mut orders: Vec<(Timestamp, PlaceOrder)> = Vec::new();
     let lines: Vec<LineRow> = rows("orders.csv");
@@ -83,7 +83,7 @@ fn orders() -> Vec<(Timestamp, PlaceOrder)> {
     orders
 }
 
-/// Imports everything; how much of it was there already.
+/// Imports everything; returns the number of rows that existed already.
 fn import(world: &World) -> usize {
     let mut known = 0;
     let shop = &world.shop;
@@ -131,7 +131,7 @@ fn assert_all_at_zero(world: &World) {
     }
 }
 
-/// How many orders, lines, units and cents the outbox tells of.
+/// Returns the orders, lines, units and cents in the outbox.
 fn sold(world: &World) -> (usize, usize, i64, i64) {
     let mut page = PageRequest::first(100);
     let (mut orders, mut lines, mut units, mut cents) = (0, 0, 0, 0);
@@ -151,7 +151,7 @@ fn sold(world: &World) -> (usize, usize, i64, i64) {
 }
 
 #[rstest]
-fn the_week_ends_at_zero_and_its_best_sellers_are_known(
+fn imported_week_ends_at_zero_with_known_best_sellers(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
