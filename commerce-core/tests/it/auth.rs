@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 const PASSWORD: &str = "correct horse";
 
-struct Shops {
-    shops: [Shop; 2],
+struct TwoShops {
+    open: [Shop; 2],
     clock: Arc<ManualClock>,
     _folder: tempfile::TempDir,
 }
 
 /// Opens two shops on one store, like two processes.
-fn two_shops(on: On) -> Shops {
+fn two_shops(on: On) -> TwoShops {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
     let open = |store: Arc<dyn Store>| Shop::builder().clock(Arc::clone(&clock)).open(store);
@@ -34,7 +34,7 @@ fn two_shops(on: On) -> Shops {
         }
     };
     let shops = [open(store()), open(store())];
-    Shops { shops, clock, _folder: folder }
+    TwoShops { open: shops, clock, _folder: folder }
 }
 
 fn code<T>(result: Result<T, Error>) -> Option<Code> {
@@ -46,7 +46,7 @@ fn code<T>(result: Result<T, Error>) -> Option<Code> {
 fn login_with_nul_is_invalid_on_every_store(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let Shops { shops: [shop, _], .. } = &two_shops(on);
+    let TwoShops { open: [shop, _], .. } = &two_shops(on);
     assert_eq!(code(shop.log_in("ki\0m", PASSWORD)), Some(Code::InvalidCredentials));
     let refused = shop.register("Kim", "ki\0m", PASSWORD, Role::Customer);
     assert_eq!(code(refused), Some(Code::InvalidRequest));
@@ -63,7 +63,7 @@ fn charge_reference_with_nul_is_not_found() {
 fn session_is_valid_in_every_shop_until_it_ends(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let Shops { shops: [here, there], clock, .. } = &two_shops(on);
+    let TwoShops { open: [here, there], clock, .. } = &two_shops(on);
     let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     let session = there.log_in("kim", PASSWORD).unwrap();
     assert_eq!(session.customer_id, kim.id);
@@ -83,7 +83,7 @@ fn session_is_valid_in_every_shop_until_it_ends(
 fn new_password_revokes_sessions_of_the_old_one(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let Shops { shops: [here, there], .. } = &two_shops(on);
+    let TwoShops { open: [here, there], .. } = &two_shops(on);
     let kim = here.call(AddCustomer::new("Kim")).run().unwrap();
     here.set_credentials(kim.id, "kim", PASSWORD, Role::Admin).unwrap();
     let session = there.log_in("kim", PASSWORD).unwrap();
@@ -101,7 +101,7 @@ fn failed_logins_are_rate_limited_in_every_shop(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
     #[values("kim", "unknown")] login: &str,
 ) {
-    let Shops { shops: [here, there], clock, .. } = &two_shops(on);
+    let TwoShops { open: [here, there], clock, .. } = &two_shops(on);
     here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     for _ in 0..=FREE_LOGIN_FAILURES {
         assert_eq!(code(here.log_in(login, "a wrong guess")), Some(Code::InvalidCredentials));
@@ -131,7 +131,7 @@ fn register_refuses_unusable_credentials(
     #[case] password: &str,
     #[case] expected: Code,
 ) {
-    let Shops { shops: [shop, _], .. } = &two_shops(On::Sqlite);
+    let TwoShops { open: [shop, _], .. } = &two_shops(On::Sqlite);
     shop.register("Lee", "lee", PASSWORD, Role::Customer).unwrap();
     assert_eq!(code(shop.register("Kim", login, password, Role::Customer)), Some(expected));
     assert_eq!(shop.customers(&commerce_core::PageRequest::default()).unwrap().items.len(), 1);
@@ -147,7 +147,7 @@ fn login_and_password_match_in_any_unicode_form(
     )]
     typed: (&str, &str, &str, &str),
 ) {
-    let Shops { shops: [here, there], .. } = &two_shops(on);
+    let TwoShops { open: [here, there], .. } = &two_shops(on);
     let (login, other_login, password, other_password) = typed;
     let kim = here.register("Kim", login, password, Role::Customer).unwrap();
     let again = there.register("Lee", other_login, password, Role::Customer);
@@ -182,7 +182,7 @@ fn secrets_are_neither_debug_printed_nor_stored() {
 fn racing_login_leaves_no_session_of_an_old_password(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
-    let Shops { shops: [here, there], .. } = &two_shops(on);
+    let TwoShops { open: [here, there], .. } = &two_shops(on);
     let kim = here.register("Kim", "kim", PASSWORD, Role::Customer).unwrap();
     let opened: Vec<_> = std::thread::scope(|scope| {
         let attempts: Vec<_> =

@@ -180,7 +180,7 @@ fn promoted_standby_begins_a_new_epoch() {
     assert_clean(&shop);
 }
 
-/// Copies the files that a process would leave behind if it were copy_as_if_killed now.
+/// Copies the files that a process would leave behind if it were killed now.
 fn copy_as_if_killed(file: &Path, endings: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for result in endings {

@@ -118,7 +118,7 @@ fn fail_over(end: End) {
 }
 
 /// A primary that crashes while a commit waits for the standby restarts with that commit, which the
-/// standby may not have. StopOnDrop the standby has it, the key must not return that the order was
+/// standby may not have. Until the standby has it, the key must not return that the order was
 /// placed.
 #[test]
 fn replay_by_key_waits_until_the_standby_has_the_commit() {
