@@ -159,7 +159,10 @@ fn distribute_needs_citus_and_an_empty_store() {
     let (url, mut admin) = database(shared());
     let refused = |url: &str, message: &str| {
         let error = PostgresStore::create_distributed(url, Currency::KRW).unwrap_err();
-        assert!(matches!(&error, StoreError::Incompatible(text) if text.contains(message)), "{error}");
+        assert!(
+            matches!(&error, StoreError::Incompatible(text) if text.contains(message)),
+            "{error}"
+        );
     };
     refused(&url, "CREATE EXTENSION citus");
     assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing is left behind");
