@@ -1,4 +1,4 @@
-//! The pages for people, as a browser is given them.
+//! The HTML pages and their assets.
 
 use commerce_core::{Currency, MemoryStore, Shop};
 use commerce_http::{Api, Log, LogFormat, Request, Response, Service};
@@ -10,7 +10,7 @@ use std::io::Read;
 const BUNDLE: &str = "/docs/swagger-ui-5.35.0/swagger-ui-bundle.js";
 const SHEET: &str = "/docs/swagger-ui-5.35.0/swagger-ui.css";
 
-fn ask(method: &str, target: &str) -> Response {
+fn send(method: &str, target: &str) -> Response {
     let shop = Shop::open(MemoryStore::new(Currency::KRW));
     let api = Api::new(shop, Log::new(LogFormat::Logfmt, Box::new(|_| ()))).unwrap();
     let (method, target) = (method.to_owned(), target.to_owned());
@@ -31,7 +31,7 @@ fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
 #[case::script("/docs/docs.js", 200, Some("text/javascript; charset=utf-8"), None, "no-store")]
 #[case::sheet(SHEET, 200, Some("text/css; charset=utf-8"), Some("gzip"), FOREVER)]
 #[case::bundle(BUNDLE, 200, Some("text/javascript; charset=utf-8"), Some("gzip"), FOREVER)]
-fn each_is_served_to_get_and_head_and_to_nothing_else(
+fn pages_answer_get_and_head_only(
     #[case] path: &str,
     #[case] status: u16,
     #[case] media: Option<&str>,
@@ -39,7 +39,7 @@ fn each_is_served_to_get_and_head_and_to_nothing_else(
     #[case] kept: &str,
 ) {
     for method in ["GET", "HEAD"] {
-        let response = ask(method, path);
+        let response = send(method, path);
         assert_eq!(response.status, status);
         assert_eq!(header(&response, "Content-Type"), media);
         assert_eq!(header(&response, "Content-Encoding"), encoding);
@@ -48,7 +48,7 @@ fn each_is_served_to_get_and_head_and_to_nothing_else(
         assert_eq!(response.body.is_empty(), status == 302);
     }
     for method in ["POST", "PUT", "PATCH", "DELETE"] {
-        let response = ask(method, path);
+        let response = send(method, path);
         assert_eq!(response.status, 405);
         assert_eq!(header(&response, "Allow"), Some("GET, HEAD, OPTIONS"));
     }
@@ -57,13 +57,13 @@ fn each_is_served_to_get_and_head_and_to_nothing_else(
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
 #[test]
-fn the_root_leads_to_the_page() {
-    assert_eq!(header(&ask("GET", "/"), "Location"), Some("/docs"));
+fn root_redirects_to_the_page() {
+    assert_eq!(header(&send("GET", "/"), "Location"), Some("/docs"));
 }
 
 #[test]
-fn the_page_runs_nothing_that_stands_in_it_and_loads_nothing_from_elsewhere() {
-    let page = ask("GET", "/docs");
+fn page_has_no_inline_script_and_no_foreign_resources() {
+    let page = send("GET", "/docs");
     let policy = header(&page, "Content-Security-Policy").unwrap();
     assert!(policy.starts_with("default-src 'self';"), "{policy}");
     assert!(!policy.contains("unsafe") && !policy.contains("//"), "{policy}");
@@ -73,17 +73,17 @@ fn the_page_runs_nothing_that_stands_in_it_and_loads_nothing_from_elsewhere() {
         text.split("=\"/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(paths.contains(&"openapi.json"), "{paths:?}");
     for path in paths {
-        assert_eq!(ask("GET", &format!("/{path}")).status, 200, "{path}");
+        assert_eq!(send("GET", &format!("/{path}")).status, 200, "{path}");
     }
 }
 
-/// What is sent unpacks to what was published, as `assets/README.md` has it.
+/// The decompressed files have the published hashes in `assets/README.md`.
 #[rstest]
 #[case(SHEET)]
 #[case(BUNDLE)]
-fn swagger_ui_is_the_one_that_was_published(#[case] path: &str) {
+fn swagger_ui_matches_its_published_hash(#[case] path: &str) {
     let mut unpacked = Vec::new();
-    GzDecoder::new(&*ask("GET", path).body).read_to_end(&mut unpacked).unwrap();
+    GzDecoder::new(&*send("GET", path).body).read_to_end(&mut unpacked).unwrap();
     let sum = Sha256::digest(&unpacked);
     let sum = sum.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     let readme = include_str!("../../assets/README.md");

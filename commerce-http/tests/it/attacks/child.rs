@@ -1,4 +1,4 @@
-//! A server in a process of its own, so that its memory and descriptors are only its own.
+//! A server in a process of its own, so that its memory and descriptors can be measured.
 
 use commerce_core::CancellationToken;
 use commerce_http::transport::{Server, Settings};
@@ -11,16 +11,16 @@ use std::time::Duration;
 
 const LISTEN: &str = "ATTACKS_LISTEN";
 const SETTINGS: &str = "ATTACKS_SETTINGS";
-/// More than any socket takes in without a reader.
+/// More bytes than any socket buffers without a reader.
 static BIG: [u8; 8 * 1024 * 1024] = [0; 8 * 1024 * 1024];
 
-/// Requests that were hidden in others and served all the same.
+/// The number of smuggled requests that were served.
 static HIDDEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Connections that sent no whole request in time.
+/// The number of connections that sent no complete request in time.
 static SLOW: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether a request that takes its time is under way, or was.
+/// True once a slow request has started.
 static WAITING: AtomicBool = AtomicBool::new(false);
 
 struct Double;
@@ -44,7 +44,7 @@ impl Service for Double {
             "/slow" => response(200, SLOW.load(Ordering::SeqCst).to_string().into_bytes()),
             "/waiting" => response(200, WAITING.load(Ordering::SeqCst).to_string().into_bytes()),
             "/nothing" => response(204, Vec::new()),
-            "/panic" => panic!("as asked"),
+            "/panic" => panic!("as token"),
             "/wait" => {
                 WAITING.store(true, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_secs(1));
@@ -74,10 +74,10 @@ impl Service for Double {
     }
 }
 
-/// What the child runs: it serves until its standard input ends.
+/// The child process: it serves until its standard input ends.
 #[test]
 fn serve() {
-    // Run by itself, as a test among others, it has nothing to do.
+    // In the test process itself this is a test without an effect.
     let Some(listen) = std::env::var_os(LISTEN) else { return };
     let listen = listen.into_string().unwrap();
     let mut settings = Settings::default();
@@ -98,21 +98,22 @@ fn serve() {
     let server = Server::bind(&listen.parse().unwrap(), settings).unwrap();
     println!("\nlistening {} {}", server.address(), server.can_shut());
     let stop = CancellationToken::new();
-    let asked = stop.clone();
+    let token = stop.clone();
     std::thread::spawn(move || {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        asked.cancel();
+        token.cancel();
     });
     let outcome = server.run(Arc::new(Double), &stop);
     println!("\nended {}", outcome.map_or_else(|error| error.to_string(), |()| "well".into()));
 }
 
-/// One server is attacked at a time: what an honest client waits for is then that attack's doing.
-static TURN: Mutex<()> = Mutex::new(());
+/// Only one server is attacked at a time, so that an honest client's waits are caused by that
+/// attack.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// The child, seen from outside.
+/// A running child process.
 pub(crate) struct Child {
-    _turn: MutexGuard<'static, ()>,
+    _exclusive: MutexGuard<'static, ()>,
     process: Process,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -120,14 +121,14 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// A server on a free port, with such settings (milliseconds or numbers).
+    /// Starts a server on a free port, with these settings (milliseconds or numbers).
     pub(crate) fn start(settings: &str) -> Self {
         Self::start_at("127.0.0.1:0", settings, None)
     }
 
-    /// The same, with so few descriptors.
+    /// Starts a server with a limit on descriptors.
     pub(crate) fn start_at(listen: &str, settings: &str, descriptors: Option<u32>) -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let exclusive = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = descriptors.map_or_else(String::new, |most| format!("ulimit -n {most}; "));
         let mut process = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" attacks::child::serve --exact --nocapture")])
@@ -141,26 +142,27 @@ impl Child {
             .unwrap();
         let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().unwrap());
-        let mut child = Self { _turn: turn, process, input, output, address: String::new() };
-        let said = child.hear("listening ");
-        let (address, can_shut) = said.split_once(' ').unwrap();
+        let mut child =
+            Self { _exclusive: exclusive, process, input, output, address: String::new() };
+        let received = child.wait_for_line("listening ");
+        let (address, can_shut) = received.split_once(' ').unwrap();
         assert_eq!(can_shut, "true", "these tests need a system that allows pidfd_getfd");
         address.clone_into(&mut child.address);
         child
     }
 
-    fn hear(&mut self, beginning: &str) -> String {
+    fn wait_for_line(&mut self, prefix: &str) -> String {
         let mut line = String::new();
         loop {
             line.clear();
             assert!(self.output.read_line(&mut line).unwrap() > 0, "the server is gone");
-            if let Some(rest) = line.strip_prefix(beginning) {
+            if let Some(rest) = line.strip_prefix(prefix) {
                 return rest.trim().to_owned();
             }
         }
     }
 
-    /// The most memory it ever had, in MiB.
+    /// Returns the peak memory in MiB.
     pub(crate) fn peak(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
@@ -168,24 +170,24 @@ impl Child {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     }
 
-    /// How many descriptors it has open.
+    /// Returns the number of open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
     }
 
-    /// What `run` returned, once it has.
+    /// Waits for `run` to return; returns its result as text.
     pub(crate) fn end(&mut self) -> String {
-        self.hear("ended ")
+        self.wait_for_line("ended ")
     }
 
-    /// Asks it to stop, and hears how `run` ended.
+    /// Requests the shutdown, and returns the result of `run`.
     pub(crate) fn stop(mut self) -> String {
         self.input.take();
         self.end()
     }
 
-    /// Asks it to stop, without waiting.
-    pub(crate) fn ask_to_stop(&mut self) {
+    /// Requests the shutdown, without waiting.
+    pub(crate) fn request_stop(&mut self) {
         self.input.take().unwrap().flush().unwrap();
     }
 }

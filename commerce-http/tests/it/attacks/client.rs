@@ -1,4 +1,4 @@
-//! A client that writes any bytes, and an honest one that notices when it has to wait.
+//! A client that sends arbitrary bytes, and an honest client that measures its waits.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub(crate) const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-/// How long anything may take that is waited for.
+/// The bound on every wait.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn connect(address: &str) -> TcpStream {
@@ -18,22 +18,22 @@ pub(crate) fn connect(address: &str) -> TcpStream {
     stream
 }
 
-/// Sends bytes and reads all there is until the server closes.
-pub(crate) fn last_words(address: &str, bytes: &[u8]) -> String {
+/// Sends bytes and reads until the server closes.
+pub(crate) fn send_to_end(address: &str, bytes: &[u8]) -> String {
     let mut stream = connect(address);
     let _ = stream.write_all(bytes);
-    to_end(&mut stream)
+    read_to_end(&mut stream)
 }
 
-/// All that comes until the server closes. A reset is an end as well.
-pub(crate) fn to_end(stream: &mut TcpStream) -> String {
+/// Reads until the server closes. A reset counts as an end.
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> String {
     let (mut all, mut part) = (Vec::new(), [0; 4096]);
     loop {
         match stream.read(&mut part) {
             Ok(0) => break,
             Ok(n) => all.extend_from_slice(&part[..n]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                panic!("the server has not closed; it said {:?}", String::from_utf8_lossy(&all))
+                panic!("the server has not closed; it sent {:?}", String::from_utf8_lossy(&all))
             }
             Err(_) => break,
         }
@@ -41,14 +41,14 @@ pub(crate) fn to_end(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-/// One request and its answer on a connection that stays.
-pub(crate) fn ask(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<String> {
+/// Sends a request on a persistent connection and returns the response.
+pub(crate) fn send(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<String> {
     stream.write_all(request)?;
-    read_answer(stream)
+    read_response(stream)
 }
 
-/// Reads one answer with a `Content-Length`.
-pub(crate) fn read_answer(stream: &mut TcpStream) -> std::io::Result<String> {
+/// Reads one response with a `Content-Length`.
+pub(crate) fn read_response(stream: &mut TcpStream) -> std::io::Result<String> {
     let (mut all, mut byte) = (Vec::new(), [0]);
     while !all.ends_with(b"\r\n\r\n") {
         stream.read_exact(&mut byte)?;
@@ -61,26 +61,27 @@ pub(crate) fn read_answer(stream: &mut TcpStream) -> std::io::Result<String> {
     Ok(head + &String::from_utf8_lossy(&body))
 }
 
-/// The statuses of all answers in what a server said.
-pub(crate) fn statuses(said: &str) -> Vec<u16> {
-    let answers = said.split("HTTP/1.").skip(1);
+/// Returns the statuses of all responses in the text.
+pub(crate) fn statuses(received: &str) -> Vec<u16> {
+    let answers = received.split("HTTP/1.").skip(1);
     answers.map(|answer| answer[2..5].parse().unwrap()).collect()
 }
 
-/// Asks again and again, each time on a new connection, and keeps how long each took.
-pub(crate) struct Honest {
+/// A client that sends one request after the other, each on a new connection, and records the
+/// times.
+pub(crate) struct HonestClient {
     over: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Duration>>,
 }
 
-impl Honest {
+impl HonestClient {
     pub(crate) fn begin(address: &str) -> Self {
         let over = Arc::new(AtomicBool::new(false));
         let (address, ends) = (address.to_owned(), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
             let mut took = Vec::new();
             while took.len() < 3 || !ends.load(Ordering::Relaxed) {
-                took.push(once(&address));
+                took.push(timed_request(&address));
                 std::thread::sleep(Duration::from_millis(20));
             }
             took
@@ -88,8 +89,9 @@ impl Honest {
         Self { over, thread }
     }
 
-    /// It was answered within a second nearly each time: a busy machine may stand still now and then.
-    pub(crate) fn was_served(self) {
+    /// Asserts that nearly all responses came within a second: a busy machine may be slow once or
+    /// twice.
+    pub(crate) fn assert_served(self) {
         self.over.store(true, Ordering::Relaxed);
         let mut took = self.thread.join().unwrap();
         took.sort_unstable();
@@ -103,16 +105,16 @@ impl Honest {
     }
 }
 
-/// How long one honest request takes, from connecting to its answer.
-pub(crate) fn once(address: &str) -> Duration {
+/// Measures one honest request, from connecting to its response.
+pub(crate) fn timed_request(address: &str) -> Duration {
     let began = Instant::now();
-    let answer = ask(&mut connect(address), GET).expect("an honest client is answered");
+    let answer = send(&mut connect(address), GET).expect("an honest client is answered");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     began.elapsed()
 }
 
-/// Tries until it holds.
-pub(crate) fn until(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
+/// Waits until the condition holds.
+pub(crate) fn wait_until(what: &str, time: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < time, "not in time: {what}");

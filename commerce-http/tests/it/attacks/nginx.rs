@@ -2,14 +2,16 @@
 
 use super::MEMORY;
 use super::child::Child;
-use super::client::{Honest, ask, connect, last_words, once, statuses, to_end};
+use super::client::{
+    HonestClient, connect, read_to_end, send, send_to_end, statuses, timed_request,
+};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child as Process, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// nginx before a server, in a folder of its own.
+/// nginx in front of a server, in a folder of its own.
 struct Proxied {
     nginx: Process,
     server: Child,
@@ -18,7 +20,8 @@ struct Proxied {
 }
 
 impl Proxied {
-    /// With the times of the configuration shortened to two seconds, and so many requests a second.
+    /// Starts both, with the timeouts of the configuration shortened to two seconds, and a request
+    /// rate.
     fn start(rate: &str) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let folder = std::env::temp_dir().join(format!("transport-nginx-{}", address.port()));
@@ -36,7 +39,7 @@ impl Proxied {
             .replace("/var/lib/nginx/", &format!("{here}/"))
             .replace("127.0.0.1:8080", &address)
             .replace("_timeout 10s", "_timeout 2s")
-            // All these attacks come from one address.
+            // All attacks come from one address.
             .replace("limit_conn connections 64", "limit_conn connections 3000")
             .replace("# \"https://shop.example\"", "\"https://shop.example\"")
             .replace("rate=100r/s", rate);
@@ -51,7 +54,7 @@ impl Proxied {
                 "this test needs nginx: install it, for example with `apt-get install nginx-light`",
             );
         let proxied = Self { nginx, server, folder, address };
-        super::until("nginx listens", super::TIMEOUT, || {
+        super::wait_until("nginx listens", super::TIMEOUT, || {
             TcpStream::connect(&proxied.address).is_ok()
         });
         proxied
@@ -60,7 +63,7 @@ impl Proxied {
 
 impl Drop for Proxied {
     fn drop(&mut self) {
-        // Its workers end with it when it is asked, not when it is killed.
+        // The workers end with SIGTERM to the master, not with SIGKILL.
         let asked = Command::new("kill").arg(self.nginx.id().to_string()).status();
         if asked.is_err() {
             let _ = self.nginx.kill();
@@ -75,52 +78,52 @@ fn post(headers: &str, body: &str) -> Vec<u8> {
 }
 
 #[test]
-fn behind_the_shipped_nginx_the_same_attacks_stop_at_the_proxy() {
+fn shipped_nginx_stops_the_same_attacks() {
     super::many_descriptors();
     let proxied = Proxied::start("rate=10000r/s");
     let at = proxied.address.as_str();
-    let honest = Honest::begin(at);
+    let honest = HonestClient::begin(at);
     announced_and_framed(at);
     heads(at);
     versions_and_garbage(at);
     crowds(at);
-    deaf(at);
-    honest.was_served();
-    once(at);
+    clients_that_never_read(at);
+    honest.assert_served();
+    timed_request(at);
     assert!(proxied.server.peak() < MEMORY, "{} MiB", proxied.server.peak());
     assert!(proxied.server.descriptors() < 60, "no connection is left behind");
 }
 
-/// What nginx refuses by itself is told as the service tells it.
+/// Errors of nginx itself have the format of the service's errors.
 #[test]
-fn refusals_of_the_shipped_nginx_are_problems_that_say_when_to_come_back() {
+fn shipped_nginx_sends_problem_documents_with_retry_after() {
     let mut proxied = Proxied::start("rate=1r/m");
     let at = proxied.address.as_str();
-    let too_large = last_words(at, &post("Content-Length: 65537", "a"));
+    let too_large = send_to_end(at, &post("Content-Length: 65537", "a"));
     assert_problem(&too_large, 413, "payload_too_large", false);
-    // A page of an origin that is listed may read what nginx refuses, and no other.
+    // Pages of allowed origins may read nginx's errors, pages of other origins may not.
     let shares = |origin: &str| {
         let headers = format!("Origin: {origin}\r\nContent-Length: 65537");
-        let said = last_words(at, &post(&headers, "a"));
-        said.contains(&format!("Access-Control-Allow-Origin: {origin}\r\n"))
+        let received = send_to_end(at, &post(&headers, "a"));
+        received.contains(&format!("Access-Control-Allow-Origin: {origin}\r\n"))
     };
     assert!(shares("https://shop.example") && !shares("https://evil.example"));
     let length = b"GET /length HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    assert_eq!(statuses(&last_words(at, length)), [200]);
-    proxied.server.ask_to_stop();
+    assert_eq!(statuses(&send_to_end(at, length)), [200]);
+    proxied.server.request_stop();
     proxied.server.end();
-    assert_problem(&last_words(at, length), 503, "busy", true);
-    let answers = (0..1000).map(|_| last_words(at, length));
-    let refused = answers.into_iter().find(|said| statuses(said) == [429]);
+    assert_problem(&send_to_end(at, length), 503, "busy", true);
+    let answers = (0..1000).map(|_| send_to_end(at, length));
+    let refused = answers.into_iter().find(|received| statuses(received) == [429]);
     assert_problem(&refused.unwrap(), 429, "too_many_requests", true);
 }
 
-fn assert_problem(said: &str, status: u16, code: &str, later: bool) {
-    assert_eq!(statuses(said), [status], "{said}");
-    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+fn assert_problem(received: &str, status: u16, code: &str, later: bool) {
+    assert_eq!(statuses(received), [status], "{received}");
+    let (head, body) = received.split_once("\r\n\r\n").unwrap();
     let head = head.to_ascii_lowercase();
-    assert!(head.contains("content-type: application/problem+json"), "{said}");
-    assert_eq!(head.contains("retry-after: 1"), later, "{said}");
+    assert!(head.contains("content-type: application/problem+json"), "{received}");
+    assert_eq!(head.contains("retry-after: 1"), later, "{received}");
     let problem: serde_json::Value = serde_json::from_str(body).unwrap();
     assert_eq!((&problem["code"], &problem["status"]), (&code.into(), &status.into()));
     assert_eq!(problem["type"], format!("/problems/{code}"));
@@ -128,8 +131,8 @@ fn assert_problem(said: &str, status: u16, code: &str, later: bool) {
 
 fn announced_and_framed(at: &str) {
     for length in ["65537", "10000000000", "40000000000", "9223372036854775807"] {
-        let said = last_words(at, &post(&format!("Content-Length: {length}"), "a"));
-        assert_eq!(statuses(&said), [413], "{length}: {said}");
+        let received = send_to_end(at, &post(&format!("Content-Length: {length}"), "a"));
+        assert_eq!(statuses(&received), [413], "{length}: {received}");
     }
     for headers in [
         "Content-Length: 5\r\nContent-Length: 6",
@@ -138,18 +141,22 @@ fn announced_and_framed(at: &str) {
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
     ] {
-        let said = last_words(at, &post(headers, "0\r\n\r\nGET /length HTTP/1.1\r\n\r\n"));
-        assert_eq!(statuses(&said), [400], "{headers}: {said}");
+        let received = send_to_end(at, &post(headers, "0\r\n\r\nGET /length HTTP/1.1\r\n\r\n"));
+        assert_eq!(statuses(&received), [400], "{headers}: {received}");
     }
-    let said = last_words(at, &post("Transfer-Encoding: xchunked", ""));
-    assert_eq!(statuses(&said), [501], "{said}");
-    let said = ask(&mut connect(at), &post("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"));
-    assert!(said.unwrap().ends_with("\r\n\r\n3"), "an honest one arrives with its length");
+    let received = send_to_end(at, &post("Transfer-Encoding: xchunked", ""));
+    assert_eq!(statuses(&received), [501], "{received}");
+    let received =
+        send(&mut connect(at), &post("Transfer-Encoding: chunked", "3\r\nabc\r\n0\r\n\r\n"));
+    assert!(
+        received.unwrap().ends_with("\r\n\r\n3"),
+        "a valid chunked body arrives with its length"
+    );
     let mut cut = connect(at);
     cut.write_all(&post("Content-Length: 2000", "abc")).unwrap();
     cut.shutdown(Shutdown::Write).unwrap();
-    let said = statuses(&to_end(&mut cut));
-    assert!(said.is_empty() || said == [400], "{said:?}");
+    let received = statuses(&read_to_end(&mut cut));
+    assert!(received.is_empty() || received == [400], "{received:?}");
 }
 
 fn heads(at: &str) {
@@ -157,9 +164,9 @@ fn heads(at: &str) {
     stream.write_all(b"GET / HTTP/1.1\r\nX: ").unwrap();
     let part = vec![b'x'; 1 << 16];
     let sent = (0..3200).take_while(|_| stream.write_all(&part).is_ok()).count();
-    let said = to_end(&mut stream);
-    println!("of a head of 200 MiB {} KiB were taken or thrown away, then {said:?}", sent * 64);
-    assert!(said.is_empty() || statuses(&said) == [400], "{said}");
+    let received = read_to_end(&mut stream);
+    println!("of a head of 200 MiB {} KiB were read or discarded, then {received:?}", sent * 64);
+    assert!(received.is_empty() || statuses(&received) == [400], "{received}");
     let mut drip = connect(at);
     let began = Instant::now();
     while drip.write_all(b"x").is_ok() && began.elapsed() < Duration::from_secs(60) {
@@ -170,15 +177,16 @@ fn heads(at: &str) {
 
 fn versions_and_garbage(at: &str) {
     for version in ["2.0", "3.0"] {
-        let said = last_words(at, format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n").as_bytes());
-        assert_eq!(statuses(&said), [505], "{said}");
+        let received =
+            send_to_end(at, format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n").as_bytes());
+        assert_eq!(statuses(&received), [505], "{received}");
     }
-    assert_eq!(statuses(&last_words(at, b"\x16\x03\x01 garbage\r\n\r\n")), [400]);
+    assert_eq!(statuses(&send_to_end(at, b"\x16\x03\x01 garbage\r\n\r\n")), [400]);
     let ahead = b"GET /length HTTP/1.1\r\nHost: a\r\n\r\n".repeat(20);
     let mut stream = connect(at);
     stream.write_all(&ahead).unwrap();
     for _ in 0..20 {
-        super::client::read_answer(&mut stream).unwrap();
+        super::client::read_response(&mut stream).unwrap();
     }
 }
 
@@ -189,17 +197,17 @@ fn crowds(at: &str) {
         stream.write_all(&post("Content-Length: 5000", "abc")).unwrap();
     }
     for stream in silent.iter_mut().chain(&mut slow) {
-        let said = statuses(&to_end(stream));
-        assert!(said.is_empty() || said == [408], "{said:?}");
+        let received = statuses(&read_to_end(stream));
+        assert!(received.is_empty() || received == [408], "{received:?}");
     }
 }
 
-fn deaf(at: &str) {
-    let mut deaf: Vec<TcpStream> = (0..40).map(|_| connect(at)).collect();
-    for stream in &mut deaf {
+fn clients_that_never_read(at: &str) {
+    let mut clients_that_never_read: Vec<TcpStream> = (0..40).map(|_| connect(at)).collect();
+    for stream in &mut clients_that_never_read {
         stream.write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     }
-    for stream in &mut deaf {
+    for stream in &mut clients_that_never_read {
         let _ = stream.read(&mut [0; 16]).unwrap(); // the answer has begun, and is not read on
     }
 }
