@@ -1,5 +1,6 @@
-//! A double of Stripe in the test's own process: it keeps what it collected, honours `Idempotency-Key`, and
-//! answers, fails and hangs up as it is told. How cards fare is for localstripe to say, not for it.
+//! A double of Stripe in the test's own process: it records payments, honours `Idempotency-Key`,
+//! and answers, fails and hangs up as the test chooses. Results of cards are tested with
+//! localstripe instead.
 
 use commerce_core::{Clock, SystemClock};
 use serde_json::{Value, json};
@@ -10,29 +11,30 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// The one key that it answers to.
+/// The only API key that it accepts.
 pub(crate) const KEY: &str = "sk_test_only_the_bank_knows";
 
-/// How late it is when it is late: some hundred times what all else takes, so that much happens meanwhile.
+/// The delay of a late answer: some hundred times the usual time, so that much happens meanwhile.
 const LATE: Duration = Duration::from_millis(100);
 
-/// What it does with a request.
+/// The behaviour for one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mood {
     Takes,
-    /// It is a while before it does anything.
+    /// The bank waits before it collects.
     TakesLate,
-    /// It has done it for a while when it says so.
+    /// The bank collects, and waits before it answers.
     AnswersLate,
     Declines,
-    /// It says that it is under way. Who asks for the intent by its name learns that there is money.
+    /// The bank collects and answers `processing`. A request for the intent by its id returns the
+    /// success.
     TakesUnderWay,
-    /// Before anything is done, so that the key is as new.
+    /// The bank fails before it collects, so that the key stays unused.
     Fails,
     HangsUp,
     TakesAndHangsUp,
     TakesAndHangs,
-    /// After the money was taken; the failure is then what the key is answered with, as Stripe has it.
+    /// The bank fails after it collected; it then replays the failure for the key, as Stripe does.
     TakesAndFails,
 }
 
@@ -43,28 +45,28 @@ pub(crate) struct Bank {
     books: Arc<Mutex<Books>>,
 }
 
-/// What it knows.
+/// The state of the bank.
 #[derive(Default)]
 struct Books {
     requests: usize,
-    /// By key: what was asked, and how it was answered.
+    /// The request and the response of each key.
     answered: BTreeMap<String, (String, Reply)>,
-    /// In the order they were made.
+    /// In the order of their creation.
     intents: Vec<Value>,
-    /// Connections that are not answered.
+    /// Connections that get no answer.
     held: Vec<TcpStream>,
 }
 
 type Reply = (u16, Value);
 
 impl Bank {
-    /// Opens one that is in such a mood at its first request, its second and so on.
+    /// Starts a bank; `moods` chooses the behaviour by the number of the request.
     pub(crate) fn open(moods: impl Fn(usize) -> Mood + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let books: Arc<Mutex<Books>> = Arc::default();
         let (shared, moods): (_, Arc<Moods>) = (Arc::clone(&books), Arc::new(moods));
-        // It ends with the test's process.
+        // The thread ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (books, moods) = (Arc::clone(&shared), Arc::clone(&moods));
@@ -74,18 +76,18 @@ impl Bank {
         Self { url, books }
     }
 
-    /// How often it was asked for anything.
+    /// The number of requests so far.
     pub(crate) fn requests(&self) -> usize {
         self.books.lock().unwrap().requests
     }
 
-    /// All payments that were ever begun.
+    /// All payment intents so far.
     pub(crate) fn intents(&self) -> Vec<Value> {
         self.books.lock().unwrap().intents.clone()
     }
 }
 
-/// Takes one request; `None` when the connection is over.
+/// Reads and answers one request; returns `None` at the end of the connection.
 fn take(stream: &TcpStream, books: &Mutex<Books>, moods: &Moods) -> Option<()> {
     let asked = Asked::read(&mut BufReader::new(stream))?;
     let mood = {
@@ -117,7 +119,7 @@ fn take(stream: &TcpStream, books: &Mutex<Books>, moods: &Moods) -> Option<()> {
     stream.write_all(answer.as_bytes()).ok()
 }
 
-/// What it is asked.
+/// A parsed request.
 struct Asked {
     method: String,
     path: String,
@@ -173,7 +175,7 @@ impl Books {
         }
     }
 
-    /// Begins a payment, once for each key.
+    /// Creates a payment intent, once for each key.
     fn create(&mut self, asked: &Asked, mood: Mood) -> Reply {
         let key = &asked.headers["idempotency-key"];
         if let Some((body, reply)) = self.answered.get(key) {
@@ -216,7 +218,7 @@ impl Books {
         reply
     }
 
-    /// A list's page, the newest first.
+    /// Returns a page of the list, newest first.
     fn page(&self, query: &BTreeMap<String, String>) -> Value {
         let number = |name: &str| query.get(name).map(|number| number.parse::<i64>().unwrap());
         let (from, to) = (number("created[gte]").unwrap(), number("created[lte]").unwrap());
@@ -231,7 +233,7 @@ impl Books {
     }
 }
 
-/// Names and values. Of what is escaped in a form, only brackets occur.
+/// Parses names and values. Of the escapes of forms only brackets occur.
 fn pairs(text: &str) -> BTreeMap<String, String> {
     let text = text.replace("%5B", "[").replace("%5D", "]");
     let pairs = text.split('&').filter_map(|pair| pair.split_once('='));

@@ -1,4 +1,4 @@
-//! The page `/docs` as a newcomer uses it: in a browser, by mouse and keyboard.
+//! The page `/docs` in a browser, used by mouse and keyboard.
 
 mod devtools;
 
@@ -10,12 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use tempfile::TempDir;
 
-/// `commerce serve --demo` on a port of its own, with a store of its own.
+/// A `commerce serve --demo` process on a free port, with a store of its own.
 struct Server {
     child: Child,
     /// `http://127.0.0.1:PORT`
     origin: String,
-    _place: TempDir,
+    _folder: TempDir,
 }
 
 impl Server {
@@ -32,9 +32,9 @@ impl Server {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
         let first = lines.next().unwrap_or_default();
-        // The log is read on, lest the server wait for somebody to read it.
+        // The log is read to its end, or the server would block on a full pipe.
         thread::spawn(move || lines.for_each(drop));
-        let mut server = Self { child, origin: String::new(), _place: place };
+        let mut server = Self { child, origin: String::new(), _folder: place };
         let address = first.split("see ").nth(1).and_then(|url| url.strip_suffix("/docs"));
         address.unwrap_or_else(|| panic!("no address: {first}")).clone_into(&mut server.origin);
         server
@@ -48,25 +48,25 @@ impl Drop for Server {
     }
 }
 
-/// What the page shows of an answer.
+/// The response as the page shows it.
 struct Shown {
     status: String,
     body: Value,
-    /// Headers and all.
+    /// The whole text, with headers.
     all: String,
-    /// The call as the page writes it for curl.
+    /// The page's curl command for the call.
     curl: String,
 }
 
-/// One call on the page.
+/// One operation on the page.
 struct Call<'a> {
     browser: &'a mut Browser,
-    /// Where it is on the page.
+    /// The selector of the operation.
     at: String,
 }
 
 impl<'a> Call<'a> {
-    /// One that is open already.
+    /// Returns an operation that is expanded already.
     fn opened(browser: &'a mut Browser, tag: &str, operation: &str) -> Self {
         Self { browser, at: format!("#operations-{tag}-{operation}") }
     }
@@ -105,7 +105,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Puts the answer away, and calls once more.
+    /// Clears the response, and executes again.
     fn again(&mut self) -> Shown {
         self.browser.click(&self.within(".btn-clear"));
         let gone = format!("document.querySelector({}) === null", json!(self.within(".btn-clear")));
@@ -113,14 +113,14 @@ impl<'a> Call<'a> {
         self.execute()
     }
 
-    /// Folds it up.
+    /// Collapses the operation.
     fn close(self) {
         self.browser.click(&self.within(".opblock-summary-control"));
     }
 }
 
 #[test]
-fn a_newcomer_buys_tea() {
+fn docs_page_executes_the_demo_order() {
     let server = Server::start(&[]);
     let mut browser = Browser::start(1280, 900);
     browser.call("Page.navigate", json!({ "url": format!("{}/", server.origin) }));
@@ -146,7 +146,7 @@ fn a_newcomer_buys_tea() {
     let told = browser.text("#caller");
     assert_eq!(told, format!("Customer {customer} is logged in: calls carry the token."));
 
-    // Nothing is typed from here on: who calls, the key and the body are there already.
+    // From here on the caller, the key and the body are filled in already.
     let mut call = Call::open(&mut browser, "charges", "charge");
     let shown = call.execute();
     assert_eq!((&*shown.status, &shown.body["balance"]), ("201", &json!(20_000)));
@@ -156,7 +156,7 @@ fn a_newcomer_buys_tea() {
     assert_eq!((&*shown.status, &shown.body["balance"]), ("201", &json!(40_000)), "a new key");
     call.close();
 
-    // A key that is typed is the one that is sent.
+    // A typed key is sent.
     let mut call = Call::open(&mut browser, "orders", "placeOrder").key("tea-1");
     let shown = call.execute();
     assert_eq!((&*shown.status, &shown.body["total"]), ("201", &json!(9_000)));
@@ -180,18 +180,18 @@ fn a_newcomer_buys_tea() {
     call.browser.click(&call.within(".execute"));
     browser.text(".auth-wrapper .authorize.unlocked");
     assert_eq!(browser.text("#caller"), "Logged out: calls carry no token.");
-    nothing_went_wrong(&mut browser, &server.origin);
+    assert_no_browser_errors(&mut browser, &server.origin);
 }
 
-/// A page of another origin uses the API where that origin is allowed, and only there.
+/// A page of another origin may use the API only where that origin is allowed.
 #[test]
-fn a_page_of_another_origin_calls_where_it_may() {
+fn cors_allows_only_listed_origins() {
     let page = Server::start(&[]);
     let open =
         Server::start(&["--cors-origin", "https://shop.example", "--cors-origin", &page.origin]);
     let closed = Server::start(&["--cors-origin", "https://shop.example"]);
     let mut browser = Browser::start(1280, 900);
-    // JSON comes without a policy of its own that would keep it from calling elsewhere.
+    // A JSON response has no content security policy that would block calls to other origins.
     browser.call("Page.navigate", json!({ "url": format!("{}/v1", page.origin) }));
     until("the page to open", || (browser.eval("location.pathname") == "/v1").then_some(()));
     let mut said = |script: &str| {
@@ -225,8 +225,9 @@ fn a_page_of_another_origin_calls_where_it_may() {
     assert!(refused[0].as_str().is_some_and(|said| said.contains("Failed to fetch")), "{refused}");
 }
 
-/// Everything came from the server, and the browser complained of nothing, its policy included.
-fn nothing_went_wrong(browser: &mut Browser, origin: &str) {
+/// Asserts that all resources came from the server, and that the browser reported no error and no
+/// policy violation.
+fn assert_no_browser_errors(browser: &mut Browser, origin: &str) {
     browser.eval("1"); // what was reported before this answer has been read with it
     let mut own = 0;
     for event in &browser.events {
@@ -249,7 +250,7 @@ fn nothing_went_wrong(browser: &mut Browser, origin: &str) {
     assert!(own > 10, "{own} requests were seen");
 }
 
-/// Writes the open call with its answer to the file that `COMMERCE_PICTURE` names.
+/// Writes a screenshot of the open operation to the file named by `COMMERCE_PICTURE`.
 fn keep_picture(browser: &mut Browser) {
     let Some(path) = std::env::var_os("COMMERCE_PICTURE") else { return };
     let file = File::create(path).unwrap();

@@ -1,5 +1,5 @@
-//! The server as its clients know it: real processes on a store in a folder of its own, spoken to over
-//! sockets, ended by signals.
+//! The server as its clients see it: processes on a store in a folder of their own, reached over
+//! sockets and ended by signals.
 
 mod charges;
 mod client;
@@ -11,11 +11,11 @@ mod gateway;
 mod guide;
 mod kills;
 mod limits;
-mod notices;
-mod place;
 mod receivers;
 mod relay;
 mod server;
 mod sessions;
 mod settings;
 mod stopping;
+mod webhooks;
+mod workspace;

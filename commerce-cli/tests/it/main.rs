@@ -1,4 +1,4 @@
-//! The integration tests of the `commerce` binary, as people, programs and HTTP clients use it: one binary.
+//! The integration tests of the `commerce` binary, at the command line and over HTTP.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test")]
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "a test")]

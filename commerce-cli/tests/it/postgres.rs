@@ -1,4 +1,5 @@
-//! The command on a PostgreSQL server: what works on a file works there, and no password is ever shown.
+//! The command on a PostgreSQL server: everything that works on a file works there, and no output
+//! contains a password.
 
 #[allow(dead_code, unreachable_pub, reason = "the tests of the core use the rest")]
 #[path = "../../../commerce-core/tests/it/common/cluster.rs"]
@@ -11,12 +12,15 @@ fn run(database: &str, line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_commerce"));
     command.env_clear().env("COMMERCE_DATABASE", database).args(line.split_whitespace());
     let output = command.output().unwrap();
-    let said = format!(
+    let output_text = format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(!said.contains("geheim") && !said.contains("panicked"), "{line}: {said}");
+    assert!(
+        !output_text.contains("geheim") && !output_text.contains("panicked"),
+        "{line}: {output_text}"
+    );
     output
 }
 
@@ -28,7 +32,7 @@ fn json(database: &str, line: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The database of a test, with a password that the server does not ask for.
+/// Returns the URL of a new database, with a password that the server does not require.
 fn database() -> String {
     let url = cluster::shared().database();
     let name = url.rsplit('/').next().unwrap();
@@ -36,7 +40,7 @@ fn database() -> String {
 }
 
 #[test]
-fn commands_work_on_a_server_as_on_a_file() {
+fn commands_work_on_postgres_as_on_sqlite() {
     let url = database();
     assert_eq!(run(&url, "balance 1").status.code(), Some(1), "there is no store yet");
     let made = json(&url, "init --currency USD");
@@ -62,7 +66,7 @@ fn commands_work_on_a_server_as_on_a_file() {
 }
 
 #[test]
-fn a_backup_is_left_to_the_server_and_a_bench_leaves_nothing_behind() {
+fn backup_is_refused_and_bench_leaves_no_tables_on_postgres() {
     let url = database();
     json(&url, "init");
     let refused = run(&url, "backup copy.dump");
@@ -76,12 +80,12 @@ fn a_backup_is_left_to_the_server_and_a_bench_leaves_nothing_behind() {
 }
 
 #[test]
-fn only_a_cluster_of_several_machines_gets_a_store_that_is_spread() {
+fn init_distribute_is_refused_without_citus() {
     let refused = |database: &str, status: i32, told: &str| {
         let output = run(database, "init --distribute");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(status), "{said}");
-        assert!(said.contains(told), "{said}");
+        let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{output_text}");
+        assert!(output_text.contains(told), "{output_text}");
     };
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
@@ -94,7 +98,7 @@ fn only_a_cluster_of_several_machines_gets_a_store_that_is_spread() {
 }
 
 #[test]
-fn a_store_moves_to_a_server_and_back() {
+fn copy_moves_a_store_to_postgres_and_back() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let (first, url, third) = (file("a.db"), database(), file("b.db"));

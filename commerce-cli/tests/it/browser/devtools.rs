@@ -1,5 +1,5 @@
-//! A browser of its own, driven over a pipe with the Chrome `DevTools` Protocol: what the tests need of it,
-//! and no more. A pipe needs no port, and a browser whose pipe closes ends by itself.
+//! A browser driven over a pipe with the Chrome `DevTools` Protocol. A pipe needs no port, and the
+//! browser ends by itself when its pipe closes.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -9,12 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long anything may take before the test gives up.
+/// The bound on every wait.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const MISSING: &str = "this test needs Chromium: install the Debian package `chromium`";
 
-/// Of Chromium, started by a shell since the protocol wants the descriptors 3 and 4.
+/// Starts Chromium with a shell, since the protocol needs the descriptors 3 and 4.
 const START: &str = r#"exec chromium "$@" 3<&0 4>&1 </dev/null >&2 2>/dev/null"#;
 
 pub(crate) struct Browser {
@@ -23,12 +23,12 @@ pub(crate) struct Browser {
     messages: Receiver<Value>,
     session: Option<String>,
     sent: u64,
-    /// Everything that was reported so far: requests, errors ...
+    /// All events reported so far: requests, errors and so on.
     pub(crate) events: Vec<Value>,
     _profile: TempDir,
 }
 
-/// Asks until there is an answer.
+/// Repeats the function until it returns a value.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -41,14 +41,15 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Browser {
-    /// A window of that size, with an empty page.
+    /// Opens a window of that size, with an empty page.
     pub(crate) fn start(width: u32, height: u32) -> Self {
         let known = Command::new("sh").args(["-c", "command -v chromium"]).output().unwrap();
         assert!(known.status.success(), "{MISSING}");
         let profile = tempfile::tempdir().unwrap();
         let mut child = Command::new("sh")
             .args(["-c", START, "sh", "--remote-debugging-pipe", "--headless=new"])
-            // Root and containers have no sandbox to offer; the only page is ours.
+            // The sandbox works neither for root nor in containers; the only page is the service's
+            // own.
             .args(["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"])
             .args([
                 "--no-first-run",
@@ -97,7 +98,7 @@ impl Browser {
         browser
     }
 
-    /// Has the browser do something, and waits until it has.
+    /// Calls a method of the protocol and waits for its result.
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.sent += 1;
         let mut message = json!({ "id": self.sent, "method": method });
@@ -117,7 +118,7 @@ impl Browser {
         }
     }
 
-    /// What a JavaScript expression comes to on the page.
+    /// Evaluates a JavaScript expression on the page.
     pub(crate) fn eval(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true });
         let mut answer = self.call("Runtime.evaluate", params);
@@ -125,7 +126,7 @@ impl Browser {
         answer["result"]["value"].take()
     }
 
-    /// Text that a person sees in there, once it is there.
+    /// Waits for an element, and returns its visible text.
     pub(crate) fn text(&mut self, selector: &str) -> String {
         let look = format!("document.querySelector({})?.innerText", json!(selector));
         until(selector, || {
@@ -133,7 +134,7 @@ impl Browser {
         })
     }
 
-    /// Scrolls there and presses the mouse, once it all but stands still and nothing covers it.
+    /// Scrolls to the element and clicks it, once it is nearly at rest and not covered.
     pub(crate) fn click(&mut self, selector: &str) {
         let look = format!(
             "(() => {{
@@ -165,7 +166,7 @@ impl Browser {
         }
     }
 
-    /// Types over what stands in a field.
+    /// Replaces the text of a field.
     pub(crate) fn fill(&mut self, selector: &str, text: &str) {
         self.click(selector);
         self.eval("document.activeElement.select()");
@@ -174,7 +175,8 @@ impl Browser {
         until(&format!("{selector} to be filled"), || (self.eval(&look) == text).then_some(()));
     }
 
-    /// The page from where the first begins to where the second ends, as PNG in base64.
+    /// Returns a screenshot from the top of the first element to the bottom of the second, as PNG
+    /// in base64.
     pub(crate) fn picture(&mut self, first: &str, last: &str) -> String {
         let look = format!(
             "(() => {{
@@ -193,7 +195,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Asked first, so that it ends its own processes and leaves the profile alone.
+        // `Browser.close` first, so that the browser ends its own processes and stops writing to
+        // the profile.
         let _ = self.pipe.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
         let begun = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(5)

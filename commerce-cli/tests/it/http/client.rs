@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client that keeps its connection. Nothing it does waits without an end.
+//! A small HTTP/1.1 client with a persistent connection. Every wait is bounded.
 
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -7,19 +7,19 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// How long one read or write may take. Longer than the service lets a caller wait for its turn.
+/// The timeout of one read or write: longer than a call waits for the write lock.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What is asked.
+/// A request.
 #[derive(Clone, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct Request {
     method: &'static str,
     target: String,
     headers: Vec<(&'static str, String)>,
     body: Option<String>,
 }
 
-impl Ask {
+impl Request {
     pub(crate) fn new(method: &'static str, target: impl Into<String>) -> Self {
         Self { method, target: target.into(), headers: Vec::new(), body: None }
     }
@@ -36,7 +36,7 @@ impl Ask {
         self.text_body(&body.to_string())
     }
 
-    /// With a body as it is written.
+    /// Sets the body as text.
     pub(crate) fn text_body(self, body: &str) -> Self {
         Self { body: Some(body.to_owned()), ..self }.with("Content-Type", "application/json")
     }
@@ -45,7 +45,7 @@ impl Ask {
         self.with("Idempotency-Key", key)
     }
 
-    /// With the token of whoever asks.
+    /// Sets the token of the caller.
     pub(crate) fn by(self, token: &str) -> Self {
         self.with("Authorization", format!("Bearer {token}"))
     }
@@ -68,15 +68,15 @@ impl Ask {
     }
 }
 
-/// What is answered.
+/// A response.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(sent, _)| sent.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
@@ -86,7 +86,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    /// The status, and the code of a problem; empty when all went well.
+    /// Returns the status and the error code, which is empty on success.
     pub(crate) fn outcome(&self) -> (u16, String) {
         let problem = if self.status < 400 { Value::Null } else { self.json() };
         (self.status, problem["code"].as_str().unwrap_or_default().to_owned())
@@ -100,39 +100,39 @@ impl Answer {
 trait Wire: Read + Write + Send {}
 impl<T: Read + Write + Send> Wire for T {}
 
-/// A client of the server at that address.
+/// A client of one server.
 pub(crate) struct Client {
     address: String,
     wire: Option<BufReader<Box<dyn Wire>>>,
 }
 
 impl Client {
-    /// `127.0.0.1:8080` or `unix:PATH`.
+    /// Creates a client for `127.0.0.1:8080` or `unix:PATH`.
     pub(crate) fn new(address: &str) -> Self {
         Self { address: address.to_owned(), wire: None }
     }
 
-    /// Asks, and has to be answered.
-    pub(crate) fn ask(&mut self, ask: &Ask) -> Answer {
-        self.try_ask(ask).unwrap_or_else(|error| panic!("{ask:?}: {error}"))
+    /// Sends a request; panics without a response.
+    pub(crate) fn send(&mut self, request: &Request) -> Response {
+        self.try_send(request).unwrap_or_else(|error| panic!("{request:?}: {error}"))
     }
 
-    /// Asks. After an error it is not known what came of it.
-    pub(crate) fn try_ask(&mut self, ask: &Ask) -> io::Result<Answer> {
+    /// Sends a request. After an error its effect is unknown.
+    pub(crate) fn try_send(&mut self, request: &Request) -> io::Result<Response> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,
             None => BufReader::new(connect(&self.address)?),
         };
-        wire.get_mut().write_all(ask.text().as_bytes())?;
-        let answer = read(&mut wire, ask.method)?;
+        wire.get_mut().write_all(request.text().as_bytes())?;
+        let response = read(&mut wire, request.method)?;
         let closes =
-            answer.header("Connection").is_some_and(|how| how.eq_ignore_ascii_case("close"));
+            response.header("Connection").is_some_and(|how| how.eq_ignore_ascii_case("close"));
         self.wire = Some(wire).filter(|_| !closes);
-        Ok(answer)
+        Ok(response)
     }
 }
 
-/// Whether anybody takes connections there.
+/// Returns true if the address accepts connections.
 pub(crate) fn is_open(address: &str) -> bool {
     connect(address).is_ok()
 }
@@ -152,22 +152,22 @@ fn connect(address: &str) -> io::Result<Box<dyn Wire>> {
     Ok(Box::new(stream))
 }
 
-fn read(wire: &mut impl BufRead, method: &str) -> io::Result<Answer> {
+fn read(wire: &mut impl BufRead, method: &str) -> io::Result<Response> {
     let status = line(wire)?;
     let status = status.split(' ').nth(1).and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| io::Error::other("no status line"))?;
-    let mut answer = Answer { status, headers: Vec::new(), body: String::new() };
+    let mut response = Response { status, headers: Vec::new(), body: String::new() };
     loop {
         let line = line(wire)?;
         let Some((name, value)) = line.split_once(':') else { break };
-        answer.headers.push((name.to_owned(), value.trim().to_owned()));
+        response.headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let length = answer.header("Content-Length").map_or(Ok(0), str::parse);
+    let length = response.header("Content-Length").map_or(Ok(0), str::parse);
     let length = if method == "HEAD" { 0 } else { length.map_err(io::Error::other)? };
     let mut body = vec![0; length];
     wire.read_exact(&mut body)?;
-    answer.body = String::from_utf8(body).map_err(io::Error::other)?;
-    Ok(answer)
+    response.body = String::from_utf8(body).map_err(io::Error::other)?;
+    Ok(response)
 }
 
 fn line(wire: &mut impl BufRead) -> io::Result<String> {

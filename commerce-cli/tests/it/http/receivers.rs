@@ -1,8 +1,8 @@
-//! Events at receivers that fail now and then, and at one whose secret is rotated: all arrive soon, none is
-//! parked.
+//! Delivery to receivers that sometimes fail, and during the rotation of a secret: all events
+//! arrive soon, none is parked.
 
-use crate::http::place::Place;
 use crate::http::server::{Server, wait_until};
+use crate::http::workspace::Workspace;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -20,11 +20,11 @@ use std::thread;
 const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// A request, with what a receiver decides by.
+/// A request with the facts that a receiver decides by.
 struct Delivery {
-    /// The number of the event.
+    /// The id of the event.
     event: i64,
-    /// How often it has come before.
+    /// The number of earlier attempts.
     before: usize,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
@@ -43,29 +43,29 @@ impl Delivery {
 
 #[derive(Default)]
 struct Heard {
-    /// How often each event has come.
-    tries: BTreeMap<i64, usize>,
+    /// The number of attempts of each event.
+    attempts: BTreeMap<i64, usize>,
     taken: BTreeSet<i64>,
     refused: usize,
 }
 
-/// A receiver that answers each delivery with the status line that `answer` gives it. It ends with the process of
-/// the test.
+/// A receiver that answers each delivery with the status line of `answer`. It ends with the process
+/// of the test.
 struct Receiver {
     url: String,
     heard: Arc<Mutex<Heard>>,
 }
 
 impl Receiver {
-    fn start(answer: impl Fn(&Delivery) -> &'static str + Send + Sync + 'static) -> Self {
+    fn start(response: impl Fn(&Delivery) -> &'static str + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/events", listener.local_addr().unwrap());
         let heard: Arc<Mutex<Heard>> = Arc::default();
-        let (shared, answer) = (Arc::clone(&heard), Arc::new(answer));
+        let (shared, response) = (Arc::clone(&heard), Arc::new(response));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (heard, answer) = (Arc::clone(&shared), Arc::clone(&answer));
-                thread::spawn(move || while take(&stream, &heard, &*answer).is_some() {});
+                let (heard, response) = (Arc::clone(&shared), Arc::clone(&response));
+                thread::spawn(move || while take(&stream, &heard, &*response).is_some() {});
             }
         });
         Self { url, heard }
@@ -76,11 +76,11 @@ impl Receiver {
     }
 }
 
-/// Takes one request; `None` when the connection is over.
+/// Reads and answers one request; returns `None` at the end of the connection.
 fn take(
     stream: &TcpStream,
     heard: &Mutex<Heard>,
-    answer: &dyn Fn(&Delivery) -> &'static str,
+    response: &dyn Fn(&Delivery) -> &'static str,
 ) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut headers = BTreeMap::new();
@@ -99,13 +99,13 @@ fn take(
     let mut body = vec![0; headers["content-length"].parse().unwrap()];
     reader.read_exact(&mut body).ok()?;
     let parsed: Value = serde_json::from_slice(&body).unwrap();
-    // The order, which each event of these tests has to itself.
+    // The id of the order: in these tests each order has one event.
     let event = parsed["data"]["id"].as_i64().unwrap();
     let mut heard = heard.lock().unwrap();
-    let tries = heard.tries.entry(event).or_default();
-    let before = *tries;
-    *tries += 1;
-    let status = answer(&Delivery { event, before, headers, body });
+    let attempts = heard.attempts.entry(event).or_default();
+    let before = *attempts;
+    *attempts += 1;
+    let status = response(&Delivery { event, before, headers, body });
     if status.starts_with('2') {
         heard.taken.insert(event);
     } else {
@@ -116,7 +116,7 @@ fn take(
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").ok()
 }
 
-/// A file that only its owner can read, put in its place by renaming.
+/// Writes a file that only its owner can read, by renaming.
 fn write_secret(path: &Path, text: &str) {
     let new = path.with_extension("new");
     let mut options = fs::OpenOptions::new();
@@ -125,37 +125,37 @@ fn write_secret(path: &Path, text: &str) {
     fs::rename(new, path).unwrap();
 }
 
-fn shop(orders: usize) -> Place {
-    let place = Place::with_products(&[(10, 1_000_000)]);
-    place.add_customers(1, 1_000_000);
-    import(&place, "first", orders);
-    place
+fn shop(orders: usize) -> Workspace {
+    let workspace = Workspace::with_products(&[(10, 1_000_000)]);
+    workspace.add_customers(1, 1_000_000);
+    import(&workspace, "first", orders);
+    workspace
 }
 
-/// Places so many orders at once.
-fn import(place: &Place, name: &str, orders: usize) {
+/// Imports that many orders.
+fn import(workspace: &Workspace, name: &str, orders: usize) {
     let head = "order,customer_id,placed_at,product_id,quantity\n";
     let row = |number| format!("{name}-{number},1,2026-01-01T00:00:00Z,1,1\n");
     let file = format!("{head}{}", (0..orders).map(row).collect::<String>());
-    let said = place.fed("--json import orders -", &file);
+    let said = workspace.fed("--json import orders -", &file);
     assert_eq!(said.status, 0, "{}", said.err);
 }
 
-fn assert_all_arrived(place: &Place, receiver: &Receiver, events: usize) {
-    let listed = || place.whole_list("events list");
-    // An outcome is written down a moment after the answer.
+fn assert_all_arrived(workspace: &Workspace, receiver: &Receiver, events: usize) {
+    let listed = || workspace.whole_list("events list");
+    // An outcome is recorded a moment after the response.
     wait_until("all are delivered", || {
         listed().iter().all(|event| event["delivery"]["status"] == "delivered")
     });
     assert_eq!((listed().len(), receiver.taken()), (events, events));
-    assert_eq!(place.json("events list --parked")["items"], Value::Array(Vec::new()));
-    place.audit();
+    assert_eq!(workspace.json("events list --parked")["items"], Value::Array(Vec::new()));
+    workspace.audit();
 }
 
-/// One event in three fails, one in nine twice, one in 27 three times, whatever the failure is: the last one arrives
-/// at its fourth try, half a minute later.
+/// One event in three fails, one in nine twice, one in 27 three times, by any kind of failure: the
+/// last ones arrive with their fourth attempt, half a minute later.
 #[test]
-fn events_arrive_soon_at_a_receiver_that_fails_one_time_in_three() {
+fn retries_deliver_soon_at_a_one_in_three_failure_rate() {
     const FAILURES: [&str; 9] = [
         "401 Unauthorized",
         "403 Forbidden",
@@ -167,27 +167,28 @@ fn events_arrive_soon_at_a_receiver_that_fails_one_time_in_three() {
         "500 Internal Server Error",
         "503 Service Unavailable",
     ];
-    let place = shop(240);
+    let workspace = shop(240);
     let receiver = Receiver::start(|delivery| {
         let failures = (1..=3_u32).filter(|power| delivery.event % 3_i64.pow(*power) == 0).count();
         let failure = FAILURES[usize::try_from(delivery.event / 3).unwrap() % FAILURES.len()];
         if delivery.before < failures { failure } else { "204 No Content" }
     });
     let flags = ["--events-to", &receiver.url, "--events-allow-private"];
-    let server = Server::with(&place, &flags);
+    let server = Server::with(&workspace, &flags);
     wait_until("all have arrived", || receiver.taken() == 240);
-    assert_all_arrived(&place, &receiver, 240);
+    assert_all_arrived(&workspace, &receiver, 240);
     let heard = receiver.heard.lock().unwrap();
     assert_eq!(heard.refused, 80 + 26 + 8, "and each once more than it failed");
     drop(heard);
     server.stop();
 }
 
-/// The receiver goes from the old secret to the new one at an instant of its own, and knows only one at a time.
+/// The receiver switches from the old secret to the new one at any time, and knows only one of
+/// them.
 #[test]
-fn a_secret_is_rotated_without_a_restart_a_lost_event_or_a_parked_one() {
-    let place = shop(50);
-    let secret = place.path().join("secret");
+fn webhook_secret_rotates_without_restart_or_lost_events() {
+    let workspace = shop(50);
+    let secret = workspace.path().join("secret");
     write_secret(&secret, OLD);
     let known = Arc::new(Mutex::new(OLD));
     let checked = Arc::clone(&known);
@@ -197,32 +198,32 @@ fn a_secret_is_rotated_without_a_restart_a_lost_event_or_a_parked_one() {
     });
     let flags =
         ["--events-to", &receiver.url, "--events-allow-private", "--events-secret-file", "secret"];
-    let mut server = Server::with(&place, &flags);
+    let mut server = Server::with(&workspace, &flags);
     wait_until("the first have arrived", || receiver.taken() == 50);
 
     write_secret(&secret, &format!("{NEW}\n{OLD}\n"));
-    import(&place, "both", 25);
+    import(&workspace, "both", 25);
     *known.lock().unwrap() = NEW;
-    import(&place, "switched", 25);
+    import(&workspace, "switched", 25);
     wait_until("those of the rotation have arrived", || receiver.taken() == 100);
     assert_eq!(receiver.heard.lock().unwrap().refused, 0, "each bore both signatures");
 
-    // A file that is half-written or readable by others leaves the secrets before it in use.
+    // If the file is half-written or readable by others, the previous secrets stay in use.
     write_secret(&secret, "whsec_AAAA");
-    import(&place, "broken", 5);
+    import(&workspace, "broken", 5);
     wait_until("those of the broken file have arrived", || receiver.taken() == 105);
     server.wait_for_line(|line| line.contains("stays in use").then_some(()));
     write_secret(&secret, NEW);
-    import(&place, "new", 5);
+    import(&workspace, "new", 5);
     wait_until("those with the new secret have arrived", || receiver.taken() == 110);
     assert_eq!(receiver.heard.lock().unwrap().refused, 0);
 
-    // The other order, which the operator should not choose: the receiver switches before the file does.
+    // The reverse order, which operators should avoid: the receiver switches before the file.
     *known.lock().unwrap() = OLD;
-    import(&place, "late", 5);
+    import(&workspace, "late", 5);
     wait_until("it was refused", || receiver.heard.lock().unwrap().refused > 0);
     write_secret(&secret, OLD);
     wait_until("all have arrived", || receiver.taken() == 115);
-    assert_all_arrived(&place, &receiver, 115);
+    assert_all_arrived(&workspace, &receiver, 115);
     server.stop();
 }

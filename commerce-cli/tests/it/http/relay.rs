@@ -1,10 +1,9 @@
-//! Every paid order reaches the data platform, whatever the platform does and whoever is killed: a receiver
-//! that refuses, hangs, hangs up, answers twice and is down for a while; a server and relays beside it that
-//! are killed under load.
+//! Every event reaches its destination, with a receiver that refuses, hangs, hangs up, answers
+//! twice and is down for a while, and with a server and separate relays that are killed under load.
 
-use crate::http::client::{Ask, Client};
-use crate::http::place::Place;
+use crate::http::client::{Client, Request};
 use crate::http::server::{Server, wait_until};
+use crate::http::workspace::Workspace;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -19,31 +18,32 @@ const ORDERS: usize = 10_000;
 const CLIENTS: i64 = 8;
 const PRICE: i64 = 10;
 const KILLS: usize = 8;
-/// How long the last events may take, on a machine that is slow and busy: each refusal stops a relay for a
-/// moment, and what a killed one was sending comes again a minute later.
+/// The bound for the last events, on a slow and busy machine: each refusal pauses a relay for a
+/// moment, and events leased by a killed relay are sent again a minute later.
 const LAST: Duration = Duration::from_secs(600);
 
-/// What came in, in that order.
+/// The received requests, in order.
 #[derive(Default)]
-struct Heard {
-    /// The event's id, its whole content, and whether it was taken.
+struct Received {
+    /// The id of the event, its content, and true if it was accepted.
     events: Vec<(i64, Value, bool)>,
     requests: usize,
-    /// What has failed once is taken the next time, lest the test wait for the third try.
+    /// Events that have failed once; they are accepted the next time, so that the test does not
+    /// wait for a third attempt.
     failed: HashSet<i64>,
-    /// It hangs up on everybody until then.
+    /// The end of the outage, in which the receiver hangs up on every request.
     down: Option<Instant>,
-    /// Connections that were never answered.
+    /// Connections without an answer.
     held: Vec<TcpStream>,
 }
 
-/// A data platform with moods.
+/// A destination with varying behaviour.
 struct Receiver {
     url: String,
-    heard: Arc<Mutex<Heard>>,
+    received: Arc<Mutex<Received>>,
 }
 
-/// What the platform does with a request.
+/// The behaviour for one request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mood {
     Takes,
@@ -58,21 +58,21 @@ impl Receiver {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/events", listener.local_addr().unwrap());
-        let heard: Arc<Mutex<Heard>> = Arc::default();
-        let shared = Arc::clone(&heard);
-        // It ends with the test's process.
+        let received: Arc<Mutex<Received>> = Arc::default();
+        let shared = Arc::clone(&received);
+        // The thread ends with the test's process.
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let heard = Arc::clone(&shared);
-                thread::spawn(move || while take(&stream, &heard).is_some() {});
+                let received = Arc::clone(&shared);
+                thread::spawn(move || while take(&stream, &received).is_some() {});
             }
         });
-        Self { url, heard }
+        Self { url, received }
     }
 }
 
-/// Takes one request; `None` when the connection is over.
-fn take(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
+/// Reads and answers one request; returns `None` at the end of the connection.
+fn take(stream: &TcpStream, received: &Mutex<Received>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     let mut line = String::new();
@@ -90,19 +90,19 @@ fn take(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     let event: Value = serde_json::from_slice(&body).unwrap();
     let id = event["sequence"].as_str().unwrap().parse().unwrap();
     let mood = {
-        let mut heard = heard.lock().unwrap();
-        heard.requests += 1;
-        if heard.requests == ORDERS / 3 {
-            heard.down = Some(Instant::now() + Duration::from_secs(1));
+        let mut received = received.lock().unwrap();
+        received.requests += 1;
+        if received.requests == ORDERS / 3 {
+            received.down = Some(Instant::now() + Duration::from_secs(1));
         }
-        let down = heard.down.is_some_and(|until| Instant::now() < until);
-        let mood = if down { Mood::HangsUp } else { mood(heard.requests) };
+        let down = received.down.is_some_and(|until| Instant::now() < until);
+        let mood = if down { Mood::HangsUp } else { mood(received.requests) };
         let fails = !matches!(mood, Mood::Takes | Mood::TakesAndAnswersTwice);
-        let mood = if fails && !heard.failed.insert(id) { Mood::Takes } else { mood };
+        let mood = if fails && !received.failed.insert(id) { Mood::Takes } else { mood };
         let taken = !matches!(mood, Mood::Refuses(_) | Mood::Hangs | Mood::HangsUp);
-        heard.events.push((id, event, taken));
+        received.events.push((id, event, taken));
         if mood == Mood::Hangs {
-            heard.held.push(stream.try_clone().unwrap());
+            received.held.push(stream.try_clone().unwrap());
         }
         mood
     };
@@ -111,7 +111,7 @@ fn take(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     match mood {
         Mood::Takes => stream.write_all(fine.as_bytes()).ok(),
         Mood::TakesAndAnswersTwice => stream.write_all(fine.repeat(2).as_bytes()).ok(),
-        Mood::Refuses(answer) => stream.write_all(answer.as_bytes()).ok(),
+        Mood::Refuses(response) => stream.write_all(response.as_bytes()).ok(),
         Mood::TakesAndHangsUp | Mood::Hangs | Mood::HangsUp => None,
     }
 }
@@ -131,54 +131,55 @@ fn mood(request: usize) -> Mood {
     }
 }
 
-/// Orders, and cancels one of five, until there are enough; each again with its key until it is answered.
+/// Places the remaining orders and cancels one of five; each call is retried with its key until
+/// there is a response.
 fn shop(address: &RwLock<String>, token: &str, customer: i64, left: &AtomicUsize) {
     let mut client = Client::new(&address.read().unwrap());
-    let mut insist = |ask: &Ask| {
-        let mut answer = None;
+    let mut insist = |request: &Request| {
+        let mut response = None;
         wait_until("answered", || {
-            answer = client.try_ask(ask).ok();
-            if answer.is_none() {
+            response = client.try_send(request).ok();
+            if response.is_none() {
                 client = Client::new(&address.read().unwrap());
             }
-            answer.is_some()
+            response.is_some()
         });
-        answer.unwrap()
+        response.unwrap()
     };
     let one_less = |left: usize| left.checked_sub(1);
     while let Ok(turn) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less) {
         let items = json!({"items": [{"product_id": 1, "quantity": 1}]});
-        let order = Ask::post(format!("/v1/customers/{customer}/orders"), &items);
-        let answer = insist(&order.key(format!("order-{turn}")).by(token));
-        assert_eq!(answer.status, 201, "{}", answer.body);
+        let order = Request::post(format!("/v1/customers/{customer}/orders"), &items);
+        let response = insist(&order.key(format!("order-{turn}")).by(token));
+        assert_eq!(response.status, 201, "{}", response.body);
         if turn % 5 == 0 {
-            let id = &answer.json()["id"];
-            let cancel = Ask::new("POST", format!("/v1/orders/{id}/cancellation"));
-            let answer = insist(&cancel.key(format!("cancel-{turn}")).by(token));
-            assert_eq!(answer.status, 200, "{}", answer.body);
+            let id = &response.json()["id"];
+            let cancel = Request::new("POST", format!("/v1/orders/{id}/cancellation"));
+            let response = insist(&cancel.key(format!("cancel-{turn}")).by(token));
+            assert_eq!(response.status, 200, "{}", response.body);
         }
     }
 }
 
 #[test]
-fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
-    let place = Place::with_products(&[(PRICE, 1_000_000)]);
-    place.add_customers(usize::try_from(CLIENTS).unwrap(), 1_000_000);
-    let admin = place.admin_token();
+fn every_event_is_delivered_despite_kills_and_failures() {
+    let workspace = Workspace::with_products(&[(PRICE, 1_000_000)]);
+    workspace.add_customers(usize::try_from(CLIENTS).unwrap(), 1_000_000);
+    let admin = workspace.admin_token();
     let receiver = Receiver::start();
     let flags = ["--events-to", &receiver.url, "--events-allow-private"];
     let relay = || {
         let mut relay =
-            place.command(&["events", "relay", "--allow-private", "--to", &receiver.url]);
-        Beside(relay.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+            workspace.command(&["events", "relay", "--allow-private", "--to", &receiver.url]);
+        RelayProcess(relay.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     };
-    let mut server = Server::with(&place, &flags);
+    let mut server = Server::with(&workspace, &flags);
     let mut beside = relay();
     let address = RwLock::new(server.address.clone());
     let left = AtomicUsize::new(ORDERS);
     let (server, beside) = thread::scope(|scope| {
         let (address, token, left) = (&address, &admin, &left);
-        let _enough = Enough(left);
+        let _enough = StopOnDrop(left);
         let clients: Vec<_> = (1..=CLIENTS)
             .map(|customer| scope.spawn(move || shop(address, token, customer, left)))
             .collect();
@@ -190,7 +191,7 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
                 beside = relay();
             } else {
                 server.kill();
-                server = Server::with(&place, &flags);
+                server = Server::with(&workspace, &flags);
                 address.write().unwrap().clone_from(&server.address);
             }
         }
@@ -200,21 +201,21 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
         (server, beside)
     });
 
-    let events = place.whole_list("events list");
+    let events = workspace.whole_list("events list");
     let client = &mut server.client();
     let begun = Instant::now();
-    while !client.ask(&Ask::get("/metrics")).body.contains("\ncommerce_outbox_events 0\n") {
-        assert!(begun.elapsed() < LAST, "{}", place.run("events list --limit 5").out);
+    while !client.send(&Request::get("/metrics")).body.contains("\ncommerce_outbox_events 0\n") {
+        assert!(begun.elapsed() < LAST, "{}", workspace.run("events list --limit 5").out);
         thread::sleep(Duration::from_millis(100));
     }
     server.stop();
     drop(beside);
-    place.audit();
+    workspace.audit();
 
-    let heard = std::mem::take(&mut *receiver.heard.lock().unwrap());
+    let log = std::mem::take(&mut *receiver.received.lock().unwrap());
     let mut taken: BTreeMap<i64, Value> = BTreeMap::new();
     let mut newest: BTreeMap<i64, i64> = BTreeMap::new();
-    for (id, event, was_taken) in &heard.events {
+    for (id, event, was_taken) in &log.events {
         if !was_taken {
             continue;
         }
@@ -229,29 +230,29 @@ fn every_event_arrives_whatever_the_platform_does_and_whoever_is_killed() {
     assert_eq!(events.len(), ORDERS + ORDERS / 5);
     assert_eq!(taken.len(), events.len());
     for event in &events {
-        let told = &taken[&event["id"].as_i64().unwrap()];
+        let stored = &taken[&event["id"].as_i64().unwrap()];
         let mut order = event["data"].clone();
         order["currency"] = "KRW".into();
         let shown = (&event["public_id"], &event["type"], &order);
-        assert_eq!((&told["id"], &told["type"], &told["data"]), shown);
+        assert_eq!((&stored["id"], &stored["type"], &stored["data"]), shown);
     }
-    println!("{} events, {} requests", taken.len(), heard.requests);
+    println!("{} events, {} requests", taken.len(), log.requests);
 }
 
-/// A relay beside the server, killed when it is dropped: it does not outlive the test.
-struct Beside(Child);
+/// A relay process beside the server, killed on drop.
+struct RelayProcess(Child);
 
-impl Drop for Beside {
+impl Drop for RelayProcess {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// However the test ends, the clients end.
-struct Enough<'a>(&'a AtomicUsize);
+/// Ends the clients on drop, also in a panic.
+struct StopOnDrop<'a>(&'a AtomicUsize);
 
-impl Drop for Enough<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Relaxed);
     }

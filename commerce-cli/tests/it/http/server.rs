@@ -1,44 +1,44 @@
-//! A server process, and its end.
+//! A server process.
 
-use crate::http::client::{Ask, Client};
-use crate::http::place::Place;
+use crate::http::client::{Client, Request};
+use crate::http::workspace::Workspace;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is waited for, on a machine that is slow and busy.
+/// The bound on every wait, on a slow and busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A `commerce serve` that is ready. However the test ends, it does not outlive it.
+/// A `commerce serve` process that is ready; it is killed on drop.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: String,
-    /// What it wrote to stderr, as far as it was looked at.
+    /// The lines of stderr read so far.
     seen: Vec<String>,
     lines: Receiver<String>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// On a port that is free.
-    pub(crate) fn start(place: &Place) -> Self {
-        Self::with(place, &[])
+    /// Starts a server on a free port.
+    pub(crate) fn start(workspace: &Workspace) -> Self {
+        Self::with(workspace, &[])
     }
 
-    /// On a port that is free, with further arguments.
-    pub(crate) fn with(place: &Place, arguments: &[&str]) -> Self {
-        Self::run(place.command(&["serve", "--listen", "127.0.0.1:0"]).args(arguments))
+    /// Starts a server on a free port, with further arguments.
+    pub(crate) fn with(workspace: &Workspace, arguments: &[&str]) -> Self {
+        Self::run(workspace.command(&["serve", "--listen", "127.0.0.1:0"]).args(arguments))
     }
 
-    /// As that command says.
+    /// Starts a server by that command.
     pub(crate) fn run(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         let reader = thread::spawn(move || {
-            // It ends with the process, or when nobody wants the lines any more.
+            // The thread ends with the process, or when the receiver of the lines is dropped.
             for line in stderr.lines().map_while(Result::ok) {
                 let _ = sender.send(line);
             }
@@ -50,9 +50,9 @@ impl Server {
             let (rest, _) = rest.rsplit_once(": see ")?;
             Some(rest.rsplit_once(" at ")?.1.to_owned())
         });
-        let ready = Ask::get("/readyz");
+        let ready = Request::get("/readyz");
         wait_until("ready", || {
-            server.client().try_ask(&ready).is_ok_and(|answer| answer.status == 200)
+            server.client().try_send(&ready).is_ok_and(|response| response.status == 200)
         });
         server
     }
@@ -61,7 +61,7 @@ impl Server {
         Client::new(&self.address)
     }
 
-    /// Waits for a line that has what is looked for, among those seen and those to come.
+    /// Waits for a line of stderr, past or future, for which the function returns a value.
     pub(crate) fn wait_for_line<T>(&mut self, find: impl Fn(&str) -> Option<T>) -> T {
         let until = Instant::now() + TIMEOUT;
         let mut looked_at = 0;
@@ -75,30 +75,30 @@ impl Server {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => self.seen.push(line),
-                Err(error) => panic!("{error}; it said {:?}", self.seen),
+                Err(error) => panic!("{error}; it wrote {:?}", self.seen),
             }
         }
     }
 
-    /// The id of its process.
+    /// Returns the id of the process.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// A line of the process's status in kibibytes, such as `VmRSS`.
+    /// Returns a line of the process's status in kibibytes, such as `VmRSS`.
     pub(crate) fn kibibytes(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Asks it to end, by the signal of that name.
+    /// Sends a signal.
     pub(crate) fn signal(&self, name: &str) {
         let process = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &process]).status().unwrap().success());
     }
 
-    /// Waits for its end; its status, and all it ever wrote.
+    /// Waits for the end of the process; returns its status and all lines of stderr.
     pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let mut status = None;
         wait_until("ended", || {
@@ -110,12 +110,12 @@ impl Server {
         (status.unwrap(), std::mem::take(&mut self.seen))
     }
 
-    /// Ends it in order, as it must be able to; all it ever wrote.
+    /// Shuts the server down gracefully; returns all lines of stderr.
     pub(crate) fn stop(self) -> Vec<String> {
         self.signal("-TERM");
-        let (status, said) = self.ended();
-        assert_eq!(status.code(), Some(0), "{said:?}");
-        said
+        let (status, lines) = self.ended();
+        assert_eq!(status.code(), Some(0), "{lines:?}");
+        lines
     }
 
     pub(crate) fn stop_both(servers: [Self; 2]) {
@@ -124,12 +124,12 @@ impl Server {
         }
     }
 
-    /// Ends it at once, as a crash would; all it ever wrote.
+    /// Kills the server, like a crash; returns all lines of stderr.
     pub(crate) fn kill(self) -> Vec<String> {
         self.signal("-KILL");
-        let (status, said) = self.ended();
-        assert_eq!(status.code(), None, "it ended by itself: {said:?}");
-        said
+        let (status, lines) = self.ended();
+        assert_eq!(status.code(), None, "it ended by itself: {lines:?}");
+        lines
     }
 }
 
@@ -143,7 +143,7 @@ impl Drop for Server {
     }
 }
 
-/// Looks again and again until it is so. It is given up when that takes too long.
+/// Waits until the condition holds; panics after [`TIMEOUT`].
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + TIMEOUT;
     while !is_so() {

@@ -1,21 +1,21 @@
-//! Where settings come from, what is said of wrong ones, and what the log tells and keeps to itself.
+//! The sources of settings, the errors for wrong ones, and the contents of the log.
 
-use crate::http::client::{Ask, is_open};
-use crate::http::place::Place;
+use crate::http::client::{Request, is_open};
 use crate::http::server::Server;
+use crate::http::workspace::Workspace;
 use rstest::rstest;
 use serde_json::{Value, json};
 use std::fs;
 use std::net::TcpListener;
 
-/// The seconds that an unpaid order holds its stock, which is a setting, as a client sees it.
+/// Returns the seconds that an unpaid order holds its stock, which is a setting.
 fn hold_of(server: &Server, token: &str, key: &str) -> i64 {
     let body = json!({"items": [{"product_id": 1, "quantity": 1}], "payment": "later"});
-    let order = Ask::post("/v1/customers/1/orders", &body).key(key).by(token);
-    let order = server.client().ask(&order).json();
+    let order = Request::post("/v1/customers/1/orders", &body).key(key).by(token);
+    let order = server.client().send(&order).json();
     let seconds = |name: &str| {
-        let told = order[name].as_str().unwrap();
-        let (_, clock) = told.split_once('T').unwrap();
+        let time = order[name].as_str().unwrap();
+        let (_, clock) = time.split_once('T').unwrap();
         let parts = clock.trim_end_matches('Z').split(':').map(|part| part.parse::<i64>().unwrap());
         parts.fold(0, |sum, part| sum * 60 + part)
     };
@@ -23,40 +23,41 @@ fn hold_of(server: &Server, token: &str, key: &str) -> i64 {
 }
 
 #[test]
-fn a_flag_goes_before_the_environment_and_that_before_the_file() {
-    let place = Place::with_products(&[(10, 100)]);
-    place.add_customers(1, 0);
-    let token = place.admin_token();
+fn flags_override_the_environment_and_the_file() {
+    let workspace = Workspace::with_products(&[(10, 100)]);
+    workspace.add_customers(1, 0);
+    let token = workspace.admin_token();
     let file = "# what this shop wants\nlisten = \"127.0.0.1:0\"\nhold = 100\nlog = \"json\"\n";
-    fs::write(place.path().join("serve.toml"), file).unwrap();
+    fs::write(workspace.path().join("serve.toml"), file).unwrap();
     for (flags, environment, hold) in [
         (&[][..], &[][..], 100),
         (&[], &[("COMMERCE_HOLD", "200")][..], 200),
         (&["--hold", "300"][..], &[("COMMERCE_HOLD", "200")], 300),
         (&["--hold", "300"], &[], 300),
     ] {
-        let mut command = place.command(&["serve", "--config", "serve.toml"]);
+        let mut command = workspace.command(&["serve", "--config", "serve.toml"]);
         let server = Server::run(command.args(flags).envs(environment.iter().copied()));
         let key = format!("{flags:?}{environment:?}").replace(' ', "");
         assert_eq!(hold_of(&server, &token, &key), hold, "{key}");
         let log = server.stop();
         assert!(log.iter().any(|line| line.starts_with('{')), "the file wants JSON: {log:?}");
     }
-    // The file itself may be named by the environment, and a flag overrules one line of it only.
-    let mut command = place.command(&["serve", "--log", "logfmt"]);
+    // The environment may name the file, and a flag overrides one line of it.
+    let mut command = workspace.command(&["serve", "--log", "logfmt"]);
     let server = Server::run(command.env("COMMERCE_CONFIG", "serve.toml"));
     assert_eq!(hold_of(&server, &token, "last"), 100);
     let log = server.stop();
     assert!(log.iter().any(|line| line.starts_with("ts=")), "{log:?}");
-    place.audit();
+    workspace.audit();
 }
 
-/// Origins come from flags, from the environment or from the file, and a wrong one is refused at the start.
+/// Origins come from flags, from the environment or from the file; an invalid one is refused at the
+/// start.
 #[test]
-fn origins_are_set_like_everything_else() {
-    let place = Place::with_products(&[(10, 100)]);
+fn cors_origins_come_from_flags_environment_or_file() {
+    let workspace = Workspace::with_products(&[(10, 100)]);
     let file = "cors-origin = [\"https://file.example\", \"http://localhost:3000\"]\n";
-    fs::write(place.path().join("serve.toml"), file).unwrap();
+    fs::write(workspace.path().join("serve.toml"), file).unwrap();
     let listed = [("COMMERCE_CORS_ORIGIN", "https://env.example,https://other.example")];
     let flags = ["--cors-origin", "https://flag.example", "--cors-origin", "https://b.example"];
     for (flags, environment, origin) in [
@@ -64,20 +65,20 @@ fn origins_are_set_like_everything_else() {
         (&[], &listed[..], "https://other.example"),
         (&flags[..], &listed[..], "https://b.example"),
     ] {
-        let mut command = place.command(&["serve", "--config", "serve.toml"]);
+        let mut command = workspace.command(&["serve", "--config", "serve.toml"]);
         command.args(["--listen", "127.0.0.1:0"]).args(flags).envs(environment.iter().copied());
         let server = Server::run(&mut command);
         for (from, allowed) in [(origin, Some(origin)), ("https://evil.example", None)] {
-            let answer = server.client().ask(&Ask::get("/v1").with("Origin", from));
-            assert_eq!(answer.header("Access-Control-Allow-Origin"), allowed, "{from}");
+            let response = server.client().send(&Request::get("/v1").with("Origin", from));
+            assert_eq!(response.header("Access-Control-Allow-Origin"), allowed, "{from}");
         }
         server.stop();
     }
-    let mut wrong = place.command(&["serve", "--cors-origin", "shop.example/page"]);
+    let mut wrong = workspace.command(&["serve", "--cors-origin", "shop.example/page"]);
     let output = wrong.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("https://shop.example"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("https://shop.example"), "{stderr}");
 }
 
 #[rstest]
@@ -88,13 +89,13 @@ fn origins_are_set_like_everything_else() {
 #[case::no_number("grace = \"soon\"", "grace")]
 #[case::negative("grace = -1", "grace")]
 #[case::no_format("log = \"xml\"", "xml")]
-fn a_wrong_file_gets_a_sentence(#[case] file: &str, #[case] told: &str) {
-    let place = Place::with_products(&[]);
-    fs::write(place.path().join("serve.toml"), file).unwrap();
-    let said = place.run("serve --config serve.toml");
-    assert_eq!((said.status, said.out.as_str()), (2, ""), "{}", said.err);
-    assert!(said.err.contains(told), "{}", said.err);
-    assert_eq!(said.err.trim().lines().count(), 1, "{}", said.err);
+fn invalid_config_file_is_refused_with_one_line(#[case] file: &str, #[case] message: &str) {
+    let workspace = Workspace::with_products(&[]);
+    fs::write(workspace.path().join("serve.toml"), file).unwrap();
+    let output = workspace.run("serve --config serve.toml");
+    assert_eq!((output.status, output.out.as_str()), (2, ""), "{}", output.err);
+    assert!(output.err.contains(message), "{}", output.err);
+    assert_eq!(output.err.trim().lines().count(), 1, "{}", output.err);
 }
 
 #[rstest]
@@ -103,21 +104,21 @@ fn a_wrong_file_gets_a_sentence(#[case] file: &str, #[case] told: &str) {
 #[case::no_format("serve --log xml", 2, "logfmt")]
 #[case::too_long("serve --grace 4000", 2, "3600")]
 #[case::not_ours("serve --listen 192.0.2.1:8080", 1, "192.0.2.1:8080")]
-fn a_wrong_flag_gets_a_sentence(#[case] line: &str, #[case] status: i32, #[case] told: &str) {
-    let said = Place::with_products(&[]).run(line);
-    assert_eq!((said.status, said.out.as_str()), (status, ""), "{}", said.err);
-    assert!(said.err.contains(told), "{}", said.err);
+fn invalid_flag_is_refused(#[case] line: &str, #[case] status: i32, #[case] message: &str) {
+    let output = Workspace::with_products(&[]).run(line);
+    assert_eq!((output.status, output.out.as_str()), (status, ""), "{}", output.err);
+    assert!(output.err.contains(message), "{}", output.err);
 }
 
 #[test]
-fn a_port_in_use_is_told() {
-    let place = Place::with_products(&[]);
+fn port_in_use_is_reported() {
+    let workspace = Workspace::with_products(&[]);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let said = place.run(&format!("serve --listen {address}"));
-    assert_eq!(said.status, 1, "{}", said.err);
+    let stderr = workspace.run(&format!("serve --listen {address}"));
+    assert_eq!(stderr.status, 1, "{}", stderr.err);
     let sentence = format!("commerce: cannot listen at {address}: ");
-    assert!(said.err.starts_with(&sentence), "{}", said.err);
+    assert!(stderr.err.starts_with(&sentence), "{}", stderr.err);
     assert!(is_open(&address), "the other one is left alone");
 }
 
@@ -126,42 +127,45 @@ const KEY: &str = "canary-key";
 const QUERY: &str = "canary-query";
 const WRONG_TOKEN: &str = "cs_canary-token";
 
-/// Every kind of secret goes through a server. Its log has a line for each request, and none of them.
+/// Sends every kind of secret to a server: its log has a line for each request and contains no
+/// secret.
 #[rstest]
 #[case::logfmt("logfmt")]
 #[case::json("json")]
-fn the_log_is_one_line_a_request_and_keeps_secrets(#[case] format: &str) {
-    let place = Place::with_products(&[(10, 100)]);
-    let server = Server::with(&place, &["--log", format]);
+fn log_has_one_line_a_request_and_no_secrets(#[case] format: &str) {
+    let workspace = Workspace::with_products(&[(10, 100)]);
+    let server = Server::with(&workspace, &["--log", format]);
     let client = &mut server.client();
     let login = json!({"login": "kim", "password": PASSWORD});
     let mut who = login.clone();
     who["name"] = json!("Kim");
     let mut asked = Vec::new();
-    let mut ask = |name: &str, ask: Ask, status: u16| {
-        let answer = client.ask(&ask.with("X-Request-Id", name));
-        assert_eq!(answer.status, status, "{name}: {}", answer.body);
-        assert_eq!(answer.header("X-Request-Id"), Some(name));
+    let mut request = |name: &str, request: Request, status: u16| {
+        let response = client.send(&request.with("X-Request-Id", name));
+        assert_eq!(response.status, status, "{name}: {}", response.body);
+        assert_eq!(response.header("X-Request-Id"), Some(name));
         asked.push((name.to_owned(), status));
-        answer
+        response
     };
-    ask("register", Ask::post("/v1/customers", &who), 201);
-    let session = ask("log-in", Ask::post("/v1/sessions", &login), 201).json();
+    request("register", Request::post("/v1/customers", &who), 201);
+    let session = request("log-in", Request::post("/v1/sessions", &login), 201).json();
     let token = session["token"].as_str().unwrap();
     let wrong = json!({"login": "kim", "password": format!("{PASSWORD}-wrong")});
-    ask("wrong", Ask::post("/v1/sessions", &wrong), 401);
-    let charge = Ask::post("/v1/customers/me/charges", &json!({"amount": 100})).key(KEY).by(token);
-    ask("charge", charge.clone(), 201);
-    ask("charge-again", charge, 201);
+    request("wrong", Request::post("/v1/sessions", &wrong), 401);
+    let charge =
+        Request::post("/v1/customers/me/charges", &json!({"amount": 100})).key(KEY).by(token);
+    request("charge", charge.clone(), 201);
+    request("charge-again", charge, 201);
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let order = json!({"items": [{"product_id": 1, "quantity": 1}]});
-    let order = Ask::post("/v1/customers/me/orders", &order).key(format!("{KEY}-order")).by(token);
-    ask("order", order.with("traceparent", trace), 201);
-    ask("query", Ask::get(format!("/v1/products?limit={QUERY}")), 422);
-    ask("too-long", Ask::get(format!("/{}", "a".repeat(3_000))), 431);
-    ask("nowhere", Ask::get(format!("/nowhere?{QUERY}")), 404);
-    ask("stranger", Ask::get("/v1/customers/me").by(WRONG_TOKEN), 401);
-    ask("log-out", Ask::new("DELETE", "/v1/sessions/current").by(token), 204);
+    let order =
+        Request::post("/v1/customers/me/orders", &order).key(format!("{KEY}-order")).by(token);
+    request("order", order.with("traceparent", trace), 201);
+    request("query", Request::get(format!("/v1/products?limit={QUERY}")), 422);
+    request("too-long", Request::get(format!("/{}", "a".repeat(3_000))), 431);
+    request("nowhere", Request::get(format!("/nowhere?{QUERY}")), 404);
+    request("stranger", Request::get("/v1/customers/me").by(WRONG_TOKEN), 401);
+    request("log-out", Request::new("DELETE", "/v1/sessions/current").by(token), 204);
     let log = server.stop();
 
     for (name, status) in &asked {
@@ -184,8 +188,8 @@ fn the_log_is_one_line_a_request_and_keeps_secrets(#[case] format: &str) {
     for secret in [token, PASSWORD, KEY, QUERY, WRONG_TOKEN] {
         assert!(!log.contains(secret), "the log tells {secret}:\n{log}");
     }
-    // The store keeps keys, and neither tokens nor passwords.
-    for file in fs::read_dir(place.path()).unwrap() {
+    // The store keeps idempotency keys, but neither tokens nor passwords.
+    for file in fs::read_dir(workspace.path()).unwrap() {
         let path = file.unwrap().path();
         let bytes = fs::read(&path).unwrap();
         for secret in [token, token.trim_start_matches("cs_"), PASSWORD, QUERY, WRONG_TOKEN] {
@@ -193,5 +197,5 @@ fn the_log_is_one_line_a_request_and_keeps_secrets(#[case] format: &str) {
             assert!(!found, "{} holds {secret}", path.display());
         }
     }
-    place.audit();
+    workspace.audit();
 }

@@ -1,4 +1,4 @@
-//! A folder with a store, and the command line beside the server.
+//! A folder with a store, and the command line in it.
 
 use serde_json::Value;
 use std::io::Write;
@@ -6,40 +6,40 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A folder of its own for the processes of a test.
-pub(crate) struct Place(TempDir);
+/// A folder for the processes of a test.
+pub(crate) struct Workspace(TempDir);
 
-/// What a command said.
-pub(crate) struct Said {
+/// The output of a command.
+pub(crate) struct CommandOutput {
     pub(crate) status: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-impl Place {
+impl Workspace {
     pub(crate) fn empty() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// A store in won with these products, a price and a stock each.
+    /// Creates a store in won with products of these prices and stocks.
     pub(crate) fn with_products(products: &[(i64, i64)]) -> Self {
-        let place = Self::empty();
-        place.json("init");
+        let workspace = Self::empty();
+        workspace.json("init");
         for (number, (price, stock)) in products.iter().enumerate() {
-            place.json(&format!("product add Product{} {price} {stock}", number + 1));
+            workspace.json(&format!("product add Product{} {price} {stock}", number + 1));
         }
-        place
+        workspace
     }
 
-    /// Adds so many customers with that balance each. Their ids go up from 1 in an empty store.
+    /// Adds customers with that balance each. Their ids count up from 1 in an empty store.
     pub(crate) fn add_customers(&self, count: usize, balance: i64) {
         let rows = (1..=count).map(|id| format!("{id},Kim {id},{balance}\n"));
         let file = format!("id,name,balance\n{}", rows.collect::<String>());
-        let said = self.fed("--json import customers -", &file);
-        assert_eq!(said.status, 0, "{}", said.err);
+        let output = self.fed("--json import customers -", &file);
+        assert_eq!(output.status, 0, "{}", output.err);
     }
 
-    /// A token of an admin.
+    /// Creates an admin and returns a token.
     pub(crate) fn admin_token(&self) -> String {
         self.json("admin token")["token"].as_str().unwrap().to_owned()
     }
@@ -54,34 +54,34 @@ impl Place {
         command
     }
 
-    pub(crate) fn run(&self, line: &str) -> Said {
+    pub(crate) fn run(&self, line: &str) -> CommandOutput {
         self.fed(line, "")
     }
 
-    /// Runs a command with that on its standard input.
-    pub(crate) fn fed(&self, line: &str, input: &str) -> Said {
+    /// Runs a command with the input on its standard input.
+    pub(crate) fn fed(&self, line: &str, input: &str) -> CommandOutput {
         let arguments: Vec<&str> = line.split_whitespace().collect();
         let mut command = self.command(&arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // A command that stops early closes its end; what it says is what counts.
+        // A command that ends early closes the pipe; its output and status are what is checked.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
-        Said {
+        CommandOutput {
             status: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
         }
     }
 
-    /// The one document that a command prints with `--json`.
+    /// Runs a command with `--json` and returns its document.
     pub(crate) fn json(&self, line: &str) -> Value {
-        let said = self.run(&format!("--json {line}"));
-        assert_eq!(said.status, 0, "{line}: {}", said.err);
-        serde_json::from_str(&said.out).unwrap()
+        let output = self.run(&format!("--json {line}"));
+        assert_eq!(output.status, 0, "{line}: {}", output.err);
+        serde_json::from_str(&output.out).unwrap()
     }
 
-    /// Everything in a list of the command line, page by page.
+    /// Returns all items of a list command, page by page.
     pub(crate) fn whole_list(&self, line: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut more = String::new();
@@ -93,11 +93,11 @@ impl Place {
         }
     }
 
-    /// The store is sound, row by row.
+    /// Asserts that the audit finds no problem.
     pub(crate) fn audit(&self) {
-        let said = self.run("--json audit");
-        assert_eq!(said.status, 0, "{}{}", said.out, said.err);
-        let report: Value = serde_json::from_str(&said.out).unwrap();
+        let output = self.run("--json audit");
+        assert_eq!(output.status, 0, "{}{}", output.out, output.err);
+        let report: Value = serde_json::from_str(&output.out).unwrap();
         assert_eq!(report["ok"], true, "{report}");
     }
 }
