@@ -1,6 +1,6 @@
-//! Best sellers of three days among 10,000 products: what the store does, beside the other ways that one
-//! might think of, on the same sales. `cargo bench --bench best_sellers -- --orders 200000`; the orders are
-//! spread over thirty days, and over three hundred when there are ten times as many.
+//! Best sellers of three days among 10,000 products: the store's method beside the alternatives, on
+//! the same sales. `cargo bench --bench best_sellers -- --orders 200000`; the orders are spread
+//! over thirty days, and over three hundred days for ten times as many.
 
 #![allow(missing_docs, unreachable_pub, reason = "a bench")]
 #![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]

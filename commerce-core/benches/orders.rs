@@ -3,8 +3,8 @@
 //! `cargo bench --bench orders` takes some minutes; `-- --seconds 2` shortens each case, and
 //! `-- --history 2000000` adds the case of a store that holds so many orders already.
 //!
-//! A table of ratios is what is wanted here, of cases that run for seconds with many threads; harnesses
-//! that repeat a closure until its time is known do not fit that.
+//! The result is a table of ratios, of cases that run for seconds with many threads; harnesses that
+//! repeat a closure until its time is known do not fit.
 
 #![allow(missing_docs, unreachable_pub, reason = "a bench")]
 #![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]
@@ -97,7 +97,7 @@ fn waiting_callers(
 ) -> (f64, f64) {
     let done = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
-    // Neither keys nor orders of an earlier turn on the same store come again.
+    // No key and no order of an earlier case on the same store is repeated.
     let seed = (shop.stats().commands + 1) << 20;
     let keys = AtomicU64::new(seed);
     let before = shop.stats();
@@ -117,7 +117,7 @@ fn waiting_callers(
                 }
             });
         }
-        // The time that is measured.
+        // The measured time.
         std::thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
     });
@@ -128,7 +128,7 @@ fn waiting_callers(
     (done.load(Ordering::Relaxed) as f64 / took, batch)
 }
 
-/// One thread that submits, goes on, and waits later: what imports do.
+/// Measures one thread that submits ahead and waits later, like an import.
 fn submitted_ahead(folder: &std::path::Path, time: Duration) -> (f64, f64) {
     let file = folder.join("ahead.db");
     let shop = shop(&file, PRODUCTS);
@@ -147,7 +147,7 @@ fn submitted_ahead(folder: &std::path::Path, time: Duration) -> (f64, f64) {
     (rate, batch)
 }
 
-/// The same case on a fresh store and on one with history, in turn.
+/// Alternates the same case on a fresh store and on one with history.
 fn after_history(folder: &std::path::Path, orders: u64, time: Duration) {
     let file = folder.join("history.db");
     let full = shop(&file, PRODUCTS);

@@ -1,5 +1,6 @@
-//! A small shop on one file: run it with `cargo run -p commerce-core --example small_shop`, twice if you
-//! like. The second time finds the first one's answers, because every call that moves something has a key.
+//! A small shop on one file: run it with `cargo run -p commerce-core --example small_shop`. A
+//! second run replays the results of the first, because every call that changes something has a
+//! key.
 
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, BestSellersRequest, CouponId, Currency, CustomerId,
@@ -19,7 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let order = PlaceOrder { owned_coupon_id: Some(owned.id), ..PlaceOrder::new(kim, [(tea, 3)]) };
     let order = shop.place_order(order, &key("first-order")?)?;
 
-    // Many threads may order at once; whatever arrives together is committed together.
+    // Many threads may order at the same time; calls that arrive together share a commit (group
+    // commit).
     let sold = std::thread::scope(|scope| {
         let buyers: Vec<_> = (0..20)
             .map(|buyer| {
@@ -53,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Adds what the shop needs, unless an earlier run has.
+/// Adds stock and money, unless an earlier run has.
 fn stock_up(shop: &Shop, kim: CustomerId, tea: ProductId) -> Result<(), Error> {
     match shop.call(AddCustomer { id: Some(kim), ..AddCustomer::new("Kim") }).run() {
         Err(Error::Refused(Refusal::CustomerExists { .. })) => return Ok(()),

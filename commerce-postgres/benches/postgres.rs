@@ -21,7 +21,7 @@ const PRODUCTS: u64 = 10_000;
 const CUSTOMERS: u64 = 10_000;
 const TURNS: usize = 3;
 
-/// What they cost is told by leaving them out on both sides.
+/// Drops the foreign keys on both sides, to measure their cost.
 const WITHOUT_FOREIGN_KEYS: &str = "DO $$ DECLARE one RECORD; BEGIN
     FOR one IN SELECT conrelid::regclass AS relation, conname FROM pg_constraint WHERE contype = 'f' LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.relation, one.conname);
@@ -187,7 +187,7 @@ fn pgbench(cluster: &Cluster, database: &str, port: Option<u16>, case: Case, sec
     line.split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
-/// A server at another port whose every word takes so long, there and back.
+/// Starts a proxy that delays every byte in both directions; returns its port.
 fn slow_proxy(to: u16, delay: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -206,7 +206,7 @@ fn slow_proxy(to: u16, delay: Duration) -> u16 {
     port
 }
 
-/// Hands on what comes, each piece so much later.
+/// Forwards each piece after the delay.
 fn pump(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     let (sender, pieces) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! What the benches share: a small random generator, stores to work on, and the hand-written baseline
-//! that every figure is held against.
+//! Helpers of the benches: a small random generator, stores to work on, and the hand-written
+//! baseline that every figure is compared with.
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
@@ -10,12 +10,12 @@ use commerce_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
-/// Customers that order.
+/// The number of customers.
 pub const CUSTOMERS: i64 = 1_000;
-/// Lines of an order.
+/// The number of lines of an order.
 pub const LINES: i64 = 3;
 
-/// SplitMix64: repeatable, and good enough to choose products.
+/// SplitMix64: repeatable, and random enough to choose products.
 #[derive(Clone)]
 pub struct Random(pub u64);
 
@@ -33,10 +33,10 @@ impl Random {
     }
 }
 
-/// Which products an order takes.
+/// The choice of an order's products.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Taste {
-    /// Three different ones of all.
+    /// Three different products of all.
     Spread(i64),
     /// Product 1, and two others.
     OneHot(i64),
@@ -61,7 +61,7 @@ pub fn order(random: &mut Random, taste: Taste) -> PlaceOrder {
     PlaceOrder::new(customer, items(random, taste))
 }
 
-/// A key as programs make them: time first, so that keys grow.
+/// Returns a key as programs generate them: time first, so that keys increase.
 pub fn growing_key(number: u64) -> Key {
     Key::new(&format!(
         "0193a5c7-{:04x}-7{:03x}-8{:03x}-{:012x}",
@@ -73,7 +73,7 @@ pub fn growing_key(number: u64) -> Key {
     .unwrap()
 }
 
-/// A key without any order.
+/// Returns a random key.
 pub fn random_key(random: &mut Random) -> Key {
     let (a, b) = (random.next(), random.next());
     Key::new(&format!(
@@ -87,7 +87,7 @@ pub fn random_key(random: &mut Random) -> Key {
     .unwrap()
 }
 
-/// Opens a shop and fills it with customers who can pay, and products that do not run out.
+/// Opens a shop with enough money and stock for all orders.
 pub fn shop(file: &Path, products: i64) -> Shop {
     let shop = Shop::open(SqliteStore::create(file, Currency::KRW).unwrap());
     let mut tickets = Vec::new();
@@ -116,7 +116,7 @@ pub fn shop(file: &Path, products: i64) -> Shop {
     shop
 }
 
-/// Places orders ahead, hundreds to a commit, until the store holds so many more.
+/// Places orders, hundreds to a commit, until the store has that many more.
 pub fn fill(shop: &Shop, orders: u64, mut make: impl FnMut(u64) -> (PlaceOrder, Key, Option<i64>)) {
     let mut waiting = std::collections::VecDeque::new();
     for number in 0..orders {
@@ -133,14 +133,14 @@ pub fn fill(shop: &Shop, orders: u64, mut make: impl FnMut(u64) -> (PlaceOrder, 
     waiting.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
 }
 
-/// The loop that one would write by hand: a transaction an order, cached statements, the same rows in
-/// the same tables, the same guards. It makes the checks that the rules make and nothing more.
+/// The baseline, a loop written by hand: a transaction an order, cached statements, the same rows
+/// in the same tables, the same constraints. It makes only the checks that the rules make.
 pub struct Baseline {
     db: Connection,
 }
 
 impl Baseline {
-    /// On the file of a store that [`shop`] has filled and nobody has open.
+    /// Opens the file of a store that [`shop`] has filled and that is not open.
     pub fn new(file: &Path) -> Self {
         let db = Connection::open(file).unwrap();
         db.execute_batch(
@@ -234,14 +234,14 @@ impl Baseline {
         run("COMMIT", &[]);
     }
 
-    /// How many orders there are.
+    /// Returns the number of orders.
     pub fn orders(&self) -> u64 {
         let count: i64 =
             self.db.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
         count as u64
     }
 
-    /// Best sellers as one would count them by hand: a row a product and hour.
+    /// Counts sales by hand: a row a product and hour.
     fn count_sales(&self, lines: &[(i64, String, i64, i64)], now: i64) {
         for (product, _, _, units) in lines {
             self.db
@@ -255,7 +255,7 @@ impl Baseline {
         }
     }
 
-    /// The table that [`Baseline::count_sales`] writes.
+    /// Creates the table that [`Baseline::count_sales`] writes.
     pub fn prepare(&self) {
         self.db
             .execute_batch(

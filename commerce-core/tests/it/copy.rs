@@ -135,7 +135,7 @@ fn leased_events_are_due_in_the_copy() {
     assert_clean(&shop(&to));
 }
 
-/// Returns every row but those of sales, whose roll-up may have reached another watermark, and
+/// Returns every row but those of sales, with a roll-up that may have reached another watermark, and
 /// epochs, of which a copy has one more.
 fn rows(store: &dyn Store) -> Vec<Record> {
     let snapshot = store.snapshot().unwrap();

@@ -13,7 +13,7 @@ use proptest::test_runner::{FailurePersistence, FileFailurePersistence};
 use rstest::rstest;
 use std::collections::BTreeMap;
 
-/// Opens a shop with that many paid orders, whose events have the ids of the orders.
+/// Opens a shop with that many paid orders; their events have the ids of the orders.
 fn paid(on: On, orders: i64) -> World {
     let world = World::new(on);
     let (customer, product) = (world.customer(1_000_000).id, world.product(10, 10_000).id);

@@ -40,7 +40,7 @@ fn stock_left(shop: &Shop) -> i64 {
     shop.product(ProductId::new(1)).unwrap().stock
 }
 
-/// Places twelve orders in one batch whose n-th step fails, then repeats all with the same keys.
+/// Places twelve orders in one batch with a failing n-th step, then repeats all with the same keys.
 /// Returns false if the batch has fewer steps.
 fn survives(on: On, fault: Fault, step: i64) -> bool {
     let folder = tempfile::tempdir().unwrap();
@@ -157,7 +157,7 @@ impl Destination for Arrived {
     }
 }
 
-/// Runs a relay whose n-th step fails: every event is delivered, at the latest when its lease
+/// Runs a relay with a failing n-th step: every event is delivered, at the latest when its lease
 /// expires. Returns false if the relay has fewer steps.
 fn relays(fault: Fault, step: i64) -> bool {
     let folder = tempfile::tempdir().unwrap();

@@ -303,7 +303,7 @@ fn crash_at_any_step_of_a_charge_keeps_money_exact(
     assert_eq!(balance(&shop, kim), 500);
 }
 
-/// Makes a charge whose n-th step at the store fails; then the caller repeats it, or does not.
+/// Makes a charge with a failing n-th step at the store; then the caller repeats it, or does not.
 /// Returns false if it has fewer steps.
 fn survives(fault: Fault, step: i64, behavior: Behavior, repeats: bool) -> bool {
     let setup = Setup::new(On::Sqlite);

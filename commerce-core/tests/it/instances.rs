@@ -118,9 +118,9 @@ fn open_refuses_an_encoding_that_cannot_hold_every_text(
     }
 }
 
-/// Who may not look into the store is message so, and not that there is none.
+/// A role without permission gets that error, and not "there is no store".
 #[test]
-fn a_store_that_somebody_may_not_read_is_there() {
+fn open_without_permission_reports_permission_denied() {
     let url = cluster::shared().database();
     drop(PostgresStore::open(&url).unwrap());
     let name = url.rsplit('/').next().unwrap();

@@ -30,6 +30,7 @@ mod reference;
 mod relay;
 mod sequence;
 mod standby;
+mod tidy;
 mod tls;
 mod versions;
 mod week;

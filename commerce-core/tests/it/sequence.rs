@@ -158,7 +158,7 @@ fn sequence_continues_after_a_tolerated_error() {
     lee.wait().unwrap();
 }
 
-/// A caller whose timeout ends withdraws its call, and with it the calls submitted after it.
+/// A timed-out caller withdraws its call, and with it the calls submitted after it.
 #[test]
 fn no_call_after_a_timed_out_one_takes_effect() {
     let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
