@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Fails the system calls of every command, one after the other, and checks how the command ends.
 
-    sweep.py BINARY [CASES]     a sample of CASES cases with a fixed seed, and what was wrong before; all without CASES
+    sweep.py BINARY [CASES]     a sample of CASES cases with a fixed seed, and all earlier failures; all cases without CASES
 
-Each call is failed once and from there on, with strace's fault injection. However a command is failed, it must end in
-time, with exit status 0 or 1 and a reason on stderr, leave a store that audits clean, and leave no file under a final
-name that is not whole.
+Each call fails once and then always, by strace's fault injection. In every case the command must end in time, with
+exit status 0 or 1 and a reason on stderr, leave a store with a clean audit, and leave no incomplete file under a final
+name.
 """
 
 import concurrent.futures
@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 SEED = 20261129
-# The longest wait of a command for a store that others keep locked is 30 s; the last relay asks once more at its end.
+# A command waits up to 30 s for a locked store; the last relay polls once more at its end.
 PATIENCE = 90
 ERRORS = {
     "pread64": ["EIO"],
@@ -38,10 +38,10 @@ ERRORS = {
     "access": ["EIO"],
     "mkdir": ["EIO"],
 }
-# Calls that have ended a command wrongly before, and are in every sample.
+# Calls that have caused wrong ends before; every sample contains them.
 ALWAYS = {("audit", "pread64"), ("backup", "unlink"), ("backup", "renameat2")}
 FAILED_ONCE = {"audit", "backup", "relay"}
-# SQLite gives its lock for writing back: when that fails, the process takes itself for another that writes.
+# SQLite releases its write lock: if that fails, the process takes its own lock for that of another writer.
 WRITER_UNLOCK = re.compile(r"F_UNLCK, l_whence=SEEK_SET, l_start=120, l_len=1}")
 HEADER = "order,customer_id,placed_at,product_id,quantity\n"
 ORDERS = HEADER + "".join(f"r{n},1,2026-01-0{n}T00:00:00Z,1,1\n" for n in range(1, 4))
@@ -73,7 +73,7 @@ def commerce(binary, folder, *arguments, store="shop.db"):
 
 
 def make_base(binary, folder):
-    """A store with something of each kind in it."""
+    """Creates a store with rows of each kind."""
     for line in [
         "init", "customer add Kim", "customer add Lee", "charge 1 100000", "product add Tea 100 50",
         "product add Cup 50 50", "coupon add Spring --quantity 5 --amount 10", "coupon claim 1 1",
@@ -88,7 +88,7 @@ def traced(binary, folder, name, inject, log):
     arguments, stdin = COMMANDS[name]
     strace = ["strace", "-f", "-qq", "-o", log, *inject]
     database = [] if name in ("copy", "create") else ["--database", "shop.db"]
-    # A group of its own: a command that hangs is ended with its tracer.
+    # A process group of its own: a hanging command is killed with its tracer.
     process = subprocess.Popen(
         [*strace, binary, *database, *arguments], cwd=folder, text=True, start_new_session=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -103,7 +103,7 @@ def traced(binary, folder, name, inject, log):
 
 
 def cases_of(binary, base, name):
-    """Every call of the command that can be failed: as often as its busiest thread makes it, counted once untouched."""
+    """Returns the calls of the command that can fail, with the count of the busiest thread, from one run without failures."""
     with tempfile.TemporaryDirectory() as folder:
         work = os.path.join(folder, "work")
         shutil.copytree(base, work)
@@ -123,14 +123,14 @@ def cases_of(binary, base, name):
         for number in range(1, most + 1):
             for error in errors:
                 for more in ["", "+"]:
-                    # One of each four: all of the reads of an audit take half a minute.
+                    # One of four: all reads of an audit would take half a minute.
                     always = (name, call) in ALWAYS and number % 4 == 1
                     always |= call == "fcntl" and f"{number}{more}" in unlocks[:1]
                     yield always and name in FAILED_ONCE, (name, call, error, f"{number}{more}")
 
 
 def try_case(binary, base, case):
-    """What is wrong with how the command ended; nothing when all is well."""
+    """Returns what is wrong with the end of the command, or None."""
     name, call, error, when = case
     with tempfile.TemporaryDirectory() as folder:
         work = os.path.join(folder, "work")
@@ -144,7 +144,7 @@ def try_case(binary, base, case):
             return "does not end"
         if status not in (0, 1):
             return f"ends with {status}: {out[-200:]} {err[-300:]}"
-        # Once the calls that write fail, the reason cannot be written either.
+        # If the calls that write fail, the error message cannot be written either.
         if status == 1 and not err.strip() and call != "write":
             return "ends without a reason"
         if name == "create":

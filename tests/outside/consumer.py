@@ -1,9 +1,9 @@
-"""A consumer of events in another language, made of libraries that others wrote.
+"""A consumer of events in another language, built on third-party libraries.
 
-Says on standard output at which port it listens. Each request has to be signed after Standard Webhooks, also
-by the check that the documentation shows; its events have to be CloudEvents and to fit the published
-schema, which has to name every field. Then it says which events came, and answers 204; else 400, with the
-reason. Given a file with a certificate and its key, it speaks TLS.
+Prints its port on standard output. Each request needs a signature after Standard Webhooks, verified also by the
+code in the documentation; its events must be CloudEvents that match the published schema, which must name every
+field. The consumer then prints the events and answers 204; otherwise it answers 400 with the reason. With a file
+of a certificate and its key it serves TLS.
 """
 
 import json
@@ -22,7 +22,7 @@ BATCH = "application/cloudevents-batch+json; charset=utf-8"
 
 
 def strict(schema):
-    """The schema with nothing allowed that it does not name."""
+    """Returns the schema without additional properties."""
     if isinstance(schema, list):
         return [strict(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,6 +1,6 @@
-"""localstripe, a double of Stripe that others wrote, on a port of this machine only, with nothing on disk.
+"""localstripe, a third-party double of Stripe, on a local port and without files.
 
-Says on standard output at which port it listens.
+Prints its port on standard output.
 """
 
 import socket

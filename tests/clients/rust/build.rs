@@ -1,4 +1,4 @@
-//! Generates the client from the document that `COMMERCE_OPENAPI` names.
+//! Generates the client from the document named by `COMMERCE_OPENAPI`.
 
 use progenitor_impl::Generator;
 use std::path::Path;

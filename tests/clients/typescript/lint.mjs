@@ -1,5 +1,5 @@
-// Holds documents against the recommended rules of Redocly, by the library that its command line is made of:
-// the command line itself brings a hundred more packages and asks for node 20.
+// Lints documents by the recommended rules of Redocly, with the library below its command line:
+// the command line itself has a hundred more packages and needs Node 20.
 
 import process from "node:process";
 import { createConfig, lint } from "@redocly/openapi-core";

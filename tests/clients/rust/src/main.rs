@@ -49,7 +49,7 @@ async fn session(base: &str) -> Outcome<()> {
         Ok(*charge.balance)
     };
     assert_eq!(charge("charge-1", 20_000).await?, 20_000);
-    // More than 32 bits hold.
+    // Exceeds 32 bits.
     assert_eq!(charge("charge-2", 3_000_000_000).await?, 3_000_020_000);
 
     let order = async |key: &str, items: &[(u64, u64)]| -> Outcome<Result<Order, AnyProblem>> {
