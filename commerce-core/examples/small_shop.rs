@@ -1,5 +1,5 @@
-//! A small shop on one file: run it with `cargo run -p commerce-core --example small_shop`. A
-//! second run replays the results of the first, because every call that changes something has a
+//! A small shop on one SQLite file. Run it with `cargo run -p commerce-core --example small_shop`, and run it again:
+//! the second run gets the stored results of the first, because every call that moves something has an idempotency
 //! key.
 
 use commerce_core::{
@@ -20,8 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let order = PlaceOrder { owned_coupon_id: Some(owned.id), ..PlaceOrder::new(kim, [(tea, 3)]) };
     let order = shop.place_order(order, &key("first-order")?)?;
 
-    // Many threads may order at the same time; calls that arrive together share a commit (group
-    // commit).
+    // Threads may order simultaneously: calls that overlap are committed together (group commit).
     let sold = std::thread::scope(|scope| {
         let buyers: Vec<_> = (0..20)
             .map(|buyer| {
@@ -55,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Adds stock and money, unless an earlier run has.
+/// Adds a customer, a product and a coupon, unless an earlier run has.
 fn stock_up(shop: &Shop, kim: CustomerId, tea: ProductId) -> Result<(), Error> {
     match shop.call(AddCustomer { id: Some(kim), ..AddCustomer::new("Kim") }).run() {
         Err(Error::Refused(Refusal::CustomerExists { .. })) => return Ok(()),
@@ -63,13 +62,7 @@ fn stock_up(shop: &Shop, kim: CustomerId, tea: ProductId) -> Result<(), Error> {
     };
     let price = Money::from_minor(2_500);
     shop.call(AddProduct { id: Some(tea), ..AddProduct::new("Green tea", price, 10) }).run()?;
-    let coupon = AddCoupon {
-        name: "Spring".to_owned(),
-        discount: Discount::Percent { percent: 10, max_amount: None },
-        min_order_amount: None,
-        quantity: 100,
-        valid_from: None,
-        valid_until: None,
-    };
+    let discount = Discount::Percent { percent: 10, max_amount: None };
+    let coupon = AddCoupon::new("Spring", discount, 100);
     shop.call(coupon).run().map(drop)
 }

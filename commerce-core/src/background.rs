@@ -157,7 +157,9 @@ mod tests {
     use crate::id::Key;
     use crate::model::event::Event;
     use crate::money::{Currency, Money};
-    use crate::rule::{AddCustomer, AddProduct, PlaceOrder};
+    use crate::rule::add_customer::AddCustomer;
+    use crate::rule::add_product::AddProduct;
+    use crate::rule::place_order::PlaceOrder;
     use crate::store::memory::MemoryStore;
     use std::sync::mpsc::{Sender, channel};
 

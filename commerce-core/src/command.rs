@@ -1,140 +1,27 @@
-//! Commands: one enum of everything that changes a store, and how each is answered once and only once.
+//! Commands: an operation with its key, clock, trace and conditions, decided once and replayed for its key.
 
 use crate::clock::Timestamp;
 use crate::digest::{self, Digested, Fnv, KeyUse};
 use crate::error::{Error, Refusal, StoreError};
-use crate::id::{Key, OrderId};
+use crate::id::Key;
 use crate::limits::MAX_TEXT;
-use crate::model::cart::Cart;
-use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
-use crate::model::order::Order;
-use crate::model::product::Product;
-use crate::model::wallet::{Charge, ChargeRow, ChargeStatus, Customer, Debit};
+use crate::model::wallet::{ChargeRow, ChargeStatus};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
-#[cfg(test)]
-use crate::rule::testing::Careless;
-use crate::rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, ClaimCoupon,
-    CloseSession, DebitBalance, EditCart, EventLease, ExpireOrders, OpenCharge, OpenSession,
-    PayOrder, PlaceOrder, RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents, Rule,
-    SetCredentials, SettleCharge, UnlockLogin, UpdateProduct, expire_orders,
-};
+use crate::rule::expire_orders;
+use crate::rule::operation::AnyOperation;
 use crate::sequence::{Progress, Sequence};
 use crate::state::{Needs, State};
 use crate::version::Version;
-use serde::Serialize;
 use std::sync::Arc;
 
-/// A typed request: what is asked, and the type of its answer. Implemented by the request types of
-/// this crate.
-pub trait Operation: Into<AnyOperation> {
-    /// What is answered.
-    type Output: TryFrom<AnyOutput, Error = StoreError>;
-}
-
-/// An answer that [`Operation::Output`] can be taken from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AnyOutput(pub(crate) Output);
-
-macro_rules! operations {
-    ($($(#[$meta:meta])* $([$only:meta])? $request:ident => $variant:ident($answer:ty);)+) => {
-        /// Everything that can be asked of a store that changes it.
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-        #[serde(rename_all = "snake_case")]
-        #[expect(missing_docs, reason = "each variant is explained at the request it holds")]
-        pub enum AnyOperation {
-            $($(#[$meta])* $(#[$only])? $request($request),)+
-        }
-
-        impl AnyOperation {
-            fn rule(&self) -> &dyn Rule {
-                match self {
-                    $($(#[$only])? Self::$request(request) => request,)+
-                }
-            }
-        }
-
-        $(
-            $(#[$only])?
-            impl From<$request> for AnyOperation {
-                fn from(request: $request) -> Self {
-                    Self::$request(request)
-                }
-            }
-
-            $(#[$only])?
-            impl Operation for $request {
-                type Output = $answer;
-            }
-        )+
-    };
-}
-
-operations! {
-    AddCustomer => Customer(Customer);
-    AddProduct => Product(Product);
-    UpdateProduct => Product(Product);
-    AdjustStock => Product(Product);
-    AddCoupon => Coupon(Coupon);
-    ChargeBalance => Charge(Charge);
-    #[serde(rename = "charge_balance")]
-    OpenCharge => Charge(Charge);
-    SettleCharge => Charge(Charge);
-    DebitBalance => Debit(Debit);
-    EditCart => Cart(Cart);
-    ClaimCoupon => OwnedCoupon(OwnedCoupon);
-    PlaceOrder => Order(Order);
-    PayOrder => Order(Order);
-    CancelOrder => Order(Order);
-    ExpireOrders => Expired(Vec<OrderId>);
-    SetCredentials => Customer(Customer);
-    RecordLoginAttempt => Done(());
-    UnlockLogin => Customer(Customer);
-    OpenSession => Done(());
-    CloseSession => Done(());
-    RelayEvents => EventLease(EventLease);
-    RetryEvents => Count(u64);
-    ReplayEvents => Count(u64);
-    [cfg(test)] Careless => Done(());
-}
-
-macro_rules! outputs {
-    ($($variant:ident => $answer:ty;)+) => {$(
-        impl TryFrom<AnyOutput> for $answer {
-            type Error = StoreError;
-            fn try_from(reply: AnyOutput) -> Result<Self, StoreError> {
-                match reply.0 {
-                    Output::$variant(answer) => Ok(answer),
-                    other => Err(StoreError::Corrupt(format!("an answer of another kind: {other:?}"))),
-                }
-            }
-        }
-    )+};
-}
-
-outputs! {
-    Customer => Customer;
-    Product => Product;
-    Coupon => Coupon;
-    Charge => Charge;
-    Debit => Debit;
-    Cart => Cart;
-    OwnedCoupon => OwnedCoupon;
-    Order => Order;
-    Expired => Vec<OrderId>;
-    Done => ();
-    EventLease => EventLease;
-    Count => u64;
-}
-
-/// One thing asked of a store, with all it needs to be decided.
+/// An operation with everything that is needed to decide it.
 #[derive(Clone, Debug)]
-pub struct Command {
-    action: AnyOperation,
+pub(crate) struct Command {
+    operation: AnyOperation,
     key: Option<Key>,
-    /// Whether a refusal binds the key, as an answer does.
+    /// True if a refusal binds the key, as a success does.
     binds_refusals: bool,
     /// The instant the rule decides at: the clock's, or an earlier one for history.
     now: Timestamp,
@@ -143,22 +30,23 @@ pub struct Command {
     trace: Option<String>,
     fingerprint: i64,
     sequence: Option<Arc<Progress>>,
-    /// The versions that the row to be changed may have; any when absent.
+    /// The versions that the row to change may have; `None` for any.
     only_if: Option<Vec<Version>>,
 }
 
-/// How a command ended.
+/// The outcome of a command.
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
     pub(crate) result: Result<Output, Error>,
+    /// True if the result is the stored one of an earlier command with the same key.
     pub(crate) replayed: bool,
 }
 
 impl Command {
-    /// A command to be decided at the instant that the clock shows.
-    pub fn new(action: impl Into<AnyOperation>, clock: Timestamp) -> Self {
+    /// Returns a command that is decided at the instant of the clock.
+    pub(crate) fn new(operation: impl Into<AnyOperation>, clock: Timestamp) -> Self {
         Self {
-            action: action.into(),
+            operation: operation.into(),
             key: None,
             binds_refusals: true,
             now: clock,
@@ -170,47 +58,47 @@ impl Command {
         }
     }
 
-    /// Decides at another instant than the clock's; one ahead of the clock is refused as
-    /// `invalid_request`. Overdue orders are released by the clock all the same.
+    /// Decides at another instant than the clock's. An instant ahead of the clock is refused as `invalid_request`.
+    /// Overdue orders are released by the clock regardless.
     #[must_use]
-    pub fn decided_at(mut self, now: Timestamp) -> Self {
+    pub(crate) fn decided_at(mut self, now: Timestamp) -> Self {
         self.now = now;
         self
     }
 
-    /// With an idempotency key: sent again, it is answered as the first time and changes nothing.
+    /// Sets the idempotency key: a repeated command returns the stored result and changes nothing.
     #[must_use]
-    pub fn with_key(mut self, key: Key) -> Self {
-        self.fingerprint = fingerprint(&self.action);
+    pub(crate) fn with_key(mut self, key: Key) -> Self {
+        self.fingerprint = fingerprint(&self.operation);
         self.key = Some(key);
         self
     }
 
-    /// Keeps the key free when the command is refused: only an answer binds it, and a corrected
-    /// request may be sent with the same key.
+    /// Leaves the key free if the command is refused: only a success binds it, and a corrected request may use the
+    /// same key.
     #[must_use]
-    pub fn without_refusals(mut self) -> Self {
+    pub(crate) fn without_refusals(mut self) -> Self {
         self.binds_refusals = false;
         self
     }
 
-    /// With the versions that what it changes may have at that moment; see
-    /// [`PreparedCall::only_if`](crate::shop::PreparedCall::only_if). They are no part of the fingerprint: a repeated call keeps its
-    /// answer.
+    /// Sets the versions that the row to change may have at that moment; see
+    /// [`PreparedCall::only_if`](crate::shop::PreparedCall::only_if). They are no part of the fingerprint, so that
+    /// a repeated command gets its stored result.
     #[must_use]
-    pub fn with_versions(mut self, versions: Vec<Version>) -> Self {
+    pub(crate) fn with_versions(mut self, versions: Vec<Version>) -> Self {
         self.only_if = Some(versions);
         self
     }
 
-    /// With the trace of the request, which its events carry on; one that is too long is left out.
+    /// Sets the trace of the request for its events. A trace that is too long is dropped.
     #[must_use]
-    pub fn with_trace(mut self, trace: Option<String>) -> Self {
+    pub(crate) fn with_trace(mut self, trace: Option<String>) -> Self {
         self.trace = trace.filter(|trace| trace.len() <= MAX_TEXT);
         self
     }
 
-    /// Makes the command a part of a sequence.
+    /// Makes the command part of a sequence.
     #[must_use]
     pub(crate) fn in_sequence(mut self, sequence: &Sequence) -> Self {
         self.sequence = Some(sequence.progress());
@@ -221,43 +109,36 @@ impl Command {
         self.sequence.as_ref()
     }
 
-    /// Tells a request from others made with the same key. It takes in everything that was asked,
-    /// and neither the instant nor the trace. 0 without a key.
-    #[must_use]
-    pub fn fingerprint(&self) -> i64 {
-        self.fingerprint
-    }
-
-    /// How much of a batch it takes, counted in rows it may touch.
+    /// The share of a batch that the command takes, in rows it may touch.
     pub(crate) fn weight(&self) -> usize {
-        self.action.rule().weight()
+        self.operation.rule().weight()
     }
 
     fn needs(&self, state: &State, needs: &mut Needs) {
-        let rule = self.action.rule();
+        let rule = self.operation.rule();
         rule.needs(state, needs);
-        if let Some(wanted) = &mut needs.due_events {
-            wanted.now = wanted.now.max(self.now.min(self.clock));
+        if let Some(query) = &mut needs.due_events {
+            query.now = query.now.max(self.now.min(self.clock));
         }
-        let (Some(key), Some(owner)) = (&self.key, rule.key_scope(state)) else { return };
-        if owner != GLOBAL_SCOPE {
-            needs.account(state, owner);
+        let (Some(key), Some(scope)) = (&self.key, rule.key_scope(state)) else { return };
+        if scope != GLOBAL_SCOPE {
+            needs.account(state, scope);
         }
-        if !state.is_key_loaded(key, owner) {
-            needs.keys.insert((key.clone(), owner));
+        if !state.is_key_loaded(key, scope) {
+            needs.keys.insert((key.clone(), scope));
             return;
         }
-        match state.key(key, owner).map(|record| &record.answer) {
+        match state.key(key, scope).map(|record| &record.answer) {
             Some(StoredResult::Order(id, _)) => needs.order(state, *id),
             Some(StoredResult::OpenedCharge(id)) => needs.charge(state, *id),
             _ => {}
         }
     }
 
-    /// Whether the row that it is answered with is one that it makes, and not one that was there.
-    fn makes(&self) -> bool {
+    /// Returns true if the operation makes the row that it returns, and does not change an existing one.
+    fn makes_row(&self) -> bool {
         matches!(
-            self.action,
+            self.operation,
             AnyOperation::PlaceOrder(_)
                 | AnyOperation::ChargeBalance(_)
                 | AnyOperation::OpenCharge(_)
@@ -266,64 +147,64 @@ impl Command {
         )
     }
 
-    /// Releases what is overdue before this command, unless that is all the command is for. Whether
-    /// anything was.
+    /// Releases overdue orders before this command, unless the command is the sweep itself. Returns true if any
+    /// were released.
     pub(crate) fn releases(&self, state: &mut State) -> bool {
         !self.is_sweep() && !expire_orders::expire_due(state, self.clock).is_empty()
     }
 
-    /// Whether to release overdue orders is all that the command is for.
+    /// Returns true if the command does nothing but release overdue orders.
     pub(crate) fn is_sweep(&self) -> bool {
-        matches!(self.action, AnyOperation::ExpireOrders(_))
+        matches!(self.operation, AnyOperation::ExpireOrders(_))
     }
 
-    /// Whether all it may touch is loaded. An earlier command of the batch may have made what names more:
-    /// an order, whose customer's keys nobody has looked for.
+    /// Returns true if the whole read set is loaded. An earlier command of the batch may have made a row that
+    /// extends it: an order, for whose customer the key was not loaded.
     pub(crate) fn is_ready(&self, state: &State) -> bool {
         let mut needs = Needs::default();
         self.needs(state, &mut needs);
         needs.is_empty()
     }
 
-    /// Decides the command on a state that has everything loaded, and changes the state accordingly.
+    /// Decides the command on a state with its whole read set loaded, and changes the state accordingly.
     pub(crate) fn decide(&self, state: &mut State, hold_seconds: i64) -> Decision {
         let expired = expire_orders::expire_due(state, self.clock);
         if self.is_sweep() && self.now <= self.clock {
             return Decision { result: Ok(Output::Expired(expired)), replayed: false };
         }
-        let rule = self.action.rule();
-        let owner = rule.key_scope(state);
-        if let (Some(key), Some(owner)) = (&self.key, owner)
-            && let Some(record) = state.key(key, owner)
+        let rule = self.operation.rule();
+        let scope = rule.key_scope(state);
+        if let (Some(key), Some(scope)) = (&self.key, scope)
+            && let Some(record) = state.key(key, scope)
         {
             return self.replay(key, record, state);
         }
-        // After the key: what was answered once stays answered when the clock is set back.
+        // After the key, so that a stored result stays available when the clock is set back.
         if self.now > self.clock {
             let refusal = ahead_of_clock(self.now, self.clock);
             return Decision { result: Err(refusal.into()), replayed: false };
         }
         let context = Context { now: self.now, hold_seconds, trace: self.trace.as_deref() };
-        // On the rows that the rule is about to change, in the same transaction.
+        // Checked on the rows that the rule is about to change, in the same transaction (optimistic concurrency).
         let current = self.only_if.as_ref().map_or(Ok(()), |allowed| {
             let version = rule.version(state)?;
             if allowed.contains(&version) { Ok(()) } else { Err(Refusal::PreconditionFailed) }
         });
         let result = current.and_then(|()| rule.decide(state, context));
         let binds = self.binds_refusals || result.is_ok();
-        if let (Some(key), Some(owner), Some(answer)) = (&self.key, owner, recorded(&result))
+        if let (Some(key), Some(scope), Some(answer)) = (&self.key, scope, stored_result(&result))
             && binds
-            && (owner == GLOBAL_SCOPE || state.accounts.get(owner).is_some())
+            && (scope == GLOBAL_SCOPE || state.accounts.get(scope).is_some())
         {
             let (fingerprint, created_at) = (self.fingerprint, self.now);
-            let used = KeyUse { key, scope: owner, fingerprint, created_at };
-            let made = Digested::answered_by(&answer).filter(|_| self.makes());
-            let digest = made.is_none().then(|| digest::of_key(&used, &answer));
-            if let Some(row) = made {
-                state.made_with_key(row, key.clone(), owner);
+            let used = KeyUse { key, scope, fingerprint, created_at };
+            let row = Digested::answered_by(&answer).filter(|_| self.makes_row());
+            let digest = row.is_none().then(|| digest::of_key(&used, &answer));
+            if let Some(row) = row {
+                state.made_with_key(row, key.clone(), scope);
             }
             let record = IdempotencyRecord { fingerprint, answer, created_at, digest };
-            state.add_key(key.clone(), owner, record);
+            state.add_key(key.clone(), scope, record);
         }
         Decision { result: result.map_err(Error::from), replayed: false }
     }
@@ -355,7 +236,7 @@ impl Command {
     }
 }
 
-/// What has become of a charge that was opened, for whoever asked for it.
+/// The current outcome of an opened charge, for a repeated request.
 fn charge_output(row: &ChargeRow, state: &State) -> Result<Output, Error> {
     if let Some(reason) = row.failure.clone() {
         return Err(Refusal::ChargeDeclined { charge_id: row.id, reason }.into());
@@ -364,7 +245,7 @@ fn charge_output(row: &ChargeRow, state: &State) -> Result<Output, Error> {
     Ok(Output::Charge(row.to_charge(balance, state.currency)))
 }
 
-/// The refusal of an instant that has not come. Local time written with a `Z` is the usual cause.
+/// The refusal of an instant in the future. Local time written with a `Z` is the usual cause.
 fn ahead_of_clock(now: Timestamp, clock: Timestamp) -> Refusal {
     let detail = format!(
         "{now} is ahead of the clock, which shows {clock}: give an instant that has passed, and \
@@ -373,8 +254,8 @@ fn ahead_of_clock(now: Timestamp, clock: Timestamp) -> Refusal {
     Refusal::invalid("", detail)
 }
 
-/// What these commands may touch and `state` has not loaded yet. Asked again after each loading, since
-/// what is loaded may name more.
+/// The rows that these commands may touch and that `state` does not have yet (the prefetch set). The engine
+/// repeats this after each load, since loaded rows may name more.
 pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &State) -> Needs {
     let mut needs = Needs { ids: state.ids.is_none(), ..Needs::default() };
     for command in commands {
@@ -389,9 +270,9 @@ pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &Sta
     needs
 }
 
-/// What a key is to remember. Requests that made no sense are not worth it: corrected, they may come
-/// again under the same key. Nor are those that came too early, or named an old version.
-fn recorded(result: &Result<Output, Refusal>) -> Option<StoredResult> {
+/// The result to store with a key. Invalid requests are not stored, so that a corrected one may use the same key;
+/// nor are requests that came too early, or with an old version.
+fn stored_result(result: &Result<Output, Refusal>) -> Option<StoredResult> {
     match result {
         Ok(Output::Order(order)) => Some(StoredResult::Order(order.id, order.status)),
         Ok(Output::Charge(charge)) if charge.status == ChargeStatus::Pending => {
@@ -417,10 +298,11 @@ fn recorded(result: &Result<Output, Refusal>) -> Option<StoredResult> {
     }
 }
 
-/// The hash of the request's JSON. It need only tell one caller's requests under one key apart.
-fn fingerprint(action: &AnyOperation) -> i64 {
+/// The hash of the request's JSON. It only has to separate the requests of one customer under one key, so that 64
+/// bits are enough. It covers the whole request, and neither the instant nor the trace.
+fn fingerprint(operation: &AnyOperation) -> i64 {
     let mut hash = Fnv::default();
-    // Neither the sink nor plain structs with string keys can fail to be written.
-    let _ = serde_json::to_writer(&mut hash, action);
+    // The sink cannot fail, and plain structs with string keys can always be written.
+    let _ = serde_json::to_writer(&mut hash, operation);
     hash.all()
 }

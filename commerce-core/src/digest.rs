@@ -1,11 +1,10 @@
-//! Digests of rows together with the keys they were made with, kept in the rows.
+//! Digests of rows and of the idempotency keys that made them, stored in the rows.
 //!
-//! A key that was lost or altered would let a repeated call be carried out a second time, and no other row would show
-//! it. So an order, a charge, a debit and a claimed coupon hold 32 bits over their own unchangeable fields and over the
-//! key that they were made with; a key that made none of them holds 32 bits over itself. The audit recomputes both.
+//! A key that is lost or altered would let a repeated call be carried out a second time, and no other row would show
+//! it. Therefore an order, a charge, a debit and a claimed coupon hold a 32-bit digest of their own immutable fields and
+//! of the key that made them; a key that made none of them holds a 32-bit digest of itself. The audit recomputes both.
 //!
-//! The digests guard against damage, and not against forgery. How they are computed is part of the format of a store
-//! and never changes.
+//! The digests detect damage, and not forgery. Their computation is part of the store format and never changes.
 
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
@@ -13,7 +12,6 @@ use crate::model::coupon::OwnedCoupon;
 use crate::model::idempotency::StoredResult;
 use crate::model::order::Order;
 use crate::model::wallet::{ChargeRow, EntryKind, LedgerEntry};
-use crate::store::Record;
 
 /// The rows that hold a digest of themselves and of their key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,7 +24,7 @@ pub enum Digested {
 }
 
 impl Digested {
-    /// The row that a call made which was answered so; `None` when it made none of these.
+    /// The row that a call with this result made; `None` if it made none of these.
     pub(crate) fn answered_by(answer: &StoredResult) -> Option<Self> {
         match answer {
             StoredResult::Order(id, _) => Some(Self::Order(*id)),
@@ -45,7 +43,7 @@ impl Digested {
 
 /// A row that holds a digest.
 pub(crate) trait Digest {
-    /// Its name and the hash of its unchangeable fields; `None` for a row of a kind that has no digest.
+    /// The row's identity and the hash of its immutable fields; `None` for a kind of row without a digest.
     fn hashed(&self) -> Option<(Digested, Fnv)>;
 }
 
@@ -87,7 +85,7 @@ impl Digest for ChargeRow {
     }
 }
 
-/// Of the ledger only debits: the other entries repeat what a charge or an order holds.
+/// Only debits have a digest: other ledger entries repeat fields of a charge or an order.
 impl Digest for LedgerEntry {
     fn hashed(&self) -> Option<(Digested, Fnv)> {
         if self.kind != EntryKind::Debit {
@@ -117,32 +115,7 @@ impl Digest for OwnedCoupon {
     }
 }
 
-impl Digest for Record {
-    fn hashed(&self) -> Option<(Digested, Fnv)> {
-        match self {
-            Self::Order(row) => row.hashed(),
-            Self::Charge(row) => row.hashed(),
-            Self::LedgerEntry(row) => row.hashed(),
-            Self::OwnedCoupon(row) => row.hashed(),
-            Self::Account(_)
-            | Self::Product(_)
-            | Self::StockMovement(_)
-            | Self::CartLine { .. }
-            | Self::Coupon(_)
-            | Self::Event(_)
-            | Self::NextEvent(_)
-            | Self::Delivery(_)
-            | Self::Key { .. }
-            | Self::SalesCount(_)
-            | Self::Credentials(_)
-            | Self::Session(_)
-            | Self::Epoch(_)
-            | Self::Digest { .. } => None,
-        }
-    }
-}
-
-/// 64-bit FNV-1a. It must be the same in every version and on every machine, which std's hashers do not promise.
+/// 64-bit FNV-1a. The hash must be the same in every version and on every machine, which std's hashers do not promise.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fnv(u64);
 
@@ -168,7 +141,7 @@ impl Fnv {
         self.number(number.unwrap_or_default());
     }
 
-    /// A text with its length, so that no two texts after each other are taken for two others.
+    /// Hashes a text with its length, so that the boundary between two texts matters.
     fn text(&mut self, text: Option<&str>) {
         self.optional(text.map(|text| i64::try_from(text.len()).unwrap_or(i64::MAX)));
         self.bytes(text.unwrap_or_default().as_bytes());
@@ -179,14 +152,14 @@ impl Fnv {
         self.0.cast_signed()
     }
 
-    /// The digest of a row that was made without a key.
+    /// The digest of a row made without a key.
     pub(crate) fn digest(self) -> i64 {
         let folded = (self.0 ^ self.0.wrapping_shr(32)) & u64::from(u32::MAX);
-        // Signed, so that SQLite keeps it in four bytes.
+        // Signed, so that SQLite stores it in four bytes.
         i64::from(u32::try_from(folded).unwrap_or_default().cast_signed())
     }
 
-    /// The digest of a row that was made with that key.
+    /// The digest of a row made with that key.
     pub(crate) fn digest_with(mut self, key: &KeyUse<'_>) -> i64 {
         self.text(Some(key.key.as_str()));
         self.number(key.scope.get());
@@ -196,7 +169,7 @@ impl Fnv {
     }
 }
 
-/// The digest of a key that made no row with a digest, and of the row that it answers with.
+/// The digest of a key that made no row with a digest, and of the row in its result.
 pub(crate) fn of_key(key: &KeyUse<'_>, answer: &StoredResult) -> i64 {
     let mut hash = Fnv::default();
     match answer {
@@ -208,7 +181,7 @@ pub(crate) fn of_key(key: &KeyUse<'_>, answer: &StoredResult) -> i64 {
         StoredResult::Coupon(row) => hash.number(row.id.get()),
         StoredResult::Customer(row) => hash.number(row.id.get()),
         StoredResult::Cart(cart) => hash.number(cart.customer_id.get()),
-        // The rest of an answer is compared with its row; a refusal has none.
+        // The audit compares the other results with their rows; a refusal has none.
         StoredResult::Charge(_)
         | StoredResult::OpenedCharge(_)
         | StoredResult::Debit(_)
@@ -229,7 +202,7 @@ impl std::io::Write for Fnv {
     }
 }
 
-/// The use of a key: all that tells it from others.
+/// The use of a key: the fields that identify it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyUse<'a> {
     pub(crate) key: &'a Key,
@@ -243,7 +216,7 @@ mod tests {
     use super::*;
     use crate::money::Money;
 
-    fn claimed() -> OwnedCoupon {
+    fn owned_coupon() -> OwnedCoupon {
         OwnedCoupon {
             id: OwnedCouponId::new(3),
             coupon_id: crate::id::CouponId::new(1),
@@ -255,7 +228,7 @@ mod tests {
         }
     }
 
-    fn debited() -> LedgerEntry {
+    fn debit() -> LedgerEntry {
         LedgerEntry {
             id: LedgerEntryId::new(9),
             customer_id: CustomerId::new(2),
@@ -270,35 +243,38 @@ mod tests {
         }
     }
 
-    /// The digests are a part of the format of a store: these numbers never change.
+    /// The digests are part of the store format: these numbers never change.
     #[test]
-    fn digests_are_the_same_in_every_version() {
+    fn digest_algorithm_is_stable_across_versions() {
         let key = Key::new("order-1").unwrap();
-        let made = KeyUse {
+        let key_use = KeyUse {
             key: &key,
             scope: CustomerId::new(2),
             fingerprint: 12_345,
             created_at: Timestamp::from_unix(1_767_225_600),
         };
-        let (_, hash) = claimed().hashed().unwrap();
+        let (_, hash) = owned_coupon().hashed().unwrap();
         let answer =
             StoredResult::Order(OrderId::new(4), crate::model::order::OrderStatus::Cancelled);
-        let digests = [hash.digest(), hash.digest_with(&made), of_key(&made, &answer)];
+        let digests = [hash.digest(), hash.digest_with(&key_use), of_key(&key_use, &answer)];
         assert_eq!(digests, [-1_278_375_524, 1_914_261_400, -2_041_216_800]);
-        let (_, hash) = debited().hashed().unwrap();
+        let (_, hash) = debit().hashed().unwrap();
         assert_eq!(hash.digest(), 455_114_206);
     }
 
     #[test]
-    fn a_digest_changes_with_each_unchangeable_field_and_no_other() {
+    fn digest_covers_immutable_fields_only() {
         let digest = |row: &OwnedCoupon| row.hashed().unwrap().1.digest();
-        let known = digest(&claimed());
-        assert_ne!(digest(&OwnedCoupon { rank: 8, ..claimed() }), known);
-        assert_ne!(digest(&OwnedCoupon { customer_id: CustomerId::new(1), ..claimed() }), known);
-        let used = OwnedCoupon { order_id: Some(OrderId::new(1)), ..claimed() };
+        let known = digest(&owned_coupon());
+        assert_ne!(digest(&OwnedCoupon { rank: 8, ..owned_coupon() }), known);
+        assert_ne!(
+            digest(&OwnedCoupon { customer_id: CustomerId::new(1), ..owned_coupon() }),
+            known
+        );
+        let used = OwnedCoupon { order_id: Some(OrderId::new(1)), ..owned_coupon() };
         assert_eq!(digest(&used), known);
         let digest = |row: &LedgerEntry| row.hashed().unwrap().1.digest();
-        assert_ne!(digest(&LedgerEntry { note: None, ..debited() }), digest(&debited()));
-        assert!(LedgerEntry { kind: EntryKind::Refund, ..debited() }.hashed().is_none());
+        assert_ne!(digest(&LedgerEntry { note: None, ..debit() }), digest(&debit()));
+        assert!(LedgerEntry { kind: EntryKind::Refund, ..debit() }.hashed().is_none());
     }
 }

@@ -1,9 +1,9 @@
-//! The engine: callers queue, whatever has queued up is committed as one, each gets its own answer.
+//! The engine: commands queue, and the leader commits all queued commands in one transaction (group commit).
 //!
-//! One at a time *leads*: the thread that writes, or a caller who found nobody else there. That thread is
-//! started by the first command that cannot be carried out by its caller. A batch is
-//! what arrived while the last commit ran, so a lone caller waits for nobody. Nobody is answered before
-//! the commit is on disk.
+//! One thread at a time is the *leader*: the writer thread, or a caller that finds the engine idle. The writer thread
+//! is started by the first command that its caller cannot carry out. A batch is what arrived during the last commit,
+//! so that a lone caller never waits for others. A caller gets its own result, and only after the commit is durable.
+//! A full queue blocks callers until there is room (back-pressure).
 
 use crate::command::{Command, Decision, needs};
 use crate::error::{Error, StoreError};
@@ -25,30 +25,31 @@ use std::time::{Duration, Instant};
 
 mod notifier;
 
-/// The part of the last commit's time that is waited for callers to come back: a fourth costs little
-/// when they do not, and nearly doubles what a commit takes on when they do.
+/// The fraction of the last commit's duration that the writer lingers for its callers to return. A fourth costs little
+/// if they do not return, and nearly doubles the size of a batch if they do.
 const LINGER_FRACTION: u32 = 4;
 
-/// The longest that is waited for callers to come back.
+/// The longest linger.
 const MAX_LINGER: Duration = Duration::from_millis(2);
 
-/// How long to leave a store alone that said it was busy.
+/// The pause after a store reported that it is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-/// What the engine has done since it was started.
+/// Statistics of the engine since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
-    /// Transactions committed.
+    /// Committed transactions.
     pub commits: u64,
-    /// Commands answered, refusals among them.
+    /// Commands with a result, including refusals.
     pub commands: u64,
-    /// How many commands were decided in each transaction that was committed.
+    /// The sizes of batches: commands per committed transaction.
     pub batches: Distribution,
-    /// How long each commit took, in microseconds: saving what changed and waiting for the disk.
+    /// Durations of commits in microseconds: saving the changes and waiting for the disk.
     pub commit_micros: Distribution,
-    /// How long commands waited for their transaction, in microseconds.
+    /// Times that commands waited for their transaction, in microseconds.
     pub wait_micros: Distribution,
-    /// Commands that wait now.
+    /// Commands in the queue now.
     pub waiting: usize,
 }
 
@@ -59,16 +60,16 @@ pub(crate) struct Engine {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// Told when there is work for the thread that writes, or it is to end.
+    /// Notified when the writer thread has work, or must end.
     work: Condvar,
-    /// Told when there is room in the queue, or the last batch has ended.
+    /// Notified when the queue has room, or the last batch has ended.
     room: Condvar,
     commands: AtomicU64,
     batches: Histogram,
     commit_micros: Histogram,
     wait_micros: Histogram,
     notifier: EventNotifier,
-    /// Why the last write failed; none once one has succeeded again.
+    /// The error of the last write; `None` once a write has succeeded again.
     failure: Mutex<Option<StoreError>>,
 }
 
@@ -91,9 +92,9 @@ impl Default for Shared {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// Somebody has the store, or waits for it.
-    leading: bool,
-    /// The thread that writes waits for other processes; it has no job in hand.
+    /// True if there is a leader: a thread that has the store, or waits for it.
+    has_leader: bool,
+    /// True if the writer thread waits for other processes. It holds no job then.
     waiting_for_store: bool,
     closed: bool,
 }
@@ -103,12 +104,12 @@ struct Job {
     command: Command,
     slot: Arc<Slot>,
     queued: Instant,
-    /// It is decided in a transaction of its own: it was in one in which a guard fired.
+    /// True if the job gets a transaction of its own, because a constraint was violated in one that it shared.
     alone: bool,
 }
 
 impl Job {
-    /// Keeps later calls of its sequence, if it has one, from being carried out.
+    /// Stops the job's sequence, if any, so that its later calls are not carried out.
     fn stop_sequence(&self) {
         if let Some(sequence) = self.command.sequence() {
             sequence.stop();
@@ -116,14 +117,14 @@ impl Job {
     }
 }
 
-/// Where a caller finds its answer.
+/// The place of a job's result.
 #[derive(Debug, Default)]
 struct Slot {
     decision: Mutex<Option<Decision>>,
     ready: Condvar,
 }
 
-/// A command that was handed in, to be waited for.
+/// A submitted command to wait for.
 #[derive(Debug)]
 pub(crate) struct Pending {
     writer: Arc<Writer>,
@@ -132,19 +133,19 @@ pub(crate) struct Pending {
 }
 
 impl Engine {
-    /// An engine that has no thread yet: the first command that needs it starts the one that writes.
+    /// Returns an engine without a thread. The first command that needs the writer thread starts it.
     pub(crate) fn new(store: Arc<dyn Store>, hold_seconds: i64) -> Self {
         let (shared, thread) = (Shared::default(), Mutex::default());
         Self { writer: Arc::new(Writer { shared, store, hold_seconds, thread }) }
     }
 
-    /// Starts the thread that writes, unless it runs.
+    /// Starts the writer thread, unless it runs.
     pub(crate) fn start(&self) -> Result<(), StoreError> {
         self.writer.start()
     }
 
-    /// Carries a command out. A caller who finds nobody else at it does so on its own thread: handing
-    /// over to another and back would cost it more than the commit.
+    /// Carries a command out. A caller that finds the engine idle becomes the leader: handing the command to the writer
+    /// thread and waiting for the result would cost more than the commit.
     pub(crate) fn run(&self, command: Command, timeout: Duration) -> Decision {
         if !self.writer.take_lead() {
             return self.submit(command, timeout).map_or_else(failed, Pending::wait);
@@ -156,7 +157,7 @@ impl Engine {
                 jobs.extend(self.writer.take_batch());
                 self.writer.process(transaction, jobs);
             }
-            // Another process writes: the queue has a deadline, waiting here would have none.
+            // Another process writes. Jobs in the queue have a deadline; waiting here would have none.
             Ok(None) => self.writer.put_back(vec![job]),
             Err(error) => self.writer.fail(&[job], &error),
         }
@@ -164,7 +165,7 @@ impl Engine {
         pending.wait()
     }
 
-    /// Queues a command; while the queue is full, waits for room.
+    /// Queues a command. While the queue is full, waits for room.
     pub(crate) fn submit(
         &self,
         command: Command,
@@ -183,7 +184,7 @@ impl Engine {
             queue = shared.room.wait_timeout(queue, left);
         }
         queue.jobs.push_back(job);
-        let wake = !queue.leading && queue.jobs.len() == 1;
+        let wake = !queue.has_leader && queue.jobs.len() == 1;
         drop(queue);
         if wake {
             self.writer.wake();
@@ -200,15 +201,15 @@ impl Engine {
         (Job { command, slot, queued: now, alone: false }, pending)
     }
 
-    /// What wakes who waits for events.
+    /// The notifier that relays wait on.
     pub(crate) fn notifier(&self) -> &EventNotifier {
         &self.writer.shared.notifier
     }
 
-    /// Finds out whether the store can be written, where the last write has failed.
+    /// Checks that the store is writable if the last write failed.
     pub(crate) fn can_write(&self) -> Result<(), StoreError> {
         let Some(failure) = self.writer.shared.failure.lock().clone() else { return Ok(()) };
-        // A write that changes nothing tells whether the reason is gone. While others write, it is not known.
+        // A commit without changes shows whether the cause is gone. While another process writes, the last error stands.
         let mut transaction = self.writer.store.try_begin()?.ok_or(failure)?;
         let needs = Needs { ids: true, ..Needs::default() };
         transaction.load(&needs, &mut State::new(self.writer.store.currency()))?;
@@ -231,41 +232,39 @@ impl Engine {
     }
 }
 
-/// Finishes what was handed in, then ends the thread. A thread that waits for another process, with
-/// nobody left who wants anything of it, is not waited for.
+/// Finishes the submitted commands, then ends the writer thread (graceful shutdown). A writer thread that waits for
+/// another process while the queue is empty is not joined.
 impl Drop for Engine {
     fn drop(&mut self) {
         let shared = &self.writer.shared;
         let mut queue = shared.queue.lock();
         queue.closed = true;
         shared.work.notify_one();
-        while !queue.jobs.is_empty() || queue.leading && !queue.waiting_for_store {
+        while !queue.jobs.is_empty() || queue.has_leader && !queue.waiting_for_store {
             queue = shared.room.wait(queue);
         }
         let stuck = queue.waiting_for_store;
         drop(queue);
         let thread = self.writer.thread.lock().take();
         if let Some(thread) = thread.filter(|_| !stuck) {
-            // A writer that panicked has nothing left to say: every job it held was answered.
+            // The error of a writer that panicked is of no use: every job it held has its result.
             let _ = thread.join();
         }
     }
 }
 
-/// A panic counts as a guard that fired: what was begun is dropped, and the thread that everybody waits
-/// for lives on.
+/// Runs `work` and reports a panic as a constraint violation: the transaction is dropped, and the writer thread, on
+/// which every caller depends, survives.
 fn catch_panics<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(StoreError::ConstraintViolation("a rule or a store panicked".to_owned()))
     })
 }
 
-/// A command that read what it had not asked for was decided on a guess, and must leave nothing behind.
-fn deny_misread(state: &State) -> Result<(), StoreError> {
+/// Fails if a rule read a row outside its read set. Its decision is wrong, and must change nothing.
+fn check_misread(state: &State) -> Result<(), StoreError> {
     state.misread().map_or(Ok(()), |kind| {
-        Err(StoreError::ConstraintViolation(format!(
-            "a command read {kind} that it had not asked for"
-        )))
+        Err(StoreError::ConstraintViolation(format!("a command read {kind} outside its read set")))
     })
 }
 
@@ -274,7 +273,7 @@ fn failed(error: StoreError) -> Decision {
 }
 
 impl Pending {
-    /// Waits for the answer. A command that nobody has begun with in time is withdrawn.
+    /// Waits for the result. A command that is still queued at its deadline is withdrawn and fails as busy.
     pub(crate) fn wait(self) -> Decision {
         let mut decision = self.slot.decision.lock();
         let mut withdrawable = true;
@@ -303,7 +302,7 @@ impl Pending {
         let index = queue.jobs.iter().position(|job| Arc::ptr_eq(&job.slot, &self.slot));
         let withdrawn = index.and_then(|index| queue.jobs.remove(index));
         if let Some(job) = &withdrawn {
-            // While the queue is locked: whatever follows in the sequence is still in it.
+            // While the queue is locked, since the later calls of the sequence are still in it.
             job.stop_sequence();
         }
         drop(queue);
@@ -326,7 +325,7 @@ impl std::fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Starts the thread that writes, unless it runs.
+    /// Starts the writer thread, unless it runs.
     fn start(self: &Arc<Self>) -> Result<(), StoreError> {
         let mut thread = self.thread.lock();
         if thread.is_none() {
@@ -336,7 +335,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Has the thread that writes look at the queue. When it cannot be started, what waits there fails.
+    /// Wakes the writer thread. If it cannot be started, all queued jobs fail.
     fn wake(self: &Arc<Self>) {
         match self.start() {
             Ok(()) => self.shared.work.notify_one(),
@@ -350,15 +349,15 @@ impl Writer {
 
     fn run(self: &Arc<Self>) {
         while self.wait_for_work() {
-            // Jobs are taken once the store is ours: whoever comes while we wait for it joins in, and
-            // whoever has waited too long has left.
+            // The batch is taken after the transaction has begun, so that commands that arrive during the wait join
+            // it, and commands that timed out have left the queue.
             let transaction = catch_panics(|| self.store.begin());
             let begun = Instant::now();
             self.shared.queue.lock().waiting_for_store = false;
             if matches!(transaction, Err(StoreError::Busy)) {
-                // Who still waits, waits on; who will not has left the queue.
+                // Jobs stay queued. Callers that timed out have already been removed from the queue.
                 self.release_lead();
-                // Nobody tells when another process is done.
+                // There is no notification when another process releases the store.
                 std::thread::sleep(BUSY_PAUSE);
                 continue;
             }
@@ -373,43 +372,43 @@ impl Writer {
         }
     }
 
-    /// Those who were answered together mostly ask again at once: to commit them together again is worth
-    /// a wait of a part of what the last commit took. After a batch of one there is none.
+    /// Lingers for the callers of the last batch to submit again, which most do at once: committing them together is
+    /// worth a wait of a fraction of the last commit. There is no linger after a batch of one.
     fn linger(&self, callers: usize, took: Duration) {
         let begun = Instant::now();
         let timeout = took.checked_div(LINGER_FRACTION).unwrap_or_default().min(MAX_LINGER);
-        let nobody_new = || {
+        let is_incomplete = || {
             let queue = self.shared.queue.lock();
             queue.jobs.len() < callers && !queue.closed
         };
-        while callers > 1 && nobody_new() && begun.elapsed() < timeout {
+        while callers > 1 && is_incomplete() && begun.elapsed() < timeout {
             std::thread::yield_now();
         }
     }
 
-    /// Waits until there are jobs and nobody leads; then leads. `false` when it is time to end.
+    /// Waits until there are jobs and no leader, then takes the lead. Returns false when the thread must end.
     fn wait_for_work(&self) -> bool {
         let mut queue = self.shared.queue.lock();
-        while queue.leading || queue.jobs.is_empty() && !queue.closed {
+        while queue.has_leader || queue.jobs.is_empty() && !queue.closed {
             queue = self.shared.work.wait(queue);
         }
-        queue.leading = !queue.jobs.is_empty();
-        queue.waiting_for_store = queue.leading;
-        queue.leading
+        queue.has_leader = !queue.jobs.is_empty();
+        queue.waiting_for_store = queue.has_leader;
+        queue.has_leader
     }
 
-    /// Leads when nobody does and nobody waits.
+    /// Takes the lead if there is no leader and the queue is empty.
     fn take_lead(&self) -> bool {
         let mut queue = self.shared.queue.lock();
-        let free = !queue.leading && queue.jobs.is_empty();
-        queue.leading |= free;
+        let free = !queue.has_leader && queue.jobs.is_empty();
+        queue.has_leader |= free;
         free
     }
 
-    /// Lets the thread that writes go on with what has come meanwhile.
+    /// Releases the lead, and wakes the writer thread for jobs that arrived meanwhile.
     fn release_lead(self: &Arc<Self>) {
         let mut queue = self.shared.queue.lock();
-        queue.leading = false;
+        queue.has_leader = false;
         let (has_jobs, closed) = (!queue.jobs.is_empty(), queue.closed);
         drop(queue);
         if has_jobs {
@@ -432,7 +431,7 @@ impl Writer {
         queue.jobs.drain(..count).collect()
     }
 
-    /// Puts jobs back to where they were taken from, to be taken again; their callers may leave.
+    /// Returns jobs to the front of the queue. Their callers may withdraw them again.
     fn put_back(&self, jobs: Vec<Job>) {
         let mut queue = self.shared.queue.lock();
         for job in jobs.into_iter().rev() {
@@ -450,25 +449,25 @@ impl Writer {
                 }
                 let rest = jobs.split_off(decisions.len().min(jobs.len()));
                 for (job, decision) in jobs.iter().zip(decisions) {
-                    self.answer(job, decision);
+                    self.complete(job, decision);
                 }
                 self.put_back(rest);
             }
-            // One of them did it; alone, each shows whether it was the one.
+            // Retries the jobs one per transaction, which isolates the faulty one.
             Err(StoreError::ConstraintViolation(_)) if jobs.len() > 1 => {
                 for job in &mut jobs {
                     job.alone = true;
                 }
                 self.put_back(jobs);
             }
-            // Waited for as long as each caller bears it.
+            // Retried until each caller's deadline.
             Err(StoreError::Busy) => self.put_back(jobs),
             Err(error) => self.fail(&jobs, &error),
         }
     }
 
-    /// Loads, decides, applies and commits; answers the decisions of as many jobs as could be decided
-    /// on what was loaded: the first at least, unless a expiry_backlog of overdue orders went before it.
+    /// Loads, decides, applies and commits. Returns a decision for each job that could be decided on the loaded rows:
+    /// at least the first, unless a backlog of overdue orders was released instead.
     fn attempt(
         &self,
         mut transaction: Box<dyn Transaction + '_>,
@@ -476,26 +475,27 @@ impl Writer {
     ) -> Result<Vec<Decision>, StoreError> {
         catch_panics(|| {
             let mut state = State::new(self.store.currency());
-            let wanted = |state: &State| needs(jobs.iter().map(|job| &job.command), state);
-            let mut needs = wanted(&state);
+            let missing = |state: &State| needs(jobs.iter().map(|job| &job.command), state);
+            // Prefetch: loaded rows may extend the read set, so that it is recomputed until nothing is missing.
+            let mut needs = missing(&state);
             while !needs.is_empty() {
                 transaction.load(&needs, &mut state)?;
-                let left = wanted(&state);
+                let left = missing(&state);
                 if left == needs {
-                    // Asked again it would answer the same, with the write lock held all the while.
+                    // Without progress the loop would never end, and it holds the write lock.
                     let kinds = left.kinds().collect::<Vec<_>>().join(", ");
                     return Err(StoreError::ConstraintViolation(format!(
-                        "it was asked for {kinds} and loaded none"
+                        "the store was asked for {kinds} and loaded none"
                     )));
                 }
                 needs = left;
             }
-            // More may be overdue than one commit takes on. Then a batch ends where they were released:
-            // the others still hold what the next command may want.
+            // More orders may be overdue than one commit releases. The batch then ends after their release, because the
+            // remaining ones still hold stock and coupons that the next command may need.
             let expiry_backlog =
                 state.due_orders.as_ref().is_some_and(|due| due.len() >= EXPIRY_BATCH);
             let mut decisions = Vec::with_capacity(jobs.len());
-            // Sequences that end in this transaction. Their flag is set once it is committed.
+            // Sequences that end in this transaction. Their flag is set after the commit.
             let mut ended: Vec<&Arc<Progress>> = Vec::new();
             for Job { command, .. } in jobs {
                 let sequence = command.sequence();
@@ -515,13 +515,13 @@ impl Writer {
                     break;
                 }
             }
-            deny_misread(&state)?;
+            check_misread(&state)?;
             if state.has_changed() {
                 self.save(transaction, &state)?;
                 self.shared.batches.add(u64::try_from(decisions.len()).unwrap_or(u64::MAX));
             } else if decisions.iter().any(|decision| decision.replayed) {
-                // What is answered again may have been committed by a process that died before it was on
-                // disk, or by a server that died before its standby had it. A commit of ours covers it.
+                // The replayed result may have been committed by a process that died before it was durable, or by a
+                // server that died before its standby had it. This commit makes it durable.
                 transaction.commit()?;
             }
             Ok(decisions)
@@ -535,12 +535,12 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let begun = Instant::now();
         transaction.apply(state)?;
-        deny_misread(state)?;
+        check_misread(state)?;
         transaction.commit()?;
         self.note(None);
         self.shared.commit_micros.add(micros(begun.elapsed()));
-        let due = state.events.len().saturating_add(state.deliveries.released());
-        self.shared.notifier.notify(due);
+        let due_events = state.events.len().saturating_add(state.deliveries.released());
+        self.shared.notifier.notify(due_events);
         Ok(())
     }
 
@@ -549,17 +549,17 @@ impl Writer {
     }
 
     fn fail(&self, jobs: &[Job], error: &StoreError) {
-        // A guard fires for one command, not for every write.
+        // A constraint violation concerns one command, and not the state of the store.
         if !matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy) {
             self.note(Some(error));
         }
         for job in jobs {
             let result: Result<Output, Error> = Err(error.clone().into());
-            self.answer(job, Decision { result, replayed: false });
+            self.complete(job, Decision { result, replayed: false });
         }
     }
 
-    fn answer(&self, job: &Job, decision: Decision) {
+    fn complete(&self, job: &Job, decision: Decision) {
         self.shared.commands.fetch_add(1, Ordering::Relaxed);
         if job.command.sequence().is_some_and(|own| own.ends_with(&decision.result)) {
             job.stop_sequence();
@@ -578,26 +578,26 @@ mod tests {
     use crate::error::{Error, StoreError};
     use crate::id::{CustomerId, Key};
     use crate::money::{Currency, Money};
-    use crate::rule::AddCustomer;
+    use crate::rule::add_customer::AddCustomer;
     use crate::rule::testing::Careless;
     use crate::shop::Shop;
     use crate::store::Store;
     use crate::store::memory::MemoryStore;
     use crate::store::sqlite::SqliteStore;
 
-    /// In every build: a business refusal would be untrue, and be remembered with the key.
-    fn deny_a_careless_rule(store: impl Store + 'static) {
+    /// In every build: a business refusal would be wrong, and would be stored with the key.
+    fn assert_misread_is_an_error(store: impl Store + 'static) {
         let shop = Shop::open(store);
         let kim = AddCustomer { balance: Money::from_minor(10), ..AddCustomer::new("Kim") };
         let kim = shop.call(kim).run().unwrap().id;
         let key = Key::new("careless").unwrap();
         for customer_id in [kim, CustomerId::new(9)] {
             let outcome = shop.call(Careless { customer_id }).key(&key).outcome();
-            let Err(Error::Store(StoreError::ConstraintViolation(told))) = outcome.result else {
+            let Err(Error::Store(StoreError::ConstraintViolation(message))) = outcome.result else {
                 panic!("{outcome:?}")
             };
-            assert_eq!(told, "a command read customers that it had not asked for");
-            assert!(!outcome.replayed, "nothing is remembered");
+            assert_eq!(message, "a command read customers outside its read set");
+            assert!(!outcome.replayed, "no result is stored");
         }
         let others = [1, 2].map(|_| shop.call(AddCustomer::new("Lee")).submit());
         let careless = shop.call(Careless { customer_id: CustomerId::new(9) }).submit();
@@ -609,9 +609,9 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_reads_what_it_did_not_ask_for_is_an_error() {
-        deny_a_careless_rule(MemoryStore::new(Currency::KRW));
+    fn rule_that_reads_outside_its_read_set_is_an_error() {
+        assert_misread_is_an_error(MemoryStore::new(Currency::KRW));
         let folder = tempfile::tempdir().unwrap();
-        deny_a_careless_rule(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
+        assert_misread_is_an_error(SqliteStore::open(&folder.path().join("shop.db")).unwrap());
     }
 }

@@ -1,9 +1,8 @@
-//! The rules, the engine and the stores of an order service that can be trusted with money.
+//! An order service as a library: prepaid balances, stock, carts, coupons, orders and best sellers.
 //!
-//! Prepaid balances, products whose stock is always true, carts, coupons given out first come first
-//! served, orders paid in one commit, and the best sellers of the last days. Open a [`Shop`] on a store
-//! and call it from as many threads as you like; each call either changes everything it should, on
-//! disk when it returns, or is refused and changes nothing.
+//! A [`Shop`] on a store carries out operations. Each one either changes everything it should, durably, before it
+//! returns, or is refused and changes nothing. A shop can be shared by any number of threads, and a store by any
+//! number of processes.
 //!
 //! ```
 //! use commerce_core::{
@@ -14,7 +13,7 @@
 //! let kim = shop.call(AddCustomer::new("Kim")).run()?;
 //! let tea = shop.call(AddProduct::new("Green tea", Money::from_minor(4_500), 10)).run()?;
 //!
-//! // The key makes a call safe to repeat: the second one finds the first one's answer.
+//! // The idempotency key makes a call safe to repeat: the second call returns the result of the first.
 //! let key = Key::new("charge-1").unwrap();
 //! shop.charge(kim.id, Money::from_minor(10_000), &key)?;
 //! shop.charge(kim.id, Money::from_minor(10_000), &key)?;
@@ -26,8 +25,63 @@
 //! # Ok::<(), commerce_core::Error>(())
 //! ```
 //!
-//! [`SqliteStore`] keeps everything in one file; [`MemoryStore`] keeps it until the process ends; the
-//! crate `commerce-postgres` keeps it on a PostgreSQL server. A store of your own implements [`Store`].
+//! # Stores
+//!
+//! [`SqliteStore`] keeps a shop in one file and [`MemoryStore`] until the process ends; the crate
+//! `commerce-postgres` keeps it on a PostgreSQL server. [`copy`] copies one store into another,
+//! [`SqliteStore`] makes backups while it is in use, and [`Shop::audit`] checks every invariant on a snapshot.
+//! To write another store, implement the traits in [`store`].
+//!
+//! The examples `small_shop`, `own_destination` and `own_store` show a shop on SQLite, events delivered to a channel,
+//! and a store that wraps another one.
+//!
+//! # Operations
+//!
+//! [`Shop::call`] prepares an [`Operation`], such as [`PlaceOrder`], [`PayOrder`], [`CancelOrder`],
+//! [`ClaimCoupon`], [`EditCart`], [`DebitBalance`] or [`AdjustStock`]. The [`PreparedCall`] takes an idempotency
+//! [`Key`], a condition on the [`Version`] that was read (optimistic concurrency) and a trace, and is then run, or
+//! submitted and awaited later as a [`PendingCall`]. Calls in a [`Sequence`] stop at the first failure. Calls that
+//! overlap share one transaction (group commit).
+//!
+//! # Reads
+//!
+//! Methods of [`Shop`] such as [`Shop::order`], [`Shop::ledger`] and [`Shop::best_sellers`] read from a snapshot.
+//! Lists are paginated by key: [`PageRequest`], [`Page`].
+//!
+//! # Errors
+//!
+//! An [`Error`] is either a [`Refusal`] by a rule, with its numbers, or a [`StoreError`] of the service. Both have a
+//! stable [`Code`].
+//!
+//! # Payments and logins
+//!
+//! A [`PaymentGateway`] collects the money of charges: [`Shop::charge_from`], [`Shop::settle_charges`],
+//! [`Shop::handle_webhook`]. [`Shop::register`], [`Shop::log_in`] and [`Shop::caller`] keep logins and sessions.
+//!
+//! # Events
+//!
+//! Paid and cancelled orders write an [`Event`] in the same commit (outbox pattern). A [`Relay`] delivers events to
+//! a [`Destination`], at least once, with leases, a circuit breaker and parked events (dead letters).
+//!
+//! # Limits and clocks
+//!
+//! [`limits`] lists every limit with its reason. A [`Clock`] may be replaced, for tests by [`ManualClock`].
+//!
+//! # Async programs
+//!
+//! All calls block, at most for the shop's timeout. An async program runs them on threads for blocking work:
+//!
+//! ```text
+//! let shop = Arc::new(Shop::open(SqliteStore::open(path)?));
+//!
+//! async fn place(shop: Arc<Shop>, order: PlaceOrder, key: Key) -> Result<Order, Error> {
+//!     tokio::task::spawn_blocking(move || shop.place_order(order, &key)).await.expect("no panic")
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! `testing` (off by default) exposes internal operations to this project's own tests.
 
 #![cfg_attr(
     test,
@@ -35,7 +89,7 @@
         clippy::arithmetic_side_effects,
         clippy::wildcard_enum_match_arm,
         clippy::needless_pass_by_value,
-        reason = "tests may stop, and are read more easily so"
+        reason = "a test may panic, and is easier to read that way"
     )
 )]
 
@@ -74,10 +128,8 @@ pub use audit::{AuditReport, Problem};
 pub use background::{BackgroundJob, ReconcileReport, RelayReport};
 pub use charges::{NewCharge, ReconcileSummary, WebhookError, WebhookOutcome};
 pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
-pub use command::{AnyOperation, AnyOutput, Command, Operation};
 pub use copy::copy;
 pub use destination::{DeliveryResult, Destination};
-pub use digest::Digested;
 pub use engine::Stats;
 pub use error::{Code, Error, ErrorClass, Invalid, Refusal, Shortage, StoreError};
 pub use gateway::simulated::SimulatedGateway;
@@ -87,41 +139,57 @@ pub use id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
 };
-pub use model::auth::{
-    Caller, Credentials, LoginAttempts, LoginHash, OpenedSession, PasswordHash, Session,
-    SessionRow, TokenHash,
-};
-pub use model::cart::{Cart, CartItem, CartLines};
+pub use model::auth::{Caller, OpenedSession, PasswordHash, Session};
+pub use model::cart::{Cart, CartItem};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
-pub use model::delivery::{DeliveryRow, DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
-pub use model::event::{Epoch, Event, EventKind, EventRow};
-pub use model::idempotency::{IdempotencyRecord, StoredResult};
+pub use model::delivery::{DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
+pub use model::event::{Event, EventKind};
 pub use model::order::{Order, OrderLine, OrderStatus};
-pub use model::product::{Product, ProductStatus, StockMovement};
+pub use model::product::{Product, ProductStatus};
 pub use model::wallet::{
-    Account, Balance, Charge, ChargeRow, ChargeSource, ChargeStatus, Customer, Debit, EntryKind,
-    LedgerEntry, Payment, PaymentKind, Role,
+    Balance, Charge, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry, Payment, PaymentKind,
+    Role,
 };
 pub use money::{Currency, InCurrency, Money};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
 pub use relay::{Relay, RelayError, RelayStats};
-pub use rule::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, AttemptResult, CancelOrder, CartEdit,
-    ChargeBalance, ClaimCoupon, CloseSession, DebitBalance, DeliveryOutcome, EditCart, EventLease,
-    ExpireOrders, LeasedEvent, NewLogin, OpenCharge, OpenSession, OrderItems, PayOrder, PayWhen,
-    PlaceOrder, RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents, SetCredentials,
-    SettleCharge, Settlement, UnlockLogin, UpdateProduct,
-};
+pub use rule::add_coupon::AddCoupon;
+pub use rule::add_customer::AddCustomer;
+pub use rule::add_product::AddProduct;
+pub use rule::adjust_stock::AdjustStock;
+pub use rule::cancel_order::CancelOrder;
+pub use rule::charge_balance::ChargeBalance;
+pub use rule::claim_coupon::ClaimCoupon;
+pub use rule::debit_balance::DebitBalance;
+pub use rule::edit_cart::{CartEdit, EditCart};
+pub use rule::operation::Operation;
+pub use rule::pay_order::PayOrder;
+pub use rule::place_order::{OrderItems, PayWhen, PlaceOrder};
+pub use rule::sessions::UnlockLogin;
+pub use rule::set_credentials::NewLogin;
+pub use rule::update_product::UpdateProduct;
 pub use sequence::Sequence;
 pub use shop::{Outcome, PendingCall, PreparedCall, Shop, ShopBuilder};
-pub use state::{
-    Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,
-};
 pub use store::memory::MemoryStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
-pub use store::{
-    DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Store, StoreSize,
-    Table, Transaction,
-};
+pub use store::{Store, StoreSize};
 pub use sync::CancellationToken;
 pub use version::{ParseVersionError, Version};
+
+/// Internal operations, for the tests of this project. An embedding program must not use them: they bypass the
+/// payment gateway, password checks and leases.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::rule::expire_orders::ExpireOrders;
+    pub use crate::rule::open_charge::OpenCharge;
+    pub use crate::rule::operation::AnyOperation;
+    pub use crate::rule::relay_events::{
+        AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents,
+    };
+    pub use crate::rule::replay_events::ReplayEvents;
+    pub use crate::rule::retry_events::RetryEvents;
+    pub use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt};
+    pub use crate::rule::set_credentials::SetCredentials;
+    pub use crate::rule::settle_charge::{SettleCharge, Settlement};
+}

@@ -1,4 +1,4 @@
-//! What is asked of a store without changing it: pages of lists, and the window of best sellers.
+//! Requests for reads: keyset pagination of lists, and the window of best sellers.
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal};
@@ -8,10 +8,10 @@ use crate::model::product::ProductStatus;
 use crate::money::Money;
 use serde::Serialize;
 
-/// How many rows are read first where rows may be large; how many follow depends on their size.
+/// The number of rows to read first where rows may be large. The number of further rows depends on their size.
 const FIRST_ROWS: usize = 8;
 
-/// A list that pages are cut from. Its cursors name it, so that another list refuses them.
+/// A list with pages. Its name is part of its cursors, so that another list refuses them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct List {
     name: &'static str,
@@ -21,12 +21,12 @@ pub(crate) struct List {
 impl List {
     pub(crate) const EVENTS: Self = Self::of_shop("events");
 
-    /// A list of the whole shop.
+    /// Returns a list of the whole shop.
     pub(crate) const fn of_shop(name: &'static str) -> Self {
         Self { name, owner: None }
     }
 
-    /// A list of one customer.
+    /// Returns a list of one customer.
     pub(crate) const fn of_customer(name: &'static str, owner: CustomerId) -> Self {
         Self { name, owner: Some(owner) }
     }
@@ -40,12 +40,12 @@ impl List {
     }
 }
 
-/// Which part of a list is wanted.
+/// A request for a page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {
-    /// How many items, 1 to [`MAX_PAGE`].
+    /// The number of items, 1 to [`MAX_PAGE`].
     pub limit: usize,
-    /// Where to go on: [`Page::next_cursor`] of the page before.
+    /// The start of the page: [`Page::next_cursor`] of the previous one.
     pub cursor: Option<String>,
 }
 
@@ -57,19 +57,19 @@ impl Default for PageRequest {
 }
 
 impl PageRequest {
-    /// The first `limit` items.
+    /// Returns a request for the first `limit` items.
     #[must_use]
     pub fn first(limit: usize) -> Self {
         Self { limit, cursor: None }
     }
 
-    /// One page of events, from that event on.
+    /// Returns a request for a page of events from the given one on.
     #[must_use]
     pub fn of_events(limit: usize, from: EventId) -> Self {
         Self { limit, cursor: Some(List::EVENTS.cursor(from.get())) }
     }
 
-    /// The row to start from: where the cursor points, else `beginning`.
+    /// The first row of the page: the cursor's, or `beginning` without a cursor.
     pub(crate) fn start(&self, list: List, beginning: i64) -> Result<i64, Refusal> {
         if !(1..=MAX_PAGE).contains(&self.limit) {
             let detail = format!("limit is {} and must be from 1 to {MAX_PAGE}", self.limit);
@@ -85,23 +85,23 @@ impl PageRequest {
         })
     }
 
-    /// How many rows to read: one more than is shown tells whether there are more.
+    /// The number of rows to read: one more than the page holds, to see whether there is a next page.
     pub(crate) fn rows(&self) -> usize {
         self.limit.saturating_add(1)
     }
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
-    /// What to ask for to get the items after these; `None` at the end.
+    /// The cursor of the next page; `None` on the last.
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// The page of rows read with [`PageRequest::rows`]; `id` numbers a row for the cursor.
+    /// Returns the page of rows that were read with [`PageRequest::rows`]. `id` is the number of a row for the cursor.
     pub(crate) fn of(
         mut rows: Vec<T>,
         request: &PageRequest,
@@ -113,8 +113,8 @@ impl<T> Page<T> {
         Self { items: rows, next_cursor }
     }
 
-    /// The page from row `start` on, of at most [`MAX_PAGE_BYTES`] unless its first item has more. `read` gives so
-    /// many rows from that one on; it is called again as long as more fit, so that no more than a page is held.
+    /// Reads the page from row `start` on, of at most [`MAX_PAGE_BYTES`] unless its first item is larger. `read` is
+    /// called with a first row and a count, repeatedly while more rows fit, so that memory holds no more than a page.
     pub(crate) fn read(
         request: &PageRequest,
         list: List,
@@ -130,10 +130,10 @@ impl<T> Page<T> {
         while let Some(from) = next
             && items.len() < request.limit
         {
-            let wanted = count.min(request.limit.saturating_sub(items.len()));
-            let mut rows = read(from, wanted.saturating_add(1))?;
-            next = rows.get(wanted).map(&id);
-            rows.truncate(wanted);
+            let count_here = count.min(request.limit.saturating_sub(items.len()));
+            let mut rows = read(from, count_here.saturating_add(1))?;
+            next = rows.get(count_here).map(&id);
+            rows.truncate(count_here);
             for row in rows {
                 let size = json_length(&row);
                 if !items.is_empty() && bytes.saturating_add(size) > MAX_PAGE_BYTES {
@@ -142,7 +142,7 @@ impl<T> Page<T> {
                 bytes = bytes.saturating_add(size);
                 items.push(row);
             }
-            // As many more as fit if they are like those before.
+            // As many rows as fit if they have the average size of the previous ones.
             let left = MAX_PAGE_BYTES.saturating_sub(bytes);
             let fit = left.saturating_mul(items.len()).checked_div(bytes).unwrap_or(MAX_PAGE);
             count = fit.clamp(1, MAX_PAGE);
@@ -150,13 +150,13 @@ impl<T> Page<T> {
         Ok(Self { items, next_cursor: next.map(|row| list.cursor(row)) })
     }
 
-    /// The page with each item shown in another way.
-    pub fn map<U>(self, show: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(show).collect(), next_cursor: self.next_cursor }
+    /// Returns the page with each item converted.
+    pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
+        Page { items: self.items.into_iter().map(convert).collect(), next_cursor: self.next_cursor }
     }
 }
 
-/// How many bytes a body has as JSON.
+/// The length of a body as JSON, in bytes.
 fn json_length(body: &impl Serialize) -> usize {
     struct Length(usize);
     impl std::io::Write for Length {
@@ -169,23 +169,23 @@ fn json_length(body: &impl Serialize) -> usize {
         }
     }
     let mut length = Length(0);
-    // Neither the sink nor plain structs with string keys can fail to be written.
+    // The sink cannot fail, and plain structs with string keys can always be written.
     let _ = serde_json::to_writer(&mut length, body);
     length.0
 }
 
-/// Which best sellers are wanted.
+/// A request for best sellers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BestSellersRequest {
-    /// How many days of 24 hours the window is long, 1 to [`MAX_WINDOW_DAYS`].
+    /// The length of the window in days of 24 hours, 1 to [`MAX_WINDOW_DAYS`].
     pub days: i64,
-    /// How many ranks, 1 to [`MAX_PAGE`].
+    /// The number of ranks, 1 to [`MAX_PAGE`].
     pub limit: usize,
-    /// When the window ends, that second included; now when absent.
+    /// The last second of the window. Default: now.
     pub at: Option<Timestamp>,
 }
 
-/// The five best sellers of the last three days.
+/// Requests the five best sellers of the last three days.
 impl Default for BestSellersRequest {
     fn default() -> Self {
         Self { days: 3, limit: 5, at: None }
@@ -193,7 +193,7 @@ impl Default for BestSellersRequest {
 }
 
 impl BestSellersRequest {
-    /// The instant after which the window begins.
+    /// The instant right before the window.
     pub(crate) fn after(&self, until: Timestamp) -> Result<Timestamp, Refusal> {
         if !(1..=MAX_WINDOW_DAYS).contains(&self.days) {
             let detail = format!("days is {} and must be from 1 to {MAX_WINDOW_DAYS}", self.days);
@@ -210,9 +210,9 @@ impl BestSellersRequest {
 /// Products ranked by units paid for in a window of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BestSellers {
-    /// The window begins right after this instant.
+    /// The instant right before the window.
     pub from: Timestamp,
-    /// The window ends with this instant, which is inside.
+    /// The last instant of the window.
     pub to: Timestamp,
     /// The ranking.
     pub items: Vec<BestSeller>,
@@ -221,18 +221,18 @@ pub struct BestSellers {
 /// One rank of the best sellers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BestSeller {
-    /// 1 for the product that sold most.
+    /// The rank: 1 for the product that sold most.
     pub rank: usize,
     /// The product.
     pub product_id: ProductId,
-    /// Its name today.
+    /// The product's current name.
     pub name: String,
-    /// Its price today.
+    /// The product's current price.
     pub price: Money,
-    /// Units that can be sold right now.
+    /// Units in stock now.
     pub stock: i64,
-    /// Whether it is still sold.
+    /// The product's current status.
     pub status: ProductStatus,
-    /// Units paid for in the window, cancelled orders taken out.
+    /// Units paid for in the window, without cancelled orders.
     pub units_sold: i64,
 }

@@ -11,7 +11,9 @@ use crate::entropy::{self, random_byte};
 use crate::error::Error;
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::model::event::Event;
-use crate::rule::{AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents};
+use crate::rule::relay_events::{
+    AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents,
+};
 use crate::shop::Shop;
 use crate::sync::{CancellationToken, Mutex};
 use crate::threads;
@@ -52,6 +54,7 @@ pub struct Relay<'a> {
 
 /// The number of events that relays have delivered, failed to deliver and parked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
 pub struct RelayStats {
     /// Events that have arrived.
     pub delivered: u64,
@@ -86,13 +89,13 @@ impl Shop {
     /// Returns the counts of this shop's relays since it was opened.
     #[must_use]
     pub fn relay_stats(&self) -> RelayStats {
-        self.counts().now()
+        self.relay_counts().now()
     }
 
     /// Returns the instant of the last delivery by a relay of this shop, or of the shop's opening if there was none.
     #[must_use]
     pub fn last_delivery(&self) -> Timestamp {
-        Timestamp::from_unix(self.counts().last.load(Ordering::Relaxed))
+        Timestamp::from_unix(self.relay_counts().last.load(Ordering::Relaxed))
     }
 }
 
@@ -197,7 +200,7 @@ impl Run<'_> {
 
     fn count(&self, count: impl Fn(&Counts)) {
         count(&self.counts);
-        count(self.relay.shop.counts());
+        count(self.relay.shop.relay_counts());
     }
 
     /// Waits until an event may be due that was not due when `generation` was read.

@@ -1,14 +1,15 @@
-//! Calls that take effect in order, up to the first that fails.
+//! Sequences: pipelined calls that take effect in order, up to the first failure.
 
 use crate::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Calls that take effect in the order they are submitted, up to the first that is refused or fails. Those
-/// behind it change nothing, however many were submitted before the failure was known, and are answered
+/// Calls that take effect in the order they are submitted, up to the first that is refused or fails. Later calls change
+/// nothing, no matter how many were submitted before the failure was known, and fail with
 /// [`StoreError::NotAttempted`](crate::error::StoreError::NotAttempted).
 ///
-/// A sequence belongs to the calls of one shop; see [`PreparedCall::submit_in`](crate::shop::PreparedCall::submit_in).
+/// All calls of a sequence must be of one shop; see
+/// [`PreparedCall::submit_in`](crate::shop::PreparedCall::submit_in).
 ///
 /// ```
 /// use commerce_core::{AddCustomer, AddProduct, Currency, MemoryStore, Money, Sequence, Shop};
@@ -36,7 +37,7 @@ impl Default for Sequence {
 }
 
 impl Sequence {
-    /// A sequence that goes on after those errors.
+    /// Returns a sequence that continues after the errors for which `tolerates` returns true.
     #[must_use]
     pub fn tolerating(tolerates: fn(&Error) -> bool) -> Self {
         Self(Arc::new(Progress { tolerates, stopped: AtomicBool::new(false) }))
@@ -48,13 +49,13 @@ impl Sequence {
 }
 
 impl Progress {
-    /// Whether a result ends the sequence.
+    /// Returns true if a result ends the sequence.
     pub(crate) fn ends_with<T>(&self, result: &Result<T, Error>) -> bool {
         result.as_ref().is_err_and(|error| !(self.tolerates)(error))
     }
 
-    /// Ends the sequence. Only for results that callers are given: what is decided in a transaction that
-    /// is rolled back may be decided otherwise the next time.
+    /// Ends the sequence. Called only for results that callers receive: a decision in a transaction that is rolled back
+    /// may be different the next time.
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! The shop: what an embedding program holds. Calls go through the engine, reads go to a snapshot.
+//! The shop: the entry point of an embedding program. Calls go through the engine, reads go to a snapshot.
 
 mod call;
 mod read;
@@ -6,7 +6,7 @@ mod read;
 use crate::auth::Passwords;
 use crate::charges::NewCharge;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::command::{AnyOperation, Command, Operation};
+use crate::command::Command;
 use crate::engine::{Engine, EventNotifier};
 use crate::error::Error;
 use crate::gateway::PaymentGateway;
@@ -20,10 +20,16 @@ use crate::model::product::Product;
 use crate::model::wallet::{Charge, Debit};
 use crate::money::Money;
 use crate::relay::Counts;
-use crate::rule::{
-    AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, ExpireOrders, PayOrder, PlaceOrder,
-    ReplayEvents, RetryEvents,
-};
+use crate::rule::adjust_stock::AdjustStock;
+use crate::rule::cancel_order::CancelOrder;
+use crate::rule::claim_coupon::ClaimCoupon;
+use crate::rule::debit_balance::DebitBalance;
+use crate::rule::expire_orders::ExpireOrders;
+use crate::rule::operation::Operation;
+use crate::rule::pay_order::PayOrder;
+use crate::rule::place_order::PlaceOrder;
+use crate::rule::replay_events::ReplayEvents;
+use crate::rule::retry_events::RetryEvents;
 use crate::store::Store;
 use crate::sync::Semaphore;
 use std::sync::Arc;
@@ -32,16 +38,16 @@ use std::time::Duration;
 pub use call::{Outcome, PendingCall, PreparedCall};
 pub(crate) use read::account;
 
-/// Instants that far ahead can still be told.
+/// The longest timeout. The deadline of a call must be representable as an [`Instant`](std::time::Instant).
 const MAX_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// How long a read waits for overdue orders to be released. They are shown as expired all the same; only
-/// their stock and coupons are seen later when somebody else writes for longer than that.
+/// The time that a read waits for overdue orders to be released. The orders are shown as expired in any case; only
+/// their stock and coupons appear later if other processes write for longer than this.
 const SWEEP_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// An order service on a store. Share it among as many threads as you like.
+/// An order service on a store. It can be shared by any number of threads.
 ///
-/// Dropping it finishes what was submitted.
+/// Dropping it waits for the calls that were submitted.
 pub struct Shop {
     store: Arc<dyn Store>,
     engine: Engine,
@@ -49,11 +55,11 @@ pub struct Shop {
     timeout: Duration,
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
-    relayed: Counts,
+    relay_counts: Counts,
     gateway_permits: Semaphore,
 }
 
-/// How a [`Shop`] is to be opened.
+/// Settings of a [`Shop`].
 pub struct ShopBuilder {
     clock: Arc<dyn Clock>,
     timeout: Duration,
@@ -73,28 +79,27 @@ impl Default for ShopBuilder {
 }
 
 impl ShopBuilder {
-    /// Where `now` comes from; [`SystemClock`] unless told otherwise.
+    /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(self, clock: impl Clock + 'static) -> Self {
         Self { clock: Arc::new(clock), ..self }
     }
 
-    /// How long a call waits for its turn before it is answered
-    /// [`StoreError::Busy`](crate::error::StoreError::Busy); 30 seconds unless told otherwise, a year at most.
+    /// Sets the time that a call waits for its transaction before it fails with
+    /// [`StoreError::Busy`](crate::error::StoreError::Busy). Default: 30 seconds; at most a year.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: timeout.min(MAX_TIMEOUT), ..self }
     }
 
-    /// How long an unpaid order holds its stock, from a second to a week; 15 minutes unless told
-    /// otherwise.
+    /// Sets the time that an unpaid order holds its stock, from a second to a week. Default: 15 minutes.
     #[must_use]
     pub fn hold_seconds(self, seconds: i64) -> Self {
         Self { hold_seconds: seconds.clamp(1, MAX_HOLD_SECONDS), ..self }
     }
 
-    /// Where the money of charges comes from. Without one, a charge puts money onto a balance and asks
-    /// nobody.
+    /// Sets the payment gateway that collects the money of charges. Default: none; a charge then adds money to a
+    /// balance without collecting it.
     #[must_use]
     pub fn gateway(self, gateway: Arc<dyn PaymentGateway>) -> Self {
         Self { gateway: Some(gateway), ..self }
@@ -106,54 +111,53 @@ impl ShopBuilder {
         let engine = Engine::new(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
         let Self { clock, timeout, gateway, .. } = self;
-        let relayed = Counts::since(clock.now());
+        let relay_counts = Counts::since(clock.now());
         let gateway_permits = Semaphore::new(MAX_GATEWAY_CALLS, 0);
-        Shop { store, engine, clock, timeout, passwords, gateway, relayed, gateway_permits }
+        Shop { store, engine, clock, timeout, passwords, gateway, relay_counts, gateway_permits }
     }
 }
 
-/// Calls that change the store. All others go through [`Shop::call`] with their request.
+/// Calls that change the store. Operations without a method of their own go through [`Shop::call`].
 ///
 /// # Errors
 ///
-/// Each fails with [`Error::Refused`] when a rule says no, and with [`Error::Store`] when the service
-/// fails; the refusals are named at each, beside `idempotency_key_reused` that any may give.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+/// Each fails with [`Error::Refused`] if a rule refuses it, and with [`Error::Store`] if the service fails. The
+/// refusals are listed at each method; every call with a key may also be refused as `idempotency_key_reused`.
+#[expect(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Shop {
-    /// A shop on a store, with the machine's clock and the usual settings.
+    /// Opens a shop on a store, with the system clock and default settings.
     pub fn open(store: impl Store + 'static) -> Self {
         Self::builder().open(store)
     }
 
-    /// A shop with settings of your own.
+    /// Returns a builder for a shop with other settings.
     #[must_use]
     pub fn builder() -> ShopBuilder {
         ShopBuilder::default()
     }
 
-    /// Gets ready for many callers at a time: starts the thread that commits their calls together, and
-    /// opens connections for two reads at once. All of it is else done when it is first needed.
+    /// Prepares for concurrent callers: starts the writer thread for group commit, and opens connections for two
+    /// simultaneous reads. Without it, both happen on first use.
     pub fn prepare(&self) -> Result<(), Error> {
         self.engine.start()?;
         Ok(self.store.prepare()?)
     }
 
-    /// Prepares a call, to be decided as of the instant it is now, whenever it is run.
-    pub fn call<R: Operation>(&self, request: R) -> PreparedCall<'_, R> {
-        let action: AnyOperation = request.into();
-        PreparedCall::new(self, Command::new(action, self.now()))
+    /// Prepares a call that is decided as of now, whenever it is run.
+    pub fn call<R: Operation>(&self, operation: R) -> PreparedCall<'_, R> {
+        PreparedCall::new(self, Command::new(operation.into_any(), self.now()))
     }
 
-    /// Prepares a call to be decided at an instant of the caller's choosing: for imports of history.
+    /// Prepares a call that is decided as of the given instant, for imports of history.
     ///
-    /// Refused as `invalid_request` when that instant is ahead of the shop's clock. Holds of other
-    /// orders end by the shop's clock, whatever the instant of the call is.
-    pub fn call_at<R: Operation>(&self, request: R, now: Timestamp) -> PreparedCall<'_, R> {
-        let action: AnyOperation = request.into();
-        PreparedCall::new(self, Command::new(action, self.now()).decided_at(now))
+    /// Refused as `invalid_request` if that instant is ahead of the shop's clock. Holds of other orders end by the
+    /// shop's clock, whatever the instant of the call.
+    pub fn call_at<R: Operation>(&self, operation: R, now: Timestamp) -> PreparedCall<'_, R> {
+        let command = Command::new(operation.into_any(), self.now()).decided_at(now);
+        PreparedCall::new(self, command)
     }
 
-    /// Puts money onto a balance, as [`Shop::charge_from`] does, from no payment method in particular.
+    /// Charges a balance as [`Shop::charge_from`] does, without a particular payment method.
     ///
     /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`, `too_many_requests`,
     /// `charge_declined`.
@@ -162,14 +166,14 @@ impl Shop {
         self.charge_from(&charge, key).result
     }
 
-    /// Uses money from a balance outside an order.
+    /// Takes money from a balance outside an order.
     ///
     /// Refused as `invalid_request`, `customer_not_found`, `insufficient_balance`.
     pub fn debit(&self, customer: CustomerId, amount: Money, key: &Key) -> Result<Debit, Error> {
         self.call(DebitBalance { customer_id: customer, amount, note: None }).key(key).run()
     }
 
-    /// Changes a product's stock by hand.
+    /// Adjusts a product's stock manually.
     ///
     /// Refused as `invalid_request`, `product_not_found`, `insufficient_stock`.
     pub fn adjust_stock(
@@ -214,15 +218,15 @@ impl Shop {
         self.call(PayOrder { order_id: order }).key(key).run()
     }
 
-    /// Cancels an order and gives back all it took.
+    /// Cancels an order, and returns its stock, its coupon and the money that was paid.
     ///
     /// Refused as `order_not_found`, `order_not_cancellable`, `balance_limit`.
     pub fn cancel_order(&self, order: OrderId, key: &Key) -> Result<Order, Error> {
         self.call(CancelOrder { order_id: order }).key(key).run()
     }
 
-    /// Lets parked events be sent again: these, or all of them. With an event go the other parked ones of
-    /// its order. Counts them; events that are not parked are passed by.
+    /// Schedules parked events (dead letters) for delivery again, the given ones or all, together with the other
+    /// parked events of their orders. Returns their number; events that are not parked are ignored.
     pub fn retry_events(&self, events: Option<Vec<EventId>>) -> Result<u64, Error> {
         let all = events.is_none();
         let request = RetryEvents { events };
@@ -230,23 +234,23 @@ impl Shop {
         loop {
             let count = self.call(request.clone()).run()?;
             retried = retried.saturating_add(count);
-            // Parked meanwhile, they would be retried for ever.
+            // Events that are parked meanwhile would otherwise keep this loop running forever.
             if !all || count < u64::try_from(MAX_LEASED_EVENTS).unwrap_or(u64::MAX) {
                 return Ok(retried);
             }
         }
     }
 
-    /// Lets all events from one on be sent again, and counts those of them that had been sent, or taken up
-    /// to be sent.
+    /// Schedules all events from the given one for delivery again. Returns the number of those that had been
+    /// delivered or leased.
     ///
     /// Refused as `invalid_request`.
     pub fn replay_events(&self, from: EventId) -> Result<u64, Error> {
         self.call(ReplayEvents { from }).run()
     }
 
-    /// Releases every order that was not paid in time, and names those it released itself: other calls
-    /// release what they find overdue as well.
+    /// Releases every overdue order. Returns the ids of those that this call released: other calls release overdue
+    /// orders as well.
     pub fn expire_orders(&self) -> Result<Vec<OrderId>, Error> {
         self.sweep(self.timeout)
     }
@@ -254,8 +258,7 @@ impl Shop {
     fn sweep(&self, timeout: Duration) -> Result<Vec<OrderId>, Error> {
         let mut expired = Vec::new();
         loop {
-            let sweep = Command::new(ExpireOrders, self.now());
-            let batch = Outcome::<Vec<OrderId>>::of(self.engine.run(sweep, timeout)).result?;
+            let batch = self.call(ExpireOrders).outcome_within(timeout).result?;
             let more = batch.len() >= EXPIRY_BATCH;
             expired.extend(batch);
             if !more {
@@ -265,7 +268,7 @@ impl Shop {
     }
 }
 
-/// What other floors of the library ask of a shop.
+/// Access for the parts of the library that are built on the shop.
 impl Shop {
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.store
@@ -283,13 +286,13 @@ impl Shop {
         &self.passwords
     }
 
-    /// What wakes who waits for events.
+    /// The notifier that relays wait on.
     pub(crate) fn notifier(&self) -> &EventNotifier {
         self.engine.notifier()
     }
 
-    /// What the relays of this shop have done so far.
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.relayed
+    /// The counts of this shop's relays.
+    pub(crate) fn relay_counts(&self) -> &Counts {
+        &self.relay_counts
     }
 }

@@ -6,16 +6,15 @@
 //! database finds its statements in [`columns`], [`deliveries`] and [`sales_rollup`].
 
 use crate::clock::Timestamp;
-use crate::digest::{Digest, Digested};
+use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::Outbox;
-use crate::model::event::Epoch;
 use crate::model::order::Order;
-use crate::model::product::{Product, StockMovement};
+use crate::model::product::Product;
 use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::Currency;
 use crate::{text, threads};
@@ -25,17 +24,20 @@ pub mod columns;
 pub mod deliveries;
 pub(crate) mod memory;
 pub mod pool;
+mod record_digest;
 pub mod sales_rollup;
 pub(crate) mod sqlite;
 pub mod values;
 
+pub use crate::digest::Digested;
 pub use crate::model::auth::{
     Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
 };
 pub use crate::model::cart::CartLines;
 pub use crate::model::delivery::DeliveryRow;
-pub use crate::model::event::EventRow;
+pub use crate::model::event::{Epoch, EventRow};
 pub use crate::model::idempotency::{IdempotencyRecord, StoredResult};
+pub use crate::model::product::StockMovement;
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
 pub use crate::state::{
     Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,

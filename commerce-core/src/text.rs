@@ -1,13 +1,11 @@
-//! Texts from outside: the one form of a login and of a password however they were typed, and characters that
-//! are not seen.
+//! Text input: normalization of logins and passwords, and detection of invisible and control characters.
 
 use precis_profiles::UsernameCaseMapped;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use std::ops::RangeInclusive;
 use unicode_normalization::UnicodeNormalization;
 
-/// Characters without a shape of their own: `Default_Ignorable_Code_Point` of Unicode, and the Braille pattern
-/// without dots.
+/// Invisible characters: `Default_Ignorable_Code_Point` of Unicode, and the Braille pattern without dots.
 const INVISIBLE: [RangeInclusive<char>; 18] = [
     '\u{ad}'..='\u{ad}',
     '\u{34f}'..='\u{34f}',
@@ -29,7 +27,7 @@ const INVISIBLE: [RangeInclusive<char>; 18] = [
     '\u{e0000}'..='\u{e0fff}',
 ];
 
-/// Characters that turn the direction of what follows: `Bidi_Control` of Unicode.
+/// Characters that change the direction of the following text: `Bidi_Control` of Unicode.
 const BIDI_CONTROLS: [RangeInclusive<char>; 4] = [
     '\u{61c}'..='\u{61c}',
     '\u{200e}'..='\u{200f}',
@@ -37,7 +35,7 @@ const BIDI_CONTROLS: [RangeInclusive<char>; 4] = [
     '\u{2066}'..='\u{2069}',
 ];
 
-/// Whether a text has anything to be seen.
+/// Returns true if a text has a visible character.
 pub(crate) fn is_visible(text: &str) -> bool {
     let hidden = |char: char| {
         char.is_whitespace()
@@ -47,27 +45,27 @@ pub(crate) fn is_visible(text: &str) -> bool {
     !text.chars().all(hidden)
 }
 
-/// Whether a character controls what is shown around it: a control character, a separator of lines, or one that
-/// turns the direction of the rest of a line.
+/// Returns true if a character affects how the text around it is displayed: a control character, a line separator,
+/// or a change of direction.
 pub(crate) fn is_control(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{2028}' | '\u{2029}')
         || BIDI_CONTROLS.iter().any(|range| range.contains(&char))
 }
 
-/// The form in which a login is kept and looked for: `UsernameCaseMapped` of RFC 8265, so that upper and lower
-/// case, wide and narrow, composed and decomposed letters are one login. `None` when it can be no login: it is
-/// empty, or has spaces, controls, symbols beyond ASCII, or characters that are not seen.
+/// Normalizes a login for storage and lookup: `UsernameCaseMapped` of RFC 8265, so that upper and lower case, wide and
+/// narrow, composed and decomposed letters are one login. Returns `None` if the text is no valid login: it is empty, or
+/// has spaces, control characters, symbols beyond ASCII, or invisible characters.
 pub(crate) fn login(text: &str) -> Option<String> {
-    // Composed first: the profile refuses the letters that Hangul is decomposed into.
+    // Composed first, because the profile refuses decomposed Hangul.
     let composed: String = text.nfc().collect();
     UsernameCaseMapped::enforce(composed).ok().map(Into::into)
 }
 
-/// The form in which a password is hashed: `OpaqueString` of RFC 8265, so that composed and decomposed letters,
-/// and spaces of all kinds, are one password. `None` when it has controls or a byte order mark.
+/// Normalizes a password for hashing: `OpaqueString` of RFC 8265, so that composed and decomposed letters, and spaces of
+/// all kinds, are one password. Returns `None` if it has control characters or a byte order mark.
 ///
-/// Unlike the profile, which knows the characters of Unicode 6.3, it takes all that Unicode has today.
+/// Unlike the profile, which is limited to the characters of Unicode 6.3, it accepts all current ones.
 pub(crate) fn password(text: &str) -> Option<String> {
     if text.chars().any(|char| is_control(char) || char == '\u{feff}') {
         return None;
@@ -94,12 +92,12 @@ mod tests {
     #[case::no_break_space("kim\u{a0}lee", None)]
     #[case::control("ki\0m", None)]
     #[case::byte_order_mark("\u{feff}kim", None)]
-    #[case::unseen("kim\u{200b}", None)]
-    #[case::turned("kim\u{202e}", None)]
-    fn logins(#[case] typed: &str, #[case] kept: Option<&str>) {
-        let made = login(typed);
-        assert_eq!(made.as_deref(), kept);
-        assert_eq!(made.as_deref().and_then(login), made, "and stays so");
+    #[case::invisible("kim\u{200b}", None)]
+    #[case::bidi_control("kim\u{202e}", None)]
+    fn login_is_normalized_or_refused(#[case] typed: &str, #[case] expected: Option<&str>) {
+        let normalized = login(typed);
+        assert_eq!(normalized.as_deref(), expected);
+        assert_eq!(normalized.as_deref().and_then(login), normalized, "idempotent");
     }
 
     #[rstest]
@@ -112,9 +110,9 @@ mod tests {
     #[case::joined("\u{1f469}\u{200d}\u{1f4bb}", Some("\u{1f469}\u{200d}\u{1f4bb}"))]
     #[case::byte_order_mark("\u{feff}correct horse", None)]
     #[case::tab("correct\thorse", None)]
-    #[case::turned("correct\u{202e}horse", None)]
-    fn passwords(#[case] typed: &str, #[case] hashed: Option<&str>) {
-        assert_eq!(password(typed).as_deref(), hashed);
+    #[case::bidi_control("correct\u{202e}horse", None)]
+    fn password_is_normalized_or_refused(#[case] typed: &str, #[case] expected: Option<&str>) {
+        assert_eq!(password(typed).as_deref(), expected);
     }
 
     #[rstest]
@@ -126,7 +124,7 @@ mod tests {
     #[case::braille_blank("\u{2800}", false)]
     #[case::soft_hyphen("\u{ad}", false)]
     #[case::tags("\u{e0041}", false)]
-    fn visible(#[case] text: &str, #[case] seen: bool) {
-        assert_eq!(is_visible(text), seen);
+    fn text_is_visible_if_any_character_is(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(is_visible(text), expected);
     }
 }

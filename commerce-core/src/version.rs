@@ -1,12 +1,12 @@
-//! Versions of what clients are shown, so that a change can be made to depend on the one that was read.
+//! Versions of response bodies (`ETag`), for optimistic concurrency.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// The version of a body: the first half of the SHA-256 digest of its JSON. Nothing is stored for it, so it can
-/// never disagree with the row it describes.
+/// The version of a body: the first half of the SHA-256 digest of its JSON. It is computed and never stored, so that it
+/// cannot disagree with the row it describes.
 ///
 /// ```
 /// use commerce_core::Version;
@@ -23,14 +23,14 @@ pub struct Version(u128);
 pub struct ParseVersionError;
 
 impl Version {
-    /// The version of a body that is shown as JSON.
+    /// Returns the version of a body that is serialized as JSON.
     #[must_use]
     pub fn of(body: &impl Serialize) -> Self {
         // Plain structs with string keys can always be written.
         Self::of_bytes(&serde_json::to_vec(body).unwrap_or_default())
     }
 
-    /// The version of a body that is written already.
+    /// Returns the version of a body that is already serialized.
     #[must_use]
     pub fn of_bytes(body: &[u8]) -> Self {
         let digest = Sha256::digest(body);

@@ -7,6 +7,7 @@ use crate::query::Query;
 use crate::rows::{Row, is_storable, limit, lines, read, select_lines};
 use crate::statements::select;
 use crate::{integrity, sales, scan};
+use commerce_core::store::Epoch;
 use commerce_core::store::columns::{CREDENTIALS, Entity, credentials, overdue, session};
 use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
@@ -18,9 +19,8 @@ use commerce_core::store::{
     LedgerFilter, Record, SalesLevel, SessionRow, Snapshot, StoreSize, Table, TokenHash,
 };
 use commerce_core::{
-    ChargeId, Coupon, CouponId, Customer, CustomerId, Epoch, EventId, LedgerEntry, LedgerEntryId,
-    Order, OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, StoreError,
-    Timestamp,
+    ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, LedgerEntry, LedgerEntryId, Order,
+    OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, StoreError, Timestamp,
 };
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;

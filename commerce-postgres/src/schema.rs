@@ -9,8 +9,9 @@ use crate::layout::{Layout, distribute};
 use crate::query::Query;
 use crate::rows::Row;
 use crate::statements::upsert;
+use commerce_core::store::Epoch;
 use commerce_core::store::{State, canonical_login};
-use commerce_core::{Currency, Epoch, EventId};
+use commerce_core::{Currency, EventId};
 use std::time::Duration;
 
 /// The migrations: each leads from one version to the next, the first from an empty database.

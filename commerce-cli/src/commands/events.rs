@@ -95,7 +95,7 @@ fn events(context: &CommandContext, events: &[TrackedEvent]) -> String {
     let headers =
         [">id", "time", "event", ">order", ">customer", &context.head("total"), "delivery"];
     TextTable::new(headers, "no events")
-        .rows(events, |TrackedEvent { event, delivery }| {
+        .rows(events, |TrackedEvent { event, delivery, .. }| {
             let kind = match event.kind {
                 EventKind::OrderPaid => "order paid",
                 EventKind::OrderCancelled => "order cancelled",

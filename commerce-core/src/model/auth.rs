@@ -103,6 +103,7 @@ impl SessionRow {
 
 /// A newly opened session, with its token. Only the hash of the token is stored, so it is shown only here.
 #[derive(Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Session {
     /// The bearer token that authenticates each request.
     pub token: String,
@@ -133,6 +134,7 @@ pub struct Caller {
 
 /// An open session, looked up by its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct OpenedSession {
     /// The caller: customer and role.
     #[serde(flatten)]

@@ -65,6 +65,7 @@ pub enum DeliveryStatus {
 
 /// An event and the state of its delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct TrackedEvent {
     /// The event.
     #[serde(flatten)]
@@ -109,6 +110,7 @@ impl DeliveryState {
 
 /// Counts of undelivered events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outbox {
     /// The number of undelivered events, parked ones excluded.
     pub waiting: u64,

@@ -45,6 +45,7 @@ pub struct Account {
 
 /// A customer's balance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Balance {
     /// The customer.
     pub customer_id: CustomerId,
@@ -199,6 +200,7 @@ pub struct Debit {
 
 /// A payment of an order, or its refund: a view of a ledger entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Payment {
     /// The payment's id: that of its ledger entry.
     pub id: LedgerEntryId,

@@ -30,6 +30,21 @@ pub struct AddCoupon {
     pub valid_until: Option<Timestamp>,
 }
 
+impl AddCoupon {
+    /// A campaign of `quantity` coupons that starts at once, never ends and applies to orders of any amount.
+    #[must_use]
+    pub fn new(name: &str, discount: Discount, quantity: i64) -> Self {
+        Self {
+            name: name.to_owned(),
+            discount,
+            min_order_amount: None,
+            quantity,
+            valid_from: None,
+            valid_until: None,
+        }
+    }
+}
+
 impl Rule for AddCoupon {
     fn key_scope(&self, _state: &State) -> Option<CustomerId> {
         Some(GLOBAL_SCOPE)

@@ -58,8 +58,8 @@ mod tests {
     use crate::id::{OwnedCouponId, ProductId};
     use crate::model::event::EventKind;
     use crate::model::wallet::EntryKind;
+    use crate::rule::place_order::{PayWhen, PlaceOrder};
     use crate::rule::testing::{NOW, World, code};
-    use crate::rule::{PayWhen, PlaceOrder};
     use rstest::rstest;
 
     fn placed(pay: PayWhen) -> (World, CancelOrder) {

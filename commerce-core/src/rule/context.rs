@@ -14,7 +14,7 @@ use crate::rule::relay_events::EventLease;
 pub(crate) struct Context<'a> {
     /// The instant the rule decides at.
     pub(crate) now: Timestamp,
-    /// The seconds for which an unpaid order holds its stock and coupon.
+    /// The time that an unpaid order holds its stock, in seconds.
     pub(crate) hold_seconds: i64,
     /// The trace of the request, for its events.
     pub(crate) trace: Option<&'a str>,
@@ -22,7 +22,7 @@ pub(crate) struct Context<'a> {
 
 /// The result of an operation that was not refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Output {
+pub enum Output {
     Customer(Customer),
     Product(Product),
     Coupon(Coupon),

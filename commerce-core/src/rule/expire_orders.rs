@@ -45,8 +45,8 @@ pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
 mod tests {
     use super::*;
     use crate::id::{CustomerId, OwnedCouponId, ProductId};
+    use crate::rule::place_order::{PayWhen, PlaceOrder};
     use crate::rule::testing::{NOW, World};
-    use crate::rule::{PayWhen, PlaceOrder};
 
     fn held() -> (World, OrderId) {
         let mut world = World::default()

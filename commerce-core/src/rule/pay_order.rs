@@ -52,8 +52,9 @@ mod tests {
     use crate::id::ProductId;
     use crate::model::event::EventKind;
     use crate::money::Money;
+    use crate::rule::cancel_order::CancelOrder;
+    use crate::rule::place_order::{PayWhen, PlaceOrder};
     use crate::rule::testing::{NOW, World, code};
-    use crate::rule::{CancelOrder, PayWhen, PlaceOrder};
     use rstest::rstest;
 
     fn pending(balance: i64) -> (World, PayOrder) {

@@ -308,8 +308,8 @@ mod tests {
     use super::*;
     use crate::model::event::EventKind;
     use crate::model::wallet::EntryKind;
+    use crate::rule::edit_cart::{CartEdit, EditCart};
     use crate::rule::testing::{NOW, World, code};
-    use crate::rule::{CartEdit, EditCart};
     use rstest::rstest;
 
     fn items(pairs: &[(i64, i64)]) -> Vec<(ProductId, i64)> {

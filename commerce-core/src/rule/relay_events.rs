@@ -53,7 +53,7 @@ pub struct DeliveryOutcome {
 
 /// The result of an attempt to deliver an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "fields are named after what they hold; the variant says the rest")]
+#[allow(missing_docs, reason = "fields are named after what they hold; the variant says the rest")]
 pub enum AttemptResult {
     /// Delivered.
     Delivered,
@@ -91,7 +91,7 @@ impl Rule for RelayEvents {
         if self.max_events == 0 {
             return;
         }
-        if !state.deliveries.is_wanted_loaded() {
+        if !state.deliveries.is_due_loaded() {
             // One more than the sum of all requests shows whether there are more events.
             let wanted =
                 needs.due_events.get_or_insert(DueEventsQuery { now: Timestamp::MIN, limit: 1 });

@@ -146,12 +146,12 @@ fn wait_after(failures: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::AnyOperation;
     use crate::limits::MAX_CLOCK_SKEW;
     use crate::model::auth::PasswordHash;
     use crate::model::wallet::Role;
+    use crate::rule::operation::AnyOperation;
+    use crate::rule::set_credentials::{NewLogin, SetCredentials};
     use crate::rule::testing::{NOW, World, code};
-    use crate::rule::{NewLogin, SetCredentials};
     use rstest::rstest;
 
     fn attempt(login: &str) -> RecordLoginAttempt {

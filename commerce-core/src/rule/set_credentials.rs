@@ -109,7 +109,7 @@ pub(super) fn write_login(
 mod tests {
     use super::*;
     use crate::model::wallet::Role;
-    use crate::rule::AddCustomer;
+    use crate::rule::add_customer::AddCustomer;
     use crate::rule::testing::{World, code};
     use rstest::rstest;
 

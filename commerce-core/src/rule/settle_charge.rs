@@ -80,7 +80,7 @@ mod tests {
     use crate::limits::MAX_BALANCE;
     use crate::model::wallet::EntryKind;
     use crate::money::Money;
-    use crate::rule::OpenCharge;
+    use crate::rule::open_charge::OpenCharge;
     use crate::rule::testing::{NOW, World, code};
     use rstest::rstest;
 

@@ -1,7 +1,7 @@
 //! A fixture for the unit tests of rules: a state with every row loaded, and no store.
 
 use crate::clock::Timestamp;
-use crate::command::{AnyOperation, Command};
+use crate::command::Command;
 use crate::error::{Error, Refusal};
 use crate::id::{ChargeId, CouponId, CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::HOLD_SECONDS;
@@ -12,6 +12,7 @@ use crate::model::product::{Product, ProductStatus};
 use crate::model::wallet::{Account, Customer, Role};
 use crate::money::{Currency, Money};
 use crate::rule::context::Output;
+use crate::rule::operation::AnyOperation;
 use crate::state::{NextIds, State};
 
 /// The instant tests start at: 2026-01-01T00:00:00Z.
@@ -144,7 +145,7 @@ impl World {
     /// Claims coupon `coupon` for customer `customer`.
     pub(crate) fn with_claim(mut self, coupon: i64, customer: i64) -> Self {
         let (coupon_id, customer_id) = (CouponId::new(coupon), CustomerId::new(customer));
-        self.run(super::ClaimCoupon { coupon_id, customer_id }).unwrap();
+        self.run(super::claim_coupon::ClaimCoupon { coupon_id, customer_id }).unwrap();
         self
     }
 

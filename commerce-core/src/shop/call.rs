@@ -1,79 +1,82 @@
-//! A call on its way: prepared, handed in, waited for, and how it ended.
+//! Calls: prepared, submitted, and their outcome.
 
-use super::Shop;
-use crate::command::{AnyOutput, Command, Decision, Operation};
+use crate::command::{Command, Decision};
 use crate::engine::Pending;
 use crate::error::{Error, StoreError};
 use crate::id::Key;
+use crate::rule::context::Output;
+use crate::rule::operation::Operation;
 use crate::sequence::Sequence;
+use crate::shop::Shop;
 use crate::version::Version;
 use std::marker::PhantomData;
+use std::time::Duration;
 
-/// How a call ended, for callers that need to know whether it is an answer given before.
+/// The outcome of a call, for callers that need to know whether it was replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome<T> {
-    /// The answer.
+    /// The result.
     pub result: Result<T, Error>,
-    /// Whether the key was used before and this is the answer it was given then.
+    /// True if the key was used before and this is the stored result of that call.
     pub replayed: bool,
 }
 
-/// A call being prepared: give it a key, then [`run`](PreparedCall::run) or [`submit`](PreparedCall::submit) it.
+/// A call with its options. [`run`](PreparedCall::run) or [`submit`](PreparedCall::submit) carries it out.
 #[must_use = "a call does nothing until it is run or submitted"]
 pub struct PreparedCall<'a, R> {
     shop: &'a Shop,
     command: Command,
-    answer: PhantomData<fn() -> R>,
+    operation: PhantomData<fn() -> R>,
 }
 
-/// A call that was submitted. Dropped without waiting, it is carried out all the same.
-#[must_use = "whether the call succeeded is known only after waiting for it"]
-pub struct PendingCall<A> {
+/// A submitted call. It is carried out even if it is dropped.
+#[must_use = "the outcome of the call is known only after waiting for it"]
+pub struct PendingCall<T> {
     pending: Result<Pending, StoreError>,
-    answer: PhantomData<fn() -> A>,
+    convert: fn(Output) -> Result<T, StoreError>,
 }
 
 impl<'a, R> PreparedCall<'a, R> {
     pub(super) fn new(shop: &'a Shop, command: Command) -> Self {
-        Self { shop, command, answer: PhantomData }
+        Self { shop, command, operation: PhantomData }
     }
 }
 
 impl<R: Operation> PreparedCall<'_, R> {
-    /// Makes the call safe to repeat: with the same key it is answered as the first time. The key belongs
-    /// to the customer whose money, coupons, cart or order it is about, and to the shop itself when it is
-    /// about products, campaigns and new customers. [`ExpireOrders`](crate::rule::ExpireOrders) and calls about logins take no notice
-    /// of keys: repeated, they do no harm.
+    /// Sets the idempotency key: a repeated call with the same key returns the stored result of the first. The key
+    /// belongs to the customer whose balance, coupons, cart or order the call is about, and to the shop itself for
+    /// products, campaigns and new customers. Calls about logins ignore keys: repeating them is harmless.
     pub fn key(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()), ..self }
     }
 
-    /// As [`PreparedCall::key`], but a refusal does not bind the key: the next call with it is decided afresh, and
-    /// may be a corrected request. For imports, whose keys follow from what is imported.
+    /// Sets the key as [`PreparedCall::key`] does, but a refusal does not bind it: the next call with the key is
+    /// decided again, and may be a corrected request. Used for imports, whose keys are derived from their content.
     pub fn key_on_success(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()).without_refusals(), ..self }
     }
 
-    /// Makes the call depend on what the caller has read: unless the product, cart or order that it changes has one
-    /// of these versions at that moment, it is refused as `precondition_failed`. So of two callers who read the same
-    /// version, one wins. A version is [`Version::of`] the [`InCurrency`](crate::money::InCurrency) body.
+    /// Makes the call conditional on what the caller has read (optimistic concurrency). Unless the product, cart or
+    /// order that it changes has one of these versions at that moment, the call is refused as
+    /// `precondition_failed`; of two callers with the same version, one succeeds. A version is [`Version::of`] the
+    /// [`InCurrency`](crate::money::InCurrency) body.
     pub fn only_if(self, versions: Vec<Version>) -> Self {
         Self { command: self.command.with_versions(versions), ..self }
     }
 
-    /// Has events carry the trace of the request on (W3C `traceparent`).
+    /// Sets the trace of the request for its events (W3C `traceparent`).
     pub fn trace(self, trace: Option<String>) -> Self {
         Self { command: self.command.with_trace(trace), ..self }
     }
 
-    /// Hands the call in and goes on; the answer is waited for later. When very many calls wait
-    /// already, this waits for room first.
+    /// Submits the call and returns at once. While the queue is full
+    /// ([`MAX_QUEUE`](crate::limits::MAX_QUEUE)), it first waits for room (back-pressure).
     pub fn submit(self) -> PendingCall<R::Output> {
         let pending = self.shop.engine.submit(self.command, self.shop.timeout);
-        PendingCall { pending, answer: PhantomData }
+        PendingCall { pending, convert: R::output }
     }
 
-    /// As [`PreparedCall::submit`], as the next call of a sequence.
+    /// Submits the call as the next one of a sequence.
     pub fn submit_in(self, sequence: &mut Sequence) -> PendingCall<R::Output> {
         Self { command: self.command.in_sequence(sequence), ..self }.submit()
     }
@@ -82,40 +85,43 @@ impl<R: Operation> PreparedCall<'_, R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with the rule that said no; [`Error::Store`] when the service failed.
+    /// [`Error::Refused`] if a rule refuses it; [`Error::Store`] if the service fails.
     pub fn run(self) -> Result<R::Output, Error> {
         self.outcome().result
     }
 
-    /// As [`PreparedCall::run`], and tells whether the answer was given before.
+    /// Carries the call out, and reports whether its result was replayed.
     #[must_use]
     pub fn outcome(self) -> Outcome<R::Output> {
-        Outcome::of(self.shop.engine.run(self.command, self.shop.timeout))
+        let timeout = self.shop.timeout;
+        self.outcome_within(timeout)
+    }
+
+    pub(super) fn outcome_within(self, timeout: Duration) -> Outcome<R::Output> {
+        outcome(self.shop.engine.run(self.command, timeout), R::output)
     }
 }
 
-impl<A: TryFrom<AnyOutput, Error = StoreError>> Outcome<A> {
-    pub(super) fn of(decision: Decision) -> Self {
-        let answer = |answer| A::try_from(AnyOutput(answer)).map_err(Error::from);
-        Self { result: decision.result.and_then(answer), replayed: decision.replayed }
-    }
+fn outcome<T>(decision: Decision, convert: fn(Output) -> Result<T, StoreError>) -> Outcome<T> {
+    let result = decision.result.and_then(|output| convert(output).map_err(Error::from));
+    Outcome { result, replayed: decision.replayed }
 }
 
-impl<A: TryFrom<AnyOutput, Error = StoreError>> PendingCall<A> {
-    /// Waits until the call is on disk, or refused.
+impl<T> PendingCall<T> {
+    /// Waits until the call is durable, or refused.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with the rule that said no; [`Error::Store`] when the service failed.
-    pub fn wait(self) -> Result<A, Error> {
+    /// [`Error::Refused`] if a rule refuses it; [`Error::Store`] if the service fails.
+    pub fn wait(self) -> Result<T, Error> {
         self.outcome().result
     }
 
-    /// As [`PendingCall::wait`], and tells whether the answer was given before.
+    /// Waits as [`PendingCall::wait`] does, and reports whether the result was replayed.
     #[must_use]
-    pub fn outcome(self) -> Outcome<A> {
+    pub fn outcome(self) -> Outcome<T> {
         match self.pending {
-            Ok(pending) => Outcome::of(pending.wait()),
+            Ok(pending) => outcome(pending.wait(), self.convert),
             Err(error) => Outcome { result: Err(error.into()), replayed: false },
         }
     }

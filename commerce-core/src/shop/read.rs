@@ -1,6 +1,5 @@
-//! What can be read of a shop, each from a snapshot of its own.
+//! The reads of a shop, each from a snapshot of its own.
 
-use super::{SWEEP_TIMEOUT, Shop};
 use crate::audit::{AuditReport, audit};
 use crate::clock::Timestamp;
 use crate::engine::Stats;
@@ -17,6 +16,7 @@ use crate::model::wallet::{
 };
 use crate::money::{Currency, InCurrency};
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, List, Page, PageRequest};
+use crate::shop::{SWEEP_TIMEOUT, Shop};
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
 use std::collections::BTreeMap;
 
@@ -24,13 +24,13 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 ///
-/// Each fails with [`Error::Store`] when the service fails, with the `_not_found` of what was asked
-/// for, and lists with `invalid_request` when limit or cursor make no sense.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+/// Each fails with [`Error::Store`] if the service fails, with the `_not_found` code of a missing row, and lists with
+/// `invalid_request` if the limit or the cursor is invalid.
+#[expect(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Shop {
-    /// A snapshot in which no overdue order holds stock or coupons any more. When they cannot be released
-    /// now (others write, the disk is full), what can be read is still read.
-    fn fresh(&self) -> Result<Box<dyn Snapshot + '_>, Error> {
+    /// Releases overdue orders, then returns a snapshot, in which none of them holds stock or coupons. If they cannot be
+    /// released now (other processes write, the disk is full), the read goes on without.
+    fn swept_snapshot(&self) -> Result<Box<dyn Snapshot + '_>, Error> {
         let snapshot = self.store.snapshot()?;
         if !snapshot.has_due_orders(self.now())? {
             return Ok(snapshot);
@@ -46,40 +46,40 @@ impl Shop {
         self.store.currency()
     }
 
-    /// A body with the currency of its amounts, as clients are shown it.
+    /// Adds the currency of its amounts to a body, as clients receive it.
     pub fn in_currency<T>(&self, body: T) -> InCurrency<T> {
         InCurrency { body, currency: self.currency() }
     }
 
-    /// The instant it is now, by the shop's clock.
+    /// The current instant of the shop's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// What the engine has done so far.
+    /// Statistics of the engine.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }
 
-    /// How much room the store takes.
+    /// The size of the store.
     pub fn size(&self) -> Result<StoreSize, Error> {
         Ok(self.store.snapshot()?.size()?)
     }
 
-    /// Finds out whether the store can be read, and written where the last write has failed.
+    /// Checks that the store is readable, and that it is writable if the last write failed.
     pub fn ready(&self) -> Result<(), Error> {
         self.store.snapshot()?.product(ProductId::new(0))?;
         Ok(self.engine.can_write()?)
     }
 
-    /// Whether there is an event that may be sent now.
+    /// Returns true if there is an event that may be sent now.
     pub fn has_due_events(&self) -> Result<bool, Error> {
         Ok(self.store.snapshot()?.has_due_events(self.now())?)
     }
 
-    /// How many events wait to be delivered, and since when.
+    /// The number and the age of undelivered events.
     pub fn outbox(&self) -> Result<Outbox, Error> {
         Ok(self.store.snapshot()?.outbox()?)
     }
@@ -131,7 +131,7 @@ impl Shop {
         Ok(Page::of(rows, page, list, |entry| entry.id.get()))
     }
 
-    /// A customer's debit, by the id of its ledger entry. Refused as `debit_not_found`, of another customer's too.
+    /// A customer's debit, by the id of its ledger entry. Refused as `debit_not_found` if it is another customer's.
     pub fn debit_of(&self, customer: CustomerId, id: LedgerEntryId) -> Result<Debit, Error> {
         let entries = self.store.snapshot()?.ledger(customer, id, 1, LedgerFilter::All)?;
         let is_it = |entry: &LedgerEntry| entry.id == id && entry.kind == EntryKind::Debit;
@@ -150,21 +150,21 @@ impl Shop {
 
     /// One product.
     pub fn product(&self, id: ProductId) -> Result<Product, Error> {
-        let product = self.fresh()?.product(id)?;
+        let product = self.swept_snapshot()?.product(id)?;
         product.ok_or_else(|| Refusal::ProductNotFound { product_ids: vec![id] }.into())
     }
 
-    /// Products that are sold, by id.
+    /// Active products by id.
     pub fn products(&self, page: &PageRequest) -> Result<Page<Product>, Error> {
         const LIST: List = List::of_shop("products");
         let start = ProductId::new(page.start(LIST, 1)?);
-        let rows = self.fresh()?.products(start, page.rows())?;
+        let rows = self.swept_snapshot()?.products(start, page.rows())?;
         Ok(Page::of(rows, page, LIST, |product| product.id.get()))
     }
 
-    /// A customer's cart at today's prices.
+    /// A customer's cart at current prices.
     pub fn cart(&self, id: CustomerId) -> Result<Cart, Error> {
-        let snapshot = self.fresh()?;
+        let snapshot = self.swept_snapshot()?;
         account(&*snapshot, id)?;
         let mut items = Vec::new();
         for (product, quantity) in snapshot.cart(id)? {
@@ -187,13 +187,13 @@ impl Shop {
         Ok(Page::of(rows, page, LIST, |coupon| coupon.id.get()))
     }
 
-    /// A customer's coupons by campaign, with the status they have now.
+    /// A customer's coupons by campaign, with their current status.
     pub fn owned_coupons(
         &self,
         id: CustomerId,
         page: &PageRequest,
     ) -> Result<Page<OwnedCoupon>, Error> {
-        let snapshot = self.fresh()?;
+        let snapshot = self.swept_snapshot()?;
         account(&*snapshot, id)?;
         let list = List::of_customer("owned-coupons", id);
         let start = CouponId::new(page.start(list, 1)?);
@@ -206,13 +206,13 @@ impl Shop {
         Ok(Page::of(rows, page, list, |owned| owned.coupon_id.get()))
     }
 
-    /// A customer's coupon, with the status it has now. Refused as `coupon_not_found`, of another customer's too.
+    /// A customer's coupon with its current status. Refused as `coupon_not_found` if it is another customer's.
     pub fn owned_coupon_of(
         &self,
         customer: CustomerId,
         id: OwnedCouponId,
     ) -> Result<OwnedCoupon, Error> {
-        let snapshot = self.fresh()?;
+        let snapshot = self.swept_snapshot()?;
         let unknown = Refusal::CouponNotFound { coupon_id: None, owned_coupon_id: Some(id) };
         let owned = snapshot.owned_coupon(customer, id)?.ok_or_else(|| unknown.clone())?;
         let coupon = snapshot.coupon(owned.coupon_id)?.ok_or(unknown)?;
@@ -221,13 +221,13 @@ impl Shop {
 
     /// One order.
     pub fn order(&self, id: OrderId) -> Result<Order, Error> {
-        let order = self.fresh()?.order(id)?.map(|order| order.at(self.now()));
+        let order = self.swept_snapshot()?.order(id)?.map(|order| order.at(self.now()));
         order.ok_or_else(|| Refusal::OrderNotFound { order_id: id }.into())
     }
 
     /// A customer's orders, newest first.
     pub fn orders(&self, id: CustomerId, page: &PageRequest) -> Result<Page<Order>, Error> {
-        let snapshot = self.fresh()?;
+        let snapshot = self.swept_snapshot()?;
         let newest = account(&*snapshot, id)?.last_order.map_or(0, OrderId::get);
         let list = List::of_customer("orders", id);
         let start = page.start(list, newest)?;
@@ -255,7 +255,7 @@ impl Shop {
         Page::read(page, List::EVENTS, start, read, |event: &Event| event.id.get())
     }
 
-    /// The outbox, oldest event first, with how far the delivery of each has come.
+    /// The outbox, oldest event first, with the delivery state of each event.
     pub fn tracked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
         let snapshot = self.store.snapshot()?;
         let start = page.start(List::EVENTS, 1)?;
@@ -268,7 +268,7 @@ impl Shop {
         Page::read(page, List::EVENTS, start, read, |row| row.event.id.get())
     }
 
-    /// Events that were given up, oldest first.
+    /// Parked events (dead letters), oldest first.
     pub fn parked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
         const LIST: List = List::of_shop("parked-events");
         let snapshot = self.store.snapshot()?;
@@ -285,11 +285,11 @@ impl Shop {
         Page::read(page, LIST, start, read, |row| row.event.id.get())
     }
 
-    /// The products that sold most in the days before an instant, that instant included.
+    /// The products that sold most in the days before an instant, including that instant.
     pub fn best_sellers(&self, request: &BestSellersRequest) -> Result<BestSellers, Error> {
         let to = request.at.unwrap_or_else(|| self.now());
         let from = request.after(to)?;
-        let snapshot = self.fresh()?;
+        let snapshot = self.swept_snapshot()?;
         let mut items = Vec::new();
         for (product_id, units_sold) in snapshot.best_sellers(from, to, request.limit)? {
             let Some(product) = snapshot.product(product_id)? else { continue };
@@ -306,13 +306,13 @@ impl Shop {
         Ok(BestSellers { from, to, items })
     }
 
-    /// Proves the store consistent on one snapshot, or says row by row what is not.
+    /// Checks every invariant of the store on one snapshot, and reports each violation with its row.
     pub fn audit(&self) -> Result<AuditReport, Error> {
         Ok(audit(&*self.store.snapshot()?)?)
     }
 }
 
-/// Events with their orders and with what is known of their deliveries.
+/// Returns events with their orders and delivery states.
 fn tracked(
     snapshot: &dyn Snapshot,
     events: Vec<EventRow>,

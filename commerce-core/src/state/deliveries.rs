@@ -1,8 +1,7 @@
-//! What relay commands work on: the deliveries that were loaded, the events nobody has taken up yet, and
-//! what has changed since.
+//! The working set of relay commands: loaded deliveries, events that no relay has leased yet, and their changes.
 //!
-//! Deliveries are known by order, all of an order or none: what may be sent depends on what else of the
-//! same order is on its way.
+//! Deliveries are loaded per order, all or none: an event may be sent only if no earlier event of its order is
+//! still undelivered.
 
 use crate::clock::Timestamp;
 use crate::id::{EventId, OrderId};
@@ -11,72 +10,75 @@ use crate::model::event::{Epoch, EventRow};
 use crate::state::misread::Misread;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which events are wanted to be sent.
+/// A query for events to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DueEventsQuery {
-    /// Those that are due at this instant, the longest due first, and those nobody has taken up yet.
+    /// Selects the events that are due at this instant, the longest due first, and the events never leased.
     pub now: Timestamp,
-    /// The most of either.
+    /// The most events of either kind.
     pub limit: usize,
 }
 
-/// Deliveries as they were loaded and changed.
+/// Loaded deliveries and their changes.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     rows: BTreeMap<EventId, Slot>,
-    /// The events with a row, of every order that was looked for.
+    /// The events with a row, for every order that was loaded.
     orders: BTreeMap<OrderId, BTreeSet<EventId>>,
-    /// Events that are due, once they were looked for.
+    /// Due events; `None` until they are loaded.
     due: Option<Vec<EventId>>,
-    /// Events from `next` on, as many as were wanted.
+    /// Events from `next` on, up to the limit of the query; `None` until they are loaded.
     fresh: Option<Vec<EventRow>>,
-    /// Parked events, once they were looked for.
+    /// Parked events; `None` until they are loaded.
     parked: Option<Vec<EventId>>,
+    /// The first event that was never leased.
     next: Option<EventId>,
     epochs: Vec<Epoch>,
     has_moved: bool,
+    /// The first event of a replay.
     replayed: Option<EventId>,
+    /// The number of events that became due.
     released: usize,
     misread: Misread,
 }
 
 #[derive(Debug)]
 struct Slot {
-    /// `None` once it was removed.
+    /// `None` after its removal.
     row: Option<DeliveryRow>,
     has_changed: bool,
 }
 
-/// What stores take from here and put into it.
+/// Access for stores.
 impl Deliveries {
-    /// Takes in the first event that nobody has taken up yet.
+    /// Adds the first event that no relay has leased yet.
     pub fn provide_next(&mut self, next: EventId) {
         self.next.get_or_insert(next);
     }
 
-    /// Takes in what is due, in the order of [`DueEventsQuery`].
+    /// Adds the due deliveries, in the order of [`DueEventsQuery`].
     pub fn provide_due(&mut self, due: Vec<DeliveryRow>) {
         self.due.get_or_insert_with(|| due.iter().map(|row| row.event_id).collect());
         self.provide(due);
     }
 
-    /// Takes in the first events that nobody has taken up yet.
+    /// Adds the first events that no relay has leased yet.
     pub fn provide_fresh(&mut self, fresh: Vec<EventRow>) {
         self.fresh.get_or_insert(fresh);
     }
 
-    /// Takes in the epochs of events, by their first event.
+    /// Adds the epochs of events, by their first event.
     pub fn provide_epochs(&mut self, epochs: Vec<Epoch>) {
         self.epochs = epochs;
     }
 
-    /// Takes in parked deliveries by id.
+    /// Adds parked deliveries by id.
     pub fn provide_parked(&mut self, parked: Vec<DeliveryRow>) {
         self.parked.get_or_insert_with(|| parked.iter().map(|row| row.event_id).collect());
         self.provide(parked);
     }
 
-    /// Takes in all deliveries of an order.
+    /// Adds all deliveries of an order.
     pub fn provide_order(&mut self, order: OrderId, rows: Vec<DeliveryRow>) {
         self.orders.entry(order).or_insert_with(|| rows.iter().map(|row| row.event_id).collect());
         self.provide(rows);
@@ -88,25 +90,25 @@ impl Deliveries {
         }
     }
 
-    /// From which event on all deliveries are to be forgotten, before anything else is saved.
+    /// The event from which on the store deletes all deliveries, before it saves anything else.
     #[must_use]
     pub fn delete_from(&self) -> Option<EventId> {
         self.replayed
     }
 
-    /// The first event that nobody has taken up, when that has changed.
+    /// The new cursor (the first event that was never leased), if it has changed.
     #[must_use]
     pub fn new_cursor(&self) -> Option<EventId> {
         self.next.filter(|_| self.has_moved)
     }
 
-    /// Deliveries to be kept as they are now, whether the store has a row of them or not, by event.
+    /// Deliveries to insert or update, by event.
     #[must_use]
     pub fn upserts(&self) -> Vec<&DeliveryRow> {
         self.changed().filter_map(|(_, slot)| slot.row.as_ref()).collect()
     }
 
-    /// Events whose deliveries are over; there may be no rows of them.
+    /// Events whose deliveries to delete. The store may have no rows for some of them.
     #[must_use]
     pub fn deletes(&self) -> Vec<EventId> {
         self.changed().filter(|(_, slot)| slot.row.is_none()).map(|(id, _)| *id).collect()
@@ -117,7 +119,7 @@ impl Deliveries {
     }
 }
 
-/// What rules and the engine ask of it.
+/// Access for rules and the engine.
 impl Deliveries {
     pub(crate) fn has_changed(&self) -> bool {
         self.has_moved || self.replayed.is_some() || self.changed().next().is_some()
@@ -127,7 +129,7 @@ impl Deliveries {
         &self.misread
     }
 
-    /// How many events have become due by what was changed.
+    /// The number of events that became due through the changes.
     pub(crate) fn released(&self) -> usize {
         self.released
     }
@@ -140,7 +142,7 @@ impl Deliveries {
         self.next.is_some()
     }
 
-    pub(crate) fn is_wanted_loaded(&self) -> bool {
+    pub(crate) fn is_due_loaded(&self) -> bool {
         self.due.is_some() && self.fresh.is_some()
     }
 
@@ -152,17 +154,17 @@ impl Deliveries {
         self.orders.contains_key(&order)
     }
 
-    /// Events that were due when they were looked for.
+    /// The events that were due when they were loaded.
     pub(crate) fn due(&self) -> &[EventId] {
         self.misread.check(self.due.as_deref()).unwrap_or_default()
     }
 
-    /// Events that nobody had taken up when they were looked for.
+    /// The events that had never been leased when they were loaded.
     pub(crate) fn fresh(&self) -> &[EventRow] {
         self.misread.check(self.fresh.as_deref()).unwrap_or_default()
     }
 
-    /// Events that were parked when they were looked for.
+    /// The events that were parked when they were loaded.
     pub(crate) fn parked(&self) -> &[EventId] {
         self.misread.check(self.parked.as_deref()).unwrap_or_default()
     }
@@ -190,13 +192,13 @@ impl Deliveries {
         events.into_iter().flatten().filter_map(|id| self.get(*id))
     }
 
-    /// Keeps the row, in place of the one there was.
+    /// Inserts or replaces a row.
     pub(crate) fn keep(&mut self, row: DeliveryRow) {
         self.orders.entry(row.order_id).or_default().insert(row.event_id);
         self.rows.insert(row.event_id, Slot { row: Some(row), has_changed: true });
     }
 
-    /// Keeps the row as one that is written now.
+    /// Inserts or replaces a row, with its update time set to `now`.
     pub(crate) fn update(&mut self, row: DeliveryRow, now: Timestamp) {
         self.keep(DeliveryRow { updated_at: now, ..row });
     }
@@ -207,7 +209,7 @@ impl Deliveries {
         }
     }
 
-    /// Forgets all deliveries from an event on, those that were not loaded among them.
+    /// Deletes all deliveries from an event on, including those that are not loaded.
     pub(crate) fn forget_from(&mut self, first: EventId) {
         for slot in self.rows.range_mut(first..).map(|(_, slot)| slot) {
             *slot = Slot { row: None, has_changed: true };

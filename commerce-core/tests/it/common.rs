@@ -5,10 +5,10 @@ pub mod contest;
 pub mod failing;
 pub mod insist;
 
+use commerce_core::store::{Snapshot, Transaction};
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, Coupon, Currency, Customer, Discount, Key, ManualClock,
-    MemoryStore, Money, Product, Shop, Snapshot, SqliteStore, Store, StoreError, Timestamp,
-    Transaction,
+    MemoryStore, Money, Product, Shop, SqliteStore, Store, StoreError, Timestamp,
 };
 use commerce_postgres::PostgresStore;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -2,10 +2,13 @@
 
 use crate::common::{NOW, assert_clean, cluster, key};
 use commerce_core::limits::{DELIVERY_LEASE, RETRY_DELAYS};
+use commerce_core::store::{Record, Table};
+use commerce_core::testing::{
+    AttemptResult, DeliveryOutcome, LeasedEvent, OpenCharge, RelayEvents, SettleCharge, Settlement,
+};
 use commerce_core::{
-    AddCustomer, AttemptResult, BestSellersRequest, CartEdit, Currency, DeliveryOutcome, EditCart,
-    LeasedEvent, MemoryStore, Money, OpenCharge, PayWhen, PlaceOrder, Record, RelayEvents, Role,
-    SettleCharge, Settlement, Shop, SqliteStore, Store, StoreError, Table, copy,
+    AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, PayWhen,
+    PlaceOrder, Role, Shop, SqliteStore, Store, StoreError, copy,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;

@@ -2,9 +2,8 @@
 //! program's back.
 
 use crate::common::{On, World, cluster, key};
-use commerce_core::{
-    AttemptResult, CartEdit, DeliveryOutcome, EditCart, Money, PayWhen, PlaceOrder, RelayEvents,
-};
+use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
+use commerce_core::{CartEdit, EditCart, Money, PayWhen, PlaceOrder};
 use rstest::rstest;
 use rusqlite::Connection;
 

@@ -3,10 +3,10 @@
 
 use crate::common::{NOW, On, World, key};
 use commerce_core::limits::{DELIVERY_LEASE, MAX_RETRY_AFTER, MAX_TEXT, RETRY_DELAYS};
-use commerce_core::{
-    AttemptResult, Code, DeliveryOutcome, DeliveryState, EventLease, LeasedEvent, OrderId,
-    PageRequest, PlaceOrder, RelayEvents,
+use commerce_core::testing::{
+    AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents,
 };
+use commerce_core::{Code, DeliveryState, OrderId, PageRequest, PlaceOrder};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{FailurePersistence, FileFailurePersistence};

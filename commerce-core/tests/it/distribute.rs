@@ -4,9 +4,10 @@
 
 use crate::common::cluster::{Cluster, shared};
 use crate::common::{assert_clean, key};
+use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, AttemptResult, CartEdit, Currency, DeliveryOutcome,
-    Discount, EditCart, Money, PayWhen, PlaceOrder, RelayEvents, Role, Shop, StoreError,
+    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, Discount, EditCart, Money, PayWhen,
+    PlaceOrder, Role, Shop, StoreError,
 };
 use commerce_postgres::PostgresStore;
 use postgres::Client;

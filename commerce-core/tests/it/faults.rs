@@ -4,10 +4,11 @@
 use crate::common::failing::{Failing, Fault};
 use crate::common::{NOW, On, PausableStore, assert_clean, cluster, key};
 use commerce_core::limits::DELIVERY_LEASE;
+use commerce_core::store::{Needs, Snapshot, State, Transaction};
 use commerce_core::{
     AddCustomer, AddProduct, CancellationToken, Code, Currency, CustomerId, DeliveryResult,
-    Destination, Error, Event, ManualClock, MemoryStore, Money, Needs, PageRequest, PendingCall,
-    PlaceOrder, ProductId, Shop, Snapshot, SqliteStore, State, Store, StoreError, Transaction,
+    Destination, Error, Event, ManualClock, MemoryStore, Money, PageRequest, PendingCall,
+    PlaceOrder, ProductId, Shop, SqliteStore, Store, StoreError,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;

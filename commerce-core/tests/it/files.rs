@@ -1,9 +1,10 @@
 //! The files of the SQLite store, and its errors for files that it cannot use.
 
 use crate::common::key;
+use commerce_core::testing::ExpireOrders;
 use commerce_core::{
-    AddProduct, Code, Currency, ExpireOrders, Money, OrderStatus, PayWhen, PlaceOrder, Shop,
-    SqliteStore, Store, StoreError,
+    AddProduct, Code, Currency, Money, OrderStatus, PayWhen, PlaceOrder, Shop, SqliteStore, Store,
+    StoreError,
 };
 use std::fs::{self, File};
 use std::path::Path;

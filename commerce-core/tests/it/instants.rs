@@ -2,10 +2,12 @@
 //! clock may be set back.
 
 use crate::common::{NOW, On, World, key};
+use commerce_core::store::TokenHash;
+use commerce_core::testing::{ExpireOrders, OpenSession, RecordLoginAttempt, RelayEvents};
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, ChargeBalance, ClaimCoupon, Code, CouponId, CustomerId,
-    DebitBalance, Discount, Error, ExpireOrders, Money, OpenSession, Operation, Order, OrderStatus,
-    PayOrder, PayWhen, PlaceOrder, ProductId, RecordLoginAttempt, RelayEvents, TokenHash,
+    DebitBalance, Discount, Error, Money, Operation, Order, OrderStatus, PayOrder, PayWhen,
+    PlaceOrder, ProductId,
 };
 use rstest::rstest;
 

@@ -2,9 +2,11 @@
 //! of new ones.
 
 use crate::common::{assert_clean, cluster, key};
+use commerce_core::store::State;
+use commerce_core::testing::RelayEvents;
 use commerce_core::{
-    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, ManualClock, Money, PageRequest,
-    RelayEvents, Role, Shop, SqliteStore, State, Store, StoreError, Timestamp,
+    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, ManualClock, Money, PageRequest, Role,
+    Shop, SqliteStore, Store, StoreError, Timestamp,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;

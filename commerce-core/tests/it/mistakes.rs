@@ -3,10 +3,11 @@
 
 use crate::common::{NOW, On, PausableStore, World, assert_clean, key};
 use commerce_core::limits::EXPIRY_BATCH;
+use commerce_core::testing::ExpireOrders;
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, BestSellersRequest, CartEdit, Code, Currency, Discount,
-    EditCart, EventKind, ExpireOrders, ManualClock, MemoryStore, Money, OrderId, OrderStatus,
-    PageRequest, PayWhen, PlaceOrder, Shop, UpdateProduct,
+    EditCart, EventKind, ManualClock, MemoryStore, Money, OrderId, OrderStatus, PageRequest,
+    PayWhen, PlaceOrder, Shop, UpdateProduct,
 };
 use rstest::rstest;
 use std::sync::Arc;

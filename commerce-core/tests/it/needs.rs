@@ -2,12 +2,15 @@
 //! continue.
 
 use crate::common::{On, PausableStore, World, cluster, key};
+use commerce_core::store::{Needs, Snapshot, State, Transaction};
+use commerce_core::testing::{
+    ExpireOrders, OpenCharge, RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents,
+    SetCredentials, SettleCharge, Settlement,
+};
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, CartEdit, ChargeId, ClaimCoupon, CouponId, Currency,
-    CustomerId, DebitBalance, EditCart, Error, EventId, ExpireOrders, MemoryStore, Money, Needs,
-    NewLogin, OpenCharge, OrderId, PasswordHash, PayOrder, PlaceOrder, ProductId,
-    RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents, Role, SetCredentials, SettleCharge,
-    Settlement, Shop, Snapshot, SqliteStore, State, Store, StoreError, Transaction,
+    CustomerId, DebitBalance, EditCart, Error, EventId, MemoryStore, Money, NewLogin, OrderId,
+    PasswordHash, PayOrder, PlaceOrder, ProductId, Role, Shop, SqliteStore, Store, StoreError,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;

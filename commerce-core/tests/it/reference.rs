@@ -8,15 +8,19 @@
 
 mod model;
 
-use crate::common::{PausableStore, NOW, assert_clean, cluster};
+use crate::common::{NOW, PausableStore, assert_clean, cluster};
+use commerce_core::store::{Record, Table, TokenHash};
+use commerce_core::testing::{
+    AnyOperation, CloseSession, ExpireOrders, OpenCharge, OpenSession, RecordLoginAttempt,
+    SetCredentials, SettleCharge, Settlement,
+};
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, AnyOperation, BestSellers, BestSellersRequest,
-    CancelOrder, CartEdit, ChargeBalance, ChargeId, ClaimCoupon, CloseSession, Code, CouponId,
-    Currency, CustomerId, DebitBalance, Discount, EditCart, Error, ExpireOrders, Key, ManualClock,
-    MemoryStore, Money, NewLogin, OpenCharge, OpenSession, Operation, OrderId, OrderItems,
-    OwnedCouponId, PasswordHash, PayOrder, PayWhen, PendingCall, PlaceOrder, ProductId,
-    ProductStatus, Record, RecordLoginAttempt, Role, SetCredentials, SettleCharge, Settlement,
-    Shop, SqliteStore, Store, Table, Timestamp, TokenHash, UnlockLogin, UpdateProduct,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, BestSellers, BestSellersRequest, CancelOrder,
+    CartEdit, ChargeBalance, ChargeId, ClaimCoupon, Code, CouponId, Currency, CustomerId,
+    DebitBalance, Discount, EditCart, Error, Key, ManualClock, MemoryStore, Money, NewLogin,
+    Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PendingCall,
+    PlaceOrder, ProductId, ProductStatus, Role, Shop, SqliteStore, Store, Timestamp, UnlockLogin,
+    UpdateProduct,
 };
 use commerce_postgres::PostgresStore;
 use model::{Answer, Model, Output};

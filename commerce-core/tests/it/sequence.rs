@@ -1,10 +1,10 @@
 //! Sequences end exactly at the failed call, and a refusal leaves the key of an import free.
 
 use crate::common::{On, PausableStore, World, assert_clean, cluster, key};
+use commerce_core::store::{Needs, Snapshot, State, Transaction};
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, Code, Currency, CustomerId, Error, MemoryStore, Money,
-    Needs, PageRequest, PlaceOrder, ProductId, Sequence, Shop, Snapshot, SqliteStore, State, Store,
-    StoreError, Transaction,
+    PageRequest, PlaceOrder, ProductId, Sequence, Shop, SqliteStore, Store, StoreError,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;

@@ -88,7 +88,7 @@ struct RelayReport {
 }
 
 fn summary(report: &RelayReport) -> String {
-    let RelayReport { relayed: RelayStats { delivered, failed, parked }, waiting } = report;
+    let RelayReport { relayed: RelayStats { delivered, failed, parked, .. }, waiting } = report;
     format!(
         "delivered {delivered}, failed attempts {failed}, parked {parked}, still waiting {waiting}"
     )

@@ -1,6 +1,7 @@
 //! A store that fails at a chosen step in a chosen way.
 
-use commerce_core::{Currency, Needs, Snapshot, State, Store, StoreError, Transaction};
+use commerce_core::store::{Needs, Snapshot, State, Transaction};
+use commerce_core::{Currency, Store, StoreError};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The failure to inject.

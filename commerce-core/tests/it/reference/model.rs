@@ -10,11 +10,12 @@ mod catalog;
 mod orders;
 mod wallet;
 
+use commerce_core::store::{Account, ChargeRow, EventRow, Record, StockMovement};
+use commerce_core::testing::AnyOperation;
 use commerce_core::{
-    Account, AnyOperation, Cart, Charge, ChargeId, ChargeRow, ChargeStatus, Coupon, CouponId,
-    Currency, Customer, CustomerId, Debit, EventRow, Invalid, Key, LedgerEntry, Money, Order,
-    OrderId, OrderItems, OwnedCoupon, OwnedCouponId, PlaceOrder, Product, ProductId, Record,
-    Refusal, Shortage, StockMovement, Timestamp,
+    Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
+    Invalid, Key, LedgerEntry, Money, Order, OrderId, OrderItems, OwnedCoupon, OwnedCouponId,
+    PlaceOrder, Product, ProductId, Refusal, Shortage, Timestamp,
 };
 use orders::merged;
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,10 +4,11 @@ use super::{
     Decision, MAX_BALANCE, MAX_PRICE, MAX_STOCK, Model, invalid, is_amount, is_assignable, is_text,
     next_id, short, validate,
 };
+use commerce_core::store::StockMovement;
 use commerce_core::{
     AddCoupon, AddProduct, AdjustStock, Cart, CartEdit, CartItem, ClaimCoupon, Coupon, CouponId,
     Discount, EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Product, ProductId,
-    ProductStatus, Refusal, StockMovement, StockMovementId, Timestamp, UpdateProduct,
+    ProductStatus, Refusal, StockMovementId, Timestamp, UpdateProduct,
 };
 
 impl Model {

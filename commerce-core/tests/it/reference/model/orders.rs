@@ -2,9 +2,10 @@
 
 use super::catalog::check_window;
 use super::{Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_STOCK, Model, invalid, next_id};
+use commerce_core::store::EventRow;
 use commerce_core::{
-    BestSeller, BestSellers, CustomerId, Discount, EntryKind, EventId, EventKind, EventRow, Money,
-    Order, OrderId, OrderItems, OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PayWhen,
+    BestSeller, BestSellers, CustomerId, Discount, EntryKind, EventId, EventKind, Money, Order,
+    OrderId, OrderItems, OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PayWhen,
     PlaceOrder, Product, ProductId, ProductStatus, Refusal, Shortage, Timestamp,
 };
 use std::collections::BTreeMap;

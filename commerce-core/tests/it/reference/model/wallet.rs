@@ -5,10 +5,11 @@ use super::{
     MAX_LOGIN_WAIT, MAX_PENDING_CHARGES, Model, PENDING_RETRY_AFTER, is_amount, is_assignable,
     is_text, next_id, validate,
 };
+use commerce_core::store::{Account, ChargeRow, ChargeSource};
+use commerce_core::testing::{OpenCharge, OpenSession, SettleCharge, Settlement};
 use commerce_core::{
-    Account, AddCustomer, Charge, ChargeId, ChargeRow, ChargeSource, ChargeStatus, Customer,
-    CustomerId, Debit, DebitBalance, EntryKind, LedgerEntry, LedgerEntryId, Money, NewLogin,
-    OpenCharge, OpenSession, OrderId, Refusal, Role, SettleCharge, Settlement, Timestamp,
+    AddCustomer, Charge, ChargeId, ChargeStatus, Customer, CustomerId, Debit, DebitBalance,
+    EntryKind, LedgerEntry, LedgerEntryId, Money, NewLogin, OrderId, Refusal, Role, Timestamp,
 };
 
 impl Model {
