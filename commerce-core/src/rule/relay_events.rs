@@ -32,8 +32,9 @@ pub struct RelayEvents {
     pub outcomes: Vec<DeliveryOutcome>,
     /// The maximum number of events to lease, capped at [`MAX_LEASED_EVENTS`]; 0 only records outcomes.
     pub max_events: usize,
-    /// True to lease new events before retries. A relay sets this while its destination appears to be down: otherwise many
-    /// events that always fail could keep out the one event that would show the destination works again.
+    /// True to lease new events before retries. A relay sets this while its destination appears to be down:
+    /// otherwise many events that always fail could keep out the one event that would show that the destination
+    /// works again.
     pub fresh_first: bool,
     /// Jitter added to the exponential back-off, per mille of the delay, up to [`MAX_RETRY_JITTER`]. It is random,
     /// so that events that failed together are not retried together (thundering herd).
