@@ -21,24 +21,25 @@ const QUESTIONS: [&str; 9] =
     ["What", "Who", "Whose", "Whom", "How", "Where", "Which", "When", "Whether"];
 
 /// The number of findings that the sources may have. It only falls: lower it with each cleanup.
-const MAX_FINDINGS: usize = 1_090;
+const MAX_FINDINGS: usize = 297;
 
 /// The floors of the library, from the lowest. A module imports only from floors below its own.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["histogram", "id", "money", "sync", "text"],
     &["limits"],
-    &["clock", "entropy", "error", "model"],
+    &["clock", "codes", "entropy", "error", "model"],
     &["destination", "digest", "gateway", "query", "sequence", "threads", "version"],
     &["state"],
     &["rule", "store"],
     &["audit", "command", "copy"],
     &["engine"],
     &["auth", "charges", "relay", "shop"],
+    &["background"],
 ];
 
 /// Modules of one floor that may import each other: values and their errors, and the parts of the shop.
 const TOGETHER: [&[&str]; 2] =
-    [&["clock", "entropy", "error", "model"], &["auth", "charges", "relay", "shop"]];
+    [&["clock", "codes", "entropy", "error", "model"], &["auth", "charges", "relay", "shop"]];
 
 /// Imports against the floors, until they are moved.
 const EXCEPTIONS: [(&str, &str); 1] = [("digest", "store")];
