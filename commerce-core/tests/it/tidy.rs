@@ -42,7 +42,7 @@ const TOGETHER: [&[&str]; 2] =
     [&["clock", "codes", "entropy", "error", "model"], &["auth", "charges", "relay", "shop"]];
 
 /// Imports against the floors, until they are moved.
-const EXCEPTIONS: [(&str, &str); 1] = [("digest", "store")];
+const EXCEPTIONS: [(&str, &str); 0] = [];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
