@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 mod notifier;
 
-/// The fraction of the last commit's duration that the writer lingers for its callers to return. A fourth costs little
-/// if they do not return, and nearly doubles the size of a batch if they do.
+/// The linger as a fraction of the last batch's duration. A fourth costs little if its callers do not return, and nearly
+/// doubles the size of the next batch if they do.
 const LINGER_FRACTION: u32 = 4;
 
 /// The longest linger.
@@ -62,7 +62,7 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Notified when the writer thread has work, or must end.
     work: Condvar,
-    /// Notified when the queue has room, or the last batch has ended.
+    /// Notified when the queue has room, or a batch has ended.
     room: Condvar,
     commands: AtomicU64,
     batches: Histogram,
@@ -94,7 +94,7 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// True if there is a leader: a thread that has the store, or waits for it.
     has_leader: bool,
-    /// True if the writer thread waits for other processes. It holds no job then.
+    /// True while the writer thread begins a transaction, which waits for other processes. It holds no job then.
     waiting_for_store: bool,
     closed: bool,
 }
@@ -373,10 +373,10 @@ impl Writer {
     }
 
     /// Lingers for the callers of the last batch to submit again, which most do at once: committing them together is
-    /// worth a wait of a fraction of the last commit. There is no linger after a batch of one.
-    fn linger(&self, callers: usize, took: Duration) {
+    /// worth a wait of a fraction of that batch's duration. There is no linger after a batch of one.
+    fn linger(&self, callers: usize, batch_time: Duration) {
         let begun = Instant::now();
-        let timeout = took.checked_div(LINGER_FRACTION).unwrap_or_default().min(MAX_LINGER);
+        let timeout = batch_time.checked_div(LINGER_FRACTION).unwrap_or_default().min(MAX_LINGER);
         let is_incomplete = || {
             let queue = self.shared.queue.lock();
             queue.jobs.len() < callers && !queue.closed
