@@ -32,11 +32,12 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// The pause after a failed call of the store: no notification announces that it works again.
 const STORE_PAUSE: Duration = Duration::from_millis(100);
 
-/// The failures of the store in a row that end a run which is to end anyway.
+/// The consecutive failures of the store after which [`Relay::run_once`] fails, and after which a worker that ends
+/// leaves its last outcomes unrecorded.
 const MAX_STORE_FAILURES: u32 = 5;
 
-/// The duration from which one failed call counts as all of [`MAX_STORE_FAILURES`]: the call has already waited for a
-/// busy store.
+/// The time after which a failed call is not repeated in these two cases, however few calls have failed: it has already
+/// waited for a busy store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The failed deliveries in a row after which [`Relay::run_once`] gives up.
@@ -52,7 +53,7 @@ pub struct Relay<'a> {
     on_error: Box<dyn Fn(&str) + Send + Sync + 'a>,
 }
 
-/// The number of events that relays have delivered, failed to deliver and parked.
+/// The numbers of events that relays have delivered, failed to deliver and parked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct RelayStats {
@@ -115,7 +116,7 @@ impl<'a> Relay<'a> {
         self.work(stop, false)
     }
 
-    /// Delivers the events that are due now. It ends early when one delivery after another fails.
+    /// Delivers the events that are due now. It ends early after several failed deliveries in a row.
     ///
     /// # Errors
     ///
@@ -382,7 +383,7 @@ impl Worker<'_> {
                 let retry_after = retry_after.map(seconds);
                 (AttemptResult::Failed { error: error.clone(), retry_after }, error)
             }
-            // The error of the run reports it.
+            // Not reported here: the run ends with this error.
             DeliveryResult::Gone { error } => {
                 self.run.end(End::Gone(error));
                 self.run.count(|counts| add(&counts.failed, count));
@@ -416,7 +417,7 @@ pub(crate) struct Counts {
     delivered: AtomicU64,
     failed: AtomicU64,
     parked: AtomicU64,
-    /// The instant of the last delivery, or of the beginning; in seconds since 1970.
+    /// The instant of the last delivery, or of the shop's opening if there was none; in seconds since 1970.
     last: AtomicI64,
 }
 
