@@ -1,4 +1,5 @@
-//! Commands: an operation with its key, clock, trace and conditions, decided once and replayed for its key.
+//! Commands: an operation with its key, instant, trace and conditions. A command is decided once; repeated with the same
+//! key, it gets the stored result.
 
 use crate::clock::Timestamp;
 use crate::digest::{self, Digested, Fnv, KeyUse};
@@ -23,7 +24,7 @@ pub(crate) struct Command {
     key: Option<Key>,
     /// True if a refusal binds the key, as a success does.
     binds_refusals: bool,
-    /// The instant the rule decides at: the clock's, or an earlier one for history.
+    /// The instant the rule decides at: the clock's, or an earlier one for imported history.
     now: Timestamp,
     /// The instant of the clock. Only this one ends the holds of other orders.
     clock: Timestamp,
@@ -82,8 +83,8 @@ impl Command {
         self
     }
 
-    /// Sets the versions that the row to change may have at that moment; see
-    /// [`PreparedCall::only_if`](crate::shop::PreparedCall::only_if). They are no part of the fingerprint, so that
+    /// Sets the versions that the row to change may have when the command is decided; see
+    /// [`PreparedCall::only_if`](crate::shop::PreparedCall::only_if). They are not part of the fingerprint, so that
     /// a repeated command gets its stored result.
     #[must_use]
     pub(crate) fn with_versions(mut self, versions: Vec<Version>) -> Self {
@@ -135,7 +136,7 @@ impl Command {
         }
     }
 
-    /// Returns true if the operation makes the row that it returns, and does not change an existing one.
+    /// Returns true if the operation creates the row that it returns, rather than changing an existing one.
     fn makes_row(&self) -> bool {
         matches!(
             self.operation,
@@ -158,8 +159,8 @@ impl Command {
         matches!(self.operation, AnyOperation::ExpireOrders(_))
     }
 
-    /// Returns true if the whole read set is loaded. An earlier command of the batch may have made a row that
-    /// extends it: an order, for whose customer the key was not loaded.
+    /// Returns true if the whole read set is loaded. An earlier command of the batch may have created a row that
+    /// extends it: for an order, the key is looked up in the scope of its customer, and was not loaded.
     pub(crate) fn is_ready(&self, state: &State) -> bool {
         let mut needs = Needs::default();
         self.needs(state, &mut needs);
@@ -254,8 +255,8 @@ fn ahead_of_clock(now: Timestamp, clock: Timestamp) -> Refusal {
     Refusal::invalid("", detail)
 }
 
-/// The rows that these commands may touch and that `state` does not have yet (the prefetch set). The engine
-/// repeats this after each load, since loaded rows may name more.
+/// The read set: the rows that these commands may touch and that `state` does not have yet. The engine repeats
+/// this after each load, since loaded rows may name more.
 pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &State) -> Needs {
     let mut needs = Needs { ids: state.ids.is_none(), ..Needs::default() };
     for command in commands {
@@ -271,7 +272,7 @@ pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &Sta
 }
 
 /// The result to store with a key. Invalid requests are not stored, so that a corrected one may use the same key;
-/// nor are requests that came too early, or with an old version.
+/// nor are rate-limited requests, or those with an outdated version.
 fn stored_result(result: &Result<Output, Refusal>) -> Option<StoredResult> {
     match result {
         Ok(Output::Order(order)) => Some(StoredResult::Order(order.id, order.status)),
@@ -298,7 +299,7 @@ fn stored_result(result: &Result<Output, Refusal>) -> Option<StoredResult> {
     }
 }
 
-/// The hash of the request's JSON. It only has to separate the requests of one customer under one key, so that 64
+/// The hash of the request's JSON. It only has to distinguish the requests with one key in one scope, so that 64
 /// bits are enough. It covers the whole request, and neither the instant nor the trace.
 fn fingerprint(operation: &AnyOperation) -> i64 {
     let mut hash = Fnv::default();

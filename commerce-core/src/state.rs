@@ -58,7 +58,7 @@ pub struct State {
     pub ids: Option<NextIds>,
     /// Idempotency records, loaded and new.
     keys: HashMap<(Key, CustomerId), (Option<IdempotencyRecord>, Change)>,
-    /// The keys of the requests that made new rows.
+    /// The keys of the requests that created new rows.
     made_with: HashMap<Digested, (Key, CustomerId)>,
     /// Digests of new rows that were copied from another store.
     copied_digests: HashMap<Digested, i64>,
@@ -212,7 +212,7 @@ impl State {
         self.logins.contains_key(login)
     }
 
-    /// Adds the owner of that login in the store.
+    /// Adds the owner that the login has in the store, if any.
     pub fn provide_login(&mut self, login: String, owner: Option<CustomerId>) {
         self.logins.entry(login).or_insert(owner);
     }
@@ -235,7 +235,7 @@ impl State {
         self.keys.contains_key(&(key.clone(), scope))
     }
 
-    /// Adds the record of that key in the store.
+    /// Adds the record that the key has in the store, if any.
     pub fn provide_key(&mut self, key: Key, scope: CustomerId, record: Option<IdempotencyRecord>) {
         self.keys.entry((key, scope)).or_insert((record, Change::None));
     }
@@ -253,7 +253,7 @@ impl State {
         }
     }
 
-    /// Records the key of the request that makes a new row.
+    /// Records the key of the request that creates a new row.
     pub(crate) fn made_with_key(&mut self, row: Digested, key: Key, scope: CustomerId) {
         self.made_with.insert(row, (key, scope));
     }

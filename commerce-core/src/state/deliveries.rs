@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct DueEventsQuery {
     /// Selects the events that are due at this instant, the longest due first, and the events never leased.
     pub now: Timestamp,
-    /// The most events of either kind.
+    /// The maximum number of events of each of the two kinds.
     pub limit: usize,
 }
 
@@ -27,13 +27,14 @@ pub struct Deliveries {
     orders: BTreeMap<OrderId, BTreeSet<EventId>>,
     /// Due events; `None` until they are loaded.
     due: Option<Vec<EventId>>,
-    /// Events from `next` on, up to the limit of the query; `None` until they are loaded.
+    /// Events that no relay has leased yet, up to the limit of the query; `None` until they are loaded.
     fresh: Option<Vec<EventRow>>,
     /// Parked events; `None` until they are loaded.
     parked: Option<Vec<EventId>>,
-    /// The first event that was never leased.
+    /// The first event that no relay has leased yet; `None` until it is loaded.
     next: Option<EventId>,
     epochs: Vec<Epoch>,
+    /// True if `next` has changed.
     has_moved: bool,
     /// The first event of a replay.
     replayed: Option<EventId>,
@@ -96,7 +97,7 @@ impl Deliveries {
         self.replayed
     }
 
-    /// The new cursor (the first event that was never leased), if it has changed.
+    /// The first event that no relay has leased yet, if it has changed.
     #[must_use]
     pub fn new_cursor(&self) -> Option<EventId> {
         self.next.filter(|_| self.has_moved)

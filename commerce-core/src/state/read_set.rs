@@ -6,7 +6,7 @@ use crate::model::auth::LoginHash;
 use crate::state::{DueEventsQuery, State};
 use std::collections::BTreeSet;
 
-/// The prefetch set: the rows that commands may touch and that are not loaded yet.
+/// The rows that commands may touch and that are not loaded yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Needs {
@@ -41,12 +41,12 @@ pub struct Needs {
     pub ids: bool,
     /// Events by id.
     pub events: BTreeSet<EventId>,
-    /// Deliveries by order, all of each.
+    /// Orders for which all deliveries are needed.
     pub deliveries: BTreeSet<OrderId>,
     /// Events to send, for `provide_due`, `provide_fresh`, `provide_next` and `provide_epochs` of
     /// [`Deliveries`](crate::state::Deliveries).
     pub due_events: Option<DueEventsQuery>,
-    /// The most parked deliveries to load, by event, for
+    /// The maximum number of parked deliveries to load, the earliest events first, for
     /// [`Deliveries::provide_parked`](crate::state::Deliveries::provide_parked).
     pub parked: Option<usize>,
     /// The first event that no relay has leased yet, for

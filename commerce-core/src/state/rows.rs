@@ -61,7 +61,7 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         self.rows.get_mut(&key).and_then(|(row, _)| row.as_mut())
     }
 
-    /// Adds a row.
+    /// Adds a row, or replaces the present one. It counts as inserted.
     pub fn insert(&mut self, key: K, row: V) {
         self.rows.insert(key, (Some(row), Change::Inserted));
     }
