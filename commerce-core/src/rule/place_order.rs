@@ -145,6 +145,7 @@ impl Rule for PlaceOrder {
     fn weight(&self) -> usize {
         match &self.items {
             OrderItems::Listed(items) => items.len(),
+            // An estimate: the cart is not loaded yet.
             OrderItems::Cart => 16,
         }
     }
@@ -183,7 +184,7 @@ impl Rule for PlaceOrder {
             cancelled_at: None,
             previous,
         };
-        self.hold(state, id, &items);
+        self.take_stock_and_coupon(state, id, &items);
         match self.pay {
             PayWhen::Now => pay(state, &mut order, balance_after, context),
             // The order may already be overdue for a later command of the same batch.
@@ -233,8 +234,8 @@ impl PlaceOrder {
         Ok((owned, state.coupons.get(owned.coupon_id).ok_or_else(unknown)?))
     }
 
-    /// Takes the stock and the coupon, and empties the cart if it is ordered.
-    fn hold(&self, state: &mut State, id: OrderId, items: &[(ProductId, i64)]) {
+    /// Takes the stock and the coupon, empties the cart if its content is ordered, and links the order to its customer.
+    fn take_stock_and_coupon(&self, state: &mut State, id: OrderId, items: &[(ProductId, i64)]) {
         for (product, units) in items {
             if let Some(product) = state.products.get_mut(*product) {
                 product.stock = product.stock.saturating_sub(*units);
