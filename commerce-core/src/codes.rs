@@ -1,8 +1,8 @@
 //! The table of error codes: code, class, title, meaning, remedy, and the fields and sentence of its refusal.
 //!
-//! Everything that depends on the set of codes is generated from the table: [`Code`], [`Refusal`], the problem
-//! documents and OpenAPI components of `commerce-http`, and the rows of `docs/errors.md` (held by a test). A new
-//! code is one row here. Its HTTP status and its exit status follow from its [`ErrorClass`].
+//! [`Code`], [`Refusal`], and the problem documents and OpenAPI components of `commerce-http` are generated from the
+//! table; a test compares the rows of `docs/errors.md` with it. A new code is one row here. Its HTTP status and its
+//! exit status follow from its [`ErrorClass`].
 
 use crate::clock::Timestamp;
 use crate::id::{
