@@ -26,8 +26,8 @@ pub(crate) enum ConnectionRole {
 }
 
 impl ConnectionRole {
-    /// Returns the settings that correctness or a timeout depends on. A server that does not know some of them,
-    /// such as a relative of PostgreSQL, is not sent those.
+    /// Returns the settings that correctness or a timeout depends on. Those unknown to
+    /// the server, which may be only compatible with PostgreSQL, are not sent.
     fn settings(self) -> [(&'static str, &'static str); 12] {
         let (statement, idle, nested) = match self {
             // A writer that stalls in its transaction blocks all other writers.
@@ -61,19 +61,19 @@ impl ConnectionRole {
 /// The client-side timeout of a round trip: the server may be gone, and its own timeouts with it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Selects the settings without which a server loses acknowledged commits. Relatives of PostgreSQL that do not
+/// Selects the settings without which a server loses acknowledged commits. Compatible servers that do not
 /// know them return no rows.
 const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_settings
      WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
 
-/// Detects the Citus extension. It searches by function name, because a relative of PostgreSQL without
-/// extensions knows this table too.
+/// Detects the Citus extension. It searches `pg_proc` by function name, because compatible servers without
+/// extensions have that table too.
 const HAS_CITUS: &str = "SELECT 1 FROM pg_proc WHERE proname = 'create_distributed_table' LIMIT 1";
 
 pub(crate) struct Connection {
     client: Client,
     statements: HashMap<String, Statement>,
-    /// A result may be outstanding, so that the next one could be taken for it.
+    /// A result may be outstanding, and could be taken for that of the next statement.
     is_broken: bool,
     /// The server may distribute tables over several machines.
     is_cluster: bool,

@@ -15,8 +15,8 @@
 //! pipelined in a few round trips.
 //!
 //! The driver is `tokio-postgres`. The crate `postgres`, a wrapper of it, sends one statement at a time; a batch
-//! would take ten round trips with it instead of three. No type of the driver is part of the interface. Do not
-//! call the store from within a tokio runtime: use `spawn_blocking`.
+//! would take some 25 round trips with it instead of two or three. No type of the driver is part of the interface.
+//! Do not call the store from within a tokio runtime: use `spawn_blocking`.
 
 use crate::connect_options::ConnectOptions;
 use crate::connection::{Connection, ConnectionRole};
@@ -26,7 +26,7 @@ use crate::jitter::random_byte;
 use crate::layout::Layout;
 use crate::read::PostgresSnapshot;
 use crate::schema::SchemaState;
-use crate::transaction::{ContentionHint, LockMode, PostgresTransaction};
+use crate::transaction::{LockMode, PostgresTransaction, TransactionHints};
 use commerce_core::store::pool::Readers;
 use commerce_core::store::{Snapshot, Store, Transaction};
 use commerce_core::sync::{Mutex, MutexGuard};
@@ -71,7 +71,7 @@ pub struct PostgresStore {
     currency: Currency,
     /// The connection that writes, while no transaction uses it; reopened after it was lost.
     writer: Mutex<Option<Connection>>,
-    contention: ContentionHint,
+    hints: TransactionHints,
     connections: ConnectionManager,
     readers: Readers<ConnectionManager>,
 }
@@ -181,8 +181,8 @@ impl PostgresStore {
             return Err(StoreError::Incompatible(text));
         }
         let readers = Readers::new(connections.clone(), POOL_TIMEOUT);
-        let (writer, contention) = (Mutex::new(Some(writer)), ContentionHint::default());
-        Ok(Self { currency, writer, contention, connections, readers })
+        let (writer, hints) = (Mutex::new(Some(writer)), TransactionHints::default());
+        Ok(Self { currency, writer, hints, connections, readers })
     }
 
     /// Takes the writing connection, or opens another one if it was lost.
@@ -209,7 +209,7 @@ impl Store for PostgresStore {
         let mut slot = self.writer.lock();
         let begun = self
             .connected(&mut slot)
-            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.contention));
+            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.hints));
         if matches!(begun, Err(StoreError::Busy)) {
             // Jitter: instances that have lost the same server must not reconnect in step (thundering herd).
             back_off();
@@ -222,8 +222,7 @@ impl Store for PostgresStore {
         match self.connected(&mut slot) {
             Ok(connection) => {
                 let mode = LockMode::SkipLocked;
-                let transaction =
-                    PostgresTransaction::lazy(connection, slot, mode, &self.contention);
+                let transaction = PostgresTransaction::lazy(connection, slot, mode, &self.hints);
                 Ok(Some(Box::new(transaction)))
             }
             Err(StoreError::Busy) => Ok(None),

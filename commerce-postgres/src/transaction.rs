@@ -47,7 +47,7 @@ pub(crate) enum LockMode {
 
 /// Observations of the last transactions that the next one relies on.
 #[derive(Debug, Default)]
-pub(crate) struct ContentionHint {
+pub(crate) struct TransactionHints {
     /// The writer lock was contended.
     is_contended: AtomicBool,
     /// The roll-up watermarks.
@@ -66,7 +66,7 @@ pub(crate) struct PostgresTransaction<'a> {
     connection: Option<Connection>,
     slot: MutexGuard<'a, Option<Connection>>,
     mode: LockMode,
-    contention: &'a ContentionHint,
+    hints: &'a TransactionHints,
     /// The roll-up watermarks, known once the transaction holds the writer lock.
     watermarks: Option<RollupWatermarks>,
     prefetched: Option<PrefetchedSales>,
@@ -80,15 +80,15 @@ impl<'a> PostgresTransaction<'a> {
     pub(crate) fn begin(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
-        contention: &'a ContentionHint,
+        hints: &'a TransactionHints,
     ) -> Result<Self, StoreError> {
-        if !contention.is_contended.load(Ordering::Relaxed) {
-            return Ok(Self::lazy(connection, slot, LockMode::SkipLocked, contention));
+        if !hints.is_contended.load(Ordering::Relaxed) {
+            return Ok(Self::lazy(connection, slot, LockMode::SkipLocked, hints));
         }
         let start = Instant::now();
-        let mut transaction = Self::lazy(connection, slot, LockMode::Wait, contention);
+        let mut transaction = Self::lazy(connection, slot, LockMode::Wait, hints);
         transaction.execute(Vec::new())?;
-        contention.is_contended.store(start.elapsed() >= UNCONTENDED, Ordering::Relaxed);
+        hints.is_contended.store(start.elapsed() >= UNCONTENDED, Ordering::Relaxed);
         Ok(transaction)
     }
 
@@ -98,10 +98,10 @@ impl<'a> PostgresTransaction<'a> {
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
         mode: LockMode,
-        contention: &'a ContentionHint,
+        hints: &'a TransactionHints,
     ) -> Self {
         let (connection, pending) = (Some(connection), Vec::new());
-        Self { connection, slot, mode, contention, watermarks: None, prefetched: None, pending }
+        Self { connection, slot, mode, hints, watermarks: None, prefetched: None, pending }
     }
 
     /// Returns the connection while the transaction is open.
@@ -111,7 +111,7 @@ impl<'a> PostgresTransaction<'a> {
     }
 
     fn last_watermarks(&self) -> MutexGuard<'a, Option<RollupWatermarks>> {
-        self.contention.watermarks.lock()
+        self.hints.watermarks.lock()
     }
 
     /// Executes statements, and prefetches the roll-up rows that sales at `now` would need, as far as the
@@ -153,7 +153,7 @@ impl<'a> PostgresTransaction<'a> {
         let mut results = self.open()?.execute(&all).map_err(Failure::before_commit)?;
         if !has_begun {
             if results.get(LOCK_INDEX).is_none_or(Vec::is_empty) {
-                self.contention.is_contended.store(true, Ordering::Relaxed);
+                self.hints.is_contended.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy);
             }
             let rows = results.get(WATERMARKS_INDEX).map_or(&[][..], Vec::as_slice);
