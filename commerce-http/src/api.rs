@@ -87,7 +87,7 @@ impl Api {
         &self.state.shop
     }
 
-    /// Logs an event that belongs to no request, such as the work of a background job.
+    /// Logs a message that belongs to no request, such as one about the work of a background job.
     pub fn note(&self, message: &str, detail: &str) {
         self.log.note(self.shop().now(), message, detail);
     }
@@ -239,7 +239,7 @@ impl Api {
             customer: record.caller.map(|caller| caller.customer_id),
             trace: trace.parent.as_deref(),
         });
-        // Responses are personal, or current only now: shared caches must not keep them.
+        // Responses are personal, or soon out of date: shared caches must not keep them.
         let mut response = response.with("X-Content-Type-Options", "nosniff");
         if !response.headers.iter().any(|(name, _)| *name == "Cache-Control") {
             let cacheable = record.route.is_some_and(Route::is_cacheable);

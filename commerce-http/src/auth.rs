@@ -80,15 +80,16 @@ fn customer(caller: Caller, path: &Params<'_, '_>) -> Result<CustomerId, Handler
     if caller.may_act_for(customer) { Ok(customer) } else { Err(Refusal::Forbidden.into()) }
 }
 
-/// The order in the path. Returns 404 to non-owners, so that order ids do not leak.
+/// The order in the path, if the caller may act for its customer; otherwise it is refused as not found, so that order
+/// ids do not leak.
 fn order(shop: &Shop, caller: Caller, path: &Params<'_, '_>) -> Result<Order, HandlerError> {
     let order_id = path.get("order_id").and_then(id).map(OrderId::new);
     let order_id = order_id.ok_or_else(|| {
         HandlerError::http(HttpError::PathNotFound, "an order is named by a number")
     })?;
     let order = shop.order(order_id).map_err(Rejection::from)?;
-    let is_owner = caller.may_act_for(order.customer_id);
-    is_owner.then_some(order).ok_or_else(|| Refusal::OrderNotFound { order_id }.into())
+    let is_allowed = caller.may_act_for(order.customer_id);
+    is_allowed.then_some(order).ok_or_else(|| Refusal::OrderNotFound { order_id }.into())
 }
 
 /// The ids in a path except the customer's; `None` if one is not a number.

@@ -1,6 +1,6 @@
 //! Entity tags: conditional requests (`If-None-Match`) and optimistic concurrency (`If-Match`).
 //!
-//! A tag is a hash of the response body: it needs no storage and is never stale.
+//! A tag is a digest of the response body (its version): it needs no storage and is never stale.
 
 use crate::context::Success;
 use crate::error::HandlerError;
