@@ -139,7 +139,7 @@ fn truncated_body_is_refused_with_400() {
 
 #[test]
 fn stalled_bodies_time_out_and_block_no_other_client() {
-    let server = Child::start("body=1500");
+    let server = Child::start("body=5000");
     let honest = HonestClient::begin(&server.address);
     let stalled = post("Content-Length: 5000", "abc");
     let mut streams: Vec<TcpStream> = (0..40).map(|_| connect(&server.address)).collect();
