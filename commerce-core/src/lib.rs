@@ -32,9 +32,6 @@
 //! [`SqliteStore`] makes backups while it is in use, and [`Shop::audit`] checks every invariant on a snapshot.
 //! To write another store, implement the traits in [`store`].
 //!
-//! The examples `small_shop`, `own_destination` and `own_store` show a shop on SQLite, events delivered to a channel,
-//! and a store that wraps another one.
-//!
 //! # Operations
 //!
 //! [`Shop::call`] prepares an [`Operation`], such as [`PlaceOrder`], [`PayOrder`], [`CancelOrder`],
@@ -72,12 +69,20 @@
 //! All calls block, at most for the shop's timeout. An async program runs them on threads for blocking work:
 //!
 //! ```text
-//! let shop = Arc::new(Shop::open(SqliteStore::open(path)?));
-//!
-//! async fn place(shop: Arc<Shop>, order: PlaceOrder, key: Key) -> Result<Order, Error> {
-//!     tokio::task::spawn_blocking(move || shop.place_order(order, &key)).await.expect("no panic")
+//! async fn place(shop: Arc<Shop>, order: PlaceOrder, key: Key) -> Result<Order, Box<dyn Error>> {
+//!     let call = move || shop.place_order(order, &key);
+//!     Ok(tokio::task::spawn_blocking(call).await??)
 //! }
 //! ```
+//!
+//! A call continues when its future is dropped, for instance because a client has left: repeat it with the same key.
+//!
+//! # Examples
+//!
+//! - `cargo run -p commerce-core --example small_shop`: a shop on SQLite.
+//! - `cargo run -p commerce-core --example own_destination`: events delivered to a channel.
+//! - `cargo run -p commerce-core --example own_store`: a store that wraps another one.
+//! - `cargo run -p commerce-http --example own_pages`: the HTTP API inside another program, beside its own page.
 //!
 //! # Features
 //!

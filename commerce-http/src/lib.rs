@@ -16,6 +16,10 @@
 //! assert_eq!(&*response.body, br#"{"items":[],"next_cursor":null}"#);
 //! # Ok::<(), String>(())
 //! ```
+//!
+//! `cargo run -p commerce-http --example own_pages` shows the API inside another program: its [`Service`] answers a page
+//! of its own, and passes other requests to [`Api`]. Calls block: an async server runs [`Service::answer`] on a thread for
+//! blocking work.
 
 #![cfg_attr(
     test,
