@@ -110,6 +110,9 @@ impl Order {
     /// Returns true if the order holds or has used its stock and coupon.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self.status, OrderStatus::Pending | OrderStatus::Paid)
+        match self.status {
+            OrderStatus::Pending | OrderStatus::Paid => true,
+            OrderStatus::Cancelled | OrderStatus::Expired => false,
+        }
     }
 }
