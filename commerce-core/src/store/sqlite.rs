@@ -272,10 +272,12 @@ impl SqliteStore {
         guard: WriteLockGuard<'a>,
         timeout: Duration,
     ) -> Result<Box<dyn Transaction + 'a>, StoreError> {
-        self.files.check()?;
-        let connection = match slot.take() {
-            Some(connection) => connection,
-            None => self.connections.open(ConnectionRole::Writer)?,
+        let connection = if let Some(connection) = slot.take() {
+            connection
+        } else {
+            // A new connection would open a replaced file. Every commit checks the files again.
+            self.files.check()?;
+            self.connections.open(ConnectionRole::Writer)?
         };
         Ok(Box::new(SqliteTransaction::begin(self, connection, slot, guard, timeout)?))
     }

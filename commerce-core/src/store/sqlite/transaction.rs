@@ -34,9 +34,7 @@ impl<'a> SqliteTransaction<'a> {
         match run(&connection, "BEGIN IMMEDIATE") {
             Ok(_) => {
                 let connection = Some(connection);
-                let transaction = Self { connection, written: false, slot, store, _guard: guard };
-                transaction.store.files.check()?;
-                Ok(transaction)
+                Ok(Self { connection, written: false, slot, store, _guard: guard })
             }
             Err(error) => {
                 let error = StoreError::from(error);
