@@ -165,8 +165,7 @@ fn acceptable(password: &str, login: &str) -> Result<String, Refusal> {
         return refused("password must not be the login: choose another".to_owned());
     }
     if is_common(&password) {
-        let detail =
-            "password is among those that are guessed first: choose another, such as several words";
+        let detail = "password is too common: choose another, such as several words";
         return refused(detail.to_owned());
     }
     Ok(password)

@@ -187,7 +187,7 @@ codes! {
             "Some of the products are archived."
             "Omit them, or make them active again."
             { product_ids: Vec<ProductId> = vec![ProductId::new(1)] }
-            => format!("product {} is archived: leave it out, or reactivate it first", join(", ", product_ids));
+            => format!("product {} is archived: choose another, or reactivate it", join(", ", product_ids));
 
         OrderNotFound "order_not_found" NotFound "Unknown order"
             "There is no such order."
@@ -251,7 +251,7 @@ codes! {
             "Order what is available."
             { shortages: Vec<Shortage> =
                 vec![Shortage { product_id: ProductId::new(1), requested: 11, available: 10 }] }
-            => format!("too little stock: {}: order fewer", join(", ", shortages));
+            => format!("too little stock: {}: use a smaller quantity", join(", ", shortages));
 
         NotInCart "not_in_cart" Conflict "Product not in the cart"
             "The product is not in the cart."
@@ -269,7 +269,7 @@ codes! {
             "Every coupon of the campaign is claimed."
             "No retry helps."
             { coupon_id: CouponId = CouponId::new(1), quantity: i64 = 100 }
-            => format!("all {quantity} of coupon {coupon_id} are claimed");
+            => format!("all {quantity} coupons of campaign {coupon_id} are claimed: no retry helps");
 
         CouponAlreadyClaimed "coupon_already_claimed" Conflict "Coupon already claimed"
             "The customer has a coupon of this campaign."
@@ -277,8 +277,8 @@ codes! {
             { coupon_id: CouponId = CouponId::new(1), owned_coupon_id: OwnedCouponId = OwnedCouponId::new(5),
               rank: i64 = 5 }
             => format!(
-                "coupon {coupon_id} was claimed already: it is coupon {owned_coupon_id} of this customer, \
-                 number {rank} to claim one"
+                "the customer has claimed campaign {coupon_id} already (rank {rank}): order with coupon \
+                 {owned_coupon_id}"
             );
 
         CouponNotStarted "coupon_not_started" Conflict "Coupon before its start"
@@ -286,14 +286,14 @@ codes! {
             "Claim or use it from `valid_from` on."
             { coupon_id: CouponId = CouponId::new(1),
               valid_from: Timestamp = Timestamp::from_unix(1_769_860_800) }
-            => format!("coupon {coupon_id} starts at {valid_from}: retry then");
+            => format!("coupon {coupon_id} starts at {valid_from}: claim or use it from then on");
 
         CouponExpired "coupon_expired" Conflict "Expired coupon"
             "The campaign has ended."
             "No retry helps."
             { coupon_id: CouponId = CouponId::new(1),
               valid_until: Timestamp = Timestamp::from_unix(1_769_860_800) }
-            => format!("coupon {coupon_id} expired at {valid_until}");
+            => format!("coupon {coupon_id} expired at {valid_until}: use another or none");
 
         CouponAlreadyUsed "coupon_already_used" Conflict "Coupon already used"
             "Another order holds or has used the coupon."
@@ -307,7 +307,7 @@ codes! {
             { owned_coupon_id: OwnedCouponId = OwnedCouponId::new(5),
               min_order_amount: Money = Money::from_minor(10_000), subtotal: Money = Money::from_minor(9_000) }
             => format!(
-                "coupon {owned_coupon_id} needs an order of {} and this one is {}",
+                "coupon {owned_coupon_id} needs an order of {} and this one is {}: order more or omit it",
                 money(*min_order_amount),
                 money(*subtotal)
             );
@@ -326,25 +326,25 @@ codes! {
             "The order is cancelled or expired."
             "It needs no cancellation."
             { order_id: OrderId = OrderId::new(7), order_status: OrderStatus = OrderStatus::Cancelled }
-            => format!("order {order_id} is {order_status} already and cannot be cancelled");
+            => format!("order {order_id} is {order_status} already and cannot be cancelled: nothing is left to cancel");
 
         IdempotencyKeyReused "idempotency_key_reused" KeyReused "Idempotency key reused"
             "The key was used for another request."
             "Use a new key."
             { key: Key = Key::new("order-1")? }
-            => format!("the key {key} was used for another request: repeat that request, or take a new key");
+            => format!("the key {key} was used for another request: repeat that request, or use a new key");
 
         PreconditionFailed "precondition_failed" Precondition "Outdated version"
             "The resource no longer has the version in `If-Match`, or has no version."
             "Read it again, and repeat the change with its new `ETag`."
-            => "it has changed since that version was read: read it again, and repeat the change with the version \
-                it has now".to_owned();
+            => "the resource has changed since that version was read: read it again, and repeat the change with its \
+                new ETag".to_owned();
 
         ChargeDeclined "charge_declined" Declined "Declined charge"
             "The payment gateway declined; `reason` is its text."
             "Use another payment method, with a new key."
             { charge_id: ChargeId = ChargeId::new(3), reason: String = "insufficient_funds".to_owned() }
-            => format!("charge {charge_id} was declined ({reason}): try another way to pay, with a new key");
+            => format!("charge {charge_id} was declined ({reason}): use another payment method, with a new key");
 
         LoginTaken "login_taken" Conflict "Login in use"
             "Another customer has that login."
@@ -365,13 +365,13 @@ codes! {
         Forbidden "forbidden" Forbidden "Insufficient permission"
             "The resource is another customer's, or for admins only."
             "Ask an admin."
-            => "this belongs to another customer, or is for admins only".to_owned();
+            => "this belongs to another customer, or is for admins only: ask an admin".to_owned();
 
         TooManyRequests "too_many_requests" RateLimited "Too many requests"
             "Too many failed logins, or ten charges of the customer are pending."
             "Retry after `retry_after` seconds. An operator can unlock the login, or settle the charges."
             { retry_after: i64 = 2 }
-            => format!("that was tried too often: try again in {retry_after} s");
+            => format!("too many attempts: try again in {retry_after} s");
     }
     aliases {
         /// The customer has as many pending charges as allowed. To programs the same as too many requests.
@@ -494,7 +494,7 @@ impl std::error::Error for Refusal {}
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { product_id, requested, available } = self;
-        write!(f, "product {product_id} has {available} of {requested}")
+        write!(f, "product {product_id} has {available}, not {requested}")
     }
 }
 

@@ -309,8 +309,8 @@ fn key(route: &Route, request: &Request) -> Result<Option<Key>, HandlerError> {
         (Some(text), _) => context::key(text).map(Some).map_err(HandlerError::problem),
         (None, KeyRule::Required) => Err(HandlerError::http(
             HttpError::KeyMissing,
-            "the header Idempotency-Key is missing: choose a key for each thing that is to happen once, \
-             and send it again when you try again",
+            "the header Idempotency-Key is missing: choose a key for each intended effect, and \
+             repeat it with every retry",
         )),
         (None, KeyRule::Optional | KeyRule::None) => Ok(None),
     }

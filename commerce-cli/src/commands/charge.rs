@@ -45,7 +45,7 @@ impl ChargeCommand {
         if charge.status == ChargeStatus::Pending {
             let message = format!(
                 "charge {} of {amount} is pending, the gateway has not answered: repeat with --key {used_key}, or \
-                 run commerce charges settle",
+                 run `commerce charges settle` with the same --gateway",
                 charge.id
             );
             context.output.note_json_only(&message);

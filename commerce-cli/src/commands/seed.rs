@@ -159,6 +159,6 @@ fn location(what: &str, number: u64) -> SourceLocation {
 fn text(report: &SeedReport) -> String {
     let SeedReport { products, customers, orders, skipped } = report;
     format!(
-        "{products} products, {customers} customers and {orders} orders, {skipped} of which existed already"
+        "{products} products, {customers} customers and {orders} orders; {skipped} of these rows existed already"
     )
 }

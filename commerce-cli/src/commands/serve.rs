@@ -32,8 +32,8 @@ const NO_DISCONNECT: &str =
     "slow clients cannot be disconnected on this system: put a proxy in front";
 
 /// The warning of a server on which any customer can charge a balance without paying.
-const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. \
-                         --gateway stripe takes it, --gateway none lets only admins charge";
+const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. Use \
+                         --gateway stripe to collect money, or --gateway none so that only admins may charge";
 
 /// The warning of a server that cannot verify Stripe's webhook events.
 const NO_WEBHOOK_SECRET: &str = "Stripe's webhook events are rejected: name the file of their signing secret \

@@ -343,7 +343,9 @@ fn gateway_charge_reports_its_generated_key_before_and_while_pending() {
     let mut lines = output.err.lines();
     let key = lines.next().unwrap().strip_prefix("asking the gateway with --key ").unwrap();
     let pending = lines.next().unwrap();
-    assert!(pending.ends_with(&format!("repeat with --key {key}, or run commerce charges settle")));
+    assert!(pending.ends_with(&format!(
+        "repeat with --key {key}, or run `commerce charges settle` with the same --gateway"
+    )));
     assert_eq!((output.status, lines.next()), (0, None));
     let again = dir.json(&format!("charge 1 408408 --gateway simulated --key {key}"));
     assert_eq!(again["id"], serde_json::from_str::<Value>(&output.out).unwrap()["id"]);

@@ -287,7 +287,7 @@ fn subtotal(lines: &[OrderLine]) -> Result<Money, Refusal> {
 fn total_above_limit() -> Refusal {
     Refusal::invalid(
         "/items",
-        format!("an order costs at most {MAX_BALANCE} minor units: order fewer"),
+        format!("an order costs at most {MAX_BALANCE} minor units: use a smaller quantity"),
     )
 }
 

@@ -67,8 +67,8 @@ pub(super) fn of_http(error: HttpError) -> Problem {
     let detail = match error {
         HttpError::Malformed => "the body is missing: send a JSON object",
         HttpError::KeyMissing => {
-            "the header Idempotency-Key is missing: choose a key for each thing that is to happen once, \
-             and send it again when you try again"
+            "the header Idempotency-Key is missing: choose a key for each intended effect, and \
+             repeat it with every retry"
         }
         HttpError::PathNotFound => "nothing is here: see /docs",
         HttpError::MethodNotAllowed => "this path takes GET, HEAD, OPTIONS",
