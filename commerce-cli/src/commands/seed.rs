@@ -68,8 +68,13 @@ impl SeedCommand {
             add(fill(context, "customers", self.customers, |n| customer(&plan, n, start))?);
         let orders = add(fill(context, "orders", self.orders, |n| order(&plan, n, start))?);
         let body = SeedReport { products, customers, orders, ..report };
+        let is_interrupted = interrupt::requested();
         context.output.print(&body, text)?;
-        Ok(if interrupt::requested() { ExitKind::Interrupted } else { ExitKind::Success })
+        if is_interrupted {
+            context.output.note("stopped early: run it again to continue");
+            return Ok(ExitKind::Interrupted);
+        }
+        Ok(ExitKind::Success)
     }
 }
 
