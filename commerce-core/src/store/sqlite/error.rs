@@ -18,10 +18,11 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::CannotOpen) => Self::Unavailable(format!(
                 "{text}: check its path, its permissions and the limit on open files (ulimit -n)"
             )),
+            Some(ErrorCode::NotADatabase) => Self::Corrupt(format!(
+                "{text}, or its first page is damaged: name a store, or restore a backup"
+            )),
             // Without a code, a column holds an invalid value.
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) | None => {
-                Self::Corrupt(text)
-            }
+            Some(ErrorCode::DatabaseCorrupt) | None => Self::Corrupt(text),
             Some(_) => Self::Unavailable(text),
         }
     }
