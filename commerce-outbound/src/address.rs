@@ -7,9 +7,9 @@
 //! another result, has no effect.
 
 use crate::error::OutboundError;
+use commerce_core::sync::Mutex;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use ureq::Error;
 use ureq::config::Config;
@@ -65,13 +65,13 @@ impl Resolver for CheckedResolver {
         config: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let cached = self.cached.lock().clone();
         let allowed = match cached {
             Some((at, allowed)) if at.elapsed() < CACHE_TIME => allowed,
             _ => {
                 let allowed = self.allowed(&self.inner.resolve(uri, config, timeout)?)?;
                 let cached = Some((Instant::now(), allowed.clone()));
-                *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = cached;
+                *self.cached.lock() = cached;
                 allowed
             }
         };

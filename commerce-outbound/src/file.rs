@@ -8,12 +8,12 @@
 use crate::cloud_event::EventEncoder;
 use crate::http::sentence;
 use crate::limits::{MAX_EVENT_BYTES, MAX_LINES_PER_WRITE};
+use commerce_core::sync::Mutex;
 use commerce_core::{DeliveryResult, Destination, Event};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ impl FileDestination {
 
     /// Appends the lines and syncs them to disk. After an error the next call reopens the file.
     fn append(&self, lines: &[u8]) -> io::Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let mut file = open_locked(&self.path, open.take(), |file| lock(file, self.timeout))?;
         truncate_partial_line(&mut file)?;
         file.write_all(lines)?;

@@ -2,8 +2,9 @@
 //! the last usable secret in force.
 
 use crate::error::OutboundError;
+use commerce_core::sync::Mutex;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 type Read = dyn Fn() -> Result<String, String> + Send + Sync;
 
@@ -69,7 +70,7 @@ impl<T: Clone> RotatingSecret<T> {
     /// Reads the source and returns the current secret.
     pub(crate) fn current(&self) -> T {
         let read = (self.source.0)();
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cache = self.cache.lock();
         if read != cache.read {
             let parsed = match &read {
                 Ok(text) => (self.parse)(text).map_err(|error| error.to_string()),
@@ -90,7 +91,7 @@ impl<T: Clone> RotatingSecret<T> {
 
     /// Returns the reason why the last reading is unusable, once.
     pub(crate) fn warning(&self) -> Option<String> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner).warning.take()
+        self.cache.lock().warning.take()
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
     fn unusable_reading_keeps_the_last_secret_and_warns_once() {
         let file = Arc::new(Mutex::new(Ok("first".to_owned())));
         let read = Arc::clone(&file);
-        let source = SecretSource::read_by(move || read.lock().unwrap().clone());
+        let source = SecretSource::read_by(move || read.lock().clone());
         let parse = |text: &str| match text {
             "" => Err(OutboundError::Secret("it is empty")),
             text => Ok(text.to_owned()),
@@ -115,12 +116,12 @@ mod tests {
         let secret = RotatingSecret::new(source, parse).unwrap();
         assert_eq!(secret.current(), "first");
         for bad in [Ok(String::new()), Err("permission denied".to_owned())] {
-            *file.lock().unwrap() = bad;
+            *file.lock() = bad;
             assert_eq!((secret.current(), secret.current()), ("first".into(), "first".into()));
             assert!(secret.warning().unwrap().contains("stays in use"));
             assert_eq!((secret.current(), secret.warning()), ("first".to_owned(), None));
         }
-        *file.lock().unwrap() = Ok("second".to_owned());
+        *file.lock() = Ok("second".to_owned());
         assert_eq!((secret.current(), secret.warning()), ("second".to_owned(), None));
     }
 

@@ -21,8 +21,8 @@ use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
 use crate::money::Currency;
 use crate::state::{Change, Deliveries, DueEventsQuery, Needs, NextIds, SessionChange, State};
 use crate::store::{Snapshot, Store, Transaction};
+use crate::sync::{RwLock, RwLockWriteGuard};
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 mod read;
 
@@ -88,7 +88,7 @@ impl Store for MemoryStore {
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         // A transaction that panicked has written no row yet: `commit` cannot fail midway.
-        let tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        let tables = self.tables.write();
         Ok(Box::new(MemoryTransaction { tables, changes: None }))
     }
 
@@ -97,7 +97,7 @@ impl Store for MemoryStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        Ok(Box::new(MemorySnapshot(self.tables.read().unwrap_or_else(PoisonError::into_inner))))
+        Ok(Box::new(MemorySnapshot(self.tables.read())))
     }
 }
 

@@ -5,10 +5,10 @@ use super::head::Head;
 use super::shared::Shared;
 use super::worker::WorkerSlot;
 use crate::message::TransportError;
+use commerce_core::sync::{Condvar, Mutex, MutexGuard};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// A request whose body is not read yet. It counts as in flight.
@@ -78,7 +78,7 @@ impl Bodies {
             if queue.finished {
                 return None;
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.changed.wait(queue);
         }
     }
 
@@ -101,7 +101,7 @@ impl Bodies {
     }
 
     fn lock(&self) -> MutexGuard<'_, BodyQueue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

@@ -1,9 +1,9 @@
 //! Requests in flight per peer. Every request locks this table twice, so it is sharded to avoid contention.
 
+use commerce_core::sync::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const SHARDS: usize = 16;
@@ -90,7 +90,7 @@ impl Peers {
     /// Removes peers without a connection.
     pub(super) fn forget(&self, now: Instant, is_connected: impl Fn(SocketAddr) -> bool) {
         for shard in &self.shards {
-            lock(shard).retain(|address, peer| {
+            shard.lock().retain(|address, peer| {
                 let is_young = now.saturating_duration_since(peer.last_active) < MIN_AGE;
                 peer.in_flight > 0 || is_young || is_connected(*address)
             });
@@ -108,7 +108,7 @@ impl Peers {
 
     fn shard(&self, address: SocketAddr) -> MutexGuard<'_, HashMap<SocketAddr, Peer>> {
         let number = usize::from(address.port()) % SHARDS;
-        lock(&self.shards[number])
+        self.shards[number].lock()
     }
 }
 
@@ -137,8 +137,4 @@ impl Drop for InFlightGuard<'_> {
     fn drop(&mut self) {
         self.peers.leave(self.peer);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,13 +8,14 @@ use super::waiter_limit::WaiterLimit;
 use super::worker::WorkerSlot;
 use super::{Settings, head};
 use crate::message::{Request, Response, Service, TransportError};
+use commerce_core::sync::{Mutex, MutexGuard, RwLock};
 use commerce_core::{Clock, SystemClock};
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tiny_http::HTTPVersion;
 
 /// Dropping the reader of an unread body allocates the announced length, and a failed allocation aborts the process.
@@ -74,11 +75,11 @@ impl Shared {
 
     /// The connections, if the system can identify and shut them.
     pub(super) fn sockets(&self) -> Option<MutexGuard<'_, Sockets>> {
-        Some(self.sockets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(self.sockets.as_ref()?.lock())
     }
 
     pub(super) fn server(&self) -> Arc<TinyServer> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -88,7 +89,7 @@ impl Shared {
     /// Updates the `Date` of responses.
     pub(super) fn refresh_date(&self) {
         let date = response::http_date(SystemClock.now());
-        *self.date.write().unwrap_or_else(PoisonError::into_inner) = date.into();
+        *self.date.write() = date.into();
     }
 
     /// Calls the service. A panic becomes 503, because it may be transient.
@@ -207,7 +208,7 @@ impl Shared {
         closes: bool,
     ) -> (Vec<u8>, &'a [u8]) {
         let mode = ResponseMode { closes: closes || mode.closes, ..mode };
-        let date = Arc::clone(&self.date.read().unwrap_or_else(PoisonError::into_inner));
+        let date = Arc::clone(&self.date.read());
         response::render(response, mode, &date)
     }
 }

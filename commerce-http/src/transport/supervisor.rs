@@ -8,12 +8,13 @@ use super::worker::{self, WorkerSlot};
 use super::{Settings, bodies, descriptors, memory, reaper};
 use crate::message::Service;
 use commerce_core::CancellationToken;
+use commerce_core::sync::Mutex;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -144,7 +145,7 @@ impl Supervisor {
         let Ok((server, accepting)) = build(&self.listener) else { return };
         (self.accepting, self.built) = (accepting, now);
         let old = {
-            let mut current = self.shared.current.write().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.shared.current.write();
             std::mem::replace(&mut *current, server)
         };
         let (shared, source) = (Arc::clone(&self.shared), Arc::clone(&old));
@@ -236,7 +237,7 @@ fn build(listener: &Listener) -> io::Result<(Arc<TinyServer>, RawFd)> {
 /// Fails if this number of threads cannot run at the same time.
 fn try_threads(threads: usize) -> io::Result<()> {
     let barrier = Mutex::new(());
-    let held = barrier.lock().unwrap_or_else(PoisonError::into_inner);
+    let held = barrier.lock();
     std::thread::scope(|scope| {
         let wait = || drop(barrier.lock());
         let start = |_| Builder::new().spawn_scoped(scope, wait).map(drop);

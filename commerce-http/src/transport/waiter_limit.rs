@@ -2,7 +2,7 @@
 //! worker per request; if all workers wait there, most wake to find that another has taken the request. So few
 //! workers wait, and the others are parked until none waits. Reading a product is 25 % faster with it.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use commerce_core::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The number of waiting workers. With three, most of the gain of two was lost.
@@ -32,7 +32,7 @@ impl Default for WaiterLimit {
 
 impl WaiterLimit {
     fn workers(&self) -> MutexGuard<'_, Workers> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.workers.lock()
     }
 
     /// Waits for a request, or parks the worker if others wait already. Returns `None` without a request.
@@ -43,8 +43,7 @@ impl WaiterLimit {
         let mut workers = self.workers();
         if workers.waiting >= WAITERS {
             workers.parked = workers.parked.saturating_add(1);
-            let woken = self.unparked.wait_timeout(workers, self.timeout);
-            let (mut workers, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            let mut workers = self.unparked.wait_timeout(workers, self.timeout);
             workers.parked = workers.parked.saturating_sub(1);
             return None;
         }
@@ -87,7 +86,7 @@ mod tests {
                 let done = done.clone();
                 let (waiters, work) = (&waiters, &work);
                 scope.spawn(move || {
-                    let wait = |_| work.lock().unwrap().recv_timeout(LONG).ok();
+                    let wait = |_| work.lock().recv_timeout(LONG).ok();
                     while waiters.wait_for_request(wait).is_none() {}
                     waiters.wake_one();
                     done.send(()).unwrap();

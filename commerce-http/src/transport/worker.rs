@@ -6,10 +6,11 @@ use super::peers::{Admission, InFlightGuard};
 use super::shared::{self, Shared};
 use super::waiter_limit::WaiterLimit;
 use crate::message::TransportError;
+use commerce_core::sync::Mutex;
 use std::net::{Shutdown, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The peer that a worker is sending to, and the start of sending. The supervisor finds stalled clients by it.
@@ -18,12 +19,11 @@ pub(super) struct WorkerSlot(Mutex<Option<(SocketAddr, Instant)>>);
 
 impl WorkerSlot {
     pub(super) fn set(&self, peer: Option<SocketAddr>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
-            peer.map(|peer| (peer, Instant::now()));
+        *self.0.lock() = peer.map(|peer| (peer, Instant::now()));
     }
 
     pub(super) fn get(&self) -> Option<(SocketAddr, Instant)> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 }
 

@@ -1,12 +1,13 @@
 //! A server in a process of its own, so that its memory and descriptors can be measured.
 
 use commerce_core::CancellationToken;
+use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_http::transport::{Server, Settings};
 use commerce_http::{Connections, Request, Response, Service, TransportError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 const LISTEN: &str = "ATTACKS_LISTEN";
@@ -128,7 +129,7 @@ impl Child {
 
     /// Starts a server with a limit on descriptors.
     pub(crate) fn start_at(listen: &str, settings: &str, descriptors: Option<u32>) -> Self {
-        let exclusive = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let exclusive = ONE_AT_A_TIME.lock();
         let limit = descriptors.map_or_else(String::new, |most| format!("ulimit -n {most}; "));
         let mut process = Command::new("sh")
             .args(["-c", &format!("{limit}exec \"$0\" attacks::child::serve --exact --nocapture")])
