@@ -62,8 +62,9 @@ pub(crate) fn apply(state: &State, queries: &mut Vec<Query<'static>>) {
         let password = row.password.as_str().to_owned();
         queries.push(Query::new(sql).with(id.get()).with(password).changing(1));
     }
-    attempts(state, queries);
+    // Before the attempts: an end in the middle of the batch must not remove attempts that were recorded after it.
     queries.extend(state.sessions.iter().map(session_change));
+    attempts(state, queries);
 }
 
 fn attempts(state: &State, queries: &mut Vec<Query<'static>>) {

@@ -65,7 +65,7 @@ impl Rule for OpenSession {
         // A clock that jumps between the request and this point must not open a session of years.
         let expires_at = self.expires_at.min(context.now.plus_seconds(MAX_SESSION_SECONDS));
         let row = SessionRow { token, customer_id, created_at: context.now, expires_at };
-        state.sessions.push(SessionChange::Ended(context.now));
+        end_expired(state, context.now);
         state.sessions.push(SessionChange::Opened(row));
         Ok(Output::Done(()))
     }
@@ -126,6 +126,19 @@ impl Rule for UnlockLogin {
 
         reset_failures(state, login);
         Ok(Output::Customer(customer))
+    }
+}
+
+/// Removes sessions that have expired and failed attempts that no longer count. The store removes the rows; those in
+/// the state are reset, so that later calls of the batch decide as if they were in a commit of their own.
+fn end_expired(state: &mut State, now: Timestamp) {
+    state.sessions.push(SessionChange::Ended(now));
+    let attempts = state.attempts.values().filter(|attempts| !attempts.counts_at(now));
+    let forgotten: Vec<LoginHash> = attempts.map(|attempts| attempts.login).collect();
+    for login in forgotten {
+        if let Some(attempts) = state.attempts.get_mut(login) {
+            attempts.failures = 0;
+        }
     }
 }
 

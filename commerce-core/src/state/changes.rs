@@ -24,7 +24,8 @@ pub struct Sale {
     pub units: i64,
 }
 
-/// A change of sessions. Changes apply in the order of the list they are in.
+/// A change of sessions. Changes apply in the order of the list they are in, and before the batch's login attempts are
+/// saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionChange {
     /// A new session.

@@ -251,10 +251,11 @@ impl Transaction for MemoryTransaction<'_> {
         tables.keys.extend(changes.keys);
         tables.digests.extend(changes.digests);
         tables.credentials.extend(changes.credentials);
-        tables.attempts.extend(changes.attempts);
+        // Before the attempts: an end in the middle of the batch must not remove attempts that were recorded after it.
         for change in changes.session_changes {
             tables.change_sessions(change);
         }
+        tables.attempts.extend(changes.attempts);
         for (bucket, units) in changes.sales {
             let count = tables.sales.entry(bucket).or_default();
             *count = count.saturating_add(units);

@@ -31,6 +31,8 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     for row in &state.credentials {
         save_credentials(db, row, state)?;
     }
+    // Before the attempts: an end in the middle of the batch must not remove attempts that were recorded after it.
+    state.sessions.iter().try_for_each(|change| change_sessions(db, change))?;
     for (row, _) in state.attempts.changed() {
         let sql =
             "INSERT OR REPLACE INTO login_attempts (login, failures, last_at) VALUES (?1, ?2, ?3)";
@@ -40,7 +42,7 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
             row.last_at
         ])?;
     }
-    state.sessions.iter().try_for_each(|change| change_sessions(db, change))
+    Ok(())
 }
 
 fn save_credentials(db: &Connection, row: &Credentials, state: &State) -> Result<(), StoreError> {
