@@ -57,5 +57,5 @@ pub mod transport;
 pub use access_log::{Log, LogFormat, LogSink};
 pub use api::Api;
 pub use cors::{Origin, ParseOriginError};
-pub use message::{Connections, Request, Response, Service, TransportError};
+pub use message::{Answer, Connections, Request, Response, Service, TransportError};
 pub use problem::{Problem, http_status};

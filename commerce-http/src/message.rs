@@ -1,6 +1,9 @@
 //! Requests and responses as plain values, and the [`Service`] between them. No sockets.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
 
 /// An HTTP request.
 #[derive(Clone, Debug, Default)]
@@ -43,9 +46,16 @@ pub struct Response {
 }
 
 /// Answers requests. Called from many threads at once.
-pub trait Service: Send + Sync {
-    /// Answers a request. Implementations never panic and take bounded time.
+pub trait Service: Send + Sync + 'static {
+    /// Answers a request, and blocks the thread until the response is known. Implementations never panic and take
+    /// bounded time.
     fn answer(&self, request: &Request) -> Response;
+
+    /// Starts to answer a request without blocking the thread, for servers with an executor. By default the whole of
+    /// [`Service::answer`] is left to a thread for blocking work.
+    fn start(self: Arc<Self>, request: Request) -> Answer {
+        Answer::Blocking(Box::new(move || self.answer(&request)))
+    }
 
     /// The response to a request that the transport rejects because it is malformed, late or too large. The
     /// request holds the part that was read, truncated, and never a body.
@@ -53,6 +63,26 @@ pub trait Service: Send + Sync {
 
     /// Receives the connection statistics of the transport periodically.
     fn observe(&self, _connections: Connections) {}
+}
+
+/// A started answer.
+pub enum Answer {
+    /// The response.
+    Ready(Response),
+    /// A response that comes later, such as after a commit. It may be awaited on any executor.
+    Pending(Pin<Box<dyn Future<Output = Response> + Send>>),
+    /// Work that blocks its thread, such as hashing a password: for a thread for blocking work.
+    Blocking(Box<dyn FnOnce() -> Response + Send>),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(response) => f.debug_tuple("Ready").field(response).finish(),
+            Self::Pending(_) => f.write_str("Pending(..)"),
+            Self::Blocking(_) => f.write_str("Blocking(..)"),
+        }
+    }
 }
 
 /// Connection statistics of the transport.
