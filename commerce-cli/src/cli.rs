@@ -12,7 +12,7 @@ use crate::gateway::Gateway;
 use crate::interrupt;
 use crate::output::Output;
 use clap::{CommandFactory, Parser, Subcommand};
-use commerce_core::{PaymentGateway, SystemClock};
+use commerce_core::{PaymentGateway, StoreError, SystemClock};
 use std::sync::Arc;
 
 /// An order service: prepaid balances, stock, coupons and orders.
@@ -109,7 +109,7 @@ impl Cli {
             self.command,
             Command::WithoutShop(WithoutShop::Completions(_) | WithoutShop::Man(_))
         ) {
-            SystemClock.check()?;
+            SystemClock.check().map_err(StoreError::from)?;
         }
         match self.command {
             Command::WithoutShop(command) => command.run(&self.database, output),

@@ -1,6 +1,5 @@
 //! Time as a value that the caller passes in. Only [`SystemClock`] reads a clock.
 
-use crate::error::StoreError;
 use chrono::format::ParseErrorKind;
 use chrono::{DateTime, Datelike, NaiveTime, SecondsFormat, Timelike, Utc};
 use serde::{Deserialize, Serialize};
@@ -120,6 +119,11 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 }
 
+/// The clock of the machine shows an instant that no [`Timestamp`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the clock of this machine is not between 1970 and 9999: set it first")]
+pub struct InvalidClock;
+
 /// The machine's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -129,16 +133,13 @@ impl SystemClock {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when it cannot.
+    /// [`InvalidClock`] when it cannot.
     #[expect(clippy::disallowed_methods, reason = "only this type reads the clock")]
-    pub fn check(self) -> Result<(), StoreError> {
+    pub fn check(self) -> Result<(), InvalidClock> {
         let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
         let seconds = elapsed.ok().and_then(|elapsed| i64::try_from(elapsed.as_secs()).ok());
-        if seconds.is_some_and(|seconds| seconds <= Timestamp::MAX.0) {
-            return Ok(());
-        }
-        let text = "the clock of this machine is not between 1970 and 9999: set it first";
-        Err(StoreError::Unavailable(text.to_owned()))
+        let is_valid = seconds.is_some_and(|seconds| seconds <= Timestamp::MAX.0);
+        is_valid.then_some(()).ok_or(InvalidClock)
     }
 }
 

@@ -8,8 +8,8 @@
 
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
+use crate::idempotency::StoredResult;
 use crate::model::coupon::OwnedCoupon;
-use crate::model::idempotency::StoredResult;
 use crate::model::order::Order;
 use crate::model::wallet::{ChargeRow, EntryKind, LedgerEntry};
 

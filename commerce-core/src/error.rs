@@ -1,5 +1,7 @@
 //! The errors of the library: a [`Refusal`] by a rule, or a [`StoreError`].
 
+use crate::clock::InvalidClock;
+
 pub use crate::codes::{Code, ErrorClass, Invalid, Refusal, Shortage};
 
 /// A failure of the store.
@@ -47,6 +49,12 @@ pub enum StoreError {
         "it is not known whether the change was saved: repeat it with the same key to learn it ({0})"
     )]
     CommitUnknown(String),
+}
+
+impl From<InvalidClock> for StoreError {
+    fn from(error: InvalidClock) -> Self {
+        Self::Unavailable(error.to_string())
+    }
 }
 
 /// The error of a call.

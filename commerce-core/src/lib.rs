@@ -114,6 +114,7 @@ mod error;
 mod gateway;
 mod histogram;
 mod id;
+mod idempotency;
 pub mod limits;
 mod model;
 mod money;
@@ -132,7 +133,7 @@ mod version;
 pub use audit::{AuditReport, Problem};
 pub use background::{BackgroundJob, ReconcileReport, RelayReport};
 pub use charges::{NewCharge, ReconcileSummary, WebhookError, WebhookOutcome};
-pub use clock::{Clock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
+pub use clock::{Clock, InvalidClock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
 pub use copy::copy;
 pub use destination::{DeliveryResult, Destination};
 pub use engine::Stats;
@@ -186,12 +187,11 @@ pub use version::{ParseVersionError, Version};
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::model::delivery::{EventLease, LeasedEvent};
     pub use crate::rule::expire_orders::ExpireOrders;
     pub use crate::rule::open_charge::OpenCharge;
     pub use crate::rule::operation::AnyOperation;
-    pub use crate::rule::relay_events::{
-        AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents,
-    };
+    pub use crate::rule::relay_events::{AttemptResult, DeliveryOutcome, RelayEvents};
     pub use crate::rule::replay_events::ReplayEvents;
     pub use crate::rule::retry_events::RetryEvents;
     pub use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt};

@@ -6,7 +6,6 @@ pub(crate) mod cart;
 pub(crate) mod coupon;
 pub(crate) mod delivery;
 pub(crate) mod event;
-pub(crate) mod idempotency;
 pub(crate) mod order;
 pub(crate) mod product;
 pub(crate) mod wallet;

@@ -10,10 +10,9 @@ use crate::destination::{DeliveryResult, Destination};
 use crate::entropy::{self, random_byte};
 use crate::error::Error;
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
+use crate::model::delivery::{EventLease, LeasedEvent};
 use crate::model::event::Event;
-use crate::rule::relay_events::{
-    AttemptResult, DeliveryOutcome, EventLease, LeasedEvent, RelayEvents,
-};
+use crate::rule::relay_events::{AttemptResult, DeliveryOutcome, RelayEvents};
 use crate::shop::Shop;
 use crate::sync::{CancellationToken, Mutex};
 use crate::threads;

@@ -5,11 +5,11 @@
 
 use crate::digest::{Digest, Digested, KeyUse};
 use crate::id::{ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId};
+use crate::idempotency::IdempotencyRecord;
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::idempotency::IdempotencyRecord;
 use crate::model::order::Order;
 use crate::model::product::{Product, StockMovement};
 use crate::model::wallet::{Account, ChargeRow, LedgerEntry};

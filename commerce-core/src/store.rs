@@ -17,7 +17,7 @@ use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::Currency;
-use crate::{text, threads};
+use crate::{entropy, text, threads};
 use std::sync::Arc;
 
 pub mod columns;
@@ -30,18 +30,30 @@ pub(crate) mod sqlite;
 pub mod values;
 
 pub use crate::digest::Digested;
+pub use crate::idempotency::{IdempotencyRecord, StoredResult};
 pub use crate::model::auth::{
     Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
 };
 pub use crate::model::cart::CartLines;
 pub use crate::model::delivery::DeliveryRow;
 pub use crate::model::event::{Epoch, EventRow};
-pub use crate::model::idempotency::{IdempotencyRecord, StoredResult};
 pub use crate::model::product::StockMovement;
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
 pub use crate::state::{
     Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,
 };
+
+/// Stores begin an epoch when they are created, and when they are copied or restored.
+impl Epoch {
+    /// Begins an epoch with a random name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] if the system has no random numbers.
+    pub fn begin(first_event: EventId) -> Result<Self, StoreError> {
+        Ok(Self { first_event, name: entropy::hex::<8>()? })
+    }
+}
 
 /// A place where the rows of the service are kept.
 pub trait Store: Send + Sync {

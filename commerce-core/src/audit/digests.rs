@@ -5,7 +5,7 @@ use super::by_id::{ById, RowId};
 use super::problems::Problems;
 use crate::digest::{self, Digest, Digested, Fnv, KeyUse};
 use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
-use crate::model::idempotency::{GLOBAL_SCOPE, IdempotencyRecord};
+use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord};
 use crate::store::Record;
 
 const CHECK: &str = "digests";

@@ -9,8 +9,8 @@ use crate::digest::Fnv;
 use crate::id::{
     ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
+use crate::idempotency::{GLOBAL_SCOPE, StoredResult};
 use crate::model::coupon::{Coupon, OwnedCoupon};
-use crate::model::idempotency::{GLOBAL_SCOPE, StoredResult};
 use crate::model::wallet::{Account, Customer, EntryKind};
 use crate::money::Money;
 use crate::store::Record;

@@ -121,3 +121,23 @@ pub struct Outbox {
     /// The number of parked events.
     pub parked: u64,
 }
+
+/// Leased events, to be delivered before the lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventLease {
+    /// The events, oldest first; at most one per order.
+    pub events: Vec<LeasedEvent>,
+    /// True if more events can be leased at once.
+    pub more: bool,
+    /// The number of events parked by the reported outcomes.
+    pub parked: u64,
+}
+
+/// A leased event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedEvent {
+    /// The full event.
+    pub event: Event,
+    /// The number of failed attempts so far.
+    pub attempts: i64,
+}

@@ -1,8 +1,6 @@
 //! Events: messages for external systems, written in the same commit as the change (outbox pattern).
 
 use crate::clock::Timestamp;
-use crate::entropy;
-use crate::error::StoreError;
 use crate::id::{EventId, OrderId};
 use crate::model::order::{Order, OrderStatus};
 use serde::Serialize;
@@ -47,15 +45,6 @@ pub struct Epoch {
 }
 
 impl Epoch {
-    /// Begins an epoch with a random name.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Unavailable`] if the system has no random numbers.
-    pub fn begin(first_event: EventId) -> Result<Self, StoreError> {
-        Ok(Self { first_event, name: entropy::hex::<8>()? })
-    }
-
     /// Returns the public id of an event, given all epochs in order.
     pub(crate) fn public_id(epochs: &[Self], event: EventId) -> String {
         let epoch = epochs.iter().rev().find(|epoch| epoch.first_event <= event);

@@ -4,10 +4,10 @@ use crate::clock::Timestamp;
 use crate::id::OrderId;
 use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::delivery::EventLease;
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Charge, Customer, Debit};
-use crate::rule::relay_events::EventLease;
 
 /// The inputs of a rule beside its state.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ use crate::id::{EventId, OrderId};
 use crate::limits::{
     DELIVERY_LEASE, MAX_LEASED_EVENTS, MAX_RETRY_AFTER, MAX_RETRY_JITTER, RETRY_DELAYS,
 };
-use crate::model::delivery::{DeliveryRow, DeliveryStatus};
+use crate::model::delivery::{DeliveryRow, DeliveryStatus, EventLease, LeasedEvent};
 use crate::model::event::{Event, EventRow};
 use crate::rule::context::{Context, Output};
 use crate::state::{Deliveries, DueEventsQuery, Needs, State};
@@ -62,26 +62,6 @@ pub enum AttemptResult {
     Failed { error: String, retry_after: Option<i64> },
     /// Not attempted: the lease is given up.
     Released,
-}
-
-/// Leased events, to be delivered before the lease ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventLease {
-    /// The events, oldest first; at most one per order.
-    pub events: Vec<LeasedEvent>,
-    /// True if more events can be leased at once.
-    pub more: bool,
-    /// The number of events parked by the reported outcomes.
-    pub parked: u64,
-}
-
-/// A leased event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeasedEvent {
-    /// The full event.
-    pub event: Event,
-    /// The number of failed attempts so far.
-    pub attempts: i64,
 }
 
 impl Rule for RelayEvents {

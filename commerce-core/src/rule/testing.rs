@@ -43,7 +43,7 @@ pub struct Careless {
 
 impl super::Rule for Careless {
     fn key_scope(&self, _state: &State) -> Option<CustomerId> {
-        Some(crate::model::idempotency::GLOBAL_SCOPE)
+        Some(crate::idempotency::GLOBAL_SCOPE)
     }
 
     fn needs(&self, _state: &State, _needs: &mut crate::state::Needs) {}

@@ -7,11 +7,11 @@ use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
 };
+use crate::idempotency::IdempotencyRecord;
 use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
 use crate::model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
-use crate::model::idempotency::IdempotencyRecord;
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::model::product::{Product, ProductStatus, StockMovement};
 use crate::model::wallet::{

@@ -8,13 +8,13 @@ use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
 };
+use crate::idempotency::IdempotencyRecord;
 use crate::limits::EXPIRY_BATCH;
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::idempotency::IdempotencyRecord;
 use crate::model::order::Order;
 use crate::model::product::{Product, StockMovement};
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};

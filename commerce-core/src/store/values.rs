@@ -2,9 +2,9 @@
 
 use crate::clock::Timestamp;
 use crate::id::Key;
+use crate::idempotency::StoredResult;
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::EventKind;
-use crate::model::idempotency::StoredResult;
 use crate::model::order::OrderStatus;
 use crate::model::product::ProductStatus;
 use crate::model::wallet::{ChargeStatus, EntryKind, Role};
