@@ -14,10 +14,8 @@ use crate::rule::set_credentials::{NewLogin, SetCredentials};
 use crate::shop::Shop;
 use crate::text;
 use common_passwords::is_common;
-pub(crate) use password::Passwords;
 
 mod common_passwords;
-mod password;
 
 /// The prefix of every token, by which scanners for leaked secrets recognize one.
 const TOKEN_PREFIX: &str = "cs_";

@@ -98,6 +98,15 @@ impl Shop {
         self.gateway()?.warning()
     }
 
+    /// Charges a balance as [`Shop::charge_from`] does, without a particular payment method.
+    ///
+    /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`, `too_many_requests`,
+    /// `charge_declined`.
+    pub fn charge(&self, customer: CustomerId, amount: Money, key: &Key) -> Result<Charge, Error> {
+        let charge = NewCharge { customer_id: customer, amount, payment_method: None };
+        self.charge_from(&charge, key).result
+    }
+
     /// Adds money to a balance: immediately without a gateway, else once the gateway has collected it.
     ///
     /// When the gateway gives no answer, or [`MAX_GATEWAY_CALLS`](crate::limits::MAX_GATEWAY_CALLS) calls of it

@@ -12,13 +12,13 @@ use crate::error::Error;
 use crate::limits::{MAX_DELIVERY, MAX_RETRY_JITTER};
 use crate::model::delivery::{EventLease, LeasedEvent};
 use crate::model::event::Event;
+use crate::relay_stats::{RelayCounts, RelayStats};
 use crate::rule::relay_events::{AttemptResult, DeliveryOutcome, RelayEvents};
 use crate::shop::Shop;
 use crate::sync::{CancellationToken, Mutex};
 use crate::threads;
 use circuit_breaker::{CircuitBreaker, Permit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -52,18 +52,6 @@ pub struct Relay<'a> {
     on_error: Box<dyn Fn(&str) + Send + Sync + 'a>,
 }
 
-/// The numbers of events that relays have delivered, failed to deliver and parked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct RelayStats {
-    /// Events that have arrived.
-    pub delivered: u64,
-    /// Failed attempts, counted per event.
-    pub failed: u64,
-    /// Events that were parked as dead letters, with the later events of their orders.
-    pub parked: u64,
-}
-
 /// The reason why a relay ended without being cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RelayError {
@@ -89,13 +77,13 @@ impl Shop {
     /// Returns the counts of this shop's relays since it was opened.
     #[must_use]
     pub fn relay_stats(&self) -> RelayStats {
-        self.relay_counts().now()
+        self.relay_counts().stats()
     }
 
     /// Returns the instant of the last delivery by a relay of this shop, or of the shop's opening if there was none.
     #[must_use]
     pub fn last_delivery(&self) -> Timestamp {
-        Timestamp::from_unix(self.relay_counts().last.load(Ordering::Relaxed))
+        self.relay_counts().last_delivery()
     }
 }
 
@@ -136,7 +124,7 @@ impl<'a> Relay<'a> {
             breaker: CircuitBreaker::default(),
             polled_at: Mutex::new(Instant::now()),
             end: Mutex::new(None),
-            counts: Counts::default(),
+            counts: RelayCounts::default(),
         };
         std::thread::scope(|scope| {
             let mut workers =
@@ -157,7 +145,7 @@ impl<'a> Relay<'a> {
                 worker.work();
             }
         });
-        let relayed = run.counts.now();
+        let relayed = run.counts.stats();
         let end = run.end.lock().take();
         match end {
             None => Ok(relayed),
@@ -176,7 +164,7 @@ struct Run<'a> {
     /// The instant of the last poll for events of other processes.
     polled_at: Mutex<Instant>,
     end: Mutex<Option<End>>,
-    counts: Counts,
+    counts: RelayCounts,
 }
 
 /// The reason why a run ends without being cancelled.
@@ -198,7 +186,7 @@ impl Run<'_> {
         (self.relay.on_error)(error);
     }
 
-    fn count(&self, count: impl Fn(&Counts)) {
+    fn count(&self, count: impl Fn(&RelayCounts)) {
         count(&self.counts);
         count(self.relay.shop.relay_counts());
     }
@@ -316,7 +304,7 @@ impl Worker<'_> {
         let result = self.run.relay.shop.call(request).run();
         if let Ok(lease) = &result {
             self.outcomes.clear();
-            self.run.count(|counts| add(&counts.parked, lease.parked));
+            self.run.count(|counts| counts.add_parked(lease.parked));
         }
         result
     }
@@ -368,11 +356,8 @@ impl Worker<'_> {
         let (result, cause) = match delivery {
             DeliveryResult::Done => {
                 permit.succeeded();
-                let now = self.run.relay.shop.now().unix();
-                self.run.count(|counts| {
-                    add(&counts.delivered, count);
-                    counts.last.store(now, Ordering::Relaxed);
-                });
+                let now = self.run.relay.shop.now();
+                self.run.count(|counts| counts.add_delivered(count, now));
                 self.add_outcomes(events, &AttemptResult::Delivered);
                 return true;
             }
@@ -385,12 +370,12 @@ impl Worker<'_> {
             // Not reported here: the run ends with this error.
             DeliveryResult::Gone { error } => {
                 self.run.end(End::Gone(error));
-                self.run.count(|counts| add(&counts.failed, count));
+                self.run.count(|counts| counts.add_failed(count));
                 self.add_outcomes(events, &AttemptResult::Released);
                 return false;
             }
         };
-        self.run.count(|counts| add(&counts.failed, count));
+        self.run.count(|counts| counts.add_failed(count));
         let first = events.first().map_or(0, |event| event.id.get());
         let others = match events.len() {
             1 => String::new(),
@@ -408,33 +393,4 @@ impl Worker<'_> {
             result: result.clone(),
         }));
     }
-}
-
-/// The counters behind [`RelayStats`].
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    delivered: AtomicU64,
-    failed: AtomicU64,
-    parked: AtomicU64,
-    /// The instant of the last delivery, or of the shop's opening if there was none; in seconds since 1970.
-    last: AtomicI64,
-}
-
-impl Counts {
-    pub(crate) fn since(now: Timestamp) -> Self {
-        Self { last: AtomicI64::new(now.unix()), ..Self::default() }
-    }
-
-    fn now(&self) -> RelayStats {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        RelayStats {
-            delivered: read(&self.delivered),
-            failed: read(&self.failed),
-            parked: read(&self.parked),
-        }
-    }
-}
-
-fn add(count: &AtomicU64, more: u64) {
-    count.fetch_add(more, Ordering::Relaxed);
 }

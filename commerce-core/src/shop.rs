@@ -3,8 +3,6 @@
 mod call;
 mod read;
 
-use crate::auth::Passwords;
-use crate::charges::NewCharge;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::command::Command;
 use crate::engine::{Engine, EventNotifier};
@@ -17,9 +15,10 @@ use crate::limits::{
 use crate::model::coupon::OwnedCoupon;
 use crate::model::order::Order;
 use crate::model::product::Product;
-use crate::model::wallet::{Charge, Debit};
+use crate::model::wallet::Debit;
 use crate::money::Money;
-use crate::relay::Counts;
+use crate::password::Passwords;
+use crate::relay_stats::RelayCounts;
 use crate::rule::adjust_stock::AdjustStock;
 use crate::rule::cancel_order::CancelOrder;
 use crate::rule::claim_coupon::ClaimCoupon;
@@ -55,7 +54,7 @@ pub struct Shop {
     timeout: Duration,
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
-    relay_counts: Counts,
+    relay_counts: RelayCounts,
     gateway_permits: Semaphore,
 }
 
@@ -111,7 +110,7 @@ impl ShopBuilder {
         let engine = Engine::new(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
         let Self { clock, timeout, gateway, .. } = self;
-        let relay_counts = Counts::since(clock.now());
+        let relay_counts = RelayCounts::since(clock.now());
         let gateway_permits = Semaphore::new(MAX_GATEWAY_CALLS, 0);
         Shop { store, engine, clock, timeout, passwords, gateway, relay_counts, gateway_permits }
     }
@@ -155,15 +154,6 @@ impl Shop {
     pub fn call_at<R: Operation>(&self, operation: R, now: Timestamp) -> PreparedCall<'_, R> {
         let command = Command::new(operation.into_any(), self.now()).decided_at(now);
         PreparedCall::new(self, command)
-    }
-
-    /// Charges a balance as [`Shop::charge_from`] does, without a particular payment method.
-    ///
-    /// Refused as `invalid_request`, `customer_not_found`, `balance_limit`, `too_many_requests`,
-    /// `charge_declined`.
-    pub fn charge(&self, customer: CustomerId, amount: Money, key: &Key) -> Result<Charge, Error> {
-        let charge = NewCharge { customer_id: customer, amount, payment_method: None };
-        self.charge_from(&charge, key).result
     }
 
     /// Takes money from a balance outside an order.
@@ -292,7 +282,7 @@ impl Shop {
     }
 
     /// The counts of this shop's relays.
-    pub(crate) fn relay_counts(&self) -> &Counts {
+    pub(crate) fn relay_counts(&self) -> &RelayCounts {
         &self.relay_counts
     }
 }
