@@ -4,6 +4,7 @@
 //! framing, recovery) is added here as far as possible from outside. `docs/deployment.md` lists what needs a proxy.
 
 mod bodies;
+mod body_reader;
 mod descriptors;
 mod head;
 mod listen;
@@ -17,6 +18,7 @@ mod sockets;
 mod supervisor;
 mod waiter_limit;
 mod worker;
+mod worker_slot;
 
 use crate::message::Service;
 use commerce_core::CancellationToken;

@@ -23,6 +23,7 @@ mod error;
 mod identity;
 mod load;
 mod log;
+mod paths;
 mod query;
 mod read;
 mod read_only;

@@ -1,7 +1,7 @@
 //! Checks of the sources themselves: the words of comments, and the imports between the modules of the
 //! library.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,11 +60,16 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Returns the folders of the crates.
+fn crates() -> Vec<PathBuf> {
+    let folders = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
+    folders.filter(|path| path.join("Cargo.toml").exists() && path.join("src").exists()).collect()
+}
+
 /// Returns all Rust files of the crates.
 fn sources() -> Vec<PathBuf> {
-    let crates = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
-    let crates = crates.filter(|path| path.join("Cargo.toml").exists());
-    let folders = crates
+    let folders = crates()
+        .into_iter()
         .flat_map(|path| ["src", "tests", "benches", "examples"].map(|folder| path.join(folder)));
     let mut files: Vec<_> = folders.flat_map(|folder| rust_files(&folder)).collect();
     files.sort();
@@ -136,50 +141,100 @@ fn comments_avoid_banned_words_and_question_openings() {
     );
 }
 
-/// Returns the modules of the library that a file imports from.
-fn imports(source: &str) -> BTreeSet<String> {
-    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let code: Vec<_> = code.collect();
-    let code = code.join("\n");
-    let mut modules = BTreeSet::new();
-    for path in code.split("crate::").skip(1) {
-        let list = path.strip_prefix('{').map(|list| list.split('}').next().unwrap());
-        for name in
-            list.unwrap_or(path).split(',').take(if list.is_some() { usize::MAX } else { 1 })
-        {
-            let name = name.trim_start();
-            let end = name.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
-            modules.insert(name[..end.unwrap_or(name.len())].to_owned());
+/// The path of a module from the root of its crate: `["store", "sqlite"]`.
+type ModulePath = Vec<String>;
+
+/// Returns the modules of a crate with their sources, without the tests.
+fn modules(source: &Path) -> BTreeMap<ModulePath, String> {
+    let files = rust_files(source).into_iter().map(|path| {
+        let module = path.strip_prefix(source).unwrap().with_extension("");
+        let module: ModulePath =
+            module.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        let code = fs::read_to_string(&path).unwrap();
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        (module, code.collect::<Vec<_>>().join("\n"))
+    });
+    let is_production =
+        |part: &String| !["lib", "main", "tests", "testing"].contains(&part.as_str());
+    files.filter(|(module, _)| module.iter().all(is_production)).collect()
+}
+
+/// Returns the paths of its crate that a module names: those after `crate::`, and those after `super::`.
+fn named_paths(module: &[String], code: &str) -> BTreeSet<ModulePath> {
+    let parent = &module[..module.len() - 1];
+    let from_root = code.split("crate::").skip(1).map(|path| (&[][..], path));
+    let from_parent = code.split("super::").skip(1).map(|path| (parent, path));
+    let mut paths = BTreeSet::new();
+    for (base, path) in from_root.chain(from_parent) {
+        let is_name = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+        let end = path.find(|letter| !is_name(letter)).unwrap_or(path.len());
+        let list = path[end..].strip_prefix('{').and_then(|list| list.split('}').next());
+        for item in list.unwrap_or_default().split(',') {
+            let names = path[..end].split("::").chain(item.trim().split("::"));
+            let names = names.filter(|name| !name.is_empty()).map(ToOwned::to_owned);
+            paths.insert(base.iter().cloned().chain(names).collect());
         }
     }
-    modules
+    paths
 }
 
 fn floor_of(module: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&module))
 }
 
-fn is_allowed(from: &str, to: &str) -> bool {
-    from == to || matches!((floor_of(from), floor_of(to)), (Some(from), Some(to)) if to < from)
-}
-
 #[test]
 fn modules_import_only_from_lower_floors() {
-    let source = root().join("commerce-core/src");
     let mut wrong = BTreeSet::new();
-    for path in rust_files(&source) {
-        let relative = path.strip_prefix(&source).unwrap();
-        let module = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
-        let is_test = relative.iter().any(|part| part == "tests.rs" || part == "testing.rs");
-        if module == "lib" || is_test {
-            continue;
-        }
-        for import in imports(&fs::read_to_string(&path).unwrap()) {
-            if !is_allowed(module, &import) {
-                wrong.insert(format!("{}: {module} imports {import}", relative.display()));
+    for (module, code) in modules(&root().join("commerce-core/src")) {
+        for path in named_paths(&module, &code) {
+            let (from, to) = (&module[0], &path[0]);
+            let is_lower =
+                matches!((floor_of(from), floor_of(to)), (Some(from), Some(to)) if to < from);
+            if from != to && !is_lower {
+                wrong.insert(format!("{}: {from} imports {to}", module.join("/")));
             }
         }
     }
     assert!(wrong.is_empty(), "against the floors of ARCHITECTURE.md: {wrong:#?}");
+}
+
+/// A module and the modules inside it may import each other; they are one unit to a reader.
+#[test]
+fn modules_of_a_crate_import_each_other_in_no_circle() {
+    for path in crates() {
+        let modules = modules(&path.join("src"));
+        let defining = |path: ModulePath| {
+            (1..=path.len())
+                .rev()
+                .map(|end| path[..end].to_vec())
+                .find(|path| modules.contains_key(path))
+        };
+        let mut imports: BTreeMap<&ModulePath, BTreeSet<ModulePath>> = BTreeMap::new();
+        for (module, code) in &modules {
+            let imported = named_paths(module, code).into_iter().filter_map(defining);
+            let is_apart =
+                |other: &ModulePath| !other.starts_with(module) && !module.starts_with(other);
+            imports.insert(module, imported.filter(is_apart).collect());
+        }
+        // Without a circle there is always a module that imports none of the rest.
+        loop {
+            let rest: BTreeSet<_> = imports.keys().copied().cloned().collect();
+            imports.values_mut().for_each(|imported| imported.retain(|other| rest.contains(other)));
+            imports.retain(|_, imported| !imported.is_empty());
+            if imports.len() == rest.len() {
+                break;
+            }
+        }
+        let describe = |(module, imported): (&ModulePath, BTreeSet<ModulePath>)| {
+            let imported: Vec<_> = imported.iter().map(|other| other.join("::")).collect();
+            format!("{} imports {}", module.join("::"), imported.join(", "))
+        };
+        let circles: Vec<_> = imports.into_iter().map(describe).collect();
+        assert!(
+            circles.is_empty(),
+            "{}: circles, and imports of them: {circles:#?}",
+            path.display()
+        );
+    }
 }

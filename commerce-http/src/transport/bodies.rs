@@ -1,14 +1,8 @@
-//! Body readers: threads that read the bodies that `tiny_http` leaves on the connection. Each body has a thread and a
-//! deadline, so that slow bodies delay only each other.
+//! The requests whose bodies are still to be read, and the deadlines of those being read.
 
 use super::head::Head;
-use super::shared::Shared;
-use super::worker::WorkerSlot;
-use crate::message::TransportError;
 use commerce_core::sync::{Condvar, Mutex, MutexGuard};
-use std::io::Read;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// A request whose body is not read yet. It counts as in flight.
@@ -36,7 +30,7 @@ struct BodyQueue {
 }
 
 impl Bodies {
-    /// Creates the queue of this number of threads, each of which runs [`read`].
+    /// Creates the queue of this number of threads, the body readers.
     pub(super) fn new(threads: usize) -> Self {
         let (waiting, reading, late) = (Vec::new(), Vec::new(), Vec::new());
         let queue = BodyQueue { waiting, free: threads, reading, late, finished: false };
@@ -69,7 +63,7 @@ impl Bodies {
         self.changed.notify_all();
     }
 
-    fn take(&self) -> Option<Job> {
+    pub(super) fn take(&self) -> Option<Job> {
         let mut queue = self.lock();
         loop {
             if let Some(job) = queue.waiting.pop() {
@@ -82,12 +76,12 @@ impl Bodies {
         }
     }
 
-    fn begin(&self, peer: Option<SocketAddr>, by: Option<Instant>) {
+    pub(super) fn begin(&self, peer: Option<SocketAddr>, by: Option<Instant>) {
         self.lock().reading.extend(peer.zip(by));
     }
 
     /// Returns true if the body arrived in time.
-    fn end(&self, peer: Option<SocketAddr>) -> bool {
+    pub(super) fn end(&self, peer: Option<SocketAddr>) -> bool {
         let mut queue = self.lock();
         queue.reading.retain(|(other, _)| Some(*other) != peer);
         let late = queue.late.len();
@@ -95,7 +89,7 @@ impl Bodies {
         queue.late.len() == late
     }
 
-    fn done(&self) {
+    pub(super) fn done(&self) {
         let mut queue = self.lock();
         queue.free = queue.free.saturating_add(1);
     }
@@ -103,43 +97,4 @@ impl Bodies {
     fn lock(&self) -> MutexGuard<'_, BodyQueue> {
         self.queue.lock()
     }
-}
-
-/// Reads bodies and has their requests answered, until the server has finished.
-pub(super) fn read(shared: &Shared, slot: &WorkerSlot) {
-    while let Some(job) = shared.bodies.take() {
-        let _ = catch_unwind(AssertUnwindSafe(|| handle(shared, slot, job)));
-        slot.set(None);
-        shared.bodies.done();
-    }
-}
-
-fn handle(shared: &Shared, slot: &WorkerSlot, job: Job) {
-    let Job { mut raw, mut head, peer } = job;
-    let guard = shared.peers.resume(peer);
-    shared.bodies.begin(peer, Instant::now().checked_add(shared.settings.body_deadline));
-    let result = read_body(&mut raw, &mut head, shared.settings.max_body);
-    let in_time = shared.bodies.end(peer);
-    let error = if in_time { result.err() } else { Some(TransportError::TooSlow) };
-    if let Some(error) = error {
-        return shared.send_rejection(raw, &guard, error);
-    }
-    shared.serve(raw, &head.request, &guard, slot);
-}
-
-/// Reads the complete body: the announced length, or all chunks.
-fn read_body(
-    raw: &mut tiny_http::Request,
-    head: &mut Head,
-    max_body: usize,
-) -> Result<(), TransportError> {
-    let limit = u64::try_from(max_body).unwrap_or(u64::MAX).saturating_add(1);
-    let body = &mut head.request.body;
-    // `as_reader` sends `100 Continue` to a client that waits for it.
-    let read = raw.as_reader().take(limit).read_to_end(body);
-    if body.len() > max_body {
-        return Err(TransportError::BodyTooLarge { limit: max_body });
-    }
-    let complete = read.is_ok() && head.length.is_none_or(|length| length == body.len());
-    if complete { Ok(()) } else { Err(TransportError::Malformed) }
 }

@@ -5,7 +5,7 @@ use super::peers::{InFlightGuard, Peers};
 use super::response::{self, ResponseMode};
 use super::sockets::Sockets;
 use super::waiter_limit::WaiterLimit;
-use super::worker::WorkerSlot;
+use super::worker_slot::WorkerSlot;
 use super::{Settings, head};
 use crate::message::{Request, Response, Service, TransportError};
 use commerce_core::sync::{Mutex, MutexGuard, RwLock};

@@ -4,8 +4,8 @@
 use super::listen::Listener;
 use super::shared::{Shared, TinyServer};
 use super::waiter_limit::WaiterLimit;
-use super::worker::{self, WorkerSlot};
-use super::{Settings, bodies, descriptors, memory, reaper};
+use super::worker_slot::WorkerSlot;
+use super::{Settings, body_reader, descriptors, memory, reaper, worker};
 use crate::message::Service;
 use commerce_core::CancellationToken;
 use commerce_core::sync::Mutex;
@@ -215,7 +215,11 @@ fn spawn_workers(settings: &Settings) -> io::Result<Vec<WaitingThread>> {
         let work = move || {
             let Ok(shared) = started.recv() else { return };
             let slot = &shared.slots[number];
-            if number < workers { worker::work(&shared, slot) } else { bodies::read(&shared, slot) }
+            if number < workers {
+                worker::work(&shared, slot);
+            } else {
+                body_reader::read(&shared, slot);
+            }
         };
         let name = if number < workers { "answer" } else { "body" };
         let thread = Builder::new().name(format!("{name}-{number}")).spawn(work);

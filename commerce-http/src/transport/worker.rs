@@ -5,27 +5,12 @@ use super::head::{self, Head};
 use super::peers::{Admission, InFlightGuard};
 use super::shared::{self, Shared};
 use super::waiter_limit::WaiterLimit;
+use super::worker_slot::WorkerSlot;
 use crate::message::TransportError;
-use commerce_core::sync::Mutex;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
-
-/// The peer that a worker is sending to, and the start of sending. The supervisor finds stalled clients by it.
-#[derive(Debug, Default)]
-pub(super) struct WorkerSlot(Mutex<Option<(SocketAddr, Instant)>>);
-
-impl WorkerSlot {
-    pub(super) fn set(&self, peer: Option<SocketAddr>) {
-        *self.0.lock() = peer.map(|peer| (peer, Instant::now()));
-    }
-
-    pub(super) fn get(&self) -> Option<(SocketAddr, Instant)> {
-        *self.0.lock()
-    }
-}
 
 /// Serves the current server until the shutdown.
 pub(super) fn work(shared: &Shared, slot: &WorkerSlot) {

@@ -4,7 +4,7 @@
 //! SQLite checks neither. It continues to write to a file that was deleted or replaced, and it replays a log into any
 //! file beside it. So the lock file records the name of the store and the identity of each file, and both are compared.
 
-use super::read_only::uri;
+use super::paths::{beside, uri};
 use crate::error::StoreError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 #[cfg(target_os = "linux")]
@@ -16,13 +16,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
-
-/// Returns the path of a file that belongs to the store at `path`, such as its log with the ending `-wal`.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
 
 /// The device and the inode of a file, which no other file has while this one is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

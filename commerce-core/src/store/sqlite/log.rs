@@ -10,7 +10,7 @@
 //! frame, proves that this commit was acknowledged and is damaged. Damage within the very last commit looks like a torn
 //! one and is not reported.
 
-use super::identity::beside;
+use super::paths::beside;
 use crate::error::StoreError;
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};

@@ -4,14 +4,12 @@
 //! is complete in its one file and is read as `immutable`, without locks and without those files. That is correct as
 //! long as the file is not written, which is checked before and after each read.
 
-use super::identity::beside;
+use super::paths::{beside, uri};
 use crate::error::StoreError;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, access};
-use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io::ErrorKind;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -86,19 +84,4 @@ pub(super) fn refusal_of_older(path: &Path) -> StoreError {
 
 fn stamp_of(metadata: &Metadata) -> Stamp {
     (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())
-}
-
-/// Returns the file as a URI that SQLite reads without log and locks. `?`, `#` and `%` are escaped.
-pub(super) fn uri(path: &Path) -> OsString {
-    let mut uri = b"file:".to_vec();
-    for &byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'?' => uri.extend(b"%3f"),
-            b'#' => uri.extend(b"%23"),
-            b'%' => uri.extend(b"%25"),
-            byte => uri.push(byte),
-        }
-    }
-    uri.extend(b"?immutable=1");
-    OsString::from_vec(uri)
 }

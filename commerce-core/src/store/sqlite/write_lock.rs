@@ -3,7 +3,8 @@
 //! Processes that poll for SQLite's own write lock can starve one another for seconds. The kernel hands the
 //! advisory lock to the process that has waited longest. The lock file also keeps which store the log belongs to.
 
-use super::identity::{self, Binding, beside};
+use super::identity::{self, Binding};
+use super::paths::beside;
 use crate::error::StoreError;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
