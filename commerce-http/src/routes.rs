@@ -11,11 +11,12 @@ use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
 use crate::route::{BEST_SELLERS, Route};
 use commerce_core::Code::{
-    BalanceLimit, CartEmpty, ChargeDeclined, ChargeNotFound, CouponAlreadyClaimed,
-    CouponAlreadyUsed, CouponExpired, CouponNotApplicable, CouponNotFound, CouponNotStarted,
-    CouponSoldOut, CustomerNotFound, DebitNotFound, InsufficientBalance, InsufficientStock,
-    InvalidCredentials, LoginTaken, NotInCart, OrderNotCancellable, OrderNotFound, OrderNotPayable,
-    ProductArchived, ProductNotFound, TooManyRequests,
+    BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerNotFound, DebitNotFound,
+    InvalidCredentials, LoginTaken, NotInCart, OrderNotFound, ProductNotFound, TooManyRequests,
+};
+use commerce_core::{
+    AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, EditCart, Operation, PayOrder, PlaceOrder,
+    UpdateProduct,
 };
 
 /// All calls, in the order of the document.
@@ -46,7 +47,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .about("A pending charge succeeds or fails later.")
         .auth(Customer).response(200, "Charge").errors(&[ChargeNotFound, CustomerNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/debits", "debit", "Debit a balance outside an order", wallet::debit)
-        .auth(Customer).key(Required).request_body("NewDebit").response(201, "Charge").errors(&[CustomerNotFound, InsufficientBalance]),
+        .auth(Customer).key(Required).request_body("NewDebit").response(201, "Charge").errors(DebitBalance::REFUSALS),
     Route::new(Get, "/v1/customers/{customer_id}/debits/{debit_id}", "getDebit", "Get a debit", wallet::show_debit)
         .auth(Customer).response(200, "Charge").errors(&[DebitNotFound]),
     Route::new(Get, "/v1/customers/{customer_id}/ledger", "listLedger", "List ledger entries, newest first", wallet::ledger)
@@ -64,9 +65,9 @@ pub(crate) static ROUTES: &[Route] = &[
         .response(200, "Product").etag().errors(&[ProductNotFound]),
     Route::new(Patch, "/v1/products/{product_id}", "changeProduct", "Update, archive or reactivate a product", products::change)
         .about("Absent members are unchanged.")
-        .auth(Admin).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(&[ProductNotFound, ProductArchived]),
+        .auth(Admin).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(UpdateProduct::REFUSALS),
     Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Adjust stock", products::adjust_stock)
-        .auth(Admin).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(&[ProductNotFound, InsufficientStock]),
+        .auth(Admin).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(AdjustStock::REFUSALS),
     Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank best sellers of the last days", best_sellers::rank)
         .about("By units paid for in the window, exact to the second.")
         .query(BEST_SELLERS).response(200, "BestSellers"),
@@ -76,7 +77,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Put, "/v1/customers/{customer_id}/cart/items/{product_id}", "setCartItem", "Set the quantity of a product in a cart", carts::set)
         .about("0 removes it. A cart reserves nothing.")
         .auth(Customer).key(Optional).request_body("Quantity").response(200, "Cart").conditional()
-        .errors(&[CustomerNotFound, ProductNotFound, ProductArchived, InsufficientStock, NotInCart]),
+        .errors(EditCart::REFUSALS),
     Route::new(Delete, "/v1/customers/{customer_id}/cart/items/{product_id}", "removeCartItem", "Remove a product from a cart", carts::remove)
         .auth(Customer).key(Optional).response(200, "Cart").conditional().errors(&[CustomerNotFound, NotInCart]),
     Route::new(Delete, "/v1/customers/{customer_id}/cart", "clearCart", "Clear a cart", carts::clear)
@@ -90,7 +91,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .response(200, "Coupon").etag().errors(&[CouponNotFound]),
     Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon, first come first served", coupons::claim)
         .auth(SelfOrAdminBody).key(Required).request_body("NewClaim").response(201, "OwnedCoupon")
-        .errors(&[CustomerNotFound, CouponNotFound, CouponAlreadyClaimed, CouponNotStarted, CouponExpired, CouponSoldOut]),
+        .errors(ClaimCoupon::REFUSALS),
     Route::new(Get, "/v1/customers/{customer_id}/coupons", "listOwnedCoupons", "List a customer's coupons", coupons::owned)
         .auth(Customer).paginated("OwnedCoupon").errors(&[CustomerNotFound]),
     Route::new(Get, "/v1/customers/{customer_id}/coupons/{owned_coupon_id}", "getOwnedCoupon", "Get a customer's coupon", coupons::show_owned)
@@ -99,18 +100,17 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "Place an order", orders::place)
         .about("Takes stock and coupon and pays from the balance, atomically; `later` defers the payment.")
         .auth(Customer).key(Required).request_body("NewOrder").response(201, "Order").etag()
-        .errors(&[CustomerNotFound, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound, CouponAlreadyUsed,
-            CouponNotStarted, CouponExpired, CouponNotApplicable, InsufficientStock, InsufficientBalance]),
+        .errors(PlaceOrder::REFUSALS),
     Route::new(Get, "/v1/customers/{customer_id}/orders", "listOrders", "List a customer's orders, newest first", orders::list)
         .auth(Customer).paginated("Order").errors(&[CustomerNotFound]),
     Route::new(Get, "/v1/orders/{order_id}", "getOrder", "Get an order", orders::show)
         .auth(Order).response(200, "Order").etag().errors(&[OrderNotFound]),
     Route::new(Post, "/v1/orders/{order_id}/payment", "payOrder", "Pay a pending order", orders::pay)
         .about("An order is never paid twice.")
-        .auth(Order).key(Required).response(200, "Order").conditional().errors(&[OrderNotFound, OrderNotPayable, InsufficientBalance]),
+        .auth(Order).key(Required).response(200, "Order").conditional().errors(PayOrder::REFUSALS),
     Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order", orders::cancel)
         .about("Returns payment, stock and coupon.")
-        .auth(Order).key(Required).response(200, "Order").conditional().errors(&[OrderNotFound, OrderNotCancellable, BalanceLimit]),
+        .auth(Order).key(Required).response(200, "Order").conditional().errors(CancelOrder::REFUSALS),
 
     Route::new(Post, "/v1/webhooks/stripe", "handleStripeWebhook", "Receive a Stripe webhook", webhooks::stripe)
         .signed_by("Stripe-Signature").no_content().errors(&[BalanceLimit]),

@@ -1,6 +1,6 @@
-//! The table of operations: for each one its request, and its output.
+//! The table of operations: for each one its request, its output, and the codes of its refusals.
 
-use crate::error::StoreError;
+use crate::error::{Code, StoreError};
 use crate::id::OrderId;
 use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -39,6 +39,9 @@ use serde::Serialize;
 pub trait Operation: sealed::Operation<<Self as Operation>::Output> {
     /// The result when the request is not refused.
     type Output;
+    /// The codes of its refusals, beyond `invalid_request`, which most requests can get. A key adds
+    /// `idempotency_key_reused`, and a condition `precondition_failed`.
+    const REFUSALS: &'static [Code];
 }
 
 mod sealed {
@@ -51,7 +54,10 @@ mod sealed {
 }
 
 macro_rules! operations {
-    ($($(#[$meta:meta])* $([$only:meta])? $request:ident => $variant:ident($output:ty);)+) => {
+    ($(
+        $(#[$meta:meta])* $([$only:meta])?
+        $request:ident => $variant:ident($output:ty), refused as [$($code:ident),*];
+    )+) => {
         /// Any operation. Its JSON is what the fingerprint of a request is computed from, so that the names of
         /// variants and fields are a stored format.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,6 +68,12 @@ macro_rules! operations {
         }
 
         impl AnyOperation {
+            /// The name of each operation, and the codes of its refusals.
+            #[cfg(feature = "testing")]
+            pub const REFUSALS: &'static [(&'static str, &'static [Code])] = &[
+                $($(#[$only])? (stringify!($request), <$request as Operation>::REFUSALS),)+
+            ];
+
             pub(crate) fn rule(&self) -> &dyn Rule {
                 match self {
                     $($(#[$only])? Self::$request(request) => request,)+
@@ -80,6 +92,7 @@ macro_rules! operations {
             $(#[$only])?
             impl Operation for $request {
                 type Output = $output;
+                const REFUSALS: &'static [Code] = &[$(Code::$code),*];
             }
 
             $(#[$only])?
@@ -102,29 +115,36 @@ macro_rules! operations {
 }
 
 operations! {
-    AddCustomer => Customer(Customer);
-    AddProduct => Product(Product);
-    UpdateProduct => Product(Product);
-    AdjustStock => Product(Product);
-    AddCoupon => Coupon(Coupon);
-    ChargeBalance => Charge(Charge);
+    AddCustomer => Customer(Customer), refused as [CustomerExists, LoginTaken];
+    AddProduct => Product(Product), refused as [ProductExists];
+    UpdateProduct => Product(Product), refused as [ProductNotFound, ProductArchived];
+    AdjustStock => Product(Product), refused as [ProductNotFound, InsufficientStock];
+    AddCoupon => Coupon(Coupon), refused as [];
+    ChargeBalance => Charge(Charge), refused as [CustomerNotFound, BalanceLimit];
     #[serde(rename = "charge_balance")]
-    OpenCharge => Charge(Charge);
-    SettleCharge => Charge(Charge);
-    DebitBalance => Debit(Debit);
-    EditCart => Cart(Cart);
-    ClaimCoupon => OwnedCoupon(OwnedCoupon);
-    PlaceOrder => Order(Order);
-    PayOrder => Order(Order);
-    CancelOrder => Order(Order);
-    ExpireOrders => Expired(Vec<OrderId>);
-    SetCredentials => Customer(Customer);
-    RecordLoginAttempt => Done(());
-    UnlockLogin => Customer(Customer);
-    OpenSession => Done(());
-    CloseSession => Done(());
-    RelayEvents => EventLease(EventLease);
-    RetryEvents => Count(u64);
-    ReplayEvents => Count(u64);
-    [cfg(test)] Careless => Done(());
+    OpenCharge => Charge(Charge),
+        refused as [CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests];
+    SettleCharge => Charge(Charge), refused as [ChargeNotFound, BalanceLimit];
+    DebitBalance => Debit(Debit), refused as [CustomerNotFound, InsufficientBalance];
+    EditCart => Cart(Cart),
+        refused as [CustomerNotFound, ProductNotFound, ProductArchived, InsufficientStock, NotInCart];
+    ClaimCoupon => OwnedCoupon(OwnedCoupon),
+        refused as [CustomerNotFound, CouponNotFound, CouponAlreadyClaimed, CouponNotStarted, CouponExpired,
+            CouponSoldOut];
+    PlaceOrder => Order(Order),
+        refused as [CustomerNotFound, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound,
+            CouponAlreadyUsed, CouponNotStarted, CouponExpired, CouponNotApplicable, InsufficientStock,
+            InsufficientBalance];
+    PayOrder => Order(Order), refused as [OrderNotFound, OrderNotPayable, InsufficientBalance];
+    CancelOrder => Order(Order), refused as [OrderNotFound, OrderNotCancellable, BalanceLimit];
+    ExpireOrders => Expired(Vec<OrderId>), refused as [];
+    SetCredentials => Customer(Customer), refused as [CustomerNotFound, LoginTaken];
+    RecordLoginAttempt => Done(()), refused as [TooManyRequests];
+    UnlockLogin => Customer(Customer), refused as [CustomerNotFound];
+    OpenSession => Done(()), refused as [CustomerNotFound];
+    CloseSession => Done(()), refused as [];
+    RelayEvents => EventLease(EventLease), refused as [];
+    RetryEvents => Count(u64), refused as [];
+    ReplayEvents => Count(u64), refused as [];
+    [cfg(test)] Careless => Done(()), refused as [];
 }

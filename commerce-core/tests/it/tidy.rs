@@ -220,7 +220,9 @@ fn modules_of_a_crate_import_each_other_in_no_circle() {
         // Without a circle there is always a module that imports none of the rest.
         loop {
             let rest: BTreeSet<_> = imports.keys().copied().cloned().collect();
-            imports.values_mut().for_each(|imported| imported.retain(|other| rest.contains(other)));
+            for imported in imports.values_mut() {
+                imported.retain(|other| rest.contains(other));
+            }
             imports.retain(|_, imported| !imported.is_empty());
             if imports.len() == rest.len() {
                 break;
