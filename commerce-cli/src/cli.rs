@@ -203,4 +203,39 @@ mod tests {
     fn command_line_definition_is_valid() {
         Cli::command().debug_assert();
     }
+
+    /// Returns the commands below one with their paths, as `orders cancel`.
+    fn leaves(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let below = |command: &clap::Command| {
+            let path = format!("{path} {}", command.get_name());
+            let leaves = leaves(command, path.trim());
+            if leaves.is_empty() { vec![(path.trim().to_owned(), command.clone())] } else { leaves }
+        };
+        command.get_subcommands().flat_map(below).collect()
+    }
+
+    /// Each command has a section under a heading with its name, which mentions its options, unless those are described
+    /// for several commands, above all sections or at `serve`.
+    #[test]
+    fn guide_has_every_command_and_option() {
+        let guide = include_str!("../../docs/cli.md");
+        let common = guide.split("\n### admin create").next().unwrap();
+        let sections: Vec<&str> = guide.split("\n### ").skip(1).collect();
+        let mut missing = Vec::new();
+        for (path, command) in leaves(&Cli::command(), "") {
+            let is_of = |section: &&&str| section.lines().next().unwrap().contains(&path);
+            let sections: Vec<_> = sections.iter().filter(is_of).collect();
+            if sections.is_empty() {
+                missing.push(format!("### {path}"));
+            }
+            for option in command.get_arguments().filter_map(clap::Arg::get_long) {
+                let option = format!("--{option}");
+                let is_in = |text: &str| text.contains(&option);
+                if !is_in(common) && !sections.iter().any(|section| is_in(section)) {
+                    missing.push(format!("### {path}: {option}"));
+                }
+            }
+        }
+        assert!(missing.is_empty(), "docs/cli.md has no {missing:#?}");
+    }
 }

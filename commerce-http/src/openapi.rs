@@ -8,6 +8,8 @@ use crate::route::{Auth, KeyRule, Parameter, Route};
 use crate::schema::{self, REFERENCE};
 use crate::state::Documents;
 use responses::Responses;
+#[cfg(test)]
+pub(crate) use responses::problems_of;
 pub(crate) use responses::statuses;
 use serde_json::{Map, Value, json};
 

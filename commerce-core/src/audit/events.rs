@@ -19,11 +19,17 @@ pub(super) struct Events {
     epochs: HashSet<String>,
 }
 
+/// The events that an order must have.
 struct OrderFacts {
-    paid: Expected,
-    cancelled: Expected,
-    paid_at: Option<Timestamp>,
-    cancelled_at: Option<Timestamp>,
+    paid: Fact,
+    cancelled: Fact,
+}
+
+/// The state of an event that an order may have, and the instant it must have.
+#[derive(Clone, Copy)]
+struct Fact {
+    expected: Expected,
+    at: Option<Timestamp>,
 }
 
 /// The state of an event that an order must or must not have.
@@ -52,10 +58,8 @@ impl Check for Events {
             problems.add(CHECK, "epochs".to_owned(), "are missing".to_owned());
         }
         for (id, order) in self.orders.iter() {
-            for (expected, kind) in
-                [(order.paid, "order.paid"), (order.cancelled, "order.cancelled")]
-            {
-                if expected == Expected::Missing {
+            for &kind in EventKind::ALL {
+                if order.fact(kind).expected == Expected::Missing {
                     problems.add(CHECK, format!("order {id}"), format!("has no event {kind}"));
                 }
             }
@@ -97,18 +101,17 @@ impl Events {
         let Some(order) = self.orders.get_mut(id) else {
             return report(format!("is about order {id}, which does not exist"));
         };
-        let (expected, happened, at) = match event.kind {
-            EventKind::OrderPaid => (&mut order.paid, "was paid", order.paid_at),
-            EventKind::OrderCancelled => {
-                (&mut order.cancelled, "was cancelled after it was paid", order.cancelled_at)
-            }
+        let Fact { expected, at } = order.fact(event.kind);
+        let happened = match event.kind {
+            EventKind::OrderPaid => "was paid",
+            EventKind::OrderCancelled => "was cancelled after it was paid",
         };
-        if *expected == Expected::Missing && at != Some(event.created_at) {
+        if expected == Expected::Missing && at != Some(event.created_at) {
             let (created_at, at) = (event.created_at, or_none(at));
             report(format!("is of {created_at}, and order {id} {happened} at {at}"));
         }
-        match *expected {
-            Expected::Missing => *expected = Expected::Seen,
+        match expected {
+            Expected::Missing => order.fact_mut(event.kind).expected = Expected::Seen,
             Expected::Seen => report(format!("repeats that order {id} {happened}")),
             Expected::No => report(format!("states that order {id} {happened}, which is wrong")),
         }
@@ -117,10 +120,29 @@ impl Events {
 
 impl OrderFacts {
     fn of(order: &Order) -> Self {
-        let due_if = |due| if due { Expected::Missing } else { Expected::No };
+        let fact = |is_due, at| Fact {
+            expected: if is_due { Expected::Missing } else { Expected::No },
+            at,
+        };
         let was_paid = order.paid_at.is_some();
         let was_cancelled = was_paid && order.status == OrderStatus::Cancelled;
-        let Order { paid_at, cancelled_at, .. } = *order;
-        Self { paid: due_if(was_paid), cancelled: due_if(was_cancelled), paid_at, cancelled_at }
+        Self {
+            paid: fact(was_paid, order.paid_at),
+            cancelled: fact(was_cancelled, order.cancelled_at),
+        }
+    }
+
+    fn fact(&self, kind: EventKind) -> Fact {
+        match kind {
+            EventKind::OrderPaid => self.paid,
+            EventKind::OrderCancelled => self.cancelled,
+        }
+    }
+
+    fn fact_mut(&mut self, kind: EventKind) -> &mut Fact {
+        match kind {
+            EventKind::OrderPaid => &mut self.paid,
+            EventKind::OrderCancelled => &mut self.cancelled,
+        }
     }
 }

@@ -103,7 +103,23 @@ fn check_amounts(order: &Order, report: &mut dyn FnMut(String)) {
 }
 
 fn check_status(order: &Order, report: &mut dyn FnMut(String)) {
-    let Order { status, paid_at, cancelled_at, expires_at, .. } = *order;
+    // Without `..`, so that a new instant of orders is an error here.
+    let &Order {
+        status,
+        expires_at,
+        paid_at,
+        cancelled_at,
+        id: _,
+        customer_id: _,
+        reference: _,
+        lines: _,
+        subtotal: _,
+        discount: _,
+        total: _,
+        owned_coupon_id: _,
+        created_at: _,
+        previous: _,
+    } = order;
     let is_consistent = match status {
         OrderStatus::Pending | OrderStatus::Expired => {
             paid_at.is_none() && cancelled_at.is_none() && expires_at.is_some()

@@ -131,7 +131,24 @@ impl World {
         let response = self.api.answer(&request);
         let body = serde_json::from_slice(&response.body).unwrap_or_default();
         let headers = response.headers.into_iter().map(|(name, value)| (name, value.into_owned()));
-        Seen { status: response.status, headers: headers.collect(), body }
+        let seen = Seen { status: response.status, headers: headers.collect(), body };
+        self.assert_documented(method, target, &seen);
+        seen
+    }
+
+    /// Checks that the route of a request documents the code of its response.
+    fn assert_documented(&self, method: &str, target: &str, seen: &Seen) {
+        let path = target.split('?').next().unwrap();
+        let Ok(RouteEntry::Routes(routes)) = self.api.router.at(path).map(|found| found.value)
+        else {
+            return;
+        };
+        let method = if method == "HEAD" { "GET" } else { method };
+        let Some(route) = routes.iter().find(|route| route.method.name() == method) else { return };
+        let documented: Vec<_> =
+            openapi::problems_of(route).iter().flatten().map(|problem| problem.code).collect();
+        let is_known = seen.code().is_empty() || documented.contains(&seen.code());
+        assert!(is_known, "{} documents {documented:?}, not {seen:?}", route.operation);
     }
 
     /// Sends a call with a token, a key and a JSON body; empty ones are omitted.
@@ -172,6 +189,32 @@ fn example(route: &Route) -> (String, Value) {
             .fold(path, |path, name| path.replace(&format!("{{{name}}}"), "1"));
     let body = route.body.map_or(Value::Null, |name| schema::find(name)["example"].clone());
     (path, body)
+}
+
+/// Returns the members of a response that its schema does not have, as JSON pointers.
+fn undocumented(schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    let schema = schema::resolved(schema);
+    let fits = |branch: &&Value| schema::validate(branch, value).is_empty();
+    if let Some(branches) = schema["oneOf"].as_array() {
+        let branch = branches.iter().find(fits);
+        return branch.map_or_else(Vec::new, |branch| undocumented(branch, value, at));
+    }
+    let member = |(name, value): (&String, &Value)| {
+        let pointer = schema::member_pointer(at, name);
+        match schema["properties"].get(name) {
+            Some(schema) => undocumented(schema, value, &pointer),
+            // An open map.
+            None if schema["additionalProperties"].is_object() => Vec::new(),
+            None => vec![pointer],
+        }
+    };
+    match value {
+        Value::Object(members) => members.iter().flat_map(member).collect(),
+        Value::Array(items) => {
+            items.iter().flat_map(|item| undocumented(&schema["items"], item, at)).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
 }
 
 /// Covers the whole route table, so a new route without a permission check fails here.
@@ -239,6 +282,8 @@ fn every_route_returns_its_documented_response_to_an_admin() {
         for item in items {
             let errors = schema::validate(schema::find(schema), &item);
             assert!(errors.is_empty(), "{}: {errors:?} in {item}", route.operation);
+            let unknown = undocumented(schema::find(schema), &item, "");
+            assert!(unknown.is_empty(), "{}: {schema} has no {unknown:?}", route.operation);
         }
     }
 }

@@ -225,7 +225,7 @@ fn is_replayable(status: &str, codes: &[&str]) -> bool {
 }
 
 /// Examples of all problems of a route: those of its rules, and those that follow from `auth`, `key` and `body`.
-fn problems_of(route: &Route) -> Vec<Vec<Problem>> {
+pub(crate) fn problems_of(route: &Route) -> Vec<Vec<Problem>> {
     let mut codes: Vec<Code> = route.codes.to_vec();
     let mut errors = Vec::new();
     if route.auth != Auth::Public {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::receiver::event;
+use commerce_core::EventKind;
 use rstest::rstest;
 use serde_json::json;
 
@@ -9,6 +10,13 @@ fn encoded(event: &Event, currency: Option<Currency>) -> (usize, Value) {
     let encoder = EventEncoder { source: "/commerce".to_owned(), currency };
     let json = encoder.json(event).unwrap();
     (json.len(), serde_json::from_slice(&json).unwrap())
+}
+
+#[test]
+fn documented_schema_has_every_kind() {
+    let schema = include_str!("../../../docs/events.schema.json");
+    let schema: Value = serde_json::from_str(schema).unwrap();
+    assert_eq!(schema["properties"]["type"]["enum"], json!(EventKind::ALL));
 }
 
 #[test]

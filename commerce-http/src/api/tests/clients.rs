@@ -46,43 +46,50 @@ fn if_match_rejects_the_second_writer() {
     assert_eq!(unknown.code(), "product_not_found");
 }
 
+/// The resource of a conditional route: the longest prefix of its path that can be read.
+fn resource_of(route: &Route) -> &'static Route {
+    let is_of = |read: &&Route| read.method == Method::Get && route.path.starts_with(read.path);
+    ROUTES.iter().filter(is_of).max_by_key(|read| read.path.len()).unwrap()
+}
+
 /// Every resource with a tag honours it in every call that changes the resource.
-#[rstest]
-#[case::update("/v1/products/1", "PATCH", "/v1/products/1", json!({"price": 1}))]
-#[case::stock("/v1/products/1", "POST", "/v1/products/1/stock", json!({"delta": 1, "reason": "count"}))]
-#[case::set("/v1/customers/1/cart", "PUT", "/v1/customers/1/cart/items/1", json!({"quantity": 2}))]
-#[case::clear("/v1/customers/1/cart", "DELETE", "/v1/customers/1/cart", Value::Null)]
-#[case::pay("/v1/orders/1", "POST", "/v1/orders/1/payment", Value::Null)]
-#[case::cancel("/v1/orders/1", "POST", "/v1/orders/1/cancellation", Value::Null)]
-fn if_match_is_honoured_once_per_tag(
-    #[case] resource: &str,
-    #[case] method: &str,
-    #[case] target: &str,
-    #[case] body: Value,
-) {
-    let world = world();
-    let read = || world.admin("GET", resource, &[], &Value::Null);
-    let put = || {
-        let target = "/v1/customers/1/cart/items/1";
-        assert_eq!(world.admin("PUT", target, &[], &json!({ "quantity": 1 })).status, 200);
-    };
-    put();
-    let tag = read().header("ETag").unwrap().to_owned();
-    let call = |tag: &str, key: &str| {
-        world.admin(method, target, &[("If-Match", tag), ("Idempotency-Key", key)], &body)
-    };
-    let stale = call("\"0123456789abcdef0123456789abcdef\"", "a");
-    assert_eq!((stale.status, stale.code()), (412, "precondition_failed"), "{stale:?}");
-    assert_eq!(read().header("ETag"), Some(tag.as_str()), "a rejected call changes nothing");
-    // A failed precondition leaves the key unused, so that the corrected call can use it.
-    let done = call(&tag, "a");
-    assert_eq!(done.status, 200, "{done:?}");
-    assert_eq!(done.header("ETag"), read().header("ETag"), "the response has the new tag");
-    // A retry after a lost response is replayed despite its old tag.
-    let again = call(&tag, "a");
-    assert_eq!((again.status, again.header(REPLAYED)), (200, Some("true")), "{again:?}");
-    let other = call(&tag, "b");
-    assert_eq!((other.status, other.code()), (412, "precondition_failed"), "{other:?}");
+#[test]
+fn if_match_is_honoured_once_per_tag() {
+    for route in ROUTES.iter().filter(|route| route.is_conditional()) {
+        let operation = route.operation;
+        let world = world();
+        let put = json!({ "quantity": 1 });
+        let put = world.admin("PUT", "/v1/customers/1/cart/items/1", &[], &put);
+        assert_eq!(put.status, 200, "{operation}");
+        let (resource, _) = example(resource_of(route));
+        let read = || world.admin("GET", &resource, &[], &Value::Null);
+        let tag = read().header("ETag").unwrap().to_owned();
+        let (target, body) = example(route);
+        let call = |tag: &str, key: &str| {
+            let headers = [("If-Match", tag), ("Idempotency-Key", key)];
+            world.admin(route.method.name(), &target, &headers, &body)
+        };
+        let failed = (412, "precondition_failed");
+        let stale = call("\"0123456789abcdef0123456789abcdef\"", "a");
+        assert_eq!((stale.status, stale.code()), failed, "{operation}: {stale:?}");
+        let now = read();
+        assert_eq!(
+            now.header("ETag"),
+            Some(tag.as_str()),
+            "{operation}: rejected without a change"
+        );
+        // A failed precondition leaves the key unused, so that the corrected call can use it.
+        let done = call(&tag, "a");
+        assert_eq!(done.status, 200, "{operation}: {done:?}");
+        assert_eq!(done.header("ETag"), read().header("ETag"), "{operation} returns the new tag");
+        assert_ne!(done.header("ETag"), Some(tag.as_str()), "{operation} changes the tag");
+        // A retry after a lost response is replayed despite its old tag.
+        let again = call(&tag, "a");
+        let replayed = (again.status, again.header(REPLAYED));
+        assert_eq!(replayed, (200, Some("true")), "{operation}: {again:?}");
+        let other = call(&tag, "b");
+        assert_eq!((other.status, other.code()), failed, "{operation}: {other:?}");
+    }
 }
 
 /// An unsupported condition is rejected, never ignored.
