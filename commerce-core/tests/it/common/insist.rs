@@ -3,7 +3,8 @@
 
 use super::key;
 use commerce_core::{
-    AddCustomer, AddProduct, Error, Money, Order, OrderId, Outcome, PlaceOrder, Shop, StoreError,
+    AddCustomer, AddProduct, Error, Money, Order, OrderId, Outcome, PendingCall, PlaceOrder, Shop,
+    StoreError,
 };
 use postgres::Client;
 use std::fmt;
@@ -29,10 +30,23 @@ pub fn fill(shop: &Shop) {
 
 /// Places the order of that name, for the first time or again.
 pub fn place_again(shop: &Shop, name: &str) -> Outcome<Order> {
+    shop.call(order(name)).key(&key(name)).outcome()
+}
+
+/// Places the orders of those names, as [`place_again`] does, in shared commits.
+pub fn place_all_again<'a>(
+    shop: &Shop,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Vec<Outcome<Order>> {
+    let calls = names.into_iter().map(|name| shop.call(order(name)).key(&key(name)).submit());
+    let calls: Vec<_> = calls.collect();
+    calls.into_iter().map(PendingCall::outcome).collect()
+}
+
+fn order(name: &str) -> PlaceOrder {
     let customer = 1 + i64::try_from(name.len() % 20).unwrap();
     let order = PlaceOrder::new(customer.into(), [(1.into(), 1), (2.into(), 2)]);
-    let order = PlaceOrder { reference: Some(name.to_owned()), ..order };
-    shop.call(order).key(&key(name)).outcome()
+    PlaceOrder { reference: Some(name.to_owned()), ..order }
 }
 
 /// Sets the flag on drop, also in a panic: callers that went on would keep a failing test from
@@ -104,8 +118,8 @@ impl fmt::Display for CallerStats {
 
 /// Asserts that each acknowledged order exists, and no other.
 pub fn assert_each_once(acknowledged: &[(OrderId, String)], shop: &Shop, admin: &mut Client) {
-    for (id, name) in acknowledged {
-        let again = place_again(shop, name);
+    let again = place_all_again(shop, acknowledged.iter().map(|(_, name)| name));
+    for ((id, name), again) in acknowledged.iter().zip(again) {
         assert!(again.replayed, "{name} was acknowledged and is lost");
         assert_eq!(again.result.unwrap().id, *id);
     }
