@@ -116,9 +116,9 @@ fn pages_of_large_orders_are_bounded_and_complete(
     let world = World::new(on);
     let kim = world.customer(1_000_000).id;
     let name = "\u{10348}".repeat(200);
-    let add =
-        |_| world.shop.call(AddProduct::new(&name, Money::from_minor(1), 1_000)).run().unwrap().id;
+    let add = |_| world.shop.call(AddProduct::new(&name, Money::from_minor(1), 1_000)).submit();
     let products: Vec<_> = (0..lines).map(add).collect();
+    let products: Vec<_> = products.into_iter().map(|added| added.wait().unwrap().id).collect();
     for number in 0..12 {
         let items: Vec<_> = products.iter().map(|id| (*id, 1)).collect();
         let key = key(&format!("order-{number}"));

@@ -98,8 +98,13 @@ fn import(world: &World) -> usize {
             added => assert!(added.is_ok(), "{added:?}"),
         }
     }
-    for CustomerRow { id, name, balance } in rows("customers.csv") {
-        match shop.call(AddCustomer { id: Some(id), balance, ..AddCustomer::new(name) }).run() {
+    let customers: Vec<CustomerRow> = rows("customers.csv");
+    let tickets = customers.into_iter().map(|row| {
+        let CustomerRow { id, name, balance } = row;
+        shop.call(AddCustomer { id: Some(id), balance, ..AddCustomer::new(name) }).submit()
+    });
+    for ticket in tickets.collect::<Vec<_>>() {
+        match ticket.wait() {
             Err(error) if error.code() == Code::CustomerExists => known += 1,
             added => assert!(added.is_ok(), "{added:?}"),
         }
