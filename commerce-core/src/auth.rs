@@ -6,10 +6,11 @@ use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
 use crate::id::CustomerId;
 use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
-use crate::model::auth::{Caller, OpenedSession, Session, TokenHash};
+use crate::model::auth::{Caller, LoginHash, OpenedSession, Session, TokenHash};
 use crate::model::wallet::{Customer, Role};
+use crate::password::{Client, PasswordStats};
 use crate::rule::add_customer::AddCustomer;
-use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt};
+use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt, check_login_wait};
 use crate::rule::set_credentials::{NewLogin, SetCredentials};
 use crate::shop::Shop;
 use crate::text;
@@ -27,13 +28,14 @@ const TOKEN_BYTES: usize = 32;
 ///
 /// # Errors
 ///
-/// As for all calls; each method lists its refusals. Two passwords are hashed at a time; when too many callers wait
-/// for that, the refusal is `too_many_requests`.
+/// As for all calls; each method lists its refusals. Two passwords are hashed at a time, in turn for each [`Client`]
+/// and for each of its logins. When too many callers wait for that, those of the client and login with most fail with
+/// [`StoreError::Overloaded`].
 #[expect(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Shop {
     /// Adds a customer who can log in.
     ///
-    /// Refused as `invalid_request`, `login_taken`, `too_many_requests`.
+    /// Refused as `invalid_request`, `login_taken`.
     pub fn register(
         &self,
         name: &str,
@@ -41,13 +43,27 @@ impl Shop {
         password: &str,
         role: Role,
     ) -> Result<Customer, Error> {
-        let login = self.new_login(login, password, role)?;
+        self.register_from(Client::default(), name, login, password, role)
+    }
+
+    /// Adds a customer as [`Shop::register`] does, on behalf of a client.
+    ///
+    /// Refused as `invalid_request`, `login_taken`.
+    pub fn register_from(
+        &self,
+        client: Client,
+        name: &str,
+        login: &str,
+        password: &str,
+        role: Role,
+    ) -> Result<Customer, Error> {
+        let login = self.new_login(client, login, password, role)?;
         self.call(AddCustomer { login: Some(login), ..AddCustomer::new(name) }).run()
     }
 
     /// Sets a customer's login, password and role, and ends the customer's sessions.
     ///
-    /// Refused as `invalid_request`, `customer_not_found`, `login_taken`, `too_many_requests`.
+    /// Refused as `invalid_request`, `customer_not_found`, `login_taken`.
     pub fn set_credentials(
         &self,
         customer: CustomerId,
@@ -55,15 +71,21 @@ impl Shop {
         password: &str,
         role: Role,
     ) -> Result<Customer, Error> {
-        let login = self.new_login(login, password, role)?;
+        let login = self.new_login(Client::default(), login, password, role)?;
         self.call(SetCredentials { customer_id: customer, login }).run()
     }
 
-    fn new_login(&self, login: &str, password: &str, role: Role) -> Result<NewLogin, Error> {
+    fn new_login(
+        &self,
+        client: Client,
+        login: &str,
+        password: &str,
+        role: Role,
+    ) -> Result<NewLogin, Error> {
         // The rule refuses an invalid login.
         let login = text::login(login).unwrap_or_else(|| login.to_owned());
         let password = acceptable(password, &login)?;
-        let password = self.passwords().acquire()?.hash(&password)?;
+        let password = self.passwords().acquire(client, &login)?.hash(&password)?;
         Ok(NewLogin { login, password, role })
     }
 
@@ -75,10 +97,25 @@ impl Shop {
     ///
     /// Refused as `invalid_credentials`, `too_many_requests`.
     pub fn log_in(&self, login: &str, password: &str) -> Result<Session, Error> {
+        self.log_in_from(Client::default(), login, password)
+    }
+
+    /// Opens a session as [`Shop::log_in`] does, on behalf of a client.
+    ///
+    /// Refused as `invalid_credentials`, `too_many_requests`.
+    pub fn log_in_from(
+        &self,
+        client: Client,
+        login: &str,
+        password: &str,
+    ) -> Result<Session, Error> {
         // An invalid login or password gets the answer of an unknown one, after the same work.
         let login = &text::login(login).unwrap_or_else(|| login.to_owned());
         let password = &text::password(password).unwrap_or_else(|| password.to_owned());
-        let mut permit = self.passwords().acquire()?;
+        // A login that has to wait takes no place in the queue. The attempt is checked again when it is counted.
+        let attempts = self.store().snapshot()?.login_attempts(LoginHash::of(login))?;
+        check_login_wait(attempts.as_ref(), self.now())?;
+        let mut permit = self.passwords().acquire(client, login)?;
         // Counted before the result is known, else many concurrent attempts would count as one.
         self.call(RecordLoginAttempt { login: login.to_owned() }).run()?;
         let credentials = self.store().snapshot()?.credentials(login)?;
@@ -95,6 +132,11 @@ impl Shop {
             return Err(Refusal::InvalidCredentials.into());
         }
         Ok(session)
+    }
+
+    /// The load of password hashing.
+    pub fn password_stats(&self) -> PasswordStats {
+        self.passwords().stats()
     }
 
     /// Opens a session of that many seconds without a password, for programs with access to the store itself.

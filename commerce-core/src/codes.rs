@@ -382,8 +382,9 @@ codes! {
         );
     }
     failures {
-        Busy "busy" Unavailable "Store busy: retry"
-            "The store was locked for the whole timeout, or memory is too short to check a password."
+        Busy "busy" Unavailable "Busy: retry"
+            "The store was locked for the whole timeout, too many requests or logins wait, or memory is too short to \
+             check a password."
             "Retry with the same key.";
 
         Storage "storage" Unavailable "Store failure: see server log"

@@ -11,6 +11,9 @@ pub enum StoreError {
     /// The store was locked for longer than the timeout.
     #[error("the store is busy: try again in a moment, with the same key")]
     Busy,
+    /// Too many logins and sign-ups wait for the hashing of passwords (load shedding). Nothing was changed.
+    #[error("too many logins and sign-ups are waiting: try again in a moment")]
+    Overloaded,
     /// An earlier call of the same [`Sequence`](crate::sequence::Sequence) failed. Nothing was changed.
     #[error(
         "not attempted, since an earlier call of its sequence failed: repeat it after that one"
@@ -75,9 +78,12 @@ impl Error {
     pub const fn code(&self) -> Code {
         match self {
             Self::Refused(refusal) => refusal.code(),
-            Self::Store(StoreError::Busy | StoreError::NotAttempted | StoreError::OutOfMemory) => {
-                Code::Busy
-            }
+            Self::Store(
+                StoreError::Busy
+                | StoreError::Overloaded
+                | StoreError::NotAttempted
+                | StoreError::OutOfMemory,
+            ) => Code::Busy,
             Self::Store(_) => Code::Storage,
         }
     }

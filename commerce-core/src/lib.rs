@@ -53,7 +53,8 @@
 //! # Payments and logins
 //!
 //! A [`PaymentGateway`] collects the money of charges: [`Shop::charge_from`], [`Shop::settle_charges`],
-//! [`Shop::handle_webhook`]. [`Shop::register`], [`Shop::log_in`] and [`Shop::caller`] keep logins and sessions.
+//! [`Shop::handle_webhook`]. [`Shop::register`], [`Shop::log_in`] and [`Shop::caller`] keep logins and sessions. A server
+//! passes the [`Client`] of each attempt ([`Shop::log_in_from`]), so that a flood from one does not keep out the others.
 //!
 //! # Events
 //!
@@ -159,6 +160,7 @@ pub use model::wallet::{
     Role,
 };
 pub use money::{Currency, InCurrency, Money};
+pub use password::{Client, PasswordStats};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
 pub use relay::{Relay, RelayError};
 pub use relay_stats::RelayStats;

@@ -1,18 +1,27 @@
 //! Password hashing: Argon2id, so that a stolen store reveals no password, and only two hashes at a time, so that
-//! logins cannot use up the machine's memory and processors.
+//! logins cannot use up the machine's memory and processors. The two are shared fairly between clients.
 
 use crate::entropy;
-use crate::error::{Error, Refusal, StoreError};
-use crate::model::auth::PasswordHash;
-use crate::sync::{self, Mutex, Semaphore};
+use crate::error::{Error, StoreError};
+use crate::model::auth::{LoginHash, PasswordHash};
+use crate::sync::Mutex;
 use argon2::password_hash::phc::{self, Output, ParamsString, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+pub use client::Client;
+use fair_queue::FairSemaphore;
+
+mod client;
+mod fair_queue;
 
 /// The number of concurrent hashes, 19 MiB and some 30 ms of a processor each.
 const MAX_CONCURRENT: usize = 2;
 
-/// The number of callers that may wait for a permit: about half a second's work.
+/// The number of callers that may wait for a permit: about a quarter of a second's work. Each holds a thread, so that
+/// more would take those of other calls.
 const MAX_WAITING: usize = 16;
+
+/// The number of callers of one client that may wait. Other clients find places without displacing them.
+const MAX_WAITING_PER_CLIENT: usize = 12;
 
 /// Random bytes of a salt, as RFC 9106 recommends.
 const SALT_BYTES: usize = 16;
@@ -25,7 +34,7 @@ const DUMMY_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5cyBzYWx0ISEh$\
 /// Hashes and verifies passwords.
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    hashing: Semaphore,
+    hashing: FairSemaphore,
     /// The working memory of finished hashes, kept for the next ones: an allocator that allocates and frees such
     /// blocks on many threads keeps one for each thread.
     spare: Mutex<Vec<Vec<Block>>>,
@@ -33,22 +42,38 @@ pub(crate) struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { hashing: Semaphore::new(MAX_CONCURRENT, MAX_WAITING), spare: Mutex::default() }
+        let hashing = FairSemaphore::new(MAX_CONCURRENT, MAX_WAITING, MAX_WAITING_PER_CLIENT);
+        Self { hashing, spare: Mutex::default() }
     }
 }
 
 impl Passwords {
-    /// Waits for a permit to hash one password, with the memory for it.
+    /// Waits for a permit to hash one password of a login, with the memory for it.
     ///
-    /// Refused when too many callers wait, and [`StoreError::OutOfMemory`] when there is no memory: before any attempt
-    /// is counted or compared.
-    pub(crate) fn acquire(&self) -> Result<Permit<'_>, Error> {
-        let hashing = self.hashing.acquire().ok_or(Refusal::TooManyRequests { retry_after: 1 })?;
+    /// Fails with [`StoreError::Overloaded`] when too many callers wait, and with [`StoreError::OutOfMemory`] when there
+    /// is no memory: before any attempt is counted or compared.
+    pub(crate) fn acquire(&self, client: Client, login: &str) -> Result<Permit<'_>, StoreError> {
+        let hashing = self.hashing.acquire(client, LoginHash::of(login));
+        let hashing = hashing.ok_or(StoreError::Overloaded)?;
         let memory = self.spare.lock().pop().unwrap_or_default();
         let mut permit = Permit { spare: &self.spare, memory, _hashing: hashing };
         permit.reserve(&Params::default())?;
         Ok(permit)
     }
+
+    /// The load of hashing.
+    pub(crate) fn stats(&self) -> PasswordStats {
+        PasswordStats { waiting: self.hashing.waiting(), shed: self.hashing.shed() }
+    }
+}
+
+/// The load of password hashing, from [`Shop::password_stats`](crate::shop::Shop::password_stats).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasswordStats {
+    /// Logins and sign-ups that wait for others.
+    pub waiting: usize,
+    /// Logins and sign-ups that failed with [`StoreError::Overloaded`], since the start.
+    pub shed: u64,
 }
 
 /// A permit to hash a password, with its working memory; both are returned when it is dropped.
@@ -57,7 +82,7 @@ pub(crate) struct Permit<'a> {
     spare: &'a Mutex<Vec<Vec<Block>>>,
     memory: Vec<Block>,
     /// Released after the memory was returned.
-    _hashing: sync::Permit<'a>,
+    _hashing: fair_queue::Permit<'a>,
 }
 
 impl Permit<'_> {
@@ -133,7 +158,7 @@ mod tests {
     #[test]
     fn hash_matches_its_password_and_no_other() {
         let passwords = Passwords::default();
-        let mut permit = passwords.acquire().unwrap();
+        let mut permit = passwords.acquire(Client::default(), "kim").unwrap();
         let hash = permit.hash("correct horse").unwrap();
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", hash.as_str());
         assert_ne!(hash, permit.hash("correct horse").unwrap(), "each hash has its own salt");
@@ -144,43 +169,58 @@ mod tests {
     }
 
     #[test]
-    fn semaphore_admits_two_and_refuses_when_the_queue_is_full() {
+    fn two_passwords_are_hashed_at_a_time_in_memory_that_is_reused() {
         let passwords = Passwords::default();
         let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let barrier = Mutex::new(());
-        let closed = barrier.lock();
-        let work = || {
-            let _permit = passwords.acquire().unwrap();
+        let work = |client| {
+            let _permit = passwords.acquire(Client::new(client), "kim").unwrap();
             most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            drop(barrier.lock());
+            std::thread::yield_now();
             inside.fetch_sub(1, Ordering::SeqCst);
         };
+        let permits = [1, 2].map(|client| passwords.acquire(Client::new(client), "kim").unwrap());
         std::thread::scope(|scope| {
-            let callers = MAX_CONCURRENT + MAX_WAITING;
-            let waiting: Vec<_> = (0..callers).map(|_| scope.spawn(work)).collect();
-            while passwords.hashing.waiting() < MAX_WAITING
-                || inside.load(Ordering::SeqCst) < MAX_CONCURRENT
-            {
+            for client in 0..4 {
+                scope.spawn(move || (0..4).for_each(|_| work(client)));
+            }
+            while passwords.stats().waiting < 4 {
                 std::thread::yield_now();
             }
-            let refused = passwords.acquire().err().unwrap();
-            assert_eq!(refused, Refusal::TooManyRequests { retry_after: 1 }.into());
-            drop(closed);
-            assert!(waiting.into_iter().all(|caller| caller.join().is_ok()));
+            assert_eq!(inside.load(Ordering::SeqCst), 0);
+            drop(permits);
         });
-        assert_eq!(most.into_inner(), MAX_CONCURRENT);
-        assert!(passwords.acquire().is_ok());
-        assert_eq!(
-            passwords.spare.lock().len(),
-            MAX_CONCURRENT,
-            "memory is reused for the next hashes"
-        );
+        assert!(most.into_inner() <= MAX_CONCURRENT);
+        assert_eq!(passwords.spare.lock().len(), MAX_CONCURRENT);
+        assert_eq!(passwords.stats(), PasswordStats { waiting: 0, shed: 0 });
+    }
+
+    #[test]
+    fn caller_beyond_the_queue_of_its_client_fails_as_overloaded() {
+        let passwords = Passwords::default();
+        let acquire = |client| passwords.acquire(Client::new(client), "kim");
+        let permits = [acquire(1), acquire(1)];
+        std::thread::scope(|scope| {
+            for _ in 0..MAX_WAITING_PER_CLIENT {
+                scope.spawn(|| acquire(1).map(drop).unwrap());
+            }
+            while passwords.stats().waiting < MAX_WAITING_PER_CLIENT {
+                std::thread::yield_now();
+            }
+            assert_eq!(acquire(1).unwrap_err(), StoreError::Overloaded);
+            let other = scope.spawn(|| acquire(2).map(drop));
+            while passwords.stats().waiting <= MAX_WAITING_PER_CLIENT {
+                std::thread::yield_now();
+            }
+            drop(permits);
+            other.join().unwrap().unwrap();
+        });
+        assert_eq!(passwords.stats(), PasswordStats { waiting: 0, shed: 1 });
     }
 
     #[test]
     fn hash_is_verified_with_its_own_parameters() {
         let passwords = Passwords::default();
-        let mut permit = passwords.acquire().unwrap();
+        let mut permit = passwords.acquire(Client::default(), "kim").unwrap();
         let other = Argon2::from(Params::new(32 * 1024, 1, 1, None).unwrap());
         let larger = other.hash_password_with_salt(b"correct horse", &[7; 16]).unwrap().to_string();
         let larger = PasswordHash::new(larger);

@@ -111,7 +111,7 @@ impl ShopBuilder {
         let passwords = Passwords::default();
         let Self { clock, timeout, gateway, .. } = self;
         let relay_counts = RelayCounts::since(clock.now());
-        let gateway_permits = Semaphore::new(MAX_GATEWAY_CALLS, 0);
+        let gateway_permits = Semaphore::new(MAX_GATEWAY_CALLS);
         Shop { store, engine, clock, timeout, passwords, gateway, relay_counts, gateway_permits }
     }
 }

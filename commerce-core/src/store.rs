@@ -174,6 +174,8 @@ pub trait Snapshot {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError>;
     /// Returns the credentials of a login.
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError>;
+    /// Returns the count of failed attempts of a login.
+    fn login_attempts(&self, login: LoginHash) -> Result<Option<LoginAttempts>, StoreError>;
     /// Returns the session of a token, with the present role of its customer.
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError>;
     /// Returns customers in id order, from `start` on.

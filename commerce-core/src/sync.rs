@@ -113,19 +113,9 @@ impl Condvar {
     }
 }
 
-/// A counting semaphore with a bounded wait queue.
+/// A counting semaphore for which no thread waits.
 #[derive(Debug)]
-pub struct Semaphore {
-    state: Mutex<SemaphoreState>,
-    released: Condvar,
-    max_waiting: usize,
-}
-
-#[derive(Debug)]
-struct SemaphoreState {
-    available: usize,
-    waiting: usize,
-}
+pub struct Semaphore(Mutex<usize>);
 
 /// A permit of a [`Semaphore`], released when it is dropped.
 #[derive(Debug)]
@@ -133,48 +123,24 @@ struct SemaphoreState {
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
-    /// Returns a semaphore of `permits`, for which at most `max_waiting` threads may wait.
+    /// Returns a semaphore of `permits`.
     #[must_use]
-    pub const fn new(permits: usize, max_waiting: usize) -> Self {
-        let state = SemaphoreState { available: permits, waiting: 0 };
-        Self { state: Mutex::new(state), released: Condvar::new(), max_waiting }
+    pub const fn new(permits: usize) -> Self {
+        Self(Mutex::new(permits))
     }
 
     /// A permit, if one is free.
     pub fn try_acquire(&self) -> Option<Permit<'_>> {
-        let mut state = self.state.lock();
-        state.available = state.available.checked_sub(1)?;
+        let mut available = self.0.lock();
+        *available = available.checked_sub(1)?;
         Some(Permit(self))
-    }
-
-    /// Waits for a permit. Returns `None` at once if the wait queue is full.
-    pub fn acquire(&self) -> Option<Permit<'_>> {
-        let mut state = self.state.lock();
-        if state.waiting >= self.max_waiting {
-            return None;
-        }
-        state.waiting = state.waiting.saturating_add(1);
-        while state.available == 0 {
-            state = self.released.wait(state);
-        }
-        state.waiting = state.waiting.saturating_sub(1);
-        state.available = state.available.saturating_sub(1);
-        Some(Permit(self))
-    }
-
-    /// The number of threads that wait for a permit.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.state.lock().waiting
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
-        state.available = state.available.saturating_add(1);
-        drop(state);
-        self.0.released.notify_one();
+        let mut available = self.0.0.lock();
+        *available = available.saturating_add(1);
     }
 }
 
@@ -214,7 +180,6 @@ impl CancellationToken {
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn mutex_is_usable_after_a_panic_while_locked() {
@@ -230,29 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn semaphore_limits_permits_and_waiting_threads() {
-        let semaphore = Semaphore::new(2, 4);
-        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let work = || {
-            let _permit = semaphore.acquire().unwrap();
-            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            std::thread::yield_now();
-            running.fetch_sub(1, Ordering::SeqCst);
-        };
-        let held = [semaphore.acquire(), semaphore.try_acquire()];
-        assert!(held.iter().all(Option::is_some));
-        assert!(semaphore.try_acquire().is_none());
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(work);
-            }
-            while semaphore.waiting() < 4 {
-                std::thread::yield_now();
-            }
-            assert!(semaphore.acquire().is_none(), "the wait queue is full");
-            drop(held);
-        });
-        assert!(most.into_inner() <= 2);
+    fn semaphore_limits_permits_until_they_are_dropped() {
+        let semaphore = Semaphore::new(2);
+        let held = [semaphore.try_acquire(), semaphore.try_acquire()];
+        assert!(held.iter().all(Option::is_some) && semaphore.try_acquire().is_none());
+        drop(held);
         assert!([semaphore.try_acquire(), semaphore.try_acquire()].iter().all(Option::is_some));
     }
 

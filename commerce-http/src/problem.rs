@@ -186,7 +186,10 @@ impl Problem {
         let detail = match error {
             Error::Refused(refusal) => refusal.sentence(currency),
             Error::Store(
-                StoreError::Busy | StoreError::OutOfMemory | StoreError::CommitUnknown(_),
+                StoreError::Busy
+                | StoreError::Overloaded
+                | StoreError::OutOfMemory
+                | StoreError::CommitUnknown(_),
             ) => error.to_string(),
             Error::Store(StoreError::Replaced(_)) => {
                 "the files of the store were removed or replaced while the service had them open: \

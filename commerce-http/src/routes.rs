@@ -26,7 +26,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .response(200, "Service"),
 
     Route::new(Post, "/v1/customers", "register", "Register a customer", customers::register)
-        .request_body("NewCustomer").response(201, "Customer").errors(&[LoginTaken, TooManyRequests]),
+        .request_body("NewCustomer").response(201, "Customer").errors(&[LoginTaken]),
     Route::new(Get, "/v1/customers/{customer_id}", "getCustomer", "Get a customer", customers::show)
         .auth(Customer).response(200, "Customer").errors(&[CustomerNotFound]),
 

@@ -156,6 +156,7 @@ mod tests {
     fn name(error: &StoreError) -> &'static str {
         match error {
             StoreError::Busy => "busy",
+            StoreError::Overloaded => "overloaded",
             StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",

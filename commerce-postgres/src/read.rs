@@ -16,7 +16,8 @@ use commerce_core::store::sales_rollup::levels;
 use commerce_core::store::values::get;
 use commerce_core::store::{
     Account, CartLines, ChargeRow, Credentials, DeliveryFilter, DeliveryRow, EventRow,
-    LedgerFilter, Record, SalesLevel, SessionRow, Snapshot, StoreSize, Table, TokenHash,
+    LedgerFilter, LoginAttempts, LoginHash, Record, SalesLevel, SessionRow, Snapshot, StoreSize,
+    Table, TokenHash,
 };
 use commerce_core::{
     ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, LedgerEntry, LedgerEntryId, Order,
@@ -140,6 +141,14 @@ impl Snapshot for PostgresSnapshot<'_> {
             "SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id WHERE login = $1"
         );
         self.one(Query::new(sql).with(login), credentials)
+    }
+
+    fn login_attempts(&self, login: LoginHash) -> Result<Option<LoginAttempts>, StoreError> {
+        let sql = "SELECT failures, last_at FROM login_attempts WHERE login = $1";
+        let rows = self.rows(Query::new(sql).with(login.as_bytes().to_vec()))?;
+        let read =
+            |row: &Row| Ok(LoginAttempts { login, failures: get(row, 0)?, last_at: get(row, 1)? });
+        rows.first().map(read).transpose()
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {

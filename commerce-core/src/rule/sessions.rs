@@ -87,23 +87,27 @@ impl Rule for RecordLoginAttempt {
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let hash = LoginHash::of(&self.login);
-        // An attempt recorded by a clock that was ahead does not count: the login would stay locked until
-        // the clock reaches that instant again.
-        let earlier = state.attempts.get(hash).filter(|attempts| attempts.counts_at(context.now));
-        let (failures, last_at) =
-            earlier.map_or((0, context.now), |attempts| (attempts.failures, attempts.last_at));
-        let since = context.now.unix().saturating_sub(last_at.unix());
-        // Without a lock there is no wait, even if the last attempt was recorded by a clock that is ahead.
-        let lock = wait_after(failures);
-        let wait = if lock > 0 { lock.saturating_sub(since) } else { 0 };
-        if wait > 0 {
-            return Err(Refusal::TooManyRequests { retry_after: wait });
-        }
-
-        let failures = failures.saturating_add(1);
+        let failures = check_login_wait(state.attempts.get(hash), context.now)?.saturating_add(1);
         state.attempts.insert(hash, LoginAttempts { login: hash, failures, last_at: context.now });
         Ok(Output::Done(()))
     }
+}
+
+/// Refuses an attempt that comes too soon after failed ones. Returns the number of failures that count.
+pub(crate) fn check_login_wait(
+    attempts: Option<&LoginAttempts>,
+    now: Timestamp,
+) -> Result<i64, Refusal> {
+    // An attempt recorded by a clock that was ahead does not count: the login would stay locked until the clock
+    // reaches that instant again.
+    let earlier = attempts.filter(|attempts| attempts.counts_at(now));
+    let (failures, last_at) =
+        earlier.map_or((0, now), |earlier| (earlier.failures, earlier.last_at));
+    let since = now.unix().saturating_sub(last_at.unix());
+    // Without a lock there is no wait, even if the last attempt was recorded by a clock that is ahead.
+    let lock = wait_after(failures);
+    let wait = if lock > 0 { lock.saturating_sub(since) } else { 0 };
+    if wait > 0 { Err(Refusal::TooManyRequests { retry_after: wait }) } else { Ok(failures) }
 }
 
 impl Rule for UnlockLogin {

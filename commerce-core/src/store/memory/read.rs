@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
-use crate::model::auth::{Credentials, SessionRow, TokenHash};
+use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
@@ -31,6 +31,10 @@ impl Snapshot for MemorySnapshot<'_> {
 
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
         Ok(self.0.credentials.values().find(|row| row.login == login).cloned())
+    }
+
+    fn login_attempts(&self, login: LoginHash) -> Result<Option<LoginAttempts>, StoreError> {
+        Ok(self.0.attempts.get(&login).copied())
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {

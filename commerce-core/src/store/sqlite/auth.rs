@@ -3,7 +3,7 @@
 use super::query::one;
 use crate::error::StoreError;
 use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
-use crate::model::auth::{Credentials, LoginAttempts, SessionRow, TokenHash};
+use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::wallet::Role;
 use crate::state::{Needs, SessionChange, State};
 use crate::store::columns::{self, CREDENTIALS};
@@ -17,14 +17,19 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
         state.provide_login(login.clone(), owner);
     }
     for &login in &needs.attempts {
-        let sql = "SELECT failures, last_at FROM login_attempts WHERE login = ?1";
-        let read = |row: &Row<'_>| {
-            Ok(LoginAttempts { login, failures: row.get(0)?, last_at: row.get(1)? })
-        };
-        let attempts = db.prepare_cached(sql)?.query_row([login.as_bytes()], read).optional()?;
-        state.attempts.provide(login, attempts);
+        state.attempts.provide(login, login_attempts(db, login)?);
     }
     Ok(())
+}
+
+pub(super) fn login_attempts(
+    db: &Connection,
+    login: LoginHash,
+) -> Result<Option<LoginAttempts>, StoreError> {
+    let sql = "SELECT failures, last_at FROM login_attempts WHERE login = ?1";
+    let read =
+        |row: &Row<'_>| Ok(LoginAttempts { login, failures: row.get(0)?, last_at: row.get(1)? });
+    Ok(db.prepare_cached(sql)?.query_row([login.as_bytes()], read).optional()?)
 }
 
 pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {

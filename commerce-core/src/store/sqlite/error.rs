@@ -107,6 +107,7 @@ mod tests {
     ) {
         let name = |error: StoreError| match error {
             StoreError::Busy => "busy",
+            StoreError::Overloaded => "overloaded",
             StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",
             StoreError::Unavailable(_) => "unavailable",

@@ -10,7 +10,7 @@ use crate::error::StoreError;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
-use crate::model::auth::{Credentials, SessionRow, TokenHash};
+use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, Outbox};
@@ -79,6 +79,10 @@ impl Snapshot for SqliteSnapshot<'_> {
 
     fn credentials(&self, login: &str) -> Result<Option<Credentials>, StoreError> {
         auth::credentials(&self.0, login)
+    }
+
+    fn login_attempts(&self, login: LoginHash) -> Result<Option<LoginAttempts>, StoreError> {
+        auth::login_attempts(&self.0, login)
     }
 
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError> {
