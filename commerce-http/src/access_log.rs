@@ -1,5 +1,7 @@
-//! The access log: one line per request. Lines never contain tokens, keys, bodies or queries.
+//! The access log: one line per request. Lines never contain tokens, keys, bodies or queries, and addresses of clients
+//! only where an operator may have to block them.
 
+use crate::client::ClientAddress;
 use commerce_core::{CustomerId, Timestamp};
 use serde_json::json;
 use std::fmt::Write;
@@ -38,6 +40,13 @@ pub(crate) struct Entry<'a> {
     pub(crate) duration: Duration,
     pub(crate) customer: Option<CustomerId>,
     pub(crate) trace: Option<&'a str>,
+    pub(crate) client: Option<ClientAddress>,
+}
+
+/// Returns true if the line of an answer with that status has the address of the client: answers to attempts without
+/// a right, and to more or larger or slower requests than the service takes.
+pub(crate) const fn names_client(status: u16) -> bool {
+    matches!(status, 401 | 408 | 413 | 429 | 431 | 503)
 }
 
 impl Log {
@@ -91,6 +100,9 @@ impl Entry<'_> {
         if let Some(trace) = self.trace {
             let _ = write!(line, " trace={trace}");
         }
+        if let Some(client) = self.client {
+            let _ = write!(line, " client={client} client_source={}", client.source.name());
+        }
         line
     }
 
@@ -107,6 +119,8 @@ impl Entry<'_> {
             "detail": self.detail,
             "customer": self.customer,
             "trace": self.trace,
+            "client": self.client.map(|client| client.to_string()),
+            "client_source": self.client.map(|client| client.source.name()),
         })
         .to_string()
     }
@@ -136,6 +150,7 @@ mod tests {
             duration: Duration::from_micros(1_500),
             customer: Some(CustomerId::new(7)),
             trace: None,
+            client: None,
         };
         assert_eq!(
             entry.logfmt(),

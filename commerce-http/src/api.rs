@@ -3,8 +3,9 @@
 //! Every request takes the same steps: routing, authorization, idempotency key, query and body, then the handler,
 //! then metrics and log.
 
-use crate::access_log::{Entry, Log};
+use crate::access_log::{self, Entry, Log};
 use crate::auth;
+use crate::client::TrustedProxy;
 use crate::context::{self, REPLAYED, RequestContext, Success};
 use crate::cors::{self, Origin};
 use crate::error::{HandlerError, Rejection};
@@ -70,6 +71,7 @@ impl Api {
             shop: shop.into(),
             metrics: Metrics::new(&operations),
             documents: openapi::documents(ROUTES),
+            trusted_proxies: Vec::new(),
         };
         let (router, ids) = (router()?, RequestIds::new()?);
         Ok(Self { state, router, origins: Vec::new(), log, ids })
@@ -79,6 +81,13 @@ impl Api {
     #[must_use]
     pub fn with_origins(self, origins: Vec<Origin>) -> Self {
         Self { origins, ..self }
+    }
+
+    /// Sets the proxies that are believed about the address of a client. Default: none.
+    #[must_use]
+    pub fn with_trusted_proxies(mut self, proxies: Vec<TrustedProxy>) -> Self {
+        self.state.trusted_proxies = proxies;
+        self
     }
 
     /// The shop.
@@ -237,6 +246,8 @@ impl Api {
             detail: record.detail.as_deref(),
             duration,
             customer: record.caller.map(|caller| caller.customer_id),
+            client: access_log::names_client(response.status)
+                .then(|| self.state.client_of(request)),
             trace: trace.parent.as_deref(),
         });
         // Responses are personal, or soon out of date: shared caches must not keep them.

@@ -5,8 +5,8 @@ use crate::message::{self, Response};
 use crate::problem::{HttpError, Problem};
 use crate::state::AppState;
 use commerce_core::{
-    BestSellersRequest, CustomerId, Error, InCurrency, Key, Operation, Order, Outcome, Page,
-    PageRequest, Refusal, Shop, Timestamp, Version,
+    BestSellersRequest, Client, CustomerId, Error, InCurrency, Key, Operation, Order, Outcome,
+    Page, PageRequest, Refusal, Shop, Timestamp, Version,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -102,6 +102,13 @@ impl Success {
 impl RequestContext<'_> {
     pub(crate) fn shop(&self) -> &Shop {
         &self.state.shop
+    }
+
+    /// The client that sent the request, to be served in its turn.
+    pub(crate) fn client(&self) -> Client {
+        let client = self.state.client_of(self.request);
+        self.state.metrics.count_client(client.source);
+        client.client()
     }
 
     /// Adds the currency to a body with amounts.

@@ -33,6 +33,7 @@
 mod access_log;
 mod api;
 mod auth;
+mod client;
 mod context;
 mod cors;
 mod error;
@@ -56,6 +57,7 @@ pub mod transport;
 
 pub use access_log::{Log, LogFormat, LogSink};
 pub use api::Api;
+pub use client::{ParseTrustedProxyError, TrustedProxy};
 pub use cors::{Origin, ParseOriginError};
 pub use message::{Answer, Connections, Request, Response, Service, TransportError};
 pub use problem::{Problem, http_status};

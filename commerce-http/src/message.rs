@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The complete body.
     pub body: Vec<u8>,
+    /// The address at the other end of the connection; `None` for a Unix socket.
+    pub peer: Option<IpAddr>,
 }
 
 impl Request {

@@ -1,6 +1,7 @@
 //! Metrics in the text format of Prometheus. Labels have low cardinality (operations, statuses, codes) and never
 //! contain ids.
 
+use crate::client::AddressSource;
 use crate::message::Connections;
 use crate::problem::kinds;
 use crate::process;
@@ -28,6 +29,8 @@ pub(crate) struct Metrics {
     open: AtomicU64,
     /// Connections closed by the server, by reason.
     closed: [(&'static str, AtomicU64); 3],
+    /// Logins and sign-ups, by the source of the client's address.
+    clients: [(AddressSource, AtomicU64); 3],
 }
 
 /// The counters of an operation. Documented statuses are exported from the start, so that a rate includes the first
@@ -71,6 +74,7 @@ impl Metrics {
             in_flight: zero(),
             open: zero(),
             closed: ["beyond_limit", "too_far_ahead", "too_slow"].map(|reason| (reason, zero())),
+            clients: AddressSource::ALL.map(|source| (source, zero())),
         }
     }
 
@@ -100,6 +104,13 @@ impl Metrics {
         self.replays.fetch_add(u64::from(replayed), Ordering::Relaxed);
     }
 
+    /// Counts the client of a login or sign-up.
+    pub(crate) fn count_client(&self, source: AddressSource) {
+        for (_, count) in self.clients.iter().filter(|(counted, _)| *counted == source) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn observe(&self, connections: Connections) {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         self.open.store(number(connections.open), Ordering::Relaxed);
@@ -125,6 +136,7 @@ impl Metrics {
         head(&mut text, name, "counter", "Responses replayed for a known idempotency key.");
         line(&mut text, name, "", read(&self.replays));
         self.connections(&mut text);
+        self.logins(&mut text, shop);
         engine(&mut text, shop);
         outbox(&mut text, shop)?;
         let name = "commerce_charges_pending";
@@ -171,6 +183,23 @@ impl Metrics {
         head(text, name, "counter", "Connections closed by the server, by reason.");
         for (reason, count) in &self.closed {
             line(text, name, &format!("reason=\"{reason}\""), read(count));
+        }
+    }
+
+    fn logins(&self, text: &mut String, shop: &Shop) {
+        let passwords = shop.password_stats();
+        let name = "commerce_logins_waiting";
+        head(text, name, "gauge", "Logins and sign-ups that wait for the hashing of others.");
+        line(text, name, "", passwords.waiting);
+        let name = "commerce_logins_shed_total";
+        let help = "Logins and sign-ups answered busy, because others of the client waited.";
+        head(text, name, "counter", help);
+        line(text, name, "", passwords.shed);
+        let name = "commerce_login_clients_total";
+        let help = "Logins and sign-ups by the source of the client's address.";
+        head(text, name, "counter", help);
+        for (source, count) in &self.clients {
+            line(text, name, &format!("source=\"{}\"", source.name()), read(count));
         }
     }
 }

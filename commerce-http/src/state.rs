@@ -1,5 +1,7 @@
 //! The state that all requests share.
 
+use crate::client::{ClientAddress, TrustedProxy};
+use crate::message::Request;
 use crate::metrics::Metrics;
 use commerce_core::Shop;
 use std::sync::Arc;
@@ -9,6 +11,13 @@ pub(crate) struct AppState {
     pub(crate) shop: Arc<Shop>,
     pub(crate) metrics: Metrics,
     pub(crate) documents: Documents,
+    pub(crate) trusted_proxies: Vec<TrustedProxy>,
+}
+
+impl AppState {
+    pub(crate) fn client_of(&self, request: &Request) -> ClientAddress {
+        ClientAddress::of(request, &self.trusted_proxies)
+    }
 }
 
 /// The OpenAPI document in both renderings, serialized.

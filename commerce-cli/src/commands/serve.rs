@@ -7,8 +7,8 @@ use crate::gateway::Gateway;
 use crate::output::Output;
 use base_url::BaseUrl;
 use commerce_core::{BackgroundJob, Shop, Store};
-use commerce_http::transport::{Running, Server, Settings};
-use commerce_http::{Api, Log, Service};
+use commerce_http::transport::{Listen, Running, Server, Settings};
+use commerce_http::{Api, Log, Service, TrustedProxy};
 use config::{Config, ConfigArgs};
 use demo::Demo;
 use log_writer::LogWriter;
@@ -30,6 +30,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The warning of a system without the means to close sockets of slow clients.
 const NO_DISCONNECT: &str =
     "slow clients cannot be disconnected on this system: put a proxy in front";
+
+/// The warning of a server that cannot distinguish the clients of its proxy.
+const ONE_CLIENT: &str = "clients of the Unix socket count as one, and one that floods the logins keeps the others out: add \
+     --trusted-proxy unix if the proxy sets X-Forwarded-For";
 
 /// The warning of a server on which any customer can charge a balance without paying.
 const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. Use \
@@ -110,7 +114,10 @@ impl RunningServer {
         let demo = is_demo.then(|| demo::prepare(&shop, &base)).transpose()?;
         let log = LogWriter::start()?;
         let api = Api::new(shop, Log::new(config.log, log.sink())).map_err(CliError::storage)?;
-        let api = Arc::new(api.with_origins(config.origins));
+        let is_one_client = matches!(listen, Listen::Unix(_))
+            && !config.trusted_proxies.contains(&TrustedProxy::Unix);
+        let api = api.with_origins(config.origins).with_trusted_proxies(config.trusted_proxies);
+        let api = Arc::new(api);
         let reconciler = jobs::start_reconciler(&api)?;
         let relay = destination.map(|to| jobs::start_relay(&api, to, &shutdown.relay));
         let relay = relay.transpose()?;
@@ -121,6 +128,7 @@ impl RunningServer {
 
         let warnings = [
             (!can_close_sockets).then_some(NO_DISCONNECT),
+            is_one_client.then_some(ONE_CLIENT),
             match gateway {
                 Gateway::Simulated => Some(SIMULATED),
                 Gateway::Stripe if !config.gateway_args.has_webhook_secret() => {

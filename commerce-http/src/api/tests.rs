@@ -14,6 +14,7 @@ use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 mod clients;
+mod logins;
 
 /// A shop with data: Kim is customer 1 with a balance, Lee is 2, an admin is 3. Product 1 is tea, coupon 1 is a
 /// fixed discount; Kim owns one and has the pending order 1.
@@ -127,6 +128,7 @@ impl World {
             target: target.to_owned(),
             headers: headers.collect(),
             body: body.to_owned(),
+            peer: None,
         };
         let response = self.api.answer(&request);
         let body = serde_json::from_slice(&response.body).unwrap_or_default();
@@ -909,7 +911,7 @@ fn transport_rejections_are_problem_documents() {
     ] {
         let headers = vec![("x-request-id".to_owned(), "mine".to_owned())];
         let target = "/v1/customers".to_owned();
-        let request = Request { method: "POST".into(), target, headers, body: Vec::new() };
+        let request = Request { method: "POST".into(), target, headers, ..Request::default() };
         let response = world.api.reject(reason, &request);
         let header = |name| response.headers.iter().find(|(sent, _)| *sent == name);
         assert_eq!(response.status, status);

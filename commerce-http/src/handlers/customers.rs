@@ -13,7 +13,8 @@ struct NewCustomer {
 
 pub(crate) fn register(call: &RequestContext<'_>) -> HandlerResult {
     let NewCustomer { login, password, name } = call.read()?;
-    let customer = call.shop().register(&name, &login, &password, Role::Customer)?;
+    let customer =
+        call.shop().register_from(call.client(), &name, &login, &password, Role::Customer)?;
     Ok(Success::created(&customer, format!("/v1/customers/{}", customer.id)))
 }
 

@@ -11,7 +11,7 @@ struct NewSession {
 
 pub(crate) fn log_in(call: &RequestContext<'_>) -> HandlerResult {
     let new: NewSession = call.read()?;
-    let session = call.shop().log_in(&new.login, &new.password)?;
+    let session = call.shop().log_in_from(call.client(), &new.login, &new.password)?;
     Ok(Success::created(&session, "/v1/sessions/current".to_owned()))
 }
 

@@ -6,6 +6,7 @@
 use super::Settings;
 use crate::message::{Request, TransportError};
 use crate::target;
+use std::net::SocketAddr;
 use tiny_http::HTTPVersion;
 
 /// `tiny_http` reads bodies up to this size before it returns the request.
@@ -37,6 +38,7 @@ pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head
         target: raw.url().to_owned(),
         headers: raw.headers().iter().map(pair).collect(),
         body: Vec::new(),
+        peer: raw.remote_addr().map(SocketAddr::ip),
     };
     let is_1_1 = *raw.http_version() == HTTPVersion(1, 1);
     if !well_formed(&request, is_1_1) {
@@ -110,6 +112,7 @@ pub(super) fn truncated(raw: &tiny_http::Request) -> Request {
         target: beginning(raw.url()),
         headers: raw.headers().iter().take(MAX_REPORTED_LINES).filter(short).map(pair).collect(),
         body: Vec::new(),
+        peer: raw.remote_addr().map(SocketAddr::ip),
     }
 }
 
@@ -170,7 +173,7 @@ mod tests {
     fn request(headers: &[(&str, &str)]) -> Request {
         let headers =
             headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Request { method: "POST".into(), target: "/".into(), headers, body: Vec::new() }
+        Request { method: "POST".into(), target: "/".into(), headers, ..Request::default() }
     }
 
     #[test]

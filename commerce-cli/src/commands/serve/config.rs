@@ -6,12 +6,13 @@ use crate::gateway::{Gateway, GatewayArgs};
 use crate::secret;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
 use commerce_http::transport::{Listen, Settings};
-use commerce_http::{LogFormat, Origin};
+use commerce_http::{LogFormat, Origin, TrustedProxy};
 use serde::Deserialize;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 const HEADING: &str = "Settings";
@@ -39,6 +40,12 @@ pub(super) struct ConfigArgs {
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "COMMERCE_CORS_ORIGIN")]
     #[arg(help_heading = HEADING, value_delimiter = ',')]
     origins: Vec<Origin>,
+    /// Proxy that is believed about the addresses of clients (`Forwarded`, `X-Forwarded-For`): an address, a network like
+    /// 10.0.0.0/8, or unix for the clients of a Unix socket. Repeatable; in the environment separated by commas (default:
+    /// none).
+    #[arg(long = "trusted-proxy", value_name = "PROXY", env = "COMMERCE_TRUSTED_PROXY")]
+    #[arg(help_heading = HEADING, value_delimiter = ',')]
+    trusted_proxies: Vec<TrustedProxy>,
     /// Timeout of the graceful shutdown after SIGTERM, in which running requests may finish (default: 10).
     #[arg(long, value_name = "SECONDS", env = "COMMERCE_GRACE", help_heading = HEADING)]
     #[arg(value_parser = clap::value_parser!(u64).range(GRACE))]
@@ -135,6 +142,8 @@ struct ConfigFile {
     hold: Option<i64>,
     #[serde(default)]
     cors_origin: Vec<String>,
+    #[serde(default)]
+    trusted_proxy: Vec<String>,
     gateway: Option<Gateway>,
     stripe_url: Option<String>,
     stripe_key_file: Option<PathBuf>,
@@ -152,6 +161,7 @@ pub(super) struct Config {
     pub(super) listen: Listen,
     pub(super) log: LogFormat,
     pub(super) origins: Vec<Origin>,
+    pub(super) trusted_proxies: Vec<TrustedProxy>,
     pub(super) grace: Duration,
     pub(super) hold_seconds: i64,
     pub(super) gateway: Gateway,
@@ -171,6 +181,7 @@ impl ConfigArgs {
             listen: args.listen.unwrap_or(Listen::Tcp(LISTEN)),
             log: args.log.unwrap_or_default().into(),
             origins: args.origins,
+            trusted_proxies: args.trusted_proxies,
             grace: args.grace.map_or(Settings::default().grace, Duration::from_secs),
             hold_seconds,
             gateway: args.gateway.gateway.unwrap_or(Gateway::Simulated),
@@ -185,14 +196,16 @@ impl ConfigArgs {
         let file = read(path).map_err(invalid)?;
         let listen = file.listen.map(|text| text.parse::<Listen>()).transpose();
         let listen = listen.map_err(|error| invalid(error.to_string()))?;
-        let origins = file.cors_origin.iter().map(|text| text.parse::<Origin>());
-        let origins = origins.collect::<Result<Vec<_>, _>>();
-        let origins = origins.map_err(|error| invalid(format!("cors-origin: {error}")))?;
+        let origins = parse_all("cors-origin", &file.cors_origin).map_err(invalid)?;
+        let proxies = parse_all("trusted-proxy", &file.trusted_proxy).map_err(invalid)?;
         check_range("grace", file.grace, &GRACE).map_err(invalid)?;
         check_range("hold", file.hold, &HOLD).map_err(invalid)?;
         self.listen = self.listen.or(listen);
         if self.origins.is_empty() {
             self.origins = origins;
+        }
+        if self.trusted_proxies.is_empty() {
+            self.trusted_proxies = proxies;
         }
         self.log = self.log.or(file.log);
         self.grace = self.grace.or(file.grace);
@@ -212,6 +225,12 @@ impl ConfigArgs {
         });
         Ok(self)
     }
+}
+
+/// Parses a list from the config file; clap parses those of flags.
+fn parse_all<T: FromStr<Err: Display>>(name: &str, texts: &[String]) -> Result<Vec<T>, String> {
+    let values = texts.iter().map(|text| text.parse());
+    values.collect::<Result<_, _>>().map_err(|error| format!("{name}: {error}"))
 }
 
 /// Checks a number from the config file; clap checks those of flags.

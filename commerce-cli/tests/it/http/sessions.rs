@@ -7,6 +7,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn log_in(login: &str, password: &str) -> Request {
     Request::post("/v1/sessions", &json!({"login": login, "password": password}))
@@ -144,6 +145,59 @@ fn cli_sets_and_unlocks_logins() {
     let token = workspace.json("admin token kim --days 2");
     assert_eq!(token["customer_id"], 1);
     assert_eq!(workspace.run("admin token nobody").status, 3);
+    server.stop();
+    workspace.audit();
+}
+
+/// Ends the threads of a scope, also when an assertion fails.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Over sockets, behind a proxy: 24 connections from one address send wrong passwords as fast as they can. A client at
+/// another address gets in at the first attempt, each time.
+#[test]
+fn flood_of_wrong_passwords_keeps_no_other_address_out() {
+    let workspace = Workspace::with_products(&[]);
+    let server = Server::with(&workspace, &["--trusted-proxy", "127.0.0.1"]);
+    let client = &mut server.client();
+    register(client, "kim", "correct horse");
+    let (address, stop) = (&server.address, &AtomicBool::new(false));
+    let shed = &AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for connection in 0..24 {
+            scope.spawn(move || {
+                let client = &mut Client::new(address);
+                for attempt in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // Each attempt uses a new login, so that back-off does not slow the flood.
+                    let wrong = log_in(&format!("flood-{connection}-{attempt}"), "wrong horse");
+                    let response = client.send(&wrong.with("X-Forwarded-For", "192.0.2.1"));
+                    match response.outcome() {
+                        (401, code) => assert_eq!(code, "invalid_credentials"),
+                        (503, code) => {
+                            assert_eq!(code, "busy");
+                            shed.fetch_add(1, Ordering::Relaxed);
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            });
+        }
+        let _stop = StopOnDrop(stop);
+        wait_until("flooded", || shed.load(Ordering::Relaxed) > 0);
+        for _ in 0..10 {
+            let honest = log_in("kim", "correct horse");
+            let response = client.send(&honest.with("X-Forwarded-For", "198.51.100.1"));
+            assert_eq!(response.status, 201, "{}", response.body);
+        }
+    });
     server.stop();
     workspace.audit();
 }

@@ -81,8 +81,36 @@ fn cors_origins_come_from_flags_environment_or_file() {
     assert!(stderr.contains("https://shop.example"), "{stderr}");
 }
 
+/// The address that a proxy reports counts only if the proxy is trusted, by flags, environment or file.
+#[test]
+fn trusted_proxies_come_from_flags_environment_or_file() {
+    let workspace = Workspace::with_products(&[]);
+    let file = "trusted-proxy = [\"192.0.2.0/24\"]\n";
+    fs::write(workspace.path().join("serve.toml"), file).unwrap();
+    let listed = [("COMMERCE_TRUSTED_PROXY", "unix,127.0.0.0/8")];
+    let (near, far) = ("127.0.0.1 client_source=ignored", "203.0.113.7 client_source=forwarded");
+    for (flags, environment, client) in [
+        (&[][..], &[][..], near),
+        (&[], &listed[..], far),
+        (&["--trusted-proxy", "10.0.0.1", "--trusted-proxy", "127.0.0.1"][..], &[], far),
+        (&["--trusted-proxy", "unix"], &listed[..], near),
+    ] {
+        let mut command = workspace.command(&["serve", "--config", "serve.toml"]);
+        command.args(["--listen", "127.0.0.1:0"]).args(flags).envs(environment.iter().copied());
+        let server = Server::run(&mut command);
+        let unknown = Request::get("/v1/customers/me").with("X-Forwarded-For", "203.0.113.7");
+        assert_eq!(server.client().send(&unknown).status, 401);
+        let log = server.stop();
+        assert!(log.iter().any(|line| line.ends_with(&format!("client={client}"))), "{log:?}");
+    }
+    let wrong = workspace.run("serve --trusted-proxy proxy.example");
+    assert_eq!((wrong.status, wrong.out.as_str()), (2, ""), "{}", wrong.err);
+    assert!(wrong.err.contains("10.0.0.0/8"), "{}", wrong.err);
+}
+
 #[rstest]
 #[case::no_origin("cors-origin = [\"shop.example\"]", "cors-origin")]
+#[case::no_proxy("trusted-proxy = [\"10.0.0.0/33\"]", "trusted-proxy")]
 #[case::unknown_name("lisen = \"127.0.0.1:0\"", "lisen")]
 #[case::no_toml("listen 127.0.0.1:0", "serve.toml")]
 #[case::no_address("listen = \"nowhere\"", "127.0.0.1:8080")]
