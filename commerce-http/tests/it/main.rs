@@ -10,4 +10,5 @@
 )]
 
 mod attacks;
+mod deploy;
 mod pages;

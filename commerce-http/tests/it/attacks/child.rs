@@ -44,6 +44,10 @@ impl Service for Double {
             "/count" => response(200, HIDDEN.load(Ordering::SeqCst).to_string().into_bytes()),
             "/slow" => response(200, SLOW.load(Ordering::SeqCst).to_string().into_bytes()),
             "/waiting" => response(200, WAITING.load(Ordering::SeqCst).to_string().into_bytes()),
+            "/headers" => {
+                let names = request.headers.iter().map(|(name, _)| name.to_lowercase());
+                response(200, names.collect::<Vec<_>>().join(" ").into_bytes())
+            }
             "/nothing" => response(204, Vec::new()),
             "/panic" => panic!("as token"),
             "/wait" => {

@@ -118,6 +118,55 @@ fn shipped_nginx_sends_problem_documents_with_retry_after() {
     assert_problem(&refused.unwrap(), 429, "too_many_requests", true);
 }
 
+/// A browser sends cookies of other services of the domain, and people put any letters anywhere.
+#[test]
+fn shipped_nginx_keeps_foreign_and_non_ascii_headers_from_the_service() {
+    let proxied = Proxied::start("rate=10000r/s");
+    let get = |target: &str, headers: &str| {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: a\r\n{headers}Connection: close\r\n\r\n");
+        send_to_end(&proxied.address, request.as_bytes())
+    };
+    let korean = "Cookie: name=홍길동; theme=dark\r\nUser-Agent: 브라우저 1.0\r\nReferer: http://a/한글\r\n\
+                  X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\nX_Odd: 1\r\nAccept-Language: ko\r\n";
+    let received =
+        get("/headers", &format!("{korean}Accept: text/html\r\nIf-None-Match: \"a\"\r\n"));
+    assert_eq!(statuses(&received), [200], "{received}");
+    let (_, names) = received.split_once("\r\n\r\n").unwrap();
+    let mut names: Vec<&str> = names.split(' ').collect();
+    names.sort_unstable();
+    let expected =
+        ["accept", "connection", "host", "if-none-match", "x-forwarded-for", "x-request-id"];
+    assert_eq!(names, expected);
+    let received = get("/?name=%ED%99%8D", korean);
+    assert_eq!(statuses(&received), [200], "{received}");
+    for target in ["/?name=홍길동", "/홍길동"] {
+        assert_problem(&get(target, ""), 400, "malformed_request", false);
+    }
+}
+
+/// Logins and sign-ups have a limit of their own, whatever their path looks like; other requests go on.
+#[test]
+fn shipped_nginx_limits_logins_for_each_address() {
+    let proxied = Proxied::start("rate=10000r/s");
+    let call = |method: &str, target: &str| {
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        send_to_end(&proxied.address, request.as_bytes())
+    };
+    let mut logins = (0..1000).map(|_| call("POST", "/v1/sessions"));
+    let refused = logins.find(|received| statuses(received) == [429]);
+    assert_problem(&refused.unwrap(), 429, "too_many_requests", true);
+    // A place may become free at any time; the requests between two places are refused.
+    for target in ["/v1/customers", "/v1/%73essions"] {
+        let mut received = (0..1000).map(|_| call("POST", target));
+        assert!(received.any(|received| statuses(&received) == [429]), "{target}");
+    }
+    assert_eq!(statuses(&call("GET", "/v1/customers")), [200]);
+    assert_eq!(statuses(&call("POST", "/v1/orders")), [200]);
+}
+
 fn assert_problem(received: &str, status: u16, code: &str, later: bool) {
     assert_eq!(statuses(received), [status], "{received}");
     let (head, body) = received.split_once("\r\n\r\n").unwrap();
