@@ -238,4 +238,65 @@ mod tests {
         }
         assert!(missing.is_empty(), "docs/cli.md has no {missing:#?}");
     }
+
+    fn deployed(file: &str) -> String {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/");
+        std::fs::read_to_string(format!("{folder}{file}")).unwrap()
+    }
+
+    /// Returns a command line with the settings of a file as flags.
+    fn with_settings(command_line: &[&str], file: &str) -> Vec<String> {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let mut line: Vec<String> = command_line.iter().map(|word| (*word).to_owned()).collect();
+        for word in file.split_whitespace() {
+            let word = word.trim_start_matches("Environment=");
+            let Some((name, value)) = word.split_once('=') else { continue };
+            if name.starts_with("COMMERCE_") {
+                let mut known = command.get_arguments().chain(serve.get_arguments());
+                let known = known.find(|known| known.get_env().is_some_and(|env| env == name));
+                let flag = known.and_then(|known| known.get_long());
+                line.push(format!("--{}={value}", flag.expect(name)));
+            }
+        }
+        line
+    }
+
+    #[test]
+    fn deployed_service_uses_settings_that_exist() {
+        let unit = deployed("commerce.service");
+        let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        let line = with_settings(&start.split(' ').collect::<Vec<_>>(), &unit);
+        let listen = line.iter().find_map(|flag| flag.strip_prefix("--listen=unix:")).unwrap();
+        // The proxies reach the service at that path.
+        assert!(deployed("nginx.conf").contains(&format!("server unix:{listen} ")), "{listen}");
+        assert!(
+            deployed("Caddyfile").contains(&format!("reverse_proxy unix/{listen} ")),
+            "{listen}"
+        );
+        let folders = ["RuntimeDirectory=commerce\n", "StateDirectory=commerce\n"];
+        assert!(folders.iter().all(|folder| unit.contains(folder)));
+        assert!(listen.starts_with("/run/commerce/"));
+        assert!(line.contains(&"--database=/var/lib/commerce/shop.db".to_owned()), "{line:?}");
+        Cli::try_parse_from(line).unwrap();
+    }
+
+    #[test]
+    fn image_runs_as_a_normal_user_with_settings_that_exist() {
+        let file = deployed("Dockerfile");
+        let words = |instruction: &str| -> Vec<String> {
+            let line = file.lines().find_map(|line| line.strip_prefix(instruction)).unwrap();
+            serde_json::from_str(line).unwrap()
+        };
+        let start = [words("ENTRYPOINT "), words("CMD ")].concat();
+        let line = with_settings(&start.iter().map(String::as_str).collect::<Vec<_>>(), &file);
+        let exposed = file.lines().find_map(|line| line.strip_prefix("EXPOSE ")).unwrap();
+        assert!(line.contains(&format!("--listen=0.0.0.0:{exposed}")), "{line:?}");
+        assert!(line.contains(&"--database=/var/lib/commerce/shop.db".to_owned()), "{line:?}");
+        Cli::try_parse_from(line).unwrap();
+        let mut users = file.lines().filter_map(|line| line.strip_prefix("USER "));
+        assert!(users.next_back().is_some_and(|user| user != "root" && !user.starts_with('0')));
+        let rust = concat!("FROM rust:", env!("CARGO_PKG_RUST_VERSION"), "-");
+        assert!(file.lines().any(|line| line.starts_with(rust)), "the minimum version, {rust}");
+    }
 }
