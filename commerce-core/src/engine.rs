@@ -3,19 +3,22 @@
 //! One thread at a time is the *leader*: the writer thread, or a caller that finds the engine idle. The writer thread
 //! is started by the first command that its caller cannot carry out. A batch is what arrived during the last commit,
 //! so that a lone caller never waits for others. A caller gets its own result, and only after the commit is durable.
-//! A full queue blocks callers until there is room (back-pressure).
+//! It waits as a thread or as a task (`pending.rs`); no call blocks because the queue is long.
 
 use crate::command::{Command, Decision, needs};
 use crate::error::{Error, StoreError};
 use crate::histogram::{Distribution, Histogram, SIZES, TIMES};
-use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT, MAX_QUEUE};
+use crate::limits::{EXPIRY_BATCH, MAX_BATCH, MAX_BATCH_WEIGHT};
 use crate::rule::context::Output;
 use crate::sequence::Progress;
 use crate::state::{Needs, State};
 use crate::store::{Store, Transaction};
 use crate::sync::{Condvar, Mutex};
 use crate::threads;
+use deadlines::Deadlines;
 pub(crate) use notifier::EventNotifier;
+pub(crate) use pending::Pending;
+use pending::Slot;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,7 +26,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+mod deadlines;
 mod notifier;
+mod pending;
 
 /// The linger as a fraction of the last batch's duration. A fourth costs little if its callers do not return, and nearly
 /// doubles the size of the next batch if they do.
@@ -62,8 +67,8 @@ struct Shared {
     queue: Mutex<Queue>,
     /// Notified when the writer thread has work, or must end.
     work: Condvar,
-    /// Notified when the queue has room, or a batch has ended.
-    room: Condvar,
+    /// Notified of progress once the engine is closed.
+    progress: Condvar,
     commands: AtomicU64,
     batches: Histogram,
     commit_micros: Histogram,
@@ -78,7 +83,7 @@ impl Default for Shared {
         Self {
             queue: Mutex::default(),
             work: Condvar::new(),
-            room: Condvar::new(),
+            progress: Condvar::new(),
             commands: AtomicU64::new(0),
             batches: Histogram::new(SIZES),
             commit_micros: Histogram::new(TIMES),
@@ -117,26 +122,12 @@ impl Job {
     }
 }
 
-/// The place of a job's result.
-#[derive(Debug, Default)]
-struct Slot {
-    decision: Mutex<Option<Decision>>,
-    ready: Condvar,
-}
-
-/// A submitted command to wait for.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    writer: Arc<Writer>,
-    slot: Arc<Slot>,
-    deadline: Instant,
-}
-
 impl Engine {
     /// Returns an engine without a thread. The first command that needs the writer thread starts it.
     pub(crate) fn new(store: Arc<dyn Store>, hold_seconds: i64) -> Self {
-        let (shared, thread) = (Shared::default(), Mutex::default());
-        Self { writer: Arc::new(Writer { shared, store, hold_seconds, thread }) }
+        let (shared, thread, deadlines) =
+            (Shared::default(), Mutex::default(), Deadlines::default());
+        Self { writer: Arc::new(Writer { shared, store, hold_seconds, thread, deadlines }) }
     }
 
     /// Starts the writer thread, unless it runs.
@@ -148,7 +139,7 @@ impl Engine {
     /// thread and waiting for the result would cost more than the commit.
     pub(crate) fn run(&self, command: Command, timeout: Duration) -> Decision {
         if !self.writer.take_lead() {
-            return self.submit(command, timeout).map_or_else(failed, Pending::wait);
+            return self.submit(command, timeout).wait();
         }
         let (job, pending) = self.job(command, timeout);
         match catch_panics(|| self.writer.store.try_begin()) {
@@ -165,39 +156,24 @@ impl Engine {
         pending.wait()
     }
 
-    /// Queues a command. While the queue is full, waits for room.
-    pub(crate) fn submit(
-        &self,
-        command: Command,
-        timeout: Duration,
-    ) -> Result<Pending, StoreError> {
+    /// Queues a command, without waiting. Behind a full queue it stays only as long as its caller waits, so that memory is
+    /// bounded by the callers.
+    pub(crate) fn submit(&self, command: Command, timeout: Duration) -> Pending {
         let (job, pending) = self.job(command, timeout);
-        let shared = &self.writer.shared;
-        let mut queue = shared.queue.lock();
-        while queue.jobs.len() >= MAX_QUEUE {
-            let left = pending.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                drop(queue);
-                job.stop_sequence();
-                return Err(StoreError::Busy);
-            }
-            queue = shared.room.wait_timeout(queue, left);
-        }
+        let mut queue = self.writer.shared.queue.lock();
         queue.jobs.push_back(job);
         let wake = !queue.has_leader && queue.jobs.len() == 1;
         drop(queue);
         if wake {
             self.writer.wake();
         }
-        Ok(pending)
+        pending
     }
 
     fn job(&self, command: Command, timeout: Duration) -> (Job, Pending) {
-        let slot = Arc::new(Slot::default());
         let now = Instant::now();
-        let deadline = now.checked_add(timeout).unwrap_or(now);
-        let pending =
-            Pending { writer: Arc::clone(&self.writer), slot: Arc::clone(&slot), deadline };
+        let slot = Arc::new(Slot::new(now.checked_add(timeout).unwrap_or(now)));
+        let pending = Pending::new(Arc::clone(&self.writer), Arc::clone(&slot));
         (Job { command, slot, queued: now, alone: false }, pending)
     }
 
@@ -232,22 +208,29 @@ impl Engine {
     }
 }
 
-/// Finishes the submitted commands, then ends the writer thread (graceful shutdown). A writer thread that waits for
-/// another process while the queue is empty is not joined.
+/// Finishes the submitted commands, then ends the threads (graceful shutdown). A writer thread that waits for another
+/// process while the queue is empty is not joined.
 impl Drop for Engine {
     fn drop(&mut self) {
         let shared = &self.writer.shared;
+        // A task that is woken may drop the shop at once. A thread of the engine cannot wait for itself.
+        let is_own = threads::is_current(self.writer.thread.lock().as_ref())
+            || self.writer.deadlines.is_current();
         let mut queue = shared.queue.lock();
         queue.closed = true;
         shared.work.notify_one();
-        while !queue.jobs.is_empty() || queue.has_leader && !queue.waiting_for_store {
-            queue = shared.room.wait(queue);
+        while !is_own && (!queue.jobs.is_empty() || queue.has_leader && !queue.waiting_for_store) {
+            queue = shared.progress.wait(queue);
         }
         let stuck = queue.waiting_for_store;
         drop(queue);
+        let deadlines = self.writer.deadlines.close();
+        if is_own {
+            return;
+        }
         let thread = self.writer.thread.lock().take();
-        if let Some(thread) = thread.filter(|_| !stuck) {
-            // The error of a writer that panicked is of no use: every job it held has its result.
+        for thread in thread.filter(|_| !stuck).into_iter().chain(deadlines) {
+            // The error of a thread that panicked is of no use: every job it held has its result.
             let _ = thread.join();
         }
     }
@@ -272,42 +255,12 @@ fn failed(error: StoreError) -> Decision {
     Decision { result: Err(error.into()), replayed: false }
 }
 
-impl Pending {
-    /// Waits for the result. A command that is still queued at its deadline is withdrawn and fails as busy.
-    pub(crate) fn wait(self) -> Decision {
-        let mut decision = self.slot.decision.lock();
-        let mut withdrawable = true;
-        loop {
-            if let Some(decision) = decision.take() {
-                return decision;
-            }
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if withdrawable && left.is_zero() {
-                drop(decision);
-                if self.withdraw() {
-                    return failed(StoreError::Busy);
-                }
-                withdrawable = false;
-                decision = self.slot.decision.lock();
-            } else if withdrawable {
-                decision = self.slot.ready.wait_timeout(decision, left);
-            } else {
-                decision = self.slot.ready.wait(decision);
-            }
+impl Shared {
+    /// Wakes the engine's owner if it waits for the last jobs.
+    fn note_progress(&self, queue: &Queue) {
+        if queue.closed {
+            self.progress.notify_all();
         }
-    }
-
-    fn withdraw(&self) -> bool {
-        let mut queue = self.writer.shared.queue.lock();
-        let index = queue.jobs.iter().position(|job| Arc::ptr_eq(&job.slot, &self.slot));
-        let withdrawn = index.and_then(|index| queue.jobs.remove(index));
-        if let Some(job) = &withdrawn {
-            // While the queue is locked, since the later calls of the sequence are still in it.
-            job.stop_sequence();
-        }
-        drop(queue);
-        self.writer.shared.room.notify_all();
-        withdrawn.is_some()
     }
 }
 
@@ -316,6 +269,7 @@ struct Writer {
     store: Arc<dyn Store>,
     hold_seconds: i64,
     thread: Mutex<Option<JoinHandle<()>>>,
+    deadlines: Deadlines,
 }
 
 impl std::fmt::Debug for Writer {
@@ -340,9 +294,11 @@ impl Writer {
         match self.start() {
             Ok(()) => self.shared.work.notify_one(),
             Err(error) => {
-                let jobs: Vec<Job> = self.shared.queue.lock().jobs.drain(..).collect();
+                let mut queue = self.shared.queue.lock();
+                let jobs: Vec<Job> = queue.jobs.drain(..).collect();
+                self.shared.note_progress(&queue);
+                drop(queue);
                 self.fail(&jobs, &error);
-                self.shared.room.notify_all();
             }
         }
     }
@@ -410,13 +366,27 @@ impl Writer {
         let mut queue = self.shared.queue.lock();
         queue.has_leader = false;
         let (has_jobs, closed) = (!queue.jobs.is_empty(), queue.closed);
+        self.shared.note_progress(&queue);
         drop(queue);
         if has_jobs {
             self.wake();
         } else if closed {
             self.shared.work.notify_one();
         }
-        self.shared.room.notify_all();
+    }
+
+    /// Removes a job from the queue if its place is at least `from`. Returns true if it was there.
+    fn withdraw(&self, slot: &Arc<Slot>, from: usize) -> bool {
+        let mut queue = self.shared.queue.lock();
+        let mut places = queue.jobs.iter().enumerate().skip(from);
+        let index = places.find(|(_, job)| Arc::ptr_eq(&job.slot, slot)).map(|(index, _)| index);
+        let withdrawn = index.and_then(|index| queue.jobs.remove(index));
+        if let Some(job) = &withdrawn {
+            // While the queue is locked, since the later calls of the sequence are still in it.
+            job.stop_sequence();
+        }
+        self.shared.note_progress(&queue);
+        withdrawn.is_some()
     }
 
     fn take_batch(&self) -> Vec<Job> {
@@ -433,9 +403,16 @@ impl Writer {
 
     /// Returns jobs to the front of the queue. Their callers may withdraw them again.
     fn put_back(&self, jobs: Vec<Job>) {
+        let mut deadline = None;
         let mut queue = self.shared.queue.lock();
         for job in jobs.into_iter().rev() {
+            deadline = deadline.into_iter().chain(job.slot.awaited_until()).min();
             queue.jobs.push_front(job);
+        }
+        drop(queue);
+        // It may have passed while the jobs were not in the queue.
+        if let Some(deadline) = deadline {
+            self.deadlines.set(deadline);
         }
     }
 
@@ -564,8 +541,7 @@ impl Writer {
         if job.command.sequence().is_some_and(|own| own.ends_with(&decision.result)) {
             job.stop_sequence();
         }
-        *job.slot.decision.lock() = Some(decision);
-        job.slot.ready.notify_one();
+        job.slot.complete(decision);
     }
 }
 

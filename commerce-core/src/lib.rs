@@ -67,16 +67,29 @@
 //!
 //! # Async programs
 //!
-//! All calls block, at most for the shop's timeout. An async program runs them on threads for blocking work:
+//! A [`PendingCall`] is a future for any executor. The commit wakes it, so that no thread waits for it, and its timeout
+//! holds without a timer:
 //!
-//! ```text
-//! async fn place(shop: Arc<Shop>, order: PlaceOrder, key: Key) -> Result<Order, Box<dyn Error>> {
-//!     let call = move || shop.place_order(order, &key);
-//!     Ok(tokio::task::spawn_blocking(call).await??)
+//! ```
+//! use commerce_core::{Error, Key, Order, PlaceOrder, Shop};
+//!
+//! async fn place(shop: &Shop, order: PlaceOrder, key: &Key) -> Result<Order, Error> {
+//!     shop.call(order).key(key).submit().await
 //! }
+//! # use commerce_core::{AddCustomer, AddProduct, Currency, MemoryStore, Money};
+//! # let shop = Shop::open(MemoryStore::new(Currency::KRW));
+//! # let balance = Money::from_minor(9_000);
+//! # let kim = shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run()?;
+//! # let tea = shop.call(AddProduct::new("Tea", Money::from_minor(4_500), 10)).run()?;
+//! # let order = PlaceOrder::new(kim.id, [(tea.id, 2)]);
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+//! # assert_eq!(runtime.block_on(place(&shop, order, &Key::new("1").unwrap()))?.total, balance);
+//! # Ok::<(), Error>(())
 //! ```
 //!
 //! A call continues when its future is dropped, for instance because a client has left: repeat it with the same key.
+//! All other methods block. Reads of a local store take microseconds; reads of a server, passwords, charges through a
+//! gateway and reports belong on a thread for blocking work, as in `tokio::task::spawn_blocking`.
 //!
 //! # Examples
 //!

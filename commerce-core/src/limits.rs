@@ -62,7 +62,8 @@ pub const MAX_BATCH: usize = 1_024;
 /// a usual size.
 pub const MAX_BATCH_WEIGHT: usize = 16_384;
 
-/// The largest number of queued commands. Further callers wait for room (back-pressure), so that memory is bounded.
+/// The largest number of queued commands whether or not callers wait. Further ones leave the queue when their
+/// [`PendingCall`](crate::shop::PendingCall)s are dropped, so that memory is bounded by what callers hold.
 pub const MAX_QUEUE: usize = 8_192;
 
 /// The smallest number of characters of a password: the minimum of NIST SP 800-63B.

@@ -18,6 +18,11 @@ pub(crate) fn start(
     Builder::new().name(name.to_owned()).spawn(work).map_err(|error| refused(&error))
 }
 
+/// Returns true if this code runs on that thread.
+pub(crate) fn is_current(thread: Option<&JoinHandle<()>>) -> bool {
+    thread.is_some_and(|thread| thread.thread().id() == std::thread::current().id())
+}
+
 /// Calls a library function that starts `threads` threads and panics if it cannot. Tries to start as many first.
 pub(crate) fn for_library<T>(threads: usize, make: impl FnOnce() -> T) -> Result<T, StoreError> {
     try_start(threads.saturating_add(MARGIN))?;

@@ -9,7 +9,10 @@ use crate::rule::operation::Operation;
 use crate::sequence::Sequence;
 use crate::shop::Shop;
 use crate::version::Version;
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// The outcome of a call, for callers that need to know whether it was replayed.
@@ -29,10 +32,14 @@ pub struct PreparedCall<'a, R> {
     operation: PhantomData<fn() -> R>,
 }
 
-/// A submitted call. It is carried out even if it is dropped.
+/// A submitted call, to be waited for by a thread ([`PendingCall::wait`]) or awaited as a future on any executor.
+///
+/// It is carried out even if it is dropped. Only a call behind a full queue ([`MAX_QUEUE`](crate::limits::MAX_QUEUE)) is
+/// then withdrawn. A call that is still queued at the end of the shop's timeout fails with
+/// [`StoreError::Busy`], whether a thread or a task waits for it.
 #[must_use = "the outcome of the call is known only after waiting for it"]
 pub struct PendingCall<T> {
-    pending: Result<Pending, StoreError>,
+    pending: Pending,
     convert: fn(Output) -> Result<T, StoreError>,
 }
 
@@ -69,8 +76,7 @@ impl<R: Operation> PreparedCall<'_, R> {
         Self { command: self.command.with_trace(trace), ..self }
     }
 
-    /// Submits the call and returns at once. While the queue is full
-    /// ([`MAX_QUEUE`](crate::limits::MAX_QUEUE)), it first waits for room (back-pressure).
+    /// Submits the call and returns at once.
     pub fn submit(self) -> PendingCall<R::Output> {
         let pending = self.shop.engine.submit(self.command, self.shop.timeout);
         PendingCall { pending, convert: R::output }
@@ -120,9 +126,23 @@ impl<T> PendingCall<T> {
     /// Waits as [`PendingCall::wait`] does, and reports whether the result was replayed.
     #[must_use]
     pub fn outcome(self) -> Outcome<T> {
-        match self.pending {
-            Ok(pending) => outcome(pending.wait(), self.convert),
-            Err(error) => Outcome { result: Err(error.into()), replayed: false },
-        }
+        outcome(self.pending.wait(), self.convert)
+    }
+
+    /// Awaits the call as its future does, and reports whether the result was replayed.
+    pub async fn outcome_async(mut self) -> Outcome<T> {
+        poll_fn(|context| self.poll_outcome(context)).await
+    }
+
+    fn poll_outcome(&mut self, context: &mut Context<'_>) -> Poll<Outcome<T>> {
+        self.pending.poll(context).map(|decision| outcome(decision, self.convert))
+    }
+}
+
+impl<T> Future for PendingCall<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_outcome(context).map(|outcome| outcome.result)
     }
 }

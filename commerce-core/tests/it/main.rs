@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, reason = "a test")]
 
 mod auth;
+mod awaiting;
 mod chaos;
 mod clock;
 mod common;
