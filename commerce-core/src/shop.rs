@@ -30,9 +30,9 @@ use crate::rule::place_order::PlaceOrder;
 use crate::rule::replay_events::ReplayEvents;
 use crate::rule::retry_events::RetryEvents;
 use crate::store::Store;
-use crate::sync::Semaphore;
+use crate::sync::{Mutex, Semaphore};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use call::{Outcome, PendingCall, PreparedCall};
 pub(crate) use read::account;
@@ -43,6 +43,10 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 /// The time that a read waits for overdue orders to be released. The orders are shown as expired in any case; only
 /// their stock and coupons appear later if other processes write for longer than this.
 const SWEEP_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The time for which reads do not try again after a failed sweep, so that a process that writes for long costs them a
+/// tenth of their time at most.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// An order service on a store. It can be shared by any number of threads.
 ///
@@ -56,6 +60,8 @@ pub struct Shop {
     gateway: Option<Arc<dyn PaymentGateway>>,
     relay_counts: RelayCounts,
     gateway_permits: Semaphore,
+    /// The last sweep by a read, if it failed.
+    failed_sweep: Mutex<Option<Instant>>,
 }
 
 /// Settings of a [`Shop`].
@@ -112,7 +118,18 @@ impl ShopBuilder {
         let Self { clock, timeout, gateway, .. } = self;
         let relay_counts = RelayCounts::since(clock.now());
         let gateway_permits = Semaphore::new(MAX_GATEWAY_CALLS);
-        Shop { store, engine, clock, timeout, passwords, gateway, relay_counts, gateway_permits }
+        let failed_sweep = Mutex::default();
+        Shop {
+            store,
+            engine,
+            clock,
+            timeout,
+            passwords,
+            gateway,
+            relay_counts,
+            gateway_permits,
+            failed_sweep,
+        }
     }
 }
 

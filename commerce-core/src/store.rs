@@ -81,6 +81,12 @@ pub trait Store: Send + Sync {
     /// Any failure of the store.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError>;
 
+    /// Returns true if a snapshot never waits for another machine, so that an async program may read on the threads of
+    /// its executor.
+    fn reads_locally(&self) -> bool {
+        false
+    }
+
     /// Acquires the resources of overlapping reads, so that a server fails before it accepts requests.
     ///
     /// # Errors
@@ -117,6 +123,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         (**self).snapshot()
+    }
+
+    fn reads_locally(&self) -> bool {
+        (**self).reads_locally()
     }
 
     fn prepare(&self) -> Result<(), StoreError> {

@@ -16,9 +16,10 @@ use crate::model::wallet::{
 };
 use crate::money::{Currency, InCurrency};
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, List, Page, PageRequest};
-use crate::shop::{SWEEP_TIMEOUT, Shop};
+use crate::shop::{SWEEP_PAUSE, SWEEP_TIMEOUT, Shop};
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 /// Reads.
 ///
@@ -29,15 +30,27 @@ use std::collections::BTreeMap;
 #[expect(clippy::missing_errors_doc, reason = "documented once, above")]
 impl Shop {
     /// Releases overdue orders, then returns a snapshot, in which none of them holds stock or coupons. If they cannot be
-    /// released now (other processes write, the disk is full), the read goes on without.
+    /// released now (other processes write, the disk is full), the read goes on without, and so do those that follow
+    /// within [`SWEEP_PAUSE`]: they would all wait for the same.
     fn swept_snapshot(&self) -> Result<Box<dyn Snapshot + '_>, Error> {
         let snapshot = self.store.snapshot()?;
         if !snapshot.has_due_orders(self.now())? {
             return Ok(snapshot);
         }
+        let failed = *self.failed_sweep.lock();
+        if failed.is_some_and(|failed| failed.elapsed() < SWEEP_PAUSE) {
+            return Ok(snapshot);
+        }
         drop(snapshot);
-        let _ = self.sweep(SWEEP_TIMEOUT);
+        *self.failed_sweep.lock() = self.sweep(SWEEP_TIMEOUT).is_err().then(Instant::now);
         Ok(self.store.snapshot()?)
+    }
+
+    /// Returns true if reads never wait for another machine: an async program may then read on the threads of its
+    /// executor.
+    #[must_use]
+    pub fn reads_locally(&self) -> bool {
+        self.store.reads_locally()
     }
 
     /// The store's currency.

@@ -99,6 +99,10 @@ impl Store for MemoryStore {
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
         Ok(Box::new(MemorySnapshot(self.tables.read())))
     }
+
+    fn reads_locally(&self) -> bool {
+        true
+    }
 }
 
 struct MemoryTransaction<'a> {

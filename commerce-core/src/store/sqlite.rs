@@ -251,6 +251,10 @@ impl Store for SqliteStore {
         Ok(Box::new(SqliteSnapshot::begin(reader, &self.connections)?))
     }
 
+    fn reads_locally(&self) -> bool {
+        true
+    }
+
     fn prepare(&self) -> Result<(), StoreError> {
         self.readers.prepare()
     }

@@ -241,8 +241,9 @@ fn submitting_to_a_full_queue_does_not_block_and_a_dropped_call_behind_it_is_wit
     let [first, dropped, last] = behind;
     drop(dropped);
     let place = queued.into_iter().next_back();
-    assert_eq!(shop.stats().waiting, MAX_QUEUE + 2, "a place in the queue outlives its caller");
+    let waiting = shop.stats().waiting;
     store.resume();
+    assert_eq!(waiting, MAX_QUEUE + 2, "a place in the queue outlives its caller");
     for call in [place.unwrap(), first, last] {
         block_on(call).unwrap();
     }

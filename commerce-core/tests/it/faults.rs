@@ -3,11 +3,11 @@
 
 use crate::common::failing::{Failing, Fault};
 use crate::common::{NOW, On, PausableStore, assert_clean, cluster, key};
-use commerce_core::limits::DELIVERY_LEASE;
+use commerce_core::limits::{DELIVERY_LEASE, HOLD_SECONDS};
 use commerce_core::store::{Needs, Snapshot, State, Transaction};
 use commerce_core::{
     AddCustomer, AddProduct, CancellationToken, Code, Currency, CustomerId, DeliveryResult,
-    Destination, Error, Event, ManualClock, MemoryStore, Money, PageRequest, PendingCall,
+    Destination, Error, Event, ManualClock, MemoryStore, Money, PageRequest, PayWhen, PendingCall,
     PlaceOrder, ProductId, Shop, SqliteStore, Store, StoreError,
 };
 use commerce_postgres::PostgresStore;
@@ -314,6 +314,26 @@ fn full_disk_fails_the_whole_batch() {
     *full.full.lock().unwrap() = false;
     assert!(submit_all(&shop).into_iter().all(|ticket| ticket.wait().is_ok()));
     assert_clean(&shop);
+}
+
+/// Reads show the rows as they are while overdue orders cannot be released, and do not all try it.
+#[test]
+fn failed_sweep_is_not_repeated_by_each_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
+    let full = Arc::new(Full { store, full: Mutex::new(false) });
+    let clock = Arc::new(ManualClock::new(NOW));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Arc::clone(&full));
+    stock(&shop);
+    let order = PlaceOrder::new(CustomerId::new(1), [(ProductId::new(1), 1)]);
+    shop.place_order(PlaceOrder { pay: PayWhen::Later, ..order }, &key("later")).unwrap();
+    clock.set(NOW.plus_seconds(HOLD_SECONDS));
+    *full.full.lock().unwrap() = true;
+    let before = shop.stats().commands;
+    let stock: Vec<_> = (0..50).map(|_| stock_left(&shop)).collect();
+    assert_eq!(stock, [99; 50]);
+    let sweeps = shop.stats().commands - before;
+    assert!((1..25).contains(&sweeps), "one in a second, not one in each read: {sweeps}");
 }
 
 /// A store that reports a full disk, after everything was written, while its flag is set.
