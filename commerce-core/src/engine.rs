@@ -4,6 +4,9 @@
 //! is started by the first command that its caller cannot carry out. A batch is what arrived during the last commit,
 //! so that a lone caller never waits for others. A caller gets its own result, and only after the commit is durable.
 //! It waits as a thread or as a task (`pending.rs`); no call blocks because the queue is long.
+//!
+//! A batch that fails because of one of its commands is split: each gets a transaction of its own, so that only the
+//! command that violates a constraint fails, and only those that wait for a row of another session wait.
 
 use crate::command::{Command, Decision, needs};
 use crate::error::{Error, StoreError};
@@ -39,6 +42,23 @@ const MAX_LINGER: Duration = Duration::from_millis(2);
 
 /// The pause after a store reported that it is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest pause between transactions of isolated jobs.
+const MAX_ISOLATED_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest wait of an isolated job for locks of others in its first transaction; all other commands wait meanwhile.
+/// It grows with each further one, up to the factor below, because the server may only be slow.
+const ISOLATED_WAIT: Duration = Duration::from_millis(250);
+
+/// The greatest factor of [`ISOLATED_WAIT`].
+const MAX_ISOLATED_FACTOR: u32 = 4;
+
+/// The part of a timeout in which no transaction is begun any more, since it could not end in time. A tenth, at most
+/// [`MAX_RESERVE`].
+const RESERVE_FRACTION: u32 = 10;
+
+/// Longer than a transaction takes that waits for nobody.
+const MAX_RESERVE: Duration = Duration::from_secs(1);
 
 /// Statistics of the engine since it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +117,10 @@ impl Default for Shared {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// Jobs that each get a transaction of their own: first those that were not alone yet, then those that were busy alone.
+    isolated: VecDeque<Job>,
+    /// The instant of the next transaction of an isolated job; `None` if there is no need to pause.
+    isolated_at: Option<Instant>,
     /// True if there is a leader: a thread that has the store, or waits for it.
     has_leader: bool,
     /// True while the writer thread begins a transaction, which waits for other processes. It holds no job then.
@@ -104,16 +128,49 @@ struct Queue {
     closed: bool,
 }
 
+impl Queue {
+    fn len(&self) -> usize {
+        self.jobs.len().saturating_add(self.isolated.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.isolated.is_empty()
+    }
+
+    /// Returns the time until an isolated job may be tried; `None` without one.
+    fn isolated_pause(&self) -> Option<Duration> {
+        let pause = |at: Instant| at.saturating_duration_since(Instant::now());
+        (!self.isolated.is_empty()).then(|| self.isolated_at.map_or(Duration::ZERO, pause))
+    }
+
+    fn has_work(&self) -> bool {
+        !self.jobs.is_empty() || self.isolated_pause() == Some(Duration::ZERO)
+    }
+
+    /// Returns true if an earlier call of the job's sequence is isolated.
+    fn is_held(&self, job: &Job) -> bool {
+        !self.isolated.is_empty() && self.isolated.iter().any(|other| other.precedes(job))
+    }
+}
+
 #[derive(Debug)]
 struct Job {
     command: Command,
     slot: Arc<Slot>,
     queued: Instant,
-    /// True if the job gets a transaction of its own, because a constraint was violated in one that it shared.
-    alone: bool,
+    /// The instant after which the job is not begun any more.
+    begin_until: Instant,
+    /// Set once the job gets transactions of its own: the number of those that came back busy.
+    isolated: Option<u32>,
 }
 
 impl Job {
+    /// Returns true if both are of one sequence; the earlier one is asked.
+    fn precedes(&self, later: &Self) -> bool {
+        let own = self.command.sequence().zip(later.command.sequence());
+        own.is_some_and(|(own, other)| Arc::ptr_eq(own, other))
+    }
+
     /// Stops the job's sequence, if any, so that its later calls are not carried out.
     fn stop_sequence(&self) {
         if let Some(sequence) = self.command.sequence() {
@@ -172,9 +229,12 @@ impl Engine {
 
     fn job(&self, command: Command, timeout: Duration) -> (Job, Pending) {
         let now = Instant::now();
-        let slot = Arc::new(Slot::new(now.checked_add(timeout).unwrap_or(now)));
+        let deadline = now.checked_add(timeout).unwrap_or(now);
+        let reserve = timeout.checked_div(RESERVE_FRACTION).unwrap_or_default().min(MAX_RESERVE);
+        let begin_until = deadline.checked_sub(reserve).unwrap_or(deadline);
+        let slot = Arc::new(Slot::new(deadline));
         let pending = Pending::new(Arc::clone(&self.writer), Arc::clone(&slot));
-        (Job { command, slot, queued: now, alone: false }, pending)
+        (Job { command, slot, queued: now, begin_until, isolated: None }, pending)
     }
 
     /// The notifier that relays wait on.
@@ -203,7 +263,7 @@ impl Engine {
             batches,
             commit_micros: shared.commit_micros.distribution(),
             wait_micros: shared.wait_micros.distribution(),
-            waiting: shared.queue.lock().jobs.len(),
+            waiting: shared.queue.lock().len(),
         }
     }
 }
@@ -219,7 +279,7 @@ impl Drop for Engine {
         let mut queue = shared.queue.lock();
         queue.closed = true;
         shared.work.notify_one();
-        while !is_own && (!queue.jobs.is_empty() || queue.has_leader && !queue.waiting_for_store) {
+        while !is_own && (!queue.is_empty() || queue.has_leader && !queue.waiting_for_store) {
             queue = shared.progress.wait(queue);
         }
         let stuck = queue.waiting_for_store;
@@ -295,10 +355,11 @@ impl Writer {
             Ok(()) => self.shared.work.notify_one(),
             Err(error) => {
                 let mut queue = self.shared.queue.lock();
-                let jobs: Vec<Job> = queue.jobs.drain(..).collect();
+                let mut jobs = std::mem::take(&mut queue.isolated);
+                jobs.append(&mut queue.jobs);
                 self.shared.note_progress(&queue);
                 drop(queue);
-                self.fail(&jobs, &error);
+                self.fail(jobs.make_contiguous(), &error);
             }
         }
     }
@@ -311,7 +372,7 @@ impl Writer {
             let begun = Instant::now();
             self.shared.queue.lock().waiting_for_store = false;
             if matches!(transaction, Err(StoreError::Busy)) {
-                // Jobs stay queued. Callers that timed out have already been removed from the queue.
+                self.expire();
                 self.release_lead();
                 // There is no notification when another process releases the store.
                 std::thread::sleep(BUSY_PAUSE);
@@ -345,10 +406,14 @@ impl Writer {
     /// Waits until there are jobs and no leader, then takes the lead. Returns false when the thread must end.
     fn wait_for_work(&self) -> bool {
         let mut queue = self.shared.queue.lock();
-        while queue.has_leader || queue.jobs.is_empty() && !queue.closed {
-            queue = self.shared.work.wait(queue);
+        while queue.has_leader || !(queue.has_work() || queue.closed && queue.is_empty()) {
+            let pause = queue.isolated_pause().filter(|_| !queue.has_leader);
+            queue = match pause {
+                Some(pause) => self.shared.work.wait_timeout(queue, pause),
+                None => self.shared.work.wait(queue),
+            };
         }
-        queue.has_leader = !queue.jobs.is_empty();
+        queue.has_leader = queue.has_work();
         queue.waiting_for_store = queue.has_leader;
         queue.has_leader
     }
@@ -356,7 +421,7 @@ impl Writer {
     /// Takes the lead if there is no leader and the queue is empty.
     fn take_lead(&self) -> bool {
         let mut queue = self.shared.queue.lock();
-        let free = !queue.has_leader && queue.jobs.is_empty();
+        let free = !queue.has_leader && queue.is_empty();
         queue.has_leader |= free;
         free
     }
@@ -365,7 +430,7 @@ impl Writer {
     fn release_lead(self: &Arc<Self>) {
         let mut queue = self.shared.queue.lock();
         queue.has_leader = false;
-        let (has_jobs, closed) = (!queue.jobs.is_empty(), queue.closed);
+        let (has_jobs, closed) = (!queue.is_empty(), queue.closed);
         self.shared.note_progress(&queue);
         drop(queue);
         if has_jobs {
@@ -378,9 +443,14 @@ impl Writer {
     /// Removes a job from the queue if its place is at least `from`. Returns true if it was there.
     fn withdraw(&self, slot: &Arc<Slot>, from: usize) -> bool {
         let mut queue = self.shared.queue.lock();
-        let mut places = queue.jobs.iter().enumerate().skip(from);
-        let index = places.find(|(_, job)| Arc::ptr_eq(&job.slot, slot)).map(|(index, _)| index);
-        let withdrawn = index.and_then(|index| queue.jobs.remove(index));
+        let Queue { jobs, isolated, .. } = &mut *queue;
+        // Isolated jobs have the first places.
+        let behind = from.saturating_sub(isolated.len());
+        let withdrawn = [(isolated, from), (jobs, behind)].into_iter().find_map(|(list, from)| {
+            let mut places = list.iter().enumerate().skip(from);
+            let (index, _) = places.find(|(_, job)| Arc::ptr_eq(&job.slot, slot))?;
+            list.remove(index)
+        });
         if let Some(job) = &withdrawn {
             // While the queue is locked, since the later calls of the sequence are still in it.
             job.stop_sequence();
@@ -389,16 +459,30 @@ impl Writer {
         withdrawn.is_some()
     }
 
+    /// Takes the next isolated job if it is due, or a batch of the others.
     fn take_batch(&self) -> Vec<Job> {
+        self.expire();
         let mut queue = self.shared.queue.lock();
-        let mut weight = 0_usize;
-        let fits = |job: &&Job| {
+        if queue.isolated_pause() == Some(Duration::ZERO) {
+            return queue.isolated.pop_front().into_iter().collect();
+        }
+        let (mut batch, mut weight) = (Vec::new(), 0_usize);
+        while batch.len() < MAX_BATCH
+            && let Some(mut job) = queue.jobs.pop_front()
+        {
+            if queue.is_held(&job) {
+                job.isolated = Some(0);
+                queue.isolated.push_back(job);
+                continue;
+            }
             weight = weight.saturating_add(job.command.weight());
-            weight <= MAX_BATCH_WEIGHT && !job.alone
-        };
-        let fitting = queue.jobs.iter().take(MAX_BATCH).take_while(fits).count();
-        let count = fitting.max(1).min(queue.jobs.len());
-        queue.jobs.drain(..count).collect()
+            if weight > MAX_BATCH_WEIGHT && !batch.is_empty() {
+                queue.jobs.push_front(job);
+                break;
+            }
+            batch.push(job);
+        }
+        batch
     }
 
     /// Returns jobs to the front of the queue. Their callers may withdraw them again.
@@ -407,18 +491,74 @@ impl Writer {
         let mut queue = self.shared.queue.lock();
         for job in jobs.into_iter().rev() {
             deadline = deadline.into_iter().chain(job.slot.awaited_until()).min();
-            queue.jobs.push_front(job);
+            let list = if job.isolated.is_some() { &mut queue.isolated } else { &mut queue.jobs };
+            list.push_front(job);
         }
         drop(queue);
         // It may have passed while the jobs were not in the queue.
         if let Some(deadline) = deadline {
             self.deadlines.set(deadline);
         }
+        self.expire();
     }
 
-    fn process(&self, transaction: Box<dyn Transaction + '_>, mut jobs: Vec<Job>) {
+    /// Gives each job of a failed batch a transaction of its own.
+    fn split(&self, jobs: Vec<Job>) {
+        let isolated = jobs.into_iter().map(|job| Job { isolated: Some(0), ..job }).collect();
+        self.put_back(isolated);
+        self.shared.queue.lock().isolated_at = None;
+    }
+
+    /// Puts a job that was busy alone behind the other isolated ones. It is tried again after a pause that grows with
+    /// the number of its attempts and their duration (back-off), in which other jobs are carried out.
+    fn defer(&self, job: Job, duration: Duration) {
+        let attempts = job.isolated.unwrap_or_default().saturating_add(1);
+        let job = Job { isolated: Some(attempts), ..job };
+        let pause = duration.saturating_mul(attempts).clamp(BUSY_PAUSE, MAX_ISOLATED_PAUSE);
+        let mut queue = self.shared.queue.lock();
+        queue.isolated_at = Instant::now().checked_add(pause);
+        let isolated = std::mem::take(&mut queue.isolated);
+        // The later calls of its sequence stay behind it.
+        let (later, others): (VecDeque<Job>, _) =
+            isolated.into_iter().partition(|other| job.precedes(other));
+        queue.isolated = others;
+        queue.isolated.push_back(job);
+        queue.isolated.extend(later);
+        drop(queue);
+        self.expire();
+    }
+
+    /// Answers the jobs that could not be carried out by their deadline any more: they are busy. Called by the leader, so
+    /// that no later call of their sequences is taken meanwhile.
+    fn expire(&self) {
+        let now = Instant::now();
+        let mut queue = self.shared.queue.lock();
+        let Queue { jobs, isolated, .. } = &mut *queue;
+        let mut expired = Vec::new();
+        for list in [jobs, isolated] {
+            if list.iter().any(|job| job.begin_until <= now) {
+                let all = std::mem::take(list).into_iter();
+                let (late, left): (VecDeque<Job>, _) = all.partition(|job| job.begin_until <= now);
+                *list = left;
+                expired.extend(late);
+            }
+        }
+        drop(queue);
+        self.fail(&expired, &StoreError::Busy);
+    }
+
+    fn process(&self, mut transaction: Box<dyn Transaction + '_>, mut jobs: Vec<Job>) {
         let begun = Instant::now();
-        match self.attempt(transaction, &jobs) {
+        let left =
+            jobs.iter().map(|job| job.slot.deadline().saturating_duration_since(begun)).min();
+        let isolated = jobs.first().and_then(|job| job.isolated);
+        let factor = |attempts: u32| attempts.saturating_add(1).min(MAX_ISOLATED_FACTOR);
+        let wait = isolated.map(|attempts| ISOLATED_WAIT.saturating_mul(factor(attempts)));
+        if let Some(wait) = left.into_iter().chain(wait).min() {
+            transaction.limit_waits(wait);
+        }
+        let mut has_loaded = false;
+        match self.attempt(transaction, &jobs, &mut has_loaded) {
             Ok(decisions) => {
                 for job in jobs.iter().take(decisions.len()) {
                     let waited = begun.saturating_duration_since(job.queued);
@@ -430,25 +570,27 @@ impl Writer {
                 }
                 self.put_back(rest);
             }
-            // Retries the jobs one per transaction, which isolates the faulty one.
-            Err(StoreError::ConstraintViolation(_)) if jobs.len() > 1 => {
-                for job in &mut jobs {
-                    job.alone = true;
-                }
-                self.put_back(jobs);
+            // The store was busy as a whole: a transaction may begin as late as with its first load.
+            Err(StoreError::Busy) if !has_loaded && isolated.is_none() => self.put_back(jobs),
+            Err(StoreError::ConstraintViolation(_) | StoreError::Busy) if jobs.len() > 1 => {
+                self.split(jobs);
             }
-            // Retried until each caller's deadline.
-            Err(StoreError::Busy) => self.put_back(jobs),
+            Err(StoreError::Busy) => {
+                for job in jobs {
+                    self.defer(job, begun.elapsed());
+                }
+            }
             Err(error) => self.fail(&jobs, &error),
         }
     }
 
     /// Loads, decides, applies and commits. Returns a decision for each job that could be decided on the loaded rows:
-    /// at least the first, unless a backlog of overdue orders was released instead.
+    /// at least the first, unless a backlog of overdue orders was released instead. Sets `has_loaded` after the first load.
     fn attempt(
         &self,
         mut transaction: Box<dyn Transaction + '_>,
         jobs: &[Job],
+        has_loaded: &mut bool,
     ) -> Result<Vec<Decision>, StoreError> {
         catch_panics(|| {
             let mut state = State::new(self.store.currency());
@@ -457,6 +599,7 @@ impl Writer {
             let mut needs = missing(&state);
             while !needs.is_empty() {
                 transaction.load(&needs, &mut state)?;
+                *has_loaded = true;
                 let left = missing(&state);
                 if left == needs {
                     // Without progress the loop would never end, and it holds the write lock.

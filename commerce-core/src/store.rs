@@ -19,6 +19,7 @@ use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::Currency;
 use crate::{entropy, text, threads};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub mod columns;
 pub mod deliveries;
@@ -145,7 +146,8 @@ pub trait Transaction {
     ///
     /// # Errors
     ///
-    /// Any failure of the store; the transaction cannot be used after it.
+    /// [`StoreError::Busy`] from the first load when others write, as from [`Store::begin`]: the commands are tried again
+    /// together. Any other failure of the store; the transaction cannot be used after it.
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError>;
 
     /// Announces long pauses between saves, such as those of a copy that reads another store: the transaction is
@@ -158,12 +160,17 @@ pub trait Transaction {
         Ok(())
     }
 
+    /// Limits how long the transaction waits for locks of others, counted from now: it rather fails as
+    /// [`StoreError::Busy`]. It is called before the first load, with the time until the earliest deadline of a caller or less.
+    fn limit_waits(&mut self, _limit: Duration) {}
+
     /// Saves the changes of the state.
     ///
     /// # Errors
     ///
-    /// [`StoreError::ConstraintViolation`] when a constraint of the store refused a row, [`StoreError::Full`] and
-    /// any other failure of the store; the transaction cannot be used after it.
+    /// [`StoreError::ConstraintViolation`] when a constraint of the store refused a row, [`StoreError::Busy`] when
+    /// another session keeps a row or table locked, [`StoreError::Full`] and any other failure of the store; the
+    /// transaction cannot be used after it. After the first two, each command of the batch is tried by itself.
     fn apply(&mut self, state: &State) -> Result<(), StoreError>;
 
     /// Commits. On return the changes are on disk, and so is every commit that the transaction has read, even

@@ -59,7 +59,10 @@ impl ConnectionRole {
 }
 
 /// The client-side timeout of a round trip: the server may be gone, and its own timeouts with it.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The `statement_timeout` of a writer.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Selects the settings without which a server loses acknowledged commits. Compatible servers that do not
 /// know them return no rows.

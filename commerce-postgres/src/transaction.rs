@@ -4,7 +4,7 @@
 //! the one row of `store`. So loaded rows stay valid until the commit, ids have no gaps, and events are in commit
 //! order. One transaction carries the whole batch, in a few round trips however big it is.
 
-use crate::connection::Connection;
+use crate::connection::{Connection, STATEMENT_TIMEOUT, TIMEOUT};
 use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::Row;
@@ -21,8 +21,29 @@ use std::time::{Duration, Instant};
 /// Takes the writer lock, and waits for it.
 const WRITER_LOCK: &str = "SELECT id FROM store WHERE id = 1 FOR UPDATE";
 
-/// Takes the writer lock if it is free; returns no row otherwise.
-const TRY_WRITER_LOCK: &str = "SELECT id FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED";
+/// Takes the writer lock if it is free; returns no row otherwise. Sets the lock timeout of the other statements too.
+const TRY_WRITER_LOCK: &str = "SELECT id, set_config('lock_timeout', '200ms', true) \
+     FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED";
+
+/// Sets the lock timeout of the statements after the wait for the writer lock. No transaction of the store has locked a
+/// row then, so that only a foreign session can hold one, and all instances wait meanwhile.
+const ROW_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
+
+/// Limits the waits of the statements after it.
+const LIMIT_WAITS: &str =
+    "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)";
+
+/// The part of the time left that one statement may wait for a lock, since several may wait in turn.
+const LOCK_WAIT_FRACTION: u32 = 5;
+
+/// The `lock_timeout` of [`ROW_LOCK_TIMEOUT`].
+const MAX_ROW_LOCK_WAIT: Duration = Duration::from_millis(200);
+
+/// The shortest limit of a whole statement. A shorter one could end statements that wait for nobody.
+const MIN_STATEMENT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// The time that the server has to report its own timeout before the client gives up.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// Takes the writer lock of a cluster too. A commit on several machines becomes visible on the coordinator first
 /// and on the others a moment later. The row lock is free in between, this table lock is not: its holder sees
@@ -72,6 +93,8 @@ pub(crate) struct PostgresTransaction<'a> {
     prefetched: Option<PrefetchedSales>,
     /// The statements that are pipelined with `COMMIT`.
     pending: Vec<Query<'static>>,
+    /// The instant until which the transaction may wait for locks of other sessions.
+    wait_until: Option<Instant>,
 }
 
 impl<'a> PostgresTransaction<'a> {
@@ -100,14 +123,37 @@ impl<'a> PostgresTransaction<'a> {
         mode: LockMode,
         hints: &'a TransactionHints,
     ) -> Self {
-        let (connection, pending) = (Some(connection), Vec::new());
-        Self { connection, slot, mode, hints, watermarks: None, prefetched: None, pending }
+        Self {
+            connection: Some(connection),
+            slot,
+            mode,
+            hints,
+            watermarks: None,
+            prefetched: None,
+            pending: Vec::new(),
+            wait_until: None,
+        }
     }
 
     /// Returns the connection while the transaction is open.
     fn open(&mut self) -> Result<&mut Connection, StoreError> {
         let ended = || StoreError::Unavailable("the transaction was rolled back".to_owned());
         self.connection.as_mut().ok_or_else(ended)
+    }
+
+    /// Returns the time left to wait for others.
+    fn time_left(&self) -> Option<Duration> {
+        self.wait_until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Limits the waits of the next statements to the time left, if the usual timeouts are longer.
+    fn limit(&self) -> Option<Query<'static>> {
+        let left = self.time_left().filter(|left| *left < STATEMENT_TIMEOUT)?;
+        let lock = left.checked_div(LOCK_WAIT_FRACTION).unwrap_or_default().min(MAX_ROW_LOCK_WAIT);
+        // Zero would be no limit.
+        let lock = lock.as_millis().max(1).to_string();
+        let statement = left.max(MIN_STATEMENT_TIMEOUT).as_millis().to_string();
+        Some(Query::new(LIMIT_WAITS).with(lock).with(statement))
     }
 
     fn last_watermarks(&self) -> MutexGuard<'a, Option<RollupWatermarks>> {
@@ -147,10 +193,17 @@ impl<'a> PostgresTransaction<'a> {
             if self.open()?.is_cluster() {
                 all.push(Query::new(CLUSTER_WRITER_LOCK));
             }
+            if self.mode == LockMode::Wait {
+                all.push(Query::new(ROW_LOCK_TIMEOUT));
+            }
+            all.extend(self.limit());
         }
         let first = all.len();
         all.extend(queries);
-        let mut results = self.open()?.execute(&all).map_err(Failure::before_commit)?;
+        let limit = |left: Duration| left.max(MIN_STATEMENT_TIMEOUT).saturating_add(GRACE);
+        let timeout = self.time_left().map_or(TIMEOUT, |left| limit(left).min(TIMEOUT));
+        let results = self.open()?.execute_with_timeout(timeout, &all);
+        let mut results = results.map_err(Failure::before_commit)?;
         if !has_begun {
             if results.get(LOCK_INDEX).is_none_or(Vec::is_empty) {
                 self.hints.is_contended.store(true, Ordering::Relaxed);
@@ -182,6 +235,10 @@ impl Transaction for PostgresTransaction<'_> {
         self.execute(vec![Query::new(set)]).map(drop)
     }
 
+    fn limit_waits(&mut self, limit: Duration) {
+        self.wait_until = Instant::now().checked_add(limit);
+    }
+
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
         let before = std::mem::take(&mut self.pending);
         if self.watermarks.is_none() || !before.is_empty() {
@@ -206,7 +263,8 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        let mut queries = std::mem::take(&mut self.pending);
+        let mut queries: Vec<Query<'_>> = self.limit().into_iter().collect();
+        queries.append(&mut self.pending);
         // A commit that waits for a standby must not end by a timeout, which reports it as committed.
         queries.extend([Query::new("SET LOCAL statement_timeout = 0"), Query::new("COMMIT")]);
         let commit = queries.len().saturating_sub(1);

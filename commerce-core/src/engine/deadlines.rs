@@ -2,7 +2,7 @@
 //! with the timer of its executor. A thread of the engine therefore ends awaited calls that are queued past their
 //! deadlines. It is started by the first call that is awaited.
 
-use crate::engine::{Writer, failed};
+use crate::engine::{Queue, Writer, failed};
 use crate::error::StoreError;
 use crate::sync::{Condvar, Mutex};
 use crate::threads;
@@ -88,15 +88,18 @@ impl Writer {
     fn end_expired(&self, now: Instant) -> Option<Instant> {
         let (mut expired, mut next) = (Vec::new(), None);
         let mut queue = self.shared.queue.lock();
-        for job in std::mem::take(&mut queue.jobs) {
-            match job.slot.awaited_until() {
-                Some(deadline) if deadline <= now => {
-                    job.stop_sequence();
-                    expired.push(job);
-                }
-                deadline => {
-                    next = next.into_iter().chain(deadline).min();
-                    queue.jobs.push_back(job);
+        let Queue { jobs, isolated, .. } = &mut *queue;
+        for list in [isolated, jobs] {
+            for job in std::mem::take(list) {
+                match job.slot.awaited_until() {
+                    Some(deadline) if deadline <= now => {
+                        job.stop_sequence();
+                        expired.push(job);
+                    }
+                    deadline => {
+                        next = next.into_iter().chain(deadline).min();
+                        list.push_back(job);
+                    }
                 }
             }
         }

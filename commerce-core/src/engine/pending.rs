@@ -53,6 +53,11 @@ impl Slot {
         }
     }
 
+    /// The end of the caller's wait.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// The deadline, if a task waits for the result. A thread watches its deadline itself.
     pub(super) fn awaited_until(&self) -> Option<Instant> {
         matches!(self.state.lock().waiter, Waiter::Task(_)).then_some(self.deadline)
@@ -81,7 +86,8 @@ impl Pending {
         Self { writer, slot, is_watched: false, is_done: false }
     }
 
-    /// Waits for the result. A command that is still queued at its deadline is withdrawn and fails as busy.
+    /// Waits for the result. A command that is queued at its deadline is withdrawn and fails as busy. One that is in a
+    /// transaction then is not queued again.
     pub(crate) fn wait(mut self) -> Decision {
         self.slot.replace_waiter(Waiter::Thread);
         let mut state = self.slot.state.lock();

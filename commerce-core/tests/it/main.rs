@@ -7,6 +7,7 @@
 
 mod auth;
 mod awaiting;
+mod blocked;
 mod chaos;
 mod clock;
 mod common;
