@@ -12,11 +12,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::{AsyncMessage, Client, Error, Statement};
 
 /// The use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub(crate) struct Connection {
     is_broken: bool,
     /// The server may distribute tables over several machines.
     is_cluster: bool,
+    /// The server has sent a warning.
+    has_warned: Arc<AtomicBool>,
     // Dropped last: the task of the driver runs in it.
     runtime: Runtime,
 }
@@ -88,7 +93,8 @@ impl Connection {
     pub(crate) fn open(options: &ConnectOptions, role: ConnectionRole) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::local(&error))?;
-        let connect = || runtime.block_on(connect(options));
+        let has_warned = Arc::default();
+        let connect = || runtime.block_on(connect(options, &has_warned));
         let client = if options.has_names() {
             // The runtime resolves host names on a thread, and panics when the system refuses one.
             with_threads(1, connect).map_err(Failure::unavailable)??
@@ -96,7 +102,8 @@ impl Connection {
             connect()?
         };
         let (statements, is_broken, is_cluster) = (HashMap::new(), false, false);
-        let mut connection = Self { client, statements, is_broken, is_cluster, runtime };
+        let mut connection =
+            Self { client, statements, is_broken, is_cluster, has_warned, runtime };
         let (names, values): (Vec<_>, Vec<_>) = role.settings().into_iter().unzip();
         // `synchronous_commit` off does not wait for the disk; a stricter value waits for standbys and stays.
         let set = "SELECT set_config(known.name, wanted.value, false)
@@ -132,6 +139,11 @@ impl Connection {
     /// Returns true if the server may distribute tables over several machines.
     pub(crate) fn is_cluster(&self) -> bool {
         self.is_cluster
+    }
+
+    /// Returns true if the server has sent a warning since the last call.
+    pub(crate) fn take_warning(&mut self) -> bool {
+        self.has_warned.swap(false, Ordering::Relaxed)
     }
 
     /// Marks the connection as unusable.
@@ -190,14 +202,28 @@ impl fmt::Debug for Connection {
 }
 
 /// Connects to the first server that is reachable and of the wanted kind. Returns the error of the last one.
-async fn connect(options: &ConnectOptions) -> Result<Client, Failure> {
+async fn connect(
+    options: &ConnectOptions,
+    has_warned: &Arc<AtomicBool>,
+) -> Result<Client, Failure> {
     let mut last = Failure::timed_out();
     for server in options.servers() {
         let timeout = server.get_connect_timeout().copied().unwrap_or(TIMEOUT);
         match tokio::time::timeout(timeout, server.connect(options.tls.clone())).await {
-            Ok(Ok((client, connection))) => {
-                // A connection error surfaces on the next query.
-                tokio::spawn(async { drop(connection.await) });
+            Ok(Ok((client, mut connection))) => {
+                let has_warned = Arc::clone(has_warned);
+                tokio::spawn(async move {
+                    // A connection error surfaces on the next query.
+                    while let Some(Ok(message)) =
+                        poll_fn(|context| connection.poll_message(context)).await
+                    {
+                        if let AsyncMessage::Notice(notice) = message
+                            && notice.parsed_severity() == Some(Severity::Warning)
+                        {
+                            has_warned.store(true, Ordering::Relaxed);
+                        }
+                    }
+                });
                 return Ok(client);
             }
             Ok(Err(error)) => last = Failure::to_connect(&error, &address(&server)),

@@ -12,6 +12,18 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Distributes the tables of a new store.
 const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
 
+/// Selects the workers that have a prepared transaction of Citus, and those that do not answer.
+///
+/// Citus commits on several machines in two phases. A connection that is cut in the second one leaves the transaction
+/// prepared on a worker, invisible there and visible on all others, until Citus's own recovery a minute later.
+const ORPHANS: &str = r"SELECT format('%s:%s', nodename, nodeport), success
+     FROM run_command_on_workers($$SELECT count(*) FROM pg_prepared_xacts
+         WHERE database = current_database() AND gid LIKE 'citus\_%'$$)
+     WHERE NOT success OR result <> '0'";
+
+/// Has Citus complete the transactions that are prepared on workers. It leaves those in progress alone.
+const RECOVER: &str = "SELECT recover_prepared_transactions()";
+
 /// The layout of the tables of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -39,4 +51,25 @@ pub(crate) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
         ));
     }
     DISTRIBUTED.split("\n\n").try_for_each(|sql| connection.run_within(TIMEOUT, sql))
+}
+
+/// Selects the workers that have an orphan, a prepared transaction of an earlier holder of the writer lock.
+///
+/// The holder of the writer lock knows that no transaction of the store is in progress, so that one that is still
+/// prepared was interrupted. A transaction may rely on its loaded rows only if there is none: newest ids, keys and
+/// balances of an orphan are missing.
+pub(crate) fn orphans() -> Query<'static> {
+    Query::new(ORPHANS)
+}
+
+/// Has Citus complete orphans. The connection must not be in a transaction.
+pub(crate) fn recover(connection: &mut Connection) -> Result<(), Failure> {
+    connection.run(RECOVER)
+}
+
+/// Has Citus complete orphans, and returns true if none is left.
+pub(crate) fn has_recovered(connection: &mut Connection) -> Result<bool, Failure> {
+    recover(connection)?;
+    let left = connection.execute(&[orphans()])?;
+    Ok(left.iter().all(Vec::is_empty))
 }

@@ -111,14 +111,7 @@ impl PostgresStore {
     /// the store exists and is not distributed.
     pub fn create_distributed(url: &str, currency: Currency) -> Result<Self, StoreError> {
         let store = Self::open_url(url, Some(currency), Layout::Distributed)?;
-        let mut slot = store.writer.lock();
-        let is_distributed = store.connected(&mut slot).and_then(|mut connection| {
-            let is_distributed = layout::is_distributed(&mut connection);
-            *slot = Some(connection);
-            is_distributed.map_err(|failure| failure.error)
-        })?;
-        drop(slot);
-        if is_distributed {
+        if store.hints.is_distributed {
             return Ok(store);
         }
         let text = "there is a store already, and it is not distributed: create a distributed one in an \
@@ -161,7 +154,7 @@ impl PostgresStore {
         wanted: Option<Currency>,
         layout: Layout,
     ) -> Result<Self, StoreError> {
-        let (writer, currency) = retry_until_timeout(|| {
+        let (writer, currency, is_distributed) = retry_until_timeout(|| {
             let mut connection = connections.open(ConnectionRole::Writer)?;
             let mut state = schema::inspect(&mut connection)?;
             if matches!(state, SchemaState::Nothing | SchemaState::Older) {
@@ -171,7 +164,8 @@ impl PostgresStore {
             match state {
                 SchemaState::Ready(currency) => {
                     schema::ensure_epoch(&mut connection)?;
-                    Ok((connection, currency))
+                    let is_distributed = layout::is_distributed(&mut connection)?;
+                    Ok((connection, currency, is_distributed))
                 }
                 SchemaState::Nothing | SchemaState::Older => Err(Failure::timed_out()),
             }
@@ -181,7 +175,8 @@ impl PostgresStore {
             return Err(StoreError::Incompatible(text));
         }
         let readers = Readers::new(connections.clone(), POOL_TIMEOUT);
-        let (writer, hints) = (Mutex::new(Some(writer)), TransactionHints::default());
+        let hints = TransactionHints::new(is_distributed);
+        let writer = Mutex::new(Some(writer));
         Ok(Self { currency, writer, hints, connections, readers })
     }
 

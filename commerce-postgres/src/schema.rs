@@ -5,7 +5,7 @@
 
 use crate::connection::Connection;
 use crate::error::Failure;
-use crate::layout::{Layout, distribute};
+use crate::layout::{Layout, distribute, is_distributed, recover};
 use crate::query::Query;
 use crate::rows::Row;
 use crate::statements::upsert;
@@ -66,6 +66,10 @@ const LOCATIONS: &str = "SELECT place, concat_ws('/', system_identifier,
 pub(crate) fn ensure_epoch(connection: &mut Connection) -> Result<(), Failure> {
     if is_location_known(connection)? {
         return Ok(());
+    }
+    if is_distributed(connection)? {
+        // The newest event may be on a worker that has not completed its transaction.
+        recover(connection)?;
     }
     connection.run("BEGIN; SELECT id FROM store WHERE id = 1 FOR UPDATE")?;
     let result = begin_epoch(connection).and_then(|()| connection.run("COMMIT"));

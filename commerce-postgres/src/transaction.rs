@@ -8,7 +8,7 @@ use crate::connection::{Connection, STATEMENT_TIMEOUT, TIMEOUT};
 use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::Row;
-use crate::{apply, load, sales};
+use crate::{apply, back_off, layout, load, sales};
 use commerce_core::store::sales_rollup::{
     AffectedBuckets, RollupWatermarks, affected, affected_at,
 };
@@ -66,13 +66,24 @@ pub(crate) enum LockMode {
     SkipLocked,
 }
 
-/// Observations of the last transactions that the next one relies on.
+/// The longest wait after a commit for a worker that has not completed it. It is committed nevertheless.
+const COMPLETION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Observations of the store and its last transactions that the next one relies on.
 #[derive(Debug, Default)]
 pub(crate) struct TransactionHints {
+    /// The tables are distributed over the machines of a cluster.
+    pub(crate) is_distributed: bool,
     /// The writer lock was contended.
     is_contended: AtomicBool,
     /// The roll-up watermarks.
     watermarks: Mutex<Option<RollupWatermarks>>,
+}
+
+impl TransactionHints {
+    pub(crate) fn new(is_distributed: bool) -> Self {
+        Self { is_distributed, ..Self::default() }
+    }
 }
 
 /// Rows of the sales roll-up that were read together with the first load, before it was known which products are
@@ -187,11 +198,12 @@ impl<'a> PostgresTransaction<'a> {
             LockMode::Wait => WRITER_LOCK,
             LockMode::SkipLocked => TRY_WRITER_LOCK,
         };
-        let mut all = Vec::new();
+        let (mut all, mut orphans_index) = (Vec::new(), usize::MAX);
         if !has_begun {
             all.extend([Query::new("BEGIN"), Query::new(lock), sales::select_watermarks()]);
-            if self.open()?.is_cluster() {
-                all.push(Query::new(CLUSTER_WRITER_LOCK));
+            if self.hints.is_distributed {
+                orphans_index = all.len().saturating_add(1);
+                all.extend([Query::new(CLUSTER_WRITER_LOCK), layout::orphans()]);
             }
             if self.mode == LockMode::Wait {
                 all.push(Query::new(ROW_LOCK_TIMEOUT));
@@ -209,12 +221,43 @@ impl<'a> PostgresTransaction<'a> {
                 self.hints.is_contended.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy);
             }
+            if results.get(orphans_index).is_some_and(|workers| !workers.is_empty()) {
+                return Err(self.recover());
+            }
             let rows = results.get(WATERMARKS_INDEX).map_or(&[][..], Vec::as_slice);
             self.watermarks = Some(sales::watermarks(rows)?);
             *self.last_watermarks() = self.watermarks;
             results.drain(..first.min(results.len()));
         }
         Ok(results)
+    }
+}
+
+impl PostgresTransaction<'_> {
+    /// Rolls back and has Citus complete the transaction of an earlier holder of the writer lock. Rows that were loaded
+    /// lack its changes.
+    fn recover(&mut self) -> StoreError {
+        let recovered = self.open().map(|connection| {
+            connection.run("ROLLBACK").and_then(|()| layout::recover(connection))
+        });
+        match recovered {
+            Ok(Ok(())) => StoreError::Busy,
+            Ok(Err(failure)) => failure.before_commit(),
+            Err(error) => error,
+        }
+    }
+
+    /// Waits until all workers have completed the commit, so that whoever gets its answer can read it. Citus reports a
+    /// commit as done once it is decided, with a warning if a worker has not completed it.
+    fn complete(&mut self) {
+        let timeout = self.time_left().unwrap_or(COMPLETION_TIMEOUT).min(COMPLETION_TIMEOUT);
+        let start = Instant::now();
+        while let Ok(connection) = self.open()
+            && matches!(layout::has_recovered(connection), Ok(false))
+            && start.elapsed() < timeout
+        {
+            back_off();
+        }
     }
 }
 
@@ -268,9 +311,15 @@ impl Transaction for PostgresTransaction<'_> {
         // A commit that waits for a standby must not end by a timeout, which reports it as committed.
         queries.extend([Query::new("SET LOCAL statement_timeout = 0"), Query::new("COMMIT")]);
         let commit = queries.len().saturating_sub(1);
+        let is_distributed = self.hints.is_distributed;
         let connection = self.open()?;
+        // Only a warning of this commit counts.
+        connection.take_warning();
         match connection.execute(&queries) {
             Ok(_) => {
+                if is_distributed && connection.take_warning() {
+                    self.complete();
+                }
                 *self.slot = self.connection.take();
                 Ok(())
             }

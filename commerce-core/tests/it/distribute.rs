@@ -2,21 +2,40 @@
 //! extension records the calls and refuses what Citus would refuse, and the server's log shows the
 //! store's statements.
 
-use crate::common::cluster::{Cluster, shared};
+use crate::common::cluster::{Cluster, shared, wait_until};
 use crate::common::{assert_clean, key};
 use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, CartEdit, Currency, Discount, EditCart, Money, PayWhen,
-    PlaceOrder, Role, Shop, StoreError,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, CartEdit, Currency, CustomerId, Discount,
+    EditCart, Money, PayWhen, PlaceOrder, Role, Shop, StoreError,
 };
 use commerce_postgres::PostgresStore;
-use postgres::Client;
+use postgres::{Client, NoTls};
+use rstest::rstest;
 use std::collections::BTreeSet;
 use std::fs;
 
-/// The stand-in for Citus on one machine: it keeps a list of distributed tables, and refuses tables
-/// with keys that cannot be enforced across machines.
+/// The stand-in for Citus on one machine, which is its own worker: it keeps a list of distributed
+/// tables, refuses tables with keys that cannot be enforced across machines, and completes prepared
+/// transactions.
 const STAND_IN: &str = "
+CREATE EXTENSION dblink;
+CREATE FUNCTION run_command_on_workers(
+    command text, parallel bool DEFAULT true,
+    OUT nodename text, OUT nodeport int, OUT success bool, OUT result text
+) RETURNS SETOF record LANGUAGE plpgsql AS $$ BEGIN
+    nodename := 'localhost'; nodeport := current_setting('port'); success := true;
+    EXECUTE command INTO result;
+    RETURN NEXT;
+END $$;
+CREATE FUNCTION here() RETURNS text LANGUAGE sql AS $$
+    SELECT format('host=%s port=%s dbname=%s user=%s', current_setting('unix_socket_directories'),
+                  current_setting('port'), current_database(), current_user)
+$$;
+CREATE FUNCTION recover_prepared_transactions() RETURNS int LANGUAGE sql AS $$
+    SELECT count(dblink_exec(here(), format('COMMIT PREPARED %L', gid)))::int
+    FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE 'citus%'
+$$;
 CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text, colocated text);
 CREATE FUNCTION create_distributed_table(
     table_name regclass, distribution_column text, distribution_type text DEFAULT 'hash',
@@ -197,5 +216,76 @@ fn store_sends_no_statement_that_citus_refuses() {
         let of_coordinator = sql.contains("FROM sales WHERE");
         assert!(!sql.contains("OFFSET 0") || one_customer || of_coordinator, "row by row: {sql}");
         assert!(!sql.contains("nextval") && !sql.contains("advisory"), "{sql}");
+    }
+}
+
+/// A commit that was cut before a worker completed it, as a prepared transaction: the next one of
+/// the store sees its rows.
+#[rstest]
+fn transaction_left_prepared_on_a_worker_is_completed_first(
+    #[values(false, true)] contended: bool,
+) {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    let tea = shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap().id;
+    shop.call(AddCustomer::new("Kim")).run().unwrap();
+    let database = url.rsplit('/').next().unwrap();
+    let orphan = "BEGIN;
+        UPDATE products SET stock = 7;
+        UPDATE stock_movements SET delta = 7;
+        INSERT INTO customers (id, name, role, balance, created_at)
+            SELECT 2, 'Lee', role, balance, created_at FROM customers;
+        PREPARE TRANSACTION ";
+    admin.batch_execute(&format!("{orphan} 'citus_{database}'")).unwrap();
+    let of_others = format!("of_{database}");
+    admin.batch_execute(&format!("BEGIN; PREPARE TRANSACTION '{of_others}'")).unwrap();
+
+    let mut other = Client::connect(&url, NoTls).unwrap();
+    let mut writer = other.transaction().unwrap();
+    writer.execute("SELECT FROM store FOR UPDATE", &[]).unwrap();
+    let park = shop.call(AddCustomer::new("Park")).submit();
+    if contended {
+        wait_until("the store waits for the writer lock", || {
+            let sql = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+                       WHERE NOT granted AND datname = current_database()";
+            admin.query_one(sql, &[]).unwrap().get::<_, i64>(0) > 0
+        });
+    }
+    writer.rollback().unwrap();
+    assert_eq!(park.wait().unwrap().id, CustomerId::new(3), "the orphan has the id before");
+    assert_eq!(shop.product(tea).unwrap().stock, 7);
+    let more = AdjustStock { product_id: tea, delta: 1, reason: "found".to_owned() };
+    assert_eq!(shop.call(more).run().unwrap().stock, 8);
+    assert_clean(&shop);
+    let left = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()";
+    assert_eq!(names(&mut admin, left), [of_others.clone()].into(), "Citus's are completed");
+    admin.batch_execute(&format!("ROLLBACK PREPARED '{of_others}'")).unwrap();
+}
+
+/// Citus reports a commit as done, with a warning, although a worker has not completed it. An
+/// answer implies that all its rows can be read.
+#[test]
+fn commit_is_acknowledged_once_every_worker_has_completed_it() {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    let cut = "CREATE TABLE on_worker (id int);
+        CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM dblink_connect('worker', here());
+            PERFORM dblink_exec('worker', 'BEGIN');
+            PERFORM dblink_exec('worker', 'INSERT INTO on_worker VALUES (1)');
+            PERFORM dblink_exec('worker', format('PREPARE TRANSACTION %L', 'citus_0_' || pg_backend_pid()));
+            PERFORM dblink_disconnect('worker');
+            RAISE WARNING 'failed to commit transaction on localhost';
+            RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON customers DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION cut()";
+    admin.batch_execute(cut).unwrap();
+    for customers in 1..4 {
+        shop.call(AddCustomer::new("Kim")).run().unwrap();
+        let seen: i64 = admin.query_one("SELECT count(*) FROM on_worker", &[]).unwrap().get(0);
+        assert_eq!(seen, customers);
     }
 }

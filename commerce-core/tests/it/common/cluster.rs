@@ -92,7 +92,7 @@ impl Cluster {
         let more = make(&programs, &data);
         let settings = format!(
             "port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\n\
-             max_connections = 200\nshared_buffers = 64MB\n{more}\n",
+             max_connections = 200\nshared_buffers = 64MB\nmax_prepared_transactions = 20\n{more}\n",
             folder.display()
         );
         let file = data.join("postgresql.conf");
