@@ -383,8 +383,8 @@ codes! {
     }
     failures {
         Busy "busy" Unavailable "Busy: retry"
-            "The store was locked for the whole timeout, too many requests or logins wait, or memory is too short to \
-             check a password."
+            "The store was locked for the whole timeout, its server was unreachable, too many requests or logins wait, or \
+             memory is too short to check a password. The command line and the log have the last cause."
             "Retry with the same key.";
 
         Storage "storage" Unavailable "Store failure: see server log"

@@ -94,6 +94,8 @@ struct Shared {
     commit_micros: Histogram,
     wait_micros: Histogram,
     notifier: EventNotifier,
+    /// The reason why the store is busy as a whole, if it is more than other writers.
+    busy_cause: Mutex<Option<String>>,
     /// The error of the last write; `None` once a write has succeeded again.
     failure: Mutex<Option<StoreError>>,
 }
@@ -109,6 +111,7 @@ impl Default for Shared {
             commit_micros: Histogram::new(TIMES),
             wait_micros: Histogram::new(TIMES),
             notifier: EventNotifier::default(),
+            busy_cause: Mutex::default(),
             failure: Mutex::default(),
         }
     }
@@ -162,6 +165,8 @@ struct Job {
     begin_until: Instant,
     /// Set once the job gets transactions of its own: the number of those that came back busy.
     isolated: Option<u32>,
+    /// The reason why its last transaction was busy.
+    cause: Option<String>,
 }
 
 impl Job {
@@ -234,7 +239,8 @@ impl Engine {
         let begin_until = deadline.checked_sub(reserve).unwrap_or(deadline);
         let slot = Arc::new(Slot::new(deadline));
         let pending = Pending::new(Arc::clone(&self.writer), Arc::clone(&slot));
-        (Job { command, slot, queued: now, begin_until, isolated: None }, pending)
+        let (isolated, cause) = (None, None);
+        (Job { command, slot, queued: now, begin_until, isolated, cause }, pending)
     }
 
     /// The notifier that relays wait on.
@@ -371,7 +377,8 @@ impl Writer {
             let transaction = catch_panics(|| self.store.begin());
             let begun = Instant::now();
             self.shared.queue.lock().waiting_for_store = false;
-            if matches!(transaction, Err(StoreError::Busy)) {
+            if let Err(StoreError::Busy(cause)) = transaction {
+                *self.shared.busy_cause.lock() = cause;
                 self.expire();
                 self.release_lead();
                 // There is no notification when another process releases the store.
@@ -440,8 +447,8 @@ impl Writer {
         }
     }
 
-    /// Removes a job from the queue if its place is at least `from`. Returns true if it was there.
-    fn withdraw(&self, slot: &Arc<Slot>, from: usize) -> bool {
+    /// Removes a job from the queue if its place is at least `from`. Returns it if it was there.
+    fn withdraw(&self, slot: &Arc<Slot>, from: usize) -> Option<Job> {
         let mut queue = self.shared.queue.lock();
         let Queue { jobs, isolated, .. } = &mut *queue;
         // Isolated jobs have the first places.
@@ -456,7 +463,7 @@ impl Writer {
             job.stop_sequence();
         }
         self.shared.note_progress(&queue);
-        withdrawn.is_some()
+        withdrawn
     }
 
     /// Takes the next isolated job if it is due, or a batch of the others.
@@ -544,7 +551,9 @@ impl Writer {
             }
         }
         drop(queue);
-        self.fail(&expired, &StoreError::Busy);
+        for job in &expired {
+            self.complete(job, failed(self.busy(job)));
+        }
     }
 
     fn process(&self, mut transaction: Box<dyn Transaction + '_>, mut jobs: Vec<Job>) {
@@ -571,13 +580,16 @@ impl Writer {
                 self.put_back(rest);
             }
             // The store was busy as a whole: a transaction may begin as late as with its first load.
-            Err(StoreError::Busy) if !has_loaded && isolated.is_none() => self.put_back(jobs),
-            Err(StoreError::ConstraintViolation(_) | StoreError::Busy) if jobs.len() > 1 => {
+            Err(StoreError::Busy(cause)) if !has_loaded && isolated.is_none() => {
+                *self.shared.busy_cause.lock() = cause;
+                self.put_back(jobs);
+            }
+            Err(StoreError::ConstraintViolation(_) | StoreError::Busy(_)) if jobs.len() > 1 => {
                 self.split(jobs);
             }
-            Err(StoreError::Busy) => {
+            Err(StoreError::Busy(cause)) => {
                 for job in jobs {
-                    self.defer(job, begun.elapsed());
+                    self.defer(Job { cause: cause.clone(), ..job }, begun.elapsed());
                 }
             }
             Err(error) => self.fail(&jobs, &error),
@@ -658,10 +670,16 @@ impl Writer {
         check_misread(state)?;
         transaction.commit()?;
         self.note(None);
+        *self.shared.busy_cause.lock() = None;
         self.shared.commit_micros.add(micros(begun.elapsed()));
         let due_events = state.events.len().saturating_add(state.deliveries.released());
         self.shared.notifier.notify(due_events);
         Ok(())
+    }
+
+    /// The error of a job that was not carried out by its deadline, with the last cause.
+    fn busy(&self, job: &Job) -> StoreError {
+        StoreError::Busy(job.cause.clone().or_else(|| self.shared.busy_cause.lock().clone()))
     }
 
     fn note(&self, failure: Option<&StoreError>) {
@@ -670,7 +688,7 @@ impl Writer {
 
     fn fail(&self, jobs: &[Job], error: &StoreError) {
         // A constraint violation concerns one command, and not the state of the store.
-        if !matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy) {
+        if !matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy(_)) {
             self.note(Some(error));
         }
         for job in jobs {

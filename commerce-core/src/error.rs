@@ -8,9 +8,10 @@ pub use crate::codes::{Code, ErrorClass, Invalid, Refusal, Shortage};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The store was locked for longer than the timeout.
-    #[error("the store is busy: try again in a moment, with the same key")]
-    Busy,
+    /// The store was locked, or its server unreachable, for longer than the timeout. Nothing was changed. It has the last
+    /// cause, unless others were writing.
+    #[error("the store is busy: try again in a moment, with the same key{}", because(.0.as_deref()))]
+    Busy(Option<String>),
     /// Too many logins and sign-ups wait for the hashing of passwords (load shedding). Nothing was changed.
     #[error("too many logins and sign-ups are waiting: try again in a moment")]
     Overloaded,
@@ -60,6 +61,10 @@ impl From<InvalidClock> for StoreError {
     }
 }
 
+fn because(cause: Option<&str>) -> String {
+    cause.map(|cause| format!(" ({cause})")).unwrap_or_default()
+}
+
 /// The error of a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -79,7 +84,7 @@ impl Error {
         match self {
             Self::Refused(refusal) => refusal.code(),
             Self::Store(
-                StoreError::Busy
+                StoreError::Busy(_)
                 | StoreError::Overloaded
                 | StoreError::NotAttempted
                 | StoreError::OutOfMemory,
@@ -93,7 +98,7 @@ impl Error {
     pub fn examples(code: Code) -> Vec<Self> {
         match Refusal::examples(code) {
             Some(refusals) => refusals.into_iter().map(Self::from).collect(),
-            None if code == Code::Busy => vec![StoreError::Busy.into()],
+            None if code == Code::Busy => vec![StoreError::Busy(None).into()],
             None => vec![StoreError::Unavailable(String::new()).into()],
         }
     }

@@ -388,7 +388,7 @@ impl Service for Api {
                 HttpError::HeadTooLarge,
                 "path and headers are too large: send less",
             ),
-            TransportError::Overloaded => Error::from(StoreError::Busy).into(),
+            TransportError::Overloaded => Error::from(StoreError::Busy(None)).into(),
         };
         let started = Instant::now();
         let trace = TraceContext::of(request, &self.ids);

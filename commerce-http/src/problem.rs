@@ -185,11 +185,10 @@ impl Problem {
     pub(crate) fn of(error: &Error, currency: Currency) -> Self {
         let detail = match error {
             Error::Refused(refusal) => refusal.sentence(currency),
+            // Its cause may name a server, as below.
+            Error::Store(StoreError::Busy(_)) => StoreError::Busy(None).to_string(),
             Error::Store(
-                StoreError::Busy
-                | StoreError::Overloaded
-                | StoreError::OutOfMemory
-                | StoreError::CommitUnknown(_),
+                StoreError::Overloaded | StoreError::OutOfMemory | StoreError::CommitUnknown(_),
             ) => error.to_string(),
             Error::Store(StoreError::Replaced(_)) => {
                 "the files of the store were removed or replaced while the service had them open: \
@@ -245,7 +244,7 @@ mod tests {
 
     #[test]
     fn store_failure_problem_has_no_fields() {
-        let problem = Problem::new(&StoreError::Busy.into(), "busy".to_owned());
+        let problem = Problem::new(&StoreError::Busy(None).into(), "busy".to_owned());
         let json = serde_json::to_value(problem).unwrap();
         let names: Vec<&String> = json.as_object().unwrap().keys().collect();
         assert_eq!(names, ["code", "detail", "status", "title", "type"]);

@@ -31,7 +31,7 @@ pub(crate) enum ConnectionRole {
 impl ConnectionRole {
     /// Returns the settings that correctness or a timeout depends on. Those unknown to
     /// the server, which may be only compatible with PostgreSQL, are not sent.
-    fn settings(self) -> [(&'static str, &'static str); 12] {
+    fn settings(self) -> [(&'static str, &'static str); 13] {
         let (statement, idle, nested) = match self {
             // A writer that stalls in its transaction blocks all other writers.
             Self::Writer => ("5s", "5s", "off"),
@@ -45,6 +45,7 @@ impl ConnectionRole {
             // Reads after the wait for the writer lock must see the commits before it. A server or a database
             // may have another default, whose snapshot is older.
             ("default_transaction_isolation", "read committed"),
+            ("default_transaction_read_only", "off"),
             ("synchronous_commit", "on"),
             // Every statement finds its rows by key, whatever the statistics are: a plan made while a table
             // was small would scan it once it is big. For the same reason a set that is joined to a table

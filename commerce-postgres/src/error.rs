@@ -84,7 +84,8 @@ impl Failure {
         };
         let code = refusal.code().code();
         let text = format!("{} ({code})", refusal.message());
-        Self { error: store_error(code, text), lost: is_lost(code), refused: true, index: 0 }
+        let lost = is_lost(code, refusal.routine());
+        Self { error: store_error(code, text), lost, refused: true, index: 0 }
     }
 
     pub(crate) fn at(self, index: usize) -> Self {
@@ -94,13 +95,16 @@ impl Failure {
     /// The error before `COMMIT` was sent: nothing was changed. A lost connection is `Busy`, so that callers
     /// wait up to their timeout while the server comes back.
     pub(crate) fn before_commit(self) -> StoreError {
-        if self.lost { StoreError::Busy } else { self.error }
+        if let (true, StoreError::Unavailable(cause)) = (self.lost, &self.error) {
+            return StoreError::Busy(Some(cause.clone()));
+        }
+        self.error
     }
 
     /// The error of a transaction whose `COMMIT` was the statement at index `commit`.
     pub(crate) fn of_commit(self, commit: usize) -> StoreError {
         let is_decided =
-            matches!(self.error, StoreError::ConstraintViolation(_) | StoreError::Busy)
+            matches!(self.error, StoreError::ConstraintViolation(_) | StoreError::Busy(_))
                 && !self.lost;
         // After a refused statement the server turns the commit into a rollback.
         if self.refused && (is_decided || self.index < commit && !self.lost) {
@@ -121,10 +125,13 @@ fn without_number(text: &str) -> String {
 }
 
 /// Returns true if the server ends the connection with that code, or accepts no more writes.
-fn is_lost(code: &str) -> bool {
-    // 25006: a former primary that is a standby now. 25P03: idle in a transaction for too long. 0A000: the
-    // tables changed under a prepared statement, which a new connection prepares again.
-    code.starts_with("08") || code.starts_with("57P") || ["25006", "25P03", "0A000"].contains(&code)
+fn is_lost(code: &str, routine: Option<&str>) -> bool {
+    // 25006: a former primary that is a standby now. 25P03: idle in a transaction for too long. 0A000 from this
+    // routine: the tables changed under a prepared statement, which a new connection prepares again. Any other 0A000 is
+    // a statement that Citus or a compatible server refuses.
+    let is_stale_plan = code == "0A000" && routine == Some("RevalidateCachedQuery");
+    let is_gone = code.starts_with("08") || code.starts_with("57P");
+    is_gone || is_stale_plan || ["25006", "25P03"].contains(&code)
 }
 
 fn store_error(code: &str, text: String) -> StoreError {
@@ -132,7 +139,7 @@ fn store_error(code: &str, text: String) -> StoreError {
         // Serialization failure, deadlock, lock timeout, statement timeout, too many connections, shutdown or
         // startup, standby.
         "40001" | "40P01" | "55P03" | "57014" | "53300" | "57P01" | "57P02" | "57P03" | "25006"
-        | "25P03" => StoreError::Busy,
+        | "25P03" => StoreError::Busy(Some(text)),
         "53100" => StoreError::Full(text),
         // Only creating the tables of a new store can find that they exist.
         "42P07" => StoreError::Incompatible(format!(
@@ -142,7 +149,7 @@ fn store_error(code: &str, text: String) -> StoreError {
         code if code.starts_with("23") || code.starts_with("22") => {
             StoreError::ConstraintViolation(text)
         }
-        code if code.starts_with("08") => StoreError::Busy,
+        code if code.starts_with("08") => StoreError::Busy(Some(text)),
         _ => StoreError::Unavailable(text),
     }
 }
@@ -155,7 +162,7 @@ mod tests {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the enum may grow")]
     fn name(error: &StoreError) -> &'static str {
         match error {
-            StoreError::Busy => "busy",
+            StoreError::Busy(_) => "busy",
             StoreError::Overloaded => "overloaded",
             StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",
@@ -188,10 +195,11 @@ mod tests {
     #[case::disk_full("53100", ["full", "full", "unknown"])]
     #[case::password("28P01", ["unavailable", "unavailable", "unknown"])]
     #[case::damaged("XX001", ["corrupt", "corrupt", "unknown"])]
+    #[case::refused_by_citus("0A000", ["unavailable", "unavailable", "unknown"])]
     fn sqlstate_maps_to_store_error(#[case] code: &str, #[case] expected: [&str; 3]) {
         let failure = |index| Failure {
             error: store_error(code, String::new()),
-            lost: is_lost(code),
+            lost: is_lost(code, None),
             refused: true,
             index,
         };

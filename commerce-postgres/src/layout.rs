@@ -12,11 +12,13 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Distributes the tables of a new store.
 const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
 
-/// Selects the workers that have a prepared transaction of Citus, and those that do not answer.
+/// Selects a text about each worker that has a prepared transaction of Citus, or does not answer.
 ///
 /// Citus commits on several machines in two phases. A connection that is cut in the second one leaves the transaction
 /// prepared on a worker, invisible there and visible on all others, until Citus's own recovery a minute later.
-const ORPHANS: &str = r"SELECT format('%s:%s', nodename, nodeport), success
+const ORPHANS: &str = r"SELECT format(
+         CASE WHEN success THEN 'worker %s:%s has not completed a commit'
+         ELSE 'worker %s:%s does not answer: %s' END, nodename, nodeport, result)
      FROM run_command_on_workers($$SELECT count(*) FROM pg_prepared_xacts
          WHERE database = current_database() AND gid LIKE 'citus\_%'$$)
      WHERE NOT success OR result <> '0'";

@@ -205,7 +205,7 @@ impl Store for PostgresStore {
         let begun = self
             .connected(&mut slot)
             .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.hints));
-        if matches!(begun, Err(StoreError::Busy)) {
+        if matches!(begun, Err(StoreError::Busy(_))) {
             // Jitter: instances that have lost the same server must not reconnect in step (thundering herd).
             back_off();
         }
@@ -220,7 +220,7 @@ impl Store for PostgresStore {
                 let transaction = PostgresTransaction::lazy(connection, slot, mode, &self.hints);
                 Ok(Some(Box::new(transaction)))
             }
-            Err(StoreError::Busy) => Ok(None),
+            Err(StoreError::Busy(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -261,8 +261,10 @@ fn retry_until_timeout<T>(mut work: impl FnMut() -> Result<T, Failure>) -> Resul
             Ok(result) => return Ok(result),
             Err(failure) => {
                 // Creating one table twice at the same time violates a constraint of the server's catalogue.
-                let is_transient =
-                    matches!(failure.error, StoreError::Busy | StoreError::ConstraintViolation(_));
+                let is_transient = matches!(
+                    failure.error,
+                    StoreError::Busy(_) | StoreError::ConstraintViolation(_)
+                );
                 if !is_transient || deadline.is_none_or(|at| Instant::now() >= at) {
                     return Err(failure.error);
                 }

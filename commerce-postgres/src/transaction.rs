@@ -219,10 +219,10 @@ impl<'a> PostgresTransaction<'a> {
         if !has_begun {
             if results.get(LOCK_INDEX).is_none_or(Vec::is_empty) {
                 self.hints.is_contended.store(true, Ordering::Relaxed);
-                return Err(StoreError::Busy);
+                return Err(StoreError::Busy(None));
             }
-            if results.get(orphans_index).is_some_and(|workers| !workers.is_empty()) {
-                return Err(self.recover());
+            if let Some(worker) = results.get(orphans_index).and_then(|workers| workers.first()) {
+                return Err(self.recover(worker.try_get(0).ok()));
             }
             let rows = results.get(WATERMARKS_INDEX).map_or(&[][..], Vec::as_slice);
             self.watermarks = Some(sales::watermarks(rows)?);
@@ -236,12 +236,12 @@ impl<'a> PostgresTransaction<'a> {
 impl PostgresTransaction<'_> {
     /// Rolls back and has Citus complete the transaction of an earlier holder of the writer lock. Rows that were loaded
     /// lack its changes.
-    fn recover(&mut self) -> StoreError {
+    fn recover(&mut self, cause: Option<String>) -> StoreError {
         let recovered = self.open().map(|connection| {
             connection.run("ROLLBACK").and_then(|()| layout::recover(connection))
         });
         match recovered {
-            Ok(Ok(())) => StoreError::Busy,
+            Ok(Ok(())) => StoreError::Busy(cause),
             Ok(Err(failure)) => failure.before_commit(),
             Err(error) => error,
         }

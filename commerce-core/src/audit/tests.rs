@@ -209,8 +209,11 @@ fn audit_reports_an_unreadable_row_and_ends_there() {
     let subjects: Vec<_> =
         problems.into_list().into_iter().map(|problem| problem.subject).collect();
     assert_eq!(subjects, ["table ledger"]);
-    let busy = |_: Table, _: &mut dyn FnMut(Record)| Err(StoreError::Busy);
-    assert_eq!(check_tables(&busy, levels(), &mut Problems::default()), Err(StoreError::Busy));
+    let busy = |_: Table, _: &mut dyn FnMut(Record)| Err(StoreError::Busy(None));
+    assert_eq!(
+        check_tables(&busy, levels(), &mut Problems::default()),
+        Err(StoreError::Busy(None))
+    );
 }
 
 #[rstest]

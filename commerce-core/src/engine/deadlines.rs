@@ -106,7 +106,7 @@ impl Writer {
         self.shared.note_progress(&queue);
         drop(queue);
         for job in expired {
-            job.slot.complete(failed(StoreError::Busy));
+            job.slot.complete(failed(self.busy(&job)));
         }
         next
     }

@@ -2,7 +2,6 @@
 
 use crate::command::Decision;
 use crate::engine::{Writer, failed};
-use crate::error::StoreError;
 use crate::limits::MAX_QUEUE;
 use crate::sync::{Condvar, Mutex};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -99,9 +98,9 @@ impl Pending {
             let left = self.slot.deadline.saturating_duration_since(Instant::now());
             if withdrawable && left.is_zero() {
                 drop(state);
-                if self.writer.withdraw(&self.slot, 0) {
+                if let Some(job) = self.writer.withdraw(&self.slot, 0) {
                     self.is_done = true;
-                    return failed(StoreError::Busy);
+                    return failed(self.writer.busy(&job));
                 }
                 withdrawable = false;
                 state = self.slot.state.lock();
@@ -135,7 +134,7 @@ impl Pending {
         if !self.is_watched {
             match self.writer.watch(self.slot.deadline) {
                 Ok(()) => self.is_watched = true,
-                Err(error) if self.writer.withdraw(&self.slot, 0) => {
+                Err(error) if self.writer.withdraw(&self.slot, 0).is_some() => {
                     self.is_done = true;
                     return Poll::Ready(failed(error));
                 }

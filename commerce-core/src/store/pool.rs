@@ -181,6 +181,6 @@ impl LastFailure {
 
     /// Takes the last failure; without one, all connections are in use.
     fn take(&self) -> StoreError {
-        self.0.lock().take().unwrap_or(StoreError::Busy)
+        self.0.lock().take().unwrap_or(StoreError::Busy(None))
     }
 }

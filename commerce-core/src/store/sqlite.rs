@@ -134,7 +134,7 @@ impl SqliteStore {
             Ok(Some(ready)) => ready,
             // A new file, an old version, a restored file, or one that another process creates right now.
             // Switching a file to WAL mode is a write as well, for which SQLite does not wait.
-            Ok(None) | Err(StoreError::Busy) => {
+            Ok(None) | Err(StoreError::Busy(_)) => {
                 let _guard = write_lock.lock_within(OPEN_TIMEOUT)?;
                 let writer = retry_busy(|| connections.open(ConnectionRole::Writer))?;
                 let currency = schema::migrate(&writer, currency, &place)?;
@@ -216,7 +216,7 @@ fn retry_busy<T>(work: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreErr
     let start = Instant::now();
     loop {
         match work() {
-            Err(StoreError::Busy) if start.elapsed() < OPEN_TIMEOUT => {
+            Err(StoreError::Busy(_)) if start.elapsed() < OPEN_TIMEOUT => {
                 std::thread::sleep(POLL_INTERVAL);
             }
             result => return result,
@@ -238,7 +238,7 @@ impl Store for SqliteStore {
         let Some(slot) = self.writer.try_lock() else { return Ok(None) };
         let Some(guard) = self.write_lock()?.try_lock()? else { return Ok(None) };
         match self.begin_with(slot, guard, Duration::ZERO) {
-            Err(StoreError::Busy) => Ok(None),
+            Err(StoreError::Busy(_)) => Ok(None),
             begun => begun.map(Some),
         }
     }

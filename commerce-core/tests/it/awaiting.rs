@@ -159,7 +159,7 @@ fn awaited_call_is_busy_at_its_deadline_and_never_carried_out() {
     let (store, shop) = pausable(SHORT);
     store.pause();
     for _ in 0..3 {
-        assert_eq!(block_on(add(&shop, "Kim")), Err(Error::Store(StoreError::Busy)));
+        assert_eq!(block_on(add(&shop, "Kim")), Err(Error::Store(StoreError::Busy(None))));
     }
     assert_eq!(store.begins(), 0);
     store.resume();
@@ -211,7 +211,7 @@ impl Transaction for LateTransaction<'_> {
             std::thread::sleep(SHORT);
         }
         self.0.pause();
-        Err(StoreError::Busy)
+        Err(StoreError::Busy(None))
     }
 
     fn apply(&mut self, _: &State) -> Result<(), StoreError> {

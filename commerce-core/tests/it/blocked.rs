@@ -74,7 +74,11 @@ impl Transaction for GatedTransaction<'_> {
         let locked = self.store.locked.lock().unwrap();
         let (locked, wait) = self.store.opened.wait_timeout_while(locked, limit, is_sold).unwrap();
         drop(locked);
-        if wait.timed_out() { Err(StoreError::Busy) } else { self.transaction.apply(state) }
+        if wait.timed_out() {
+            Err(StoreError::Busy(Some("gate".to_owned())))
+        } else {
+            self.transaction.apply(state)
+        }
     }
 
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
@@ -186,7 +190,8 @@ fn sequence_keeps_its_order_around_a_blocked_call(#[case] timeout: Duration) {
         assert!(ids.is_sorted(), "{ids:?}");
         assert_eq!(shop.product(3.into()).unwrap().stock, 97);
     } else {
-        assert_eq!(calls.next().unwrap().wait(), Err(Error::from(StoreError::Busy)));
+        let busy = StoreError::Busy(Some("gate".to_owned()));
+        assert_eq!(calls.next().unwrap().wait(), Err(Error::from(busy)));
         for call in calls.chain([late]) {
             assert_eq!(call.wait().unwrap_err().code(), Code::Busy);
         }

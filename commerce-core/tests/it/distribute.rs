@@ -14,6 +14,7 @@ use postgres::{Client, NoTls};
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 /// The stand-in for Citus on one machine, which is its own worker: it keeps a list of distributed
 /// tables, refuses tables with keys that cannot be enforced across machines, and completes prepared
@@ -24,10 +25,16 @@ CREATE FUNCTION run_command_on_workers(
     command text, parallel bool DEFAULT true,
     OUT nodename text, OUT nodeport int, OUT success bool, OUT result text
 ) RETURNS SETOF record LANGUAGE plpgsql AS $$ BEGIN
-    nodename := 'localhost'; nodeport := current_setting('port'); success := true;
-    EXECUTE command INTO result;
+    nodename := 'localhost'; nodeport := 9701; success := true;
+    IF EXISTS (SELECT FROM worker WHERE NOT is_up) THEN
+        success := false; result := 'connection refused';
+    ELSE
+        EXECUTE command INTO result;
+    END IF;
     RETURN NEXT;
 END $$;
+CREATE TABLE worker (is_up bool);
+INSERT INTO worker VALUES (true);
 CREATE FUNCTION here() RETURNS text LANGUAGE sql AS $$
     SELECT format('host=%s port=%s dbname=%s user=%s', current_setting('unix_socket_directories'),
                   current_setting('port'), current_database(), current_user)
@@ -261,6 +268,20 @@ fn transaction_left_prepared_on_a_worker_is_completed_first(
     let left = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()";
     assert_eq!(names(&mut admin, left), [of_others.clone()].into(), "Citus's are completed");
     admin.batch_execute(&format!("ROLLBACK PREPARED '{of_others}'")).unwrap();
+}
+
+#[test]
+fn busy_names_a_worker_that_does_not_answer() {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    let store = PostgresStore::create_distributed(&url, Currency::KRW).unwrap();
+    let shop = Shop::builder().timeout(Duration::from_millis(500)).open(store);
+    admin.batch_execute("UPDATE worker SET is_up = false").unwrap();
+    let error = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
+    let cause = "worker localhost:9701 does not answer: connection refused".to_owned();
+    assert_eq!(error, StoreError::Busy(Some(cause)).into());
+    admin.batch_execute("UPDATE worker SET is_up = true").unwrap();
+    Shop::open(PostgresStore::open(&url).unwrap()).call(AddCustomer::new("Kim")).run().unwrap();
 }
 
 /// Citus reports a commit as done, with a warning, although a worker has not completed it. An

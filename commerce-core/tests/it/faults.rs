@@ -278,7 +278,7 @@ fn timed_out_call_is_busy_and_never_carried_out() {
     let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&pausable));
     pausable.pause();
     let refused = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
-    assert_eq!(refused, Error::Store(StoreError::Busy));
+    assert_eq!(refused, Error::Store(StoreError::Busy(None)));
     assert_eq!(pausable.begins(), 0);
     pausable.resume();
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap();

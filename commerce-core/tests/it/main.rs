@@ -8,6 +8,7 @@
 mod auth;
 mod awaiting;
 mod blocked;
+mod causes;
 mod chaos;
 mod clock;
 mod common;

@@ -62,7 +62,7 @@ impl Transaction for RolledBack<'_> {
     }
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         if self.commits.fetch_add(1, Ordering::SeqCst) == 0 {
-            return Err(StoreError::Busy);
+            return Err(StoreError::Busy(None));
         }
         self.inner.commit()
     }

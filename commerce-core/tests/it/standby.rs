@@ -82,7 +82,7 @@ fn fail_over(end: End) {
                 let begun = Instant::now();
                 match shops[0].balance(1.into()) {
                     Ok(_) => drop(reads.fetch_add(1, Ordering::Relaxed)),
-                    Err(Error::Store(StoreError::Busy)) => {}
+                    Err(Error::Store(StoreError::Busy(_))) => {}
                     Err(error) => panic!("{error}"),
                 }
                 assert!(begun.elapsed() < LONGEST, "a read took {:?}", begun.elapsed());
@@ -145,4 +145,18 @@ fn replay_by_key_waits_until_the_standby_has_the_commit() {
     assert!(again.result.is_ok() && !again.replayed, "{again:?}");
     assert_eq!(count(&pair.standby), 1);
     assert_clean(&shop);
+}
+
+#[test]
+fn store_on_a_standby_is_busy_because_it_is_read_only() {
+    let pair = Pair::start();
+    fill(&pair.shop());
+    let sql = "SELECT count(*) FROM customers";
+    wait_until("the standby has the store", || {
+        let mut admin = pair.standby.admin(&pair.database);
+        admin.query_one(sql, &[]).is_ok_and(|row| row.get::<_, i64>(0) == 20)
+    });
+    let error = PostgresStore::open(&pair.standby.url(&pair.database)).unwrap_err();
+    let named = error.to_string().contains("in a read-only transaction (25006)");
+    assert!(matches!(error, StoreError::Busy(_)) && named, "{error}");
 }

@@ -84,7 +84,7 @@ fn copy(
         if matches!(step, StepResult::Busy | StepResult::Locked) {
             polls = polls.saturating_add(1);
             if polls > MAX_POLLS {
-                return Err(StoreError::Busy);
+                return Err(StoreError::Busy(None));
             }
             std::thread::sleep(POLL_INTERVAL);
         }

@@ -12,7 +12,7 @@ impl From<rusqlite::Error> for StoreError {
         }
         let text = described(&error);
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(None),
             Some(ErrorCode::DiskFull) => Self::Full(text),
             Some(ErrorCode::ConstraintViolation) => Self::ConstraintViolation(text),
             Some(ErrorCode::CannotOpen) => Self::Unavailable(format!(
@@ -77,7 +77,7 @@ pub(super) fn failed_read(finding: &str) -> Option<StoreError> {
 /// Maps the error of a `COMMIT`: unless SQLite refused it, the changes may be on disk.
 pub(super) fn of_commit(error: rusqlite::Error) -> StoreError {
     let error = StoreError::from(error);
-    let refused = matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy);
+    let refused = matches!(error, StoreError::ConstraintViolation(_) | StoreError::Busy(_));
     if refused { error } else { StoreError::CommitUnknown(error.to_string()) }
 }
 
@@ -106,7 +106,7 @@ mod tests {
         #[case] at_commit: &str,
     ) {
         let name = |error: StoreError| match error {
-            StoreError::Busy => "busy",
+            StoreError::Busy(_) => "busy",
             StoreError::Overloaded => "overloaded",
             StoreError::OutOfMemory => "out of memory",
             StoreError::Full(_) => "full",

@@ -38,7 +38,7 @@ impl<'a> SqliteTransaction<'a> {
             }
             Err(error) => {
                 let error = StoreError::from(error);
-                if error == StoreError::Busy {
+                if matches!(error, StoreError::Busy(_)) {
                     *slot = Some(connection);
                 }
                 Err(error)

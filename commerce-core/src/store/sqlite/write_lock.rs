@@ -96,7 +96,7 @@ impl WriteLock {
                 return Ok(guard);
             }
             if start.elapsed() >= timeout {
-                return Err(StoreError::Busy);
+                return Err(StoreError::Busy(None));
             }
             std::thread::sleep(POLL_INTERVAL);
         }

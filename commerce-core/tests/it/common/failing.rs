@@ -49,7 +49,7 @@ impl<S> Failing<S> {
     fn failure(&self) -> StoreError {
         let text = "injected failure".to_owned();
         match self.fault {
-            Fault::Busy => StoreError::Busy,
+            Fault::Busy => StoreError::Busy(None),
             Fault::Full => StoreError::Full(text),
             Fault::Corrupt => StoreError::Corrupt(text),
             Fault::Constraint => StoreError::ConstraintViolation(text),

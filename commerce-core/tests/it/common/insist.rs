@@ -91,7 +91,7 @@ impl CallerStats {
                 Err(Error::Store(StoreError::CommitUnknown(_))) => {
                     self.unknown.fetch_add(1, Ordering::Relaxed)
                 }
-                Err(Error::Store(StoreError::Busy)) => self.busy.fetch_add(1, Ordering::Relaxed),
+                Err(Error::Store(StoreError::Busy(_))) => self.busy.fetch_add(1, Ordering::Relaxed),
                 Err(error) => panic!("{error}"),
             };
         }
