@@ -535,17 +535,18 @@ impl Writer {
         self.expire();
     }
 
-    /// Answers the jobs that could not be carried out by their deadline any more: they are busy. Called by the leader, so
-    /// that no later call of their sequences is taken meanwhile.
+    /// Answers the jobs that could not be carried out by their deadline any more: they are busy. A call that nobody waits
+    /// for has no deadline. Called by the leader, so that no later call of their sequences is taken meanwhile.
     fn expire(&self) {
         let now = Instant::now();
         let mut queue = self.shared.queue.lock();
         let Queue { jobs, isolated, .. } = &mut *queue;
         let mut expired = Vec::new();
         for list in [jobs, isolated] {
-            if list.iter().any(|job| job.begin_until <= now) {
+            let is_late = |job: &Job| job.begin_until <= now && job.slot.has_waiter();
+            if list.iter().any(is_late) {
                 let all = std::mem::take(list).into_iter();
-                let (late, left): (VecDeque<Job>, _) = all.partition(|job| job.begin_until <= now);
+                let (late, left): (VecDeque<Job>, _) = all.partition(is_late);
                 *list = left;
                 expired.extend(late);
             }

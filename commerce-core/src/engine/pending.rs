@@ -62,6 +62,11 @@ impl Slot {
         matches!(self.state.lock().waiter, Waiter::Task(_)).then_some(self.deadline)
     }
 
+    /// Returns true if a thread or a task waits for the result.
+    pub(super) fn has_waiter(&self) -> bool {
+        !matches!(self.state.lock().waiter, Waiter::None)
+    }
+
     fn replace_waiter(&self, waiter: Waiter) {
         let replaced = std::mem::replace(&mut self.state.lock().waiter, waiter);
         // After the lock is released: dropping a waker runs foreign code, too.
