@@ -45,6 +45,8 @@
 //! Methods of [`Shop`] such as [`Shop::order`], [`Shop::ledger`] and [`Shop::best_sellers`] read from a snapshot.
 //! Lists are paginated by key: [`PageRequest`], [`Page`].
 //!
+//! [`Shop::report`] answers requests such as [`SalesReportRequest`], and [`Shop::prove`] counts the same report again.
+//!
 //! # Errors
 //!
 //! An [`Error`] is either a [`Refusal`] by a rule, with its numbers, or a [`StoreError`] of the service. Both have a
@@ -136,6 +138,7 @@ mod password;
 mod query;
 mod relay;
 mod relay_stats;
+mod report;
 mod rule;
 mod sequence;
 mod shop;
@@ -145,6 +148,7 @@ pub mod sync;
 mod text;
 mod threads;
 mod version;
+mod zone;
 
 pub use audit::{AuditReport, Problem};
 pub use background::{BackgroundJob, ReconcileReport, RelayReport};
@@ -177,6 +181,15 @@ pub use password::{Client, PasswordStats};
 pub use query::{BestSeller, BestSellers, BestSellersRequest, Page, PageRequest};
 pub use relay::{Relay, RelayError};
 pub use relay_stats::RelayStats;
+pub use report::balances::{BalanceReport, BalanceReportRequest};
+pub use report::coupons::{CampaignUse, CouponReport, CouponReportRequest};
+pub use report::products::{ProductReport, ProductReportRequest, RankBy, RankedProduct};
+pub use report::sales::{
+    Basis, ComparedSales, SalesBucket, SalesFigures, SalesReport, SalesReportRequest,
+};
+pub use report::stock::{ProductStock, StockReport, StockReportRequest};
+pub use report::window::{Compare, Window};
+pub use report::{Difference, Proof, ReportRequest};
 pub use rule::add_coupon::AddCoupon;
 pub use rule::add_customer::AddCustomer;
 pub use rule::add_product::AddProduct;
@@ -199,6 +212,7 @@ pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{Store, StoreSize};
 pub use sync::CancellationToken;
 pub use version::{ParseVersionError, Version};
+pub use zone::{ParseZoneError, Period, Zone};
 
 /// Internal operations, for the tests of this project. An embedding program must not use them: they bypass the
 /// payment gateway, password checks and leases.

@@ -8,5 +8,6 @@ pub(crate) mod delivery;
 pub(crate) mod event;
 pub(crate) mod order;
 pub(crate) mod product;
+pub(crate) mod sale;
 pub(crate) mod wallet;
 mod words;

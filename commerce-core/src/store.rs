@@ -17,6 +17,7 @@ use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::Currency;
+use crate::zone::Zone;
 use crate::{entropy, text, threads};
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,6 +258,8 @@ pub trait Snapshot {
     fn events(&self, start: EventId, limit: usize) -> Result<Vec<EventRow>, StoreError>;
     /// Returns the epochs of events, in order of their first event.
     fn epochs(&self) -> Result<Vec<Epoch>, StoreError>;
+    /// Returns the id of the newest event.
+    fn last_event(&self) -> Result<Option<EventId>, StoreError>;
     /// Returns the id of the first event that no relay has leased yet.
     fn next_event(&self) -> Result<EventId, StoreError>;
     /// Returns unfinished deliveries in event order, from `start` on.
@@ -279,6 +282,10 @@ pub trait Snapshot {
     ) -> Result<Vec<(ProductId, i64)>, StoreError>;
     /// Visits every row of a table in key order; the digest of a row, if it has one, comes before it.
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+    /// Returns the zone of the shop.
+    fn zone(&self) -> Result<Zone, StoreError> {
+        Ok(Zone::UTC)
+    }
     /// Returns the levels of the sales roll-up.
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError>;
     /// Returns the size of the store on disk; zero for a store in memory.

@@ -289,6 +289,11 @@ impl Snapshot for PostgresSnapshot<'_> {
         self.many(Query::new(EPOCHS), read)
     }
 
+    fn last_event(&self) -> Result<Option<EventId>, StoreError> {
+        let sql = "SELECT id FROM events ORDER BY id DESC LIMIT 1";
+        self.one(Query::new(sql), |row| get(row, 0))
+    }
+
     fn next_event(&self) -> Result<EventId, StoreError> {
         self.one(Query::new(NEXT_EVENT), |row| get(row, 0))?.ok_or_else(no_store)
     }

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId};
+use crate::model::order::Order;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,49 @@ pub struct Coupon {
     pub valid_from: Timestamp,
     /// End of the window (exclusive); `None` for no end.
     pub valid_until: Option<Timestamp>,
+    /// The use of its coupons.
+    #[serde(skip)]
+    pub usage: CouponUsage,
+}
+
+/// The use of a campaign's coupons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CouponUsage {
+    /// Coupons that a pending or paid order uses.
+    pub used: i64,
+    /// Times that an order which was cancelled or expired gave its coupon back.
+    pub given_back: i64,
+    /// Discounts of the paid orders that use them.
+    pub discounts: Money,
+    /// What was paid for these orders.
+    pub net: Money,
+}
+
+impl CouponUsage {
+    /// Counts an order that uses or has used a coupon.
+    pub(crate) fn add(&mut self, order: &Order) {
+        self.count(order, 1);
+    }
+
+    /// Replaces an order by the same one with another status; `None` for an order that is new.
+    pub(crate) fn replace(&mut self, before: Option<&Order>, after: &Order) {
+        if let Some(before) = before {
+            self.count(before, -1);
+        }
+        self.count(after, 1);
+    }
+
+    fn count(&mut self, order: &Order, sign: i64) {
+        let add = |sum: &mut i64, more: i64| *sum = sum.saturating_add(more.saturating_mul(sign));
+        let add_money = |sum: &mut Money, more: Money| {
+            *sum = Money::from_minor(sum.minor().saturating_add(more.minor().saturating_mul(sign)));
+        };
+        add(if order.is_live() { &mut self.used } else { &mut self.given_back }, 1);
+        if order.status.counts_as_sold() {
+            add_money(&mut self.discounts, order.discount);
+            add_money(&mut self.net, order.total);
+        }
+    }
 }
 
 impl Coupon {

@@ -7,7 +7,7 @@ use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_COUPONS;
-use crate::model::coupon::{Coupon, Discount};
+use crate::model::coupon::{Coupon, CouponUsage, Discount};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -79,6 +79,7 @@ impl Rule for AddCoupon {
             issued: 0,
             valid_from,
             valid_until: self.valid_until,
+            usage: CouponUsage::default(),
         };
         state.coupons.insert(id, coupon.clone());
         Ok(Output::Coupon(coupon))

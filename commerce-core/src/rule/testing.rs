@@ -6,7 +6,7 @@ use crate::error::{Error, Refusal};
 use crate::id::{ChargeId, CouponId, CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::HOLD_SECONDS;
 use crate::model::cart::CartLines;
-use crate::model::coupon::{Coupon, Discount};
+use crate::model::coupon::{Coupon, CouponUsage, Discount};
 use crate::model::order::OrderStatus;
 use crate::model::product::{Product, ProductStatus};
 use crate::model::wallet::{Account, Customer, Role};
@@ -137,6 +137,7 @@ impl World {
             issued: 0,
             valid_from: NOW,
             valid_until: Some(NOW.plus_seconds(1_000)),
+            usage: CouponUsage::default(),
         };
         self.state.coupons.insert(id, coupon);
         self

@@ -16,6 +16,7 @@ use crate::model::wallet::{
 };
 use crate::money::{Currency, InCurrency};
 use crate::query::{BestSeller, BestSellers, BestSellersRequest, List, Page, PageRequest};
+use crate::report::{self, Proof, ReportRequest, Source};
 use crate::shop::{SWEEP_PAUSE, SWEEP_TIMEOUT, Shop};
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
 use std::collections::BTreeMap;
@@ -317,6 +318,26 @@ impl Shop {
             });
         }
         Ok(BestSellers { from, to, items })
+    }
+
+    /// A report: [`SalesReportRequest`](crate::SalesReportRequest) and its siblings.
+    ///
+    /// ```
+    /// use commerce_core::{Currency, MemoryStore, SalesReportRequest, Shop};
+    /// let shop = Shop::open(MemoryStore::new(Currency::KRW));
+    /// let report = shop.report(&SalesReportRequest::default())?;
+    /// assert_eq!((report.totals.orders, report.buckets.len()), (0, 7));
+    /// # Ok::<(), commerce_core::Error>(())
+    /// ```
+    pub fn report<R: ReportRequest>(&self, request: &R) -> Result<R::Report, Error> {
+        let snapshot = self.swept_snapshot()?;
+        report::report(request, Source { snapshot: &*snapshot, now: self.now() })
+    }
+
+    /// A report, counted again from orders, lines, movements and ledger on the same snapshot. It reads the whole store.
+    pub fn prove<R: ReportRequest>(&self, request: &R) -> Result<Proof<R::Report>, Error> {
+        let snapshot = self.swept_snapshot()?;
+        report::prove(request, Source { snapshot: &*snapshot, now: self.now() })
     }
 
     /// Checks every invariant of the store on one snapshot, and reports each violation with its row.

@@ -9,7 +9,7 @@ use crate::id::{
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
-use crate::model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
+use crate::model::coupon::{Coupon, CouponUsage, Discount, OwnedCoupon, OwnedCouponStatus};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
 use crate::model::order::{Order, OrderLine, OrderStatus};
@@ -163,6 +163,7 @@ entity!(Coupon, "coupons", |row, state| {
     issued,
     valid_from,
     valid_until,
+    usage: CouponUsage::default(),
 });
 
 /// The amount of a fixed discount, or the percentage and the maximum of another.

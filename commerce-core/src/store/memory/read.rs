@@ -170,6 +170,10 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(self.0.epochs.values().cloned().collect())
     }
 
+    fn last_event(&self) -> Result<Option<EventId>, StoreError> {
+        Ok(self.0.events.keys().next_back().copied())
+    }
+
     fn next_event(&self) -> Result<EventId, StoreError> {
         Ok(self.0.next_event())
     }

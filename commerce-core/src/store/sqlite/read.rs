@@ -220,6 +220,10 @@ impl Snapshot for SqliteSnapshot<'_> {
         many(&self.0, EPOCHS, [], read)
     }
 
+    fn last_event(&self) -> Result<Option<EventId>, StoreError> {
+        Ok(one(&self.0, "SELECT max(id) FROM events", [], |row| row.get(0))?.flatten())
+    }
+
     fn next_event(&self) -> Result<EventId, StoreError> {
         one(&self.0, NEXT_EVENT, [], |row| row.get(0))?.ok_or_else(no_store)
     }
