@@ -19,6 +19,7 @@ mod coupons;
 mod deliveries;
 mod digests;
 mod events;
+mod first_orders;
 mod keys;
 mod orders;
 mod payments;
@@ -73,6 +74,7 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
         Box::new(carts::Carts::default()),
         Box::new(coupons::Coupons::default()),
         Box::new(orders::Orders::default()),
+        Box::new(first_orders::FirstOrders::default()),
         Box::new(payments::Payments::default()),
         Box::new(events::Events::default()),
         Box::new(deliveries::Deliveries::default()),

@@ -292,9 +292,13 @@ fn stored_result(result: &Result<Output, Refusal>) -> Option<StoredResult> {
             | Refusal::TooManyRequests { .. }
             | Refusal::TooManyPendingCharges { .. },
         )
-        | Ok(Output::Expired(_) | Output::Done(()) | Output::EventLease(_) | Output::Count(_)) => {
-            None
-        }
+        | Ok(
+            Output::Expired(_)
+            | Output::Done(())
+            | Output::EventLease(_)
+            | Output::Count(_)
+            | Output::Settings(_),
+        ) => None,
         Err(refusal) => Some(StoredResult::Refused(refusal.clone())),
     }
 }

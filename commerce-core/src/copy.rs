@@ -10,15 +10,15 @@ use crate::id::{CustomerId, EventId, ProductId};
 use crate::model::event::Epoch;
 use crate::model::wallet::{Account, Customer, Role};
 use crate::money::Money;
-use crate::state::{Needs, NextIds, Sale, SessionChange, State};
-use crate::store::{Record, Snapshot, Store, Table, Transaction};
+use crate::state::{Needs, NextIds, SessionChange, State};
+use crate::store::{Record, Sale, SalesCount, Snapshot, Store, Table, Transaction};
 use std::collections::{BTreeMap, HashMap};
 
 /// The number of rows in one write.
 const CHUNK: usize = 1_000;
 
 /// The tables, referenced ones first. Owned coupons come a second time, after the orders that use them.
-const ORDER: [Table; 18] = [
+const ORDER: [Table; 19] = [
     Table::Accounts,
     Table::Products,
     Table::StockMovements,
@@ -37,6 +37,7 @@ const ORDER: [Table; 18] = [
     Table::Sales,
     Table::Credentials,
     Table::Sessions,
+    Table::Settings,
 ];
 
 /// Copies all rows of `from` into `to`, which must be empty and of the same currency, and returns the number of rows
@@ -203,11 +204,9 @@ impl<'a> Writer<'a> {
                 state.add_key(key, owner, record);
             }
             // The roll-ups by minute, hour and day follow from the seconds.
-            Record::SalesCount(count) if count.seconds == 1 => state.sales.push(Sale {
-                paid_at: count.start,
-                product_id: count.product_id,
-                units: count.units,
-            }),
+            Record::SalesCount(SalesCount { seconds: 1, start, of, count }) => {
+                state.sales.push(Sale::of_count(start, of, count));
+            }
             Record::SalesCount(_) => {}
             Record::Credentials(row) => {
                 let role = self.roles.get(&row.customer_id).copied().unwrap_or(Role::Customer);
@@ -216,6 +215,7 @@ impl<'a> Writer<'a> {
             }
             Record::Digest { of, digest } => state.copy_digest(of, digest),
             Record::Session(row) => state.sessions.push(SessionChange::Opened(row)),
+            Record::Settings(settings) => state.settings = Some(settings),
         }
     }
 
@@ -235,5 +235,11 @@ impl<'a> Writer<'a> {
 fn placeholder(id: CustomerId, role: Role) -> Account {
     let created_at = Timestamp::from_unix(0);
     let customer = Customer { id, name: String::new(), login: None, role, created_at };
-    Account { customer, balance: Money::ZERO, last_entry: None, last_order: None }
+    Account {
+        customer,
+        balance: Money::ZERO,
+        last_entry: None,
+        last_order: None,
+        first_order: None,
+    }
 }

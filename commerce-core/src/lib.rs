@@ -172,6 +172,7 @@ pub use model::delivery::{DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
 pub use model::event::{Event, EventKind};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus};
+pub use model::settings::Settings;
 pub use model::wallet::{
     Balance, Charge, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry, Payment, PaymentKind,
     Role,
@@ -195,6 +196,7 @@ pub use rule::add_customer::AddCustomer;
 pub use rule::add_product::AddProduct;
 pub use rule::adjust_stock::AdjustStock;
 pub use rule::cancel_order::CancelOrder;
+pub use rule::change_settings::ChangeSettings;
 pub use rule::charge_balance::ChargeBalance;
 pub use rule::claim_coupon::ClaimCoupon;
 pub use rule::debit_balance::DebitBalance;

@@ -9,5 +9,6 @@ pub(crate) mod event;
 pub(crate) mod order;
 pub(crate) mod product;
 pub(crate) mod sale;
+pub(crate) mod settings;
 pub(crate) mod wallet;
 mod words;

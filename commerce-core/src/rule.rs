@@ -15,6 +15,7 @@ pub(crate) mod add_customer;
 pub(crate) mod add_product;
 pub(crate) mod adjust_stock;
 pub(crate) mod cancel_order;
+pub(crate) mod change_settings;
 pub(crate) mod charge_balance;
 pub(crate) mod claim_coupon;
 pub(crate) mod context;

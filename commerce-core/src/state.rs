@@ -12,6 +12,8 @@ use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::Order;
 use crate::model::product::{Product, StockMovement};
+use crate::model::sale::Sale;
+use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, LedgerEntry};
 use crate::money::Currency;
 use std::collections::hash_map::Entry;
@@ -25,7 +27,7 @@ mod read_set;
 mod rows;
 
 pub(crate) use changes::Movement;
-pub use changes::{Sale, SessionChange};
+pub use changes::SessionChange;
 pub use deliveries::{Deliveries, DueEventsQuery};
 use misread::Misread;
 pub use next_ids::NextIds;
@@ -80,6 +82,8 @@ pub struct State {
     pub deliveries: Deliveries,
     /// New sales.
     pub sales: Vec<Sale>,
+    /// The new settings, if they were changed.
+    pub settings: Option<Settings>,
     /// Logins that were loaded, with their owners.
     logins: HashMap<String, Option<CustomerId>>,
     /// Marks a read of anything else that was not loaded.
@@ -119,6 +123,7 @@ impl State {
             known_events: Rows::default(),
             deliveries: Deliveries::default(),
             sales: Vec::new(),
+            settings: None,
             logins: HashMap::new(),
             misread: Misread::default(),
             attempts: Rows::default(),
@@ -155,6 +160,7 @@ impl State {
             known_events: _,
             deliveries,
             sales: _,
+            settings,
             logins: _,
             misread: _,
             attempts,
@@ -171,6 +177,7 @@ impl State {
             || attempts.has_changed()
             || deliveries.has_changed()
             || !sessions.is_empty()
+            || settings.is_some()
             || keys.values().any(|(_, change)| *change != Change::None)
     }
 

@@ -16,8 +16,7 @@ use crate::model::delivery::Outbox;
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::wallet::{Customer, LedgerEntry, Role};
-use crate::money::Currency;
-use crate::zone::Zone;
+use crate::money::{Currency, Money};
 use crate::{entropy, text, threads};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,12 +36,15 @@ pub use crate::model::auth::{
     Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
 };
 pub use crate::model::cart::CartLines;
+pub use crate::model::coupon::CouponUsage;
 pub use crate::model::delivery::DeliveryRow;
 pub use crate::model::event::{Epoch, EventRow};
 pub use crate::model::product::StockMovement;
+pub use crate::model::sale::{Figure, Figures, FirstOrder, Sale, Sold};
+pub use crate::model::settings::Settings;
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
 pub use crate::state::{
-    Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, Sale, SessionChange, State,
+    Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, SessionChange, State,
 };
 
 /// Stores begin an epoch when they are created, and when they are copied or restored.
@@ -282,10 +284,16 @@ pub trait Snapshot {
     ) -> Result<Vec<(ProductId, i64)>, StoreError>;
     /// Visits every row of a table in key order; the digest of a row, if it has one, comes before it.
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
-    /// Returns the zone of the shop.
-    fn zone(&self) -> Result<Zone, StoreError> {
-        Ok(Zone::UTC)
-    }
+    /// Returns the products sold in `(after, until]` with the units and the money, in no order.
+    fn product_sales(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(ProductId, Sold)>, StoreError>;
+    /// Returns the figures of each `(edges[i], edges[i + 1]]`; edges ascend.
+    fn sales_totals(&self, edges: &[Timestamp]) -> Result<Vec<Figures>, StoreError>;
+    /// Returns the settings of the shop.
+    fn settings(&self) -> Result<Settings, StoreError>;
     /// Returns the levels of the sales roll-up.
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError>;
     /// Returns the size of the store on disk; zero for a store in memory.
@@ -346,11 +354,12 @@ pub enum Table {
     Sales,
     Credentials,
     Sessions,
+    Settings,
 }
 
 impl Table {
     /// All tables, referenced ones before those that refer to them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -368,6 +377,7 @@ impl Table {
         Self::Sales,
         Self::Credentials,
         Self::Sessions,
+        Self::Settings,
     ];
 
     /// Returns the name in reports.
@@ -391,6 +401,7 @@ impl Table {
             Self::Sales => "sales",
             Self::Credentials => "credentials",
             Self::Sessions => "sessions",
+            Self::Settings => "settings",
         }
     }
 }
@@ -425,6 +436,8 @@ pub enum Record {
     SalesCount(SalesCount),
     Credentials(Credentials),
     Session(SessionRow),
+    /// The settings of the shop; the one row of its table.
+    Settings(Settings),
     /// The digest of the row that follows it, which is of the same table; not a row of its own.
     Digest {
         of: Digested,
@@ -439,19 +452,59 @@ pub struct SalesLevel {
     pub seconds: i64,
     /// The watermark: sales before it are counted at this level, later ones at finer levels only.
     pub until: Timestamp,
+    /// True if its buckets have the units and the money of products.
+    pub has_products: bool,
+    /// True if its buckets have figures.
+    pub has_totals: bool,
 }
 
-/// Units of a product that were paid for in a bucket of time.
+/// A count of a bucket of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SalesCount {
     /// The length of the bucket in seconds.
     pub seconds: i64,
     /// The start of the bucket; a multiple of its length.
     pub start: Timestamp,
-    /// The product.
-    pub product_id: ProductId,
-    /// The units sold, without those of cancelled orders.
-    pub units: i64,
+    /// The quantity that is counted.
+    pub of: Counted,
+    /// The count.
+    pub count: i64,
+}
+
+/// A quantity that is counted in buckets of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counted {
+    /// Units of a product, without those of cancelled orders.
+    Units(ProductId),
+    /// The money for these units, after discounts.
+    Net(ProductId),
+    /// A figure of all orders.
+    Figure(Figure),
+}
+
+impl Sale {
+    /// Returns its counts.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = (Counted, i64)> + '_ {
+        let products = self.products.iter().flat_map(|(product, sold)| {
+            [(Counted::Units(*product), sold.units), (Counted::Net(*product), sold.net.minor())]
+        });
+        products.chain(self.figures.iter().map(|(figure, count)| (Counted::Figure(figure), count)))
+    }
+
+    /// Returns the sale of one count.
+    pub(crate) fn of_count(at: Timestamp, of: Counted, count: i64) -> Self {
+        let mut sale = Self { at, figures: Figures::default(), products: Vec::new() };
+        match of {
+            Counted::Units(product) => {
+                sale.products.push((product, Sold { units: count, net: Money::ZERO }));
+            }
+            Counted::Net(product) => {
+                sale.products.push((product, Sold { units: 0, net: Money::from_minor(count) }));
+            }
+            Counted::Figure(figure) => sale.figures.add(figure, count),
+        }
+        sale
+    }
 }
 
 /// The canonical form of a login name, which every store keeps; `None` for an invalid one.

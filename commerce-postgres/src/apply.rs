@@ -33,6 +33,10 @@ pub(crate) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
     carts(state, &mut queries);
     keys(state, &mut queries)?;
     auth::apply(state, &mut queries);
+    if let Some(settings) = state.settings {
+        let sql = "UPDATE store SET zone = $1 WHERE id = 1";
+        queries.push(Query::new(sql).with(settings.zone.name()).changing(1));
+    }
     Ok(queries)
 }
 

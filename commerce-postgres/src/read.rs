@@ -8,16 +8,18 @@ use crate::rows::{Row, is_storable, limit, lines, read, select_lines};
 use crate::statements::select;
 use crate::{integrity, sales, scan};
 use commerce_core::store::Epoch;
-use commerce_core::store::columns::{CREDENTIALS, Entity, credentials, overdue, session};
+use commerce_core::store::columns::{
+    CREDENTIALS, Entity, SETTINGS, credentials, overdue, session, settings,
+};
 use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use commerce_core::store::sales_rollup::levels;
 use commerce_core::store::values::get;
 use commerce_core::store::{
-    Account, CartLines, ChargeRow, Credentials, DeliveryFilter, DeliveryRow, EventRow,
-    LedgerFilter, LoginAttempts, LoginHash, Record, SalesLevel, SessionRow, Snapshot, StoreSize,
-    Table, TokenHash,
+    Account, CartLines, ChargeRow, Credentials, DeliveryFilter, DeliveryRow, EventRow, Figures,
+    LedgerFilter, LoginAttempts, LoginHash, Record, SalesLevel, SessionRow, Settings, Snapshot,
+    Sold, StoreSize, Table, TokenHash,
 };
 use commerce_core::{
     ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, LedgerEntry, LedgerEntryId, Order,
@@ -325,6 +327,22 @@ impl Snapshot for PostgresSnapshot<'_> {
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError> {
         sales::best_sellers(&mut *self.connection()?, after, until, limit)
+    }
+
+    fn product_sales(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(ProductId, Sold)>, StoreError> {
+        sales::products(&mut *self.connection()?, after, until)
+    }
+
+    fn sales_totals(&self, edges: &[Timestamp]) -> Result<Vec<Figures>, StoreError> {
+        sales::totals(&mut *self.connection()?, edges)
+    }
+
+    fn settings(&self) -> Result<Settings, StoreError> {
+        self.one(Query::new(SETTINGS), settings)?.ok_or_else(no_store)
     }
 
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {

@@ -5,8 +5,10 @@ use crate::connection::Connection;
 use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::{Row, read};
+use crate::sales;
 use commerce_core::store::columns::{
-    CREDENTIALS, Entity, KEY_RECORD, LINE, credentials, key_record, line, session,
+    CREDENTIALS, Entity, KEY_RECORD, LINE, SETTINGS, credentials, key_record, line, session,
+    settings,
 };
 use commerce_core::store::deliveries::{EPOCHS, NEXT_EVENT};
 use commerce_core::store::values::get;
@@ -59,9 +61,16 @@ pub(crate) fn scan(
                 Ok(Record::Key { key, owner, record })
             })
         }
-        Table::Sales => each(connection, "SELECT id, counts FROM sales ORDER BY id", |row| {
-            sales_rollup::visit_counts(get(row, 0)?, bytes(row, 1)?, visit)
-        }),
+        Table::Sales => {
+            let sql = format!("SELECT {} FROM sales ORDER BY id", sales::BUCKET);
+            each(connection, &sql, |row| {
+                let (id, row) = sales::bucket(row)?;
+                sales_rollup::visit_counts(id, &row, visit)
+            })
+        }
+        Table::Settings => {
+            records(connection, SETTINGS, visit, |row| settings(row).map(Record::Settings))
+        }
         Table::Credentials => {
             let sql = format!(
                 "SELECT {CREDENTIALS} FROM customers JOIN credentials ON customer_id = id ORDER BY 1"

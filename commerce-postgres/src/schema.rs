@@ -8,6 +8,7 @@ use crate::error::Failure;
 use crate::layout::{Layout, distribute, is_distributed, recover};
 use crate::query::Query;
 use crate::rows::Row;
+use crate::sales;
 use crate::statements::upsert;
 use commerce_core::store::Epoch;
 use commerce_core::store::{State, canonical_login};
@@ -15,21 +16,25 @@ use commerce_core::{Currency, EventId};
 use std::time::Duration;
 
 /// The migrations: each leads from one version to the next, the first from an empty database.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
+    include_str!("schema/7.sql"),
 ];
 
 /// The version after the last migration.
-pub(crate) const VERSION: i64 = 6;
-const _: () = assert!(MIGRATIONS.len() == 6, "VERSION counts the migrations");
+pub(crate) const VERSION: i64 = 7;
+const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
 
 /// The first version whose logins are all canonical.
 const CANONICAL_LOGINS: usize = 5;
+
+/// The first version that counts the figures of orders and the money of products.
+const STATISTICS: usize = 7;
 
 /// The timeout of a migration, which may have to change every row of a big store: enough for any, but bounded.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -184,6 +189,9 @@ fn migrate_locked(
     }
     if found < CANONICAL_LOGINS {
         canonicalize_logins(connection)?;
+    }
+    if found < STATISTICS {
+        sales::recount(connection).map_err(Failure::rejected)?;
     }
     if found == 0 && layout == Layout::Distributed {
         distribute(connection)?;

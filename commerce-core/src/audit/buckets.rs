@@ -1,10 +1,13 @@
-//! The buckets of the best-seller roll-ups, grouped by day.
+//! The buckets of the sales roll-up, grouped by day.
 
 use crate::clock::Timestamp;
+use crate::id::OrderId;
 use crate::model::order::Order;
-use crate::store::SalesLevel;
+use crate::model::sale::Sale;
+use crate::store::{Counted, Record, SalesLevel};
+use std::collections::HashSet;
 
-/// The name of the check of best-seller counts.
+/// The name of the check of sales counts.
 pub(super) const CHECK: &str = "sales";
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -26,19 +29,47 @@ impl Day {
     }
 }
 
-/// The buckets in which an order counts: none unless it is paid.
-pub(super) fn buckets(
-    order: &Order,
-    levels: &[SalesLevel],
-) -> impl Iterator<Item = (i64, Timestamp)> {
-    let paid_at = order.paid_at.filter(|_| order.status.counts_as_sold());
-    paid_at.into_iter().flat_map(move |at| {
-        // No instant follows the last one: a level with that watermark holds all sales.
-        let counting =
-            levels.iter().filter(move |level| at < level.until || level.until == Timestamp::MAX);
-        counting.map(move |SalesLevel { seconds, .. }| {
-            let inside = at.unix().checked_rem(*seconds).unwrap_or(0);
-            (*seconds, at.plus_seconds(inside.saturating_neg()))
-        })
-    })
+/// The counts that follow from orders: what each one adds to which bucket.
+pub(super) struct Expected {
+    levels: Vec<SalesLevel>,
+    first_orders: HashSet<OrderId>,
+}
+
+impl Expected {
+    pub(super) fn new(levels: Vec<SalesLevel>) -> Self {
+        Self { levels, first_orders: HashSet::new() }
+    }
+
+    /// Notes the first order of a customer.
+    pub(super) fn note(&mut self, record: &Record) {
+        if let Record::Account(account) = record {
+            self.first_orders.extend(account.first_order.map(|first| first.order_id));
+        }
+    }
+
+    /// Passes each count of an order to `add`, with the length and the start of its bucket.
+    pub(super) fn each(&self, order: &Order, mut add: impl FnMut(i64, Timestamp, Counted, i64)) {
+        for sale in Sale::all_of(order, self.first_orders.contains(&order.id)) {
+            for level in &self.levels {
+                // No instant follows the last one: a level with that watermark holds all sales.
+                if sale.at >= level.until && level.until != Timestamp::MAX {
+                    continue;
+                }
+                let inside = sale.at.unix().checked_rem(level.seconds).unwrap_or(0);
+                let start = sale.at.plus_seconds(inside.saturating_neg());
+                for (of, count) in sale.counts().filter(|(of, _)| level.counts(*of)) {
+                    add(level.seconds, start, of, count);
+                }
+            }
+        }
+    }
+}
+
+impl SalesLevel {
+    fn counts(&self, of: Counted) -> bool {
+        match of {
+            Counted::Units(_) | Counted::Net(_) => self.has_products,
+            Counted::Figure(_) => self.has_totals,
+        }
+    }
 }

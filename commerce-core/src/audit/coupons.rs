@@ -1,11 +1,11 @@
-//! Coupons: no campaign issued more than it has, each customer has at most one of it, and an owned coupon and the
-//! order that uses it name each other.
+//! Coupons: no campaign issued more than it has, each customer has at most one of it, an owned coupon and the order
+//! that uses it name each other, and each campaign's use is that of the orders.
 
 use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, or_none};
 use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId};
-use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::coupon::{Coupon, CouponUsage, OwnedCoupon};
 use crate::model::order::Order;
 use crate::store::Record;
 
@@ -22,6 +22,8 @@ struct Campaign {
     quantity: i64,
     issued: i64,
     owned: i64,
+    usage: CouponUsage,
+    counted: CouponUsage,
 }
 
 struct Claim {
@@ -39,7 +41,12 @@ impl Check for Coupons {
             Record::Account(account) => self.customers.push(account.customer.id, ()),
             Record::Coupon(coupon) => self.campaigns.push(coupon.id, Campaign::of(coupon)),
             Record::OwnedCoupon(owned) => self.owned(owned, problems),
-            Record::Order(order) if order.is_live() => self.order(order, problems),
+            Record::Order(order) => {
+                self.count(order);
+                if order.is_live() {
+                    self.order(order, problems);
+                }
+            }
             _ => {}
         }
     }
@@ -75,6 +82,13 @@ impl Coupons {
             report(format!("customer {customer_id} does not exist"));
         }
         self.claims.push(id, Claim { coupon_id, customer_id, rank, order_id, is_confirmed: false });
+    }
+
+    fn count(&mut self, order: &Order) {
+        let claim = order.owned_coupon_id.and_then(|id| self.claims.get(id));
+        if let Some(campaign) = claim.and_then(|claim| self.campaigns.get_mut(claim.coupon_id)) {
+            campaign.counted.add(order);
+        }
     }
 
     fn order(&mut self, order: &Order, problems: &mut Problems) {
@@ -149,7 +163,8 @@ fn report_missing_ranks(coupon_id: CouponId, last: i64, rank: i64, problems: &mu
 
 impl Campaign {
     fn of(coupon: &Coupon) -> Self {
-        Self { quantity: coupon.quantity, issued: coupon.issued, owned: 0 }
+        let Coupon { quantity, issued, usage, .. } = *coupon;
+        Self { quantity, issued, owned: 0, usage, counted: CouponUsage::default() }
     }
 
     /// The highest possible rank. If the two counts differ, the one that reports fewer rows.
@@ -158,12 +173,21 @@ impl Campaign {
     }
 
     fn finish(&self, report: &mut dyn FnMut(String)) {
-        let Self { quantity, issued, owned } = *self;
+        let Self { quantity, issued, owned, usage, counted } = *self;
         if issued != owned {
             report(format!("issued is {issued}, and customers own {owned}"));
         }
         if self.max_rank() > quantity {
             report(format!("{} of {quantity} were claimed", self.max_rank()));
+        }
+        let uses = [
+            ("used", usage.used, counted.used),
+            ("given back", usage.given_back, counted.given_back),
+            ("the sum of discounts", usage.discounts.minor(), counted.discounts.minor()),
+            ("the sum of payments", usage.net.minor(), counted.net.minor()),
+        ];
+        for (name, counted, expected) in uses.into_iter().filter(|(_, one, other)| one != other) {
+            report(format!("{name} is {counted}, and the orders give {expected}"));
         }
     }
 }

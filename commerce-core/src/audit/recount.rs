@@ -1,35 +1,35 @@
-//! The second pass over the days on which best-seller counts are wrong, which reports each wrong count.
+//! The second pass over the days on which sales counts are wrong, which reports each wrong count.
 
 use super::Check;
-use super::buckets::{CHECK, Day, buckets};
+use super::buckets::{CHECK, Day, Expected};
 use super::problems::Problems;
 use crate::clock::Timestamp;
-use crate::id::ProductId;
-use crate::store::{Record, SalesCount, SalesLevel};
+use crate::store::{Counted, Record, SalesCount};
 use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
 
 /// The largest number of rows that are counted again one by one: some hundred megabytes. Days beyond it are reported
 /// as a whole, so that the audit of a store that has lost all its counts ends.
 const MAX_ROWS: u64 = 2_000_000;
 
 pub(super) struct Recount {
-    levels: Vec<SalesLevel>,
+    expected: Rc<Expected>,
     days: HashSet<Day>,
     left_out: Vec<Day>,
-    units: BTreeMap<(i64, Timestamp, ProductId), Units>,
+    counts: BTreeMap<(i64, Timestamp, Counted), Counts>,
 }
 
 #[derive(Default)]
-struct Units {
+struct Counts {
     counted: i64,
-    sold: i64,
+    expected: i64,
 }
 
 impl Recount {
     /// Creates a recount of wrong days, each with its number of rows.
-    pub(super) fn of(levels: Vec<SalesLevel>, wrong: &[(Day, u64)]) -> Self {
+    pub(super) fn of(expected: Rc<Expected>, wrong: &[(Day, u64)]) -> Self {
         let mut recount =
-            Self { levels, days: HashSet::new(), left_out: Vec::new(), units: BTreeMap::new() };
+            Self { expected, days: HashSet::new(), left_out: Vec::new(), counts: BTreeMap::new() };
         let mut room = MAX_ROWS;
         for &(day, rows) in wrong {
             match room.checked_sub(rows) {
@@ -43,9 +43,9 @@ impl Recount {
         recount
     }
 
-    fn units(&mut self, seconds: i64, start: Timestamp, product: ProductId) -> Option<&mut Units> {
+    fn counts(&mut self, seconds: i64, start: Timestamp, of: Counted) -> Option<&mut Counts> {
         let is_wrong = self.days.contains(&Day::of(seconds, start));
-        is_wrong.then(|| self.units.entry((seconds, start, product)).or_default())
+        is_wrong.then(|| self.counts.entry((seconds, start, of)).or_default())
     }
 }
 
@@ -53,18 +53,16 @@ impl Check for Recount {
     fn visit(&mut self, record: &Record, _problems: &mut Problems) {
         match record {
             Record::Order(order) => {
-                let buckets: Vec<_> = buckets(order, &self.levels).collect();
-                for (seconds, start) in buckets {
-                    for line in &order.lines {
-                        if let Some(units) = self.units(seconds, start, line.product_id) {
-                            units.sold = units.sold.saturating_add(line.quantity);
-                        }
+                let expected = Rc::clone(&self.expected);
+                expected.each(order, |seconds, start, of, count| {
+                    if let Some(counts) = self.counts(seconds, start, of) {
+                        counts.expected = counts.expected.saturating_add(count);
                     }
-                }
+                });
             }
-            Record::SalesCount(SalesCount { seconds, start, product_id, units: more }) => {
-                if let Some(units) = self.units(*seconds, *start, *product_id) {
-                    units.counted = units.counted.saturating_add(*more);
+            Record::SalesCount(SalesCount { seconds, start, of, count }) => {
+                if let Some(counts) = self.counts(*seconds, *start, *of) {
+                    counts.counted = counts.counted.saturating_add(*count);
                 }
             }
             _ => {}
@@ -72,10 +70,16 @@ impl Check for Recount {
     }
 
     fn finish(&mut self, problems: &mut Problems) {
-        for ((seconds, start, product), Units { counted, sold }) in &self.units {
-            if counted != sold {
-                let subject = format!("sales of product {product} in {seconds} s from {start}");
-                problems.add(CHECK, subject, format!("{counted} are counted and {sold} were sold"));
+        for ((seconds, start, of), Counts { counted, expected }) in &self.counts {
+            if counted != expected {
+                let of = match of {
+                    Counted::Units(product) => format!("sales of product {product}"),
+                    Counted::Net(product) => format!("money for product {product}"),
+                    Counted::Figure(figure) => figure.name().to_owned(),
+                };
+                let subject = format!("{of} in {seconds} s from {start}");
+                let detail = format!("{counted} are counted, and the orders give {expected}");
+                problems.add(CHECK, subject, detail);
             }
         }
         for day in &self.left_out {
@@ -94,7 +98,8 @@ mod tests {
     #[test]
     fn days_beyond_the_row_limit_are_reported_as_a_whole() {
         let day = |number| Day { seconds: 60, number };
-        let mut recount = Recount::of(Vec::new(), &[(day(0), MAX_ROWS), (day(1), 1)]);
+        let mut recount =
+            Recount::of(Rc::new(Expected::new(Vec::new())), &[(day(0), MAX_ROWS), (day(1), 1)]);
         let mut problems = Problems::default();
         recount.finish(&mut problems);
         let subjects: Vec<_> = problems.into_list().into_iter().map(|one| one.subject).collect();

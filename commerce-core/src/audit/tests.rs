@@ -19,7 +19,9 @@ use crate::rule::edit_cart::{CartEdit, EditCart};
 use crate::rule::place_order::{PayWhen, PlaceOrder};
 use crate::shop::Shop;
 use crate::store::memory::MemoryStore;
-use crate::store::{Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction};
+use crate::store::{
+    Counted, Figure, Record, SalesCount, SalesLevel, Snapshot, Store, Table, Transaction,
+};
 use rstest::rstest;
 use std::sync::Arc;
 
@@ -100,10 +102,20 @@ fn history() -> Arc<MemoryStore> {
     store
 }
 
-/// Roll-ups by second, and by hour for the first hour.
+/// Roll-ups by second, of products by hour, and of figures by quarter hour; the last two for the first hour.
 fn levels() -> Vec<SalesLevel> {
-    let level = |seconds, until| SalesLevel { seconds, until };
-    vec![level(1, Timestamp::MAX), level(3_600, START.plus_seconds(3_600))]
+    let level = |seconds, until, has_products, has_totals| SalesLevel {
+        seconds,
+        until,
+        has_products,
+        has_totals,
+    };
+    let hour = START.plus_seconds(3_600);
+    vec![
+        level(1, Timestamp::MAX, true, true),
+        level(3_600, hour, true, false),
+        level(900, hour, false, true),
+    ]
 }
 
 /// Every row of the history, with sales counted at these [`levels`].
@@ -118,10 +130,11 @@ fn records() -> Vec<Record> {
         .iter()
         .filter_map(|record| match record {
             Record::SalesCount(count) => {
+                let seconds = if matches!(count.of, Counted::Figure(_)) { 900 } else { 3_600 };
                 let start = Timestamp::from_unix(
-                    count.start.unix().div_euclid(3_600).saturating_mul(3_600),
+                    count.start.unix().div_euclid(seconds).saturating_mul(seconds),
                 );
-                Some(Record::SalesCount(SalesCount { seconds: 3_600, start, ..*count }))
+                Some(Record::SalesCount(SalesCount { seconds, start, ..*count }))
             }
             _ => None,
         })
@@ -149,6 +162,7 @@ fn table(record: &Record) -> Table {
         Record::SalesCount(_) => Table::Sales,
         Record::Credentials(_) => Table::Credentials,
         Record::Session(_) => Table::Sessions,
+        Record::Settings(_) => Table::Settings,
         Record::Digest { of, .. } => match of {
             Digested::Order(_) => Table::Orders,
             Digested::Charge(_) => Table::Charges,
@@ -190,8 +204,9 @@ fn audit_of_a_sound_history_finds_no_problem() {
         ("owned_coupons", 2),
         ("products", 2),
         ("relay", 1),
-        ("sales", 3),
+        ("sales", 21),
         ("sessions", 0),
+        ("settings", 1),
         ("stock_movements", 3),
     ];
     assert_eq!(checked.into_iter().collect::<Vec<_>>(), expected);
@@ -218,7 +233,10 @@ fn audit_reports_an_unreadable_row_and_ends_there() {
 
 #[rstest]
 #[case::empty(START, &[])]
-#[case::the_first_minute(START.plus_seconds(60), &["sales of product 1 in 60 s from 2026-01-01T00:00:00Z", "sales of product 2 in 60 s from 2026-01-01T00:00:00Z"])]
+#[case::the_first_minute(START.plus_seconds(60), &[
+    "sales of product 1 in 60 s from 2026-01-01T00:00:00Z", "sales of product 2 in 60 s from 2026-01-01T00:00:00Z",
+    "money for product 1 in 60 s from 2026-01-01T00:00:00Z", "money for product 2 in 60 s from 2026-01-01T00:00:00Z",
+])]
 fn audit_requires_rollup_counts_up_to_the_watermark(
     #[case] until: Timestamp,
     #[case] expected: &[&str],
@@ -227,7 +245,7 @@ fn audit_requires_rollup_counts_up_to_the_watermark(
     let snapshot = store.snapshot().unwrap();
     let scan = |table: Table, visit: &mut dyn FnMut(Record)| snapshot.scan(table, visit);
     let mut levels = snapshot.sales_levels().unwrap();
-    levels.push(SalesLevel { seconds: 60, until });
+    levels.push(SalesLevel { seconds: 60, until, has_products: true, has_totals: false });
     let mut problems = Problems::default();
     check_tables(&scan, levels, &mut problems).unwrap();
     let subjects: Vec<_> =
@@ -459,7 +477,7 @@ fn damaged_stock_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) 
 #[case::too_many(change!(Record::Coupon(c) if c.issued == 2 => c.quantity = 1), &["coupon 1"])]
 #[case::lost(
     lose!(Record::OwnedCoupon(o) if o.id.get() == 1),
-    &["order 1", "coupon 1", "coupon 1"],
+    &["order 1", "coupon 1", "coupon 1", "coupon 1", "coupon 1", "coupon 1"],
 )]
 #[case::rank_too_high(
     change!(Record::OwnedCoupon(o) if o.id.get() == 1 => o.rank = 7),
@@ -475,7 +493,7 @@ fn damaged_stock_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) 
 )]
 #[case::unknown_coupon(
     change!(Record::OwnedCoupon(o) if o.id.get() == 2 => o.coupon_id = 9.into()),
-    &["owned coupon 2", "coupon 1", "owned coupon 2"],
+    &["owned coupon 2", "coupon 1", "coupon 1", "owned coupon 2"],
 )]
 #[case::unknown_customer(
     change!(Record::OwnedCoupon(o) if o.id.get() == 2 => o.customer_id = 9.into()),
@@ -491,47 +509,101 @@ fn damaged_stock_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) 
 )]
 #[case::not_released(
     change!(Record::Order(o) if o.id.get() == 5 => expire(o)),
-    &["owned coupon 2"],
+    &["coupon 1", "coupon 1", "owned coupon 2"],
 )]
 #[case::order_without_it(
     change!(Record::Order(o) if o.id.get() == 1 => o.owned_coupon_id = None),
-    &["owned coupon 1"],
+    &["coupon 1", "coupon 1", "coupon 1", "owned coupon 1"],
 )]
 #[case::two_orders(
     change!(Record::Order(o) if o.id.get() == 2 => o.owned_coupon_id = Some(OwnedCouponId::new(2))),
-    &["order 2"],
+    &["order 2", "coupon 1", "coupon 1"],
 )]
+#[case::used(change!(Record::Coupon(c) if c.usage.used == 2 => c.usage.used = 1), &["coupon 1"])]
+#[case::given_back(change!(Record::Coupon(c) if true => c.usage.given_back = 1), &["coupon 1"])]
+#[case::discounts(change!(Record::Coupon(c) if true => c.usage.discounts = Money::ZERO), &["coupon 1"])]
+#[case::payments(change!(Record::Coupon(c) if true => c.usage.net = Money::ZERO), &["coupon 1"])]
 fn damaged_coupons_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
     assert_reported("coupons", damage, expected);
 }
 
 #[rstest]
 #[case::units(
-    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (3_600, TEA) => c.units = 3),
+    change!(Record::SalesCount(c) if (c.seconds, c.of) == (3_600, Counted::Units(TEA)) => c.count = 3),
     &["sales of product 1 in 3600 s from 2026-01-01T00:00:00Z"],
 )]
 #[case::lost(
-    lose!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA)),
+    lose!(Record::SalesCount(c) if (c.seconds, c.of) == (1, Counted::Units(TEA))),
     &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z"],
 )]
 #[case::no_such_bucket(
-    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA) => c.start = START.plus_seconds(3)),
+    change!(Record::SalesCount(c) if (c.seconds, c.of) == (1, Counted::Units(TEA)) => c.start = START.plus_seconds(3)),
     &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z", "sales of product 1 in 1 s from 2026-01-01T00:00:03Z"],
 )]
 #[case::another_day(
-    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA) => c.start = START.plus_seconds(86_400)),
+    change!(Record::SalesCount(c) if (c.seconds, c.of) == (1, Counted::Units(TEA)) => c.start = START.plus_seconds(86_400)),
     &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z", "sales of product 1 in 1 s from 2026-01-02T00:00:00Z"],
 )]
 #[case::no_such_level(
-    change!(Record::SalesCount(c) if (c.seconds, c.product_id) == (1, TEA) => c.seconds = 7),
+    change!(Record::SalesCount(c) if (c.seconds, c.of) == (1, Counted::Units(TEA)) => c.seconds = 7),
     &["sales of product 1 in 1 s from 2026-01-01T00:00:00Z", "sales of product 1 in 7 s from 2026-01-01T00:00:00Z"],
 )]
 #[case::counted_though_not_paid(
     change!(Record::Order(o) if o.id.get() == 2 => expire(o)),
-    &["sales of product 2 in 1 s from 2026-01-01T00:01:40Z", "sales of product 2 in 3600 s from 2026-01-01T00:00:00Z"],
+    &[
+        "sales of product 2 in 1 s from 2026-01-01T00:01:40Z",
+        "money for product 2 in 1 s from 2026-01-01T00:01:40Z",
+        "orders in 1 s from 2026-01-01T00:01:40Z",
+        "units in 1 s from 2026-01-01T00:01:40Z",
+        "gross in 1 s from 2026-01-01T00:01:40Z",
+        "first orders in 1 s from 2026-01-01T00:01:40Z",
+        "orders in 900 s from 2026-01-01T00:00:00Z",
+        "units in 900 s from 2026-01-01T00:00:00Z",
+        "gross in 900 s from 2026-01-01T00:00:00Z",
+        "first orders in 900 s from 2026-01-01T00:00:00Z",
+        "sales of product 2 in 3600 s from 2026-01-01T00:00:00Z",
+        "money for product 2 in 3600 s from 2026-01-01T00:00:00Z",
+    ],
+)]
+#[case::money(
+    change!(Record::SalesCount(c) if (c.seconds, c.of) == (3_600, Counted::Net(CUP)) => c.count += 1),
+    &["money for product 2 in 3600 s from 2026-01-01T00:00:00Z"],
+)]
+#[case::figure(
+    change!(Record::SalesCount(c) if (c.seconds, c.of) == (900, Counted::Figure(Figure::VoidUnits)) => c.count = 1),
+    &["void units in 900 s from 2026-01-01T00:00:00Z"],
+)]
+#[case::lost_figure(
+    lose!(Record::SalesCount(c) if (c.seconds, c.of) == (1, Counted::Figure(Figure::Refunds))),
+    &["sales of all time", "refunds in 1 s from 2026-01-01T00:01:40Z"],
+)]
+#[case::ledger(
+    change!(Record::LedgerEntry(e) if e.kind == EntryKind::Refund => e.amount = Money::from_minor(59)),
+    &["sales of all time"],
+)]
+#[case::another_first_order(
+    change!(Record::Account(a) if a.customer.id == LEE => a.first_order = None),
+    &[
+        "first orders in 1 s from 2026-01-01T00:01:40Z",
+        "first orders in 900 s from 2026-01-01T00:00:00Z",
+    ],
 )]
 fn damaged_rollups_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
     assert_reported("sales", damage, expected);
+}
+
+#[rstest]
+#[case::none(change!(Record::Account(a) if a.customer.id == KIM => a.first_order = None), &["customer 1"])]
+#[case::not_cancelled(
+    change!(Record::Order(o) if o.id.get() == 1 => o.status = OrderStatus::Cancelled),
+    &["customer 1"],
+)]
+#[case::earlier_one(
+    change!(Record::Order(o) if o.id.get() == 3 => o.paid_at = Some(Timestamp::MIN)),
+    &["customer 1"],
+)]
+fn damaged_first_orders_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("first_orders", damage, expected);
 }
 
 #[rstest]

@@ -108,6 +108,15 @@ impl Order {
         self.status == OrderStatus::Pending && self.expires_at.is_some_and(|at| now >= at)
     }
 
+    /// Returns the instant it was paid, whether or not it was cancelled since.
+    #[must_use]
+    pub fn sold_at(&self) -> Option<Timestamp> {
+        match self.status {
+            OrderStatus::Paid | OrderStatus::Cancelled => self.paid_at,
+            OrderStatus::Pending | OrderStatus::Expired => None,
+        }
+    }
+
     /// Returns the number of units of all lines.
     #[must_use]
     pub fn units(&self) -> i64 {

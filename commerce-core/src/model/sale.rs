@@ -5,10 +5,9 @@
 //! basis, which takes it out of there.
 
 use crate::clock::Timestamp;
-use crate::id::ProductId;
+use crate::id::{OrderId, ProductId};
 use crate::model::order::{Order, OrderStatus};
 use crate::money::Money;
-use serde::{Deserialize, Serialize};
 
 /// Declares the figures: a line a figure, as `Name = number, "name";`.
 macro_rules! figures {
@@ -142,7 +141,7 @@ impl Sale {
     /// The payment of an order, at the instant it was paid; `None` if it was not. `is_first` is true for the first
     /// order of its customer.
     pub(crate) fn of_payment(order: &Order, is_first: bool) -> Option<Self> {
-        let paid_at = order.paid_at?;
+        let paid_at = order.sold_at()?;
         Some(Self {
             at: paid_at,
             figures: Figures::from_iter([
@@ -158,7 +157,7 @@ impl Sale {
 
     /// The cancellation of a paid order: at the instant it was cancelled, and at the instant it was paid.
     pub(crate) fn of_cancellation(order: &Order, is_first: bool) -> Option<[Self; 2]> {
-        let (paid_at, cancelled_at) = order.paid_at.zip(order.cancelled_at)?;
+        let (paid_at, cancelled_at) = order.sold_at().zip(order.cancelled_at)?;
         if order.status != OrderStatus::Cancelled {
             return None;
         }
@@ -186,7 +185,7 @@ impl Sale {
     }
 
     /// All sales of an order as it is now.
-    pub(crate) fn all_of(order: &Order, is_first: bool) -> impl Iterator<Item = Self> {
+    pub fn all_of(order: &Order, is_first: bool) -> impl Iterator<Item = Self> {
         let payment = Self::of_payment(order, is_first);
         payment.into_iter().chain(Self::of_cancellation(order, is_first).into_iter().flatten())
     }
@@ -213,12 +212,12 @@ fn products(order: &Order, sign: i64) -> Vec<(ProductId, Sold)> {
 }
 
 /// The first order of a customer: of all that were ever paid, the one with the earliest payment; ties by id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstOrder {
     /// The instant it was paid.
     pub paid_at: Timestamp,
     /// The order.
-    pub order_id: crate::id::OrderId,
+    pub order_id: OrderId,
     /// True if it was cancelled since.
     pub is_cancelled: bool,
 }
@@ -227,7 +226,7 @@ impl FirstOrder {
     /// The order as a first order; `None` if it was never paid.
     pub(crate) fn of(order: &Order) -> Option<Self> {
         let is_cancelled = order.status == OrderStatus::Cancelled;
-        order.paid_at.map(|paid_at| Self { paid_at, order_id: order.id, is_cancelled })
+        order.sold_at().map(|paid_at| Self { paid_at, order_id: order.id, is_cancelled })
     }
 
     /// Returns true if it comes before another one.

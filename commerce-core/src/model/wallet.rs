@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, LedgerEntryId, OrderId};
+use crate::model::sale::FirstOrder;
 use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,8 @@ pub struct Account {
     pub last_entry: Option<LedgerEntryId>,
     /// The newest order; each order links to the one before it.
     pub last_order: Option<OrderId>,
+    /// The first order that was paid.
+    pub first_order: Option<FirstOrder>,
 }
 
 /// A customer's balance.

@@ -150,7 +150,7 @@ impl Build for SalesReportRequest {
     fn build(&self, source: Source<'_>, facts: &dyn Facts) -> Result<SalesReport, Error> {
         let zone = match self.zone {
             Some(zone) => zone,
-            None => source.snapshot.zone()?,
+            None => source.snapshot.settings()?.zone,
         };
         let edges = self.window.edges(zone, source.now)?;
         let compared = self.compare.map(|compare| self.window.compared(edges, zone, compare));

@@ -83,6 +83,7 @@ impl Rule for AddCustomer {
             balance: Money::ZERO,
             last_entry: None,
             last_order: None,
+            first_order: None,
         };
         state.accounts.insert(id, account);
         if self.balance > Money::ZERO {

@@ -48,7 +48,8 @@ impl Rule for CancelOrder {
         if was_paid {
             refund(state, &order, balance_after, context);
         }
-        state.change_order(order).map(Output::Order)
+        state.save_order(&order);
+        Ok(Output::Order(order))
     }
 }
 
@@ -57,7 +58,9 @@ mod tests {
     use super::*;
     use crate::id::{OwnedCouponId, ProductId};
     use crate::model::event::EventKind;
+    use crate::model::sale::{Figure, Sold};
     use crate::model::wallet::EntryKind;
+    use crate::money::Money;
     use crate::rule::place_order::{PayWhen, PlaceOrder};
     use crate::rule::testing::{NOW, World, code};
     use rstest::rstest;
@@ -89,9 +92,24 @@ mod tests {
         assert_eq!(owned.order_id, None);
         let entry = world.state.ledger.last().unwrap();
         assert_eq!((entry.kind, entry.amount.minor()), (EntryKind::Refund, 180));
-        let sales: Vec<_> =
-            world.state.sales.iter().map(|sale| (sale.paid_at, sale.units)).collect();
-        assert_eq!(sales, [(NOW, 2), (NOW, -2)], "the units leave the window of the payment");
+        let sales = world.state.sales.iter();
+        let sales: Vec<_> = sales.map(|sale| (sale.at, sale.products.clone())).collect();
+        let sold =
+            |units, net| vec![(ProductId::new(3), Sold { units, net: Money::from_minor(net) })];
+        let expected = [(NOW, sold(2, 180)), (world.now, vec![]), (NOW, sold(-2, -180))];
+        assert_eq!(sales, expected, "the units leave the window of the payment");
+        let figures = |index: usize| world.state.sales[index].figures.iter().collect::<Vec<_>>();
+        let cancelled =
+            [(Figure::CancelledOrders, 1), (Figure::CancelledUnits, 2), (Figure::Refunds, 180)];
+        assert_eq!(figures(1), cancelled);
+        let void = [
+            (Figure::VoidOrders, 1),
+            (Figure::VoidUnits, 2),
+            (Figure::VoidGross, 200),
+            (Figure::VoidDiscounts, 20),
+            (Figure::VoidFirstOrders, 1),
+        ];
+        assert_eq!(figures(2), void);
         assert_eq!(world.state.events[1].kind, EventKind::OrderCancelled);
     }
 

@@ -7,6 +7,7 @@ use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::EventLease;
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::settings::Settings;
 use crate::model::wallet::{Charge, Customer, Debit};
 
 /// The inputs of a rule beside its state.
@@ -35,4 +36,5 @@ pub enum Output {
     Done(()),
     EventLease(EventLease),
     Count(u64),
+    Settings(Settings),
 }

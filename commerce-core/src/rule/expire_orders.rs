@@ -34,9 +34,7 @@ pub(crate) fn expire_due(state: &mut State, now: Timestamp) -> Vec<OrderId> {
     for order in &mut due {
         order.status = OrderStatus::Expired;
         release_holds(state, order);
-        if let Some(row) = state.orders.get_mut(order.id) {
-            row.clone_from(order);
-        }
+        state.save_order(order);
     }
     due.into_iter().map(|order| order.id).collect()
 }

@@ -2,10 +2,11 @@
 
 use crate::model::event::{EventKind, EventRow};
 use crate::model::order::{Order, OrderStatus};
+use crate::model::sale::{FirstOrder, Sale};
 use crate::model::wallet::EntryKind;
 use crate::money::Money;
 use crate::rule::context::Context;
-use crate::state::{Movement, Sale, State};
+use crate::state::{Movement, State};
 
 /// Pays an order: moves the money, counts the sales and emits the event. The caller has checked `balance_after`.
 pub(super) fn pay(
@@ -26,14 +27,37 @@ pub(super) fn pay(
         note: None,
     };
     state.move_money(&movement, context.now);
-    for line in &order.lines {
-        let (product_id, units) = (line.product_id, line.quantity);
-        state.sales.push(Sale { paid_at: context.now, product_id, units });
-    }
+    count_payment(state, order);
     emit_event(state, EventKind::OrderPaid, order, context);
 }
 
-/// Refunds a paid order: returns the money, and takes its units out of the sales of the instant it was paid.
+/// Counts the sales of a paid order. An order that was paid before the customer's first one, such as one of imported
+/// history, becomes the first.
+fn count_payment(state: &mut State, order: &Order) {
+    let account = state.accounts.get_mut(order.customer_id);
+    let Some((account, paid)) = account.zip(FirstOrder::of(order)) else { return };
+    let before = account.first_order;
+    let is_first = before.is_none_or(|first| paid.is_before(&first));
+    if is_first {
+        account.first_order = Some(paid);
+        state.sales.extend(before.map(|first| Sale::of_first_order(first, -1)));
+    }
+    state.sales.extend(Sale::of_payment(order, is_first));
+}
+
+/// Counts the cancellation of a paid order.
+fn count_cancellation(state: &mut State, order: &Order) {
+    let account = state.accounts.get_mut(order.customer_id);
+    let first = account.and_then(|account| account.first_order.as_mut());
+    let first = first.filter(|first| first.order_id == order.id);
+    let is_first = first.is_some();
+    if let Some(first) = first {
+        first.is_cancelled = true;
+    }
+    state.sales.extend(Sale::of_cancellation(order, is_first).into_iter().flatten());
+}
+
+/// Refunds a paid order: returns the money, and counts the cancellation.
 pub(super) fn refund(state: &mut State, order: &Order, balance_after: Money, context: Context<'_>) {
     let movement = Movement {
         customer_id: order.customer_id,
@@ -45,11 +69,7 @@ pub(super) fn refund(state: &mut State, order: &Order, balance_after: Money, con
         note: None,
     };
     state.move_money(&movement, context.now);
-    for line in &order.lines {
-        let (product_id, units) = (line.product_id, line.quantity.saturating_neg());
-        let paid_at = order.paid_at.unwrap_or(order.created_at);
-        state.sales.push(Sale { paid_at, product_id, units });
-    }
+    count_cancellation(state, order);
     emit_event(state, EventKind::OrderCancelled, order, context);
 }
 

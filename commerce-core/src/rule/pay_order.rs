@@ -42,7 +42,8 @@ impl Rule for PayOrder {
         let balance_after = checked_debit(state.account(order.customer_id)?.balance, order.total)?;
 
         pay(state, &mut order, balance_after, context);
-        state.change_order(order).map(Output::Order)
+        state.save_order(&order);
+        Ok(Output::Order(order))
     }
 }
 
@@ -74,7 +75,7 @@ mod tests {
         assert_eq!((order.status, order.paid_at), (OrderStatus::Paid, Some(world.now)));
         assert_eq!((world.balance(1), world.stock(3)), (800, 3));
         assert_eq!(world.state.events[0].kind, EventKind::OrderPaid);
-        assert_eq!(world.state.sales[0].paid_at, world.now);
+        assert_eq!(world.state.sales[0].at, world.now);
     }
 
     #[rstest]

@@ -190,7 +190,7 @@ impl Rule for PlaceOrder {
             // The order may already be overdue for a later command of the same batch.
             PayWhen::Later => state.due_orders.get_or_insert_default().push(id),
         }
-        state.orders.insert(id, order.clone());
+        state.save_order(&order);
         Ok(Output::Order(order))
     }
 }
@@ -308,6 +308,7 @@ fn check_stock(state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal>
 mod tests {
     use super::*;
     use crate::model::event::EventKind;
+    use crate::model::sale::Figure;
     use crate::model::wallet::EntryKind;
     use crate::rule::edit_cart::{CartEdit, EditCart};
     use crate::rule::testing::{NOW, World, code};
@@ -347,7 +348,15 @@ mod tests {
         assert_eq!((world.balance(1), world.stock(3), world.stock(4)), (770, 3, 9));
         let entry = world.state.ledger.last().unwrap();
         assert_eq!((entry.kind, entry.amount.minor()), (EntryKind::Payment, -230));
-        assert_eq!(world.state.sales.len(), 2);
+        assert_eq!(world.state.sales[0].products.len(), 2);
+        let figures: Vec<_> = world.state.sales[0].figures.iter().collect();
+        let expected = [
+            (Figure::Orders, 1),
+            (Figure::Units, 3),
+            (Figure::Gross, 230),
+            (Figure::FirstOrders, 1),
+        ];
+        assert_eq!(figures, expected);
         assert_eq!(world.state.events[0].kind, EventKind::OrderPaid);
         assert_eq!((order.paid_at, order.expires_at), (Some(NOW), None));
     }

@@ -83,7 +83,8 @@ impl World {
             created_at: NOW,
         };
         let balance = Money::from_minor(balance);
-        let account = Account { customer, balance, last_entry: None, last_order: None };
+        let account =
+            Account { customer, balance, last_entry: None, last_order: None, first_order: None };
         self.state.accounts.insert(id, account);
         self.state.carts.insert(id, (id, CartLines::new()));
         self

@@ -11,6 +11,7 @@ use crate::model::delivery::{DeliveryRow, DeliveryState, Outbox, TrackedEvent};
 use crate::model::event::{Event, EventRow};
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::settings::Settings;
 use crate::model::wallet::{
     Account, Balance, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry, Payment,
 };
@@ -69,6 +70,11 @@ impl Shop {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The settings of the shop.
+    pub fn settings(&self) -> Result<Settings, Error> {
+        Ok(self.store.snapshot()?.settings()?)
     }
 
     /// Statistics of the engine.

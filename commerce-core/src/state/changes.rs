@@ -13,17 +13,6 @@ use crate::state::State;
 use crate::version::Version;
 use serde::Serialize;
 
-/// Units of a product that were paid for at an instant; negative when they were returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sale {
-    /// The instant the order was paid.
-    pub paid_at: Timestamp,
-    /// The product.
-    pub product_id: ProductId,
-    /// The number of units.
-    pub units: i64,
-}
-
 /// A change of sessions. Changes apply in the order of the list they are in, and before the batch's login attempts are
 /// saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +71,20 @@ impl State {
         self.orders.get(id).ok_or(Refusal::OrderNotFound { order_id: id })
     }
 
-    /// Replaces an order and returns it.
-    pub(crate) fn change_order(&mut self, order: Order) -> Result<Order, Refusal> {
-        let row =
-            self.orders.get_mut(order.id).ok_or(Refusal::OrderNotFound { order_id: order.id })?;
-        row.clone_from(&order);
-        Ok(order)
+    /// Adds an order, or replaces it by the same one with another status, and counts the use of its coupon.
+    pub(crate) fn save_order(&mut self, order: &Order) {
+        let is_loaded = self.orders.is_loaded(order.id);
+        let before = if is_loaded { self.orders.get(order.id) } else { None };
+        let is_new = before.is_none();
+        let owned = order.owned_coupon_id.and_then(|id| self.owned_coupons.get(id));
+        if let Some(coupon) = owned.and_then(|owned| self.coupons.get_mut(owned.coupon_id)) {
+            coupon.usage.replace(before, order);
+        }
+        if is_new {
+            self.orders.insert(order.id, order.clone());
+        } else if let Some(row) = self.orders.get_mut(order.id) {
+            row.clone_from(order);
+        }
     }
 
     /// A charge; `None` until it is loaded.

@@ -14,6 +14,8 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::model::product::{Product, ProductStatus, StockMovement};
+use crate::model::sale::FirstOrder;
+use crate::model::settings::Settings;
 use crate::model::wallet::{
     Account, ChargeRow, ChargeSource, ChargeStatus, Customer, EntryKind, LedgerEntry, Role,
 };
@@ -117,11 +119,19 @@ entity!(Account, "customers", |row, state| {
     mutable balance: Money = row.balance;
     mutable last_entry: Option<LedgerEntryId> = row.last_entry;
     mutable last_order: Option<OrderId> = row.last_order;
+    mutable first_order: Option<OrderId> = row.first_order.map(|first| first.order_id);
+    mutable first_paid_at: Option<Timestamp> = row.first_order.map(|first| first.paid_at);
+    mutable first_cancelled: i64 = i64::from(row.first_order.is_some_and(|first| first.is_cancelled));
 } => Account {
     customer: Customer { id, name, login, role, created_at },
     balance,
     last_entry,
     last_order,
+    first_order: first_order.zip(first_paid_at).map(|(order_id, paid_at)| FirstOrder {
+        paid_at,
+        order_id,
+        is_cancelled: first_cancelled != 0,
+    }),
 });
 
 entity!(Product, "products", |row, state| {
@@ -151,6 +161,10 @@ entity!(Coupon, "coupons", |row, state| {
     mutable issued: i64 = row.issued;
     fixed valid_from: Timestamp = row.valid_from;
     fixed valid_until: Option<Timestamp> = row.valid_until;
+    mutable used: i64 = row.usage.used;
+    mutable given_back: i64 = row.usage.given_back;
+    mutable discounts: Money = row.usage.discounts;
+    mutable net: Money = row.usage.net;
 } => Coupon {
     id,
     name,
@@ -163,7 +177,7 @@ entity!(Coupon, "coupons", |row, state| {
     issued,
     valid_from,
     valid_until,
-    usage: CouponUsage::default(),
+    usage: CouponUsage { used, given_back, discounts, net },
 });
 
 /// The amount of a fixed discount, or the percentage and the maximum of another.
@@ -356,6 +370,18 @@ pub fn key_record<R: RowReader>(row: &R, first: usize) -> Result<IdempotencyReco
         created_at: get(row, first.saturating_add(2))?,
         digest: get(row, first.saturating_add(3))?,
     })
+}
+
+/// Selects the settings.
+pub const SETTINGS: &str = "SELECT zone FROM store";
+
+/// Reads a row of [`SETTINGS`].
+///
+/// # Errors
+///
+/// A column holds another type or an invalid value.
+pub fn settings<R: RowReader>(row: &R) -> Result<Settings, R::Error> {
+    Ok(Settings::new(get(row, 0)?))
 }
 
 /// Reads the columns of [`CREDENTIALS`].

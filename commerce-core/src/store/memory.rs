@@ -17,10 +17,11 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::Order;
 use crate::model::product::{Product, StockMovement};
+use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
 use crate::money::Currency;
 use crate::state::{Change, Deliveries, DueEventsQuery, Needs, NextIds, SessionChange, State};
-use crate::store::{Snapshot, Store, Transaction};
+use crate::store::{Counted, Snapshot, Store, Transaction};
 use crate::sync::{RwLock, RwLockWriteGuard};
 use std::collections::BTreeMap;
 
@@ -63,7 +64,8 @@ struct Tables {
     replayed: Option<EventId>,
     keys: BTreeMap<(Key, CustomerId), IdempotencyRecord>,
     digests: BTreeMap<Digested, i64>,
-    sales: BTreeMap<(Timestamp, ProductId), i64>,
+    sales: BTreeMap<(Timestamp, Counted), i64>,
+    settings: Option<Settings>,
     credentials: BTreeMap<CustomerId, Credentials>,
     sessions: BTreeMap<TokenHash, SessionRow>,
     session_changes: Vec<SessionChange>,
@@ -219,9 +221,12 @@ impl Transaction for MemoryTransaction<'_> {
         let deliveries = state.deliveries.upserts().into_iter();
         changes.deliveries.extend(deliveries.map(|row| (row.event_id, row.clone())));
         for sale in &state.sales {
-            let units = changes.sales.entry((sale.paid_at, sale.product_id)).or_default();
-            *units = units.saturating_add(sale.units);
+            for (of, more) in sale.counts() {
+                let count = changes.sales.entry((sale.at, of)).or_default();
+                *count = count.saturating_add(more);
+            }
         }
+        changes.settings = state.settings;
         let credentials = state.credentials.iter();
         changes.credentials.extend(credentials.map(|row| (row.customer_id, row.clone())));
         changes.session_changes.clone_from(&state.sessions);
@@ -260,11 +265,12 @@ impl Transaction for MemoryTransaction<'_> {
             tables.change_sessions(change);
         }
         tables.attempts.extend(changes.attempts);
-        for (bucket, units) in changes.sales {
+        for (bucket, more) in changes.sales {
             let count = tables.sales.entry(bucket).or_default();
-            *count = count.saturating_add(units);
+            *count = count.saturating_add(more);
         }
-        tables.sales.retain(|_, units| *units != 0);
+        tables.sales.retain(|_, count| *count != 0);
+        tables.settings = changes.settings.or(tables.settings);
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ impl Digest for Record {
             | Self::SalesCount(_)
             | Self::Credentials(_)
             | Self::Session(_)
+            | Self::Settings(_)
             | Self::Epoch(_)
             | Self::Digest { .. } => None,
         }

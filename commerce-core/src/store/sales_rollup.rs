@@ -1,5 +1,5 @@
-//! The sales roll-up: units sold, counted on write, so that the best sellers of any window are read from some
-//! hundred rows, exact to the second, whatever the size of the history.
+//! The sales roll-up: what was sold, counted on write, so that the sales of any window are read from some hundred
+//! rows, exact to the second, whatever the size of the history.
 //!
 //! There are four levels of buckets: second, minute, hour, day. A commit writes one row: the counts of the second
 //! in which it sells. When a minute has ended, the next commit adds its seconds up into one row of the minute; so
@@ -8,30 +8,46 @@
 //! history is imported) is counted at every level that has closed it. A window is read from the coarsest closed
 //! buckets inside it, and from finer ones towards its ends.
 //!
+//! A row has the figures of the bucket (its *totals*), and the units and the money of each product. Hours and days have
+//! no totals of their own: one more row a day, the *pack*, has the totals of its quarter hours, since a local day of
+//! any zone begins at one. It is complete up to the watermark of hours.
+//!
 //! The id of a row is its level and bucket. This module knows no database: a store reads the rows that are
-//! [`affected`], writes those that [`count`] returns, and reads a [`window`] into a [`Ranking`].
-//! docs/best-sellers.md has the alternatives and their measurements.
+//! [`affected`], writes those that [`count`] returns, and reads a [`window`] into a [`Ranking`] or into
+//! [`ProductSums`], and the figures of consecutive windows into [`Totals`]. docs/statistics.md has the alternatives
+//! and their measurements.
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::ProductId;
-use crate::state::Sale;
-use crate::store::{Record, SalesCount, SalesLevel};
-use counts::{Decoder, merged, sum_up};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use crate::model::sale::{Figure, Figures, Sale};
+use crate::store::{Counted, Record, SalesCount, SalesLevel};
+use counts::{Count, Decoder, add_products, add_totals, products, sum_up};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 mod counts;
+mod sums;
+
+pub use sums::{ProductSums, Ranking, Totals};
 
 /// The levels, finest first. Each bucket consists of whole buckets of the level before.
-const LEVELS: [Level; 4] = [
-    Level { number: 0, seconds: 1 },
-    Level { number: 1, seconds: 60 },
-    Level { number: 2, seconds: 60 * 60 },
-    Level { number: 3, seconds: 24 * 60 * 60 },
-];
+const LEVELS: [Level; 4] = [SECONDS, MINUTES, HOURS, DAYS];
+
+const SECONDS: Level = Level { number: 0, seconds: 1 };
+const MINUTES: Level = Level { number: 1, seconds: 60 };
+const HOURS: Level = Level { number: 2, seconds: 60 * 60 };
+const DAYS: Level = Level { number: 3, seconds: 24 * 60 * 60 };
+
+/// The packs: each has the totals of the quarter hours of a day.
+const PACKS: Level = Level { number: 4, seconds: DAYS.seconds };
+
+/// The length of the buckets in a pack: the offset of every zone is a multiple of it.
+const QUARTER: i64 = 15 * 60;
+
+/// The bits of a figure in a key of a pack; the quarter hour takes the bits above.
+const FIGURE_BITS: u32 = 4;
+const _: () = assert!(Figure::ALL.len() <= 1 << FIGURE_BITS, "every figure has a key");
 
 /// The position of the level within the id of a row; the bucket takes the bits below.
 const LEVEL_SHIFT: u32 = 48;
@@ -43,6 +59,16 @@ struct Level {
 }
 
 impl Level {
+    /// Returns the level and the bucket of a row.
+    fn of_row(id: i64) -> Result<(Self, i64), StoreError> {
+        let level = [PACKS, DAYS, HOURS, MINUTES, SECONDS]
+            .into_iter()
+            .find(|level| level.number == id.wrapping_shr(LEVEL_SHIFT));
+        let level =
+            level.ok_or_else(|| StoreError::Corrupt(format!("sales row {id} has no level")))?;
+        Ok((level, id ^ level.row(0)))
+    }
+
     /// Returns the id of the row of a bucket.
     fn row(self, bucket: i64) -> i64 {
         self.number.wrapping_shl(LEVEL_SHIFT) | bucket
@@ -56,6 +82,17 @@ impl Level {
     /// Returns the start of a bucket.
     fn start(self, bucket: i64) -> i64 {
         bucket.saturating_mul(self.seconds)
+    }
+
+    /// Returns the rows of the buckets that begin in `from..until`.
+    fn rows(self, from: i64, until: i64) -> Range<i64> {
+        let first = |at: i64| self.bucket(at.saturating_add(self.seconds.saturating_sub(1)));
+        self.row(first(from))..self.row(first(until))
+    }
+
+    /// Returns true if its rows have totals.
+    fn has_totals(self) -> bool {
+        self.number <= MINUTES.number
     }
 }
 
@@ -71,15 +108,63 @@ pub fn watermarks([minutes, hours, days]: [i64; 3]) -> RollupWatermarks {
 /// Returns the levels for the audit.
 #[must_use]
 pub fn levels(watermarks: RollupWatermarks) -> Vec<SalesLevel> {
-    let level_of = |(level, until): (&Level, i64)| SalesLevel {
+    let level_of = |(level, until): (Level, i64)| SalesLevel {
         seconds: level.seconds,
         until: Timestamp::from_unix(until),
+        has_products: true,
+        has_totals: level.has_totals(),
     };
-    LEVELS.iter().zip(watermarks).map(level_of).collect()
+    let [.., hours, _] = watermarks;
+    let quarters = SalesLevel {
+        seconds: QUARTER,
+        until: Timestamp::from_unix(hours),
+        has_products: false,
+        has_totals: true,
+    };
+    LEVELS.into_iter().zip(watermarks).map(level_of).chain([quarters]).collect()
 }
 
-/// The counts of the rows that exist, by row id.
-pub type Buckets = BTreeMap<i64, Vec<u8>>;
+/// The counts of a bucket, as a row has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketRow {
+    /// The figures.
+    pub totals: Vec<u8>,
+    /// The units of products.
+    pub units: Vec<u8>,
+    /// The money of products.
+    pub net: Vec<u8>,
+}
+
+impl BucketRow {
+    /// Returns true if it has no counts: then it is deleted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.totals.is_empty() && self.units.is_empty() && self.net.is_empty()
+    }
+
+    fn add(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        if !changes.totals.is_empty() {
+            self.totals = add_totals(&self.totals, &changes.totals)?;
+        }
+        if !changes.products.is_empty() {
+            (self.units, self.net) = add_products((&self.units, &self.net), &changes.products)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows that exist, by id.
+pub type Buckets = BTreeMap<i64, BucketRow>;
+
+/// Changes of a row.
+#[derive(Default)]
+struct Changes {
+    totals: Vec<Count<1>>,
+    products: Vec<Count<2>>,
+}
+
+/// Changes by row.
+type ChangesByRow = BTreeMap<i64, Changes>;
 
 /// The rows that counting sales reads.
 #[derive(Debug, Default)]
@@ -101,7 +186,7 @@ impl AffectedBuckets {
 /// Returns the rows that sales at `now`, or in the second before, affect, whatever is sold.
 #[must_use]
 pub fn affected_at(watermarks: RollupWatermarks, now: Timestamp) -> AffectedBuckets {
-    let sale = |paid_at| Sale { paid_at, product_id: ProductId::new(0), units: 0 };
+    let sale = |at| Sale { at, figures: Figures::default(), products: Vec::new() };
     affected(watermarks, &[sale(now.plus_seconds(-1)), sale(now)])
 }
 
@@ -110,24 +195,32 @@ pub fn affected_at(watermarks: RollupWatermarks, now: Timestamp) -> AffectedBuck
 pub fn affected(watermarks: RollupWatermarks, sales: &[Sale]) -> AffectedBuckets {
     let Some(latest) = latest(sales) else { return AffectedBuckets::default() };
     let mut rows = BTreeSet::new();
-    for (level, until) in LEVELS.into_iter().zip(watermarks) {
-        let counted = sales.iter().map(|sale| sale.paid_at.unix()).filter(|at| *at < until);
+    for (level, until) in LEVELS.into_iter().chain([PACKS]).zip(with_packs(watermarks)) {
+        let counted = sales.iter().map(|sale| sale.at.unix()).filter(|at| *at < until);
         rows.extend(counted.map(|at| level.row(level.bucket(at))));
     }
-    let ranges = closings(watermarks, latest).into_iter().map(|closing| closing.finer_rows());
+    let ranges = closings(watermarks, latest)
+        .into_iter()
+        .flat_map(|closing| [Some(closing.finer_rows()), closing.packs()].into_iter().flatten());
     AffectedBuckets { rows: rows.into_iter().collect(), ranges: ranges.collect() }
+}
+
+/// The watermark of each level, and that of the packs.
+fn with_packs(watermarks: RollupWatermarks) -> [i64; 5] {
+    let [seconds, minutes, hours, days] = watermarks;
+    [seconds, minutes, hours, days, hours]
 }
 
 /// The changes of counting sales.
 #[derive(Debug)]
 pub struct RollupChanges {
-    /// The rows to be written; those without counts are deleted.
+    /// The rows to be written; empty ones are deleted.
     pub rows: Buckets,
     /// The new watermarks of minutes, hours and days, if they have changed.
     pub watermarks: Option<[i64; 3]>,
 }
 
-/// Adds units sold, and subtracts units returned. `buckets` contains every row that is [`affected`].
+/// Counts sales. `buckets` contains every row that is [`affected`].
 ///
 /// # Errors
 ///
@@ -138,22 +231,20 @@ pub fn count(
     mut buckets: Buckets,
 ) -> Result<RollupChanges, StoreError> {
     let mut written = BTreeSet::new();
-    for (level, until) in LEVELS.into_iter().zip(watermarks) {
-        for (bucket, changes) in grouped(level, until, sales) {
-            let row = level.row(bucket);
-            let before = buckets.get(&row).map(Vec::as_slice).unwrap_or_default();
-            let after = merged(before, &changes)?;
-            buckets.insert(row, after);
+    let mut write = |buckets: &mut Buckets, changes: ChangesByRow| {
+        changes.into_iter().try_for_each(|(row, mut changes)| {
+            sum_up(&mut changes.totals);
+            sum_up(&mut changes.products);
             written.insert(row);
-        }
-    }
+            buckets.entry(row).or_default().add(&changes)
+        })
+    };
+    write(&mut buckets, changes(watermarks, sales))?;
     let closings = latest(sales).map(|latest| closings(watermarks, latest)).unwrap_or_default();
     let mut new_watermarks = watermarks;
     for closing in &closings {
-        for (row, counts) in closing.add_up(&buckets)? {
-            buckets.insert(row, counts);
-            written.insert(row);
-        }
+        let changes = closing.add_up(&buckets)?;
+        write(&mut buckets, changes)?;
         if let Some(until) = new_watermarks.get_mut(closing.index) {
             *until = closing.until;
         }
@@ -165,7 +256,63 @@ pub fn count(
 }
 
 fn latest(sales: &[Sale]) -> Option<i64> {
-    sales.iter().map(|sale| sale.paid_at.unix()).max()
+    sales.iter().map(|sale| sale.at.unix()).max()
+}
+
+/// Returns the changes of each row by sales: at every level that is closed at their time, and in the packs.
+fn changes(watermarks: RollupWatermarks, sales: &[Sale]) -> ChangesByRow {
+    let mut changes = ChangesByRow::new();
+    let [.., hours, _] = watermarks;
+    for sale in sales {
+        let at = sale.at.unix();
+        for (level, until) in LEVELS.into_iter().zip(watermarks) {
+            if at < until && (level.has_totals() || !sale.products.is_empty()) {
+                let row = changes.entry(level.row(level.bucket(at))).or_default();
+                let sold = sale.products.iter();
+                row.products
+                    .extend(sold.map(|(id, sold)| (id.get(), [sold.units, sold.net.minor()])));
+                if level.has_totals() {
+                    row.totals.extend(
+                        sale.figures.iter().map(|(figure, number)| (figure.key(), [number])),
+                    );
+                }
+            }
+        }
+        if at < hours {
+            let row = changes.entry(PACKS.row(PACKS.bucket(at))).or_default();
+            let figures = sale.figures.iter();
+            row.totals
+                .extend(figures.map(|(figure, number)| (pack_key(at, figure.key()), [number])));
+        }
+    }
+    changes
+}
+
+impl Figure {
+    /// The key in totals.
+    fn key(self) -> i64 {
+        i64::try_from(self.number()).unwrap_or_default()
+    }
+
+    /// The figure of a key.
+    fn of_key(key: i64) -> Result<Self, StoreError> {
+        let figure = usize::try_from(key).ok().and_then(|number| Self::ALL.get(number));
+        let unknown =
+            || StoreError::Corrupt(format!("the totals of a sales row have figure {key}"));
+        figure.copied().ok_or_else(unknown)
+    }
+}
+
+/// The key of a figure in the pack of the day of an instant.
+fn pack_key(at: i64, figure: i64) -> i64 {
+    let quarter = at.rem_euclid(PACKS.seconds).div_euclid(QUARTER);
+    quarter.wrapping_shl(FIGURE_BITS) | figure
+}
+
+/// Splits a key of a pack into the start of its quarter hour, within the day, and the key of its figure.
+fn quarter_and_figure(key: i64) -> (i64, i64) {
+    let quarter = key.wrapping_shr(FIGURE_BITS);
+    (quarter.saturating_mul(QUARTER), key ^ quarter.wrapping_shl(FIGURE_BITS))
 }
 
 /// The closing of a level: its ended buckets become the sums of finer ones.
@@ -192,47 +339,51 @@ fn closings(watermarks: RollupWatermarks, latest: i64) -> Vec<Closing> {
 
 impl Closing {
     fn finer_rows(&self) -> Range<i64> {
-        let row = |at| self.finer.row(self.finer.bucket(at));
-        row(self.from)..row(self.until)
+        self.finer.rows(self.from, self.until)
     }
 
-    /// Returns the row of each bucket that has finer rows.
-    fn add_up(&self, buckets: &Buckets) -> Result<Buckets, StoreError> {
-        let mut sums: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
+    /// Returns the packs that the totals of closed hours are added to.
+    fn packs(&self) -> Option<Range<i64>> {
+        let until = PACKS.bucket(self.until.saturating_sub(1)).saturating_add(1);
+        (self.level == HOURS).then(|| PACKS.row(PACKS.bucket(self.from))..PACKS.row(until))
+    }
+
+    /// Returns the changes of the rows that finer rows are added up into.
+    fn add_up(&self, buckets: &Buckets) -> Result<ChangesByRow, StoreError> {
+        let mut changes = ChangesByRow::new();
         for (row, counts) in buckets.range(self.finer_rows()) {
             let start = self.finer.start(row ^ self.finer.row(0));
-            let sum = sums.entry(self.level.bucket(start)).or_default();
-            for count in Decoder::new(counts) {
-                sum.push(count?);
+            if self.level.has_totals() || !counts.units.is_empty() {
+                let sum = changes.entry(self.level.row(self.level.bucket(start))).or_default();
+                for count in products(&counts.units, &counts.net) {
+                    sum.products.push(count?);
+                }
+                if self.level.has_totals() {
+                    for total in Decoder::new(&counts.totals) {
+                        let (key, number) = total?;
+                        sum.totals.push((key, [number]));
+                    }
+                }
+            }
+            if self.level == HOURS {
+                let pack = changes.entry(PACKS.row(PACKS.bucket(start))).or_default();
+                for total in Decoder::new(&counts.totals) {
+                    let (key, number) = total?;
+                    pack.totals.push((pack_key(start, key), [number]));
+                }
             }
         }
-        let added = sums.into_iter().map(|(bucket, mut sum)| {
-            sum_up(&mut sum);
-            Ok((self.level.row(bucket), merged(&[], &sum)?))
-        });
-        added.collect()
+        Ok(changes)
     }
-}
-
-/// Returns the changes of each bucket of a level, for sales before `until`.
-fn grouped(level: Level, until: i64, sales: &[Sale]) -> BTreeMap<i64, Vec<(i64, i64)>> {
-    let mut buckets: BTreeMap<i64, Vec<(i64, i64)>> = BTreeMap::new();
-    for sale in sales.iter().filter(|sale| sale.paid_at.unix() < until) {
-        let changes = buckets.entry(level.bucket(sale.paid_at.unix())).or_default();
-        changes.push((sale.product_id.get(), sale.units));
-    }
-    buckets.values_mut().for_each(sum_up);
-    buckets
 }
 
 /// Returns the ids of all rows of seconds; the greatest existing one is the parameter `newest` of [`window`].
 #[must_use]
 pub fn seconds_rows() -> Range<i64> {
-    let [seconds, minutes, ..] = LEVELS;
-    seconds.row(0)..minutes.row(0)
+    SECONDS.row(0)..MINUTES.row(0)
 }
 
-/// Returns the ranges of rows that add up to the sales of `(after, until]`. `newest` is the greatest row of
+/// Returns the ranges of rows that add up to the products sold in `(after, until]`. `newest` is the greatest row of
 /// [`seconds_rows`].
 #[must_use]
 pub fn window(
@@ -241,22 +392,20 @@ pub fn window(
     newest: Option<i64>,
     watermarks: RollupWatermarks,
 ) -> Vec<Range<i64>> {
-    let [.., days] = LEVELS;
     let start = after.unix().saturating_add(1);
     let end = until.unix().saturating_add(1);
     // If there are no later sales, the window may end with that day: one row instead of its parts.
-    let whole_day = days.start(days.bucket(end).saturating_add(1));
+    let whole_day = DAYS.start(DAYS.bucket(end).saturating_add(1));
     let end = if newest.is_none_or(|newest| newest < end) { whole_day } else { end };
-    let ranges = cover(start, end, watermarks).into_iter();
-    ranges.map(|(level, from, to)| level.row(from)..level.row(to)).collect()
+    cover(&LEVELS, start, end, watermarks)
 }
 
-/// Returns the fewest closed buckets that cover `start..end` exactly: coarse ones inside, finer ones towards both
+/// Returns the fewest rows of these levels that cover `start..end` exactly: coarse ones inside, finer ones towards both
 /// ends and after the watermark of the coarse ones.
-fn cover(start: i64, end: i64, watermarks: RollupWatermarks) -> Vec<(Level, i64, i64)> {
+fn cover(levels: &[Level], start: i64, end: i64, watermarks: RollupWatermarks) -> Vec<Range<i64>> {
     let mut ranges = Vec::new();
     let mut open = vec![(start, end)];
-    for (level, until) in LEVELS.into_iter().zip(watermarks).rev() {
+    for (level, until) in levels.iter().zip(watermarks).rev() {
         let mut finer = Vec::new();
         for (start, end) in open {
             let first = level.bucket(start.saturating_add(level.seconds.saturating_sub(1)));
@@ -265,7 +414,7 @@ fn cover(start: i64, end: i64, watermarks: RollupWatermarks) -> Vec<(Level, i64,
                 finer.push((start, end));
                 continue;
             }
-            ranges.push((level, first, last));
+            ranges.push(level.row(first)..level.row(last));
             finer.push((start, level.start(first)));
             finer.push((level.start(last), end));
         }
@@ -275,43 +424,6 @@ fn cover(start: i64, end: i64, watermarks: RollupWatermarks) -> Vec<(Level, i64,
     ranges
 }
 
-/// Adds rows up and ranks the products.
-#[derive(Debug, Default)]
-pub struct Ranking(Units);
-
-impl Ranking {
-    /// Adds the counts of a row.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::Corrupt`] when the counts cannot be read.
-    pub fn add(&mut self, counts: &[u8]) -> Result<(), StoreError> {
-        for count in Decoder::new(counts) {
-            let (product, sold) = count?;
-            let sum = self.0.entry(product).or_default();
-            *sum = sum.saturating_add(sold);
-        }
-        Ok(())
-    }
-
-    /// Returns the best-selling products: most units first, ties by id.
-    #[must_use]
-    pub fn top(self, limit: usize) -> Vec<(ProductId, i64)> {
-        let units = self.0;
-        let mut ranking: Vec<(Reverse<i64>, i64)> = units
-            .into_iter()
-            .filter(|(_, units)| *units > 0)
-            .map(|(product, units)| (Reverse(units), product))
-            .collect();
-        if limit < ranking.len() {
-            ranking.select_nth_unstable(limit);
-            ranking.truncate(limit);
-        }
-        ranking.sort_unstable();
-        ranking.into_iter().map(|(units, product)| (ProductId::new(product), units.0)).collect()
-    }
-}
-
 /// Visits every count of a row, for the audit.
 ///
 /// # Errors
@@ -319,45 +431,31 @@ impl Ranking {
 /// [`StoreError::Corrupt`] when the id has no level or the counts cannot be read.
 pub fn visit_counts(
     id: i64,
-    counts: &[u8],
+    row: &BucketRow,
     visit: &mut dyn FnMut(Record),
 ) -> Result<(), StoreError> {
-    let corrupt = || StoreError::Corrupt(format!("sales row {id} has no level"));
-    let level = LEVELS.into_iter().rev().find(|level| level.row(0) <= id).ok_or_else(corrupt)?;
-    for count in Decoder::new(counts) {
-        let (product, units) = count?;
-        visit(Record::SalesCount(SalesCount {
-            seconds: level.seconds,
-            start: Timestamp::from_unix(level.start(id ^ level.row(0))),
-            product_id: ProductId::new(product),
-            units,
-        }));
+    let (level, bucket) = Level::of_row(id)?;
+    let start = level.start(bucket);
+    let mut count = |seconds, start, of, count| {
+        let start = Timestamp::from_unix(start);
+        visit(Record::SalesCount(SalesCount { seconds, start, of, count }));
+    };
+    for product in products(&row.units, &row.net) {
+        let (product, [units, net]) = product?;
+        count(level.seconds, start, Counted::Units(ProductId::new(product)), units);
+        count(level.seconds, start, Counted::Net(ProductId::new(product)), net);
+    }
+    for total in Decoder::new(&row.totals) {
+        let (key, number) = total?;
+        let (seconds, start, key) = if level == PACKS {
+            let (quarter, figure) = quarter_and_figure(key);
+            (QUARTER, start.saturating_add(quarter), figure)
+        } else {
+            (level.seconds, start, key)
+        };
+        count(seconds, start, Counted::Figure(Figure::of_key(key)?), number);
     }
     Ok(())
-}
-
-/// Units by product.
-type Units = HashMap<i64, i64, BuildHasherDefault<IdHasher>>;
-
-/// Hashes an id by one multiplication: ids are not secret, and a ranking adds up very many.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_i64(i64::from(*byte));
-        }
-    }
-
-    fn write_i64(&mut self, id: i64) {
-        let spread = (self.0 ^ id.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = spread ^ (spread >> 32);
-    }
 }
 
 #[cfg(test)]
@@ -375,7 +473,9 @@ mod tests {
             let end = start + length;
             let watermarks = [i64::MAX, latest / 60 * 60, latest / 3_600 * 3_600, latest / 86_400 * 86_400];
             let mut covered = Vec::new();
-            for (level, from, to) in cover(start, end, watermarks) {
+            for rows in cover(&LEVELS, start, end, watermarks) {
+                let (level, from) = Level::of_row(rows.start).unwrap();
+                let to = rows.end ^ level.row(0);
                 let until = watermarks[usize::try_from(level.number).unwrap()];
                 prop_assert!(level.start(to) <= until, "a bucket that is not closed");
                 covered.push((level.start(from), level.start(to)));
@@ -393,8 +493,8 @@ mod tests {
 
     #[test]
     fn cover_of_three_days_needs_seven_ranges() {
-        let ranges = cover(86_400 * 5 + 12_345, 86_400 * 8 + 12_345, [i64::MAX; 4]);
+        let ranges = cover(&LEVELS, 86_400 * 5 + 12_345, 86_400 * 8 + 12_345, [i64::MAX; 4]);
         assert_eq!(ranges.len(), 7);
-        assert_eq!(ranges[0].2 - ranges[0].1, 2, "two whole days");
+        assert_eq!(ranges[0].end - ranges[0].start, 2, "two whole days");
     }
 }

@@ -9,6 +9,7 @@ use crate::model::order::OrderStatus;
 use crate::model::product::ProductStatus;
 use crate::model::wallet::{ChargeStatus, EntryKind, Role};
 use crate::money::Money;
+use crate::zone::Zone;
 
 /// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,15 @@ impl FromColumn for Key {
         let Some(text) = row.text(column)? else { return Ok(None) };
         let invalid = || row.invalid(column, format!("{text:?} is no valid idempotency key"));
         Self::new(text).map(Some).ok_or_else(invalid)
+    }
+}
+
+impl FromColumn for Zone {
+    const TYPE: ColumnType = ColumnType::Text;
+
+    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        let Some(text) = row.text(column)? else { return Ok(None) };
+        text.parse::<Self>().map(Some).map_err(|error| row.invalid(column, error.to_string()))
     }
 }
 

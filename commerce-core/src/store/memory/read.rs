@@ -14,12 +14,14 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::sale::{Figures, Sale, Sold};
+use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::{
     DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Table,
     visit_with_digest,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLockReadGuard;
 
 pub(super) struct MemorySnapshot<'a>(pub(super) RwLockReadGuard<'a, Tables>);
@@ -221,19 +223,48 @@ impl Snapshot for MemorySnapshot<'_> {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError> {
-        let mut units: BTreeMap<ProductId, i64> = BTreeMap::new();
-        for order in self.0.orders.values().filter(|order| order.status.counts_as_sold()) {
-            if order.paid_at.is_some_and(|at| after < at && at <= until) {
-                for line in &order.lines {
-                    let sum = units.entry(line.product_id).or_default();
-                    *sum = sum.saturating_add(line.quantity);
-                }
-            }
-        }
-        let mut ranking: Vec<_> = units.into_iter().collect();
+        let products = self.product_sales(after, until)?.into_iter();
+        let mut ranking: Vec<_> = products.map(|(id, sold)| (id, sold.units)).collect();
         ranking.sort_by_key(|(id, units)| (std::cmp::Reverse(*units), *id));
         ranking.truncate(limit);
         Ok(ranking)
+    }
+
+    fn product_sales(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(ProductId, Sold)>, StoreError> {
+        let mut products: BTreeMap<ProductId, Sold> = BTreeMap::new();
+        for order in self.0.orders.values().filter(|order| order.status.counts_as_sold()) {
+            if order.paid_at.is_some_and(|at| after < at && at <= until) {
+                for (line, net) in order.lines.iter().zip(order.line_nets()) {
+                    let sold = Sold { units: line.quantity, net };
+                    products.entry(line.product_id).or_default().add(sold);
+                }
+            }
+        }
+        Ok(products.into_iter().collect())
+    }
+
+    fn sales_totals(&self, edges: &[Timestamp]) -> Result<Vec<Figures>, StoreError> {
+        let first = self.0.accounts.values().filter_map(|account| account.first_order);
+        let first: BTreeSet<OrderId> = first.map(|first| first.order_id).collect();
+        let orders = self.0.orders.values();
+        let sales: Vec<Sale> =
+            orders.flat_map(|order| Sale::all_of(order, first.contains(&order.id))).collect();
+        let windows = edges.iter().zip(edges.iter().skip(1)).map(|(after, until)| {
+            let mut figures = Figures::default();
+            for sale in sales.iter().filter(|sale| *after < sale.at && sale.at <= *until) {
+                figures.add_all(&sale.figures);
+            }
+            figures
+        });
+        Ok(windows.collect())
+    }
+
+    fn settings(&self) -> Result<Settings, StoreError> {
+        Ok(self.0.settings.unwrap_or_default())
     }
 
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
@@ -284,14 +315,14 @@ impl Snapshot for MemorySnapshot<'_> {
                 }
             }
             Table::Sales => {
-                for ((start, product_id), &units) in &tables.sales {
-                    let (start, product_id) = (*start, *product_id);
-                    visit(Record::SalesCount(SalesCount { seconds: 1, start, product_id, units }));
+                for (&(start, of), &count) in &tables.sales {
+                    visit(Record::SalesCount(SalesCount { seconds: 1, start, of, count }));
                 }
             }
             Table::Credentials => {
                 tables.credentials.values().cloned().map(Record::Credentials).for_each(visit);
             }
+            Table::Settings => visit(Record::Settings(tables.settings.unwrap_or_default())),
             Table::Sessions => {
                 tables.sessions.values().copied().map(Record::Session).for_each(visit);
             }
@@ -300,6 +331,7 @@ impl Snapshot for MemorySnapshot<'_> {
     }
 
     fn sales_levels(&self) -> Result<Vec<SalesLevel>, StoreError> {
-        Ok(vec![SalesLevel { seconds: 1, until: Timestamp::MAX.plus_seconds(1) }])
+        let until = Timestamp::MAX;
+        Ok(vec![SalesLevel { seconds: 1, until, has_products: true, has_totals: true }])
     }
 }

@@ -1,51 +1,101 @@
-//! The encoding of the counts of a bucket: pairs of variable-length integers in product order, the difference to the
-//! product before and the units.
+//! The encoding of the counts of a bucket: pairs of variable-length integers in ascending order of their keys, the
+//! difference to the key before and the number. The key of a total is its figure; the key of units is their product.
+//! The money of products is a list of numbers beside their units, in the same order.
 
 use crate::error::StoreError;
 
-/// Sorts counts by product and adds up those of the same product.
-pub(super) fn sum_up(counts: &mut Vec<(i64, i64)>) {
-    counts.sort_unstable_by_key(|(product, _)| *product);
+/// A key with its numbers.
+pub(super) type Count<const N: usize> = (i64, [i64; N]);
+
+/// Sorts counts by key and adds up those of the same key. Two sorted runs are merged in linear time.
+pub(super) fn sum_up<const N: usize>(counts: &mut Vec<Count<N>>) {
+    counts.sort_by_key(|(key, _)| *key);
     counts.dedup_by(|later, sum| {
         let same = later.0 == sum.0;
         if same {
-            sum.1 = sum.1.saturating_add(later.1);
+            for (sum, more) in sum.1.iter_mut().zip(later.1) {
+                *sum = sum.saturating_add(more);
+            }
         }
         same
     });
 }
 
-/// Adds changes to the counts of a row: a merge of two sorted runs. Counts of zero are dropped.
-pub(super) fn merged(before: &[u8], changes: &[(i64, i64)]) -> Result<Vec<u8>, StoreError> {
-    let room = before.len().saturating_add(changes.len().saturating_mul(6));
-    let mut counts = Encoder { bytes: Vec::with_capacity(room), last: 0 };
-    let mut changes = changes.iter().copied().peekable();
-    for count in Decoder::new(before) {
-        let (product, units) = count?;
-        while let Some(change) = changes.next_if(|change| change.0 < product) {
-            counts.push(change);
-        }
-        let more = changes.next_if(|change| change.0 == product).map_or(0, |change| change.1);
-        counts.push((product, units.saturating_add(more)));
+/// Adds changes to totals. Those of zero are dropped.
+pub(super) fn add_totals(totals: &[u8], changes: &[Count<1>]) -> Result<Vec<u8>, StoreError> {
+    let mut counts = Decoder::new(totals)
+        .map(|pair| pair.map(|(key, number)| (key, [number])))
+        .collect::<Result<Vec<_>, _>>()?;
+    counts.extend_from_slice(changes);
+    sum_up(&mut counts);
+    let mut encoder = Encoder::with_room_for(counts.len());
+    for (key, [number]) in counts.into_iter().filter(|(_, numbers)| *numbers != [0]) {
+        encoder.pair(key, number);
     }
-    changes.for_each(|change| counts.push(change));
-    Ok(counts.bytes)
+    Ok(encoder.bytes)
 }
 
-/// Writes counts in ascending product order.
+/// Adds changes to the units and the money of products. Those without both are dropped.
+pub(super) fn add_products(
+    (units, net): (&[u8], &[u8]),
+    changes: &[Count<2>],
+) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    let mut counts = products(units, net).collect::<Result<Vec<_>, _>>()?;
+    counts.extend_from_slice(changes);
+    sum_up(&mut counts);
+    let mut encoder = Encoder::with_room_for(counts.len());
+    let mut money = Encoder::with_room_for(counts.len());
+    for (product, [units, net]) in counts.into_iter().filter(|(_, numbers)| *numbers != [0, 0]) {
+        encoder.pair(product, units);
+        money.signed(net);
+    }
+    Ok((encoder.bytes, money.bytes))
+}
+
+/// Reads the units and the money of products.
+pub(super) fn products<'a>(
+    units: &'a [u8],
+    net: &'a [u8],
+) -> impl Iterator<Item = Result<Count<2>, StoreError>> + 'a {
+    let mut units = Decoder::new(units);
+    let mut money = Decoder::new(net);
+    std::iter::from_fn(move || match (units.next(), money.bytes.is_empty()) {
+        (None, true) => None,
+        (None, false) => {
+            money.bytes = &[];
+            Some(Err(truncated()))
+        }
+        (Some(pair), _) => Some(pair.and_then(|(product, units)| {
+            let net = money.number().ok_or_else(truncated)?;
+            Ok((product, [units, signed(net)]))
+        })),
+    })
+}
+
+fn truncated() -> StoreError {
+    StoreError::Corrupt("the counts of a sales row are truncated".to_owned())
+}
+
+/// Writes counts in ascending order of their keys.
 struct Encoder {
     bytes: Vec<u8>,
     last: i64,
 }
 
 impl Encoder {
-    fn push(&mut self, (product, units): (i64, i64)) {
-        if units != 0 {
-            self.number(product.wrapping_sub(self.last).cast_unsigned());
-            // Zigzag, so that small negative numbers are short too.
-            self.number((units.wrapping_shl(1) ^ units.wrapping_shr(63)).cast_unsigned());
-            self.last = product;
-        }
+    fn with_room_for(counts: usize) -> Self {
+        Self { bytes: Vec::with_capacity(counts.saturating_mul(4)), last: 0 }
+    }
+
+    fn pair(&mut self, key: i64, number: i64) {
+        self.number(key.wrapping_sub(self.last).cast_unsigned());
+        self.signed(number);
+        self.last = key;
+    }
+
+    fn signed(&mut self, number: i64) {
+        // Zigzag, so that small negative numbers are short too.
+        self.number((number.wrapping_shl(1) ^ number.wrapping_shr(63)).cast_unsigned());
     }
 
     fn number(&mut self, mut rest: u64) {
@@ -60,7 +110,11 @@ impl Encoder {
     }
 }
 
-/// Reads the output of [`Encoder`].
+fn signed(number: u64) -> i64 {
+    number.wrapping_shr(1).cast_signed() ^ (number & 1).cast_signed().wrapping_neg()
+}
+
+/// Reads pairs of keys and numbers.
 pub(super) struct Decoder<'a> {
     bytes: &'a [u8],
     last: i64,
@@ -94,15 +148,12 @@ impl Iterator for Decoder<'_> {
         if self.bytes.is_empty() {
             return None;
         }
-        let (Some(distance), Some(units)) = (self.number(), self.number()) else {
+        let (Some(distance), Some(number)) = (self.number(), self.number()) else {
             self.bytes = &[];
-            return Some(Err(StoreError::Corrupt(
-                "the counts of a sales row are truncated".to_owned(),
-            )));
+            return Some(Err(truncated()));
         };
         self.last = self.last.wrapping_add(distance.cast_signed());
-        let units = units.wrapping_shr(1).cast_signed() ^ (units & 1).cast_signed().wrapping_neg();
-        Some(Ok((self.last, units)))
+        Some(Ok((self.last, signed(number))))
     }
 }
 
@@ -115,6 +166,10 @@ mod tests {
         Decoder::new(bytes).map(Result::unwrap).collect()
     }
 
+    fn totals(counts: &[(i64, i64)]) -> Vec<Count<1>> {
+        counts.iter().map(|(key, number)| (*key, [*number])).collect()
+    }
+
     #[rstest]
     #[case::first(&[], &[(3, 2), (9, 1)], &[(3, 2), (9, 1)])]
     #[case::between(&[(3, 2), (9, 1)], &[(1, 5), (4, 5), (10, 5)], &[(1, 5), (3, 2), (4, 5), (9, 1), (10, 5)])]
@@ -122,19 +177,33 @@ mod tests {
     #[case::returned(&[(3, 2), (9, 1)], &[(3, -2)], &[(9, 1)])]
     #[case::zero_dropped(&[(3, 2)], &[(3, -2)], &[])]
     #[case::edges(&[(0, 1)], &[(i64::MAX, i64::MIN)], &[(0, 1), (i64::MAX, i64::MIN)])]
-    fn changes_merge_into_counts(
+    fn changes_are_added_to_totals(
         #[case] before: &[(i64, i64)],
         #[case] changes: &[(i64, i64)],
         #[case] after: &[(i64, i64)],
     ) {
-        let before = merged(&[], before).unwrap();
-        assert_eq!(decoded(&merged(&before, changes).unwrap()), after);
+        let before = add_totals(&[], &totals(before)).unwrap();
+        assert_eq!(decoded(&add_totals(&before, &totals(changes)).unwrap()), after);
+    }
+
+    #[test]
+    fn product_stays_while_it_has_units_or_money() {
+        let before = [(3, [2, 500]), (9, [1, 70])];
+        let (units, net) = add_products((&[], &[]), &before).unwrap();
+        assert_eq!(decoded(&units), [(3, 2), (9, 1)]);
+        let changes = [(3, [-2, -499]), (4, [1, 0]), (9, [-1, -70])];
+        let (units, net) = add_products((&units, &net), &changes).unwrap();
+        let after: Vec<_> = products(&units, &net).map(Result::unwrap).collect();
+        assert_eq!(after, [(3, [0, 1]), (4, [1, 0])]);
     }
 
     #[test]
     fn truncated_counts_are_an_error() {
-        let whole = merged(&[], &[(300, 2)]).unwrap();
-        let cut = &whole[..whole.len() - 1];
-        assert!(Decoder::new(cut).any(|count| count.is_err()));
+        let (units, net) = add_products((&[], &[]), &[(300, [2, 1_000])]).unwrap();
+        let cut = |bytes: &[u8]| bytes[..bytes.len() - 1].to_vec();
+        assert!(Decoder::new(&cut(&units)).any(|count| count.is_err()));
+        for (units, net) in [(units.clone(), cut(&net)), (units.clone(), vec![]), (vec![], net)] {
+            assert!(products(&units, &net).any(|count| count.is_err()));
+        }
     }
 }

@@ -26,7 +26,11 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     carts(db, state)?;
     keys(db, state)?;
     auth::apply(db, state)?;
-    sales::apply(db, &state.sales)
+    sales::apply(db, &state.sales)?;
+    if let Some(settings) = state.settings {
+        db.execute("UPDATE store SET zone = ?1", [settings.zone.name()])?;
+    }
+    Ok(())
 }
 
 fn insert_lines(db: &Connection, orders: &[(&Order, Change)]) -> Result<(), StoreError> {

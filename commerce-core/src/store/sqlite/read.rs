@@ -17,8 +17,12 @@ use crate::model::delivery::{DeliveryRow, Outbox};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::sale::{Figures, Sold};
+use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
-use crate::store::columns::{Entity, LINE, WRONG_PAYMENTS, line, overdue, wrong_payment};
+use crate::store::columns::{
+    Entity, LINE, SETTINGS, WRONG_PAYMENTS, line, overdue, settings, wrong_payment,
+};
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
@@ -256,6 +260,22 @@ impl Snapshot for SqliteSnapshot<'_> {
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError> {
         sales::best_sellers(&self.0, after, until, limit)
+    }
+
+    fn product_sales(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(ProductId, Sold)>, StoreError> {
+        sales::products(&self.0, after, until)
+    }
+
+    fn sales_totals(&self, edges: &[Timestamp]) -> Result<Vec<Figures>, StoreError> {
+        sales::totals(&self.0, edges)
+    }
+
+    fn settings(&self) -> Result<Settings, StoreError> {
+        one(&self.0, SETTINGS, [], |row| settings(row))?.ok_or_else(no_store)
     }
 
     fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {

@@ -1,12 +1,16 @@
 //! The sales roll-up in SQLite: reading and writing the rows of [`sales_rollup`].
 
+use super::scan;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::ProductId;
-use crate::state::Sale;
-use crate::store::sales_rollup::{self, Buckets, Ranking, RollupWatermarks};
-use crate::store::{Record, SalesLevel};
-use rusqlite::{Connection, OptionalExtension, params};
+use crate::model::order::Order;
+use crate::model::sale::{Figures, Sale, Sold};
+use crate::store::sales_rollup::{
+    self, BucketRow, Buckets, ProductSums, Ranking, RollupWatermarks, Totals,
+};
+use crate::store::{Record, SalesLevel, Table};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::ops::Range;
 
 fn watermarks(db: &Connection) -> Result<RollupWatermarks, StoreError> {
@@ -20,7 +24,7 @@ pub(super) fn levels(db: &Connection) -> Result<Vec<SalesLevel>, StoreError> {
     watermarks(db).map(sales_rollup::levels)
 }
 
-/// Adds units sold, and subtracts units returned.
+/// Counts sales.
 pub(super) fn apply(db: &Connection, sales: &[Sale]) -> Result<(), StoreError> {
     if sales.is_empty() {
         return Ok(());
@@ -28,18 +32,17 @@ pub(super) fn apply(db: &Connection, sales: &[Sale]) -> Result<(), StoreError> {
     let watermarks = watermarks(db)?;
     let affected = sales_rollup::affected(watermarks, sales);
     let mut buckets = Buckets::new();
-    let mut select = db.prepare_cached("SELECT counts FROM sales WHERE id = ?1")?;
+    let mut select = db.prepare_cached("SELECT id, totals, units, net FROM sales WHERE id = ?1")?;
     for id in affected.rows {
-        let counts: Option<Vec<u8>> = select.query_row([id], |row| row.get(0)).optional()?;
-        buckets.extend(counts.map(|counts| (id, counts)));
+        buckets.extend(select.query_row([id], bucket).optional()?);
     }
-    each(db, &affected.ranges, |id, counts| {
-        buckets.insert(id, counts.to_owned());
+    each(db, "totals, units, net", &affected.ranges, |row| {
+        buckets.extend([bucket(row)?]);
         Ok(())
     })?;
     let changes = sales_rollup::count(watermarks, sales, buckets)?;
-    for (id, counts) in changes.rows {
-        write(db, id, &counts)?;
+    for (id, row) in changes.rows {
+        write(db, id, &row)?;
     }
     if let Some(watermarks) = changes.watermarks {
         db.prepare_cached("UPDATE sales_closed SET minutes = ?1, hours = ?2, days = ?3")?
@@ -48,36 +51,59 @@ pub(super) fn apply(db: &Connection, sales: &[Sale]) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write(db: &Connection, id: i64, counts: &[u8]) -> Result<(), StoreError> {
-    if counts.is_empty() {
+fn bucket(row: &Row<'_>) -> rusqlite::Result<(i64, BucketRow)> {
+    let (totals, units, net) = (row.get(1)?, row.get(2)?, row.get(3)?);
+    Ok((row.get(0)?, BucketRow { totals, units, net }))
+}
+
+fn write(db: &Connection, id: i64, row: &BucketRow) -> Result<(), StoreError> {
+    if row.is_empty() {
         db.prepare_cached("DELETE FROM sales WHERE id = ?1")?.execute([id])?;
     } else {
-        let sql = "INSERT INTO sales (id, counts) VALUES (?1, ?2)
-                   ON CONFLICT DO UPDATE SET counts = excluded.counts";
-        db.prepare_cached(sql)?.execute(params![id, counts])?;
+        let sql = "INSERT INTO sales (id, totals, units, net) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT DO UPDATE
+                   SET totals = excluded.totals, units = excluded.units, net = excluded.net";
+        db.prepare_cached(sql)?.execute(params![id, row.totals, row.units, row.net])?;
     }
     Ok(())
 }
 
-/// Visits the rows in some ranges of ids.
+/// Visits the rows in some ranges of ids: the id and these columns.
 fn each(
     db: &Connection,
+    columns: &str,
     ranges: &[Range<i64>],
-    mut visit: impl FnMut(i64, &[u8]) -> Result<(), StoreError>,
+    mut visit: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     if ranges.is_empty() {
         return Ok(());
     }
-    let sql = "SELECT id, counts FROM sales WHERE id >= ?1 AND id < ?2 ORDER BY id";
-    let mut select = db.prepare_cached(sql)?;
+    let sql = format!("SELECT id, {columns} FROM sales WHERE id >= ?1 AND id < ?2 ORDER BY id");
+    let mut select = db.prepare_cached(&sql)?;
     for range in ranges {
         let mut rows = select.query([range.start, range.end])?;
         while let Some(row) = rows.next()? {
-            let counts = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-            visit(row.get(0)?, counts)?;
+            visit(row)?;
         }
     }
     Ok(())
+}
+
+/// Returns the counts in a column.
+fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8], StoreError> {
+    Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
+}
+
+/// Returns the rows that add up to the products sold in `(after, until]`.
+fn window(
+    db: &Connection,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<Range<i64>>, StoreError> {
+    let seconds = sales_rollup::seconds_rows();
+    let mut select = db.prepare_cached("SELECT max(id) FROM sales WHERE id < ?1")?;
+    let newest: Option<i64> = select.query_row([seconds.end], |row| row.get(0))?;
+    Ok(sales_rollup::window(after, until, newest, watermarks(db)?))
 }
 
 /// Returns the best-selling products of `(after, until]`: most units first, ties by id.
@@ -87,17 +113,69 @@ pub(super) fn best_sellers(
     until: Timestamp,
     limit: usize,
 ) -> Result<Vec<(ProductId, i64)>, StoreError> {
-    let seconds = sales_rollup::seconds_rows();
-    let mut select = db.prepare_cached("SELECT max(id) FROM sales WHERE id < ?1")?;
-    let newest: Option<i64> = select.query_row([seconds.end], |row| row.get(0))?;
     let mut ranking = Ranking::default();
-    let ranges = sales_rollup::window(after, until, newest, watermarks(db)?);
-    each(db, &ranges, |_, counts| ranking.add(counts))?;
+    each(db, "units", &window(db, after, until)?, |row| ranking.add(blob(row, 1)?))?;
     Ok(ranking.top(limit))
+}
+
+/// Returns the products sold in `(after, until]`.
+pub(super) fn products(
+    db: &Connection,
+    after: Timestamp,
+    until: Timestamp,
+) -> Result<Vec<(ProductId, Sold)>, StoreError> {
+    let mut sums = ProductSums::default();
+    let ranges = window(db, after, until)?;
+    each(db, "units, net", &ranges, |row| sums.add(blob(row, 1)?, blob(row, 2)?))?;
+    Ok(sums.into_products())
+}
+
+/// Returns the figures of each `(edges[i], edges[i + 1]]`.
+pub(super) fn totals(db: &Connection, edges: &[Timestamp]) -> Result<Vec<Figures>, StoreError> {
+    let mut totals = Totals::new(edges, watermarks(db)?);
+    let ranges = totals.ranges();
+    each(db, "totals", &ranges, |row| totals.add(row.get(0)?, blob(row, 1)?))?;
+    Ok(totals.into_figures())
+}
+
+/// The number of orders that a migration counts at once.
+const RECOUNT_ORDERS: usize = 1_000;
+
+/// Counts the sales of all orders in an empty roll-up. Its watermarks stay, so that old sales count at every level.
+pub(super) fn recount(db: &Connection) -> Result<(), StoreError> {
+    let mut waiting = Vec::new();
+    let mut result = Ok(());
+    scan::scan(db, Table::Orders, &mut |record| {
+        if let Record::Order(order) = record
+            && order.paid_at.is_some()
+            && result.is_ok()
+        {
+            waiting.push(order);
+            if waiting.len() >= RECOUNT_ORDERS {
+                result = count_orders(db, &mut waiting);
+            }
+        }
+    })?;
+    result?;
+    count_orders(db, &mut waiting)
+}
+
+fn count_orders(db: &Connection, orders: &mut Vec<Order>) -> Result<(), StoreError> {
+    let mut select =
+        db.prepare_cached("SELECT 1 FROM customers WHERE id = ?1 AND first_order = ?2")?;
+    let mut sales = Vec::new();
+    for order in orders.drain(..) {
+        let is_first = select.exists(params![order.customer_id, order.id])?;
+        sales.extend(Sale::all_of(&order, is_first));
+    }
+    apply(db, &sales)
 }
 
 /// Visits every count of every bucket, for the audit.
 pub(super) fn scan(db: &Connection, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
     let all = Range { start: 0, end: i64::MAX };
-    each(db, &[all], |id, counts| sales_rollup::visit_counts(id, counts, visit))
+    each(db, "totals, units, net", &[all], |row| {
+        let (id, row) = bucket(row)?;
+        sales_rollup::visit_counts(id, &row, visit)
+    })
 }

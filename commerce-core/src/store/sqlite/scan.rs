@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::model::auth::TokenHash;
 use crate::model::order::Order;
-use crate::store::columns::{self, Entity, KEY_RECORD, LINE};
+use crate::store::columns::{self, Entity, KEY_RECORD, LINE, SETTINGS};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::values::get;
 use crate::store::{Record, Table, visit_with_digest};
@@ -48,6 +48,9 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         Table::Credentials => {
             let sql = format!("{} ORDER BY 1", auth::credentials_from());
             each(db, &sql, visit, |row| columns::credentials(row).map(Record::Credentials))
+        }
+        Table::Settings => {
+            each(db, SETTINGS, visit, |row| columns::settings(row).map(Record::Settings))
         }
         Table::Sessions => {
             let sql =

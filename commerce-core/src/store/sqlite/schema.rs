@@ -1,6 +1,7 @@
 //! The schema, its version and its migrations.
 
 use super::query::upsert;
+use super::sales;
 use crate::entropy;
 use crate::error::StoreError;
 use crate::id::EventId;
@@ -14,7 +15,7 @@ use rusqlite::Connection;
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// The migrations: each leads from one version to the next, the first from an empty file.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -22,14 +23,18 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
     include_str!("schema/7.sql"),
+    include_str!("schema/8.sql"),
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 7;
-const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 8;
+const _: () = assert!(MIGRATIONS.len() == 8, "VERSION counts the migrations");
 
 /// The first version whose logins are all canonical.
 const CANONICAL_LOGINS: i64 = 6;
+
+/// The first version that counts the figures of orders and the money of products.
+const STATISTICS: i64 = 8;
 
 /// Migrates the file to [`VERSION`] in one transaction, begins an epoch if it is another file than before, and returns
 /// the currency of the store. A new store gets `currency`.
@@ -85,6 +90,9 @@ fn migrate_locked(
     }
     if found < CANONICAL_LOGINS {
         canonicalize_logins(connection)?;
+    }
+    if found < STATISTICS {
+        sales::recount(connection)?;
     }
     if found == 0 {
         connection.execute("INSERT INTO store (id, currency) VALUES (1, ?1)", [currency.code()])?;
