@@ -235,7 +235,11 @@ impl Transaction for ConstrainedTransaction<'_> {
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
-        if state.sales.iter().any(|sale| sale.product_id.get() == CONSTRAINED) {
+        if state
+            .sales
+            .iter()
+            .any(|sale| sale.products.iter().any(|(id, _)| id.get() == CONSTRAINED))
+        {
             return Err(StoreError::ConstraintViolation("stock >= 0".to_owned()));
         }
         self.0.apply(state)

@@ -15,19 +15,22 @@ use commerce_core::testing::{
     SetCredentials, SettleCharge, Settlement,
 };
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, BestSellers, BestSellersRequest, CancelOrder,
-    CartEdit, ChargeBalance, ChargeId, ClaimCoupon, Code, CouponId, Currency, CustomerId,
-    DebitBalance, Discount, EditCart, Error, Key, ManualClock, MemoryStore, Money, NewLogin,
-    Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PendingCall,
-    PlaceOrder, ProductId, ProductStatus, Role, Shop, SqliteStore, Store, Timestamp, UnlockLogin,
-    UpdateProduct,
+    AddCoupon, AddCustomer, AddProduct, AdjustStock, BalanceReportRequest, Basis, BestSellers,
+    BestSellersRequest, CancelOrder, CartEdit, ChangeSettings, ChargeBalance, ChargeId,
+    ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId, DebitBalance, Discount,
+    EditCart, Error, Key, ManualClock, MemoryStore, Money, NewLogin, Operation, OrderId,
+    OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PendingCall, Period, PlaceOrder,
+    ProductId, ProductReportRequest, ProductStatus, Proof, RankBy, ReportRequest, Role,
+    SalesReportRequest, Shop, SqliteStore, StockReportRequest, Store, Timestamp, UnlockLogin,
+    UpdateProduct, Window,
 };
 use commerce_postgres::PostgresStore;
-use model::{Answer, Model, Output};
+use model::{Answer, Model, Output, ZONES};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{FileFailurePersistence, TestRunner};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -127,6 +130,33 @@ fn edit() -> impl Strategy<Value = CartEdit> {
     ]
 }
 
+/// A zone, with its offset.
+fn zone() -> impl Strategy<Value = (&'static str, i64)> {
+    select(ZONES.to_vec())
+}
+
+/// A request for a sales report, which the model predicts too: its window in seconds after [`NOW`], its zone, its
+/// periods and its basis.
+#[derive(Clone, Debug)]
+struct Report {
+    from: i64,
+    length: i64,
+    zone: (&'static str, i64),
+    by: Period,
+    basis: Basis,
+}
+
+/// Windows of seconds and of weeks, with both ends at any second.
+fn reports() -> impl Strategy<Value = Vec<Report>> {
+    let from = prop_oneof![-5_000_i64..5_000, -90_000_i64..90_000, -3_000_000_i64..3_600_000];
+    let length = prop_oneof![1_i64..4_000, 1_i64..200_000, 1_i64..3_500_000];
+    let by = select(vec![Period::Hour, Period::Day, Period::Week]);
+    let basis = select(vec![Basis::Booked, Basis::Standing]);
+    let report = (from, length, zone(), by, basis)
+        .prop_map(|(from, length, zone, by, basis)| Report { from, length, zone, by, basis });
+    prop::collection::vec(report, 1..4)
+}
+
 /// Mostly unchanged; archived products come back, or the shop would run out of them.
 fn status() -> impl Strategy<Value = Option<ProductStatus>> {
     prop::option::weighted(0.3, Just(ProductStatus::Active))
@@ -223,6 +253,7 @@ fn operation() -> impl Strategy<Value = AnyOperation> {
         2 => order_id().prop_map(|order_id| PayOrder { order_id }.into()),
         2 => order_id().prop_map(|order_id| CancelOrder { order_id }.into()),
         1 => Just(ExpireOrders.into()),
+        1 => zone().prop_map(|(name, _)| ChangeSettings { zone: name.parse().unwrap() }.into()),
     ]
 }
 
@@ -376,6 +407,7 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
         AnyOperation::PayOrder(request) => go(shop, request, step),
         AnyOperation::CancelOrder(request) => go(shop, request, step),
         AnyOperation::ExpireOrders(request) => go(shop, request, step),
+        AnyOperation::ChangeSettings(request) => go(shop, request, step),
         // Which events can be leased depends on earlier commits, so `deliveries.rs` has histories of their own.
         AnyOperation::RelayEvents(_)
         | AnyOperation::RetryEvents(_)
@@ -422,6 +454,7 @@ fn is_predicted(row: &Record) -> bool {
             | Record::Charge(_)
             | Record::LedgerEntry(_)
             | Record::Event(_)
+            | Record::Settings(_)
     )
 }
 
@@ -437,11 +470,41 @@ fn rankings(shop: &Shop) -> Vec<BestSellers> {
     window_ends().into_iter().map(|at| shop.best_sellers(&request(at)).unwrap()).collect()
 }
 
-/// Checks the answers, rows and rankings of a history against the model, with batches of `batch` calls per commit.
+/// Checks every report against the model, and that a second count proves it.
+fn check_reports(shop: &Shop, model: &Model, reports: &[Report]) -> Result<(), TestCaseError> {
+    for &Report { from, length, zone, by, basis } in reports {
+        let (from, to) = (NOW.plus_seconds(from), NOW.plus_seconds(from + length));
+        let window = Window::Between { from, to: Some(to) };
+        let zoned = Some(zone.0.parse().unwrap());
+        let request = SalesReportRequest { window, by, zone: zoned, compare: None, basis };
+        let predicted = model.sales_report((from, to), zone, by, basis);
+        prop_assert_eq!(&predicted, &proven(shop, &request)?);
+        for by in [RankBy::Units, RankBy::Net, RankBy::Rising] {
+            let request = ProductReportRequest { by, days: 3, limit: 100, at: Some(to) };
+            prop_assert_eq!(model.product_report(by, to), proven(shop, &request)?);
+        }
+        let request = BalanceReportRequest { at: Some(to) };
+        prop_assert_eq!(model.balance_report(to), proven(shop, &request)?);
+    }
+    let stock = proven(shop, &StockReportRequest { days: 3, limit: 100 })?;
+    prop_assert_eq!(model.stock_report(shop.now()), stock);
+    prop_assert_eq!(model.coupon_report(), proven(shop, &CouponReportRequest)?);
+    Ok(())
+}
+
+/// Returns a report as JSON.
+fn proven<R: ReportRequest>(shop: &Shop, request: &R) -> Result<Value, TestCaseError> {
+    let Proof { report, differences, .. } = shop.prove(request).unwrap();
+    prop_assert_eq!(differences, vec![]);
+    Ok(serde_json::to_value(report).unwrap())
+}
+
+/// Checks the answers, rows, rankings and reports of a history against the model, with batches of `batch` calls per commit.
 /// Returns the store's rows.
 fn check<S: Store + 'static>(
     steps: &[Step],
     batch: usize,
+    reports: &[Report],
     store: S,
 ) -> Result<Vec<Record>, TestCaseError> {
     let (mut model, predictions) = predict(steps);
@@ -455,6 +518,7 @@ fn check<S: Store + 'static>(
     model.expire(steps.last().map_or(NOW, Step::clock));
     let predicted: Vec<_> = window_ends().into_iter().map(|at| model.best_sellers(at)).collect();
     prop_assert_eq!(predicted, rankings(&world.0));
+    check_reports(&world.0, &model, reports)?;
     assert_clean(&world.0);
     Ok(rows)
 }
@@ -464,10 +528,11 @@ fn check<S: Store + 'static>(
 fn check_with_memory<S: Store + 'static>(
     steps: &[Step],
     batch: usize,
+    reports: &[Report],
     store: S,
 ) -> Result<(), TestCaseError> {
-    let expected = check(steps, 1, MemoryStore::new(Currency::KRW))?;
-    check_rows(&expected, &check(steps, batch, store)?)
+    let expected = check(steps, 1, reports, MemoryStore::new(Currency::KRW))?;
+    check_rows(&expected, &check(steps, batch, reports, store)?)
 }
 
 fn check_answers(
@@ -513,8 +578,8 @@ proptest! {
     #![proptest_config(config(256))]
 
     #[test]
-    fn memory_store_answers_as_the_model_predicts(steps in history()) {
-        check(&steps, 1, MemoryStore::new(Currency::KRW))?;
+    fn memory_store_answers_as_the_model_predicts(steps in history(), reports in reports()) {
+        check(&steps, 1, &reports, MemoryStore::new(Currency::KRW))?;
     }
 }
 
@@ -522,14 +587,24 @@ proptest! {
     #![proptest_config(config(96))]
 
     #[test]
-    fn sqlite_in_batches_agrees_with_model_and_memory(steps in history(), batch in 2_usize..40) {
+    fn sqlite_in_batches_agrees_with_model_and_memory(
+        steps in history(),
+        batch in 2_usize..40,
+        reports in reports(),
+    ) {
         let folder = tempfile::tempdir().unwrap();
-        check_with_memory(&steps, batch, SqliteStore::open(&folder.path().join("shop.db")).unwrap())?;
+        let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
+        check_with_memory(&steps, batch, &reports, store)?;
     }
 
     #[test]
-    fn postgres_in_batches_agrees_with_model_and_memory(steps in history(), batch in 2_usize..40) {
-        check_with_memory(&steps, batch, PostgresStore::open(&cluster::shared().database()).unwrap())?;
+    fn postgres_in_batches_agrees_with_model_and_memory(
+        steps in history(),
+        batch in 2_usize..40,
+        reports in reports(),
+    ) {
+        let store = PostgresStore::open(&cluster::shared().database()).unwrap();
+        check_with_memory(&steps, batch, &reports, store)?;
     }
 }
 

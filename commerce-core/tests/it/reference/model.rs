@@ -8,6 +8,7 @@
 
 mod catalog;
 mod orders;
+mod reports;
 mod wallet;
 
 use commerce_core::store::{Account, ChargeRow, EventRow, Record, StockMovement};
@@ -15,9 +16,10 @@ use commerce_core::testing::AnyOperation;
 use commerce_core::{
     Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
     Invalid, Key, LedgerEntry, Money, Order, OrderId, OrderItems, OwnedCoupon, OwnedCouponId,
-    PlaceOrder, Product, ProductId, Refusal, Shortage, Timestamp,
+    PlaceOrder, Product, ProductId, Refusal, Settings, Shortage, Timestamp,
 };
 use orders::merged;
+pub(crate) use reports::ZONES;
 use std::collections::{BTreeMap, BTreeSet};
 use wallet::is_login;
 
@@ -51,6 +53,7 @@ pub(crate) enum Output {
     Order(Order),
     Expired(Vec<OrderId>),
     Done(()),
+    Settings(Settings),
 }
 
 macro_rules! outputs {
@@ -65,7 +68,7 @@ macro_rules! outputs {
 
 outputs! {
     Customer(Customer) Product(Product) Coupon(Coupon) Charge(Charge) Debit(Debit) Cart(Cart)
-    OwnedCoupon(OwnedCoupon) Order(Order) Expired(Vec<OrderId>) Done(())
+    OwnedCoupon(OwnedCoupon) Order(Order) Expired(Vec<OrderId>) Done(()) Settings(Settings)
 }
 
 type Decision = Result<Output, Refusal>;
@@ -111,6 +114,7 @@ pub(crate) struct Model {
     events: Vec<EventRow>,
     /// Failed attempts by login: their number, and the instant of the last one.
     attempts: BTreeMap<String, (i64, Timestamp)>,
+    settings: Settings,
     keys: BTreeMap<(CustomerId, Key), (String, Stored)>,
 }
 
@@ -148,8 +152,8 @@ impl Model {
         Answer::new(decision, false)
     }
 
-    /// Predicts the rows of customers, products, movements, carts, coupons, claims, orders, charges, ledger and
-    /// events.
+    /// Predicts the rows of customers, products, movements, carts, coupons, claims, orders, charges, ledger,
+    /// events and settings.
     pub(crate) fn rows(&self) -> Vec<Record> {
         let cart_lines = self.carts.iter().flat_map(|(customer_id, lines)| {
             lines.iter().map(|(product_id, quantity)| Record::CartLine {
@@ -158,17 +162,26 @@ impl Model {
                 quantity: *quantity,
             })
         });
-        let accounts = self.accounts.values().cloned().map(Record::Account);
+        let first = self.first_orders();
+        let accounts = self.accounts.values().cloned().map(|mut account| {
+            account.first_order = first.get(&account.customer.id).copied();
+            Record::Account(account)
+        });
+        let coupons = self.coupons.values().cloned().map(|mut coupon| {
+            coupon.usage = self.usage(coupon.id);
+            Record::Coupon(coupon)
+        });
         accounts
             .chain(self.products.values().cloned().map(Record::Product))
             .chain(self.movements.iter().cloned().map(Record::StockMovement))
             .chain(cart_lines)
-            .chain(self.coupons.values().cloned().map(Record::Coupon))
+            .chain(coupons)
             .chain(self.owned_coupons.values().cloned().map(Record::OwnedCoupon))
             .chain(self.orders.values().cloned().map(Record::Order))
             .chain(self.charges.values().cloned().map(Record::Charge))
             .chain(self.ledger.iter().cloned().map(Record::LedgerEntry))
             .chain(self.events.iter().cloned().map(Record::Event))
+            .chain([Record::Settings(self.settings)])
             .collect()
     }
 
@@ -190,6 +203,7 @@ impl Model {
             AnyOperation::PayOrder(request) => order_owner(&request.order_id),
             AnyOperation::CancelOrder(request) => order_owner(&request.order_id),
             AnyOperation::SettleCharge(_)
+            | AnyOperation::ChangeSettings(_)
             | AnyOperation::ExpireOrders(_)
             | AnyOperation::SetCredentials(_)
             | AnyOperation::RecordLoginAttempt(_)
@@ -248,6 +262,10 @@ impl Model {
             }
             AnyOperation::OpenSession(request) => self.open_session(request, now),
             AnyOperation::CloseSession(_) => Ok(().into()),
+            AnyOperation::ChangeSettings(request) => {
+                self.settings = Settings::new(request.zone);
+                Ok(self.settings.into())
+            }
             AnyOperation::ExpireOrders(_) => unreachable!("answered before"),
             AnyOperation::RelayEvents(_)
             | AnyOperation::RetryEvents(_)

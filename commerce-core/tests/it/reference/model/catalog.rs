@@ -4,7 +4,7 @@ use super::{
     Decision, MAX_BALANCE, MAX_PRICE, MAX_STOCK, Model, invalid, is_amount, is_assignable, is_text,
     next_id, short, validate,
 };
-use commerce_core::store::StockMovement;
+use commerce_core::store::{CouponUsage, StockMovement};
 use commerce_core::{
     AddCoupon, AddProduct, AdjustStock, Cart, CartEdit, CartItem, ClaimCoupon, Coupon, CouponId,
     Discount, EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Product, ProductId,
@@ -110,6 +110,7 @@ impl Model {
             issued: 0,
             valid_from,
             valid_until: request.valid_until,
+            usage: CouponUsage::default(),
         };
         self.coupons.insert(id, coupon.clone());
         Ok(coupon.into())

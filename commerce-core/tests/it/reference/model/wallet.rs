@@ -32,7 +32,8 @@ impl Model {
         let (name, role) = (request.name.clone(), Role::Customer);
         let customer = Customer { id, name, login: None, role, created_at: now };
         let balance = Money::ZERO;
-        let account = Account { customer, balance, last_entry: None, last_order: None };
+        let account =
+            Account { customer, balance, last_entry: None, last_order: None, first_order: None };
         self.accounts.insert(id, account);
         if request.balance.minor() > 0 {
             self.charge(id, request.balance, now)?;
