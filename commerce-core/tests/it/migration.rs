@@ -5,12 +5,14 @@ use crate::common::{assert_clean, cluster, key};
 use commerce_core::store::State;
 use commerce_core::testing::RelayEvents;
 use commerce_core::{
-    Charge, ChargeId, ChargeStatus, CustomerId, LedgerEntry, ManualClock, Money, PageRequest, Role,
-    Shop, SqliteStore, Store, StoreError, Timestamp,
+    Basis, Charge, ChargeId, ChargeStatus, CouponReportRequest, CustomerId, LedgerEntry,
+    ManualClock, Money, PageRequest, Period, PlaceOrder, ProductReportRequest, ReportRequest, Role,
+    SalesReportRequest, Shop, SqliteStore, Store, StoreError, Timestamp, Window, Zone,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use rusqlite::Connection;
+use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Kim has charged twice and spent some of it; the statements are the same for SQLite and
@@ -48,6 +50,9 @@ const FIRST: &str = include_str!("../../src/store/sqlite/schema/1.sql");
 const SECOND: &str = include_str!("../../src/store/sqlite/schema/2.sql");
 const THIRD: &str = include_str!("../../src/store/sqlite/schema/3.sql");
 const FOURTH: &str = include_str!("../../src/store/sqlite/schema/4.sql");
+const FIFTH: &str = include_str!("../../src/store/sqlite/schema/5.sql");
+const SIXTH: &str = include_str!("../../src/store/sqlite/schema/6.sql");
+const SEVENTH: &str = include_str!("../../src/store/sqlite/schema/7.sql");
 
 /// Creates a file with the schema of these migrations, and with those rows.
 fn older_file(schema: &[&str], rows: &str) -> (tempfile::TempDir, PathBuf) {
@@ -158,6 +163,170 @@ fn older_database_is_migrated() {
     logins_are_found(&Shop::open(PostgresStore::open(&url).unwrap()));
     let refused = write_an_orphan(&PostgresStore::open(&url).unwrap()).unwrap_err();
     assert!(matches!(refused, StoreError::ConstraintViolation(_)), "{refused}");
+}
+
+/// Orders of three days in the older versions, with the units that they counted. Kim's first order was placed after the
+/// second one (imported history) and cancelled, the third used a coupon, the fourth expired with it, and the fifth
+/// waits with another. The roll-up is closed up to the last sale.
+const ORDERS: &str = "
+    INSERT INTO customers (id, name, role, balance, last_entry, last_order, created_at)
+        VALUES (6, 'Choi', 'customer', 5, 6, 4, 1000), (7, 'Han', 'customer', 0, NULL, 5, 1000);
+    INSERT INTO products (id, name, price, stock, status)
+        VALUES (1, 'Tea', 10, 7, 'active'), (2, 'Cup', 5, 2, 'active');
+    INSERT INTO stock_movements (id, product_id, delta, reason, created_at)
+        VALUES (1, 1, 10, 'initial stock', 1000), (2, 2, 6, 'initial stock', 1000);
+    INSERT INTO coupons (id, name, percent, quantity, issued, valid_from)
+        VALUES (1, 'Third', 33, 2, 2, 1000);
+    INSERT INTO owned_coupons (id, coupon_id, customer_id, rank, claimed_at)
+        VALUES (1, 1, 6, 1, 1000), (2, 1, 7, 2, 1000);
+    INSERT INTO charges (id, customer_id, amount, status, created_at, balance_after)
+        VALUES (3, 6, 46, 'succeeded', 1000, 46);
+    INSERT INTO orders (id, customer_id, status, subtotal, discount, total, paid, refunded, owned_coupon_id,
+                        created_at, expires_at, paid_at, cancelled_at, previous)
+        VALUES (1, 6, 'paid', 20, 0, 20, 20, 0, NULL, 100000, NULL, 100000, NULL, NULL),
+               (2, 6, 'cancelled', 10, 0, 10, 10, 10, NULL, 5000, NULL, 5000, 200000, 1),
+               (3, 6, 'paid', 25, 8, 17, 17, 0, 1, 200000, NULL, 200000, NULL, 2),
+               (4, 6, 'expired', 10, 3, 7, 0, 0, 1, 300000, 300900, NULL, NULL, 3),
+               (5, 7, 'pending', 5, 1, 4, 0, 0, 2, 4000000000, 4000000900, NULL, NULL, NULL);
+    UPDATE owned_coupons SET order_id = 3 WHERE id = 1;
+    UPDATE owned_coupons SET order_id = 5 WHERE id = 2;
+    INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id, created_at, previous)
+        VALUES (4, 6, 'charge', 46, 46, NULL, 3, 1000, NULL),
+               (5, 6, 'payment', -20, 26, 1, NULL, 100000, 4),
+               (6, 6, 'payment', -10, 16, 2, NULL, 5000, 5),
+               (7, 6, 'refund', 10, 26, 2, NULL, 200000, 6),
+               (8, 6, 'payment', -17, 9, 3, NULL, 200000, 7);
+    UPDATE customers SET balance = 9, last_entry = 8 WHERE id = 6;
+    INSERT INTO events (id, kind, order_id, customer_id, created_at)
+        VALUES (1, 'order.paid', 1, 6, 100000), (2, 'order.paid', 2, 6, 5000),
+               (3, 'order.paid', 3, 6, 200000), (4, 'order.cancelled', 2, 6, 200000);
+    INSERT INTO sales (id, counts) VALUES (1, x'0102');
+    UPDATE sales_closed SET minutes = 199980, hours = 198000, days = 172800;";
+
+/// The lines of [`ORDERS`] by order, product, price and quantity.
+const LINES: [(i64, i64, i64, i64); 6] =
+    [(1, 1, 10, 2), (2, 1, 10, 1), (3, 1, 10, 1), (3, 2, 5, 3), (4, 1, 10, 1), (5, 2, 5, 1)];
+
+/// Asserts that the statistics of [`ORDERS`] are exact, and stay so with the next sale.
+fn assert_counted(store: impl Store + 'static) {
+    let now = Timestamp::from_unix(4_000_000_000);
+    let shop = Shop::builder().clock(ManualClock::new(now)).open(store);
+    assert_clean(&shop);
+    assert_eq!(shop.settings().unwrap().zone, Zone::UTC);
+    let to = Some(Timestamp::from_unix(2_000_000_000));
+    let window = Window::Between { from: Timestamp::MIN, to };
+    for basis in [Basis::Booked, Basis::Standing] {
+        let by = Period::Month;
+        let request = SalesReportRequest { window, by, basis, ..SalesReportRequest::default() };
+        let totals = proven(&shop, &request).totals;
+        let counted = (totals.orders, totals.units, totals.net.minor(), totals.first_orders);
+        match basis {
+            Basis::Booked => {
+                assert_eq!(counted, (3, 7, 47, 1));
+                assert_eq!((totals.cancelled_orders, totals.refunds.minor()), (1, 10));
+            }
+            Basis::Standing => assert_eq!(counted, (2, 6, 37, 0)),
+        }
+    }
+    let to = Some(Timestamp::from_unix(250_000));
+    let days = Window::Days { days: 3, to };
+    let by_day = proven(&shop, &SalesReportRequest { window: days, ..Default::default() });
+    let nets: Vec<_> = by_day.buckets.iter().map(|day| day.figures.net.minor()).collect();
+    assert_eq!(nets, [10, 20, 17]);
+    let products = proven(&shop, &ProductReportRequest { days: 3, at: to, ..Default::default() });
+    let sold: Vec<_> = products
+        .items
+        .iter()
+        .map(|item| (item.product_id.get(), item.units, item.net.minor()))
+        .collect();
+    assert_eq!(sold, [(1, 3, 27), (2, 3, 10)]);
+    let campaign = &proven(&shop, &CouponReportRequest).items[0];
+    assert_eq!((campaign.used, campaign.given_back), (2, 1));
+    assert_eq!((campaign.discounts.minor(), campaign.net.minor()), (8, 17));
+    let next = PlaceOrder::new(6.into(), [(2.into(), 1)]);
+    shop.place_order(next, &key("next")).unwrap();
+    assert_clean(&shop);
+}
+
+fn proven<R: ReportRequest>(shop: &Shop, request: &R) -> R::Report {
+    let proof = shop.prove(request).unwrap();
+    assert_eq!(proof.differences, []);
+    proof.report
+}
+
+#[rstest]
+fn statistics_of_an_older_file_are_counted(#[values(1, 2, 3, 4, 5, 6, 7)] version: usize) {
+    let schema = [FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH];
+    let mut rows = format!("{ROWS}{ORDERS}");
+    // Only PostgreSQL keeps the customer of an event.
+    rows = rows.replace(
+        "order_id, customer_id, created_at)\n        VALUES (1, 'order.paid'",
+        "order_id, created_at)\n        VALUES (1, 'order.paid'",
+    );
+    for (order, kind) in [(1, "paid"), (2, "paid"), (3, "paid"), (2, "cancelled")] {
+        rows = rows
+            .replace(&format!("'order.{kind}', {order}, 6,"), &format!("'order.{kind}', {order},"));
+    }
+    if version >= 4 {
+        rows.push_str("INSERT INTO epochs (first_event, name) VALUES (1, '');");
+    }
+    if version < 3 {
+        // The third version added the balance after a charge.
+        rows = rows.replace(", balance_after)\n        VALUES (3,", ")\n        VALUES (3,");
+        rows = rows.replace("1000, 46);", "1000);");
+    } else {
+        rows = rows.replace(
+            "status, created_at)\n        VALUES (1,",
+            "status, created_at, balance_after)\n        VALUES (1,",
+        );
+        rows = rows.replace(
+            "'succeeded', 1000), (2, 1, 10, 'succeeded', 1001)",
+            "'succeeded', 1000, 20), (2, 1, 10, 'succeeded', 1001, 30)",
+        );
+    }
+    for (order, product, price, quantity) in LINES {
+        let id = (order << 10) + i64::from((order, product) == (3, 2));
+        write!(
+            rows,
+            "INSERT INTO order_lines (id, product_id, name, unit_price, quantity)
+                      VALUES ({id}, {product}, 'Tea', {price}, {quantity});"
+        )
+        .unwrap();
+    }
+    let (_folder, file) = older_file(&schema[..version], &rows);
+    assert_counted(SqliteStore::open(&file).unwrap());
+}
+
+#[rstest]
+fn statistics_of_an_older_database_are_counted(#[values(1, 2, 3, 4, 5, 6)] version: usize) {
+    let (url, mut old) = database_of_the_first_version();
+    let migrations = [
+        include_str!("../../../commerce-postgres/src/schema/2.sql"),
+        include_str!("../../../commerce-postgres/src/schema/3.sql"),
+        include_str!("../../../commerce-postgres/src/schema/4.sql"),
+        include_str!("../../../commerce-postgres/src/schema/5.sql"),
+        include_str!("../../../commerce-postgres/src/schema/6.sql"),
+    ];
+    for migration in &migrations[..version - 1] {
+        old.batch_execute(migration).unwrap();
+    }
+    old.batch_execute(&format!("UPDATE store SET schema_version = {version}")).unwrap();
+    let mut rows = ORDERS.replace("x'0102'", r"'\x0102'");
+    if version >= 3 {
+        rows.push_str("INSERT INTO epochs (first_event, name) VALUES (1, '');");
+    }
+    if version < 2 {
+        rows = rows.replace(", balance_after)\n        VALUES (3,", ")\n        VALUES (3,");
+        rows = rows.replace("1000, 46);", "1000);");
+    }
+    for (order, product, price, quantity) in LINES {
+        let position = i64::from((order, product) == (3, 2));
+        let customer = if order == 5 { 7 } else { 6 };
+        write!(rows, "INSERT INTO order_lines (order_id, position, customer_id, product_id, name, unit_price, quantity)
+                      VALUES ({order}, {position}, {customer}, {product}, 'Tea', {price}, {quantity});").unwrap();
+    }
+    old.batch_execute(&rows).unwrap();
+    assert_counted(PostgresStore::open(&url).unwrap());
 }
 
 /// A retry that a clock ahead scheduled for 2036. Older rows have no time of writing.
