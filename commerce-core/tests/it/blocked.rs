@@ -68,7 +68,7 @@ impl Transaction for GatedTransaction<'_> {
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
         let is_sold = |locked: &mut Option<ProductId>| {
-            state.sales.iter().any(|sale| Some(sale.product_id) == *locked)
+            state.sales.iter().flat_map(|sale| &sale.products).any(|(id, _)| Some(*id) == *locked)
         };
         let limit = self.limit.min(Duration::from_millis(50));
         let locked = self.store.locked.lock().unwrap();
