@@ -184,6 +184,7 @@ pub use relay::{Relay, RelayError};
 pub use relay_stats::RelayStats;
 pub use report::balances::{BalanceReport, BalanceReportRequest};
 pub use report::coupons::{CampaignUse, CouponReport, CouponReportRequest};
+pub use report::csv::ToCsv;
 pub use report::products::{ProductReport, ProductReportRequest, RankBy, RankedProduct};
 pub use report::sales::{
     Basis, ComparedSales, SalesBucket, SalesFigures, SalesReport, SalesReportRequest,

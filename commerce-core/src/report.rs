@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 pub(crate) mod balances;
 mod counted;
 pub(crate) mod coupons;
+pub(crate) mod csv;
 pub(crate) mod products;
 mod recounted;
 pub(crate) mod sales;

@@ -67,6 +67,12 @@ impl Zone {
         self.start_of(self.local(at).date())
     }
 
+    /// Returns the first instant of a local day, written `2026-01-31`; `None` for other text.
+    #[must_use]
+    pub fn parse_day(self, text: &str) -> Option<Timestamp> {
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|date| self.start_of(date))
+    }
+
     /// Returns the same time of day on another day; a time that the clock leaves out becomes the next one.
     #[must_use]
     pub fn plus_days(self, at: Timestamp, days: i64) -> Timestamp {
