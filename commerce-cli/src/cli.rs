@@ -2,7 +2,7 @@
 
 use crate::commands::{
     admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
-    import, init, manual, order, orders, product, seed, serve, top,
+    import, init, manual, order, orders, product, report, seed, serve, top,
 };
 use crate::context::CommandContext;
 use crate::database::{Database, OpenMode};
@@ -78,6 +78,7 @@ enum WithShop {
     #[command(subcommand)]
     Orders(orders::OrdersCommand),
     Top(top::TopCommand),
+    Report(report::ReportCommand),
     #[command(subcommand)]
     Events(events::EventsCommand),
     #[command(subcommand)]
@@ -171,6 +172,7 @@ impl WithShop {
             Self::Import(command) => return command.run(context),
             Self::Audit => return audit::run(context),
             Self::Events(command) => return command.run(context),
+            Self::Report(command) => return command.run(context),
             Self::Customer(command) => command.run(context),
             Self::Charge(command) => command.run(context),
             Self::Charges(command) => command.run(context),

@@ -18,6 +18,7 @@ pub(crate) mod manual;
 pub(crate) mod order;
 pub(crate) mod orders;
 pub(crate) mod product;
+pub(crate) mod report;
 pub(crate) mod seed;
 pub(crate) mod serve;
 pub(crate) mod top;

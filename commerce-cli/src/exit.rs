@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// The status after Ctrl-C: 128 + SIGINT, as shells report a process that a signal ended.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// The status of an audit that found problems.
+/// The status of an audit that found problems, or a report whose proof found differences.
 const AUDIT_FAILED: u8 = 3;
 
 /// The end of a command that did not fail.
@@ -13,7 +13,7 @@ const AUDIT_FAILED: u8 = 3;
 pub(crate) enum ExitKind {
     /// The command is complete.
     Success,
-    /// The command is complete, and the audit of a store found problems.
+    /// The command is complete, and the audit of a store or the proof of a report found problems.
     AuditFailed,
     /// The command stopped early on Ctrl-C, after the work it had begun.
     Interrupted,

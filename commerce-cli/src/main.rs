@@ -4,6 +4,7 @@
 //! 0 success, 1 the service failed, 2 wrong usage, 3 a business rule refused or an audit found
 //! problems, 130 stopped by Ctrl-C.
 
+mod chart;
 mod cli;
 mod commands;
 mod context;

@@ -38,6 +38,16 @@ impl Output {
         write(&document.map_err(|error| CliError::storage(format!("cannot write JSON: {error}")))?)
     }
 
+    /// Prints a text that is the result in both modes.
+    pub(crate) fn print_text(text: &str) -> Result<(), CliError> {
+        write(text)
+    }
+
+    /// Returns true if the result is a JSON document.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints the result in JSON mode only, for commands whose text output consists of notes.
     pub(crate) fn print_json_only<T: Serialize>(self, body: &T) -> Result<(), CliError> {
         if self.json { self.print(body, |_| String::new()) } else { Ok(()) }
@@ -111,6 +121,14 @@ pub(crate) fn is_discarded() -> bool {
     let (stdout, null) = (stdout.ok(), File::open("/dev/null").ok());
     let (stdout, null) = (stdout.as_ref().and_then(device), null.as_ref().and_then(device));
     stdout.zip(null).is_some_and(|(stdout, null)| stdout.rdev() == null.rdev())
+}
+
+/// The width of charts in columns if stdout is not a terminal.
+const DEFAULT_WIDTH: usize = 80;
+
+/// The width of charts in columns.
+pub(crate) fn width() -> usize {
+    terminal_width().map_or(DEFAULT_WIDTH, usize::from)
 }
 
 /// The width of the terminal in columns; `None` if stdout is not a terminal.

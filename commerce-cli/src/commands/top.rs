@@ -1,16 +1,11 @@
 //! `commerce top`: the best sellers as a bar chart.
 
+use crate::chart::{Bar, Chart};
 use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::output;
 use crate::values;
-use chart::Chart;
 use commerce_core::{BestSellers, BestSellersRequest, Currency, ProductStatus, Timestamp};
-
-mod chart;
-
-/// The width of the chart in columns if stdout is not a terminal.
-const DEFAULT_WIDTH: usize = 80;
 
 /// Shows the best sellers of the last days as a bar chart.
 #[derive(clap::Args, Debug)]
@@ -32,7 +27,7 @@ impl TopCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let request = BestSellersRequest { days: self.days, limit: self.limit, at: self.at };
         let ranking = context.shop.best_sellers(&request)?;
-        let width = output::terminal_width().map_or(DEFAULT_WIDTH, usize::from);
+        let width = output::width();
         let currency = context.shop.currency();
         context.print(ranking, |ranking| {
             render(ranking, currency, self.days, width, output::colours())
@@ -53,11 +48,12 @@ fn render(
     if ranking.items.is_empty() {
         return format!("{title}\n\nNo sales after {}.", ranking.from);
     }
-    let bars = ranking.items.iter().map(|item| chart::Bar {
+    let bars = ranking.items.iter().map(|item| Bar {
         rank: item.rank,
         name: &item.name,
-        price: currency.show(item.price),
-        units: u64::try_from(item.units_sold).unwrap_or(0),
+        detail: currency.show(item.price),
+        value: u64::try_from(item.units_sold).unwrap_or(0),
+        label: item.units_sold.to_string(),
         archived: item.status == ProductStatus::Archived,
     });
     format!("{title}\n\n{}", chart.draw(&bars.collect::<Vec<_>>()))

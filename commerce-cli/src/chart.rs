@@ -14,39 +14,43 @@ const MIN_BAR: usize = 4;
 
 /// The drawing options.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chart {
+pub(crate) struct Chart {
     /// The available width in columns.
-    pub(super) width: usize,
-    pub(super) colours: bool,
+    pub(crate) width: usize,
+    pub(crate) colours: bool,
 }
 
 /// One line of a chart.
 #[derive(Clone, Debug)]
-pub(super) struct Bar<'a> {
-    pub(super) rank: usize,
-    pub(super) name: &'a str,
-    pub(super) price: String,
-    pub(super) units: u64,
-    pub(super) archived: bool,
+pub(crate) struct Bar<'a> {
+    pub(crate) rank: usize,
+    pub(crate) name: &'a str,
+    /// The text between the name and the bar.
+    pub(crate) detail: String,
+    /// The length of the bar.
+    pub(crate) value: u64,
+    /// The value as text, after the bar.
+    pub(crate) label: String,
+    pub(crate) archived: bool,
 }
 
 /// The width of each part of a line in columns.
 struct Layout {
     rank: usize,
     name: usize,
-    price: usize,
+    detail: usize,
     bar: usize,
 }
 
 impl Chart {
-    pub(super) fn bold(self, text: &str) -> String {
+    pub(crate) fn bold(self, text: &str) -> String {
         self.paint("1", text)
     }
 
     /// Draws one line for each bar. The longest bar fills the available width.
-    pub(super) fn draw(self, bars: &[Bar<'_>]) -> String {
+    pub(crate) fn draw(self, bars: &[Bar<'_>]) -> String {
         let columns = self.columns(bars);
-        let most = bars.iter().map(|bar| bar.units).max().unwrap_or(0);
+        let most = bars.iter().map(|bar| bar.value).max().unwrap_or(0);
         let lines: Vec<String> = bars.iter().map(|bar| self.line(bar, &columns, most)).collect();
         lines.join("\n")
     }
@@ -54,38 +58,68 @@ impl Chart {
     fn columns(self, bars: &[Bar<'_>]) -> Layout {
         let widest = |width: &dyn Fn(&Bar<'_>) -> usize| bars.iter().map(width).max().unwrap_or(0);
         let rank = widest(&|bar| bar.rank.to_string().len()).max(2);
-        let price = widest(&|bar| bar.price.len());
-        let units = widest(&|bar| {
+        let detail = widest(&|bar| bar.detail.width());
+        let label = widest(&|bar| {
             let note = if bar.archived { ARCHIVED_NOTE.len() } else { 0 };
-            bar.units.to_string().len().saturating_add(note)
+            bar.label.len().saturating_add(note)
         });
-        // Two columns between rank, name, price and bar each, and one before the units.
-        let taken = [rank, price, units, 7].iter().fold(0_usize, |sum, w| sum.saturating_add(*w));
+        // Two columns between rank, name, detail and bar each, and one before the label.
+        let taken = [rank, detail, label, 7].iter().fold(0_usize, |sum, w| sum.saturating_add(*w));
         let room = self.width.saturating_sub(taken);
         let two_fifths = self.width.saturating_mul(2).div_euclid(5);
         let most = two_fifths.min(room.saturating_sub(MIN_BAR)).max(MIN_NAME);
         let name = widest(&|bar| bar.name.width()).min(most);
-        Layout { rank, name, price, bar: room.saturating_sub(name).max(MIN_BAR) }
+        Layout { rank, name, detail, bar: room.saturating_sub(name).max(MIN_BAR) }
     }
 
     fn line(self, bar: &Bar<'_>, columns: &Layout, most: u64) -> String {
         let name = fitted(bar.name, columns.name);
         let rank = self.paint("2", &format!("{:>1$}", bar.rank, columns.rank));
-        let price = self.paint("2", &format!("{:>1$}", bar.price, columns.price));
+        let detail = self.paint("2", &padded(&bar.detail, columns.detail));
         let colour = if bar.archived { "2" } else { "36" };
-        let drawn = self.paint(colour, &filled(bar.units, most, columns.bar));
-        let units = self.bold(&bar.units.to_string());
+        let drawn = self.paint(colour, &filled(bar.value, most, columns.bar));
+        let label = self.bold(&bar.label);
         let note = if bar.archived { self.paint("2", ARCHIVED_NOTE) } else { String::new() };
-        format!("{rank}  {name}  {price}  {drawn} {units}{note}")
+        format!("{rank}  {name}  {detail}  {drawn} {label}{note}")
     }
 
-    fn paint(self, code: &str, text: &str) -> String {
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
         if self.colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 }
 
+/// Block characters by filled eighths of a line's height.
+const COLUMNS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// Draws values as upright columns, each `width` wide, on `height` lines. A value above 0 is never empty.
+pub(crate) fn columns(values: &[u64], most: u64, width: usize, height: usize) -> Vec<String> {
+    let eighths = |value: u64| {
+        let whole = u128::try_from(height).unwrap_or(0).saturating_mul(8);
+        let part = whole.saturating_mul(value.into()).checked_div(most.into()).unwrap_or(0);
+        usize::try_from(part.max(u128::from(value > 0))).unwrap_or(0)
+    };
+    let line = |below: usize| {
+        let column = |value: &u64| {
+            let filled = eighths(*value).saturating_sub(below.saturating_mul(8)).min(8);
+            let block = COLUMNS.get(filled).copied().unwrap_or(' ');
+            // A gap keeps columns apart if there is room for one.
+            let gap = usize::from(width > 1);
+            let block = String::from(block).repeat(width.saturating_sub(gap));
+            format!("{block}{}", " ".repeat(gap))
+        };
+        values.iter().map(column).collect::<String>().trim_end().to_owned()
+    };
+    (0..height).rev().map(line).collect()
+}
+
+/// The text aligned to the right of `columns`.
+pub(crate) fn padded(text: &str, columns: usize) -> String {
+    let gap = columns.saturating_sub(text.width());
+    format!("{}{text}", " ".repeat(gap))
+}
+
 /// A bar for `part` of `whole` in `room` columns; never empty if `part` is above 0.
-fn filled(part: u64, whole: u64, room: usize) -> String {
+pub(crate) fn filled(part: u64, whole: u64, room: usize) -> String {
     let eighths = u128::try_from(room).unwrap_or(0).saturating_mul(8).saturating_mul(part.into());
     let eighths = eighths.checked_div(whole.into()).unwrap_or(0).max(u128::from(part > 0));
     let eighths = usize::try_from(eighths).unwrap_or(0);
@@ -94,7 +128,7 @@ fn filled(part: u64, whole: u64, room: usize) -> String {
 }
 
 /// The text truncated or padded to exactly `columns`.
-fn fitted(text: &str, columns: usize) -> String {
+pub(crate) fn fitted(text: &str, columns: usize) -> String {
     let room = if text.width() > columns { columns.saturating_sub(1) } else { columns };
     let mut taken = 0_usize;
     let fits = |character: &char| {
@@ -132,6 +166,13 @@ mod tests {
         assert_eq!(filled(part, whole, room), bar);
     }
 
+    #[test]
+    fn column_height_is_proportional() {
+        assert_eq!(columns(&[0, 8, 16, 1], 16, 1, 2), ["  █", " ██▁"]);
+        assert_eq!(columns(&[1_000, 1], 1_000, 2, 1), ["█ ▁"]);
+        assert_eq!(columns(&[0, 0], 0, 3, 1), [""]);
+    }
+
     #[rstest]
     #[case("Tea", 5, "Tea  ")]
     #[case("Green tea", 5, "Gree…")]
@@ -151,11 +192,12 @@ mod tests {
     #[case(80)]
     #[case(200)]
     fn lines_fit_the_terminal_width(#[case] width: usize) {
-        let bar = |rank, name, units, archived| Bar {
+        let bar = |rank, name, value: u64, archived| Bar {
             rank,
             name,
-            price: "12.50 USD".into(),
-            units,
+            detail: "12.50 USD".into(),
+            value,
+            label: value.to_string(),
             archived,
         };
         let long = "A name that goes on and on, and then some more of it";
@@ -167,7 +209,8 @@ mod tests {
 
     #[test]
     fn colours_do_not_change_the_text() {
-        let bars = [Bar { rank: 1, name: "Tea", price: "5 KRW".into(), units: 3, archived: true }];
+        let (detail, label) = ("5 KRW".into(), "3".into());
+        let bars = [Bar { rank: 1, name: "Tea", detail, value: 3, label, archived: true }];
         let plain = Chart { width: 80, colours: false }.draw(&bars);
         let mut painted = Chart { width: 80, colours: true }.draw(&bars);
         for code in ["0", "1", "2"] {
