@@ -2,7 +2,7 @@
 
 use crate::commands::{
     admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
-    import, init, manual, order, orders, product, report, seed, serve, top,
+    import, init, manual, order, orders, product, report, seed, serve, settings, top,
 };
 use crate::context::CommandContext;
 use crate::database::{Database, OpenMode};
@@ -79,6 +79,7 @@ enum WithShop {
     Orders(orders::OrdersCommand),
     Top(top::TopCommand),
     Report(report::ReportCommand),
+    Settings(settings::SettingsCommand),
     #[command(subcommand)]
     Events(events::EventsCommand),
     #[command(subcommand)]
@@ -187,6 +188,7 @@ impl WithShop {
             Self::Orders(command) => command.run(context),
             Self::Top(command) => command.run(context),
             Self::Admin(command) => command.run(context),
+            Self::Settings(command) => command.run(context),
         }?;
         Ok(ExitKind::Success)
     }

@@ -21,4 +21,5 @@ pub(crate) mod product;
 pub(crate) mod report;
 pub(crate) mod seed;
 pub(crate) mod serve;
+pub(crate) mod settings;
 pub(crate) mod top;

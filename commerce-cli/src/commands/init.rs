@@ -4,8 +4,9 @@ use crate::database::Database;
 use crate::error::CliError;
 use crate::output::Output;
 use crate::values;
-use commerce_core::Currency;
+use commerce_core::{ChangeSettings, Currency, Shop, Zone};
 use serde::Serialize;
+use std::sync::Arc;
 
 /// Creates the store, or migrates one of an older version.
 #[derive(clap::Args, Debug)]
@@ -13,6 +14,9 @@ pub(crate) struct InitCommand {
     /// Currency of the store, an ISO 4217 code. It cannot be changed later (default for a new store: KRW).
     #[arg(long, value_name = "CODE", value_parser = values::currency)]
     currency: Option<Currency>,
+    /// Zone of the days in reports, an IANA name like Asia/Seoul (default for a new store: UTC).
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<Zone>,
     /// Distributes the tables of a new store over the machines of a Citus cluster: customer data by
     /// customer, product data by product.
     #[arg(long)]
@@ -23,12 +27,15 @@ pub(crate) struct InitCommand {
 struct InitReport {
     database: String,
     currency: Currency,
+    zone: Zone,
     schema_version: i64,
 }
 
 impl InitCommand {
     pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), CliError> {
-        let store = match database.find()? {
+        let found = database.find()?;
+        let is_new = found.is_none();
+        let store = match found {
             Some(store) if !self.distribute => store,
             Some(store) => database.distribute(store.currency())?,
             None if self.distribute => {
@@ -42,10 +49,20 @@ impl InitCommand {
                 "the currency of {database} is {currency} and cannot be changed: name another --database for {requested}"
             )));
         }
+        let shop = Shop::open(Arc::clone(&store));
+        if let Some(zone) = self.zone.filter(|_| is_new) {
+            shop.call(ChangeSettings { zone }).run()?;
+        }
+        let zone = shop.settings()?.zone;
+        if let Some(requested) = self.zone.filter(|requested| *requested != zone) {
+            return Err(CliError::usage(format!(
+                "the zone of {database} is {zone}: change it with `commerce settings zone {requested}`"
+            )));
+        }
         let schema_version = database.schema_version();
-        let body = InitReport { database: database.to_string(), currency, schema_version };
+        let body = InitReport { database: database.to_string(), currency, zone, schema_version };
         output.print(&body, |_| {
-            format!("{database} is ready: amounts in {currency}, schema version {schema_version}")
+            format!("{database} is ready: amounts in {currency}, days of {zone}, schema version {schema_version}")
         })
     }
 }

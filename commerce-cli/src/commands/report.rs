@@ -231,7 +231,7 @@ impl ZoneArg {
     fn or_of_shop(self, context: &CommandContext) -> Result<Zone, CliError> {
         match self.zone {
             Some(zone) => Ok(zone),
-            None => Ok(Zone::UTC),
+            None => Ok(context.shop.settings()?.zone),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod gateway;
 mod import;
 mod limits;
+mod report;
 mod storage;
 
 use rstest::rstest;
