@@ -157,7 +157,7 @@ impl<'a, R: Operation + Clone> Pipeline<'a, R> {
 
     fn wait_for_oldest(&mut self) {
         let Some((submission, pending)) = self.in_flight.pop_front() else { return };
-        let Outcome { result, replayed } = pending.outcome();
+        let Outcome { result, replayed, .. } = pending.outcome();
         match result {
             Ok(_) if replayed => count(&mut self.counts.skipped),
             Ok(_) => count(&mut self.counts.done),

@@ -37,6 +37,7 @@ pub struct NewCharge {
 
 /// The results of [`Shop::settle_charges`] by number of charges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct ReconcileSummary {
     /// The charges that succeeded.
     pub succeeded: u64,

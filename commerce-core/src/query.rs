@@ -209,6 +209,7 @@ impl BestSellersRequest {
 
 /// Products ranked by units paid for in a window of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct BestSellers {
     /// The instant right before the window.
     pub from: Timestamp,
@@ -220,6 +221,7 @@ pub struct BestSellers {
 
 /// One rank of the best sellers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct BestSeller {
     /// The rank: 1 for the product that sold most.
     pub rank: usize,

@@ -177,7 +177,7 @@ impl RequestContext<'_> {
 
 /// Renders an outcome, and marks replays of a stored answer.
 pub(crate) fn respond<T>(outcome: Outcome<T>, render: impl FnOnce(&T) -> Success) -> HandlerResult {
-    let Outcome { result, replayed } = outcome;
+    let Outcome { result, replayed, .. } = outcome;
     let response = render(&result.map_err(|error| Rejection { error, replayed })?);
     Ok(if replayed { response.with(REPLAYED, "true") } else { response })
 }

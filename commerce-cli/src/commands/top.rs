@@ -62,11 +62,14 @@ fn render(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use commerce_core::{MemoryStore, Shop};
 
     #[test]
     fn chart_of_a_window_without_sales_states_so() {
-        let (from, to) = (Timestamp::from_unix(0), Timestamp::from_unix(86_400));
-        let ranking = BestSellers { from, to, items: Vec::new() };
+        let shop = Shop::open(MemoryStore::new(Currency::KRW));
+        let at = Some(Timestamp::from_unix(86_400));
+        let request = BestSellersRequest { days: 1, at, ..BestSellersRequest::default() };
+        let ranking = shop.best_sellers(&request).unwrap();
         assert_eq!(
             render(&ranking, Currency::KRW, 1, 80, false),
             "Best sellers of the day to 1970-01-02T00:00:00Z\n\nNo sales after 1970-01-01T00:00:00Z."

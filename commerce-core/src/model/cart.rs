@@ -12,6 +12,7 @@ pub type CartLines = BTreeMap<ProductId, i64>;
 
 /// A cart with current names, prices and stock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Cart {
     /// The cart's owner.
     pub customer_id: CustomerId,
@@ -23,6 +24,7 @@ pub struct Cart {
 
 /// One product in a cart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CartItem {
     /// The product.
     pub product_id: ProductId,

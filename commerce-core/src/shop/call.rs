@@ -17,6 +17,7 @@ use std::time::Duration;
 
 /// The outcome of a call, for callers that need to know whether it was replayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome<T> {
     /// The result.
     pub result: Result<T, Error>,

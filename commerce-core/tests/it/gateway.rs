@@ -171,6 +171,11 @@ fn customer(shop: &Shop) -> CustomerId {
     shop.call(AddCustomer::new("Kim")).run().unwrap().id
 }
 
+/// The charges that succeeded, failed and are pending.
+fn counts(summary: &ReconcileSummary) -> (u64, u64, u64) {
+    (summary.succeeded, summary.failed, summary.pending)
+}
+
 fn reconcile(shop: &Shop) -> ReconcileSummary {
     shop.settle_charges(0, &CancellationToken::default()).unwrap()
 }
@@ -465,7 +470,7 @@ fn paid_charge_waits_for_room_below_the_balance_limit() {
     assert_eq!(error.code(), Code::BalanceLimit, "the gateway must send it again");
     assert_eq!(code(charge(&shop, kim, 1, "b").result), Code::BalanceLimit);
     shop.debit(kim, Money::from_minor(500), &key("debit")).unwrap();
-    assert_eq!(reconcile(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
+    assert_eq!(counts(&reconcile(&shop)), (1, 0, 0));
     assert_eq!(balance(&shop, kim), MAX_BALANCE.minor());
     assert_clean(&shop);
 }
@@ -482,7 +487,7 @@ fn charge_with_a_future_timestamp_is_reconciled(#[case] ahead: i64, #[case] paid
     charge(&shop, kim, 500, "a").result.unwrap();
     setup.clock.set(NOW);
     let settled = shop.settle_charges(SETTLE_AFTER_SECONDS, &CancellationToken::default()).unwrap();
-    assert_eq!(settled, ReconcileSummary { succeeded: paid, ..ReconcileSummary::default() });
+    assert_eq!(counts(&settled), (paid, 0, 0));
     assert_eq!(reconcile(&shop).succeeded, 1 - paid);
     setup.assert_balanced(&shop);
 }
@@ -601,7 +606,7 @@ fn hanging_gateway_blocks_a_bounded_number_of_callers() {
             assert_eq!(caller.join().unwrap(), ChargeStatus::Succeeded);
         }
     });
-    assert_eq!(reconcile(&shop), ReconcileSummary { succeeded: 1, ..ReconcileSummary::default() });
+    assert_eq!(counts(&reconcile(&shop)), (1, 0, 0));
     assert_eq!(ask(customers[0]), ChargeStatus::Succeeded);
     assert_clean(&shop);
 }

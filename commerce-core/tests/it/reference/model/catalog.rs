@@ -6,10 +6,11 @@ use super::{
 };
 use commerce_core::store::{CouponUsage, StockMovement};
 use commerce_core::{
-    AddCoupon, AddProduct, AdjustStock, Cart, CartEdit, CartItem, ClaimCoupon, Coupon, CouponId,
-    Discount, EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Product, ProductId,
+    AddCoupon, AddProduct, AdjustStock, Cart, CartEdit, ClaimCoupon, Coupon, CouponId, Discount,
+    EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Product, ProductId,
     ProductStatus, Refusal, StockMovementId, Timestamp, UpdateProduct,
 };
+use serde_json::{Value, json};
 
 impl Model {
     pub(super) fn add_product(&mut self, request: &AddProduct, now: Timestamp) -> Decision {
@@ -177,13 +178,17 @@ impl Model {
         let items = lines.iter().map(|(id, quantity)| {
             let Product { id: product_id, name, price, stock, status } = self.products[id].clone();
             let amount = capped(i128::from(price.minor()) * i128::from(*quantity));
-            let (unit_price, quantity) = (price, *quantity);
-            CartItem { product_id, name, unit_price, quantity, amount, stock, status }
+            let item = json!({
+                "product_id": product_id, "name": name, "unit_price": price, "quantity": quantity,
+                "amount": amount, "stock": stock, "status": status,
+            });
+            (i128::from(amount.minor()), item)
         });
-        let items: Vec<CartItem> = items.collect();
-        let total = capped(items.iter().map(|item| i128::from(item.amount.minor())).sum());
+        let (amounts, items): (Vec<i128>, Vec<Value>) = items.unzip();
+        let total = capped(amounts.into_iter().sum());
         self.carts.insert(request.customer_id, lines);
-        Ok(Cart { customer_id: request.customer_id, items, total }.into())
+        let cart = json!({ "customer_id": request.customer_id, "items": items, "total": total });
+        Ok(serde_json::from_value::<Cart>(cart).unwrap().into())
     }
 }
 

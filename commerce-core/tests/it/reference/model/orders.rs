@@ -4,10 +4,11 @@ use super::catalog::check_window;
 use super::{Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_STOCK, Model, invalid, next_id};
 use commerce_core::store::EventRow;
 use commerce_core::{
-    BestSeller, BestSellers, CustomerId, Discount, EntryKind, EventId, EventKind, Money, Order,
-    OrderId, OrderItems, OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PayWhen,
-    PlaceOrder, Product, ProductId, ProductStatus, Refusal, Shortage, Timestamp,
+    CustomerId, Discount, EntryKind, EventId, EventKind, Money, Order, OrderId, OrderItems,
+    OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PayWhen, PlaceOrder, Product,
+    ProductId, ProductStatus, Refusal, Shortage, Timestamp,
 };
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 impl Model {
@@ -225,8 +226,8 @@ impl Model {
         self.events.push(EventRow { id, kind, order_id, trace: None, created_at: now });
     }
 
-    /// Predicts the five best sellers of the three days up to `at`.
-    pub(crate) fn best_sellers(&self, at: Timestamp) -> BestSellers {
+    /// Predicts the JSON of the five best sellers of the three days up to `at`.
+    pub(crate) fn best_sellers(&self, at: Timestamp) -> Value {
         let from = Timestamp::from_unix(at.unix() - 3 * 24 * 60 * 60);
         let is_counted = |order: &&Order| {
             order.status == OrderStatus::Paid
@@ -240,9 +241,12 @@ impl Model {
         ranking.sort_by_key(|(id, units)| (-units, *id));
         let items = ranking.into_iter().take(5).enumerate().map(|(index, (id, units_sold))| {
             let Product { id: product_id, name, price, stock, status } = self.products[&id].clone();
-            BestSeller { rank: index + 1, product_id, name, price, stock, status, units_sold }
+            json!({
+                "rank": index + 1, "product_id": product_id, "name": name, "price": price,
+                "stock": stock, "status": status, "units_sold": units_sold,
+            })
         });
-        BestSellers { from, to: at, items: items.collect() }
+        json!({ "from": from, "to": at, "items": items.collect::<Vec<_>>() })
     }
 }
 
