@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::exit::ExitKind;
 use crate::table::TextTable;
 use crate::values::{self, PageArgs};
-use commerce_core::{DeliveryState, EventId, EventKind, PageRequest, TrackedEvent};
+use commerce_core::{DeliveryState, EventId, PageRequest, TrackedEvent};
 use relay::RelayCommand;
 use serde::Serialize;
 
@@ -96,14 +96,10 @@ fn events(context: &CommandContext, events: &[TrackedEvent]) -> String {
         [">id", "time", "event", ">order", ">customer", &context.head("total"), "delivery"];
     TextTable::new(headers, "no events")
         .rows(events, |TrackedEvent { event, delivery, .. }| {
-            let kind = match event.kind {
-                EventKind::OrderPaid => "order paid",
-                EventKind::OrderCancelled => "order cancelled",
-            };
             [
                 event.id.to_string(),
                 event.created_at.to_string(),
-                kind.to_owned(),
+                event.kind.as_str().replace('.', " "),
                 event.order_id.to_string(),
                 event.data.customer_id.to_string(),
                 context.number(event.data.total),

@@ -6,7 +6,7 @@ use super::problems::{Problems, or_none};
 use crate::clock::Timestamp;
 use crate::id::OrderId;
 use crate::model::event::{Epoch, EventKind, EventRow};
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::Order;
 use crate::store::Record;
 use std::collections::HashSet;
 
@@ -19,11 +19,8 @@ pub(super) struct Events {
     epochs: HashSet<String>,
 }
 
-/// The events that an order must have.
-struct OrderFacts {
-    paid: Fact,
-    cancelled: Fact,
-}
+/// The state of an order's event of each kind, in the order of [`EventKind::ALL`].
+struct OrderFacts([Fact; EventKind::ALL.len()]);
 
 /// The state of an event that an order may have, and the instant it must have.
 #[derive(Clone, Copy)]
@@ -58,8 +55,8 @@ impl Check for Events {
             problems.add(CHECK, "epochs".to_owned(), "are missing".to_owned());
         }
         for (id, order) in self.orders.iter() {
-            for &kind in EventKind::ALL {
-                if order.fact(kind).expected == Expected::Missing {
+            for (kind, fact) in EventKind::ALL.iter().zip(&order.0) {
+                if fact.expected == Expected::Missing {
                     problems.add(CHECK, format!("order {id}"), format!("has no event {kind}"));
                 }
             }
@@ -96,53 +93,32 @@ impl Events {
     }
 
     fn event(&mut self, event: &EventRow, problems: &mut Problems) {
-        let id = event.order_id;
+        let (id, kind) = (event.order_id, event.kind);
         let mut report = |detail| problems.add(CHECK, format!("event {}", event.id), detail);
         let Some(order) = self.orders.get_mut(id) else {
             return report(format!("is about order {id}, which does not exist"));
         };
-        let Fact { expected, at } = order.fact(event.kind);
-        let happened = match event.kind {
-            EventKind::OrderPaid => "was paid",
-            EventKind::OrderCancelled => "was cancelled after it was paid",
-        };
-        if expected == Expected::Missing && at != Some(event.created_at) {
-            let (created_at, at) = (event.created_at, or_none(at));
-            report(format!("is of {created_at}, and order {id} {happened} at {at}"));
-        }
-        match expected {
-            Expected::Missing => order.fact_mut(event.kind).expected = Expected::Seen,
-            Expected::Seen => report(format!("repeats that order {id} {happened}")),
-            Expected::No => report(format!("states that order {id} {happened}, which is wrong")),
+        let facts = EventKind::ALL.iter().zip(&mut order.0).filter(|(of, _)| **of == kind);
+        for (_, Fact { expected, at }) in facts {
+            if *expected == Expected::Missing && *at != Some(event.created_at) {
+                let (created_at, at) = (event.created_at, or_none(*at));
+                report(format!("is of {created_at}, and the {kind} of order {id} of {at}"));
+            }
+            match *expected {
+                Expected::Missing => *expected = Expected::Seen,
+                Expected::Seen => report(format!("repeats the {kind} of order {id}")),
+                Expected::No => report(format!("is the {kind} of order {id}, which has none")),
+            }
         }
     }
 }
 
 impl OrderFacts {
     fn of(order: &Order) -> Self {
-        let fact = |is_due, at| Fact {
-            expected: if is_due { Expected::Missing } else { Expected::No },
-            at,
-        };
-        let was_paid = order.paid_at.is_some();
-        let was_cancelled = was_paid && order.status == OrderStatus::Cancelled;
-        Self {
-            paid: fact(was_paid, order.paid_at),
-            cancelled: fact(was_cancelled, order.cancelled_at),
-        }
-    }
-
-    fn fact(&self, kind: EventKind) -> Fact {
-        match kind {
-            EventKind::OrderPaid => self.paid,
-            EventKind::OrderCancelled => self.cancelled,
-        }
-    }
-
-    fn fact_mut(&mut self, kind: EventKind) -> &mut Fact {
-        match kind {
-            EventKind::OrderPaid => &mut self.paid,
-            EventKind::OrderCancelled => &mut self.cancelled,
-        }
+        Self(std::array::from_fn(|index| {
+            let at = EventKind::ALL.get(index).and_then(|kind| kind.instant_of(order));
+            let expected = if at.is_some() { Expected::Missing } else { Expected::No };
+            Fact { expected, at }
+        }))
     }
 }

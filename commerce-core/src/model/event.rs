@@ -16,6 +16,24 @@ pub enum EventKind {
     OrderCancelled,
 }
 
+impl EventKind {
+    /// The status of an order right after the event.
+    const fn status(self) -> OrderStatus {
+        match self {
+            Self::OrderPaid => OrderStatus::Paid,
+            Self::OrderCancelled => OrderStatus::Cancelled,
+        }
+    }
+
+    /// The instant of an order's event of this kind; `None` if the order has none.
+    pub(crate) fn instant_of(self, order: &Order) -> Option<Timestamp> {
+        match self {
+            Self::OrderPaid => order.paid_at,
+            Self::OrderCancelled => order.paid_at.and(order.cancelled_at),
+        }
+    }
+}
+
 /// One row of the outbox. It has no copy of the order: the order as of the event is derived from the order's
 /// row, which changes only by the changes that have events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,10 +98,7 @@ impl EventRow {
     /// Builds the full event from its order's current row and the epochs of the store.
     #[must_use]
     pub fn with(self, order: &Order, epochs: &[Epoch]) -> Event {
-        let data = order.as_of(match self.kind {
-            EventKind::OrderPaid => OrderStatus::Paid,
-            EventKind::OrderCancelled => OrderStatus::Cancelled,
-        });
+        let data = order.as_of(self.kind.status());
         let Self { id, kind, order_id, trace, created_at } = self;
         let public_id = Epoch::public_id(epochs, id);
         Event { id, public_id, kind, order_id, trace, created_at, data }
