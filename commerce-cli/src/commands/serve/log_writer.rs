@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
-/// The time between writes, in which lines are collected.
+/// The time from the first line to the write, in which further lines are collected.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 /// The maximum size of the buffer in bytes.
 const MAX_BUFFER: usize = 1024 * 1024;
@@ -24,7 +24,7 @@ pub(super) struct LogWriter {
 #[derive(Default)]
 struct LogQueue {
     buffer: Mutex<Buffer>,
-    /// Notified when `closed` or `drained` becomes true.
+    /// Notified when the buffer is no longer empty, and when `closed` or `drained` becomes true.
     changed: Condvar,
 }
 
@@ -52,11 +52,16 @@ impl LogWriter {
         let queue = Arc::clone(&self.queue);
         Box::new(move |line| {
             let mut buffer = queue.buffer();
+            let was_empty = buffer.is_empty();
             if buffer.text.len().saturating_add(line.len()) < MAX_BUFFER {
                 buffer.text.push_str(line);
                 buffer.text.push('\n');
             } else {
                 buffer.dropped = buffer.dropped.saturating_add(1);
+            }
+            drop(buffer);
+            if was_empty {
+                queue.changed.notify_one();
             }
         })
     }
@@ -72,10 +77,19 @@ impl LogWriter {
     }
 }
 
+impl Buffer {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.dropped == 0
+    }
+}
+
 impl LogQueue {
     fn write(&self) {
         loop {
-            let buffer = self.buffer();
+            let mut buffer = self.buffer();
+            while buffer.is_empty() && !buffer.closed {
+                buffer = self.changed.wait(buffer);
+            }
             let mut buffer =
                 self.changed.wait_timeout_while(buffer, FLUSH_INTERVAL, |buffer| !buffer.closed);
             let (mut text, dropped) = (std::mem::take(&mut buffer.text), buffer.dropped);
