@@ -8,14 +8,15 @@ use commerce_core::{
 };
 use commerce_http::transport::{Server, Settings};
 use commerce_http::{
-    Api, Connections, Log, LogFormat, Request, Response, Service, TransportError, http_status,
+    Answer, Api, Connections, Log, LogFormat, Request, Response, Service, TransportError,
+    http_status,
 };
 use std::io::{Write, stderr, stdout};
 use std::sync::Arc;
 
 /// The program's service: its own page before the API.
 struct Site {
-    api: Api,
+    api: Arc<Api>,
 }
 
 impl Site {
@@ -44,6 +45,14 @@ impl Service for Site {
         }
     }
 
+    fn start(self: Arc<Self>, request: Request) -> Answer {
+        match request.target.as_str() {
+            // Best sellers take time: not on a thread of an executor.
+            "/today" => Answer::Blocking(Box::new(move || self.answer(&request))),
+            _ => Arc::clone(&self.api).start(request),
+        }
+    }
+
     fn reject(&self, reason: TransportError, request: &Request) -> Response {
         self.api.reject(reason, request)
     }
@@ -63,7 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     shop.place_order(PlaceOrder::new(kim, [(tea, 2)]), &key)?;
 
     let log = Log::new(LogFormat::Logfmt, Box::new(|line| drop(writeln!(stderr(), "{line}"))));
-    let site = Site { api: Api::new(shop, log)? };
+    let site = Site { api: Arc::new(Api::new(shop, log)?) };
     let Some(address) = std::env::args().nth(1) else {
         for target in ["/today", "/v1/products"] {
             let (method, target) = ("GET".to_owned(), target.to_owned());

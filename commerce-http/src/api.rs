@@ -1,22 +1,23 @@
 //! The service: from a request to a response through the route table, without sockets.
 //!
 //! Every request takes the same steps: routing, authorization, idempotency key, query and body, then the handler,
-//! then metrics and log.
+//! then metrics and log. They are one future. [`Service::answer`] polls it on a thread that may block, so that it is ready
+//! at once; [`Service::start`] leaves it to an executor while it waits for a commit.
 
 use crate::access_log::{self, Entry, Log};
 use crate::auth;
 use crate::client::TrustedProxy;
-use crate::context::{self, REPLAYED, RequestContext, Success};
+use crate::context::{self, REPLAYED, RequestContext, Success, WaitMode};
 use crate::cors::{self, Origin};
 use crate::error::{HandlerError, Rejection};
-use crate::message::{Connections, Request, Response, Service, TransportError};
+use crate::message::{Answer, Connections, Request, Response, Service, TransportError};
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::pages::{self, PAGES, Page};
 use crate::problem::{HttpError, Problem};
 use crate::query;
 use crate::request_id::{RequestIds, TraceContext};
-use crate::route::{KeyRule, Method, Route};
+use crate::route::{Handler, KeyRule, Method, Route};
 use crate::routes::ROUTES;
 use crate::schema;
 use crate::state::AppState;
@@ -26,7 +27,9 @@ use commerce_core::{Caller, Code, Error, Key, Refusal, Shop, StoreError};
 use matchit::Router;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 /// The HTTP service of a shop.
@@ -70,7 +73,7 @@ impl Api {
         let state = AppState {
             shop: shop.into(),
             metrics: Metrics::new(&operations),
-            documents: openapi::documents(ROUTES),
+            documents: &openapi::DOCUMENTS,
             trusted_proxies: Vec::new(),
         };
         let (router, ids) = (router()?, RequestIds::new()?);
@@ -101,9 +104,32 @@ impl Api {
         self.log.note(self.shop().now(), message, detail);
     }
 
-    fn handle(
+    /// Returns true if the answer may block its thread.
+    fn blocks(&self, request: &Request) -> bool {
+        let (path, _) = target::split(&request.target);
+        let path = target::normalize(path);
+        let Ok(matched) = self.router.at(&path) else { return false };
+        let RouteEntry::Routes(routes) = matched.value else { return false };
+        route(routes, request)
+            .is_some_and(|route| route.handler.blocks(self.shop().reads_locally()))
+    }
+
+    async fn respond(&self, request: &Request, wait_mode: WaitMode) -> Response {
+        let started = Instant::now();
+        let _in_flight = self.state.metrics.start_request();
+        let trace = TraceContext::of(request, &self.ids);
+        let mut record = RequestRecord::default();
+        let response = match self.handle(request, wait_mode, &trace, &mut record).await {
+            Ok(response) => response,
+            Err(error) => self.error_response(error, request, &trace, &mut record),
+        };
+        self.finish(request, trace, started, &record, response)
+    }
+
+    async fn handle(
         &self,
         request: &Request,
+        wait_mode: WaitMode,
         trace: &TraceContext,
         record: &mut RequestRecord,
     ) -> Result<Success, HandlerError> {
@@ -115,7 +141,7 @@ impl Api {
         let not_found =
             || HandlerError::http(HttpError::PathNotFound, "nothing is here: see /docs");
         let matched = self.router.at(&path).map_err(|_| not_found())?;
-        let method = if request.method == "HEAD" { "GET" } else { &request.method };
+        let method = routed_method(request);
         let route = match matched.value {
             RouteEntry::Page(page) if method == "GET" => return Ok(page.response()),
             RouteEntry::Problems if method == "GET" => {
@@ -127,7 +153,7 @@ impl Api {
                 return method_not_allowed(method, &[Method::Get]);
             }
             RouteEntry::Routes(routes) => {
-                let Some(route) = routes.iter().find(|route| route.method.name() == method) else {
+                let Some(route) = route(routes, request) else {
                     let methods: Vec<_> = routes.iter().map(|route| route.method).collect();
                     return method_not_allowed(method, &methods);
                 };
@@ -147,18 +173,24 @@ impl Api {
         auth::authorize_body_customer(&mut auth, route, &body)?;
         let context = RequestContext {
             state: &self.state,
+            wait_mode,
             request,
             path,
             query,
             key,
             versions,
             body,
-            trace: Some(trace.parent.as_ref().unwrap_or(&trace.id).clone()),
+            trace,
             token: auth.token,
             customer: auth.customer,
             order: auth.order,
         };
-        let mut response = (route.handler)(&context)?;
+        let mut response = match route.handler {
+            Handler::Fixed(handler) | Handler::Read(handler) | Handler::Blocking(handler) => {
+                handler(&context)?
+            }
+            Handler::Submit(handler) => handler(&context)?.await?,
+        };
         record.detail = response.log_detail.take();
         Ok(if route.has_etag() { etag::tag(response, route, request) } else { response })
     }
@@ -262,6 +294,11 @@ impl Api {
     }
 }
 
+/// Polls a future without being woken.
+fn poll_once<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
 /// Builds the router from the pages and the route table.
 fn router() -> Result<Router<RouteEntry>, String> {
     let mut router = Router::new();
@@ -283,6 +320,17 @@ fn router() -> Result<Router<RouteEntry>, String> {
         }
     }
     Ok(router)
+}
+
+/// The method by which a request is routed: `HEAD` is a `GET` without its body.
+fn routed_method(request: &Request) -> &str {
+    if request.method == "HEAD" { "GET" } else { &request.method }
+}
+
+/// The route of a request among those of its path.
+fn route(routes: &[&'static Route], request: &Request) -> Option<&'static Route> {
+    let method = routed_method(request);
+    routes.iter().find(|route| route.method.name() == method).copied()
 }
 
 /// The part of a target that is logged: a path. Anything else may hold a password, as the authority of a URL may.
@@ -360,15 +408,25 @@ fn body(route: &Route, request: &Request) -> Result<Value, HandlerError> {
 
 impl Service for Api {
     fn answer(&self, request: &Request) -> Response {
-        let started = Instant::now();
-        let _in_flight = self.state.metrics.start_request();
-        let trace = TraceContext::of(request, &self.ids);
-        let mut record = RequestRecord::default();
-        let response = match self.handle(request, &trace, &mut record) {
-            Ok(response) => response,
-            Err(error) => self.error_response(error, request, &trace, &mut record),
-        };
-        self.finish(request, trace, started, &record, response)
+        let mut response = pin!(self.respond(request, WaitMode::Block));
+        loop {
+            // Ready the first time, since every wait blocks the thread.
+            if let Poll::Ready(response) = poll_once(response.as_mut()) {
+                return response;
+            }
+        }
+    }
+
+    fn start(self: Arc<Self>, request: Request) -> Answer {
+        if self.blocks(&request) {
+            return Answer::Blocking(Box::new(move || self.answer(&request)));
+        }
+        let mut response = Box::pin(async move { self.respond(&request, WaitMode::Await).await });
+        match poll_once(response.as_mut()) {
+            Poll::Ready(response) => Answer::Ready(response),
+            // The executor polls it again, with a waker.
+            Poll::Pending => Answer::Pending(response),
+        }
     }
 
     fn reject(&self, reason: TransportError, request: &Request) -> Response {
@@ -404,3 +462,9 @@ impl Service for Api {
 
 #[cfg(test)]
 mod tests;
+
+/// The same tests, through the other method of the service.
+#[cfg(test)]
+#[path = "api/tests.rs"]
+#[expect(clippy::duplicate_mod, reason = "each test runs through both methods")]
+mod tests_of_start;

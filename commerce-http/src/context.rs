@@ -3,6 +3,7 @@
 use crate::error::{HandlerError, Rejection};
 use crate::message::{self, Response};
 use crate::problem::{HttpError, Problem};
+use crate::request_id::TraceContext;
 use crate::state::AppState;
 use commerce_core::{
     BestSellersRequest, Client, CustomerId, Error, InCurrency, Key, Operation, Order, Outcome,
@@ -12,10 +13,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::future::ready;
+use std::pin::Pin;
+
+/// The way of waiting for the commit of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitMode {
+    /// The thread waits, and may commit by itself.
+    Block,
+    /// The task is woken.
+    Await,
+}
 
 /// A request to a route, parsed and authorized.
 pub(crate) struct RequestContext<'a> {
     pub(crate) state: &'a AppState,
+    pub(crate) wait_mode: WaitMode,
     /// The request as sent.
     pub(crate) request: &'a message::Request,
     /// The ids in the path.
@@ -27,8 +40,7 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) key: Option<Key>,
     /// The versions in `If-Match`; any version if absent.
     pub(crate) versions: Option<Vec<Version>>,
-    /// The W3C `traceparent` of the request, or else its request id. Stored with the events of the call.
-    pub(crate) trace: Option<String>,
+    pub(crate) trace: &'a TraceContext,
     /// The bearer token.
     pub(crate) token: Option<&'a str>,
     /// The customer whose data the request touches.
@@ -39,6 +51,13 @@ pub(crate) struct RequestContext<'a> {
 
 /// The result of a handler.
 pub(crate) type HandlerResult = Result<Success, HandlerError>;
+
+/// The result of a handler that submits an operation: the rendered outcome, once it is known.
+pub(crate) type Submission<'a> =
+    Result<Pin<Box<dyn Future<Output = HandlerResult> + Send + 'a>>, HandlerError>;
+
+/// The argument of a handler that submits an operation. Its renderer lives as long as the request.
+pub(crate) type Call<'a> = &'a RequestContext<'a>;
 
 /// A successful response.
 pub(crate) struct Success {
@@ -71,9 +90,9 @@ impl Success {
     }
 
     /// 200 with a body of that media type, already serialized.
-    pub(crate) fn text(media: &'static str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn text(media: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         let headers = vec![("Content-Type", Cow::Borrowed(media))];
-        Self { status: 200, headers, body: Cow::Owned(body.into()), log_detail: None }
+        Self { status: 200, headers, body: body.into(), log_detail: None }
     }
 
     fn json(status: u16, body: &impl Serialize) -> Self {
@@ -158,20 +177,27 @@ impl RequestContext<'_> {
         })
     }
 
-    /// Runs an operation with the key, versions and trace of the request, and renders its output.
-    pub(crate) fn run<R: Operation>(
-        &self,
+    /// Submits an operation with the key, versions and trace of the request, and renders its output.
+    #[expect(clippy::unnecessary_wraps, reason = "handlers return it as it is")]
+    pub(crate) fn submit<'a, R: Operation<Output: 'a>>(
+        &'a self,
         operation: R,
-        render: impl FnOnce(&R::Output) -> Success,
-    ) -> HandlerResult {
-        let mut call = self.shop().call(operation).trace(self.trace.clone());
+        render: impl FnOnce(&R::Output) -> Success + Send + 'a,
+    ) -> Submission<'a> {
+        let mut call = self.shop().call(operation).trace(Some(self.trace.for_events().to_owned()));
         if let Some(key) = &self.key {
             call = call.key(key);
         }
         if let Some(versions) = &self.versions {
             call = call.only_if(versions.clone());
         }
-        respond(call.outcome(), render)
+        Ok(match self.wait_mode {
+            WaitMode::Block => Box::pin(ready(respond(call.outcome(), render))),
+            WaitMode::Await => {
+                let pending = call.submit();
+                Box::pin(async { respond(pending.outcome_async().await, render) })
+            }
+        })
     }
 }
 

@@ -18,8 +18,24 @@
 //! ```
 //!
 //! `cargo run -p commerce-http --example own_pages` shows the API inside another program: its [`Service`] answers a page
-//! of its own, and passes other requests to [`Api`]. Calls block: an async server runs [`Service::answer`] on a thread for
-//! blocking work.
+//! of its own, and passes other requests to [`Api`].
+//!
+//! # Async servers
+//!
+//! [`Service::answer`] blocks its thread until the commit. [`Service::start`] does not: it returns an [`Answer`] that is
+//! ready, or to be awaited on any executor, or work for a thread for blocking work. The route decides which, and the
+//! store: reads from a server block.
+//!
+//! ```text
+//! async fn respond(api: Arc<Api>, request: Request) -> Result<Response, JoinError> {
+//!     match api.start(request) {
+//!         Answer::Ready(response) => Ok(response),
+//!         // As a task of its own, which ends even if the client leaves.
+//!         Answer::Pending(response) => tokio::spawn(response).await,
+//!         Answer::Blocking(work) => tokio::task::spawn_blocking(work).await,
+//!     }
+//! }
+//! ```
 
 #![cfg_attr(
     test,

@@ -54,8 +54,8 @@ pub trait Service: Send + Sync + 'static {
     /// bounded time.
     fn answer(&self, request: &Request) -> Response;
 
-    /// Starts to answer a request without blocking the thread, for servers with an executor. By default the whole of
-    /// [`Service::answer`] is left to a thread for blocking work.
+    /// Starts to answer a request without blocking the thread, for servers with an executor. The response is that of
+    /// [`Service::answer`], to which by default the whole request is left, on a thread for blocking work.
     fn start(self: Arc<Self>, request: Request) -> Answer {
         Answer::Blocking(Box::new(move || self.answer(&request)))
     }
@@ -72,7 +72,8 @@ pub trait Service: Send + Sync + 'static {
 pub enum Answer {
     /// The response.
     Ready(Response),
-    /// A response that comes later, such as after a commit. It may be awaited on any executor.
+    /// A response that comes later, such as after a commit, on any executor. Await it to its end even if the client
+    /// leaves: only then the request is counted and logged.
     Pending(Pin<Box<dyn Future<Output = Response> + Send>>),
     /// Work that blocks its thread, such as hashing a password: for a thread for blocking work.
     Blocking(Box<dyn FnOnce() -> Response + Send>),

@@ -5,6 +5,7 @@ mod rendering_3_0;
 mod responses;
 
 use crate::route::{Auth, KeyRule, Parameter, Route};
+use crate::routes::ROUTES;
 use crate::schema::{self, REFERENCE};
 use crate::state::Documents;
 use responses::Responses;
@@ -12,6 +13,7 @@ use responses::Responses;
 pub(crate) use responses::problems_of;
 pub(crate) use responses::statuses;
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
 const DESCRIPTION: &str = "\
 An order service: prepaid balances, stock, carts, coupons, orders, best sellers.
@@ -26,14 +28,14 @@ body replays the first response, with `Idempotency-Replayed: true`, and changes 
 Lists are paginated: send `next_cursor` as `cursor`; it is null on the last page. Errors are RFC 9457 problems with a \
 permanent `code`. Ignore unknown members.";
 
-/// Generates the documents of these routes.
-pub(crate) fn documents(routes: &[Route]) -> Documents {
-    let document = document(routes);
+/// The documents of the route table, generated once for all services of a process.
+pub(crate) static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
+    let document = document(ROUTES);
     Documents {
         rendering_3_0: rendering_3_0::rendering(&document).to_string().into_bytes(),
         current: document.to_string().into_bytes(),
     }
-}
+});
 
 fn document(routes: &[Route]) -> Value {
     let responses = Responses::of(routes);

@@ -89,7 +89,8 @@ pub(crate) fn problems(code: Option<&str>, accept: &str) -> Option<Success> {
     let response = if accept.contains("text/html") {
         let rows: String = selected.iter().map(section).collect();
         let page = include_str!("../assets/problems.html").replace("{{problems}}", &rows);
-        Success::text("text/html; charset=utf-8", page).with("Content-Security-Policy", POLICY)
+        Success::text("text/html; charset=utf-8", page.into_bytes())
+            .with("Content-Security-Policy", POLICY)
     } else {
         let to_json = |kind: &Kind| {
             let Kind { code, status, title, help } = kind;

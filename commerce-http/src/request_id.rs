@@ -15,6 +15,11 @@ pub(crate) struct TraceContext {
 }
 
 impl TraceContext {
+    /// The identifier that is stored with the events of a call.
+    pub(crate) fn for_events(&self) -> &str {
+        self.parent.as_ref().unwrap_or(&self.id)
+    }
+
     pub(crate) fn of(request: &Request, ids: &RequestIds) -> Self {
         let id = request.header("X-Request-Id").filter(|id| is_valid(id));
         let parent = request.header("traceparent").filter(|parent| is_traceparent(parent));

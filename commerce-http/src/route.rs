@@ -1,7 +1,7 @@
 //! A route: one call of the API with its permissions, parameters and responses. The router, authorization and the
 //! OpenAPI document all read it.
 
-use crate::context::{HandlerResult, RequestContext};
+use crate::context::{Call, HandlerResult, RequestContext, Submission};
 use commerce_core::Code;
 
 /// A method of a route. `HEAD` and `OPTIONS` are derived from the others.
@@ -67,6 +67,31 @@ pub(crate) enum Versions {
     Honoured,
 }
 
+/// A handler, by the wait that it may cause on its thread.
+#[derive(Clone, Copy)]
+pub(crate) enum Handler {
+    /// Answers without the store.
+    Fixed(fn(&RequestContext<'_>) -> HandlerResult),
+    /// Reads from the store.
+    Read(fn(&RequestContext<'_>) -> HandlerResult),
+    /// Submits one operation, and renders its outcome after the commit.
+    Submit(for<'a> fn(Call<'a>) -> Submission<'a>),
+    /// Hashes a password, asks another party, computes a report or makes several calls.
+    Blocking(fn(&RequestContext<'_>) -> HandlerResult),
+}
+
+impl Handler {
+    /// Returns true if the request must not be answered on a thread of an executor. On a remote store, all reads are waits,
+    /// and a token is read before an operation is submitted.
+    pub(crate) fn blocks(self, reads_locally: bool) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Read(_) | Self::Submit(_) => !reads_locally,
+            Self::Blocking(_) => true,
+        }
+    }
+}
+
 /// A query parameter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parameter {
@@ -106,7 +131,7 @@ pub(crate) struct Route {
     pub(crate) versions: Versions,
     /// The codes of its rules, beyond those that follow from `auth`, `key` and `body`.
     pub(crate) codes: &'static [Code],
-    pub(crate) handler: fn(&RequestContext<'_>) -> HandlerResult,
+    pub(crate) handler: Handler,
 }
 
 impl Route {
@@ -116,7 +141,7 @@ impl Route {
         path: &'static str,
         operation: &'static str,
         summary: &'static str,
-        handler: fn(&RequestContext<'_>) -> HandlerResult,
+        handler: Handler,
     ) -> Self {
         Self {
             method,

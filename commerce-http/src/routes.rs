@@ -7,6 +7,7 @@ use crate::handlers::{
 use crate::route::Auth::{
     Admin, Authenticated, Customer, Order, OwnerWithGateway, SelfOrAdminBody,
 };
+use crate::route::Handler::{Blocking, Fixed, Read, Submit};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
 use crate::route::{BEST_SELLERS, Route};
@@ -22,103 +23,103 @@ use commerce_core::{
 /// All calls, in the order of the document.
 #[rustfmt::skip]
 pub(crate) static ROUTES: &[Route] = &[
-    Route::new(Get, "/v1", "getService", "Describe the service and its currency", operations::index)
+    Route::new(Get, "/v1", "getService", "Describe the service and its currency", Fixed(operations::index))
         .response(200, "Service"),
 
-    Route::new(Post, "/v1/customers", "register", "Register a customer", customers::register)
+    Route::new(Post, "/v1/customers", "register", "Register a customer", Blocking(customers::register))
         .request_body("NewCustomer").response(201, "Customer").errors(&[LoginTaken]),
-    Route::new(Get, "/v1/customers/{customer_id}", "getCustomer", "Get a customer", customers::show)
+    Route::new(Get, "/v1/customers/{customer_id}", "getCustomer", "Get a customer", Read(customers::show))
         .auth(Customer).response(200, "Customer").errors(&[CustomerNotFound]),
 
-    Route::new(Post, "/v1/sessions", "logIn", "Log in and get a token", sessions::log_in)
+    Route::new(Post, "/v1/sessions", "logIn", "Log in and get a token", Blocking(sessions::log_in))
         .request_body("NewSession").response(201, "Session").errors(&[InvalidCredentials, TooManyRequests]),
-    Route::new(Get, "/v1/sessions/current", "getSession", "Get the current session", sessions::show)
+    Route::new(Get, "/v1/sessions/current", "getSession", "Get the current session", Read(sessions::show))
         .auth(Authenticated).response(200, "CurrentSession"),
-    Route::new(Delete, "/v1/sessions/current", "logOut", "Log out and revoke the token", sessions::log_out)
+    Route::new(Delete, "/v1/sessions/current", "logOut", "Log out and revoke the token", Blocking(sessions::log_out))
         .auth(Authenticated).no_content(),
 
-    Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Get a balance", wallet::balance)
+    Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Get a balance", Read(wallet::balance))
         .auth(Customer).response(200, "Balance").errors(&[CustomerNotFound]),
-    Route::new(Post, "/v1/customers/{customer_id}/charges", "charge", "Charge a balance", wallet::charge)
+    Route::new(Post, "/v1/customers/{customer_id}/charges", "charge", "Charge a balance", Blocking(wallet::charge))
         .about("The payment gateway collects the money; 202 until it has answered.")
         .auth(OwnerWithGateway).key(Required).request_body("NewCharge").response(201, "Charge").or_accepted()
         .errors(&[CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests]),
-    Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Get a charge", wallet::show_charge)
+    Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Get a charge", Read(wallet::show_charge))
         .about("A pending charge succeeds or fails later.")
         .auth(Customer).response(200, "Charge").errors(&[ChargeNotFound, CustomerNotFound]),
-    Route::new(Post, "/v1/customers/{customer_id}/debits", "debit", "Debit a balance outside an order", wallet::debit)
+    Route::new(Post, "/v1/customers/{customer_id}/debits", "debit", "Debit a balance outside an order", Submit(wallet::debit))
         .auth(Customer).key(Required).request_body("NewDebit").response(201, "Charge").errors(DebitBalance::REFUSALS),
-    Route::new(Get, "/v1/customers/{customer_id}/debits/{debit_id}", "getDebit", "Get a debit", wallet::show_debit)
+    Route::new(Get, "/v1/customers/{customer_id}/debits/{debit_id}", "getDebit", "Get a debit", Read(wallet::show_debit))
         .auth(Customer).response(200, "Charge").errors(&[DebitNotFound]),
-    Route::new(Get, "/v1/customers/{customer_id}/ledger", "listLedger", "List ledger entries, newest first", wallet::ledger)
+    Route::new(Get, "/v1/customers/{customer_id}/ledger", "listLedger", "List ledger entries, newest first", Read(wallet::ledger))
         .auth(Customer).paginated("LedgerEntry").errors(&[CustomerNotFound]),
-    Route::new(Get, "/v1/customers/{customer_id}/payments", "listPayments", "List payments and refunds, newest first", wallet::payments)
+    Route::new(Get, "/v1/customers/{customer_id}/payments", "listPayments", "List payments and refunds, newest first", Read(wallet::payments))
         .auth(Customer).paginated("Payment").errors(&[CustomerNotFound]),
 
-    Route::new(Get, "/v1/products", "listProducts", "List products", products::list)
+    Route::new(Get, "/v1/products", "listProducts", "List products", Read(products::list))
         .about("Without archived products.")
         .paginated("Product").etag(),
-    Route::new(Post, "/v1/products", "addProduct", "Add a product", products::add)
+    Route::new(Post, "/v1/products", "addProduct", "Add a product", Submit(products::add))
         .auth(Admin).key(Optional).request_body("NewProduct").response(201, "Product").etag(),
-    Route::new(Get, "/v1/products/{product_id}", "getProduct", "Get a product", products::show)
+    Route::new(Get, "/v1/products/{product_id}", "getProduct", "Get a product", Read(products::show))
         .about("Includes archived products.")
         .response(200, "Product").etag().errors(&[ProductNotFound]),
-    Route::new(Patch, "/v1/products/{product_id}", "changeProduct", "Update, archive or reactivate a product", products::change)
+    Route::new(Patch, "/v1/products/{product_id}", "changeProduct", "Update, archive or reactivate a product", Submit(products::change))
         .about("Absent members are unchanged.")
         .auth(Admin).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(UpdateProduct::REFUSALS),
-    Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Adjust stock", products::adjust_stock)
+    Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Adjust stock", Submit(products::adjust_stock))
         .auth(Admin).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(AdjustStock::REFUSALS),
-    Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank best sellers of the last days", best_sellers::rank)
+    Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank best sellers of the last days", Blocking(best_sellers::rank))
         .about("By units paid for in the window, exact to the second.")
         .query(BEST_SELLERS).response(200, "BestSellers"),
 
-    Route::new(Get, "/v1/customers/{customer_id}/cart", "getCart", "Get a cart at current prices", carts::show)
+    Route::new(Get, "/v1/customers/{customer_id}/cart", "getCart", "Get a cart at current prices", Read(carts::show))
         .auth(Customer).response(200, "Cart").etag().errors(&[CustomerNotFound]),
-    Route::new(Put, "/v1/customers/{customer_id}/cart/items/{product_id}", "setCartItem", "Set the quantity of a product in a cart", carts::set)
+    Route::new(Put, "/v1/customers/{customer_id}/cart/items/{product_id}", "setCartItem", "Set the quantity of a product in a cart", Submit(carts::set))
         .about("0 removes it. A cart reserves nothing.")
         .auth(Customer).key(Optional).request_body("Quantity").response(200, "Cart").conditional()
         .errors(EditCart::REFUSALS),
-    Route::new(Delete, "/v1/customers/{customer_id}/cart/items/{product_id}", "removeCartItem", "Remove a product from a cart", carts::remove)
+    Route::new(Delete, "/v1/customers/{customer_id}/cart/items/{product_id}", "removeCartItem", "Remove a product from a cart", Submit(carts::remove))
         .auth(Customer).key(Optional).response(200, "Cart").conditional().errors(&[CustomerNotFound, NotInCart]),
-    Route::new(Delete, "/v1/customers/{customer_id}/cart", "clearCart", "Clear a cart", carts::clear)
+    Route::new(Delete, "/v1/customers/{customer_id}/cart", "clearCart", "Clear a cart", Submit(carts::clear))
         .auth(Customer).key(Optional).response(200, "Cart").conditional().errors(&[CustomerNotFound]),
 
-    Route::new(Get, "/v1/coupons", "listCoupons", "List coupon campaigns", coupons::list)
+    Route::new(Get, "/v1/coupons", "listCoupons", "List coupon campaigns", Read(coupons::list))
         .paginated("Coupon").etag(),
-    Route::new(Post, "/v1/coupons", "addCoupon", "Start a coupon campaign", coupons::add)
+    Route::new(Post, "/v1/coupons", "addCoupon", "Start a coupon campaign", Submit(coupons::add))
         .auth(Admin).key(Optional).request_body("NewCoupon").response(201, "Coupon").etag(),
-    Route::new(Get, "/v1/coupons/{coupon_id}", "getCoupon", "Get a coupon campaign", coupons::show)
+    Route::new(Get, "/v1/coupons/{coupon_id}", "getCoupon", "Get a coupon campaign", Read(coupons::show))
         .response(200, "Coupon").etag().errors(&[CouponNotFound]),
-    Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon, first come first served", coupons::claim)
+    Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon, first come first served", Submit(coupons::claim))
         .auth(SelfOrAdminBody).key(Required).request_body("NewClaim").response(201, "OwnedCoupon")
         .errors(ClaimCoupon::REFUSALS),
-    Route::new(Get, "/v1/customers/{customer_id}/coupons", "listOwnedCoupons", "List a customer's coupons", coupons::owned)
+    Route::new(Get, "/v1/customers/{customer_id}/coupons", "listOwnedCoupons", "List a customer's coupons", Read(coupons::owned))
         .auth(Customer).paginated("OwnedCoupon").errors(&[CustomerNotFound]),
-    Route::new(Get, "/v1/customers/{customer_id}/coupons/{owned_coupon_id}", "getOwnedCoupon", "Get a customer's coupon", coupons::show_owned)
+    Route::new(Get, "/v1/customers/{customer_id}/coupons/{owned_coupon_id}", "getOwnedCoupon", "Get a customer's coupon", Read(coupons::show_owned))
         .auth(Customer).response(200, "OwnedCoupon").errors(&[CouponNotFound]),
 
-    Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "Place an order", orders::place)
+    Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "Place an order", Submit(orders::place))
         .about("Takes stock and coupon and pays from the balance, atomically; `later` defers the payment.")
         .auth(Customer).key(Required).request_body("NewOrder").response(201, "Order").etag()
         .errors(PlaceOrder::REFUSALS),
-    Route::new(Get, "/v1/customers/{customer_id}/orders", "listOrders", "List a customer's orders, newest first", orders::list)
+    Route::new(Get, "/v1/customers/{customer_id}/orders", "listOrders", "List a customer's orders, newest first", Read(orders::list))
         .auth(Customer).paginated("Order").errors(&[CustomerNotFound]),
-    Route::new(Get, "/v1/orders/{order_id}", "getOrder", "Get an order", orders::show)
+    Route::new(Get, "/v1/orders/{order_id}", "getOrder", "Get an order", Read(orders::show))
         .auth(Order).response(200, "Order").etag().errors(&[OrderNotFound]),
-    Route::new(Post, "/v1/orders/{order_id}/payment", "payOrder", "Pay a pending order", orders::pay)
+    Route::new(Post, "/v1/orders/{order_id}/payment", "payOrder", "Pay a pending order", Submit(orders::pay))
         .about("An order is never paid twice.")
         .auth(Order).key(Required).response(200, "Order").conditional().errors(PayOrder::REFUSALS),
-    Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order", orders::cancel)
+    Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order", Submit(orders::cancel))
         .about("Returns payment, stock and coupon.")
         .auth(Order).key(Required).response(200, "Order").conditional().errors(CancelOrder::REFUSALS),
 
-    Route::new(Post, "/v1/webhooks/stripe", "handleStripeWebhook", "Receive a Stripe webhook", webhooks::stripe)
+    Route::new(Post, "/v1/webhooks/stripe", "handleStripeWebhook", "Receive a Stripe webhook", Blocking(webhooks::stripe))
         .signed_by("Stripe-Signature").no_content().errors(&[BalanceLimit]),
 
-    Route::new(Get, "/healthz", "isAlive", "Check liveness", operations::alive).response(200, "Health"),
-    Route::new(Get, "/readyz", "isReady", "Check readiness: the store accepts reads and writes", operations::ready).response(200, "Health"),
-    Route::new(Get, "/metrics", "getMetrics", "Get Prometheus metrics", operations::metrics).media_type("text/plain"),
-    Route::new(Get, "/openapi.json", "getDocument", "Get this document", operations::document),
-    Route::new(Get, "/openapi-3.0.json", "getDocument30", "Get this document as OpenAPI 3.0.3", operations::document_3_0)
+    Route::new(Get, "/healthz", "isAlive", "Check liveness", Fixed(operations::alive)).response(200, "Health"),
+    Route::new(Get, "/readyz", "isReady", "Check readiness: the store accepts reads and writes", Blocking(operations::ready)).response(200, "Health"),
+    Route::new(Get, "/metrics", "getMetrics", "Get Prometheus metrics", Blocking(operations::metrics)).media_type("text/plain"),
+    Route::new(Get, "/openapi.json", "getDocument", "Get this document", Fixed(operations::document)),
+    Route::new(Get, "/openapi-3.0.json", "getDocument30", "Get this document as OpenAPI 3.0.3", Fixed(operations::document_3_0))
         .about("For generators without 3.1. All problems have the schema `AnyProblem`."),
 ];

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(crate) struct AppState {
     pub(crate) shop: Arc<Shop>,
     pub(crate) metrics: Metrics,
-    pub(crate) documents: Documents,
+    pub(crate) documents: &'static Documents,
     pub(crate) trusted_proxies: Vec<TrustedProxy>,
 }
 

@@ -1,4 +1,5 @@
-//! Tests of the service through [`Api::answer`], without sockets.
+//! Tests of the service without sockets. They are compiled twice: as `tests` all requests go through
+//! [`Service::answer`], as `tests_of_start` through [`Service::start`] and an executor.
 
 use super::*;
 use crate::access_log::LogFormat;
@@ -6,20 +7,27 @@ use crate::route::Auth;
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, ChargeResult, ClaimCoupon, CollectRequest, Currency,
     CustomerId, Discount, InvalidWebhook, ManualClock, MemoryStore, Money, NewLogin, PasswordHash,
-    PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway, Timestamp,
+    PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway, Store, Timestamp,
     WebhookEvent,
 };
 use rstest::rstest;
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
+#[path = "tests/clients.rs"]
 mod clients;
+#[path = "tests/logins.rs"]
 mod logins;
+#[path = "tests/start.rs"]
+mod start;
+
+/// True for the tests that go through [`Service::start`].
+const STARTS: bool = module_path!().as_bytes().len() > "commerce_http::api::tests".len();
 
 /// A shop with data: Kim is customer 1 with a balance, Lee is 2, an admin is 3. Product 1 is tea, coupon 1 is a
 /// fixed discount; Kim owns one and has the pending order 1.
 struct World {
-    api: Api,
+    api: Arc<Api>,
     clock: Arc<ManualClock>,
     lines: Arc<Mutex<Vec<String>>>,
     kim: String,
@@ -70,8 +78,12 @@ fn world() -> World {
 }
 
 fn world_of(builder: ShopBuilder) -> World {
+    world_on(MemoryStore::new(Currency::KRW), builder)
+}
+
+fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
     let clock = Arc::new(ManualClock::new(Timestamp::from_unix(1_800_000_000)));
-    let shop = builder.clock(Arc::clone(&clock)).open(MemoryStore::new(Currency::KRW));
+    let shop = builder.clock(Arc::clone(&clock)).open(store);
     let balance = Money::from_minor(100_000);
     let kim = shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap().id;
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap().id;
@@ -99,7 +111,7 @@ fn world_of(builder: ShopBuilder) -> World {
         LogFormat::Logfmt,
         Box::new(move |line| sink.lock().unwrap().push(line.to_owned())),
     );
-    World { api: Api::new(shop, log).unwrap(), clock, lines, kim, lee, admin }
+    World { api: Arc::new(Api::new(shop, log).unwrap()), clock, lines, kim, lee, admin }
 }
 
 /// A response with a parsed body.
@@ -121,6 +133,10 @@ impl Seen {
 }
 
 impl World {
+    fn respond(&self, request: Request) -> Response {
+        if STARTS { start::finish(&self.api, request) } else { self.api.answer(&request) }
+    }
+
     fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Seen {
         let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let request = Request {
@@ -130,7 +146,7 @@ impl World {
             body: body.to_owned(),
             peer: None,
         };
-        let response = self.api.answer(&request);
+        let response = self.respond(request);
         let body = serde_json::from_slice(&response.body).unwrap_or_default();
         let headers = response.headers.into_iter().map(|(name, value)| (name, value.into_owned()));
         let seen = Seen { status: response.status, headers: headers.collect(), body };
@@ -880,7 +896,7 @@ fn metrics_have_no_ids() {
     world.post("/v1/customers/me/charges", "a", &json!({ "amount": 408_408 }));
     world.get("/");
     let request = Request { method: "GET".into(), target: "/metrics".into(), ..Request::default() };
-    let text = String::from_utf8(world.api.answer(&request).body.into_owned()).unwrap();
+    let text = String::from_utf8(world.respond(request).body.into_owned()).unwrap();
     for line in [
         "commerce_http_requests_total{operation=\"getProduct\",status=\"200\"} 1",
         "commerce_http_requests_total{operation=\"getProduct\",status=\"404\"} 1",

@@ -1,6 +1,6 @@
 //! Coupon campaigns, and the coupons claimed from them.
 
-use crate::context::{HandlerResult, RequestContext, Success};
+use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
 use commerce_core::{AddCoupon, ClaimCoupon, Discount, Money, Timestamp};
 use serde::Deserialize;
 
@@ -30,7 +30,7 @@ pub(crate) fn show_owned(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&call.shop().owned_coupon_of(call.customer, call.id("owned_coupon_id"))?))
 }
 
-pub(crate) fn add(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn add(call: Call<'_>) -> Submission<'_> {
     let new: NewCoupon = call.read()?;
     let request = AddCoupon {
         name: new.name,
@@ -40,14 +40,14 @@ pub(crate) fn add(call: &RequestContext<'_>) -> HandlerResult {
         valid_from: new.valid_from,
         valid_until: new.valid_until,
     };
-    call.run(request, |coupon| {
+    call.submit(request, |coupon| {
         Success::created(&call.priced(coupon), format!("/v1/coupons/{}", coupon.id))
     })
 }
 
-pub(crate) fn claim(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn claim(call: Call<'_>) -> Submission<'_> {
     let (coupon_id, customer_id) = (call.id("coupon_id"), call.customer);
-    call.run(ClaimCoupon { coupon_id, customer_id }, |owned| {
+    call.submit(ClaimCoupon { coupon_id, customer_id }, move |owned| {
         Success::created(owned, format!("/v1/customers/{customer_id}/coupons/{}", owned.id))
     })
 }

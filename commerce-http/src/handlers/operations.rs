@@ -58,16 +58,16 @@ pub(crate) fn ready(call: &RequestContext<'_>) -> HandlerResult {
 pub(crate) fn metrics(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::text(
         "text/plain; version=0.0.4; charset=utf-8",
-        call.state.metrics.render(call.shop())?,
+        call.state.metrics.render(call.shop())?.into_bytes(),
     ))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "all handlers have the same type")]
 pub(crate) fn document(call: &RequestContext<'_>) -> HandlerResult {
-    Ok(Success::text("application/json", call.state.documents.current.clone()))
+    Ok(Success::text("application/json", &*call.state.documents.current))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "all handlers have the same type")]
 pub(crate) fn document_3_0(call: &RequestContext<'_>) -> HandlerResult {
-    Ok(Success::text("application/json", call.state.documents.rendering_3_0.clone()))
+    Ok(Success::text("application/json", &*call.state.documents.rendering_3_0))
 }

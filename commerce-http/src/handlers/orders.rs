@@ -1,6 +1,6 @@
 //! Orders.
 
-use crate::context::{HandlerResult, RequestContext, Success};
+use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
 use commerce_core::{
     CancelOrder, OrderItems, OwnedCouponId, PayOrder, PayWhen, PlaceOrder, ProductId, Refusal,
 };
@@ -27,7 +27,7 @@ enum Payment {
     Later,
 }
 
-pub(crate) fn place(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn place(call: Call<'_>) -> Submission<'_> {
     let NewOrder { items, owned_coupon_id, payment } = call.read()?;
     let pairs =
         |items: Vec<Item>| items.iter().map(|item| (item.product_id, item.quantity)).collect();
@@ -38,7 +38,7 @@ pub(crate) fn place(call: &RequestContext<'_>) -> HandlerResult {
     };
     let request =
         PlaceOrder { items, owned_coupon_id, pay, ..PlaceOrder::from_cart(call.customer) };
-    call.run(request, |order| {
+    call.submit(request, |order| {
         Success::created(&call.priced(order), format!("/v1/orders/{}", order.id))
     })
 }
@@ -53,12 +53,14 @@ pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&call.priced(order)))
 }
 
-pub(crate) fn pay(call: &RequestContext<'_>) -> HandlerResult {
-    call.run(PayOrder { order_id: call.id("order_id") }, |order| Success::ok(&call.priced(order)))
+pub(crate) fn pay(call: Call<'_>) -> Submission<'_> {
+    call.submit(PayOrder { order_id: call.id("order_id") }, |order| {
+        Success::ok(&call.priced(order))
+    })
 }
 
-pub(crate) fn cancel(call: &RequestContext<'_>) -> HandlerResult {
-    call.run(CancelOrder { order_id: call.id("order_id") }, |order| {
+pub(crate) fn cancel(call: Call<'_>) -> Submission<'_> {
+    call.submit(CancelOrder { order_id: call.id("order_id") }, |order| {
         Success::ok(&call.priced(order))
     })
 }

@@ -1,6 +1,6 @@
 //! Products and their stock.
 
-use crate::context::{HandlerResult, RequestContext, Success};
+use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
 use commerce_core::{AddProduct, AdjustStock, Money, ProductStatus, UpdateProduct};
 use serde::Deserialize;
 
@@ -32,25 +32,25 @@ pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&call.priced(call.shop().product(call.id("product_id"))?)))
 }
 
-pub(crate) fn add(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn add(call: Call<'_>) -> Submission<'_> {
     let NewProduct { name, price, stock } = call.read()?;
-    call.run(AddProduct::new(name, price, stock), |product| {
+    call.submit(AddProduct::new(name, price, stock), |product| {
         Success::created(&call.priced(product), format!("/v1/products/{}", product.id))
     })
 }
 
-pub(crate) fn change(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn change(call: Call<'_>) -> Submission<'_> {
     let ProductChange { name, price, status } = call.read()?;
     let product_id = call.id("product_id");
-    call.run(UpdateProduct { product_id, name, price, status }, |product| {
+    call.submit(UpdateProduct { product_id, name, price, status }, |product| {
         Success::ok(&call.priced(product))
     })
 }
 
-pub(crate) fn adjust_stock(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn adjust_stock(call: Call<'_>) -> Submission<'_> {
     let StockChange { delta, reason } = call.read()?;
     let product_id = call.id("product_id");
-    call.run(AdjustStock { product_id, delta, reason }, |product| {
+    call.submit(AdjustStock { product_id, delta, reason }, |product| {
         Success::ok(&call.priced(product))
     })
 }

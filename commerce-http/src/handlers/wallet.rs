@@ -1,6 +1,6 @@
 //! Balances, charges, debits, payments and the ledger.
 
-use crate::context::{HandlerResult, RequestContext, Success, respond};
+use crate::context::{Call, HandlerResult, RequestContext, Submission, Success, respond};
 use crate::error::HandlerError;
 use crate::problem::HttpError;
 use commerce_core::{ChargeStatus, DebitBalance, Money, NewCharge};
@@ -41,10 +41,10 @@ pub(crate) fn show_charge(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&call.shop().charge_of(call.customer, call.id("charge_id"))?))
 }
 
-pub(crate) fn debit(call: &RequestContext<'_>) -> HandlerResult {
+pub(crate) fn debit(call: Call<'_>) -> Submission<'_> {
     let Movement { amount, note, .. } = call.read()?;
     let request = DebitBalance { customer_id: call.customer, amount, note };
-    call.run(request, |debit| {
+    call.submit(request, |debit| {
         let location = format!("/v1/customers/{}/debits/{}", debit.customer_id, debit.id);
         Success::created(debit, location)
     })

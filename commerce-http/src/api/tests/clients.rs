@@ -16,7 +16,7 @@ impl World {
 
     fn metrics(&self) -> String {
         let (method, target) = ("GET".to_owned(), "/metrics".to_owned());
-        let response = self.api.answer(&Request { method, target, ..Request::default() });
+        let response = self.respond(Request { method, target, ..Request::default() });
         String::from_utf8(response.body.into_owned()).unwrap()
     }
 }
@@ -127,7 +127,8 @@ const SHOP: &str = "https://shop.example";
 fn shared(origins: &[&str]) -> World {
     let mut world = world();
     let origins = origins.iter().map(|origin| origin.parse::<Origin>().unwrap()).collect();
-    world.api = world.api.with_origins(origins);
+    let api = Arc::into_inner(world.api).unwrap();
+    world.api = Arc::new(api.with_origins(origins));
     world
 }
 
