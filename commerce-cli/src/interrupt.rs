@@ -3,6 +3,7 @@
 use crate::error::CliError;
 use crate::exit;
 use signal_hook::consts::SIGXFSZ;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,17 +33,16 @@ pub(crate) fn watch_and(stop: impl Fn() + Send + 'static) -> Result<(), CliError
         }
         stop();
     })
-    .map_err(cannot_watch)
+    .map_err(|error| match error {
+        ctrlc::Error::System(error) => cannot_watch(&error),
+        other @ (ctrlc::Error::NoSuchSignal(_) | ctrlc::Error::MultipleHandlers) => {
+            cannot_watch(&io::Error::other(other))
+        }
+    })
 }
 
 /// The error of a signal handler that cannot be installed, usually because no thread can be started.
-pub(crate) fn cannot_watch(error: ctrlc::Error) -> CliError {
-    let reason = match error {
-        ctrlc::Error::System(error) => error.to_string(),
-        other @ (ctrlc::Error::NoSuchSignal(_) | ctrlc::Error::MultipleHandlers) => {
-            other.to_string()
-        }
-    };
+pub(crate) fn cannot_watch(reason: &io::Error) -> CliError {
     CliError::storage(format!(
         "cannot handle Ctrl-C ({reason}): raise the limits on processes (ulimit -u), descriptors \
          (ulimit -n) and memory (ulimit -v), or stop other programs"

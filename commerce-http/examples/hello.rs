@@ -1,9 +1,9 @@
-//! Answers every request with the same bytes, to measure the transport: `hello [bare] ADDRESS`.
+//! Answers every request with the same bytes, to measure the transports: `hello hyper|tiny|bare ADDRESS`.
 //! With `bare`, `tiny_http` answers without the transport, as a baseline.
 
 use commerce_core::CancellationToken;
-use commerce_http::transport::{Server, Settings};
-use commerce_http::{Request, Response, Service, TransportError};
+use commerce_http::transport::{Backend, Server, Settings};
+use commerce_http::{Answer, Request, Response, Service, TransportError};
 use std::error::Error;
 use std::io::Write;
 use std::sync::Arc;
@@ -19,18 +19,26 @@ impl Service for Hello {
         Response { status: 200, headers: Vec::new(), body: BODY[..].into() }
     }
 
+    fn start(self: Arc<Self>, request: Request) -> Answer {
+        Answer::Ready(self.answer(&request))
+    }
+
     fn reject(&self, _: TransportError, _: &Request) -> Response {
         Response { status: 400, headers: Vec::new(), body: BODY[..].into() }
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let address = arguments.pop().unwrap_or_else(|| "127.0.0.1:8080".into());
-    if arguments.first().is_some_and(|argument| argument == "bare") {
-        return bare(&address);
-    }
-    let server = Server::bind(&address.parse()?, Settings::default())?;
+    let mut arguments = std::env::args().skip(1);
+    let backend = arguments.next().unwrap_or_default();
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".into());
+    let backend = match backend.as_str() {
+        "bare" => return bare(&address),
+        "tiny" => Backend::Tiny,
+        _ => Backend::Hyper,
+    };
+    let settings = Settings { backend: Some(backend), ..Settings::default() };
+    let server = Server::bind(&address.parse()?, settings)?;
     writeln!(std::io::stdout(), "{}", server.address())?;
     Ok(server.run(Arc::new(Hello), &CancellationToken::new())?)
 }

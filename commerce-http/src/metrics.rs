@@ -28,7 +28,7 @@ pub(crate) struct Metrics {
     in_flight: AtomicU64,
     open: AtomicU64,
     /// Connections closed by the server, by reason.
-    closed: [(&'static str, AtomicU64); 3],
+    closed: [(&'static str, AtomicU64); 4],
     /// Logins and sign-ups, by the source of the client's address.
     clients: [(AddressSource, AtomicU64); 3],
 }
@@ -73,7 +73,8 @@ impl Metrics {
             replays: zero(),
             in_flight: zero(),
             open: zero(),
-            closed: ["beyond_limit", "too_far_ahead", "too_slow"].map(|reason| (reason, zero())),
+            closed: ["beyond_limit", "too_slow", "unread", "handshake"]
+                .map(|reason| (reason, zero())),
             clients: AddressSource::ALL.map(|source| (source, zero())),
         }
     }
@@ -114,7 +115,8 @@ impl Metrics {
     pub(crate) fn observe(&self, connections: Connections) {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         self.open.store(number(connections.open), Ordering::Relaxed);
-        let closed = [connections.beyond_limit, connections.too_far_ahead, connections.too_slow];
+        let Connections { beyond_limit, too_slow, unread, handshakes, .. } = connections;
+        let closed = [beyond_limit, too_slow, unread, handshakes];
         for ((_, count), more) in self.closed.iter().zip(closed) {
             count.fetch_add(number(more), Ordering::Relaxed);
         }

@@ -1,24 +1,18 @@
-//! The HTTP server: passes requests to a [`Service`] and sends its responses.
+//! The HTTP servers: pass requests to a [`Service`] and send its responses.
 //!
-//! Only this module uses `tiny_http`, a small server that trusts its clients. What it lacks (limits, deadlines, strict
-//! framing, recovery) is added here as far as possible from outside. `docs/deployment.md` lists what needs a proxy.
+//! There are two. The one over `tiny_http` is a thin shell for a port that only this machine reaches. The one over
+//! hyper withstands hostile clients, and serves every other port. `docs/deployment.md` compares them.
 
-mod bodies;
-mod body_reader;
+mod connections;
 mod descriptors;
+mod gate;
 mod head;
+mod hyper;
 mod listen;
-mod memory;
-mod peers;
-mod reaper;
 mod response;
 mod settings;
-mod shared;
-mod sockets;
-mod supervisor;
-mod waiter_limit;
-mod worker;
-mod worker_slot;
+mod tiny;
+mod tls;
 
 use crate::message::Service;
 use commerce_core::CancellationToken;
@@ -28,6 +22,16 @@ use std::sync::Arc;
 
 pub use listen::Listen;
 pub use settings::Settings;
+pub use tls::Tls;
+
+/// The library that speaks HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// `tiny_http`, for loopback addresses without TLS: each connection carries one request, and clients are trusted.
+    Tiny,
+    /// hyper, for any address, with TLS if [`Settings::tls`] has a certificate.
+    Hyper,
+}
 
 /// A server that listens but does not answer yet.
 ///
@@ -56,6 +60,7 @@ pub use settings::Settings;
 #[derive(Debug)]
 pub struct Server {
     listener: Listener,
+    backend: Backend,
     settings: Settings,
 }
 
@@ -64,57 +69,77 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the address is in use or not local, or the unix socket cannot be created.
+    /// If the address is in use or not local, the unix socket cannot be created, or the settings do not fit: `tiny_http`
+    /// serves only loopback addresses without TLS, and a unix socket has no TLS.
     pub fn bind(listen: &Listen, settings: Settings) -> io::Result<Self> {
+        let is_tiny = listen.is_loopback() && settings.tls.is_none();
+        let usual = if is_tiny { Backend::Tiny } else { Backend::Hyper };
+        let backend = settings.backend.unwrap_or(usual);
+        if backend == Backend::Tiny && !is_tiny {
+            let problem = "tiny_http serves only loopback addresses, without TLS";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        if settings.tls.is_some() && matches!(listen, Listen::Unix(_)) {
+            let problem = "a unix socket has no TLS";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
         descriptors::raise_limit();
-        Ok(Self { listener: Listener::open(listen, settings.write_deadline)?, settings })
+        let listener = Listener::open(listen, settings.write_deadline)?;
+        Ok(Self { listener, backend, settings })
     }
 
     /// The address in the syntax of [`Listen`], with the actual port if port 0 was requested.
     #[must_use]
     pub fn address(&self) -> String {
-        self.listener.address()
+        self.listener.address().to_string()
     }
 
-    /// Returns true if the system allows shutting a connection of `tiny_http`. Some containers forbid `pidfd_getfd`;
-    /// without it the server cannot close the connections of slow and silent clients.
+    /// Returns true if clients speak HTTPS.
     #[must_use]
-    pub fn can_shut(&self) -> bool {
-        descriptors::Duplicator::new().is_some_and(|duplicator| duplicator.works())
+    pub fn has_tls(&self) -> bool {
+        self.settings.tls.is_some()
     }
 
-    /// Starts to answer requests. All resources are allocated when this returns.
+    /// Starts to answer requests.
     ///
     /// # Errors
     ///
-    /// If threads cannot be started, or too few descriptors are left for connections.
+    /// If threads cannot be started, or descriptors are exhausted.
     pub fn start(self, service: Arc<dyn Service>) -> io::Result<Running> {
-        supervisor::Supervisor::start(self.listener, self.settings, service).map(Running)
+        let Self { listener, backend, settings } = self;
+        Ok(Running(match backend {
+            Backend::Tiny => Inner::Tiny(tiny::Tiny::start(listener, settings, &service)?),
+            Backend::Hyper => Inner::Hyper(hyper::Hyper::start(listener, settings, service)?),
+        }))
     }
 
     /// [`Server::start`] and [`Running::watch`] in one.
     ///
     /// # Errors
     ///
-    /// Those of both.
+    /// Those of [`Server::start`].
     pub fn run(self, service: Arc<dyn Service>, stop: &CancellationToken) -> io::Result<()> {
-        self.start(service)?.watch(stop)
+        self.start(service)?.watch(stop);
+        Ok(())
     }
 }
 
-/// A server that answers requests. It needs [`Running::watch`] for its deadlines and limits.
+/// A server that answers requests.
 #[must_use = "a server that is not watched never stops"]
-pub struct Running(supervisor::Supervisor);
+pub struct Running(Inner);
+
+enum Inner {
+    Tiny(tiny::Tiny),
+    Hyper(hyper::Hyper),
+}
 
 impl Running {
-    /// Supervises the server until the token is cancelled, then shuts down gracefully: requests in flight may finish
-    /// within [`Settings::grace`].
-    ///
-    /// # Errors
-    ///
-    /// If more than [`Settings::max_stuck`] connections can be closed only by the end of the process. Requests in
-    /// flight have finished then too; restart the process.
-    pub fn watch(self, stop: &CancellationToken) -> io::Result<()> {
-        self.0.watch(stop)
+    /// Waits until the token is cancelled, then shuts down gracefully: requests in flight may finish within
+    /// [`Settings::grace`].
+    pub fn watch(self, stop: &CancellationToken) {
+        match self.0 {
+            Inner::Tiny(server) => server.watch(stop),
+            Inner::Hyper(server) => server.watch(stop),
+        }
     }
 }

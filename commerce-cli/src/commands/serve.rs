@@ -7,7 +7,7 @@ use crate::gateway::Gateway;
 use crate::output::Output;
 use base_url::BaseUrl;
 use commerce_core::{BackgroundJob, Shop, Store};
-use commerce_http::transport::{Listen, Running, Server, Settings};
+use commerce_http::transport::{Listen, Running, Server};
 use commerce_http::{Api, Log, Service, TrustedProxy};
 use config::{Config, ConfigArgs};
 use demo::Demo;
@@ -27,10 +27,6 @@ mod shutdown;
 /// The timeout of a call that waits for its commit. After it the client receives `busy`.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The warning of a system without the means to close sockets of slow clients.
-const NO_DISCONNECT: &str =
-    "slow clients cannot be disconnected on this system: put a proxy in front";
-
 /// The warning of a server that cannot distinguish the clients of its proxy.
 const ONE_CLIENT: &str = "clients of the Unix socket count as one, and one that floods the logins keeps the others out: add \
      --trusted-proxy unix if the proxy sets X-Forwarded-For";
@@ -48,8 +44,8 @@ const NO_WEBHOOK_SECRET: &str = "Stripe's webhook events are rejected: name the 
 /// Each setting can also be an environment variable, or a `name = "value"` line in the TOML file of
 /// --config, named after the flag. A flag overrides the environment, which overrides the file.
 ///
-/// The default address accepts connections from this machine only. Put a reverse proxy in front of a public
-/// port: `docs/deployment.md` has a configuration of nginx.
+/// The default address accepts connections from this machine only. A public port needs --tls-cert and --tls-key, or a
+/// reverse proxy: `docs/deployment.md` has a configuration of nginx.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServeCommand {
     #[command(flatten)]
@@ -94,7 +90,8 @@ impl RunningServer {
         database: &Database,
         output: Output,
     ) -> Result<Self, CliError> {
-        let Config { listen, grace, gateway, .. } = config;
+        let Config { listen, transport, gateway, .. } = config;
+        let (grace, tls) = (transport.grace, transport.tls.clone());
         let mut builder = Shop::builder().timeout(TIMEOUT).hold_seconds(config.hold_seconds);
         if let Some(gateway) = config.gateway_args.open(gateway)? {
             builder = builder.gateway(gateway);
@@ -104,11 +101,10 @@ impl RunningServer {
         let destination =
             config.events.map(|args| args.open(database, shop.currency())).transpose()?;
 
-        let server = Server::bind(&listen, Settings { grace, ..Settings::default() })
+        let server = Server::bind(&listen, transport)
             .map_err(|error| CliError::storage(format!("cannot listen at {listen}: {error}")))?;
-        let shutdown = Shutdown::on_signal()?;
+        let shutdown = Shutdown::on_signals(tls, output)?;
         let base = BaseUrl::of(&server);
-        let can_close_sockets = server.can_shut();
 
         shop.prepare()?;
         let demo = is_demo.then(|| demo::prepare(&shop, &base)).transpose()?;
@@ -127,7 +123,6 @@ impl RunningServer {
             .map_err(|error| CliError::storage(format!("cannot serve at {listen}: {error}")))?;
 
         let warnings = [
-            (!can_close_sockets).then_some(NO_DISCONNECT),
             is_one_client.then_some(ONE_CLIENT),
             match gateway {
                 Gateway::Simulated => Some(SIMULATED),
@@ -149,7 +144,7 @@ impl RunningServer {
     /// Waits for a signal, and shuts down gracefully: requests first, then the event relay and the charge
     /// reconciler, all within the shutdown timeout.
     fn wait(self) -> Result<ExitKind, CliError> {
-        let result = self.http.watch(&self.shutdown.server);
+        self.http.watch(&self.shutdown.server);
         for job in self.relay.into_iter().chain(self.reconciler) {
             job.stop(self.shutdown.remaining(self.grace));
         }
@@ -159,7 +154,6 @@ impl RunningServer {
         }
         self.log.drain();
         self.announced?;
-        result.map_err(|error| CliError::storage(format!("the server failed: {error}")))?;
         Ok(ExitKind::Success)
     }
 }

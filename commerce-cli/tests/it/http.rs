@@ -17,5 +17,6 @@ mod server;
 mod sessions;
 mod settings;
 mod stopping;
+mod tls;
 mod webhooks;
 mod workspace;

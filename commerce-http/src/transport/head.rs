@@ -1,122 +1,65 @@
-//! Parses and validates request heads. Every ambiguous framing is rejected, against request smuggling.
+//! Parses and validates request heads, for both servers. Every ambiguous framing is rejected, against request
+//! smuggling.
 //!
-//! `tiny_http` accepts several lengths (it takes the first), signs, and both framings at once. A proxy in front may
-//! interpret them differently, and then a request could hide in the body of the previous one.
+//! The libraries accept repeated lengths, and both framings at once. A proxy in front may interpret them differently,
+//! and then a request could hide in the body of the previous one.
 
 use super::Settings;
 use crate::message::{Request, TransportError};
 use crate::target;
-use std::net::SocketAddr;
-use tiny_http::HTTPVersion;
 
-/// `tiny_http` reads bodies up to this size before it returns the request.
-const READ_AHEAD: usize = 1024;
 /// The longest registered method (`UPDATEREDIRECTREF`) has 17 letters.
 const METHOD_LENGTH: usize = 20;
-
-/// The maximum length of each part of a rejected head that is passed on, in bytes; heads are ASCII.
+/// The maximum length of each part of a rejected head that is passed on, in characters.
 const MAX_REPORTED: usize = 256;
-/// The maximum number of header lines of a rejected head that are passed on.
-const MAX_REPORTED_LINES: usize = 64;
 
-/// A valid head.
-#[derive(Debug)]
-pub(super) struct Head {
-    /// The request, without its body.
-    pub(super) request: Request,
-    /// The length of the body; `None` if it is chunked.
-    pub(super) length: Option<usize>,
+/// The length of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(usize),
+    Chunked,
 }
 
-/// Parses and validates the head.
-pub(super) fn read(raw: &tiny_http::Request, settings: &Settings) -> Result<Head, TransportError> {
-    if too_large(raw, settings) {
+/// Validates a head: its size, its parts, its framing, and the length of the body.
+pub(super) fn validate(
+    request: &Request,
+    is_1_1: bool,
+    settings: &Settings,
+) -> Result<Framing, TransportError> {
+    let size = request.headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+    if request.target.len() > settings.max_target
+        || request.headers.len() > settings.max_headers
+        || size.fold(0, usize::saturating_add) > settings.max_header_bytes
+    {
         return Err(TransportError::HeadTooLarge);
     }
-    let request = Request {
-        method: raw.method().as_str().to_owned(),
-        target: raw.url().to_owned(),
-        headers: raw.headers().iter().map(pair).collect(),
-        body: Vec::new(),
-        peer: raw.remote_addr().map(SocketAddr::ip),
-    };
-    let is_1_1 = *raw.http_version() == HTTPVersion(1, 1);
-    if !well_formed(&request, is_1_1) {
+    if !well_formed(request, is_1_1) {
         return Err(TransportError::Malformed);
     }
-    let length = framing(&request, is_1_1, settings.max_body)?;
-    if upgrades(raw) && length != Some(0) {
-        // `tiny_http` would return the raw stream instead of the body.
-        return Err(TransportError::Malformed);
-    }
-    if length.is_some_and(|length| length > settings.max_body) {
-        return Err(TransportError::BodyTooLarge { limit: settings.max_body });
-    }
-    Ok(Head { request, length })
+    framing(request, is_1_1, settings.max_body)
 }
 
-/// Returns true if bytes of the body are still on the connection, which must be closed unless they are read.
-pub(super) fn unread(raw: &tiny_http::Request) -> bool {
-    let has = |name: &'static str| raw.headers().iter().any(|header| header.field.equiv(name));
-    has("Transfer-Encoding")
-        || raw
-            .body_length()
-            .is_some_and(|length| length > READ_AHEAD || (length > 0 && has("Expect")))
-}
-
-/// Returns true if `tiny_http` closes the connection after this request, by its own rules.
-pub(super) fn is_last(raw: &tiny_http::Request) -> bool {
-    match connection(raw) {
-        Some(value) if contains(value, "close") || contains(value, "upgrade") => true,
-        Some(value) if contains(value, "keep-alive") => false,
-        _ => *raw.http_version() == HTTPVersion(1, 0),
-    }
-}
-
-/// Returns true if the client requests a protocol upgrade, which is not supported.
-pub(super) fn upgrades(raw: &tiny_http::Request) -> bool {
-    connection(raw).is_some_and(|value| contains(value, "upgrade"))
-}
-
-fn connection(raw: &tiny_http::Request) -> Option<&str> {
-    let mut headers = raw.headers().iter();
-    Some(headers.find(|header| header.field.equiv("Connection"))?.value.as_str())
-}
-
-fn contains(value: &str, word: &str) -> bool {
-    value.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-}
-
-fn pair(header: &tiny_http::Header) -> (String, String) {
-    (header.field.as_str().as_str().to_owned(), header.value.as_str().to_owned())
-}
-
-/// Returns true if a head is too large. Checked before anything is copied.
-fn too_large(raw: &tiny_http::Request, settings: &Settings) -> bool {
-    let size = |header: &tiny_http::Header| {
-        header.field.as_str().len().saturating_add(header.value.as_str().len())
-    };
-    raw.url().len() > settings.max_target
-        || raw.headers().len() > settings.max_headers
-        || raw.headers().iter().map(size).fold(0, usize::saturating_add) > settings.max_header_bytes
+/// Returns true if one of the options of `Connection` is that word.
+pub(super) fn connection_has(request: &Request, word: &str) -> bool {
+    let mut options = request.values("Connection").flat_map(|value| value.split(','));
+    options.any(|option| option.trim().eq_ignore_ascii_case(word))
 }
 
 /// The truncated head of a rejected request, which may be of any size.
-pub(super) fn truncated(raw: &tiny_http::Request) -> Request {
-    let beginning = |text: &str| text.get(..MAX_REPORTED).unwrap_or(text).to_owned();
-    let short = |header: &&tiny_http::Header| {
-        header.field.as_str().len() <= MAX_REPORTED && header.value.as_str().len() <= MAX_REPORTED
-    };
+pub(super) fn truncated(request: &Request) -> Request {
+    let beginning = |text: &str| text.chars().take(MAX_REPORTED).collect();
+    let is_short = |(name, value): &&(String, String)| name.len().max(value.len()) <= MAX_REPORTED;
     Request {
-        method: beginning(raw.method().as_str()),
-        target: beginning(raw.url()),
-        headers: raw.headers().iter().take(MAX_REPORTED_LINES).filter(short).map(pair).collect(),
+        method: beginning(&request.method),
+        target: beginning(&request.target),
+        headers: request.headers.iter().filter(is_short).cloned().collect(),
         body: Vec::new(),
-        peer: raw.remote_addr().map(SocketAddr::ip),
+        peer: request.peer,
     }
 }
 
 /// Returns true if every part is well-formed. HTTP/1.1 needs one `Host` (RFC 9112, 3.2); no version allows two.
+/// Header values may hold any text (`obs-text`), but no control characters.
 fn well_formed(request: &Request, is_1_1: bool) -> bool {
     let method = request.method.len() <= METHOD_LENGTH && is_token(&request.method);
     let origin = request.target.starts_with('/') || request.target == "*";
@@ -124,50 +67,49 @@ fn well_formed(request: &Request, is_1_1: bool) -> bool {
     let target = (origin || absolute) && request.target.bytes().all(|byte| byte.is_ascii_graphic());
     // A bare line feed does not end a line for `tiny_http`, but may do so for a proxy.
     let headers = request.headers.iter().all(|(name, value)| {
-        is_token(name) && value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+        is_token(name) && value.bytes().all(|byte| byte == b'\t' || !byte.is_ascii_control())
     });
-    let hosts = values(request, "Host").count();
+    let hosts = request.values("Host").count();
     method && target && headers && (hosts == 1 || hosts == 0 && !is_1_1)
 }
 
-/// The length of the body; `None` if it is chunked.
-fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Option<usize>, TransportError> {
-    let mut lengths = values(request, "Content-Length");
-    let mut encodings = values(request, "Transfer-Encoding");
+/// The framing of the body.
+fn framing(request: &Request, chunks: bool, limit: usize) -> Result<Framing, TransportError> {
+    let mut lengths = request.values("Content-Length");
+    let mut encodings = request.values("Transfer-Encoding");
     match (lengths.next(), lengths.next(), encodings.next(), encodings.next()) {
-        (None, None, None, None) => Ok(Some(0)),
-        (Some(length), None, None, None) => digits(length, limit).map(Some),
+        (None, None, None, None) => Ok(Framing::Length(0)),
+        (Some(length), None, None, None) => digits(length, limit).map(Framing::Length),
         (None, None, Some(encoding), None)
             if chunks && encoding.eq_ignore_ascii_case("chunked") =>
         {
-            Ok(None)
+            Ok(Framing::Chunked)
         }
         _ => Err(TransportError::Malformed),
     }
 }
 
-/// Parses a length: digits only. A length beyond `usize` is too large.
+/// Parses a length within the limit: digits only.
 fn digits(text: &str, limit: usize) -> Result<usize, TransportError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(TransportError::Malformed);
     }
-    text.parse().map_err(|_| TransportError::BodyTooLarge { limit })
+    let length = text.parse().ok().filter(|length| *length <= limit);
+    length.ok_or(TransportError::BodyTooLarge { limit })
 }
 
-fn values<'a>(request: &'a Request, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let matching =
-        request.headers.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name));
-    matching.map(|(_, value)| value.as_str())
+/// Returns true for the characters of methods and header names.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn is_token(text: &str) -> bool {
-    let is = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(is)
+    !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{framing, well_formed};
+    use super::{Framing, connection_has, framing, truncated, well_formed};
     use crate::message::{Request, TransportError};
 
     fn request(headers: &[(&str, &str)]) -> Request {
@@ -180,15 +122,15 @@ mod tests {
     fn framing_rejects_request_smuggling() {
         let (length, encoding) = ("Content-Length", "transfer-encoding");
         let malformed = Err(TransportError::Malformed);
+        let too_large = Err(TransportError::BodyTooLarge { limit: 64 });
         for (headers, expected) in [
-            (&[][..], Ok(Some(0))),
-            (&[(length, "12")], Ok(Some(12))),
-            (&[("content-length", "0")], Ok(Some(0))),
-            (&[(encoding, "Chunked")], Ok(None)),
-            (
-                &[(length, "99999999999999999999999")],
-                Err(TransportError::BodyTooLarge { limit: 64 }),
-            ),
+            (&[][..], Ok(Framing::Length(0))),
+            (&[(length, "12")], Ok(Framing::Length(12))),
+            (&[("content-length", "0")], Ok(Framing::Length(0))),
+            (&[(length, "64")], Ok(Framing::Length(64))),
+            (&[(encoding, "Chunked")], Ok(Framing::Chunked)),
+            (&[(length, "65")], too_large),
+            (&[(length, "99999999999999999999999")], too_large),
             (&[(length, "5"), (encoding, "chunked")], malformed),
             (&[(length, "5"), ("content-length", "5")], malformed),
             (&[(length, "5, 5")], malformed),
@@ -209,7 +151,7 @@ mod tests {
     #[test]
     fn head_with_hidden_lines_is_malformed() {
         let is_valid = |headers: &[(&str, &str)]| well_formed(&request(headers), true);
-        assert!(is_valid(&[("Host", "a"), ("X-Note", "a\tb")]));
+        assert!(is_valid(&[("Host", "a"), ("X-Note", "a\tb"), ("User-Agent", "한")]));
         for other in
             [("host", "b"), ("X", "a\nContent-Length: 5"), ("X", "a\0"), ("X\u{b}", "a"), ("", "a")]
         {
@@ -233,8 +175,22 @@ mod tests {
         for target in ["/", "*", "/a?b", "http://a/", "HTTPS://a"] {
             assert!(is_valid(target), "{target}");
         }
-        for target in ["", "a", "/\u{1}", "ftp://a/", "http:a", "a:80"] {
+        for target in ["", "a", "/\u{1}", "/한", "ftp://a/", "http:a", "a:80"] {
             assert!(!is_valid(target), "{target}");
         }
+    }
+
+    #[test]
+    fn connection_options_are_words_of_a_list() {
+        let options = request(&[("connection", "X-Close, Keep-Alive"), ("Connection", "te")]);
+        assert!(connection_has(&options, "keep-alive") && connection_has(&options, "TE"));
+        assert!(!connection_has(&options, "close"));
+    }
+
+    #[test]
+    fn rejected_head_is_truncated() {
+        let target = "한".repeat(300);
+        let rejected = truncated(&Request { target, ..request(&[("a", &"x".repeat(300))]) });
+        assert_eq!((rejected.target, rejected.headers.len()), ("한".repeat(256), 0));
     }
 }

@@ -3,10 +3,9 @@
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -24,6 +23,14 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A unix socket at a path, for a proxy on the same machine.
     Unix(PathBuf),
+}
+
+impl Listen {
+    /// Returns true if only this machine reaches the address, by TCP.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        matches!(self, Self::Tcp(address) if address.ip().is_loopback())
+    }
 }
 
 impl FromStr for Listen {
@@ -53,10 +60,10 @@ impl fmt::Display for Listen {
     }
 }
 
-/// The listening socket. `tiny_http` gets copies, so that the socket outlives a server that died.
+/// The listening socket.
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: Socket,
+    pub(super) socket: Socket,
     address: Listen,
     /// The inode of the unix socket, to distinguish it from another socket at the same path.
     inode: Option<u64>,
@@ -82,50 +89,15 @@ impl Listener {
         Ok(Self { socket, address, inode })
     }
 
-    pub(super) fn address(&self) -> String {
-        self.address.to_string()
+    pub(super) fn address(&self) -> &Listen {
+        &self.address
     }
+}
 
-    /// The port, if it is a TCP listener.
-    pub(super) fn port(&self) -> Option<u16> {
-        match &self.address {
-            Listen::Tcp(address) => Some(address.port()),
-            Listen::Unix(_) => None,
-        }
-    }
-
-    /// A copy for `tiny_http`, and its descriptor number, to check whether it is still open.
-    pub(super) fn copy(&self) -> io::Result<(tiny_http::Listener, RawFd)> {
-        let copy = self.socket.try_clone()?;
-        let number = copy.as_raw_fd();
-        let listener = match self.address {
-            Listen::Tcp(_) => tiny_http::Listener::Tcp(TcpListener::from(OwnedFd::from(copy))),
-            Listen::Unix(_) => tiny_http::Listener::Unix(UnixListener::from(OwnedFd::from(copy))),
-        };
-        Ok((listener, number))
-    }
-
-    /// The descriptor number of the socket.
-    pub(super) fn number(&self) -> RawFd {
-        self.socket.as_raw_fd()
-    }
-
-    /// Connects to itself and closes the connection, without waiting.
-    pub(super) fn self_connect(&self) -> io::Result<()> {
-        let (domain, address) = match &self.address {
-            Listen::Tcp(at) => (Domain::for_address(*at), SockAddr::from(reachable(*at))),
-            Listen::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
-        };
-        let socket = Socket::new(domain, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        // The result does not matter: a started connection is enough.
-        let _ = socket.connect(&address);
-        Ok(())
-    }
-
-    /// Stops listening; `accept` ends in every copy. The path is removed first, because another server may bind it
-    /// as soon as the socket is closed.
-    pub(super) fn close(&self) {
+impl Drop for Listener {
+    /// Stops listening in every copy. The path is removed first, because another server may bind it as soon as the
+    /// socket is closed.
+    fn drop(&mut self) {
         if let Listen::Unix(path) = &self.address
             && unix_inode(&self.address) == self.inode
         {
@@ -171,16 +143,6 @@ fn bind_unix(path: &Path) -> io::Result<Socket> {
         std::fs::remove_file(path)?;
         bind()
     })
-}
-
-/// An address by which this machine reaches a socket bound to `bound`.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    let ip = match bound.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, bound.port())
 }
 
 #[cfg(test)]

@@ -3,23 +3,27 @@
 use commerce_http::transport::Server;
 
 /// The address of the server for clients.
-pub(super) struct BaseUrl(String);
+pub(super) struct BaseUrl {
+    address: String,
+    scheme: &'static str,
+}
 
 impl BaseUrl {
     pub(super) fn of(server: &Server) -> Self {
-        Self(server.address())
+        let scheme = if server.has_tls() { "https" } else { "http" };
+        Self { address: server.address(), scheme }
     }
 
     /// The address as `--listen` takes it.
     pub(super) fn address(&self) -> &str {
-        &self.0
+        &self.address
     }
 
     /// The arguments of curl for a path.
     pub(super) fn url(&self, path: &str) -> String {
-        match self.0.strip_prefix("unix:") {
+        match self.address.strip_prefix("unix:") {
             Some(socket) => format!("--unix-socket {socket} http://localhost{path}"),
-            None => format!("http://{}{path}", self.0),
+            None => format!("{}://{}{path}", self.scheme, self.address),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::gateway::{Gateway, GatewayArgs};
 use crate::secret;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
-use commerce_http::transport::{Listen, Settings};
+use commerce_http::transport::{Backend, Listen, Settings, Tls};
 use commerce_http::{LogFormat, Origin, TrustedProxy};
 use serde::Deserialize;
 use std::fmt::Display;
@@ -32,6 +32,8 @@ pub(super) struct ConfigArgs {
     /// Address to listen on: IP:PORT, a port of this machine, or unix:PATH (default: 127.0.0.1:8080).
     #[arg(long, value_name = "ADDR", env = "COMMERCE_LISTEN", help_heading = HEADING)]
     listen: Option<Listen>,
+    #[command(flatten)]
+    transport: TransportArgs,
     /// Format of the log on stderr, one line a request (default: logfmt).
     #[arg(long, value_name = "FORMAT", env = "COMMERCE_LOG", help_heading = HEADING)]
     log: Option<LogFormatArg>,
@@ -61,6 +63,71 @@ pub(super) struct ConfigArgs {
     /// TOML file with settings.
     #[arg(long, value_name = "FILE", env = "COMMERCE_CONFIG", help_heading = HEADING)]
     config: Option<PathBuf>,
+}
+
+/// The HTTP server.
+#[derive(clap::Args, Debug)]
+struct TransportArgs {
+    /// HTTP library: tiny, for loopback addresses only, or hyper (default: tiny on loopback addresses without TLS, else
+    /// hyper).
+    #[arg(long, value_name = "NAME", env = "COMMERCE_SERVER", help_heading = HEADING)]
+    server: Option<ServerArg>,
+    /// PEM file with the certificate chain of an HTTPS port, the server's own first. SIGHUP reloads both files.
+    #[arg(long, value_name = "FILE", env = "COMMERCE_TLS_CERT", help_heading = HEADING)]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of the certificate.
+    #[arg(long, value_name = "FILE", env = "COMMERCE_TLS_KEY", help_heading = HEADING)]
+    tls_key: Option<PathBuf>,
+}
+
+/// The HTTP libraries.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum ServerArg {
+    Hyper,
+    Tiny,
+}
+
+impl TransportArgs {
+    /// Fills absent settings from `other`.
+    fn or(self, other: Self) -> Self {
+        Self {
+            server: self.server.or(other.server),
+            tls_cert: self.tls_cert.or(other.tls_cert),
+            tls_key: self.tls_key.or(other.tls_key),
+        }
+    }
+
+    /// The settings of the server, if they fit each other and the address.
+    fn resolve(self, listen: &Listen, grace: Duration) -> Result<Settings, CliError> {
+        let tls = match (self.tls_cert, self.tls_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(CliError::usage("--tls-cert needs --tls-key")),
+            (None, Some(_)) => return Err(CliError::usage("--tls-key needs --tls-cert")),
+        };
+        let is_tiny = self.server == Some(ServerArg::Tiny);
+        let conflict = match listen {
+            _ if tls.is_some() && is_tiny => Some("--tls-cert needs --server hyper".to_owned()),
+            Listen::Unix(_) if tls.is_some() => Some(
+                "--tls-cert needs --listen with an IP address: a unix socket has no TLS".to_owned(),
+            ),
+            _ if is_tiny && !listen.is_loopback() => Some(format!(
+                "--server tiny serves loopback addresses only, and --listen is {listen}"
+            )),
+            Listen::Tcp(_) | Listen::Unix(_) => None,
+        };
+        if let Some(conflict) = conflict {
+            return Err(CliError::usage(conflict));
+        }
+        let backend = self.server.map(|server| match server {
+            ServerArg::Hyper => Backend::Hyper,
+            ServerArg::Tiny => Backend::Tiny,
+        });
+        let tls = tls.map(|(certificate, key)| Tls::load(&certificate, &key)).transpose();
+        let tls = tls.map_err(|error| CliError::usage(format!("--tls-cert: {error}")))?;
+        Ok(Settings { backend, tls, grace, ..Settings::default() })
+    }
 }
 
 /// The destination of the event relay in the server.
@@ -137,6 +204,9 @@ impl From<LogFormatArg> for LogFormat {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ConfigFile {
     listen: Option<String>,
+    server: Option<ServerArg>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     log: Option<LogFormatArg>,
     grace: Option<u64>,
     hold: Option<i64>,
@@ -159,10 +229,10 @@ struct ConfigFile {
 /// The settings of a server, with defaults.
 pub(super) struct Config {
     pub(super) listen: Listen,
+    pub(super) transport: Settings,
     pub(super) log: LogFormat,
     pub(super) origins: Vec<Origin>,
     pub(super) trusted_proxies: Vec<TrustedProxy>,
-    pub(super) grace: Duration,
     pub(super) hold_seconds: i64,
     pub(super) gateway: Gateway,
     pub(super) gateway_args: GatewayArgs,
@@ -177,12 +247,14 @@ impl ConfigArgs {
             None => self,
         };
         let hold_seconds = args.hold.unwrap_or(HOLD_SECONDS).min(MAX_HOLD_SECONDS);
+        let listen = args.listen.unwrap_or(Listen::Tcp(LISTEN));
+        let grace = args.grace.map_or(Settings::default().grace, Duration::from_secs);
         Ok(Config {
-            listen: args.listen.unwrap_or(Listen::Tcp(LISTEN)),
+            transport: args.transport.resolve(&listen, grace)?,
+            listen,
             log: args.log.unwrap_or_default().into(),
             origins: args.origins,
             trusted_proxies: args.trusted_proxies,
-            grace: args.grace.map_or(Settings::default().grace, Duration::from_secs),
             hold_seconds,
             gateway: args.gateway.gateway.unwrap_or(Gateway::Simulated),
             gateway_args: args.gateway,
@@ -207,6 +279,11 @@ impl ConfigArgs {
         if self.trusted_proxies.is_empty() {
             self.trusted_proxies = proxies;
         }
+        self.transport = self.transport.or(TransportArgs {
+            server: file.server,
+            tls_cert: file.tls_cert,
+            tls_key: file.tls_key,
+        });
         self.log = self.log.or(file.log);
         self.grace = self.grace.or(file.grace);
         self.hold = self.hold.or(file.hold);

@@ -1,9 +1,14 @@
-//! Graceful shutdown of the server on SIGTERM or Ctrl-C.
+//! The signals of the server: graceful shutdown on SIGTERM or Ctrl-C, and a new certificate on SIGHUP.
 
 use crate::error::CliError;
+use crate::output::Output;
 use crate::{exit, interrupt};
 use commerce_core::CancellationToken;
+use commerce_http::transport::Tls;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::sync::{Arc, OnceLock};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// Cancels the server and its event relay together, and measures the rest of the shutdown timeout.
@@ -15,11 +20,22 @@ pub(super) struct Shutdown {
 }
 
 impl Shutdown {
-    /// Installs the signal handler. The first signal starts the graceful shutdown, the second one exits at once.
-    pub(super) fn on_signal() -> Result<Self, CliError> {
+    /// Handles the signals. The first one to stop starts the graceful shutdown, the second one exits at once. SIGHUP
+    /// reloads the certificate; without one it stops the server, as the end of a terminal does.
+    pub(super) fn on_signals(tls: Option<Tls>, output: Output) -> Result<Self, CliError> {
         let shutdown = Self::default();
         let on_signal = shutdown.clone();
-        ctrlc::set_handler(move || on_signal.signal()).map_err(interrupt::cannot_watch)?;
+        let cannot_watch = |error| interrupt::cannot_watch(&error);
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(cannot_watch)?;
+        let handle = move || {
+            for signal in &mut signals {
+                match &tls {
+                    Some(tls) if signal == SIGHUP => reload(tls, output),
+                    _ => on_signal.signal(),
+                }
+            }
+        };
+        Builder::new().name("signals".to_owned()).spawn(handle).map_err(cannot_watch)?;
         Ok(shutdown)
     }
 
@@ -35,5 +51,12 @@ impl Shutdown {
     /// The part of the timeout that is left since the first signal.
     pub(super) fn remaining(&self, timeout: Duration) -> Duration {
         timeout.saturating_sub(self.requested_at.get().map_or(Duration::ZERO, Instant::elapsed))
+    }
+}
+
+fn reload(tls: &Tls, output: Output) {
+    match tls.reload() {
+        Ok(()) => output.note("the certificate is reloaded"),
+        Err(error) => output.warn(format_args!("the certificate is not reloaded: {error}")),
     }
 }

@@ -44,8 +44,9 @@ fn tallied(outcomes: &[(u16, &str, usize)]) -> BTreeMap<(u16, String), usize> {
     outcomes.iter().map(|(status, code, count)| ((*status, (*code).to_owned()), *count)).collect()
 }
 
+/// Starts one server with each HTTP library.
 fn two_servers(workspace: &Workspace) -> [Server; 2] {
-    [Server::start(workspace), Server::start(workspace)]
+    ["hyper", "tiny"].map(|server| Server::with(workspace, &["--server", server]))
 }
 
 #[test]

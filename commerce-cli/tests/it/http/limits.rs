@@ -9,14 +9,19 @@ use std::process::Command;
 #[test]
 fn server_with_few_descriptors_answers() {
     let workspace = Workspace::with_products(&[(10, 5)]);
-    for limit in [56, 64, 128] {
-        let script = format!("ulimit -n {limit}; exec \"$0\" serve --listen 127.0.0.1:0");
+    for (limit, library) in [(56, "hyper"), (64, "hyper"), (56, "tiny"), (64, "tiny")] {
+        let serve = "serve --listen 127.0.0.1:0 --server";
+        let script = format!("ulimit -n {limit}; exec \"$0\" {serve} {library}");
         let mut shell = Command::new("bash");
         shell.current_dir(workspace.path()).args(["-c", &script, env!("CARGO_BIN_EXE_commerce")]);
         let server = Server::run(&mut shell);
         for _ in 0..20 {
             let response = server.client().send(&Request::get("/v1/products/1"));
-            assert_eq!((response.status, &response.json()["stock"]), (200, &5.into()), "{limit}");
+            assert_eq!(
+                (response.status, &response.json()["stock"]),
+                (200, &5.into()),
+                "{library} {limit}"
+            );
         }
         server.stop();
     }

@@ -32,8 +32,18 @@ impl Server {
         Self::run(workspace.command(&["serve", "--listen", "127.0.0.1:0"]).args(arguments))
     }
 
-    /// Starts a server by that command.
+    /// Starts a server by that command, and waits until it is ready.
     pub(crate) fn run(command: &mut Command) -> Self {
+        let server = Self::spawn(command);
+        let ready = Request::get("/readyz");
+        wait_until("ready", || {
+            server.client().try_send(&ready).is_ok_and(|response| response.status == 200)
+        });
+        server
+    }
+
+    /// Starts a server by that command, and waits for its address.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
@@ -49,10 +59,6 @@ impl Server {
             let rest = line.strip_prefix("serving ")?;
             let (rest, _) = rest.rsplit_once(": see ")?;
             Some(rest.rsplit_once(" at ")?.1.to_owned())
-        });
-        let ready = Request::get("/readyz");
-        wait_until("ready", || {
-            server.client().try_send(&ready).is_ok_and(|response| response.status == 200)
         });
         server
     }

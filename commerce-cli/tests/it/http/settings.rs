@@ -117,6 +117,8 @@ fn trusted_proxies_come_from_flags_environment_or_file() {
 #[case::no_number("grace = \"soon\"", "grace")]
 #[case::negative("grace = -1", "grace")]
 #[case::no_format("log = \"xml\"", "xml")]
+#[case::no_server("server = \"nginx\"", "nginx")]
+#[case::no_key("tls-cert = \"cert.pem\"", "--tls-key")]
 fn invalid_config_file_is_refused_with_one_line(#[case] file: &str, #[case] message: &str) {
     let workspace = Workspace::with_products(&[]);
     fs::write(workspace.path().join("serve.toml"), file).unwrap();
@@ -131,6 +133,14 @@ fn invalid_config_file_is_refused_with_one_line(#[case] file: &str, #[case] mess
 #[case::no_address("serve --listen localhost:80", 2, "127.0.0.1:8080")]
 #[case::no_format("serve --log xml", 2, "logfmt")]
 #[case::too_long("serve --grace 4000", 2, "3600")]
+#[case::no_server("serve --server nginx", 2, "hyper, tiny")]
+#[case::tiny_on_an_open_port("serve --server tiny --listen 0.0.0.0:80", 2, "--server tiny")]
+#[case::tiny_on_a_unix_socket("serve --server tiny --listen unix:a.sock", 2, "--server tiny")]
+#[case::certificate_without_key("serve --tls-cert a", 2, "--tls-cert needs --tls-key")]
+#[case::key_without_certificate("serve --tls-key a", 2, "--tls-key needs --tls-cert")]
+#[case::tiny_with_tls("serve --server tiny --tls-cert a --tls-key b", 2, "needs --server hyper")]
+#[case::unix_with_tls("serve --listen unix:a.sock --tls-cert a --tls-key b", 2, "unix socket")]
+#[case::no_certificate("serve --tls-cert nowhere.pem --tls-key b", 2, "nowhere.pem")]
 #[case::not_ours("serve --listen 192.0.2.1:8080", 1, "192.0.2.1:8080")]
 fn invalid_flag_is_refused(#[case] line: &str, #[case] status: i32, #[case] message: &str) {
     let output = Workspace::with_products(&[]).run(line);

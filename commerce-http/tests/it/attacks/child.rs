@@ -1,13 +1,15 @@
 //! A server in a process of its own, so that its memory and descriptors can be measured.
 
+use super::client::{connect, send};
 use commerce_core::CancellationToken;
 use commerce_core::sync::{Mutex, MutexGuard};
-use commerce_http::transport::{Server, Settings};
+use commerce_http::transport::{Backend, Server, Settings, Tls};
 use commerce_http::{Connections, Request, Response, Service, TransportError};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const LISTEN: &str = "ATTACKS_LISTEN";
@@ -18,11 +20,12 @@ static BIG: [u8; 8 * 1024 * 1024] = [0; 8 * 1024 * 1024];
 /// The number of smuggled requests that were served.
 static HIDDEN: AtomicUsize = AtomicUsize::new(0);
 
-/// The number of connections that sent no complete request in time.
-static SLOW: AtomicUsize = AtomicUsize::new(0);
+/// The reported connections that sent no complete request in time, that gave way to others, that did not
+/// read, and whose TLS handshake failed.
+static REPORTED: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
 
-/// True once a slow request has started.
-static WAITING: AtomicBool = AtomicBool::new(false);
+/// The number of rejected requests, and the log of their targets.
+static REJECTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 struct Double;
 
@@ -42,16 +45,22 @@ impl Service for Double {
                 response(200, Vec::new())
             }
             "/count" => response(200, HIDDEN.load(Ordering::SeqCst).to_string().into_bytes()),
-            "/slow" => response(200, SLOW.load(Ordering::SeqCst).to_string().into_bytes()),
-            "/waiting" => response(200, WAITING.load(Ordering::SeqCst).to_string().into_bytes()),
+            "/reported" => {
+                let reported = REPORTED.each_ref().map(|count| count.load(Ordering::SeqCst));
+                response(200, format!("{reported:?}").into_bytes())
+            }
+            "/rejected" => response(200, format!("{:?}", REJECTED.lock()).into_bytes()),
+            "/header" => response(200, request.header("User-Agent").unwrap().as_bytes().to_vec()),
+            "/peer" => response(200, format!("{:?}", request.peer).into_bytes()),
             "/headers" => {
                 let names = request.headers.iter().map(|(name, _)| name.to_lowercase());
                 response(200, names.collect::<Vec<_>>().join(" ").into_bytes())
             }
             "/nothing" => response(204, Vec::new()),
+            "/same" => response(304, Vec::new()),
             "/panic" => panic!("as token"),
             "/wait" => {
-                WAITING.store(true, Ordering::SeqCst);
+                println!("\nwaiting");
                 std::thread::sleep(Duration::from_secs(1));
                 response(200, b"waited".to_vec())
             }
@@ -63,7 +72,8 @@ impl Service for Double {
         }
     }
 
-    fn reject(&self, why: TransportError, _: &Request) -> Response {
+    fn reject(&self, why: TransportError, request: &Request) -> Response {
+        REJECTED.lock().push(format!("{why:?} {}", request.target));
         let status = match why {
             TransportError::Malformed => 400,
             TransportError::TooSlow => 408,
@@ -75,7 +85,10 @@ impl Service for Double {
     }
 
     fn observe(&self, connections: Connections) {
-        SLOW.fetch_add(connections.too_slow, Ordering::SeqCst);
+        let Connections { too_slow, beyond_limit, unread, handshakes, .. } = connections;
+        for (count, more) in REPORTED.iter().zip([too_slow, beyond_limit, unread, handshakes]) {
+            count.fetch_add(more, Ordering::SeqCst);
+        }
     }
 }
 
@@ -88,20 +101,30 @@ fn serve() {
     let mut settings = Settings::default();
     for word in std::env::var_os(SETTINGS).unwrap().into_string().unwrap().split_whitespace() {
         let (name, value) = word.split_once('=').unwrap();
-        let (number, time) =
-            (value.parse().unwrap(), Duration::from_millis(value.parse().unwrap()));
+        let number = || value.parse().unwrap();
+        let time = || Duration::from_millis(value.parse().unwrap());
         match name {
-            "head" => settings.head_deadline = time,
-            "body" => settings.body_deadline = time,
-            "idle" => settings.idle_deadline = time,
-            "timeout" => settings.write_timeout = time,
-            "stuck" => settings.max_stuck = number,
-            "connections" => settings.max_connections = number,
+            "server" => {
+                let is_tiny = value == "tiny";
+                settings.backend = Some(if is_tiny { Backend::Tiny } else { Backend::Hyper });
+            }
+            "head" => settings.head_deadline = time(),
+            "body" => settings.body_deadline = time(),
+            "idle" => settings.idle_deadline = time(),
+            "write" => settings.write_deadline = time(),
+            "workers" => settings.workers = number(),
+            "queue" => settings.max_queue = number(),
+            "connections" => settings.max_connections = number(),
+            "tls" => {
+                let folder = Path::new(value);
+                let tls = Tls::load(&folder.join("cert.pem"), &folder.join("key.pem")).unwrap();
+                settings.tls = Some(tls);
+            }
             other => panic!("{other}"),
         }
     }
     let server = Server::bind(&listen.parse().unwrap(), settings).unwrap();
-    println!("\nlistening {} {}", server.address(), server.can_shut());
+    println!("\nlistening {}", server.address());
     let stop = CancellationToken::new();
     let token = stop.clone();
     std::thread::spawn(move || {
@@ -126,9 +149,31 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts a server on a free port, with these settings (milliseconds or numbers).
+    /// Starts a hyper server on a free port, with these settings (milliseconds or numbers).
     pub(crate) fn start(settings: &str) -> Self {
-        Self::start_at("127.0.0.1:0", settings, None)
+        Self::start_at("127.0.0.1:0", &format!("server=hyper {settings}"), None)
+    }
+
+    /// Starts a `hyper` or `tiny` server on a free port.
+    pub(crate) fn of(server: &str) -> Self {
+        Self::start_at("127.0.0.1:0", &format!("server={server}"), None)
+    }
+
+    /// Sends a request to the server and returns the body of its response.
+    pub(crate) fn ask(&self, target: &str) -> String {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let response = send(&mut connect(&self.address), request.as_bytes()).unwrap();
+        response.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// The reported connections: too slow, beyond the limit, unread, failed handshakes.
+    pub(crate) fn reported(&self) -> [usize; 4] {
+        serde_json::from_str(&self.ask("/reported")).unwrap()
+    }
+
+    /// The reasons and targets of the rejected requests.
+    pub(crate) fn rejected(&self) -> Vec<String> {
+        serde_json::from_str(&self.ask("/rejected")).unwrap()
     }
 
     /// Starts a server with a limit on descriptors.
@@ -149,14 +194,12 @@ impl Child {
         let output = BufReader::new(process.stdout.take().unwrap());
         let mut child =
             Self { _exclusive: exclusive, process, input, output, address: String::new() };
-        let received = child.wait_for_line("listening ");
-        let (address, can_shut) = received.split_once(' ').unwrap();
-        assert_eq!(can_shut, "true", "these tests need a system that allows pidfd_getfd");
-        address.clone_into(&mut child.address);
+        child.address = child.wait_for_line("listening ");
         child
     }
 
-    fn wait_for_line(&mut self, prefix: &str) -> String {
+    /// Waits for a line of its output, and returns the rest of it.
+    pub(crate) fn wait_for_line(&mut self, prefix: &str) -> String {
         let mut line = String::new();
         loop {
             line.clear();

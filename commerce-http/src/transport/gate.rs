@@ -1,0 +1,379 @@
+//! The gate between a socket and hyper: it reads and validates every head itself, and passes on only the framing.
+//!
+//! hyper answers a head that it cannot parse by itself, without a problem document or a line in the log, and hides
+//! repeated lengths from the service. So the head of a valid request stays here, for [`Gate::head`], and hyper reads
+//! a head of four lines at most, with the same framing. An invalid head is replaced by the head of a request that
+//! closes the connection, whose response is the rejection. hyper thus sees no head that others have written, and
+//! frames each body exactly as validated.
+
+use super::connections::Phase;
+use super::head::{self, Framing};
+use super::hyper::Connection;
+use crate::message::{Request, TransportError};
+use hyper::rt::ReadBufCursor;
+use std::fmt::Write;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, timeout};
+
+/// Space for the version, the colons and the line ends of a head.
+const SEPARATORS: usize = 512;
+/// The number of bytes that are received at once.
+const READ: usize = 4 * 1024;
+/// A deadline that never comes.
+const FAR: Duration = Duration::from_secs(1 << 30);
+
+/// A connected socket, with or without TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A request without its body, or the reason for which it is rejected with the part that was read.
+pub(super) type Head = Result<Request, (TransportError, Request)>;
+
+pub(super) struct Gate {
+    stream: Box<dyn Stream>,
+    connection: Arc<Connection>,
+    received: Buffer,
+    max_head: usize,
+    /// The number of bytes of a body that hyper may still read. Unlimited if it is chunked: its connection closes.
+    body: usize,
+    /// No further request is read.
+    is_last: bool,
+    /// The deadline of a head or a body; `None` before the wait for the next head.
+    read_by: Option<Instant>,
+    /// No byte of the next head is due.
+    is_idle: bool,
+    /// The deadline of a write that the client does not read.
+    write_by: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Gate {
+    pub(super) fn new(stream: Box<dyn Stream>, connection: Arc<Connection>) -> Self {
+        let settings = &connection.shared.settings;
+        let size = settings.max_target.saturating_add(settings.max_header_bytes);
+        Self {
+            received: Buffer::default(),
+            max_head: size.saturating_add(SEPARATORS),
+            body: 0,
+            is_last: false,
+            read_by: Some(later(settings.head_deadline)),
+            is_idle: false,
+            write_by: None,
+            timer: Box::pin(sleep(settings.head_deadline)),
+            stream,
+            connection,
+        }
+    }
+
+    /// Closes the connection after its last response: discards what the client still sends, for a limited time.
+    /// Closing a socket with unread bytes resets the connection, and the client may lose the response.
+    pub(super) async fn close(mut self, time: Duration) {
+        let discard = async {
+            poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
+            loop {
+                self.received = Buffer::default();
+                if poll_fn(|cx| self.received.poll_fill(&mut *self.stream, cx)).await? == 0 {
+                    return io::Result::Ok(());
+                }
+            }
+        };
+        let _ = timeout(time, discard).await;
+    }
+
+    /// Reads the next head, and returns the one for hyper: empty at the end of the connection.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<String>> {
+        if self.write_by.is_some() {
+            // Back-pressure: the client reads its responses first. The write has registered the waker.
+            return Poll::Pending;
+        }
+        if self.is_last {
+            return Poll::Ready(Ok(String::new()));
+        }
+        let settings = &self.connection.shared.settings;
+        let (head_deadline, idle_deadline) = (settings.head_deadline, settings.idle_deadline);
+        let mut read_by = self.read_by.unwrap_or_else(|| {
+            self.connection.activity.enter(Phase::Idle);
+            self.is_idle = true;
+            later(idle_deadline)
+        });
+        let reason = loop {
+            match self.received.scan() {
+                Scan::Complete(length) => {
+                    let bytes = self.received.take(length);
+                    return Poll::Ready(Ok(self.validate(&bytes)));
+                }
+                Scan::Invalid => break TransportError::Malformed,
+                Scan::Partial if self.received.bytes.len() > self.max_head => {
+                    break TransportError::HeadTooLarge;
+                }
+                Scan::Partial => {}
+            }
+            if self.is_idle && !self.received.bytes.is_empty() {
+                self.is_idle = false;
+                read_by = later(head_deadline);
+            }
+            self.read_by = Some(read_by);
+            let end = match self.received.poll_fill(&mut *self.stream, cx)? {
+                Poll::Ready(0) => TransportError::Malformed,
+                Poll::Ready(_) => continue,
+                Poll::Pending => {
+                    ready!(self.poll_timer(read_by, cx));
+                    TransportError::TooSlow
+                }
+            };
+            if self.is_idle || end == TransportError::Malformed && self.received.bytes.is_empty() {
+                return Poll::Ready(Ok(String::new()));
+            }
+            break end;
+        };
+        let rest = self.received.take(usize::MAX);
+        let (request, _) = parse(&rest, &self.connection);
+        Poll::Ready(Ok(self.reject(reason, request)))
+    }
+
+    /// Validates a complete head, and returns the one for hyper.
+    fn validate(&mut self, bytes: &[u8]) -> String {
+        let (request, version) = parse(bytes, &self.connection);
+        let settings = &self.connection.shared.settings;
+        let validate = |is_1_1| Ok((head::validate(&request, is_1_1, settings)?, is_1_1));
+        match version.and_then(validate) {
+            Ok((framing, is_1_1)) => self.accept(request, framing, is_1_1),
+            Err(reason) => self.reject(reason, request),
+        }
+    }
+
+    /// Replaces an invalid head. Nothing is read after it.
+    fn reject(&mut self, reason: TransportError, request: Request) -> String {
+        self.is_last = true;
+        self.connection.put(Err((reason, request)));
+        "POST / HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned()
+    }
+
+    /// Keeps a valid head, and returns one with the same framing.
+    fn accept(&mut self, request: Request, framing: Framing, is_1_1: bool) -> String {
+        let method = if request.method == "HEAD" { "HEAD" } else { "POST" };
+        let mut head = format!("{method} / HTTP/1.{}\r\n", u8::from(is_1_1));
+        self.body = match framing {
+            Framing::Length(length) => {
+                // Writing to a string cannot fail.
+                let _ = write!(head, "content-length: {length}\r\n");
+                length
+            }
+            Framing::Chunked => {
+                head.push_str("transfer-encoding: chunked\r\n");
+                usize::MAX
+            }
+        };
+        self.is_last = framing == Framing::Chunked || head::connection_has(&request, "close");
+        if self.is_last {
+            head.push_str("connection: close\r\n");
+        } else if head::connection_has(&request, "keep-alive") {
+            head.push_str("connection: keep-alive\r\n");
+        }
+        if request.values("Expect").any(|value| value.eq_ignore_ascii_case("100-continue")) {
+            head.push_str("expect: 100-continue\r\n");
+        }
+        self.connection.activity.enter(Phase::Transfer);
+        let deadline = self.connection.shared.settings.body_deadline;
+        self.read_by = (self.body > 0).then(|| later(deadline));
+        self.connection.put(Ok(request));
+        head + "\r\n"
+    }
+
+    /// Reads a part of a body.
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut out: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.received.bytes.is_empty() {
+            let read = self.received.poll_fill(&mut *self.stream, cx)?;
+            if let (Poll::Pending, Some(read_by)) = (read, self.read_by) {
+                ready!(self.poll_timer(read_by, cx));
+                self.connection.is_late.store(true, Ordering::Relaxed);
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        let part = self.received.take(self.body.min(out.remaining()));
+        out.put_slice(&part);
+        if self.body != usize::MAX {
+            self.body = self.body.saturating_sub(part.len());
+        }
+        if self.body == 0 {
+            self.read_by = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Bounds the time of a write: passes its result on, or fails if the client reads nothing until the deadline.
+    fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write_by = None;
+            return written;
+        }
+        let shared = Arc::clone(&self.connection.shared);
+        let deadline = shared.settings.write_deadline;
+        let write_by = *self.write_by.get_or_insert_with(|| later(deadline));
+        ready!(self.poll_timer(write_by, cx));
+        shared.unread.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_timer(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.deadline() != until {
+            self.timer.as_mut().reset(until);
+        }
+        self.timer.as_mut().poll(cx)
+    }
+}
+
+impl hyper::rt::Read for Gate {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut out: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.body > 0 {
+            return self.poll_body(cx, out);
+        }
+        // Every buffer of hyper is larger than such a head.
+        out.put_slice(ready!(self.poll_head(cx))?.as_bytes());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Gate {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bound(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
+        self.bound(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bound(cx, written)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Received bytes that are not passed on yet.
+#[derive(Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    /// The end of the lines that were scanned for the end of a head.
+    scanned: usize,
+}
+
+/// The result of looking for a head.
+enum Scan {
+    /// A head of that length.
+    Complete(usize),
+    Partial,
+    /// It cannot become a head of HTTP/1.1.
+    Invalid,
+}
+
+impl Buffer {
+    /// Looks for a head. Every line ends with CR and LF: a proxy may take a lone LF for something else.
+    fn scan(&mut self) -> Scan {
+        // Empty lines before a head are ignored (RFC 9112, 2.2).
+        while self.bytes.starts_with(b"\r\n") {
+            self.take(2);
+        }
+        match *self.bytes {
+            [] | [b'\r'] => return Scan::Partial,
+            [first, ..] if !head::is_token_byte(first) => return Scan::Invalid,
+            [..] => {}
+        }
+        let is_end = |byte: &u8| *byte == b'\n';
+        while let Some(at) = self.bytes[self.scanned..].iter().position(is_end) {
+            self.scanned = self.scanned.saturating_add(at).saturating_add(1);
+            match &self.bytes[..self.scanned] {
+                [.., b'\r', b'\n', b'\r', b'\n'] => return Scan::Complete(self.scanned),
+                [.., b'\r', b'\n'] => {}
+                [..] => return Scan::Invalid,
+            }
+        }
+        Scan::Partial
+    }
+
+    /// Removes the first bytes, at most that number.
+    fn take(&mut self, most: usize) -> Vec<u8> {
+        let rest = self.bytes.split_off(most.min(self.bytes.len()));
+        self.scanned = 0;
+        std::mem::replace(&mut self.bytes, rest)
+    }
+
+    /// Receives more; zero bytes at the end of the stream.
+    fn poll_fill(
+        &mut self,
+        stream: &mut dyn Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let length = self.bytes.len();
+        self.bytes.resize(length.saturating_add(READ), 0);
+        let mut free = ReadBuf::new(&mut self.bytes[length..]);
+        let read = Pin::new(stream).poll_read(cx, &mut free);
+        let received = free.filled().len();
+        self.bytes.truncate(length.saturating_add(received));
+        read.map_ok(|()| received)
+    }
+}
+
+/// The request as far as it can be parsed, and whether its version is 1.1 and not 1.0.
+fn parse(bytes: &[u8], connection: &Connection) -> (Request, Result<bool, TransportError>) {
+    let mut lines = vec![httparse::EMPTY_HEADER; connection.shared.settings.max_headers];
+    let mut raw = httparse::Request::new(&mut lines);
+    let is_1_1 = match raw.parse(bytes) {
+        Ok(_) => Ok(raw.version == Some(1)),
+        Err(httparse::Error::TooManyHeaders) => Err(TransportError::HeadTooLarge),
+        Err(_) => Err(TransportError::Malformed),
+    };
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let pair = |line: &httparse::Header<'_>| {
+        (line.name.to_owned(), String::from_utf8_lossy(line.value).into_owned())
+    };
+    let request = Request {
+        method: text(raw.method),
+        target: text(raw.path),
+        headers: raw.headers.iter().filter(|line| !line.name.is_empty()).map(pair).collect(),
+        body: Vec::new(),
+        peer: connection.peer,
+    };
+    (request, is_1_1)
+}
+
+fn later(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).or_else(|| now.checked_add(FAR)).unwrap_or(now)
+}
