@@ -96,11 +96,12 @@ pub struct Connections {
     pub open: usize,
     /// Connections closed since the last report because of the connection limit.
     pub beyond_limit: usize,
-    /// Connections closed since the last report because no complete request arrived in time (slowloris).
+    /// Connections closed since the last report because no complete request or TLS handshake arrived in time
+    /// (slowloris).
     pub too_slow: usize,
     /// Connections closed since the last report because the client did not read in time.
     pub unread: usize,
-    /// TLS handshakes that failed since the last report, or were not complete in time.
+    /// TLS handshakes that failed since the last report.
     pub handshakes: usize,
 }
 

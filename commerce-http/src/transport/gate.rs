@@ -1,10 +1,10 @@
 //! The gate between a socket and hyper: it reads and validates every head itself, and passes on only the framing.
 //!
 //! hyper answers a head that it cannot parse by itself, without a problem document or a line in the log, and hides
-//! repeated lengths from the service. So the head of a valid request stays here, for [`Gate::head`], and hyper reads
-//! a head of four lines at most, with the same framing. An invalid head is replaced by the head of a request that
-//! closes the connection, whose response is the rejection. hyper thus sees no head that others have written, and
-//! frames each body exactly as validated.
+//! repeated lengths from the service. So the parsed head of a valid request goes to the service past hyper, which reads a
+//! head of five lines at most with the same framing. An invalid head is replaced by the head of a request that closes
+//! the connection, whose response is the rejection. hyper thus sees no head that others have written, and frames each
+//! body exactly as validated.
 
 use super::connections::Phase;
 use super::head::{self, Framing};
@@ -39,7 +39,8 @@ pub(super) type Head = Result<Request, (TransportError, Request)>;
 pub(super) struct Gate {
     stream: Box<dyn Stream>,
     connection: Arc<Connection>,
-    received: Buffer,
+    /// Received bytes that are not passed on yet.
+    received: Vec<u8>,
     max_head: usize,
     /// The number of bytes of a body that hyper may still read. Unlimited if it is chunked: its connection closes.
     body: usize,
@@ -59,7 +60,7 @@ impl Gate {
         let settings = &connection.shared.settings;
         let size = settings.max_target.saturating_add(settings.max_header_bytes);
         Self {
-            received: Buffer::default(),
+            received: Vec::new(),
             max_head: size.saturating_add(SEPARATORS),
             body: 0,
             is_last: false,
@@ -78,8 +79,10 @@ impl Gate {
         let discard = async {
             poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
             loop {
-                self.received = Buffer::default();
-                if poll_fn(|cx| self.received.poll_fill(&mut *self.stream, cx)).await? == 0 {
+                self.received.clear();
+                let more =
+                    |cx: &mut Context<'_>| poll_fill(&mut self.received, &mut *self.stream, cx);
+                if poll_fn(more).await? == 0 {
                     return io::Result::Ok(());
                 }
             }
@@ -103,24 +106,21 @@ impl Gate {
             self.is_idle = true;
             later(idle_deadline)
         });
-        let reason = loop {
-            match self.received.scan() {
-                Scan::Complete(length) => {
-                    let bytes = self.received.take(length);
-                    return Poll::Ready(Ok(self.validate(&bytes)));
+        loop {
+            let end = if self.received.is_empty() {
+                None
+            } else {
+                if std::mem::take(&mut self.is_idle) {
+                    read_by = later(head_deadline);
                 }
-                Scan::Invalid => break TransportError::Malformed,
-                Scan::Partial if self.received.bytes.len() > self.max_head => {
-                    break TransportError::HeadTooLarge;
-                }
-                Scan::Partial => {}
-            }
-            if self.is_idle && !self.received.bytes.is_empty() {
-                self.is_idle = false;
-                read_by = later(head_deadline);
+                self.read_head()
+            };
+            if let Some(head) = end {
+                return Poll::Ready(Ok(head));
             }
             self.read_by = Some(read_by);
-            let end = match self.received.poll_fill(&mut *self.stream, cx)? {
+            let reason = match poll_fill(&mut self.received, &mut *self.stream, cx)? {
+                Poll::Ready(0) if self.received.is_empty() => break,
                 Poll::Ready(0) => TransportError::Malformed,
                 Poll::Ready(_) => continue,
                 Poll::Pending => {
@@ -128,25 +128,32 @@ impl Gate {
                     TransportError::TooSlow
                 }
             };
-            if self.is_idle || end == TransportError::Malformed && self.received.bytes.is_empty() {
-                return Poll::Ready(Ok(String::new()));
+            if self.is_idle {
+                break;
             }
-            break end;
-        };
-        let rest = self.received.take(usize::MAX);
-        let (request, _) = parse(&rest, &self.connection);
-        Poll::Ready(Ok(self.reject(reason, request)))
+            let (request, _) = parse(&self.received, &self.connection);
+            return Poll::Ready(Ok(self.reject(reason, request)));
+        }
+        Poll::Ready(Ok(String::new()))
     }
 
-    /// Validates a complete head, and returns the one for hyper.
-    fn validate(&mut self, bytes: &[u8]) -> String {
-        let (request, version) = parse(bytes, &self.connection);
+    /// Reads a head from the received bytes, and returns the one for hyper; `None` if it is not complete.
+    fn read_head(&mut self) -> Option<String> {
+        let (request, complete) = parse(&self.received, &self.connection);
         let settings = &self.connection.shared.settings;
-        let validate = |is_1_1| Ok((head::validate(&request, is_1_1, settings)?, is_1_1));
-        match version.and_then(validate) {
+        let valid = match complete {
+            Ok(None) if self.received.len() <= self.max_head => return None,
+            Ok(None) => Err(TransportError::HeadTooLarge),
+            Ok(Some((length, is_1_1))) => {
+                self.received.drain(..length);
+                head::validate(&request, is_1_1, settings).map(|framing| (framing, is_1_1))
+            }
+            Err(reason) => Err(reason),
+        };
+        Some(match valid {
             Ok((framing, is_1_1)) => self.accept(request, framing, is_1_1),
             Err(reason) => self.reject(reason, request),
-        }
+        })
     }
 
     /// Replaces an invalid head. Nothing is read after it.
@@ -193,18 +200,19 @@ impl Gate {
         cx: &mut Context<'_>,
         mut out: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.received.bytes.is_empty() {
-            let read = self.received.poll_fill(&mut *self.stream, cx)?;
+        if self.received.is_empty() {
+            let read = poll_fill(&mut self.received, &mut *self.stream, cx)?;
             if let (Poll::Pending, Some(read_by)) = (read, self.read_by) {
                 ready!(self.poll_timer(read_by, cx));
                 self.connection.is_late.store(true, Ordering::Relaxed);
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
-        let part = self.received.take(self.body.min(out.remaining()));
-        out.put_slice(&part);
+        let length = self.body.min(out.remaining()).min(self.received.len());
+        out.put_slice(&self.received[..length]);
+        self.received.drain(..length);
         if self.body != usize::MAX {
-            self.body = self.body.saturating_sub(part.len());
+            self.body = self.body.saturating_sub(length);
         }
         if self.body == 0 {
             self.read_by = None;
@@ -222,11 +230,10 @@ impl Gate {
             self.write_by = None;
             return written;
         }
-        let shared = Arc::clone(&self.connection.shared);
-        let deadline = shared.settings.write_deadline;
+        let deadline = self.connection.shared.settings.write_deadline;
         let write_by = *self.write_by.get_or_insert_with(|| later(deadline));
         ready!(self.poll_timer(write_by, cx));
-        shared.unread.fetch_add(1, Ordering::Relaxed);
+        self.connection.shared.count(|counts| &mut counts.unread);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -286,78 +293,42 @@ impl hyper::rt::Write for Gate {
     }
 }
 
-/// Received bytes that are not passed on yet.
-#[derive(Default)]
-struct Buffer {
-    bytes: Vec<u8>,
-    /// The end of the lines that were scanned for the end of a head.
-    scanned: usize,
+/// Receives more bytes; zero at the end of the stream.
+fn poll_fill(
+    received: &mut Vec<u8>,
+    stream: &mut dyn Stream,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let length = received.len();
+    received.resize(length.saturating_add(READ), 0);
+    let mut free = ReadBuf::new(&mut received[length..]);
+    let read = Pin::new(stream).poll_read(cx, &mut free);
+    let count = free.filled().len();
+    received.truncate(length.saturating_add(count));
+    read.map_ok(|()| count)
 }
 
-/// The result of looking for a head.
-enum Scan {
-    /// A head of that length.
-    Complete(usize),
-    Partial,
-    /// It cannot become a head of HTTP/1.1.
-    Invalid,
-}
+/// A complete head: its length, and whether its version is 1.1 and not 1.0.
+type Complete = (usize, bool);
 
-impl Buffer {
-    /// Looks for a head. Every line ends with CR and LF: a proxy may take a lone LF for something else.
-    fn scan(&mut self) -> Scan {
-        // Empty lines before a head are ignored (RFC 9112, 2.2).
-        while self.bytes.starts_with(b"\r\n") {
-            self.take(2);
-        }
-        match *self.bytes {
-            [] | [b'\r'] => return Scan::Partial,
-            [first, ..] if !head::is_token_byte(first) => return Scan::Invalid,
-            [..] => {}
-        }
-        let is_end = |byte: &u8| *byte == b'\n';
-        while let Some(at) = self.bytes[self.scanned..].iter().position(is_end) {
-            self.scanned = self.scanned.saturating_add(at).saturating_add(1);
-            match &self.bytes[..self.scanned] {
-                [.., b'\r', b'\n', b'\r', b'\n'] => return Scan::Complete(self.scanned),
-                [.., b'\r', b'\n'] => {}
-                [..] => return Scan::Invalid,
-            }
-        }
-        Scan::Partial
-    }
-
-    /// Removes the first bytes, at most that number.
-    fn take(&mut self, most: usize) -> Vec<u8> {
-        let rest = self.bytes.split_off(most.min(self.bytes.len()));
-        self.scanned = 0;
-        std::mem::replace(&mut self.bytes, rest)
-    }
-
-    /// Receives more; zero bytes at the end of the stream.
-    fn poll_fill(
-        &mut self,
-        stream: &mut dyn Stream,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let length = self.bytes.len();
-        self.bytes.resize(length.saturating_add(READ), 0);
-        let mut free = ReadBuf::new(&mut self.bytes[length..]);
-        let read = Pin::new(stream).poll_read(cx, &mut free);
-        let received = free.filled().len();
-        self.bytes.truncate(length.saturating_add(received));
-        read.map_ok(|()| received)
-    }
-}
-
-/// The request as far as it can be parsed, and whether its version is 1.1 and not 1.0.
-fn parse(bytes: &[u8], connection: &Connection) -> (Request, Result<bool, TransportError>) {
+/// Parses a head: the request as far as it goes, and `None` if it is not complete.
+fn parse(
+    bytes: &[u8],
+    connection: &Connection,
+) -> (Request, Result<Option<Complete>, TransportError>) {
     let mut lines = vec![httparse::EMPTY_HEADER; connection.shared.settings.max_headers];
     let mut raw = httparse::Request::new(&mut lines);
-    let is_1_1 = match raw.parse(bytes) {
-        Ok(_) => Ok(raw.version == Some(1)),
+    // A proxy may take a lone line feed for something else than the end of a line.
+    let is_strict = |head: &[u8]| {
+        head.split(|byte| *byte == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r"))
+    };
+    let complete = match raw.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) if is_strict(&bytes[..length]) => {
+            Ok(Some((length, raw.version == Some(1))))
+        }
+        Ok(httparse::Status::Partial) => Ok(None),
         Err(httparse::Error::TooManyHeaders) => Err(TransportError::HeadTooLarge),
-        Err(_) => Err(TransportError::Malformed),
+        Ok(httparse::Status::Complete(_)) | Err(_) => Err(TransportError::Malformed),
     };
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let pair = |line: &httparse::Header<'_>| {
@@ -370,7 +341,7 @@ fn parse(bytes: &[u8], connection: &Connection) -> (Request, Result<bool, Transp
         body: Vec::new(),
         peer: connection.peer,
     };
-    (request, is_1_1)
+    (request, complete)
 }
 
 fn later(time: Duration) -> Instant {

@@ -20,10 +20,11 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::AsyncWrite;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -49,11 +50,8 @@ pub(super) struct Shared {
     /// One permit for each worker, and for each request that may wait for one.
     work: Arc<Semaphore>,
     is_stopping: AtomicBool,
-    beyond_limit: AtomicUsize,
-    too_slow: AtomicUsize,
-    handshakes: AtomicUsize,
-    /// Connections whose clients did not read in time.
-    pub(super) unread: AtomicUsize,
+    /// The statistics since the last report.
+    counts: Mutex<Connections>,
 }
 
 /// The state of one connection, which its gate and the service of hyper share.
@@ -95,10 +93,7 @@ impl Hyper {
             places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             work: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
             is_stopping: AtomicBool::new(false),
-            beyond_limit: AtomicUsize::new(0),
-            too_slow: AtomicUsize::new(0),
-            handshakes: AtomicUsize::new(0),
-            unread: AtomicUsize::new(0),
+            counts: Mutex::default(),
         });
         let acceptor = {
             let _in_runtime = runtime.enter();
@@ -137,9 +132,9 @@ impl Shared {
     async fn accept(self: Arc<Self>, acceptor: Acceptor, tls: Option<Tls>) {
         loop {
             match acceptor.accept().await {
-                Ok((socket, peer)) => {
+                Ok((stream, peer)) => {
                     let tls = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
-                    self.admit(socket, peer, tls).await;
+                    self.admit(stream, peer, tls).await;
                 }
                 Err(error) => {
                     if descriptors::are_exhausted(&error) {
@@ -154,7 +149,7 @@ impl Shared {
     /// Serves a connection if there is a place for it, or one that can be made free.
     async fn admit(
         self: &Arc<Self>,
-        socket: Socket,
+        mut stream: Box<dyn Stream>,
         peer: Option<IpAddr>,
         tls: Option<TlsAcceptor>,
     ) {
@@ -166,7 +161,10 @@ impl Shared {
         let Some(place) = place else {
             let response = self.reject(TransportError::Overloaded, &of_peer(peer));
             if tls.is_none() {
-                socket.try_write(&response::render(&response, false));
+                let bytes = response::render(&response, false);
+                let write = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &bytes));
+                // A new connection has room for it.
+                let _ = timeout(TICK, write).await;
             }
             return;
         };
@@ -181,7 +179,7 @@ impl Shared {
             let entry = Entry { shared: Arc::clone(self), number, _place: place };
             let serve = async move {
                 let _entry = entry;
-                serve(socket, connection, tls).await;
+                serve(stream, connection, tls).await;
             };
             tokio::spawn(serve).abort_handle()
         });
@@ -189,7 +187,7 @@ impl Shared {
 
     /// Closes a connection in favour of another one, if the service does not work for all of them.
     fn evict(&self) -> bool {
-        self.beyond_limit.fetch_add(1, Ordering::Relaxed);
+        self.count(|counts| &mut counts.beyond_limit);
         let evicts = self.registry.evict();
         if evicts {
             // Logged and counted. The client would take a response for the one to its next request.
@@ -230,7 +228,7 @@ impl Shared {
 
     fn reject(&self, reason: TransportError, request: &Request) -> Response {
         if reason == TransportError::TooSlow {
-            self.too_slow.fetch_add(1, Ordering::Relaxed);
+            self.count(|counts| &mut counts.too_slow);
         }
         let request = head::truncated(request);
         let reject = || self.service.reject(reason, &request);
@@ -238,15 +236,16 @@ impl Shared {
         catch_unwind(AssertUnwindSafe(reject)).unwrap_or_else(empty)
     }
 
+    /// Adds one to a count of the next report.
+    pub(super) fn count(&self, count: impl FnOnce(&mut Connections) -> &mut usize) {
+        let mut counts = self.counts.lock();
+        let count = count(&mut counts);
+        *count = count.saturating_add(1);
+    }
+
     fn report(&self) {
-        let count = |counter: &AtomicUsize| counter.swap(0, Ordering::Relaxed);
-        self.service.observe(Connections {
-            open: self.registry.len(),
-            beyond_limit: count(&self.beyond_limit),
-            too_slow: count(&self.too_slow),
-            unread: count(&self.unread),
-            handshakes: count(&self.handshakes),
-        });
+        let counts = std::mem::take(&mut *self.counts.lock());
+        self.service.observe(Connections { open: self.registry.len(), ..counts });
     }
 }
 
@@ -287,29 +286,8 @@ impl Connection {
 }
 
 /// Serves the requests of a connection.
-async fn serve(socket: Socket, connection: Arc<Connection>, tls: Option<TlsAcceptor>) {
-    let stream: Box<dyn Stream> = match (socket, tls) {
-        (Socket::Tcp(stream), Some(tls)) => {
-            let shared = &connection.shared;
-            let reason = match timeout(shared.settings.head_deadline, tls.accept(stream)).await {
-                Ok(Ok(stream)) => return serve_stream(Box::new(stream), connection).await,
-                // A probe that connects and closes.
-                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return,
-                Ok(Err(_)) => TransportError::Malformed,
-                Err(_) => TransportError::TooSlow,
-            };
-            shared.handshakes.fetch_add(1, Ordering::Relaxed);
-            // Logged and counted; without TLS there is no way to send it.
-            let _ = shared.reject(reason, &of_peer(connection.peer));
-            return;
-        }
-        (Socket::Tcp(stream), None) => Box::new(stream),
-        (Socket::Unix(stream), _) => Box::new(stream),
-    };
-    serve_stream(stream, connection).await;
-}
-
-async fn serve_stream(stream: Box<dyn Stream>, connection: Arc<Connection>) {
+async fn serve(stream: Box<dyn Stream>, connection: Arc<Connection>, tls: Option<TlsAcceptor>) {
+    let Some(stream) = decrypt(stream, &connection, tls).await else { return };
     let gate = Gate::new(stream, Arc::clone(&connection));
     let called = Arc::clone(&connection);
     let service = service_fn(move |raw| exchange(Arc::clone(&called), raw));
@@ -325,6 +303,29 @@ async fn serve_stream(stream: Box<dyn Stream>, connection: Arc<Connection>) {
         connection.activity.enter(Phase::Transfer);
         parts.io.close(CLOSE).await;
     }
+}
+
+/// The stream after the TLS handshake, if there is one. A failed handshake is logged as a rejected request, although
+/// there is no way to send the response.
+async fn decrypt(
+    stream: Box<dyn Stream>,
+    connection: &Connection,
+    tls: Option<TlsAcceptor>,
+) -> Option<Box<dyn Stream>> {
+    let Some(tls) = tls else { return Some(stream) };
+    let shared = &connection.shared;
+    let reason = match timeout(shared.settings.head_deadline, tls.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(Box::new(stream)),
+        // A probe that connects and closes.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
+        Ok(Err(_)) => {
+            shared.count(|counts| &mut counts.handshakes);
+            TransportError::Malformed
+        }
+        Err(_) => TransportError::TooSlow,
+    };
+    let _ = shared.reject(reason, &of_peer(connection.peer));
+    None
 }
 
 /// Answers a request of which hyper has read the framing.
@@ -404,11 +405,6 @@ enum Acceptor {
     Unix(UnixListener),
 }
 
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 impl Acceptor {
     fn new(listener: &Listener) -> io::Result<Self> {
         let copy = listener.socket.try_clone()?;
@@ -419,23 +415,13 @@ impl Acceptor {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Socket, Option<IpAddr>)> {
-        match self {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
+        Ok(match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Socket::Tcp(stream), Some(peer.ip().to_canonical())))
+                (Box::new(stream), Some(peer.ip().to_canonical()))
             }
-            Self::Unix(listener) => Ok((Socket::Unix(listener.accept().await?.0), None)),
-        }
-    }
-}
-
-impl Socket {
-    /// Sends a short response without waiting, if the client can take it.
-    fn try_write(&self, bytes: &[u8]) {
-        let _ = match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
-            Self::Unix(stream) => stream.try_write(bytes),
-        };
+            Self::Unix(listener) => (Box::new(listener.accept().await?.0), None),
+        })
     }
 }
