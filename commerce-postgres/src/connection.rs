@@ -9,17 +9,20 @@ use crate::query::Query;
 use crate::rows::Row;
 use commerce_core::store::with_threads;
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::fmt;
 use std::future::poll_fn;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::error::Severity;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Error, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Statement};
 
 /// The use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +213,17 @@ async fn connect(
     let mut last = Failure::timed_out();
     for server in options.servers() {
         let timeout = server.get_connect_timeout().copied().unwrap_or(TIMEOUT);
-        match tokio::time::timeout(timeout, server.connect(options.tls.clone())).await {
+        let connected = async {
+            match server.connect(options.tls.clone()).await {
+                // As libpq does. If that fails too, the first error has the reason.
+                Err(error) if is_tls_refused(&server, &error) => {
+                    let plain = server.clone().ssl_mode(SslMode::Disable).to_owned();
+                    plain.connect(options.tls.clone()).await.map_err(|_| error)
+                }
+                connected => connected,
+            }
+        };
+        match tokio::time::timeout(timeout, connected).await {
             Ok(Ok((client, mut connection))) => {
                 let has_warned = Arc::clone(has_warned);
                 tokio::spawn(async move {
@@ -232,6 +245,18 @@ async fn connect(
         }
     }
     Err(last)
+}
+
+/// Returns true if a connection that only prefers TLS may succeed without: the handshake failed, or the server's rules
+/// accept no connection from here with TLS.
+fn is_tls_refused(server: &Config, error: &Error) -> bool {
+    let kind = error.source().and_then(|source| source.downcast_ref()).map(io::Error::kind);
+    let is_handshake = matches!(
+        kind,
+        Some(ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
+    );
+    let is_rule = error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    server.get_ssl_mode() == SslMode::Prefer && (is_handshake || is_rule)
 }
 
 /// Prepares the statements that are not prepared yet.

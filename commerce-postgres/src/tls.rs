@@ -2,14 +2,18 @@
 
 use commerce_core::StoreError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 /// The verification of the server.
 #[derive(Debug)]
@@ -65,9 +69,26 @@ fn roots(file: Option<&PathBuf>) -> Result<RootCertStore, StoreError> {
     Ok(roots)
 }
 
-/// Accepts any certificate: `sslmode=require` without roots promises encryption only.
+/// Accepts any certificate: `sslmode=require` without roots promises encryption only. Even one of X.509 version 1, such as
+/// Citus creates, of which rustls reads no key.
+///
+/// The server must own the key of its certificate nevertheless: the channel binding of a SCRAM login relies on it.
 #[derive(Debug)]
 struct UnverifiedServer(Arc<CryptoProvider>);
+
+/// The length of the header of a short DER sequence.
+const HEADER: usize = 2;
+
+/// Returns the public key of a certificate of any version.
+fn public_key(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoOwned, Error> {
+    let certificate = x509_cert::Certificate::from_der(certificate);
+    let certificate = certificate.map_err(|_| Error::from(CertificateError::BadEncoding))?;
+    Ok(certificate.tbs_certificate.subject_public_key_info)
+}
+
+fn to_der(value: &impl Encode) -> Result<Vec<u8>, Error> {
+    value.to_der().map_err(|_| CertificateError::BadEncoding.into())
+}
 
 impl ServerCertVerifier for UnverifiedServer {
     fn verify_server_cert(
@@ -87,8 +108,25 @@ impl ServerCertVerifier for UnverifiedServer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, known)
+        let key = public_key(certificate)?;
+        let algorithm = to_der(&key.algorithm)?;
+        let mapping = self.0.signature_verification_algorithms.mapping.iter();
+        let of_scheme = mapping.filter(|(scheme, _)| *scheme == signed.scheme);
+        let is_signed = of_scheme.flat_map(|(_, known)| known.iter()).any(|known| {
+            algorithm.get(HEADER..) == Some(known.public_key_alg_id().as_ref())
+                && known
+                    .verify_signature(
+                        key.subject_public_key.raw_bytes(),
+                        message,
+                        signed.signature(),
+                    )
+                    .is_ok()
+        });
+        if is_signed {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(CertificateError::BadSignature.into())
+        }
     }
 
     fn verify_tls13_signature(
@@ -97,8 +135,10 @@ impl ServerCertVerifier for UnverifiedServer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        let key = to_der(&public_key(certificate)?)?;
+        let key = SubjectPublicKeyInfoDer::from(key);
         let known = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, known)
+        verify_tls13_signature_with_raw_key(message, &key, signed, known)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
