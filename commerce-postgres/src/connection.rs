@@ -7,6 +7,7 @@ use crate::connect_options::{ConnectOptions, address};
 use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::Row;
+use commerce_core::StoreError;
 use commerce_core::store::with_threads;
 use std::collections::HashMap;
 use std::error::Error as _;
@@ -76,6 +77,10 @@ pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_settings
      WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
 
+/// Selects the process of the server that executes the statement: the same one for the life of a connection, unless a pooler
+/// is between.
+const BACKEND: &str = "SELECT pg_backend_pid()";
+
 /// Detects the Citus extension. It searches `pg_proc` by function name, because compatible servers without
 /// extensions have that table too.
 const HAS_CITUS: &str = "SELECT 1 FROM pg_proc WHERE proname = 'create_distributed_table' LIMIT 1";
@@ -87,6 +92,8 @@ pub(crate) struct Connection {
     is_broken: bool,
     /// The server may distribute tables over several machines.
     is_cluster: bool,
+    /// The process of the server, as of the first statement.
+    backend: Option<i32>,
     /// The server has sent a warning.
     has_warned: Arc<AtomicBool>,
     // Dropped last: the task of the driver runs in it.
@@ -105,9 +112,15 @@ impl Connection {
         } else {
             connect()?
         };
-        let (statements, is_broken, is_cluster) = (HashMap::new(), false, false);
-        let mut connection =
-            Self { client, statements, is_broken, is_cluster, has_warned, runtime };
+        let mut connection = Self {
+            client,
+            statements: HashMap::new(),
+            is_broken: false,
+            is_cluster: false,
+            backend: None,
+            has_warned,
+            runtime,
+        };
         let (names, values): (Vec<_>, Vec<_>) = role.settings().into_iter().unzip();
         // `synchronous_commit` off does not wait for the disk; a stricter value waits for standbys and stays.
         let set = "SELECT set_config(known.name, wanted.value, false)
@@ -115,8 +128,12 @@ impl Connection {
                    JOIN pg_settings AS known ON known.name = wanted.name
                    WHERE known.name <> 'synchronous_commit' OR known.setting = 'off'";
         let set = Query::new(set).with(names).with(values);
-        let queries = [set, Query::new(UNSAFE_SETTINGS), Query::new(HAS_CITUS)];
-        let results = connection.execute(&queries)?;
+        let [unsafe_settings, has_citus, backend] =
+            [UNSAFE_SETTINGS, HAS_CITUS, BACKEND].map(Query::new);
+        let results = connection.execute(&[set, unsafe_settings, has_citus, backend])?;
+        connection.backend = backend_of(results.get(3), 0);
+        let again = connection.execute(&[Query::new(BACKEND)])?;
+        connection.check_backend(again.first(), 0)?;
         if results.get(2).is_some_and(|rows| !rows.is_empty()) {
             connection.is_cluster = true;
             // Citus plans from the keys which machines hold the rows.
@@ -150,6 +167,20 @@ impl Connection {
         self.has_warned.swap(false, Ordering::Relaxed)
     }
 
+    /// Fails if another process of the server has executed a statement, by its rows and their column with the process.
+    /// A pooler in transaction mode is between then, and settings and prepared statements get lost.
+    pub(crate) fn check_backend(
+        &mut self,
+        rows: Option<&Vec<Row>>,
+        column: usize,
+    ) -> Result<(), Failure> {
+        if backend_of(rows, column) == self.backend {
+            return Ok(());
+        }
+        self.is_broken = true;
+        Err(Failure::pooler())
+    }
+
     /// Marks the connection as unusable.
     pub(crate) fn mark_broken(&mut self) {
         self.is_broken = true;
@@ -174,7 +205,7 @@ impl Connection {
         let results = runtime.block_on(async { tokio::time::timeout(timeout, work).await });
         let results = results.unwrap_or_else(|_| Err(Failure::timed_out()));
         if let Err(failure) = &results {
-            self.is_broken |= failure.lost;
+            self.is_broken |= failure.lost || matches!(failure.error, StoreError::Incompatible(_));
         }
         results
     }
@@ -203,6 +234,11 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
     }
+}
+
+/// Returns the process of the server in a column of the first row.
+fn backend_of(rows: Option<&Vec<Row>>, column: usize) -> Option<i32> {
+    rows?.first()?.try_get(column).ok()
 }
 
 /// Connects to the first server that is reachable and of the wanted kind. Returns the error of the last one.

@@ -6,6 +6,9 @@ use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use tokio_postgres::Error;
 
+const POOLER: &str = "a pooler in transaction mode is between this program and the server, which loses settings and \
+                      prepared statements: use its session mode, or connect to the server itself";
+
 /// A failed statement or connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -70,6 +73,11 @@ impl Failure {
     /// The server, its settings or its contents cannot be used by this program.
     pub(crate) fn incompatible(text: String) -> Self {
         Self::rejected(StoreError::Incompatible(text))
+    }
+
+    /// A pooler gives each transaction another process of the server.
+    pub(crate) fn pooler() -> Self {
+        Self::incompatible(POOLER.to_owned())
     }
 
     /// An error that leaves the connection usable.
@@ -141,6 +149,8 @@ fn store_error(code: &str, text: String) -> StoreError {
         "40001" | "40P01" | "55P03" | "57014" | "53300" | "57P01" | "57P02" | "57P03" | "25006"
         | "25P03" => StoreError::Busy(Some(text)),
         "53100" => StoreError::Full(text),
+        // A prepared statement is missing or exists already.
+        "26000" | "42P05" => StoreError::Incompatible(POOLER.to_owned()),
         // Only creating the tables of a new store can find that they exist.
         "42P07" => StoreError::Incompatible(format!(
             "{text}: it belongs to another program. Give the store a database or a schema of its own"

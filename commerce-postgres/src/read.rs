@@ -40,9 +40,10 @@ impl<'a> PostgresSnapshot<'a> {
         // The first read takes the snapshot, not BEGIN.
         let queries = [
             Query::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            Query::new("SELECT id FROM store WHERE id = 1"),
+            Query::new("SELECT pg_backend_pid() FROM store WHERE id = 1"),
         ];
-        connection.execute_with_timeout(BEGIN_TIMEOUT, &queries)?;
+        let results = connection.execute_with_timeout(BEGIN_TIMEOUT, &queries)?;
+        connection.check_backend(results.get(1), 0)?;
         Ok(Self(RefCell::new(connection)))
     }
 

@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Takes the writer lock, and waits for it.
-const WRITER_LOCK: &str = "SELECT id FROM store WHERE id = 1 FOR UPDATE";
+const WRITER_LOCK: &str = "SELECT pg_backend_pid() FROM store WHERE id = 1 FOR UPDATE";
 
 /// Takes the writer lock if it is free; returns no row otherwise. Sets the lock timeout of the other statements too.
-const TRY_WRITER_LOCK: &str = "SELECT id, set_config('lock_timeout', '200ms', true) \
+const TRY_WRITER_LOCK: &str = "SELECT pg_backend_pid(), set_config('lock_timeout', '200ms', true) \
      FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED";
 
 /// Sets the lock timeout of the statements after the wait for the writer lock. No transaction of the store has locked a
@@ -42,8 +42,8 @@ const MAX_ROW_LOCK_WAIT: Duration = Duration::from_millis(200);
 /// The shortest limit of a whole statement. A shorter one could end statements that wait for nobody.
 const MIN_STATEMENT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The time that the server has to report its own timeout before the client gives up.
-const GRACE: Duration = Duration::from_millis(100);
+/// The shortest limit of a round trip. The server reports its own timeouts before, and a slow network is not a lost one.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Takes the writer lock of a cluster too. A commit on several machines becomes visible on the coordinator first
 /// and on the others a moment later. The row lock is free in between, this table lock is not: its holder sees
@@ -212,15 +212,16 @@ impl<'a> PostgresTransaction<'a> {
         }
         let first = all.len();
         all.extend(queries);
-        let limit = |left: Duration| left.max(MIN_STATEMENT_TIMEOUT).saturating_add(GRACE);
-        let timeout = self.time_left().map_or(TIMEOUT, |left| limit(left).min(TIMEOUT));
+        let timeout = self.time_left().map_or(TIMEOUT, |left| left.clamp(MIN_TIMEOUT, TIMEOUT));
         let results = self.open()?.execute_with_timeout(timeout, &all);
         let mut results = results.map_err(Failure::before_commit)?;
         if !has_begun {
-            if results.get(LOCK_INDEX).is_none_or(Vec::is_empty) {
+            let lock = results.get(LOCK_INDEX);
+            if lock.is_none_or(Vec::is_empty) {
                 self.hints.is_contended.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy(None));
             }
+            self.open()?.check_backend(lock, 0).map_err(Failure::before_commit)?;
             if let Some(worker) = results.get(orphans_index).and_then(|workers| workers.first()) {
                 return Err(self.recover(worker.try_get(0).ok()));
             }

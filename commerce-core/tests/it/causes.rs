@@ -15,7 +15,7 @@ fn busy(shop: &Shop) -> String {
 }
 
 fn hasty(url: &str) -> Shop {
-    Shop::builder().timeout(Duration::from_millis(700)).open(PostgresStore::open(url).unwrap())
+    Shop::builder().timeout(Duration::from_secs(2)).open(PostgresStore::open(url).unwrap())
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod contest;
 pub mod failing;
 pub mod insist;
+pub mod pooler;
 
 use commerce_core::store::{Snapshot, Transaction};
 use commerce_core::{

@@ -275,7 +275,7 @@ fn busy_names_a_worker_that_does_not_answer() {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
     let store = PostgresStore::create_distributed(&url, Currency::KRW).unwrap();
-    let shop = Shop::builder().timeout(Duration::from_millis(500)).open(store);
+    let shop = Shop::builder().timeout(Duration::from_secs(2)).open(store);
     admin.batch_execute("UPDATE worker SET is_up = false").unwrap();
     let error = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     let cause = "worker localhost:9701 does not answer: connection refused".to_owned();

@@ -28,6 +28,7 @@ mod instants;
 mod migration;
 mod mistakes;
 mod needs;
+mod poolers;
 mod processes;
 mod reference;
 mod relay;
