@@ -6,7 +6,7 @@ use crate::id::{CustomerId, EventId, ProductId};
 use crate::limits::{DEFAULT_PAGE, MAX_PAGE, MAX_PAGE_BYTES, MAX_WINDOW_DAYS};
 use crate::model::product::ProductStatus;
 use crate::money::Money;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The number of rows to read first where rows may be large. The number of further rows depends on their size.
 const FIRST_ROWS: usize = 8;
@@ -183,12 +183,25 @@ pub struct BestSellersRequest {
     pub limit: usize,
     /// The last second of the window. Default: now.
     pub at: Option<Timestamp>,
+    /// The order of the ranking.
+    pub by: BestSellersBy,
+}
+
+/// The order of best sellers; ties by id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BestSellersBy {
+    /// Most units first.
+    #[default]
+    Units,
+    /// Most money first, after discounts.
+    Net,
 }
 
 /// Requests the five best sellers of the last three days.
 impl Default for BestSellersRequest {
     fn default() -> Self {
-        Self { days: 3, limit: 5, at: None }
+        Self { days: 3, limit: 5, at: None, by: BestSellersBy::Units }
     }
 }
 
@@ -207,7 +220,7 @@ impl BestSellersRequest {
     }
 }
 
-/// Products ranked by units paid for in a window of time.
+/// Products ranked by what was paid for in a window of time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BestSellers {
@@ -237,4 +250,7 @@ pub struct BestSeller {
     pub status: ProductStatus,
     /// Units paid for in the window, without cancelled orders.
     pub units_sold: i64,
+    /// What was paid for them, less their share of discounts; only in a ranking by money.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub net: Option<Money>,
 }

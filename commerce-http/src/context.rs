@@ -174,6 +174,7 @@ impl RequestContext<'_> {
             days: self.parameter("days")?.unwrap_or(default.days),
             limit: self.parameter("limit")?.unwrap_or(default.limit),
             at: self.parameter::<Timestamp>("at")?,
+            ..default
         })
     }
 

@@ -25,7 +25,12 @@ pub(crate) struct TopCommand {
 
 impl TopCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
-        let request = BestSellersRequest { days: self.days, limit: self.limit, at: self.at };
+        let request = BestSellersRequest {
+            days: self.days,
+            limit: self.limit,
+            at: self.at,
+            ..BestSellersRequest::default()
+        };
         let ranking = context.shop.best_sellers(&request)?;
         let width = output::width();
         let currency = context.shop.currency();

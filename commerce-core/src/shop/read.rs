@@ -15,11 +15,14 @@ use crate::model::settings::Settings;
 use crate::model::wallet::{
     Account, Balance, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry, Payment,
 };
-use crate::money::{Currency, InCurrency};
-use crate::query::{BestSeller, BestSellers, BestSellersRequest, List, Page, PageRequest};
+use crate::money::{Currency, InCurrency, Money};
+use crate::query::{
+    BestSeller, BestSellers, BestSellersBy, BestSellersRequest, List, Page, PageRequest,
+};
 use crate::report::{self, Proof, ReportRequest, Source};
 use crate::shop::{SWEEP_PAUSE, SWEEP_TIMEOUT, Shop};
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -311,7 +314,7 @@ impl Shop {
         let from = request.after(to)?;
         let snapshot = self.swept_snapshot()?;
         let mut items = Vec::new();
-        for (product_id, units_sold) in snapshot.best_sellers(from, to, request.limit)? {
+        for (product_id, units_sold, net) in best_sellers(&*snapshot, from, to, request)? {
             let Some(product) = snapshot.product(product_id)? else { continue };
             items.push(BestSeller {
                 rank: items.len().saturating_add(1),
@@ -321,6 +324,7 @@ impl Shop {
                 stock: product.stock,
                 status: product.status,
                 units_sold,
+                net,
             });
         }
         Ok(BestSellers { from, to, items })
@@ -349,6 +353,29 @@ impl Shop {
     /// Checks every invariant of the store on one snapshot, and reports each violation with its row.
     pub fn audit(&self) -> Result<AuditReport, Error> {
         Ok(audit(&*self.store.snapshot()?)?)
+    }
+}
+
+/// Returns the ranked products with their units, and with their money for a ranking by money. A ranking by units reads
+/// no money.
+fn best_sellers(
+    snapshot: &dyn Snapshot,
+    from: Timestamp,
+    to: Timestamp,
+    request: &BestSellersRequest,
+) -> Result<Vec<(ProductId, i64, Option<Money>)>, Error> {
+    match request.by {
+        BestSellersBy::Units => {
+            let ranking = snapshot.best_sellers(from, to, request.limit)?.into_iter();
+            Ok(ranking.map(|(product, units)| (product, units, None)).collect())
+        }
+        BestSellersBy::Net => {
+            let mut ranking = snapshot.product_sales(from, to)?;
+            ranking.retain(|(_, sold)| sold.units > 0);
+            ranking.sort_unstable_by_key(|(product, sold)| (Reverse(sold.net), *product));
+            ranking.truncate(request.limit);
+            Ok(ranking.into_iter().map(|(id, sold)| (id, sold.units, Some(sold.net))).collect())
+        }
     }
 }
 

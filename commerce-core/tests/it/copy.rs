@@ -152,7 +152,11 @@ fn rows(store: &dyn Store) -> Vec<Record> {
 
 fn ranking(shop: &Shop, days: i64) -> String {
     let at = Some(NOW.plus_seconds(91_000));
-    format!("{:?}", shop.best_sellers(&BestSellersRequest { days, at, limit: 20 }).unwrap())
+    format!(
+        "{:?}",
+        shop.best_sellers(&BestSellersRequest { days, at, limit: 20, ..Default::default() })
+            .unwrap()
+    )
 }
 
 fn sqlite(folder: &Path, name: &str) -> Arc<dyn Store> {

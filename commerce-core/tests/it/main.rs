@@ -32,6 +32,7 @@ mod poolers;
 mod processes;
 mod reference;
 mod relay;
+mod reports;
 mod sequence;
 mod standby;
 mod tidy;

@@ -4,7 +4,7 @@
 use crate::common::{On, World, key};
 use commerce_core::{
     AddCustomer, AddProduct, BestSellersRequest, Code, CustomerId, Money, PageRequest, PlaceOrder,
-    ProductId, Timestamp,
+    ProductId, SalesReportRequest, Timestamp, Window, Zone,
 };
 use rstest::rstest;
 use serde::Deserialize;
@@ -155,6 +155,21 @@ fn sold(world: &World) -> (usize, usize, i64, i64) {
     }
 }
 
+/// Sales of 26 November in the days of two zones.
+fn assert_known_days(world: &World) {
+    let known = [("UTC", 1_152_306), ("Asia/Seoul", 878_316)];
+    for (zone, cents) in known {
+        let window = Window::Days { days: 10, to: Some("2017-12-01T12:00:00Z".parse().unwrap()) };
+        let zone: Zone = zone.parse().unwrap();
+        let request = SalesReportRequest { window, zone: Some(zone), ..Default::default() };
+        let proof = world.shop.prove(&request).unwrap();
+        assert_eq!(proof.differences, []);
+        let noon = "2017-11-26T02:00:00Z".parse().unwrap();
+        let day = proof.report.buckets.iter().find(|day| day.from < noon && noon <= day.to);
+        assert_eq!(day.unwrap().figures.net.minor(), cents, "{zone}");
+    }
+}
+
 #[rstest]
 fn imported_week_ends_at_zero_with_known_best_sellers(
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
@@ -175,6 +190,7 @@ fn imported_week_ends_at_zero_with_known_best_sellers(
         let known: Vec<_> = top.iter().map(|rank| (rank.product_id, rank.units)).collect();
         assert_eq!(best, known, "at {at}");
     }
+    assert_known_days(&world);
     world.assert_clean();
     let rows = world.shop.audit().unwrap().checked;
 

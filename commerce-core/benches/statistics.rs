@@ -1,5 +1,5 @@
-//! Best sellers of three days among 10,000 products: the store's method beside the alternatives, on
-//! the same sales. `cargo bench --bench best_sellers -- --orders 200000`; the orders are spread
+//! Best sellers of three days among 10,000 products, and the sales of 366 days: the store's method beside the
+//! alternatives, on the same sales. `cargo bench --bench statistics -- --orders 200000`; the orders are spread
 //! over thirty days, and over three hundred days for ten times as many.
 
 #![allow(missing_docs, unreachable_pub, reason = "a bench")]
@@ -7,7 +7,10 @@
 
 mod support;
 
-use commerce_core::{BestSellersRequest, Timestamp};
+use commerce_core::{
+    Basis, BestSellersBy, BestSellersRequest, Compare, ProductReportRequest, RankBy,
+    SalesReportRequest, Timestamp, Window,
+};
 use rusqlite::{Connection, params};
 use std::time::Instant;
 use support::{Random, Taste, fill, growing_key, order, shop};
@@ -33,6 +36,9 @@ fn main() {
     });
     println!("{orders} orders of 3 lines over {} days, {PRODUCTS} products", span / DAY);
 
+    let size = std::fs::metadata(&file).unwrap().len();
+    println!("{} bytes an order", size / orders as u64);
+
     let ask = |at: i64| {
         let at = Some(Timestamp::from_unix(at));
         shop.best_sellers(&BestSellersRequest { at, ..Default::default() }).unwrap().items
@@ -41,6 +47,36 @@ fn main() {
     show("closed levels of packed counts, up to now", now);
     let any = times(200, |turn| drop(ask(end - span / 2 + turn * 7_919)));
     show("closed levels of packed counts, any instant", any);
+    let by_net = times(200, |_| {
+        let by = BestSellersBy::Net;
+        let at = Some(Timestamp::from_unix(end));
+        drop(shop.best_sellers(&BestSellersRequest { at, by, ..Default::default() }).unwrap());
+    });
+    show("best sellers by money", by_net);
+    for by in [RankBy::Units, RankBy::Rising] {
+        let report = times(100, |_| {
+            let at = Some(Timestamp::from_unix(end));
+            drop(shop.report(&ProductReportRequest { by, days: 3, limit: 10, at }).unwrap());
+        });
+        show(&format!("product report of 3 days, {by:?}"), report);
+    }
+    for zone in ["UTC", "Asia/Seoul", "Asia/Kathmandu"] {
+        for compare in [None, Some(Compare::Previous)] {
+            let days = times(100, |turn| {
+                let to = Some(Timestamp::from_unix(end - turn * 7_919));
+                let request = SalesReportRequest {
+                    window: Window::Days { days: 366, to },
+                    zone: Some(zone.parse().unwrap()),
+                    basis: if turn % 2 == 0 { Basis::Booked } else { Basis::Standing },
+                    compare,
+                    ..Default::default()
+                };
+                assert_eq!(shop.report(&request).unwrap().buckets.len(), 366);
+            });
+            let with = if compare.is_some() { ", with those before" } else { "" };
+            show(&format!("366 daily points, {zone}{with}"), days);
+        }
+    }
 
     let db = Connection::open(&file).unwrap();
     alternatives(&db, end);
@@ -88,6 +124,16 @@ fn alternatives(db: &Connection, end: i64) {
            ON order_lines.id >= orders.id << 10 AND order_lines.id < (orders.id + 1) << 10
          WHERE paid_at > ?1 - 259200 AND paid_at <= ?1 GROUP BY 1 ORDER BY units DESC, 1 LIMIT 5",
     );
+    let mut select = db
+        .prepare(
+            "SELECT paid_at / 86400, count(*), sum(subtotal), sum(discount) FROM orders
+             WHERE paid_at > ?1 - 366 * 86400 AND paid_at <= ?1 GROUP BY 1",
+        )
+        .unwrap();
+    let took = times(5, |_| {
+        assert!(select.query_map(params![end], |row| row.get::<_, i64>(0)).unwrap().count() > 20);
+    });
+    show("366 daily points by a live GROUP BY", took);
     run(
         "a row a product and hour, whole hours only",
         20,
