@@ -33,7 +33,9 @@ fn sell(
             world.shop.call_at(order, instant).key(&key(&instant.to_string())).submit()
         })
         .collect();
-    calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
+    for call in calls {
+        call.wait().unwrap();
+    }
 }
 
 fn orders(buckets: &[SalesBucket]) -> Vec<i64> {
@@ -187,15 +189,12 @@ fn proof_names_a_planted_wrong_count(
         world.shop.place_order(order, &key(&format!("order-{number}"))).unwrap();
     }
     assert_eq!(differences(&world), [""; 0]);
-    match &world.url {
-        Some(url) => {
-            let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
-            db.batch_execute(&sql.replace("= x'", r"= '\x")).unwrap();
-        }
-        None => {
-            let db = Connection::open(world.folder.path().join("shop.db")).unwrap();
-            db.execute_batch(sql).unwrap();
-        }
+    if let Some(url) = &world.url {
+        let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
+        db.batch_execute(&sql.replace("= x'", r"= '\x")).unwrap();
+    } else {
+        let db = Connection::open(world.folder.path().join("shop.db")).unwrap();
+        db.execute_batch(sql).unwrap();
     }
     let differences = differences(&world);
     assert!(differences.iter().any(|name| name == named), "{differences:?}");
