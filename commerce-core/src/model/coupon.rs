@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId};
 use crate::model::order::Order;
+use crate::model::words::words;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,14 @@ pub enum OwnedCouponStatus {
     Used,
     /// Its campaign is over.
     Expired,
+}
+
+words! {
+    OwnedCouponStatus {
+        Held = "held",
+        Used = "used",
+        Expired = "expired",
+    }
 }
 
 /// One coupon claimed by one customer.

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::id::{EventId, OrderId};
 use crate::limits::MAX_CLOCK_DIFFERENCE;
 use crate::model::event::Event;
+use crate::model::words::words;
 use serde::Serialize;
 
 /// The delivery state of an event, as stored.
@@ -61,6 +62,14 @@ pub enum DeliveryStatus {
     Waiting,
     /// Dead letter: not attempted again until it is retried explicitly.
     Parked,
+}
+
+words! {
+    DeliveryStatus {
+        Sending = "sending",
+        Waiting = "waiting",
+        Parked = "parked",
+    }
 }
 
 /// An event and the state of its delivery.

@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{EventId, OrderId};
 use crate::model::order::{Order, OrderStatus};
+use crate::model::words::words;
 use serde::Serialize;
 
 /// The kind of an event.
@@ -14,6 +15,13 @@ pub enum EventKind {
     /// A paid order was cancelled, and its money given back.
     #[serde(rename = "order.cancelled")]
     OrderCancelled,
+}
+
+words! {
+    EventKind {
+        OrderPaid = "order.paid",
+        OrderCancelled = "order.cancelled",
+    }
 }
 
 impl EventKind {

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
+use crate::model::words::words;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -18,6 +19,15 @@ pub enum OrderStatus {
     Cancelled,
     /// Not paid in time: stock and coupon were given back.
     Expired,
+}
+
+words! {
+    OrderStatus {
+        Pending = "pending",
+        Paid = "paid",
+        Cancelled = "cancelled",
+        Expired = "expired",
+    }
 }
 
 impl OrderStatus {

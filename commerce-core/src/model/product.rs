@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{ProductId, StockMovementId};
+use crate::model::words::words;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,13 @@ pub enum ProductStatus {
     Active,
     /// Hidden from lists; cannot be ordered.
     Archived,
+}
+
+words! {
+    ProductStatus {
+        Active = "active",
+        Archived = "archived",
+    }
 }
 
 impl Product {

@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, LedgerEntryId, OrderId};
 use crate::model::sale::FirstOrder;
+use crate::model::words::words;
 use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
@@ -227,6 +228,28 @@ pub enum PaymentKind {
     Payment,
     /// From a cancelled order back to the balance.
     Refund,
+}
+
+words! {
+    Role {
+        Customer = "customer",
+        Admin = "admin",
+    }
+    ChargeStatus {
+        Pending = "pending",
+        Succeeded = "succeeded",
+        Failed = "failed",
+    }
+    EntryKind {
+        Charge = "charge",
+        Debit = "debit",
+        Payment = "payment",
+        Refund = "refund",
+    }
+    PaymentKind {
+        Payment = "payment",
+        Refund = "refund",
+    }
 }
 
 impl LedgerEntry {

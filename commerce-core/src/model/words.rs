@@ -1,13 +1,7 @@
-//! The words of statuses, kinds and roles, as stores keep them and people read them. JSON has the same words.
+//! The macro for the words of statuses, kinds and roles, as stores keep them and people read them. JSON has the same
+//! words.
 
-use crate::model::coupon::OwnedCouponStatus;
-use crate::model::delivery::DeliveryStatus;
-use crate::model::event::EventKind;
-use crate::model::order::OrderStatus;
-use crate::model::product::ProductStatus;
-use crate::model::wallet::{ChargeStatus, EntryKind, PaymentKind, Role};
-use std::fmt;
-
+/// Generates the words of enums: `ALL`, `as_str`, `from_word` and `Display`, and a test that JSON has the same.
 macro_rules! words {
     ($($type:ident { $($variant:ident = $word:literal,)+ })+) => {$(
         impl $type {
@@ -32,15 +26,15 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
     )+
 
         #[cfg(test)]
-        mod tests {
+        mod word_tests {
             use super::*;
 
             #[test]
@@ -54,14 +48,4 @@ macro_rules! words {
     };
 }
 
-words! {
-    Role { Customer = "customer", Admin = "admin", }
-    ProductStatus { Active = "active", Archived = "archived", }
-    OwnedCouponStatus { Held = "held", Used = "used", Expired = "expired", }
-    OrderStatus { Pending = "pending", Paid = "paid", Cancelled = "cancelled", Expired = "expired", }
-    ChargeStatus { Pending = "pending", Succeeded = "succeeded", Failed = "failed", }
-    EntryKind { Charge = "charge", Debit = "debit", Payment = "payment", Refund = "refund", }
-    PaymentKind { Payment = "payment", Refund = "refund", }
-    DeliveryStatus { Sending = "sending", Waiting = "waiting", Parked = "parked", }
-    EventKind { OrderPaid = "order.paid", OrderCancelled = "order.cancelled", }
-}
+pub(super) use words;

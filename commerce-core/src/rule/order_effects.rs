@@ -85,7 +85,7 @@ pub(super) fn release_holds(state: &mut State, order: &Order) {
     }
 }
 
-fn emit_event(state: &mut State, kind: EventKind, order: &Order, context: Context<'_>) {
+pub(super) fn emit_event(state: &mut State, kind: EventKind, order: &Order, context: Context<'_>) {
     let id = state.next_event_id();
     let trace = context.trace.map(str::to_owned);
     let created_at = context.now;
