@@ -19,7 +19,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 /// The bound on the server's memory in MiB.
-const MEMORY: u64 = 256;
+const MEMORY: u64 = 128;
 
 /// Raises the descriptor limit: this process opens some thousand connections.
 fn many_descriptors() {
@@ -50,6 +50,13 @@ fn assert_rejected(server: &Child, reason: &str, count: usize) {
     assert_eq!(logged(), count, "{reason}");
 }
 
+/// Asserts that the server never used much memory.
+fn assert_small(server: &Child) {
+    let peak = server.peak();
+    println!("the server used {peak} MiB at most");
+    assert!(peak < MEMORY, "{peak} MiB");
+}
+
 #[test]
 fn silent_connections_give_way_or_are_closed_with_408() {
     many_descriptors();
@@ -63,7 +70,7 @@ fn silent_connections_give_way_or_are_closed_with_408() {
     }
     honest.assert_served();
     assert!(answered > 900 && answered < 1030, "{answered} of 1,024 remained until their deadline");
-    assert!(server.peak() < MEMORY, "{} MiB", server.peak());
+    assert_small(&server);
     wait_until("descriptors are free", TIMEOUT, || server.descriptors() < 60);
     wait_until("counted", TIMEOUT, || {
         let [too_slow, beyond_limit, ..] = server.reported();
@@ -113,6 +120,7 @@ fn slowloris_heads_are_closed_with_408() {
     });
     honest.assert_served();
     assert_rejected(&server, "TooSlow /slow", 100);
+    assert_small(&server);
 }
 
 #[test]
@@ -145,7 +153,7 @@ fn body_with_a_large_content_length_is_refused_unread() {
     }
     honest.assert_served();
     assert_rejected(&server, "BodyTooLarge { limit: 65536 } /length", 25);
-    assert!(server.peak() < MEMORY, "{} MiB", server.peak());
+    assert_small(&server);
 }
 
 #[test]
@@ -184,6 +192,7 @@ fn stalled_bodies_are_refused_with_408(#[case] length: usize) {
     honest.assert_served();
     assert_rejected(&server, "TooSlow /length", 200);
     wait_until("counted", TIMEOUT, || server.reported()[0] == 200);
+    assert_small(&server);
 }
 
 #[test]
@@ -291,6 +300,7 @@ fn other_protocols_are_refused_with_400(#[case] greeting: &[u8]) {
     after_request.write_all(&[GET, greeting].concat()).unwrap();
     assert_eq!(statuses(&read_to_end(&mut after_request)), [200, 400]);
     wait_until("descriptors are free", TIMEOUT, || server.descriptors() < 60);
+    assert_small(&server);
 }
 
 #[test]
@@ -342,7 +352,7 @@ fn clients_that_never_read_are_disconnected(#[case] requests: usize) {
     }
     wait_until("all are closed and counted", TIMEOUT, || server.reported()[2] == 40);
     honest.assert_served();
-    assert!(server.peak() < MEMORY, "{} MiB", server.peak());
+    assert_small(&server);
     drop(unread);
     wait_until("descriptors are free", TIMEOUT, || server.descriptors() < 60);
 }
