@@ -152,7 +152,8 @@ impl RequestContext<'_> {
         T::deserialize(&self.body).map_err(|error| Refusal::invalid("", error.to_string()).into())
     }
 
-    fn parameter<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
+    /// A query parameter.
+    pub(crate) fn parameter<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some((_, text)) = self.query.iter().find(|(known, _)| known == name) else {
             return Ok(None);
         };

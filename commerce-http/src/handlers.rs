@@ -7,6 +7,7 @@ pub(crate) mod customers;
 pub(crate) mod operations;
 pub(crate) mod orders;
 pub(crate) mod products;
+pub(crate) mod reports;
 pub(crate) mod sessions;
 pub(crate) mod wallet;
 pub(crate) mod webhooks;

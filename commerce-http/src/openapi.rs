@@ -101,6 +101,7 @@ fn tag_description(tag: &str) -> &'static str {
         "cart" => "Products to order later. A cart reserves nothing.",
         "coupons" => "Campaigns and claimed coupons.",
         "orders" => "Place, pay and cancel orders.",
+        "reports" => "Statistics of sales, products, stock, coupons and balances.",
         "webhooks" => "Webhooks of payment gateways.",
         _ => "Health, metrics and documentation.",
     }

@@ -45,10 +45,14 @@ fn with_hint(detail: String, parameter: &Parameter, text: &str) -> String {
     detail
 }
 
-/// The JSON value of a parameter: a number if the schema asks for one and the text is in canonical form. A number
-/// beyond 64 bits becomes an extreme value that is out of every range.
+/// The JSON value of a parameter: a number or a truth value if the schema asks for one and the text is in canonical
+/// form. A number beyond 64 bits becomes an extreme value that is out of every range.
 fn value(parameter: &Parameter, text: &str) -> Value {
-    if parameter.json_schema()["type"] != "integer" {
+    let kind = &parameter.json_schema()["type"];
+    if kind == "boolean" {
+        return text.parse().map_or_else(|_| text.into(), Value::Bool);
+    }
+    if kind != "integer" {
         return text.into();
     }
     match text.parse::<i64>() {

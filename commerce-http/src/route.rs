@@ -127,6 +127,8 @@ pub(crate) struct Route {
     pub(crate) may_be_pending: bool,
     /// The media type of the response.
     pub(crate) media_type: &'static str,
+    /// The response may also be comma-separated values.
+    pub(crate) has_csv: bool,
     /// The use of entity tags.
     pub(crate) versions: Versions,
     /// The codes of its rules, beyond those that follow from `auth`, `key` and `body`.
@@ -159,6 +161,7 @@ impl Route {
             is_list: false,
             may_be_pending: false,
             media_type: "application/json",
+            has_csv: false,
             versions: Versions::None,
             codes: &[],
             handler,
@@ -195,6 +198,11 @@ impl Route {
 
     pub(crate) const fn paginated(self, item: &'static str) -> Self {
         Self { response: Some(item), is_list: true, query: PAGE, ..self }
+    }
+
+    /// A report for admins, as JSON or comma-separated values.
+    pub(crate) const fn report(self, schema: &'static str, query: &'static [Parameter]) -> Self {
+        Self { auth: Auth::Admin, response: Some(schema), query, has_csv: true, ..self }
     }
 
     pub(crate) const fn no_content(self) -> Self {
@@ -239,38 +247,76 @@ impl Route {
 }
 
 const PAGE: &[Parameter] = &[
-    Parameter {
-        name: "limit",
-        schema: "PageLimit",
-        description: "The maximum number of items.",
-        shared: Some("Limit"),
-    },
-    Parameter {
-        name: "cursor",
-        schema: "Cursor",
-        description: "`next_cursor` of the previous page.",
-        shared: Some("Cursor"),
-    },
+    shared("limit", "PageLimit", "Limit", "The maximum number of items."),
+    shared("cursor", "Cursor", "Cursor", "`next_cursor` of the previous page."),
 ];
 
+/// A parameter that several calls share, with the name of its component.
+const fn shared(
+    name: &'static str,
+    schema: &'static str,
+    component: &'static str,
+    description: &'static str,
+) -> Parameter {
+    Parameter { name, schema, description, shared: Some(component) }
+}
+
+/// A parameter of one call.
+const fn own(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
+    Parameter { name, schema, description, shared: None }
+}
+
+const DAYS: Parameter = shared(
+    "days",
+    "WindowDays",
+    "Days",
+    "The days of the window: 3 by default for best sellers, 28 for stock, otherwise 7.",
+);
+const RANKS: Parameter = shared(
+    "limit",
+    "Ranks",
+    "Ranks",
+    "The most items: 5 by default for best sellers, 10 for products, 100 for stock.",
+);
+const AT: Parameter = shared("at", "Instant", "At", "The last second of the window. Default: now.");
+const FORMAT: Parameter = shared(
+    "format",
+    "ReportFormat",
+    "Format",
+    "`csv-bom` begins with a byte order mark, for spreadsheets. Default: by `Accept`.",
+);
+const PROVE: Parameter = shared(
+    "prove",
+    "Prove",
+    "Prove",
+    "Counts again from orders, lines and ledger, and lists the `differences`. Reads the whole store.",
+);
+
 /// The query parameters of best sellers.
-pub(crate) const BEST_SELLERS: &[Parameter] = &[
-    Parameter {
-        name: "days",
-        schema: "WindowDays",
-        description: "The length of the window in days of 24 hours.",
-        shared: None,
-    },
-    Parameter {
-        name: "limit",
-        schema: "Ranks",
-        description: "The maximum number of ranks.",
-        shared: None,
-    },
-    Parameter {
-        name: "at",
-        schema: "Instant",
-        description: "The end of the window, inclusive. Default: now.",
-        shared: None,
-    },
+pub(crate) const BEST_SELLERS: &[Parameter] = &[DAYS, RANKS, AT];
+
+/// The query parameters of the sales report.
+pub(crate) const SALES_REPORT: &[Parameter] = &[
+    own("from", "Instant", "The instant right before the window."),
+    own("to", "Instant", "The last second of the window. Default: now."),
+    DAYS,
+    own("by", "Period", "The length of the buckets."),
+    own("zone", "ZoneName", "The zone of the days. Default: the shop's."),
+    own("compare", "Compare", "The window that becomes `previous`."),
+    own("basis", "Basis", "Cancelled orders: counted when cancelled, or taken out of the past."),
+    FORMAT,
+    PROVE,
 ];
+
+/// The query parameters of the product report.
+pub(crate) const PRODUCT_REPORT: &[Parameter] =
+    &[own("by", "RankBy", "The order of the ranking."), DAYS, RANKS, AT, FORMAT, PROVE];
+
+/// The query parameters of the stock report.
+pub(crate) const STOCK_REPORT: &[Parameter] = &[DAYS, RANKS, FORMAT, PROVE];
+
+/// The query parameters of the coupon report.
+pub(crate) const COUPON_REPORT: &[Parameter] = &[FORMAT, PROVE];
+
+/// The query parameters of the balance report.
+pub(crate) const BALANCE_REPORT: &[Parameter] = &[AT, FORMAT, PROVE];

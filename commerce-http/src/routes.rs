@@ -1,8 +1,8 @@
 //! The route table: every call of the API.
 
 use crate::handlers::{
-    best_sellers, carts, coupons, customers, operations, orders, products, sessions, wallet,
-    webhooks,
+    best_sellers, carts, coupons, customers, operations, orders, products, reports, sessions,
+    wallet, webhooks,
 };
 use crate::route::Auth::{
     Admin, Authenticated, Customer, Order, OwnerWithGateway, SelfOrAdminBody,
@@ -10,7 +10,9 @@ use crate::route::Auth::{
 use crate::route::Handler::{Blocking, Fixed, Read, Submit};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
-use crate::route::{BEST_SELLERS, Route};
+use crate::route::{
+    BALANCE_REPORT, BEST_SELLERS, COUPON_REPORT, PRODUCT_REPORT, Route, SALES_REPORT, STOCK_REPORT,
+};
 use commerce_core::Code::{
     BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerNotFound, DebitNotFound,
     InvalidCredentials, LoginTaken, NotInCart, OrderNotFound, ProductNotFound, TooManyRequests,
@@ -112,6 +114,19 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order", Submit(orders::cancel))
         .about("Returns payment, stock and coupon.")
         .auth(Order).key(Required).response(200, "Order").conditional().errors(CancelOrder::REFUSALS),
+
+    Route::new(Get, "/v1/reports/sales", "reportSales", "Report the sales of a window", Blocking(reports::sales))
+        .about("`from` or `days`; days are those of the zone.").report("SalesReport", SALES_REPORT),
+    Route::new(Get, "/v1/reports/products", "reportProducts", "Rank products, with their ranks before", Blocking(reports::products))
+        .report("ProductReport", PRODUCT_REPORT),
+    Route::new(Get, "/v1/reports/stock", "reportStock", "Report the days that stock lasts", Blocking(reports::stock))
+        .report("StockReport", STOCK_REPORT),
+    Route::new(Get, "/v1/reports/coupons", "reportCoupons", "Report the use of campaigns", Blocking(reports::coupons))
+        .report("CouponReport", COUPON_REPORT),
+    Route::new(Get, "/v1/reports/balances", "reportBalances", "Report the prepaid money of customers", Blocking(reports::balances))
+        .report("BalanceReport", BALANCE_REPORT),
+    Route::new(Get, "/v1/reports/events", "reportEvents", "Report the events that wait for delivery", Blocking(reports::events))
+        .auth(Admin).response(200, "WaitingEvents"),
 
     Route::new(Post, "/v1/webhooks/stripe", "handleStripeWebhook", "Receive a Stripe webhook", Blocking(webhooks::stripe))
         .signed_by("Stripe-Signature").no_content().errors(&[BalanceLimit]),

@@ -44,6 +44,9 @@ pub(crate) fn validate(schema: &Value, value: &Value) -> Vec<Invalid> {
 
 fn check(schema: &Value, value: &Value, at: &str, errors: &mut Vec<Invalid>) {
     let schema = resolved(schema);
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        check(part, value, at, errors);
+    }
     if let Some(branches) = schema["oneOf"].as_array() {
         return check_branches(branches, value, at, errors);
     }

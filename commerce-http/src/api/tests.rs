@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex};
 mod clients;
 #[path = "tests/logins.rs"]
 mod logins;
+#[path = "tests/reports.rs"]
+mod reports;
 #[path = "tests/start.rs"]
 mod start;
 
@@ -376,14 +378,24 @@ fn openapi_amounts_have_money_types() {
         ["Money", "SignedMoney", "Amount"].map(|name| format!("{}{name}", schema::REFERENCE));
     let names = [
         "amount",
+        "average_order",
         "balance",
         "balance_after",
+        "charged",
+        "debited",
         "discount",
+        "discounts",
+        "gross",
         "limit",
         "max_amount",
         "min_order_amount",
+        "net",
+        "outstanding",
         "price",
+        "refunded",
+        "refunds",
         "required",
+        "spent",
         "subtotal",
         "total",
         "unit_price",
@@ -431,10 +443,12 @@ fn openapi_response_schemas_are_named() {
     }
 }
 
+/// A short document can be read as a whole. Six reports take 12,000 bytes of it: a third for their parameters and
+/// responses, the rest for figures that occur nowhere else.
 #[test]
-fn openapi_document_stays_below_80_000_bytes() {
+fn openapi_document_stays_below_93_000_bytes() {
     let length = world().api.state.documents.current.len();
-    assert!(length < 80_000, "{length}");
+    assert!(length < 93_000, "{length}");
 }
 
 /// The documented response of an operation for a status.

@@ -21,7 +21,7 @@ pub(super) fn rendering(document: &Value) -> Value {
         license.insert("url".to_owned(), LICENSE.into());
     }
     let schemas = document["components"]["schemas"].as_object().into_iter().flatten();
-    let problems = schemas.filter(|(_, schema)| schema.get("allOf").is_some());
+    let problems = schemas.filter(|(_, schema)| schema["allOf"][0] == reference("Problem"));
     let codes: Vec<&str> = problems.map(|(name, _)| name.as_str()).collect();
     rendering["components"]["schemas"]["AnyProblem"] = one_of_problems(&codes);
     rewrite(&mut rendering);

@@ -107,6 +107,9 @@ fn success(route: &Route) -> Response {
         let schema =
             schema_name.as_ref().map_or_else(|| json!({ "type": plain }), |name| reference(name));
         content["content"] = json!({ route.media_type: { "schema": schema } });
+        if route.has_csv {
+            content["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
+        }
     }
     let headers = [
         (route.status == 201, "Location"),

@@ -1,4 +1,5 @@
-"""A customer's session by the generated client. The argument is the address of the server."""
+"""A customer's session and a report by the generated client. The arguments are the address of the server and the
+token of an admin."""
 
 import sys
 
@@ -8,6 +9,7 @@ from commerce_client.api.bestsellers import list_best_sellers
 from commerce_client.api.charges import charge
 from commerce_client.api.customers import register
 from commerce_client.api.orders import cancel_order, place_order
+from commerce_client.api.reports import report_sales
 from commerce_client.api.sessions import log_in
 from commerce_client.models import (
     ChargeStatus,
@@ -21,10 +23,12 @@ from commerce_client.models import (
     NewSession,
     Order,
     OrderStatus,
+    Period,
+    SalesReport,
     Session,
 )
 
-base = sys.argv[1]
+base, admin = sys.argv[1:]
 login, password = "python", "correct horse battery staple"
 visitor = Client(base_url=base)
 customer = register.sync(client=visitor, body=NewCustomer(login=login, password=password, name="Python"))
@@ -71,3 +75,8 @@ assert (best.product_id, best.units_sold) == (1, 2), best
 cancelled = cancel_order.sync(order.id, client=client, idempotency_key="cancel-1")
 assert cancelled.status == OrderStatus.CANCELLED, cancelled
 assert get_balance.sync("me", client=client).balance == 3_000_020_000
+
+report = report_sales.sync(client=AuthenticatedClient(base_url=base, token=admin), days=1, by=Period.HOUR)
+assert isinstance(report, SalesReport), report
+assert (report.totals.orders, report.totals.refunds) == (1, 9_900), report
+assert sum(bucket.net for bucket in report.buckets) == 9_900, report

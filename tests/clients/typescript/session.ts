@@ -1,11 +1,12 @@
-// A customer's session by the generated client. The argument is the address of the server.
+// A customer's session and a report by the generated client. The arguments are the address of the server and the token
+// of an admin.
 
 import assert from "node:assert/strict";
 import process from "node:process";
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 
-const baseUrl = process.argv[2];
+const [baseUrl, admin] = process.argv.slice(2);
 const login = "typescript";
 const password = "correct horse battery staple";
 
@@ -70,3 +71,14 @@ const { data: left } = await client.GET("/v1/customers/{customer_id}/balance", {
   params: { path: { customer_id: "me" } },
 });
 assert.equal(left?.balance, 3_000_020_000);
+
+// A report is JSON or comma-separated values.
+const owner = createClient<paths, "application/json">({
+  baseUrl,
+  headers: { Authorization: `Bearer ${admin}` },
+});
+const { data: report } = await owner.GET("/v1/reports/sales", {
+  params: { query: { days: 1, by: "hour", compare: "previous" } },
+});
+assert.equal(report?.totals.cancelled_orders, report?.totals.orders);
+assert.equal(report?.previous?.buckets[0]?.net, 0);

@@ -1,4 +1,5 @@
-//! A customer's session by the generated client. The argument is the address of the server.
+//! A customer's session and a report by the generated client. The arguments are the address of the server and the token
+//! of an admin.
 
 #[allow(
     dead_code,
@@ -11,7 +12,7 @@ mod commerce {
 
 use commerce::types::{
     AnyProblem, ChargeStatus, Id, NewCharge, NewCustomer, NewOrder, NewOrderItem, NewOrderOfItems,
-    NewSession, Order, OrderStatus,
+    NewSession, Order, OrderStatus, Period, WindowDays,
 };
 use commerce::{Client, Error};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -21,7 +22,32 @@ type Outcome<T> = Result<T, Box<dyn error::Error>>;
 
 fn main() -> Outcome<()> {
     let base = std::env::args().nth(1).ok_or("the address of the server is missing")?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(session(&base))
+    let admin = std::env::args().nth(2).ok_or("the token of an admin is missing")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        session(&base).await?;
+        report(&base, &admin).await
+    })
+}
+
+/// A client that sends the token with each call.
+fn client(base: &str, token: &str) -> Outcome<Client> {
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, format!("Bearer {token}").parse()?);
+    Ok(Client::new_with_client(base, reqwest::Client::builder().default_headers(headers).build()?))
+}
+
+async fn report(base: &str, admin: &str) -> Outcome<()> {
+    let owner = client(base, admin)?;
+    let today = WindowDays(1.try_into()?);
+    let by = Some(Period::Hour);
+    let sales = owner
+        .report_sales(None, by, None, Some(&today), None, None, None, None, None)
+        .await?
+        .into_inner();
+    assert_eq!(*sales.totals.orders, *sales.totals.cancelled_orders);
+    assert_eq!(*sales.totals.net, sales.buckets.iter().map(|bucket| *bucket.net).sum::<i64>());
+    Ok(())
 }
 
 async fn session(base: &str) -> Outcome<()> {
@@ -34,10 +60,7 @@ async fn session(base: &str) -> Outcome<()> {
     let session = visitor.log_in(&new).await?.into_inner();
     assert_eq!(*session.customer_id, *customer.id);
 
-    let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, format!("Bearer {}", session.token).parse()?);
-    let http = reqwest::Client::builder().default_headers(headers).build()?;
-    let client = Client::new_with_client(base, http);
+    let client = client(base, &session.token)?;
     let me = "me".parse()?;
     let charge = async |key: &str, amount: u64| -> Outcome<i64> {
         let body = NewCharge {
