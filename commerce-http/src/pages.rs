@@ -1,6 +1,6 @@
-//! Pages for people: the API in Swagger UI, and the documentation of error codes.
+//! Pages for people: the API in Swagger UI, the reports, and the documentation of error codes.
 //!
-//! `assets/README.md` describes the origin of Swagger UI and how to update it.
+//! `assets/README.md` describes the origin of Swagger UI and uPlot, and how to update them.
 
 use crate::context::Success;
 use crate::problem::{Kind, kinds};
@@ -19,6 +19,13 @@ pub(crate) struct Page {
 const POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
+/// The same for the page of reports, which holds the token of an admin: nothing but scripts, styles and calls of this
+/// server, and no text becomes script or markup.
+const REPORT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
+                             require-trusted-types-for 'script'";
+
+const HTML: (&str, &str) = ("Content-Type", "text/html; charset=utf-8");
 const JAVASCRIPT: (&str, &str) = ("Content-Type", "text/javascript; charset=utf-8");
 const CSS: (&str, &str) = ("Content-Type", "text/css; charset=utf-8");
 
@@ -34,10 +41,7 @@ pub(crate) static PAGES: &[Page] = &[
     Page {
         path: "/docs",
         status: 200,
-        headers: &[
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Security-Policy", POLICY),
-        ],
+        headers: &[HTML, ("Content-Security-Policy", POLICY)],
         body: include_bytes!("../assets/docs.html"),
     },
     Page {
@@ -63,6 +67,46 @@ pub(crate) static PAGES: &[Page] = &[
         status: 200,
         headers: &[JAVASCRIPT, GZIP, FOREVER],
         body: include_bytes!("../assets/swagger-ui/swagger-ui-bundle.js.gz"),
+    },
+    Page {
+        path: "/report",
+        status: 200,
+        headers: &[
+            HTML,
+            ("Content-Security-Policy", REPORT_POLICY),
+            ("Referrer-Policy", "no-referrer"),
+        ],
+        body: include_bytes!("../assets/report.html"),
+    },
+    Page {
+        path: "/report/report.css",
+        status: 200,
+        headers: &[CSS],
+        body: include_bytes!("../assets/report.css"),
+    },
+    Page {
+        path: "/report/report.js",
+        status: 200,
+        headers: &[JAVASCRIPT],
+        body: include_bytes!("../assets/report.js"),
+    },
+    Page {
+        path: "/report/words.js",
+        status: 200,
+        headers: &[JAVASCRIPT],
+        body: include_bytes!("../assets/words.js"),
+    },
+    Page {
+        path: "/report/uplot-1.6.32/uPlot.min.css",
+        status: 200,
+        headers: &[CSS, GZIP, FOREVER],
+        body: include_bytes!("../assets/uplot/uPlot.min.css.gz"),
+    },
+    Page {
+        path: "/report/uplot-1.6.32/uPlot.iife.min.js",
+        status: 200,
+        headers: &[JAVASCRIPT, GZIP, FOREVER],
+        body: include_bytes!("../assets/uplot/uPlot.iife.min.js.gz"),
     },
 ];
 

@@ -1,6 +1,7 @@
 //! The page `/docs` in a browser, used by mouse and keyboard.
 
 mod devtools;
+mod report;
 
 use self::devtools::{Browser, until};
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ struct Server {
     child: Child,
     /// `http://127.0.0.1:PORT`
     origin: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
@@ -34,10 +35,26 @@ impl Server {
         let first = lines.next().unwrap_or_default();
         // The log is read to its end, or the server would block on a full pipe.
         thread::spawn(move || lines.for_each(drop));
-        let mut server = Self { child, origin: String::new(), _folder: place };
+        let mut server = Self { child, origin: String::new(), folder: place };
         let address = first.split("see ").nth(1).and_then(|url| url.strip_suffix("/docs"));
         address.unwrap_or_else(|| panic!("no address: {first}")).clone_into(&mut server.origin);
         server
+    }
+
+    /// Runs a command on the store of the server, with that input; returns its output.
+    fn run(&self, arguments: &[&str], input: &str) -> String {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_commerce"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 }
 
