@@ -73,10 +73,26 @@ pub(crate) fn resolved(schema: &Value) -> &Value {
 
 /// Reports the errors of the branch that was most likely meant: one with the right type, if there is one.
 fn check_branches(branches: &[Value], value: &Value, at: &str, errors: &mut Vec<Invalid>) {
+    if let Some((name, detail)) = unknown_tag(branches, value) {
+        return errors.push(Invalid { detail, pointer: member_pointer(at, name) });
+    }
     let distance = |branch: &&Value| (type_error(branch, value).is_some(), mismatch(branch, value));
     if let Some(meant) = branches.iter().map(resolved).min_by_key(distance) {
         check(meant, value, at, errors);
     }
+}
+
+/// The member that tells branches apart by a `const`, with the error if a value has it and no branch has that value.
+fn unknown_tag<'a>(branches: &'a [Value], value: &Value) -> Option<(&'a str, String)> {
+    let tag_of = |branch: &'a Value, name: &str| resolved(branch)["properties"][name].get("const");
+    let properties = resolved(branches.first()?)["properties"].as_object()?;
+    let is_tag = |name: &&String| branches.iter().all(|branch| tag_of(branch, name).is_some());
+    let name = properties.keys().find(is_tag)?;
+    let found = value.get(name)?;
+    let tags: Vec<&Value> = branches.iter().filter_map(|branch| tag_of(branch, name)).collect();
+    let names: Vec<String> = tags.iter().map(ToString::to_string).collect();
+    (!tags.contains(&found))
+        .then(|| (name.as_str(), format!("{name} must be one of {}", names.join(", "))))
 }
 
 /// The distance of a value to a branch: the number of required `const` members that contradict it, then the number of
@@ -237,6 +253,8 @@ mod tests {
     #[case::the_branch_that_was_named("NewCoupon", json!({"name": "a", "quantity": 1,
         "discount": {"type": "percent", "amount": 5}}),
         &["/discount/percent: percent is missing", "/discount/amount: \"amount\" is not known here"])]
+    #[case::no_branch_has_the_tag("NewCoupon", json!({"name": "a", "quantity": 1, "discount": {"type": "half"}}),
+        &["/discount/type: type must be one of \"fixed\", \"percent\""])]
     #[case::null_branch("NewOrder", json!({"cart": true, "payment": null}), &[])]
     #[case::neither("NewOrder", json!({}), &["/items: items is missing"])]
     #[case::not_that("StockChange", json!({"delta": 0, "reason": "a"}), &["/delta: delta must not be 0"])]
