@@ -30,7 +30,7 @@ pub(crate) struct GatewayArgs {
     #[arg(long, value_name = "FILE", env = "COMMERCE_STRIPE_KEY_FILE", help_heading = HEADING)]
     #[arg(hide_env_values = true)]
     pub(crate) stripe_key_file: Option<PathBuf>,
-    /// File with the signing secret of Stripe's webhook events, or several during rotation, one a line.
+    /// File with the signing secret of Stripe's webhook events, or several during rotation, one per line.
     /// It is reloaded when it changes. Alternative: the variable `COMMERCE_STRIPE_WEBHOOK_SECRET`. Without a
     /// secret every webhook event is rejected.
     #[arg(long, value_name = "FILE", help_heading = HEADING)]

@@ -1,9 +1,9 @@
 //! Progress bars on stderr, shown only on a terminal.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 
-const ITEMS: &str =
-    "{msg:.bold} {bar:32.cyan/dim} {human_pos} of {human_len}, {per_sec}, {eta} left";
+const ITEMS: &str = "{msg:.bold} {bar:32.cyan/dim} {human_pos} of {human_len}, {rate}, {eta} left";
 const BYTES: &str = "{msg:.bold} {bar:32.cyan/dim} {bytes} of {total_bytes}, {eta} left";
 const BYTES_OF_UNKNOWN_TOTAL: &str = "{msg:.bold} {spinner:.cyan} {bytes}, {bytes_per_sec}";
 
@@ -19,8 +19,12 @@ pub(crate) fn bytes(what: &str, total: Option<u64>) -> ProgressBar {
 
 fn bar(what: &str, total: Option<u64>, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
-    let style =
-        ProgressStyle::with_template(template).map(|style| style.progress_chars("█▉▊▋▌▍▎▏ "));
+    // A rate has no decimals: they would change too fast to be read.
+    let rate = |state: &ProgressState, text: &mut dyn Write| {
+        let _ = write!(text, "{:.0}/s", state.per_sec());
+    };
+    let style = ProgressStyle::with_template(template)
+        .map(|style| style.progress_chars("█▉▊▋▌▍▎▏ ").with_key("rate", rate));
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         .with_message(what.to_owned())
 }

@@ -17,7 +17,7 @@ use std::path::Path;
 #[derive(Clone)]
 pub struct DestinationOptions {
     /// The secrets that requests are signed with, in the format of Standard Webhooks: `whsec_` and the base64 of 24
-    /// to 64 bytes, one a line and the newest first. Requests carry a signature of each, so that a receiver may
+    /// to 64 bytes, one per line and the newest first. Requests carry a signature of each, so that a receiver may
     /// have either one while a secret is rotated. Without it, requests are not signed. Lines in files and on standard
     /// output never are.
     pub secret: Option<SecretSource>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 type Read = dyn Fn() -> Result<String, String> + Send + Sync;
 
-/// A source of secrets, one a line. Its `Debug` output contains no secret.
+/// A source of secrets, one per line. Its `Debug` output contains no secret.
 #[derive(Clone)]
 pub struct SecretSource(Arc<Read>);
 

@@ -58,7 +58,7 @@ pub struct StripeOptions {
     pub url: Option<String>,
     /// The secret key, `sk_...` or `rk_...`, in the first line.
     pub key: SecretSource,
-    /// The secrets of webhook signatures, `whsec_...`, one a line: a signature of any of them is accepted. Without it all
+    /// The secrets of webhook signatures, `whsec_...`, one per line: a signature of any of them is accepted. Without it all
     /// webhooks are refused.
     pub webhook_secret: Option<SecretSource>,
 }

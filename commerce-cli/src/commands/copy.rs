@@ -1,6 +1,6 @@
 //! `commerce copy`: copies a store into a new one, of the same kind or the other.
 
-use crate::database::{Database, OpenMode};
+use crate::database::Database;
 use crate::error::CliError;
 use crate::exit::ExitKind;
 use crate::output::Output;
@@ -39,7 +39,9 @@ impl CopyCommand {
         if from == to || is_own_file {
             return Err(CliError::usage("a store cannot be copied to itself: name another --to"));
         }
-        let source = from.open(OpenMode::MustExist)?;
+        let source = from.find()?.ok_or_else(|| {
+            CliError::storage(format!("there is no store at {from}: name another --from"))
+        })?;
         let target = match to.find()? {
             Some(store) => store,
             None => to.create(Some(source.currency()))?,

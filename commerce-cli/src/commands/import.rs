@@ -146,7 +146,8 @@ fn report(
 /// Adds the progress of the import to the error that stopped it.
 fn with_progress(error: CliError, what: &str, rows: u64, counts: ImportCounts) -> CliError {
     let ImportCounts { done, skipped } = counts;
-    let progress = format!("{what} imported: {done}, skipped: {skipped}; run it again to continue");
+    let next = if error.is_retryable() { "run it again" } else { "correct it and run it again" };
+    let progress = format!("{what} imported: {done}, skipped: {skipped}; {next} to continue");
     error
         .with_hint(&progress)
         .with_field("rows", rows)

@@ -2,7 +2,7 @@
 //!
 //! `common_passwords.txt` was made once from the list of 99,838 passwords in the crate `passwords` 3.1.19
 //! (MIT License, Copyright (c) 2018 magiclen.org (Ron Li)): the 46,483 entries that the length rule would accept,
-//! in the form in which passwords are hashed, in lower case, sorted by bytes, one a line.
+//! in the form in which passwords are hashed, in lower case, sorted by bytes, one per line.
 //!
 //! The list is searched as text. A table of string slices would hold a pointer and a length for each entry, and
 //! the loader would relocate all of them at each start: 1.6 MB, and 1.5 ms of every short command.

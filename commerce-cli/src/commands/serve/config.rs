@@ -7,6 +7,7 @@ use crate::secret;
 use commerce_core::limits::{HOLD_SECONDS, MAX_HOLD_SECONDS};
 use commerce_http::transport::{Backend, Listen, Settings, Tls};
 use commerce_http::{LogFormat, Origin, TrustedProxy};
+use commerce_outbound::MAX_EVENTS_PER_REQUEST;
 use serde::Deserialize;
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -25,6 +26,9 @@ const GRACE: RangeInclusive<u64> = 0..=3_600;
 
 /// The allowed times that an unpaid order holds stock, in seconds.
 const HOLD: RangeInclusive<i64> = 1..=MAX_HOLD_SECONDS;
+
+/// The events that a request may carry.
+const EVENTS_BATCH: RangeInclusive<usize> = 1..=MAX_EVENTS_PER_REQUEST;
 
 /// The flags and environment variables; each may be absent.
 #[derive(clap::Args, Debug)]
@@ -137,12 +141,12 @@ struct EventArgs {
     #[arg(long = "events-to", value_name = "URL", env = "COMMERCE_EVENTS_TO")]
     #[arg(help_heading = HEADING, hide_env_values = true)]
     to: Option<String>,
-    /// File with the secret that signs event requests, or several during rotation, one a line and the newest first.
+    /// File with the secret that signs event requests, or several during rotation, one per line and the newest first.
     /// It is reloaded when it changes. Alternative: the variable `COMMERCE_EVENTS_SECRET`.
     #[arg(long = "events-secret-file", value_name = "FILE", env = "COMMERCE_EVENTS_SECRET_FILE")]
     #[arg(help_heading = HEADING, hide_env_values = true)]
     secret_file: Option<PathBuf>,
-    /// Maximum number of events in a request. More than 1 sends JSON arrays (default: 1).
+    /// Maximum number of events in a request, 1 to 1000. More than 1 sends JSON arrays (default: 1).
     #[arg(long = "events-batch", value_name = "EVENTS", env = "COMMERCE_EVENTS_BATCH")]
     #[arg(help_heading = HEADING)]
     batch: Option<usize>,
@@ -246,6 +250,7 @@ impl ConfigArgs {
             Some(path) => self.or_file(&path)?,
             None => self,
         };
+        check_range("--events-batch", args.events.batch, &EVENTS_BATCH).map_err(CliError::usage)?;
         let hold_seconds = args.hold.unwrap_or(HOLD_SECONDS).min(MAX_HOLD_SECONDS);
         let listen = args.listen.unwrap_or(Listen::Tcp(LISTEN));
         let grace = args.grace.map_or(Settings::default().grace, Duration::from_secs);
@@ -272,6 +277,7 @@ impl ConfigArgs {
         let proxies = parse_all("trusted-proxy", &file.trusted_proxy).map_err(invalid)?;
         check_range("grace", file.grace, &GRACE).map_err(invalid)?;
         check_range("hold", file.hold, &HOLD).map_err(invalid)?;
+        check_range("events-batch", file.events_batch, &EVENTS_BATCH).map_err(invalid)?;
         self.listen = self.listen.or(listen);
         if self.origins.is_empty() {
             self.origins = origins;

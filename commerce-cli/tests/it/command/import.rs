@@ -83,6 +83,8 @@ fn refused_order_is_imported_after_correction(#[case] wrong: &str, #[case] code:
     for _ in 0..2 {
         let problem = refused(&dir, "orders", &rows(wrong)).1;
         assert_eq!(problem["code"], code);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.ends_with("correct it and run it again to continue"), "{detail}");
         // The balance is too small for the order, everything else for its second row.
         let line = if code == "insufficient_balance" { 3 } else { 4 };
         assert_eq!((&problem["line"], &problem["order"]), (&line.into(), &"b".into()), "{problem}");

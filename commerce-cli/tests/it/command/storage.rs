@@ -78,6 +78,17 @@ fn full_disk_of_a_backup_is_not_reported_as_that_of_the_store() {
     assert!(output.err.contains(message), "{}", output.err);
 }
 
+#[test]
+fn copy_of_a_missing_store_names_its_option() {
+    let output = TestDir::empty().run("copy --from nope.db --to copy.db");
+    assert_eq!(
+        (output.status, output.err.contains("name another --from")),
+        (1, true),
+        "{}",
+        output.err
+    );
+}
+
 /// A backup must not depend on a second system call to be complete: a copy with two names does not open.
 #[test]
 fn backup_has_one_name() {

@@ -116,6 +116,7 @@ fn trusted_proxies_come_from_flags_environment_or_file() {
 #[case::no_address("listen = \"nowhere\"", "127.0.0.1:8080")]
 #[case::no_number("grace = \"soon\"", "grace")]
 #[case::negative("grace = -1", "grace")]
+#[case::no_events("events-batch = 0", "events-batch")]
 #[case::no_format("log = \"xml\"", "xml")]
 #[case::no_server("server = \"nginx\"", "nginx")]
 #[case::no_key("tls-cert = \"cert.pem\"", "--tls-key")]

@@ -142,9 +142,12 @@ fn kind_of_answer_follows_from_the_route_and_the_store(#[case] is_local: bool) {
     }
     let blocking = ROUTES.iter().filter(|route| matches!(route.handler, Handler::Blocking(_)));
     let blocking: Vec<_> = blocking.map(|route| route.operation).collect();
+    let (reports, others): (Vec<_>, Vec<&str>) =
+        blocking.into_iter().partition(|operation| operation.starts_with("report"));
+    assert_eq!(reports.len(), 6);
     let expected = ["register", "logIn", "logOut", "charge", "listBestSellers"];
     let expected = [&expected[..], &["handleStripeWebhook", "isReady", "getMetrics"]].concat();
-    assert_eq!(blocking, expected);
+    assert_eq!(others, expected);
     for (method, target) in [("GET", "/docs"), ("GET", "/nothing"), ("OPTIONS", "/v1/sessions")] {
         let answer = Arc::clone(&world.api).start(request(method, target, "", &Value::Null));
         assert_eq!(kind(&answer), "ready", "{method} {target}");
