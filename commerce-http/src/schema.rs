@@ -82,7 +82,7 @@ fn check_branches(branches: &[Value], value: &Value, at: &str, errors: &mut Vec<
     }
 }
 
-/// The member that tells branches apart by a `const`, with the error if a value has it and no branch has that value.
+/// The member that distinguishes branches by a `const`, with the error if a value has it and no branch has that value.
 fn unknown_tag<'a>(branches: &'a [Value], value: &Value) -> Option<(&'a str, String)> {
     let tag_of = |branch: &'a Value, name: &str| resolved(branch)["properties"][name].get("const");
     let properties = resolved(branches.first()?)["properties"].as_object()?;
