@@ -232,9 +232,11 @@ fn undocumented(schema: &Value, value: &Value, at: &str) -> Vec<String> {
         let branch = branches.iter().find(fits);
         return branch.map_or_else(Vec::new, |branch| undocumented(branch, value, at));
     }
+    let parts = schema["allOf"].as_array().into_iter().flatten().map(schema::resolved);
+    let parts: Vec<&Value> = parts.chain([schema]).collect();
     let member = |(name, value): (&String, &Value)| {
         let pointer = schema::member_pointer(at, name);
-        match schema["properties"].get(name) {
+        match parts.iter().find_map(|part| part["properties"].get(name)) {
             Some(schema) => undocumented(schema, value, &pointer),
             // An open map.
             None if schema["additionalProperties"].is_object() => Vec::new(),
