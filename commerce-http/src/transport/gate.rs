@@ -92,10 +92,6 @@ impl Gate {
 
     /// Reads the next head, and returns the one for hyper: empty at the end of the connection.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<String>> {
-        if self.write_by.is_some() {
-            // Back-pressure: the client reads its responses first. The write has registered the waker.
-            return Poll::Pending;
-        }
         if self.is_last {
             return Poll::Ready(Ok(String::new()));
         }

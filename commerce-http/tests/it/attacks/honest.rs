@@ -156,6 +156,22 @@ fn graceful_shutdown_finishes_running_requests(#[values("hyper", "tiny")] server
     assert!(TcpStream::connect(&server.address).is_err(), "nobody listens");
 }
 
+/// The last part of a response waits in the server until a slow client takes it, also while the server stops.
+#[test]
+fn graceful_shutdown_lets_a_slow_client_read_on() {
+    let mut server = Child::start("");
+    let mut slow = connect(&server.address);
+    slow.write_all(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let (mut received, mut part) = (slow.read(&mut [0; 1]).unwrap(), vec![0; 128 * 1024]);
+    server.request_stop();
+    while let length @ 1.. = slow.read(&mut part).unwrap() {
+        received += length;
+        std::thread::sleep(Duration::from_millis(20)); // slower than the server looks for idle connections
+    }
+    assert!(received > 1 << 23, "{received} bytes");
+    assert_eq!(server.end(), "well");
+}
+
 #[test]
 fn ipv6_port_is_served() {
     let server = Child::start_at("[::1]:0", "server=hyper", None);
