@@ -91,6 +91,14 @@ impl Database {
         }
     }
 
+    /// Opens the store, or creates it on one machine of a Citus cluster.
+    pub(crate) fn create_local(&self, currency: Currency) -> Result<Arc<dyn Store>, CliError> {
+        match self {
+            Self::File(_) => self.create(Some(currency)),
+            Self::Server { url, .. } => Ok(Arc::new(PostgresStore::create_local(url, currency)?)),
+        }
+    }
+
     /// Returns true if a file belongs to the store: the database, or its log, index, lock or journal.
     pub(crate) fn owns(&self, path: &Path) -> bool {
         let Self::File(store) = self else { return false };

@@ -100,6 +100,15 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Returns a text about each machine behind the store that does not answer. A store on one machine has none.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of the store.
+    fn unreachable_machines(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Copies all commits from a log into the store itself, if there is a log and no reader needs it: a process
     /// that is about to end leaves one file that is the whole store.
     ///
@@ -135,6 +144,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn prepare(&self) -> Result<(), StoreError> {
         (**self).prepare()
+    }
+
+    fn unreachable_machines(&self) -> Result<Vec<String>, StoreError> {
+        (**self).unreachable_machines()
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -140,11 +140,18 @@ impl Metrics {
         self.connections(&mut text);
         self.logins(&mut text, shop);
         engine(&mut text, shop);
-        outbox(&mut text, shop)?;
-        let name = "commerce_charges_pending";
-        head(&mut text, name, "gauge", "Charges without an answer of the payment gateway.");
-        line(&mut text, name, "", shop.count_pending_charges()?);
-        store(&mut text, shop)?;
+        let down = shop.unreachable_machines()?.len();
+        let name = "commerce_store_machines_down";
+        head(&mut text, name, "gauge", "Workers of a distributed store that do not answer.");
+        line(&mut text, name, "", down);
+        // The other figures need the rows of all machines.
+        if down == 0 {
+            outbox(&mut text, shop)?;
+            let name = "commerce_charges_pending";
+            head(&mut text, name, "gauge", "Charges without an answer of the payment gateway.");
+            line(&mut text, name, "", shop.count_pending_charges()?);
+            store(&mut text, shop)?;
+        }
         for metric in process::metrics() {
             head(&mut text, metric.name, metric.kind, metric.help);
             let value =
@@ -313,4 +320,47 @@ fn histogram(
     );
     line(text, &format!("{name}_sum"), labels, unit(distribution.sum));
     line(text, &format!("{name}_count"), labels, distribution.count());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commerce_core::store::{Snapshot, Transaction};
+    use commerce_core::{Currency, MemoryStore, Store, StoreError};
+
+    /// A distributed store with a worker that does not answer.
+    struct WorkerDown(MemoryStore);
+
+    impl Store for WorkerDown {
+        fn currency(&self) -> Currency {
+            self.0.currency()
+        }
+
+        fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
+            self.0.begin()
+        }
+
+        fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
+            self.0.try_begin()
+        }
+
+        fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
+            Err(StoreError::Busy(None))
+        }
+
+        fn unreachable_machines(&self) -> Result<Vec<String>, StoreError> {
+            Ok(vec!["worker a:5432 does not answer".to_owned()])
+        }
+    }
+
+    #[test]
+    fn metrics_of_a_store_whose_worker_is_down_report_it() {
+        let shop = Shop::open(WorkerDown(MemoryStore::new(Currency::KRW)));
+        let text = Metrics::new(&[]).render(&shop).unwrap();
+        assert!(text.contains("\ncommerce_store_machines_down 1\n"), "{text}");
+        assert_eq!(
+            shop.ready().unwrap_err().to_string(),
+            "the store cannot be used: worker a:5432 does not answer"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::connection::Connection;
 use crate::error::Failure;
+use crate::layout;
 use crate::query::Query;
 use crate::rows::Row;
 use commerce_core::StoreError;
@@ -25,6 +26,13 @@ const INDEXES: &str = "
       AND amname = 'btree' AND 0 <> ALL (indkey)
     ORDER BY 1";
 
+/// Finds the tables of a distributed store by a constraint that it cannot have.
+const WITHOUT_UNIQUE_LOGINS: &str = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('customers_by_login') AND NOT indisunique";
+
+const WAS_DISTRIBUTED: &str = "the tables were distributed over a cluster and are on one machine now, as after a restore of a \
+     dump: constraints are missing. Create a store in an empty database with `commerce init`, and copy this one into it with \
+     `commerce copy`";
+
 /// Returns the damage that reading rows does not show.
 pub(crate) fn check(connection: &mut Connection) -> Result<Vec<String>, StoreError> {
     try_check(connection).map_err(Failure::before_commit)?
@@ -39,8 +47,12 @@ fn try_check(connection: &mut Connection) -> Result<Result<Vec<String>, StoreErr
         Err(error) => return Ok(Err(error)),
     };
     // The tables of a cluster, and their indexes, are on other machines.
-    if connection.is_cluster() {
+    if layout::is_distributed(connection)? {
         return Ok(Ok(wrong));
+    }
+    let was_distributed = connection.execute(&[Query::new(WITHOUT_UNIQUE_LOGINS)])?;
+    if was_distributed.iter().any(|rows| !rows.is_empty()) {
+        wrong.push(WAS_DISTRIBUTED.to_owned());
     }
     let indexes = connection.execute(&[Query::new(INDEXES)])?;
     for row in indexes.iter().flatten() {

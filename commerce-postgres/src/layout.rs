@@ -23,6 +23,11 @@ const ORPHANS: &str = r"SELECT format(
          WHERE database = current_database() AND gid LIKE 'citus\_%'$$)
      WHERE NOT success OR result <> '0'";
 
+/// Selects a text about each worker that does not answer.
+const UNREACHABLE: &str =
+    "SELECT format('worker %s:%s does not answer: %s', nodename, nodeport, result)
+     FROM run_command_on_workers('SELECT 1') WHERE NOT success";
+
 /// Has Citus complete the transactions that are prepared on workers. It leaves those in progress alone.
 const RECOVER: &str = "SELECT recover_prepared_transactions()";
 
@@ -33,14 +38,47 @@ pub(crate) enum Layout {
     Distributed,
 }
 
+impl Layout {
+    /// Returns the layout of a new store. In the database of a cluster there is no default, because it cannot be changed.
+    pub(crate) fn of_new(wanted: Option<Self>, connection: &Connection) -> Result<Self, Failure> {
+        match wanted {
+            Some(wanted) => Ok(wanted),
+            None if connection.is_cluster() => Err(Failure::incompatible(
+                "there is no store yet, and the database has Citus: run `commerce init --distribute` for a \
+                 store that is distributed over its machines, or `commerce init --local` for one on this machine"
+                    .to_owned(),
+            )),
+            None => Ok(Self::OneMachine),
+        }
+    }
+
+    /// Returns the layout of the store in the database; `None` without one.
+    pub(crate) fn find(connection: &mut Connection) -> Result<Option<Self>, Failure> {
+        let exists = |connection: &mut Connection, sql| {
+            let rows = connection.execute(&[Query::new(sql)])?;
+            Ok(rows.first().is_some_and(|rows| !rows.is_empty()))
+        };
+        if !exists(connection, "SELECT 1 WHERE to_regclass('customers') IS NOT NULL")? {
+            return Ok(None);
+        }
+        let is_distributed = connection.is_cluster()
+            && exists(
+                connection,
+                "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = to_regclass('customers')",
+            )?;
+        Ok(Some(if is_distributed { Self::Distributed } else { Self::OneMachine }))
+    }
+}
+
 /// Returns true if the tables of the store are distributed.
 pub(crate) fn is_distributed(connection: &mut Connection) -> Result<bool, Failure> {
-    if !connection.is_cluster() {
-        return Ok(false);
-    }
-    let sql = "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = 'customers'::regclass";
-    let rows = connection.execute(&[Query::new(sql)])?;
-    Ok(rows.first().is_some_and(|rows| !rows.is_empty()))
+    Ok(Layout::find(connection)? == Some(Layout::Distributed))
+}
+
+/// Returns a text about each worker that does not answer.
+pub(crate) fn unreachable_workers(connection: &mut Connection) -> Result<Vec<String>, Failure> {
+    let rows = connection.execute(&[Query::new(UNREACHABLE)])?;
+    Ok(rows.iter().flatten().filter_map(|row| row.try_get(0).ok()).collect())
 }
 
 /// Distributes the tables that this transaction, which has no statement timeout, has created.

@@ -86,10 +86,10 @@ impl PostgresStore {
     /// # Errors
     ///
     /// [`StoreError::Incompatible`] when the database has tables of another program or of a newer version, or
-    /// an encoding that cannot hold every text;
+    /// an encoding that cannot hold every text, or has no store and is that of a Citus cluster;
     /// [`StoreError::Unavailable`] when the server cannot be reached. No error contains the password.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        Self::open_url(url, None, Layout::OneMachine)
+        Self::open_url(url, None, None)
     }
 
     /// Opens the store at a URL. Creates it, with this currency, in a database without one.
@@ -98,7 +98,35 @@ impl PostgresStore {
     ///
     /// As [`PostgresStore::open`], and [`StoreError::Incompatible`] when the store has another currency.
     pub fn create(url: &str, currency: Currency) -> Result<Self, StoreError> {
-        Self::open_url(url, Some(currency), Layout::OneMachine)
+        Self::open_url(url, Some(currency), None)
+    }
+
+    /// Opens the store at a URL. In a database without one, creates it with this currency on one machine, even in the
+    /// database of a Citus cluster.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::create`], and [`StoreError::Incompatible`] when the store exists and is distributed.
+    pub fn create_local(url: &str, currency: Currency) -> Result<Self, StoreError> {
+        let store = Self::open_url(url, Some(currency), Some(Layout::OneMachine))?;
+        if !store.hints.is_distributed {
+            return Ok(store);
+        }
+        let text = "there is a store already, and it is distributed: create a local one in an empty \
+                    database, and copy this one into it";
+        Err(StoreError::Incompatible(text.to_owned()))
+    }
+
+    /// Returns true if the database has a store that is distributed over a Citus cluster. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] and [`StoreError::Busy`] when the server cannot be reached.
+    pub fn is_distributed(url: &str) -> Result<bool, StoreError> {
+        let connections = ConnectionManager::new(ConnectOptions::at(url)?);
+        let connection = connections.open(ConnectionRole::Reader);
+        let is_distributed = connection.and_then(|mut open| layout::is_distributed(&mut open));
+        is_distributed.map_err(|failure| failure.error)
     }
 
     /// Opens the store at a URL. In a database without one, creates it with this currency and distributes its
@@ -110,7 +138,7 @@ impl PostgresStore {
     /// As [`PostgresStore::create`], and [`StoreError::Incompatible`] when the server is no such cluster, or
     /// the store exists and is not distributed.
     pub fn create_distributed(url: &str, currency: Currency) -> Result<Self, StoreError> {
-        let store = Self::open_url(url, Some(currency), Layout::Distributed)?;
+        let store = Self::open_url(url, Some(currency), Some(Layout::Distributed))?;
         if store.hints.is_distributed {
             return Ok(store);
         }
@@ -131,7 +159,7 @@ impl PostgresStore {
         if state == SchemaState::Nothing {
             Ok(None)
         } else {
-            Self::open_by(connections, None, Layout::OneMachine).map(Some)
+            Self::open_by(connections, None, None).map(Some)
         }
     }
 
@@ -144,7 +172,11 @@ impl PostgresStore {
         ConnectOptions::at(url).map(|options| options.to_string())
     }
 
-    fn open_url(url: &str, currency: Option<Currency>, layout: Layout) -> Result<Self, StoreError> {
+    fn open_url(
+        url: &str,
+        currency: Option<Currency>,
+        layout: Option<Layout>,
+    ) -> Result<Self, StoreError> {
         Self::open_by(ConnectionManager::new(ConnectOptions::at(url)?), currency, layout)
     }
 
@@ -152,12 +184,17 @@ impl PostgresStore {
     fn open_by(
         connections: ConnectionManager,
         wanted: Option<Currency>,
-        layout: Layout,
+        layout: Option<Layout>,
     ) -> Result<Self, StoreError> {
         let (writer, currency, is_distributed) = retry_until_timeout(|| {
             let mut connection = connections.open(ConnectionRole::Writer)?;
             let mut state = schema::inspect(&mut connection)?;
             if matches!(state, SchemaState::Nothing | SchemaState::Older) {
+                // An older store has its layout already.
+                let layout = match state {
+                    SchemaState::Nothing => Layout::of_new(layout, &connection)?,
+                    SchemaState::Older | SchemaState::Ready(_) => Layout::OneMachine,
+                };
                 schema::migrate(&mut connection, wanted.unwrap_or(Currency::KRW), layout)?;
                 state = schema::inspect(&mut connection)?;
             }
@@ -250,6 +287,13 @@ impl Store for PostgresStore {
 
     fn prepare(&self) -> Result<(), StoreError> {
         self.readers.prepare()
+    }
+
+    fn unreachable_machines(&self) -> Result<Vec<String>, StoreError> {
+        if !self.hints.is_distributed {
+            return Ok(Vec::new());
+        }
+        layout::unreachable_workers(&mut *self.readers.get()?).map_err(Failure::before_commit)
     }
 }
 

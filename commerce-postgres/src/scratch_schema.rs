@@ -8,8 +8,8 @@ use crate::layout::Layout;
 use commerce_core::{Currency, StoreError};
 
 impl PostgresStore {
-    /// Creates a new and empty store in a new schema of the database. It exists until
-    /// [`PostgresStore::drop_scratch_schema`] removes it. For benchmarks.
+    /// Creates a new and empty store in a new schema of the database, with the layout of the store there. It exists
+    /// until [`PostgresStore::drop_scratch_schema`] removes it. For benchmarks.
     ///
     /// # Errors
     ///
@@ -20,11 +20,21 @@ impl PostgresStore {
         schema: &str,
         currency: Currency,
     ) -> Result<Self, StoreError> {
-        let mut options = run(url, &format!("CREATE SCHEMA {}", quoted(schema)))?;
+        let mut options = ConnectOptions::at(url)?;
+        let connection = ConnectionManager::new(options.clone()).open(ConnectionRole::Reader);
+        let layout = connection
+            .and_then(|mut connection| {
+                let layout = Layout::find(&mut connection)?;
+                // It may have to be chosen first.
+                Layout::of_new(layout, &connection)?;
+                connection.run(&format!("CREATE SCHEMA {}", quoted(schema)))?;
+                Ok(layout)
+            })
+            .map_err(|failure| failure.error)?;
         let before = options.config.get_options().unwrap_or_default();
         let search_path = format!("{before} -c search_path={}", quoted(schema));
         options.config.options(search_path.trim_start());
-        Self::open_by(ConnectionManager::new(options), Some(currency), Layout::OneMachine)
+        Self::open_by(ConnectionManager::new(options), Some(currency), layout)
     }
 
     /// Drops a schema with all its tables. For benchmarks.
@@ -34,17 +44,12 @@ impl PostgresStore {
     /// As [`PostgresStore::open`], and when it is in use.
     #[doc(hidden)]
     pub fn drop_scratch_schema(url: &str, schema: &str) -> Result<(), StoreError> {
-        run(url, &format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(schema))).map(drop)
+        let connections = ConnectionManager::new(ConnectOptions::at(url)?);
+        let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", quoted(schema));
+        let connection = connections.open(ConnectionRole::Reader);
+        let dropped = connection.and_then(|mut connection| connection.run(&sql));
+        dropped.map_err(|failure| failure.error)
     }
-}
-
-fn run(url: &str, sql: &str) -> Result<ConnectOptions, StoreError> {
-    let options = ConnectOptions::at(url)?;
-    let connection_manager = ConnectionManager::new(options.clone());
-    let result = connection_manager
-        .open(ConnectionRole::Reader)
-        .and_then(|mut connection| connection.run(sql));
-    result.map(|()| options).map_err(|failure| failure.error)
 }
 
 /// Quotes a name as an identifier, without all characters but lower-case letters, digits and `_`.

@@ -5,6 +5,7 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::progress;
 use commerce_core::SqliteStore;
+use commerce_postgres::PostgresStore;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -26,6 +27,13 @@ impl BackupCommand {
         let file = self.file.display();
         let path = match database {
             Database::File(path) => path,
+            // An unreachable server has no say in it: the usual program is named then.
+            Database::Server { url, .. } if PostgresStore::is_distributed(url).unwrap_or(false) => {
+                return Err(CliError::usage(format!(
+                    "a dump of a distributed store would be restored without its distribution and some of its \
+                     constraints: copy it with `commerce copy --from URL --to {file}`, and back in the same way"
+                )));
+            }
             Database::Server { .. } => {
                 return Err(CliError::usage(format!(
                     "a PostgreSQL database is backed up with its own program, also while it is in use: \

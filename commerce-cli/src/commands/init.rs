@@ -21,6 +21,9 @@ pub(crate) struct InitCommand {
     /// customer, product data by product.
     #[arg(long)]
     distribute: bool,
+    /// Keeps the tables of a new store on one machine, in the database of a Citus cluster too.
+    #[arg(long, conflicts_with = "distribute")]
+    local: bool,
 }
 
 #[derive(Serialize)]
@@ -35,12 +38,12 @@ impl InitCommand {
     pub(crate) fn run(&self, database: &Database, output: Output) -> Result<(), CliError> {
         let found = database.find()?;
         let is_new = found.is_none();
+        let currency = found.as_ref().map(|store| store.currency()).or(self.currency);
+        let currency_of_new = currency.unwrap_or(Currency::KRW);
         let store = match found {
-            Some(store) if !self.distribute => store,
-            Some(store) => database.distribute(store.currency())?,
-            None if self.distribute => {
-                database.distribute(self.currency.unwrap_or(Currency::KRW))?
-            }
+            _ if self.distribute => database.distribute(currency_of_new)?,
+            _ if self.local => database.create_local(currency_of_new)?,
+            Some(store) => store,
             None => database.create(self.currency)?,
         };
         let currency = store.currency();

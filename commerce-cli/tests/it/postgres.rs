@@ -5,6 +5,10 @@
 #[path = "../../../commerce-core/tests/it/common/cluster.rs"]
 mod cluster;
 
+#[allow(unreachable_pub, reason = "the tests of the core use it too")]
+#[path = "../../../commerce-core/tests/it/common/citus.rs"]
+mod citus;
+
 use serde_json::Value;
 use std::process::{Command, Output};
 
@@ -115,4 +119,34 @@ fn copy_moves_a_store_to_postgres_and_back() {
     assert_eq!(json(&first, "orders list 3"), json(&url, "orders list 3"));
     let again = run(&first, &format!("copy --from {first} --to {url}"));
     assert_eq!(again.status.code(), Some(1), "it is not empty");
+}
+
+/// On a stand-in for Citus: commands ask for the layout, and those that would lose it name another.
+#[test]
+fn commands_ask_for_the_layout_of_a_store_on_citus() {
+    let refused = |url: &str, line: &str, status: i32, parts: &[&str]| {
+        let output = run(url, line);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{line}: {text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{line}: {text}");
+    };
+    let (distributed, local) = (database(), database());
+    for url in [&distributed, &local] {
+        let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
+        admin.batch_execute(citus::STAND_IN).unwrap();
+        for line in ["init", "seed", "customer add Kim", "bench --orders 10"] {
+            refused(url, line, 1, &["init --distribute", "init --local"]);
+        }
+        refused(url, "init --distribute --local", 2, &["cannot be used with"]);
+    }
+    json(&distributed, "init --distribute");
+    refused(&distributed, "init --local", 1, &["it is distributed"]);
+    refused(&distributed, "backup shop.db", 2, &["commerce copy --from URL --to shop.db"]);
+    let measured = json(&distributed, "bench --orders 30 --clients 2 --products 20");
+    assert_eq!((&measured["orders"], &measured["audit_ok"]), (&30.into(), &true.into()));
+    json(&local, "init --local");
+    json(&local, "init");
+    refused(&local, "init --distribute", 1, &["not distributed"]);
+    refused(&local, "backup shop.db", 2, &["pg_dump"]);
+    assert_eq!(json(&local, "audit")["ok"], true);
 }

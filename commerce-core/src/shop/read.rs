@@ -3,7 +3,7 @@
 use crate::audit::{AuditReport, audit};
 use crate::clock::Timestamp;
 use crate::engine::Stats;
-use crate::error::{Error, Refusal};
+use crate::error::{Error, Refusal, StoreError};
 use crate::id::{CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId};
 use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -91,8 +91,16 @@ impl Shop {
         Ok(self.store.snapshot()?.size()?)
     }
 
-    /// Checks that the store is readable, and that it is writable if the last write failed.
+    /// Texts about the machines behind the store that do not answer.
+    pub fn unreachable_machines(&self) -> Result<Vec<String>, Error> {
+        Ok(self.store.unreachable_machines()?)
+    }
+
+    /// Checks that the store is readable on all its machines, and that it is writable if the last write failed.
     pub fn ready(&self) -> Result<(), Error> {
+        if let Some(machine) = self.store.unreachable_machines()?.into_iter().next() {
+            return Err(StoreError::Unavailable(machine).into());
+        }
         self.store.snapshot()?.product(ProductId::new(0))?;
         Ok(self.engine.can_write()?)
     }

@@ -1,5 +1,6 @@
 //! Helpers of all suites: the stores to run on, and short forms of frequent calls.
 
+pub mod citus;
 pub mod cluster;
 pub mod contest;
 pub mod failing;

@@ -2,6 +2,7 @@
 //! extension records the calls and refuses what Citus would refuse, and the server's log shows the
 //! store's statements.
 
+use crate::common::citus::STAND_IN;
 use crate::common::cluster::{Cluster, shared, wait_until};
 use crate::common::{assert_clean, key};
 use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
@@ -15,50 +16,6 @@ use rstest::rstest;
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
-
-/// The stand-in for Citus on one machine, which is its own worker: it keeps a list of distributed
-/// tables, refuses tables with keys that cannot be enforced across machines, and completes prepared
-/// transactions.
-const STAND_IN: &str = "
-CREATE EXTENSION dblink;
-CREATE FUNCTION run_command_on_workers(
-    command text, parallel bool DEFAULT true,
-    OUT nodename text, OUT nodeport int, OUT success bool, OUT result text
-) RETURNS SETOF record LANGUAGE plpgsql AS $$ BEGIN
-    nodename := 'localhost'; nodeport := 9701; success := true;
-    IF EXISTS (SELECT FROM worker WHERE NOT is_up) THEN
-        success := false; result := 'connection refused';
-    ELSE
-        EXECUTE command INTO result;
-    END IF;
-    RETURN NEXT;
-END $$;
-CREATE TABLE worker (is_up bool);
-INSERT INTO worker VALUES (true);
-CREATE FUNCTION here() RETURNS text LANGUAGE sql AS $$
-    SELECT format('host=%s port=%s dbname=%s user=%s', current_setting('unix_socket_directories'),
-                  current_setting('port'), current_database(), current_user)
-$$;
-CREATE FUNCTION recover_prepared_transactions() RETURNS int LANGUAGE sql AS $$
-    SELECT count(dblink_exec(here(), format('COMMIT PREPARED %L', gid)))::int
-    FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE 'citus%'
-$$;
-CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text, colocated text);
-CREATE FUNCTION create_distributed_table(
-    table_name regclass, distribution_column text, distribution_type text DEFAULT 'hash',
-    colocate_with text DEFAULT 'default', shard_count int DEFAULT NULL
-) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
-    IF EXISTS (SELECT FROM pg_index JOIN pg_attribute
-               ON attrelid = indrelid AND attname = distribution_column
-               WHERE indrelid = table_name AND indisunique AND attnum <> ALL (indkey)) THEN
-        RAISE 'a unique key of % is without %', table_name, distribution_column;
-    END IF;
-    IF EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND table_name IN (conrelid, confrelid)) THEN
-        RAISE '% has foreign keys to tables that are not distributed', table_name;
-    END IF;
-    INSERT INTO pg_dist_partition VALUES (table_name, distribution_column,
-        CASE colocate_with WHEN 'none' THEN table_name::text ELSE colocate_with END);
-END $$";
 
 /// Foreign keys of distributed tables that cross machines or refer to a table on the coordinator,
 /// and those of coordinator tables to distributed ones.
@@ -309,4 +266,63 @@ fn commit_is_acknowledged_once_every_worker_has_completed_it() {
         let seen: i64 = admin.query_one("SELECT count(*) FROM on_worker", &[]).unwrap().get(0);
         assert_eq!(seen, customers);
     }
+}
+
+/// The layout of a store cannot be changed, so that a database of Citus has no default.
+#[test]
+fn new_store_in_a_database_of_citus_needs_a_layout() {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    for refused in [PostgresStore::open(&url), PostgresStore::create(&url, Currency::KRW)] {
+        let text = refused.unwrap_err().to_string();
+        assert!(text.contains("init --distribute") && text.contains("init --local"), "{text}");
+    }
+    assert!(PostgresStore::find(&url).unwrap().is_none(), "nothing is left behind");
+    business(&Shop::open(PostgresStore::create_local(&url, Currency::KRW).unwrap()));
+    assert!(!PostgresStore::is_distributed(&url).unwrap());
+    assert_clean(&Shop::open(PostgresStore::open(&url).unwrap()));
+    PostgresStore::create_distributed(&url, Currency::KRW).unwrap_err();
+}
+
+/// A dump has the tables, with the constraints of a distributed store, and not their distribution.
+#[test]
+fn audit_reports_a_distributed_store_that_was_restored_on_one_machine() {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    assert!(PostgresStore::is_distributed(&url).unwrap());
+    PostgresStore::create_local(&url, Currency::KRW).unwrap_err();
+    assert_clean(&shop);
+    drop(shop);
+    admin.batch_execute("DELETE FROM pg_dist_partition").unwrap();
+    let report = Shop::open(PostgresStore::open(&url).unwrap()).audit().unwrap();
+    let problems = format!("{:?}", report.problems);
+    assert!(!report.ok && problems.contains("distributed over a cluster"), "{problems}");
+}
+
+#[test]
+fn benchmark_of_a_distributed_store_is_distributed() {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    drop(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    let scratch = PostgresStore::create_scratch_schema(&url, "aside", Currency::KRW).unwrap();
+    let sql = "SELECT count(*) FROM pg_dist_partition JOIN pg_class ON oid = logicalrelid
+               WHERE relnamespace = 'aside'::regnamespace";
+    assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), 13);
+    business(&Shop::open(scratch));
+    PostgresStore::drop_scratch_schema(&url, "aside").unwrap();
+}
+
+#[test]
+fn service_is_not_ready_while_a_worker_does_not_answer() {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    assert_eq!((shop.ready(), shop.unreachable_machines()), (Ok(()), Ok(vec![])));
+    admin.batch_execute("UPDATE worker SET is_up = false").unwrap();
+    let down = "worker localhost:9701 does not answer: connection refused".to_owned();
+    assert_eq!(shop.unreachable_machines(), Ok(vec![down.clone()]));
+    assert_eq!(shop.ready(), Err(StoreError::Unavailable(down).into()));
+    admin.batch_execute("UPDATE worker SET is_up = true").unwrap();
+    assert_eq!(shop.ready(), Ok(()));
 }

@@ -450,6 +450,7 @@ fn metrics_are_exported_from_the_start() {
         "commerce_queue_wait_seconds_bucket{le=\"10\"} ",
         "commerce_store_bytes 0",
         "commerce_store_log_bytes 0",
+        "commerce_store_machines_down 0",
         "process_cpu_seconds_total ",
         "process_resident_memory_bytes ",
         "process_open_fds ",
