@@ -168,14 +168,25 @@ impl RequestContext<'_> {
         Ok(PageRequest { limit, cursor: self.parameter("cursor")? })
     }
 
+    /// A query parameter that is a word of an enum.
+    pub(crate) fn word<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let Some(word) = self.parameter::<String>(name)? else { return Ok(None) };
+        let word = T::deserialize(Value::String(word.replace('-', "_")));
+        // The query matches its schema, which has the same words.
+        let invalid = |error: serde_json::Error| {
+            Refusal::invalid(&format!("/{name}"), error.to_string()).into()
+        };
+        word.map(Some).map_err(invalid)
+    }
+
     /// The parameters of best sellers.
     pub(crate) fn best_sellers(&self) -> Result<BestSellersRequest, Error> {
         let default = BestSellersRequest::default();
         Ok(BestSellersRequest {
+            by: self.word("by")?.unwrap_or(default.by),
             days: self.parameter("days")?.unwrap_or(default.days),
             limit: self.parameter("limit")?.unwrap_or(default.limit),
             at: self.parameter::<Timestamp>("at")?,
-            ..default
         })
     }
 

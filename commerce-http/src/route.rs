@@ -293,7 +293,8 @@ const PROVE: Parameter = shared(
 );
 
 /// The query parameters of best sellers.
-pub(crate) const BEST_SELLERS: &[Parameter] = &[DAYS, RANKS, AT];
+pub(crate) const BEST_SELLERS: &[Parameter] =
+    &[own("by", "BestSellersBy", "The order of the ranking."), DAYS, RANKS, AT];
 
 /// The query parameters of the sales report.
 pub(crate) const SALES_REPORT: &[Parameter] = &[

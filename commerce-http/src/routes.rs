@@ -72,7 +72,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Adjust stock", Submit(products::adjust_stock))
         .auth(Admin).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(AdjustStock::REFUSALS),
     Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank best sellers of the last days", Blocking(best_sellers::rank))
-        .about("By units paid for in the window, exact to the second.")
+        .about("By units paid for in the window or the money for them, exact to the second.")
         .query(BEST_SELLERS).response(200, "BestSellers"),
 
     Route::new(Get, "/v1/customers/{customer_id}/cart", "getCart", "Get a cart at current prices", Read(carts::show))

@@ -5,8 +5,7 @@ use commerce_core::{
     BalanceReportRequest, CouponReportRequest, Difference, Error, ProductReportRequest, Refusal,
     ReportRequest, SalesReportRequest, StockReportRequest, Timestamp, ToCsv, Window, Zone,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
 
 /// The days of a sales report without a window.
 const SALES_DAYS: i64 = 7;
@@ -51,10 +50,10 @@ pub(crate) fn sales(call: &RequestContext<'_>) -> HandlerResult {
     };
     let request = SalesReportRequest {
         window,
-        by: word(call, "by")?.unwrap_or_default(),
+        by: call.word("by")?.unwrap_or_default(),
         zone: zone(call)?,
-        compare: word(call, "compare")?,
-        basis: word(call, "basis")?.unwrap_or_default(),
+        compare: call.word("compare")?,
+        basis: call.word("basis")?.unwrap_or_default(),
     };
     answer(call, &request)
 }
@@ -62,7 +61,7 @@ pub(crate) fn sales(call: &RequestContext<'_>) -> HandlerResult {
 pub(crate) fn products(call: &RequestContext<'_>) -> HandlerResult {
     let default = ProductReportRequest::default();
     let request = ProductReportRequest {
-        by: word(call, "by")?.unwrap_or(default.by),
+        by: call.word("by")?.unwrap_or(default.by),
         days: call.parameter("days")?.unwrap_or(default.days),
         limit: call.parameter("limit")?.unwrap_or(default.limit),
         at: call.parameter("at")?,
@@ -144,17 +143,6 @@ fn accepts_csv<'a>(headers: impl Iterator<Item = &'a str>) -> bool {
     let mut ranges = headers.flat_map(|header| header.split(',')).map(media);
     let first = ranges.find(|range| known.iter().any(|known| known.eq_ignore_ascii_case(range)));
     first.is_some_and(|range| range.eq_ignore_ascii_case("text/csv"))
-}
-
-/// A parameter with one of the words of an enum.
-fn word<T>(call: &RequestContext<'_>, name: &str) -> Result<Option<T>, Error>
-where
-    T: for<'de> Deserialize<'de>,
-{
-    let Some(word) = call.parameter::<String>(name)? else { return Ok(None) };
-    let word = T::deserialize(Value::String(word.replace('-', "_")));
-    // The query matches its schema, which has the same words.
-    word.map(Some).map_err(|error| Refusal::invalid(&format!("/{name}"), error.to_string()).into())
 }
 
 /// The zone; only the database of zones knows which names are valid.

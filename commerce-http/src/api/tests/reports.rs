@@ -118,6 +118,17 @@ fn report_refuses_a_parameter_by_name() {
 }
 
 #[test]
+fn best_sellers_rank_by_units_or_money() {
+    let world = sold();
+    let first =
+        |query: &str| world.get(&format!("/v1/bestsellers{query}")).body["items"][0].clone();
+    assert_eq!(first("?by=net")["net"], 4_500);
+    assert_eq!((&first("?by=units")["units_sold"], first("").get("net")), (&json!(1), None));
+    let refused = world.get("/v1/bestsellers?by=rising");
+    assert_eq!(refused.body["errors"][0]["pointer"], "/by", "{refused:?}");
+}
+
+#[test]
 fn cancellation_counts_by_basis() {
     let world = sold();
     assert_eq!(world.post("/v1/orders/1/cancellation", "cancel", &Value::Null).status, 200);

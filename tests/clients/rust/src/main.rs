@@ -108,7 +108,7 @@ async fn session(base: &str) -> Outcome<()> {
     };
     assert_eq!((*problem.balance, *problem.required), (3_000_010_100, 1_000_000_000_000));
 
-    let best = client.list_best_sellers(None, None, None).await?.into_inner();
+    let best = client.list_best_sellers(None, None, None, None).await?.into_inner();
     assert_eq!((best.items[0].product_id.get(), *best.items[0].units_sold), (1, 2));
     let cancelled = client.cancel_order(&placed.id, &"cancel-1".parse()?, None).await?.into_inner();
     assert_eq!(cancelled.status, OrderStatus::Cancelled);
