@@ -16,7 +16,6 @@ use recounted::Recounted;
 use sealed::Build;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 pub(crate) mod balances;
 mod counted;
@@ -64,16 +63,21 @@ pub struct Source<'a> {
     pub now: Timestamp,
 }
 
+/// The products sold in a window, by id.
+type Products = Vec<(ProductId, Sold)>;
+
+/// What a product sold: nothing unless it is among the products.
+fn sold(products: &[(ProductId, Sold)], product: ProductId) -> Sold {
+    let found = products.binary_search_by_key(&product, |(id, _)| *id).ok();
+    found.and_then(|index| products.get(index)).map(|(_, sold)| *sold).unwrap_or_default()
+}
+
 /// The counts that reports consist of.
 pub trait Facts {
     /// Returns the figures of each `(edges[i], edges[i + 1]]`.
     fn totals(&self, edges: &[Timestamp]) -> Result<Vec<Figures>, StoreError>;
     /// Returns the products sold in `(after, until]`.
-    fn products(
-        &self,
-        after: Timestamp,
-        until: Timestamp,
-    ) -> Result<BTreeMap<ProductId, Sold>, StoreError>;
+    fn products(&self, after: Timestamp, until: Timestamp) -> Result<Products, StoreError>;
     /// Returns the units of a product in stock.
     fn stock(&self, product: &Product) -> Result<i64, StoreError>;
     /// Returns the number of coupons that a campaign has issued.

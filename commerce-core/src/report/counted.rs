@@ -1,15 +1,13 @@
 //! The facts that were counted in the commits themselves.
 
 use super::balances::Sums;
-use super::{Facts, visit};
+use super::{Facts, Products, visit};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
-use crate::id::ProductId;
 use crate::model::coupon::{Coupon, CouponUsage};
 use crate::model::product::Product;
-use crate::model::sale::{Figures, Sold};
+use crate::model::sale::Figures;
 use crate::store::{Record, Snapshot, Table};
-use std::collections::BTreeMap;
 
 pub(super) struct Counted<'a>(pub(super) &'a dyn Snapshot);
 
@@ -18,12 +16,10 @@ impl Facts for Counted<'_> {
         self.0.sales_totals(edges)
     }
 
-    fn products(
-        &self,
-        after: Timestamp,
-        until: Timestamp,
-    ) -> Result<BTreeMap<ProductId, Sold>, StoreError> {
-        Ok(self.0.product_sales(after, until)?.into_iter().collect())
+    fn products(&self, after: Timestamp, until: Timestamp) -> Result<Products, StoreError> {
+        let mut products = self.0.product_sales(after, until)?;
+        products.sort_unstable_by_key(|(product, _)| *product);
+        Ok(products)
     }
 
     fn stock(&self, product: &Product) -> Result<i64, StoreError> {

@@ -2,7 +2,7 @@
 
 use super::sealed::Build;
 use super::window::check_days;
-use super::{Facts, Source, basis_points};
+use super::{Facts, Products, Source, basis_points, sold};
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal};
 use crate::id::ProductId;
@@ -12,7 +12,6 @@ use crate::model::sale::Sold;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
 
 /// Requests a product report. Default: the ten products of the last seven days with the most units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +90,6 @@ pub struct RankedProduct {
     pub status: ProductStatus,
 }
 
-type Products = BTreeMap<ProductId, Sold>;
-
 impl Build for ProductReportRequest {
     type Report = ProductReport;
 
@@ -107,30 +104,25 @@ impl Build for ProductReportRequest {
         let from = back(to);
         let now = facts.products(from, to)?;
         let before = facts.products(back(from), from)?;
-        let ranks_before: HashMap<ProductId, usize> =
-            self.ranking(&before, None).into_iter().zip(1..).collect();
         let mut all = Sold::default();
-        for sold in now.values() {
+        for (_, sold) in &now {
             all.add(*sold);
         }
 
         let mut items = Vec::new();
-        for (product_id, rank) in self.ranking(&now, Some(&before)).into_iter().zip(1..) {
-            if rank > self.limit {
-                break;
-            }
+        for (product_id, rank) in self.ranking(&now, &before).into_iter().zip(1..) {
             let Some(product) = source.snapshot.product(product_id)? else { continue };
-            let sold = now.get(&product_id).copied().unwrap_or_default();
+            let (sold, sold_before) = (sold(&now, product_id), sold(&before, product_id));
             let share_basis_points = match self.by {
                 RankBy::Net => basis_points(sold.net.minor(), all.net.minor()),
                 RankBy::Units | RankBy::Rising => basis_points(sold.units, all.units),
             };
             items.push(RankedProduct {
                 rank,
-                rank_before: ranks_before.get(&product_id).copied(),
+                rank_before: self.rank(product_id, sold_before, &before),
                 product_id,
                 units: sold.units,
-                units_before: before.get(&product_id).map_or(0, |sold| sold.units),
+                units_before: sold_before.units,
                 net: sold.net,
                 share_basis_points,
                 stock: facts.stock(&product)?,
@@ -142,26 +134,42 @@ impl Build for ProductReportRequest {
     }
 }
 
+/// A position in a ranking: smaller ones come first.
+type Position = (Reverse<i64>, ProductId);
+
 impl ProductReportRequest {
-    /// Returns the products in order. Without a window before, a ranking of growth is one of units.
-    fn ranking(&self, products: &Products, before: Option<&Products>) -> Vec<ProductId> {
-        let score = |product: &ProductId, sold: &Sold| match (self.by, before) {
-            (RankBy::Net, _) => sold.net.minor(),
-            (RankBy::Rising, Some(before)) => {
-                let before = before.get(product).map_or(0, |sold| sold.units);
-                sold.units.saturating_sub(before)
-            }
-            (RankBy::Units | RankBy::Rising, _) => sold.units,
-        };
-        // A product that was given away for nothing has sold, too.
-        let least = i64::from(self.by != RankBy::Net);
-        let mut ranking: Vec<_> = products
+    /// Returns the first products in order.
+    fn ranking(&self, now: &Products, before: &Products) -> Vec<ProductId> {
+        let mut ranking: Vec<Position> = now
             .iter()
-            .filter(|(_, sold)| sold.units > 0)
-            .map(|(product, sold)| (Reverse(score(product, sold)), *product))
-            .filter(|(Reverse(score), _)| *score >= least)
+            .filter_map(|(product, sold)| match self.by {
+                RankBy::Units | RankBy::Net => self.position(*product, *sold),
+                RankBy::Rising => {
+                    let rise = sold.units.saturating_sub(super::sold(before, *product).units);
+                    (rise > 0).then_some((Reverse(rise), *product))
+                }
+            })
             .collect();
+        if self.limit < ranking.len() {
+            ranking.select_nth_unstable(self.limit);
+            ranking.truncate(self.limit);
+        }
         ranking.sort_unstable();
         ranking.into_iter().map(|(_, product)| product).collect()
+    }
+
+    /// The rank of a product in a window: by money for a ranking by money, or else by units.
+    fn rank(&self, product: ProductId, sold: Sold, products: &Products) -> Option<usize> {
+        let own = self.position(product, sold)?;
+        let better = products.iter().filter(|(product, sold)| {
+            self.position(*product, *sold).is_some_and(|position| position < own)
+        });
+        Some(better.count().saturating_add(1))
+    }
+
+    /// The position of a product by units or money; `None` if it did not sell.
+    fn position(&self, product: ProductId, sold: Sold) -> Option<Position> {
+        let score = if self.by == RankBy::Net { sold.net.minor() } else { sold.units };
+        (sold.units > 0).then_some((Reverse(score), product))
     }
 }

@@ -1,7 +1,7 @@
 //! The facts counted again from the rows that they follow from: orders, lines, movements, claims, charges and ledger.
 
 use super::balances::Sums;
-use super::{Facts, visit};
+use super::{Facts, Products, visit};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId, ProductId};
@@ -131,11 +131,7 @@ impl Facts for Recounted<'_> {
         Ok(totals)
     }
 
-    fn products(
-        &self,
-        after: Timestamp,
-        until: Timestamp,
-    ) -> Result<BTreeMap<ProductId, Sold>, StoreError> {
+    fn products(&self, after: Timestamp, until: Timestamp) -> Result<Products, StoreError> {
         let mut products: BTreeMap<ProductId, Sold> = BTreeMap::new();
         self.orders(|order| {
             let paid_at = order.paid_at.filter(|_| order.status.counts_as_sold());
@@ -146,7 +142,7 @@ impl Facts for Recounted<'_> {
                 }
             }
         })?;
-        Ok(products)
+        Ok(products.into_iter().collect())
     }
 
     fn stock(&self, product: &Product) -> Result<i64, StoreError> {

@@ -2,7 +2,7 @@
 
 use super::sealed::Build;
 use super::window::check_days;
-use super::{Facts, Source, basis_points, visit};
+use super::{Facts, Source, basis_points, sold, visit};
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal, StoreError};
 use crate::id::ProductId;
@@ -80,7 +80,7 @@ impl Build for StockReportRequest {
         let mut items = Vec::new();
         for product in products.into_iter().filter(crate::model::product::Product::is_active) {
             let stock = facts.stock(&product)?;
-            let sold = sales.get(&product.id).map_or(0, |sold| sold.units);
+            let sold = sold(&sales, product.id).units;
             let days = stock.saturating_mul(self.days);
             items.push(ProductStock {
                 product_id: product.id,
