@@ -4,10 +4,10 @@
 //! hyper withstands hostile clients, and serves every other port. `docs/deployment.md` compares them.
 
 mod connections;
-mod descriptors;
 mod gate;
 mod head;
 mod hyper;
+mod limits;
 mod listen;
 mod response;
 mod settings;
@@ -23,6 +23,9 @@ use std::sync::Arc;
 pub use listen::Listen;
 pub use settings::Settings;
 pub use tls::Tls;
+
+/// The threads of `tiny_http`, and one that has just ended and may still count: one accepts, four serve connections.
+const LIBRARY_THREADS: usize = 6;
 
 /// The library that speaks HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Server {
             let problem = "a unix socket has no TLS";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        descriptors::raise_limit();
+        limits::raise_limit();
         let listener = Listener::open(listen, settings.write_deadline)?;
         Ok(Self { listener, backend, settings })
     }
@@ -107,6 +110,9 @@ impl Server {
     /// If threads cannot be started, or descriptors are exhausted.
     pub fn start(self, service: Arc<dyn Service>) -> io::Result<Running> {
         let Self { listener, backend, settings } = self;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        // The libraries panic if they cannot start their own threads.
+        limits::require(settings.workers.saturating_add(processors.max(LIBRARY_THREADS)))?;
         Ok(Running(match backend {
             Backend::Tiny => Inner::Tiny(tiny::Tiny::start(listener, settings, &service)?),
             Backend::Hyper => Inner::Hyper(hyper::Hyper::start(listener, settings, service)?),

@@ -3,7 +3,7 @@
 use super::connections::{Activity, Phase, Registry};
 use super::gate::{Gate, Head, Stream};
 use super::listen::{Listen, Listener};
-use super::{Settings, Tls, descriptors, head, response};
+use super::{Settings, Tls, head, limits, response};
 use crate::message::{Answer, Connections, Request, Response, Service, TransportError};
 use commerce_core::CancellationToken;
 use commerce_core::sync::Mutex;
@@ -83,7 +83,7 @@ impl Hyper {
             .max_blocking_threads(settings.workers.max(1))
             .enable_all()
             .build()?;
-        let most = descriptors::max_connections(settings.max_connections);
+        let most = limits::max_connections(settings.max_connections);
         let waiting = settings.workers.saturating_add(settings.max_queue);
         let tls = settings.tls.clone();
         let shared = Arc::new(Shared {
@@ -137,7 +137,7 @@ impl Shared {
                     self.admit(stream, peer, tls).await;
                 }
                 Err(error) => {
-                    if descriptors::are_exhausted(&error) {
+                    if limits::are_exhausted(&error) {
                         self.evict();
                     }
                     sleep(TICK).await;
