@@ -5,11 +5,17 @@ use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::output;
 use crate::values;
-use commerce_core::{BestSellers, BestSellersRequest, Currency, ProductStatus, Timestamp};
+use clap::ValueEnum;
+use commerce_core::{
+    BestSellers, BestSellersBy, BestSellersRequest, Currency, Money, ProductStatus, Timestamp,
+};
 
 /// Shows the best sellers of the last days as a bar chart.
 #[derive(clap::Args, Debug)]
 pub(crate) struct TopCommand {
+    /// Order of the ranking.
+    #[arg(long, value_name = "ORDER", default_value = "units")]
+    by: OrderArg,
     /// Length of the window in days of 24 hours, 1 to 366.
     #[arg(long, value_name = "DAYS", default_value_t = BestSellersRequest::default().days)]
     #[arg(value_parser = values::integer, allow_negative_numbers = true)]
@@ -23,13 +29,24 @@ pub(crate) struct TopCommand {
     at: Option<Timestamp>,
 }
 
+#[derive(ValueEnum, Clone, Copy, Debug)]
+enum OrderArg {
+    /// Most units first
+    Units,
+    /// Most money first, after discounts
+    Net,
+}
+
 impl TopCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let request = BestSellersRequest {
             days: self.days,
             limit: self.limit,
             at: self.at,
-            ..BestSellersRequest::default()
+            by: match self.by {
+                OrderArg::Units => BestSellersBy::Units,
+                OrderArg::Net => BestSellersBy::Net,
+            },
         };
         let ranking = context.shop.best_sellers(&request)?;
         let width = output::width();
@@ -57,8 +74,8 @@ fn render(
         rank: item.rank,
         name: &item.name,
         detail: currency.show(item.price),
-        value: u64::try_from(item.units_sold).unwrap_or(0),
-        label: item.units_sold.to_string(),
+        value: u64::try_from(item.net.map_or(item.units_sold, Money::minor)).unwrap_or(0),
+        label: item.net.map_or_else(|| item.units_sold.to_string(), |net| currency.show(net)),
         archived: item.status == ProductStatus::Archived,
     });
     format!("{title}\n\n{}", chart.draw(&bars.collect::<Vec<_>>()))

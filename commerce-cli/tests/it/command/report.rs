@@ -112,3 +112,17 @@ fn invalid_report_arguments_are_refused(#[case] line: &str, #[case] reason: &str
     assert_eq!((output.status, output.out.as_str()), (2, ""), "{}", output.err);
     assert!(output.err.contains(reason), "{}", output.err);
 }
+
+/// 2 tea at 12.50 bring more than 1 gum at 0.99, which sold once.
+#[test]
+fn top_ranks_by_units_or_by_money() {
+    let dir = sold();
+    assert_eq!(dir.run("order 1 2:4 --key many").status, 0);
+    let first = |line: &str| dir.json(line)["items"][0].clone();
+    let by_units = first("top");
+    assert_eq!((&by_units["name"], by_units.get("net")), (&json!("Gum"), None));
+    let by_net = first("top --by net");
+    assert_eq!((&by_net["name"], &by_net["net"]), (&json!("Tea"), &json!(2_500)));
+    let text = dir.run("top --by net").out;
+    assert!(text.contains("25.00 USD"), "{text}");
+}
