@@ -1,6 +1,7 @@
 //! Orders a second on a PostgreSQL cluster, beside a function of PL/pgSQL with the same rows that is called
 //! by `pgbench` with prepared statements and as many clients, by turns on one cluster:
-//! `cargo bench -p commerce-postgres -- --seconds 6`.
+//! `cargo bench -p commerce-postgres -- --seconds 6`. `--only instances` runs the cases with that word in their name,
+//! `--statements` prints what each statement of a commit costs the server instead of comparing.
 
 #![allow(missing_docs, unreachable_pub, dead_code, reason = "a bench")]
 #![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "a bench")]
@@ -41,11 +42,22 @@ const CASES: [Case; 3] = [
     Case { name: "a lone caller", callers: 1, hot: false },
 ];
 
+/// The case that compares one instance with several.
+const SHARED: Case = Case { name: "64 callers, instances", callers: 64, hot: false };
+
+/// The number of instances that share the callers of [`SHARED`].
+const INSTANCES: usize = 4;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let index = arguments.iter().position(|argument| argument == "--seconds");
     let seconds = index.and_then(|index| arguments.get(index + 1)?.parse().ok()).unwrap_or(5);
-    let cluster = Cluster::start();
+    let index = arguments.iter().position(|argument| argument == "--only");
+    let only = index.and_then(|index| arguments.get(index + 1)).map_or("", String::as_str);
+    let cases = || CASES.into_iter().filter(|case| case.name.contains(only));
+    let statements = arguments.iter().any(|argument| argument == "--statements");
+    let settings = if statements { "shared_preload_libraries = 'pg_stat_statements'" } else { "" };
+    let cluster = Cluster::start_with(|_| settings.to_owned());
     let (ours, theirs) = (cluster.database(), cluster.database());
     let shop = Shop::open(PostgresStore::open(&ours).unwrap());
     fill(&shop);
@@ -63,20 +75,28 @@ fn main() {
     for name in [&ours, &theirs] {
         cluster.admin(&database(name)).batch_execute("VACUUM ANALYZE").unwrap();
     }
+    if statements {
+        let mut admin = cluster.admin(&database(&ours));
+        cases().for_each(|case| print_statements(case, &shop, seconds, &mut admin));
+        return;
+    }
     println!(
         "orders of 3 lines, {PRODUCTS} products, {CUSTOMERS} customers, {TURNS} turns of {seconds} s each"
     );
-    for case in CASES {
+    for case in cases() {
         compare(case, &shop, seconds, || {
             pgbench(&cluster, &database(&theirs), None, case, seconds)
         });
+    }
+    if SHARED.name.contains(only) {
+        compare_instances(&shop, &ours, seconds);
     }
     drop(shop);
     println!("with 2 ms added to each round trip:");
     let port = slow_proxy(cluster.port(), Duration::from_millis(1));
     let slow = format!("postgres://postgres@127.0.0.1:{port}/{}", database(&ours));
     let shop = Shop::open(PostgresStore::open(&slow).unwrap());
-    for case in CASES {
+    for case in cases() {
         compare(case, &shop, seconds, || {
             pgbench(&cluster, &database(&theirs), Some(port), case, seconds)
         });
@@ -89,7 +109,7 @@ fn compare(case: Case, shop: &Shop, seconds: u64, theirs: impl Fn() -> f64) {
     let (mut best, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let before = shop.stats();
     for _ in 0..TURNS {
-        let (ours, theirs) = (run(shop, case, seconds), theirs());
+        let (ours, theirs) = (run(std::slice::from_ref(shop), case, seconds), theirs());
         ratios.push(ours / theirs);
         best.push(ours);
         other.push(theirs);
@@ -104,6 +124,50 @@ fn compare(case: Case, shop: &Shop, seconds: u64, theirs: impl Fn() -> f64) {
         median(&mut other),
         median(&mut ratios),
         batch.round()
+    );
+}
+
+/// Prints the server's time for each statement, in microseconds per commit.
+fn print_statements(case: Case, shop: &Shop, seconds: u64, admin: &mut postgres::Client) {
+    admin.batch_execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").unwrap();
+    run(std::slice::from_ref(shop), case, 1);
+    admin.query("SELECT pg_stat_statements_reset()", &[]).unwrap();
+    let (before, begun) = (shop.stats(), Instant::now());
+    let rate = run(std::slice::from_ref(shop), case, seconds);
+    let (after, spent) = (shop.stats(), begun.elapsed());
+    let commits = (after.commits - before.commits) as f64;
+    let sql = "SELECT total_exec_time * 1000, calls, regexp_replace(query, '\\s+', ' ', 'g')
+               FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 30";
+    println!("{}: {rate:.0}/s, {:.0} us a commit", case.name, spent.as_secs_f64() * 1e6 / commits);
+    for row in admin.query(sql, &[]).unwrap() {
+        let (time, calls, text): (f64, i64, String) = (row.get(0), row.get(1), row.get(2));
+        let text: String = text.chars().take(100).collect();
+        println!("  {:7.1} us {:5.2} calls  {text}", time / commits, calls as f64 / commits);
+    }
+}
+
+/// Compares the callers in one instance with the same callers in several.
+fn compare_instances(shop: &Shop, url: &str, seconds: u64) {
+    let shops: Vec<_> =
+        (0..INSTANCES).map(|_| Shop::open(PostgresStore::open(url).unwrap())).collect();
+    let (mut one, mut several, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        let alone = run(std::slice::from_ref(shop), SHARED, seconds);
+        let shared = run(&shops, SHARED, seconds);
+        ratios.push(shared / alone);
+        one.push(alone);
+        several.push(shared);
+    }
+    let stats = shops.iter().map(Shop::stats);
+    let (commands, commits) =
+        stats.fold((0, 0), |sum, stats| (sum.0 + stats.commands, sum.1 + stats.commits));
+    println!(
+        "  {:45} {:7.0}/s in {INSTANCES}, {:6.0}/s in one: {:5.2} times ({} orders a commit)",
+        SHARED.name,
+        median(&mut several),
+        median(&mut one),
+        median(&mut ratios),
+        commands / commits.max(1)
     );
 }
 
@@ -125,14 +189,14 @@ fn fill(shop: &Shop) {
     customers.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
 }
 
-fn run(shop: &Shop, case: Case, seconds: u64) -> f64 {
+fn run(shops: &[Shop], case: Case, seconds: u64) -> f64 {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let placed = AtomicU64::new(0);
     let begun = Instant::now();
     std::thread::scope(|scope| {
         for caller in 0..case.callers {
-            let placed = &placed;
+            let (placed, shop) = (&placed, &shops[caller % shops.len()]);
             scope.spawn(move || {
                 let mut random =
                     0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(caller as u64 + 1 + number * 64);
