@@ -4,7 +4,7 @@
 use crate::query::Query;
 use crate::statements::{insert, insert_fixed, joined, names, unnest, update, upsert, with_values};
 use crate::{auth, deliveries};
-use commerce_core::store::columns::{Entity, LINE};
+use commerce_core::store::columns::{Entity, LINE, TABLES_WITH_IDS};
 use commerce_core::store::{Change, EventRow, State};
 use commerce_core::{Order, OwnedCoupon, StoreError};
 
@@ -32,12 +32,25 @@ pub(crate) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
     deliveries::apply(state, &mut queries);
     carts(state, &mut queries);
     keys(state, &mut queries)?;
+    queries.extend(raise_ids(&queries));
     auth::apply(state, &mut queries);
     if let Some(settings) = state.settings {
         let sql = "UPDATE store SET zone = $1 WHERE id = 1";
         queries.push(Query::new(sql).with(settings.zone.name()).changing(1));
     }
     Ok(queries)
+}
+
+/// Raises the greatest ids beside the writer lock to those of the inserted rows.
+fn raise_ids(queries: &[Query<'static>]) -> Option<Query<'static>> {
+    let newest: Vec<_> = queries.iter().filter_map(|query| query.newest).collect();
+    let newest = TABLES_WITH_IDS
+        .map(|table| newest.iter().filter(|(of, _)| *of == table).map(|(_, id)| *id).max());
+    let set = (1_usize..).zip(TABLES_WITH_IDS);
+    let set = set.map(|(n, table)| format!("last_{table} = greatest(last_{table}, ${n}::bigint)"));
+    let sql = format!("UPDATE store SET {} WHERE id = 1", set.collect::<Vec<_>>().join(", "));
+    let update = newest.iter().fold(Query::new(sql), |update, id| update.with(*id));
+    newest.iter().any(Option::is_some).then(|| update.writing("store").changing(1))
 }
 
 /// Separates new rows from changed ones.
@@ -98,6 +111,7 @@ fn insert_lines(orders: &[&Order]) -> Query<'static> {
         .with(column!(lines, (.., line) => line.name.clone()))
         .with(column!(lines, (.., line) => line.unit_price.minor()))
         .with(column!(lines, (.., line) => line.quantity))
+        .writing("order_lines")
         .changing(lines.len())
 }
 
@@ -128,8 +142,10 @@ fn events(state: &State, queries: &mut Vec<Query<'static>>) {
     let query =
         Query::new(format!("INSERT INTO events ({names}, customer_id) SELECT {new}, {source}"));
     let query = with_values(query, &columns, &rows, state).changing(rows.len());
+    let newest = rows.iter().map(|row| row.id.get()).max();
+    let query = Query { newest: newest.map(|id| (EventRow::TABLE, id)), ..query };
     queries.push(match customers {
-        Some(customers) => query.with(customers),
+        Some(customers) => query.with(customers).writing(EventRow::TABLE),
         None => query,
     });
 }
@@ -176,7 +192,8 @@ fn keys(state: &State, queries: &mut Vec<Query<'static>>) -> Result<(), StoreErr
             .with(column!(rows, (.., record) => record.fingerprint))
             .with(answers.map_err(|error| StoreError::Corrupt(error.to_string()))?)
             .with(column!(rows, (.., record) => record.created_at.unix()))
-            .with(column!(rows, (.., record) => record.digest)),
+            .with(column!(rows, (.., record) => record.digest))
+            .writing("idempotency_keys"),
     );
     Ok(())
 }

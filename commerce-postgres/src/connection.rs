@@ -5,7 +5,7 @@
 
 use crate::connect_options::{ConnectOptions, address};
 use crate::error::Failure;
-use crate::query::Query;
+use crate::query::{self, Query};
 use crate::rows::Row;
 use commerce_core::StoreError;
 use commerce_core::store::with_threads;
@@ -84,6 +84,9 @@ const BACKEND: &str = "SELECT pg_backend_pid()";
 /// Detects the Citus extension. It searches `pg_proc` by function name, because compatible servers without
 /// extensions have that table too.
 const HAS_CITUS: &str = "SELECT 1 FROM pg_proc WHERE proname = 'create_distributed_table' LIMIT 1";
+
+/// The number of prepared statements up to which further combinations are fused.
+const MAX_STATEMENTS: usize = 250;
 
 pub(crate) struct Connection {
     client: Client,
@@ -208,6 +211,15 @@ impl Connection {
             self.is_broken |= failure.lost || matches!(failure.error, StoreError::Incompatible(_));
         }
         results
+    }
+
+    /// Fuses statements that write different tables. A cluster executes them on different machines, and only so many
+    /// combinations are kept prepared.
+    pub(crate) fn fuse<'a>(&self, queries: Vec<Query<'a>>) -> Vec<Query<'a>> {
+        if self.is_cluster || self.statements.len() > MAX_STATEMENTS {
+            return queries;
+        }
+        query::fuse(queries)
     }
 
     /// Runs statements without parameters, which are not kept prepared.
@@ -335,18 +347,32 @@ async fn execute_one(
     let Some(statement) = statements.get(&*query.sql) else { return Err(Failure::timed_out()) };
     let parameters: Vec<&(dyn ToSql + Sync)> =
         query.parameters.iter().map(|parameter| -> &(dyn ToSql + Sync) { &**parameter }).collect();
+    if !query.parts.is_empty() {
+        let rows = wrap(client.query(statement, &parameters).await)?;
+        let counts = |index| rows.first().and_then(|row| row.try_get::<i64>(index).ok());
+        return query.parts.iter().enumerate().try_fold(Vec::new(), |rows, (index, part)| {
+            let changed = counts(index).and_then(|count| u64::try_from(count).ok());
+            check(changed.unwrap_or_default(), part.changes, &part.sql).map(|()| rows)
+        });
+    }
     let Some(expected) = query.changes else {
         return wrap(client.query(statement, &parameters).await);
     };
     let changed = client.execute(statement, &parameters).await;
     let changed = changed.map_err(|error| Failure::of(&error))?;
-    if usize::try_from(changed).is_ok_and(|changed| changed == expected) {
-        return Ok(Vec::new());
+    check(changed, Some(expected), &query.sql).map(|()| Vec::new())
+}
+
+/// Fails if a statement changed another number of rows than expected.
+fn check(changed: u64, expected: Option<usize>, sql: &str) -> Result<(), Failure> {
+    match expected {
+        Some(expected) if usize::try_from(changed) != Ok(expected) => {
+            Err(Failure::constraint_violation(format!(
+                "a statement changed {changed} rows instead of {expected}: {sql}"
+            )))
+        }
+        _ => Ok(()),
     }
-    Err(Failure::constraint_violation(format!(
-        "a statement changed {changed} rows instead of {expected}: {}",
-        query.sql
-    )))
 }
 
 fn wrap(rows: Result<Vec<tokio_postgres::Row>, Error>) -> Result<Vec<Row>, Failure> {

@@ -6,9 +6,7 @@ use crate::rows::{self, Row, read};
 use crate::statements::select;
 use crate::{auth, deliveries};
 use commerce_core::limits::EXPIRY_BATCH;
-use commerce_core::store::columns::{
-    Entity, KEY_RECORD, TABLES_WITH_IDS, key_record, next_ids, overdue,
-};
+use commerce_core::store::columns::{Entity, KEY_RECORD, key_record, overdue};
 use commerce_core::store::values::get;
 use commerce_core::store::{CartLines, ChargeRow, Needs, Rows, State};
 use commerce_core::{
@@ -34,12 +32,6 @@ pub(crate) fn load(
     orders(&mut batch, needs);
     if let Some(now) = needs.due_orders {
         due_orders(&mut batch, now);
-    }
-    if needs.ids {
-        batch.add(newest_ids(), |rows, state| {
-            state.ids = rows.first().map(next_ids).transpose()?;
-            Ok(())
-        });
     }
     batch.execute(execute, state)?;
     if needs.due_orders.is_some() {
@@ -216,11 +208,4 @@ fn add_lines(rows: &[Row], state: &mut State) -> Result<(), StoreError> {
             order.lines.push(line);
         }
     })
-}
-
-/// Selects the greatest id of each table.
-fn newest_ids() -> Query<'static> {
-    // Not max(id): its generic plan, made while the table was empty, reads the whole index later.
-    let newest = |table| format!("(SELECT id FROM {table} ORDER BY id DESC LIMIT 1)");
-    Query::new(format!("SELECT {}", TABLES_WITH_IDS.map(newest).join(", ")))
 }

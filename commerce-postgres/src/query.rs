@@ -12,13 +12,40 @@ pub(crate) struct Query<'a> {
     pub(crate) parameters: Vec<Box<dyn ToSql + Sync + 'a>>,
     /// The number of rows that it must change.
     pub(crate) changes: Option<usize>,
+    /// The table that it writes, if it reads no other one: it may be fused with statements that write others.
+    pub(crate) table: Option<&'static str>,
+    /// The greatest id that it inserts, and the table.
+    pub(crate) newest: Option<(&'static str, i64)>,
+    /// The statements that are fused into it.
+    pub(crate) parts: Vec<Part>,
     /// It is executed once or a few times, and not kept prepared.
     pub(crate) unprepared: bool,
 }
 
+/// A statement that is fused with others.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) sql: Cow<'static, str>,
+    pub(crate) changes: Option<usize>,
+}
+
 impl<'a> Query<'a> {
     pub(crate) fn new(sql: impl Into<Cow<'static, str>>) -> Self {
-        Self { sql: sql.into(), parameters: Vec::new(), changes: None, unprepared: false }
+        Self {
+            sql: sql.into(),
+            parameters: Vec::new(),
+            changes: None,
+            table: None,
+            newest: None,
+            parts: Vec::new(),
+            unprepared: false,
+        }
+    }
+
+    /// Allows the statement to be fused with statements that write other tables.
+    pub(crate) fn writing(mut self, table: &'static str) -> Self {
+        self.table = Some(table);
+        self
     }
 
     /// Adds a parameter.
@@ -38,6 +65,55 @@ impl<'a> Query<'a> {
         self.changes = Some(rows);
         self
     }
+}
+
+/// Fuses neighbouring statements that write different tables into one: a statement costs the server and the client some
+/// 20 us beside its rows. A table that is written twice begins another statement, since the parts of one do not see each
+/// other's rows. Foreign keys are checked after all parts.
+pub(crate) fn fuse(queries: Vec<Query<'_>>) -> Vec<Query<'_>> {
+    let mut fused: Vec<Vec<Query<'_>>> = Vec::new();
+    for query in queries {
+        let fits = |group: &&mut Vec<Query<'_>>| {
+            query.table.is_some()
+                && group.iter().all(|other| other.table.is_some() && other.table != query.table)
+        };
+        match fused.last_mut().filter(fits) {
+            Some(group) => group.push(query),
+            None => fused.push(vec![query]),
+        }
+    }
+    fused.into_iter().map(fuse_group).collect()
+}
+
+fn fuse_group(mut queries: Vec<Query<'_>>) -> Query<'_> {
+    if queries.len() == 1
+        && let Some(query) = queries.pop()
+    {
+        return query;
+    }
+    let (mut parts, mut counts, mut parameters, mut list) = (vec![], vec![], vec![], vec![]);
+    for (index, query) in queries.into_iter().enumerate() {
+        let sql = renumber(&query.sql, parameters.len());
+        parts.push(format!("part_{index} AS ({sql} RETURNING 1)"));
+        counts.push(format!("(SELECT count(*) FROM part_{index})"));
+        parameters.extend(query.parameters);
+        list.push(Part { sql: query.sql, changes: query.changes });
+    }
+    let sql = format!("WITH {} SELECT {}", parts.join(", "), counts.join(", "));
+    Query { parameters, parts: list, ..Query::new(sql) }
+}
+
+/// Adds an offset to the numbers of parameters.
+fn renumber(sql: &str, offset: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut renumbered = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|char: char| !char.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(end);
+        let number = number.parse::<usize>().unwrap_or_default().saturating_add(offset);
+        renumbered.push_str(&format!("${number}{rest}"));
+    }
+    renumbered
 }
 
 /// Executes statements in one pipelined round trip and returns the rows of each.

@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::{Row, lines, read, select_lines};
 use commerce_core::store::columns::Entity;
+use commerce_core::store::deliveries::no_store;
 use commerce_core::store::sales_rollup::{
     self, AffectedBuckets, BucketRow, Buckets, ProductSums, Ranking, RollupWatermarks, Totals,
 };
@@ -15,13 +16,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 pub(crate) fn select_watermarks() -> Query<'static> {
-    Query::new("SELECT minutes, hours, days FROM sales_closed WHERE id = 1")
+    Query::new("SELECT minutes, hours, days FROM store WHERE id = 1")
 }
 
 pub(crate) fn watermarks(rows: &[Row]) -> Result<RollupWatermarks, StoreError> {
-    let missing = || StoreError::Corrupt("the row of sales_closed is missing".to_owned());
-    let row = rows.first().ok_or_else(missing)?;
-    let column = |column| row.try_get(column).map_err(|error| corrupt(&error));
+    read_watermarks(rows.first().ok_or_else(no_store)?, 0)
+}
+
+/// Reads the watermarks from a row, in which they begin at a column.
+pub(crate) fn read_watermarks(row: &Row, first: usize) -> Result<RollupWatermarks, StoreError> {
+    let column =
+        |column: usize| row.try_get(first.saturating_add(column)).map_err(|error| corrupt(&error));
     Ok(sales_rollup::watermarks([column(0)?, column(1)?, column(2)?]))
 }
 
@@ -94,7 +99,7 @@ pub(crate) fn count(
         };
         let query = Query::new(sql).with(ids).with(column(|row| &row.totals));
         let query = query.with(column(|row| &row.units)).with(column(|row| &row.net));
-        queries.push(query.changing(count));
+        queries.push(query.writing("sales").changing(count));
     }
     if !empty.is_empty() {
         let ids: Vec<i64> = empty.into_iter().map(|(id, _)| id).collect();
@@ -103,8 +108,9 @@ pub(crate) fn count(
     let mut new_watermarks = watermarks;
     if let Some([minutes, hours, days]) = changed.watermarks {
         new_watermarks = sales_rollup::watermarks([minutes, hours, days]);
-        let sql = "UPDATE sales_closed SET minutes = $1, hours = $2, days = $3 WHERE id = 1";
-        queries.push(Query::new(sql).with(minutes).with(hours).with(days).changing(1));
+        let sql = "UPDATE store SET minutes = $1, hours = $2, days = $3 WHERE id = 1";
+        let update = Query::new(sql).with(minutes).with(hours).with(days);
+        queries.push(update.writing("store").changing(1));
     }
     Ok((queries, new_watermarks))
 }

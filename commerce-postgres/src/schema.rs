@@ -11,12 +11,13 @@ use crate::rows::Row;
 use crate::sales;
 use crate::statements::upsert;
 use commerce_core::store::Epoch;
+use commerce_core::store::columns::TABLES_WITH_IDS;
 use commerce_core::store::{State, canonical_login};
 use commerce_core::{Currency, EventId};
 use std::time::Duration;
 
 /// The migrations: each leads from one version to the next, the first from an empty database.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -24,17 +25,21 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema/5.sql"),
     include_str!("schema/6.sql"),
     include_str!("schema/7.sql"),
+    include_str!("schema/8.sql"),
 ];
 
 /// The version after the last migration.
-pub(crate) const VERSION: i64 = 7;
-const _: () = assert!(MIGRATIONS.len() == 7, "VERSION counts the migrations");
+pub(crate) const VERSION: i64 = 8;
+const _: () = assert!(MIGRATIONS.len() == 8, "VERSION counts the migrations");
 
 /// The first version whose logins are all canonical.
 const CANONICAL_LOGINS: usize = 5;
 
 /// The first version that counts the figures of orders and the money of products.
 const STATISTICS: usize = 7;
+
+/// The first version that keeps the greatest ids beside the writer lock.
+const KEPT_IDS: usize = 8;
 
 /// The timeout of a migration, which may have to change every row of a big store: enough for any, but bounded.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -182,7 +187,8 @@ fn migrate_locked(
     if found == 0 {
         check_encoding(connection)?;
     }
-    // A migration may have to change every row of a table.
+    // A migration may have to change every row of a table. The steps in Rust know the tables of the newest version, and
+    // so come after the statements of all versions.
     connection.run("SET LOCAL statement_timeout = 0")?;
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
         connection.run_within(TIMEOUT, migration)?;
@@ -193,6 +199,9 @@ fn migrate_locked(
     if found < STATISTICS {
         sales::recount(connection).map_err(Failure::rejected)?;
     }
+    if found < KEPT_IDS {
+        keep_ids(connection)?;
+    }
     if found == 0 && layout == Layout::Distributed {
         distribute(connection)?;
     }
@@ -201,6 +210,21 @@ fn migrate_locked(
         connection.execute(&[update.with(VERSION).changing(1)])?;
     }
     Ok(())
+}
+
+/// Writes the greatest id of each table beside the writer lock. It is two statements, since a cluster does not read other
+/// machines in an update of the coordinator.
+fn keep_ids(connection: &mut Connection) -> Result<(), Failure> {
+    let newest = |table| format!("coalesce((SELECT id FROM {table} ORDER BY id DESC LIMIT 1), 0)");
+    let select = format!("SELECT ARRAY[{}]", TABLES_WITH_IDS.map(newest).join(", "));
+    let rows = connection.execute(&[Query::new(select)])?;
+    let newest = rows.iter().flatten().next().and_then(|row| row.try_get(0).ok());
+    let newest: Vec<i64> = newest.unwrap_or_default();
+    let set = (1_usize..).zip(TABLES_WITH_IDS);
+    let set: Vec<_> = set.map(|(n, table)| format!("last_{table} = $1[{n}]")).collect();
+    let sql = format!("UPDATE store SET {} WHERE id = 1", set.join(", "));
+    let update = Query::new(sql.replace("$1[", "($1::bigint[])[")).with(newest);
+    connection.execute(&[update.changing(1)]).map(drop)
 }
 
 /// Replaces logins that were kept as typed by their canonical form, by which they are looked up. If two become

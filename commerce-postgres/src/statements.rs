@@ -46,7 +46,7 @@ pub(crate) fn update<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
         unnest(&columns),
         names(&columns)
     );
-    with_values(Query::new(sql), &columns, rows, state).changing(rows.len())
+    with_values(Query::new(sql), &columns, rows, state).writing(table).changing(rows.len())
 }
 
 fn insert_columns<T: Entity>(
@@ -57,7 +57,10 @@ fn insert_columns<T: Entity>(
 ) -> Query<'static> {
     let (table, names, values) = (T::TABLE, names(columns), unnest(columns));
     let sql = format!("INSERT INTO {table} ({names}) SELECT * FROM {values} {conflict}");
-    with_values(Query::new(sql), columns, rows, state).changing(rows.len())
+    let query = with_values(Query::new(sql), columns, rows, state).writing(table);
+    let key = columns.iter().find(|column| column.role == ColumnRole::Key);
+    let ids = rows.iter().filter_map(|row| key.and_then(|key| integer((key.value)(row, state))));
+    Query { newest: ids.max().map(|id| (table, id)), ..query }.changing(rows.len())
 }
 
 /// Adds the values of each column as a parameter.

@@ -9,21 +9,37 @@ use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::Row;
 use crate::{apply, back_off, layout, load, sales};
+use commerce_core::store::columns::{TABLES_WITH_IDS, next_ids};
 use commerce_core::store::sales_rollup::{
     AffectedBuckets, RollupWatermarks, affected, affected_at,
 };
-use commerce_core::store::{Needs, State, Transaction};
+use commerce_core::store::{Needs, NextIds, State, Transaction};
 use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_core::{StoreError, Timestamp};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Takes the writer lock, and waits for it.
-const WRITER_LOCK: &str = "SELECT pg_backend_pid() FROM store WHERE id = 1 FOR UPDATE";
+/// Takes the writer lock, and waits for it. Returns the row: after a wait, as its last holder left it.
+static WRITER_LOCK: LazyLock<String> = LazyLock::new(|| format!("{} FOR UPDATE", select_row("")));
 
 /// Takes the writer lock if it is free; returns no row otherwise. Sets the lock timeout of the other statements too.
-const TRY_WRITER_LOCK: &str = "SELECT pg_backend_pid(), set_config('lock_timeout', '200ms', true) \
-     FROM store WHERE id = 1 FOR UPDATE SKIP LOCKED";
+static TRY_WRITER_LOCK: LazyLock<String> = LazyLock::new(|| {
+    let row = select_row(", set_config('lock_timeout', '200ms', true)");
+    format!("{row} FOR UPDATE SKIP LOCKED")
+});
+
+/// Selects the row with the writer lock: the greatest ids, the roll-up watermarks, and the process of the server.
+fn select_row(more: &str) -> String {
+    let ids = TABLES_WITH_IDS.map(|table| format!("last_{table}")).join(", ");
+    format!("SELECT {ids}, minutes, hours, days, pg_backend_pid(){more} FROM store WHERE id = 1")
+}
+
+/// The column of the roll-up watermarks in that row.
+const WATERMARKS_COLUMN: usize = TABLES_WITH_IDS.len();
+
+/// The column of the process.
+const BACKEND_COLUMN: usize = WATERMARKS_COLUMN + 3;
 
 /// Sets the lock timeout of the statements after the wait for the writer lock. No transaction of the store has locked a
 /// row then, so that only a foreign session can hold one, and all instances wait meanwhile.
@@ -52,9 +68,6 @@ const CLUSTER_WRITER_LOCK: &str = "LOCK TABLE store IN SHARE ROW EXCLUSIVE MODE"
 
 /// The index of the writer lock among the first statements of a transaction.
 const LOCK_INDEX: usize = 1;
-
-/// The index of the roll-up watermarks among the first statements of a transaction.
-const WATERMARKS_INDEX: usize = 2;
 
 /// Waits for the writer lock below this count as uncontended.
 const UNCONTENDED: Duration = Duration::from_millis(3);
@@ -99,7 +112,9 @@ pub(crate) struct PostgresTransaction<'a> {
     slot: MutexGuard<'a, Option<Connection>>,
     mode: LockMode,
     hints: &'a TransactionHints,
-    /// The roll-up watermarks, known once the transaction holds the writer lock.
+    /// The ids after the greatest ones, known once the transaction holds the writer lock.
+    ids: Option<NextIds>,
+    /// The roll-up watermarks, known then too.
     watermarks: Option<RollupWatermarks>,
     prefetched: Option<PrefetchedSales>,
     /// The statements that are pipelined with `COMMIT`.
@@ -139,6 +154,7 @@ impl<'a> PostgresTransaction<'a> {
             slot,
             mode,
             hints,
+            ids: None,
             watermarks: None,
             prefetched: None,
             pending: Vec::new(),
@@ -194,13 +210,13 @@ impl<'a> PostgresTransaction<'a> {
     fn execute(&mut self, queries: Vec<Query<'_>>) -> Result<Vec<Vec<Row>>, StoreError> {
         let has_begun = self.watermarks.is_some();
         let lock = match self.mode {
-            // Nothing else is read by the statement that waits: its snapshot is from before the wait.
-            LockMode::Wait => WRITER_LOCK,
-            LockMode::SkipLocked => TRY_WRITER_LOCK,
+            // The statement that waits reads nothing but the row that it locks: its snapshot is from before the wait.
+            LockMode::Wait => WRITER_LOCK.as_str(),
+            LockMode::SkipLocked => TRY_WRITER_LOCK.as_str(),
         };
         let (mut all, mut orphans_index) = (Vec::new(), usize::MAX);
         if !has_begun {
-            all.extend([Query::new("BEGIN"), Query::new(lock), sales::select_watermarks()]);
+            all.extend([Query::new("BEGIN"), Query::new(lock)]);
             if self.hints.is_distributed {
                 orphans_index = all.len().saturating_add(1);
                 all.extend([Query::new(CLUSTER_WRITER_LOCK), layout::orphans()]);
@@ -217,16 +233,16 @@ impl<'a> PostgresTransaction<'a> {
         let mut results = results.map_err(Failure::before_commit)?;
         if !has_begun {
             let lock = results.get(LOCK_INDEX);
-            if lock.is_none_or(Vec::is_empty) {
+            let Some(row) = lock.and_then(|rows| rows.first()) else {
                 self.hints.is_contended.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy(None));
-            }
-            self.open()?.check_backend(lock, 0).map_err(Failure::before_commit)?;
+            };
+            self.open()?.check_backend(lock, BACKEND_COLUMN).map_err(Failure::before_commit)?;
             if let Some(worker) = results.get(orphans_index).and_then(|workers| workers.first()) {
                 return Err(self.recover(worker.try_get(0).ok()));
             }
-            let rows = results.get(WATERMARKS_INDEX).map_or(&[][..], Vec::as_slice);
-            self.watermarks = Some(sales::watermarks(rows)?);
+            self.ids = Some(next_ids(row)?);
+            self.watermarks = Some(sales::read_watermarks(row, WATERMARKS_COLUMN)?);
             *self.last_watermarks() = self.watermarks;
             results.drain(..first.min(results.len()));
         }
@@ -270,7 +286,11 @@ impl Transaction for PostgresTransaction<'_> {
             Some(now) => self.prefetch_sales(queries, now),
             None => self.execute(queries),
         };
-        load::load(&mut execute, needs, state)
+        load::load(&mut execute, needs, state)?;
+        if needs.ids {
+            state.ids = self.ids;
+        }
+        Ok(())
     }
 
     fn expect_pauses(&mut self) -> Result<(), StoreError> {
@@ -307,13 +327,15 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        let pending = std::mem::take(&mut self.pending);
         let mut queries: Vec<Query<'_>> = self.limit().into_iter().collect();
-        queries.append(&mut self.pending);
-        // A commit that waits for a standby must not end by a timeout, which reports it as committed.
-        queries.extend([Query::new("SET LOCAL statement_timeout = 0"), Query::new("COMMIT")]);
-        let commit = queries.len().saturating_sub(1);
         let is_distributed = self.hints.is_distributed;
         let connection = self.open()?;
+        queries.extend(connection.fuse(pending));
+        // The server lifts the statement timeout for it: a wait for a standby that is cut short would be reported as a
+        // success.
+        queries.push(Query::new("COMMIT"));
+        let commit = queries.len().saturating_sub(1);
         // Only a warning of this commit counts.
         connection.take_warning();
         match connection.execute(&queries) {

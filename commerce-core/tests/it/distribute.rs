@@ -202,6 +202,8 @@ fn transaction_left_prepared_on_a_worker_is_completed_first(
             SELECT 2, 'Lee', role, balance, created_at FROM customers;
         PREPARE TRANSACTION ";
     admin.batch_execute(&format!("{orphan} 'citus_{database}'")).unwrap();
+    // The coordinator has completed its part.
+    admin.batch_execute("UPDATE store SET last_customers = 2").unwrap();
     let of_others = format!("of_{database}");
     admin.batch_execute(&format!("BEGIN; PREPARE TRANSACTION '{of_others}'")).unwrap();
 
