@@ -52,6 +52,11 @@ impl<S> Transaction for CountingTransaction<'_, S> {
         self.transaction.apply(state)
     }
 
+    /// Ends a transaction that has changed nothing; its answers must be based on durable commits.
+    fn end_unchanged(self: Box<Self>) -> Result<(), StoreError> {
+        self.transaction.end_unchanged()
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         self.transaction.commit()?;
         self.store.commits.fetch_add(1, Ordering::Relaxed);

@@ -656,6 +656,8 @@ impl Writer {
                 // The replayed result may have been committed by a process that died before it was durable, or by a
                 // server that died before its standby had it. This commit makes it durable.
                 transaction.commit()?;
+            } else {
+                transaction.end_unchanged()?;
             }
             Ok(decisions)
         })

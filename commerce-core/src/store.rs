@@ -64,7 +64,7 @@ pub trait Store: Send + Sync {
     /// Returns the currency of the store, which all its amounts are in.
     fn currency(&self) -> Currency;
 
-    /// Begins the transaction that writes, one at a time; waits while another one writes.
+    /// Begins the transaction that writes, one at a time; it or its first load waits while another one writes.
     ///
     /// # Errors
     ///
@@ -188,6 +188,17 @@ pub trait Transaction {
     /// another session keeps a row or table locked, [`StoreError::Full`] and any other failure of the store; the
     /// transaction cannot be used after it. After the first two, each command of the batch is tried by itself.
     fn apply(&mut self, state: &State) -> Result<(), StoreError>;
+
+    /// Ends a transaction that has changed nothing: it is rolled back. On return every commit that it has read is durable,
+    /// so that its answers are not based on one that may get lost. By default it does nothing more: that is right for a
+    /// store whose commits become visible once they are durable.
+    ///
+    /// # Errors
+    ///
+    /// Any failure of the store.
+    fn end_unchanged(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Commits. On return the changes are on disk, and so is every commit that the transaction has read, even
     /// if it changed no row.

@@ -72,6 +72,9 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// The `statement_timeout` of a writer.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The `lock_timeout` of a connection.
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Selects the settings without which a server loses acknowledged commits. Compatible servers that do not
 /// know them return no rows.
 const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_settings
@@ -81,9 +84,11 @@ const UNSAFE_SETTINGS: &str = "SELECT name FROM pg_settings
 /// is between.
 const BACKEND: &str = "SELECT pg_backend_pid()";
 
-/// Detects the Citus extension. It searches `pg_proc` by function name, because compatible servers without
-/// extensions have that table too.
-const HAS_CITUS: &str = "SELECT 1 FROM pg_proc WHERE proname = 'create_distributed_table' LIMIT 1";
+/// Detects by their functions the Citus extension and PostgreSQL's own log. It searches `pg_proc`, because compatible
+/// servers without extensions have that table too.
+const FEATURES: &str = "SELECT proname = 'create_distributed_table' FROM pg_proc
+     WHERE proname = 'create_distributed_table'
+        OR proname = 'pg_logical_emit_message' AND has_function_privilege(oid, 'EXECUTE')";
 
 /// The number of prepared statements up to which further combinations are fused.
 const MAX_STATEMENTS: usize = 250;
@@ -95,6 +100,8 @@ pub(crate) struct Connection {
     is_broken: bool,
     /// The server may distribute tables over several machines.
     is_cluster: bool,
+    /// The server can flush its log after a commit.
+    flushes_later: bool,
     /// The process of the server, as of the first statement.
     backend: Option<i32>,
     /// The server has sent a warning.
@@ -120,6 +127,7 @@ impl Connection {
             statements: HashMap::new(),
             is_broken: false,
             is_cluster: false,
+            flushes_later: false,
             backend: None,
             has_warned,
             runtime,
@@ -131,14 +139,18 @@ impl Connection {
                    JOIN pg_settings AS known ON known.name = wanted.name
                    WHERE known.name <> 'synchronous_commit' OR known.setting = 'off'";
         let set = Query::new(set).with(names).with(values);
-        let [unsafe_settings, has_citus, backend] =
-            [UNSAFE_SETTINGS, HAS_CITUS, BACKEND].map(Query::new);
-        let results = connection.execute(&[set, unsafe_settings, has_citus, backend])?;
+        let [unsafe_settings, features, backend] =
+            [UNSAFE_SETTINGS, FEATURES, BACKEND].map(Query::new);
+        let results = connection.execute(&[set, unsafe_settings, features, backend])?;
         connection.backend = backend_of(results.get(3), 0);
         let again = connection.execute(&[Query::new(BACKEND)])?;
         connection.check_backend(again.first(), 0)?;
-        if results.get(2).is_some_and(|rows| !rows.is_empty()) {
-            connection.is_cluster = true;
+        let features: Vec<bool> =
+            results.get(2).into_iter().flatten().filter_map(|row| row.try_get(0).ok()).collect();
+        connection.is_cluster = features.contains(&true);
+        // The workers of a cluster commit for good before the coordinator, whose log must not lag behind.
+        connection.flushes_later = !connection.is_cluster && !features.is_empty();
+        if connection.is_cluster {
             // Citus plans from the keys which machines hold the rows.
             connection.run("SET plan_cache_mode = force_custom_plan")?;
         }
@@ -163,6 +175,11 @@ impl Connection {
     /// Returns true if the server may distribute tables over several machines.
     pub(crate) fn is_cluster(&self) -> bool {
         self.is_cluster
+    }
+
+    /// Returns true if the server can flush its log after a commit.
+    pub(crate) fn flushes_later(&self) -> bool {
+        self.flushes_later
     }
 
     /// Returns true if the server has sent a warning since the last call.

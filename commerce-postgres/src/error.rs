@@ -110,7 +110,11 @@ impl Failure {
     }
 
     /// The error of a transaction whose `COMMIT` was the statement at index `commit`.
+    /// A failure of a later statement leaves open whether the commit is durable.
     pub(crate) fn of_commit(self, commit: usize) -> StoreError {
+        if self.index > commit {
+            return StoreError::CommitUnknown(self.error.to_string());
+        }
         let is_decided =
             matches!(self.error, StoreError::ConstraintViolation(_) | StoreError::Busy(_))
                 && !self.lost;
@@ -215,6 +219,7 @@ mod tests {
         };
         let errors = [failure(0).before_commit(), failure(0).of_commit(1), failure(1).of_commit(1)];
         assert_eq!(errors.each_ref().map(name), expected);
+        assert_eq!(name(&failure(2).of_commit(1)), "unknown", "the flush after the commit failed");
     }
 
     #[test]

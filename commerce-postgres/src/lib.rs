@@ -39,6 +39,7 @@ mod connect_options;
 mod connection;
 mod connection_manager;
 mod deliveries;
+mod durability;
 mod error;
 mod integrity;
 mod jitter;

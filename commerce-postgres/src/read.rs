@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::{Row, is_storable, limit, lines, read, select_lines};
 use crate::statements::select;
-use crate::{integrity, sales, scan};
+use crate::{durability, integrity, sales, scan};
 use commerce_core::store::Epoch;
 use commerce_core::store::columns::{
     CREDENTIALS, Entity, SETTINGS, credentials, overdue, session, settings,
@@ -38,12 +38,18 @@ pub(crate) struct PostgresSnapshot<'a>(RefCell<Reader<'a>>);
 impl<'a> PostgresSnapshot<'a> {
     pub(crate) fn begin(mut connection: Reader<'a>) -> Result<Self, Failure> {
         // The first read takes the snapshot, not BEGIN.
-        let queries = [
-            Query::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-            Query::new("SELECT pg_backend_pid() FROM store WHERE id = 1"),
-        ];
-        let results = connection.execute_with_timeout(BEGIN_TIMEOUT, &queries)?;
-        connection.check_backend(results.get(1), 0)?;
+        let first = if connection.flushes_later() {
+            durability::wait_for_veil()
+        } else {
+            Query::new("SELECT pg_backend_pid() FROM store WHERE id = 1")
+        };
+        let queries = [Query::new("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"), first];
+        let results = connection.execute_with_timeout(BEGIN_TIMEOUT, &queries);
+        if results.is_err() {
+            // It may be in a failed transaction.
+            connection.mark_broken();
+        }
+        connection.check_backend(results?.get(1), 0)?;
         Ok(Self(RefCell::new(connection)))
     }
 

@@ -4,11 +4,11 @@
 //! the one row of `store`. So loaded rows stay valid until the commit, ids have no gaps, and events are in commit
 //! order. One transaction carries the whole batch, in a few round trips however big it is.
 
-use crate::connection::{Connection, STATEMENT_TIMEOUT, TIMEOUT};
+use crate::connection::{Connection, LOCK_TIMEOUT, STATEMENT_TIMEOUT, TIMEOUT};
 use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::Row;
-use crate::{apply, back_off, layout, load, sales};
+use crate::{apply, back_off, durability, layout, load, sales};
 use commerce_core::store::columns::{TABLES_WITH_IDS, next_ids};
 use commerce_core::store::sales_rollup::{
     AffectedBuckets, RollupWatermarks, affected, affected_at,
@@ -48,6 +48,9 @@ const ROW_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
 /// Limits the waits of the statements after it.
 const LIMIT_WAITS: &str =
     "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)";
+
+/// Limits the wait of the next statement for a lock.
+const LIMIT_LOCK: &str = "SELECT set_config('lock_timeout', $1, true)";
 
 /// The part of the time left that one statement may wait for a lock, since several may wait in turn.
 const LOCK_WAIT_FRACTION: u32 = 5;
@@ -181,6 +184,15 @@ impl<'a> PostgresTransaction<'a> {
         let lock = lock.as_millis().max(1).to_string();
         let statement = left.max(MIN_STATEMENT_TIMEOUT).as_millis().to_string();
         Some(Query::new(LIMIT_WAITS).with(lock).with(statement))
+    }
+
+    /// Limits the wait of the next statement, for other instances, to most of the time left, if the usual timeout is longer.
+    fn limit_lock(&self) -> Option<Query<'static>> {
+        let left = self.time_left()?;
+        let reserve = left.checked_div(LOCK_WAIT_FRACTION).unwrap_or_default();
+        let wait = Some(left.saturating_sub(reserve)).filter(|wait| *wait < LOCK_TIMEOUT)?;
+        // Zero would be no limit.
+        Some(Query::new(LIMIT_LOCK).with(wait.as_millis().max(1).to_string()))
     }
 
     fn last_watermarks(&self) -> MutexGuard<'a, Option<RollupWatermarks>> {
@@ -326,16 +338,38 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(())
     }
 
+    fn end_unchanged(mut self: Box<Self>) -> Result<(), StoreError> {
+        let limit = self.limit_lock();
+        let connection = self.open()?;
+        // Dropping it rolls it back.
+        if connection.flushes_later() {
+            // The writer lock is released before the wait.
+            let mut queries = vec![Query::new("ROLLBACK"), Query::new("BEGIN")];
+            queries.extend(limit);
+            queries.extend([durability::wait_for_veil(), Query::new("ROLLBACK")]);
+            connection.execute(&queries).map_err(Failure::before_commit)?;
+            *self.slot = self.connection.take();
+        }
+        Ok(())
+    }
+
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         let pending = std::mem::take(&mut self.pending);
         let mut queries: Vec<Query<'_>> = self.limit().into_iter().collect();
-        let is_distributed = self.hints.is_distributed;
+        let (waited, is_distributed) = (self.mode == LockMode::Wait, self.hints.is_distributed);
         let connection = self.open()?;
+        let flushes_later = waited
+            && connection.flushes_later()
+            && pending.iter().any(|query| query.table == Some("store"));
         queries.extend(connection.fuse(pending));
+        queries.extend(flushes_later.then(durability::veil));
         // The server lifts the statement timeout for it: a wait for a standby that is cut short would be reported as a
         // success.
         queries.push(Query::new("COMMIT"));
         let commit = queries.len().saturating_sub(1);
+        if flushes_later {
+            queries.extend(durability::flush());
+        }
         // Only a warning of this commit counts.
         connection.take_warning();
         match connection.execute(&queries) {

@@ -21,6 +21,7 @@ mod durable;
 mod faults;
 mod files;
 mod flips;
+mod flush;
 mod gateway;
 mod identity;
 mod instances;

@@ -105,6 +105,10 @@ impl<S: Store> Transaction for FailingTransaction<'_, S> {
         self.transaction.apply(state)
     }
 
+    fn end_unchanged(self: Box<Self>) -> Result<(), StoreError> {
+        self.transaction.end_unchanged()
+    }
+
     fn commit(self: Box<Self>) -> Result<(), StoreError> {
         if !self.store.is_due() {
             return self.transaction.commit();
