@@ -150,6 +150,29 @@ impl Queue {
         !self.jobs.is_empty() || self.isolated_pause() == Some(Duration::ZERO)
     }
 
+    /// Takes the jobs that fit into a batch besides its own ones, and isolates those that are held.
+    fn take_fitting(&mut self, batch: &[Job]) -> Vec<Job> {
+        let mut taken = Vec::new();
+        let mut weight: usize = batch.iter().map(|job| job.command.weight()).sum();
+        let room = MAX_BATCH.saturating_sub(batch.len());
+        while taken.len() < room
+            && let Some(mut job) = self.jobs.pop_front()
+        {
+            if self.is_held(&job) {
+                job.isolated = Some(0);
+                self.isolated.push_back(job);
+                continue;
+            }
+            weight = weight.saturating_add(job.command.weight());
+            if weight > MAX_BATCH_WEIGHT && !(batch.is_empty() && taken.is_empty()) {
+                self.jobs.push_front(job);
+                break;
+            }
+            taken.push(job);
+        }
+        taken
+    }
+
     /// Returns true if an earlier call of the job's sequence is isolated.
     fn is_held(&self, job: &Job) -> bool {
         !self.isolated.is_empty() && self.isolated.iter().any(|other| other.precedes(job))
@@ -473,23 +496,25 @@ impl Writer {
         if queue.isolated_pause() == Some(Duration::ZERO) {
             return queue.isolated.pop_front().into_iter().collect();
         }
-        let (mut batch, mut weight) = (Vec::new(), 0_usize);
-        while batch.len() < MAX_BATCH
-            && let Some(mut job) = queue.jobs.pop_front()
-        {
-            if queue.is_held(&job) {
-                job.isolated = Some(0);
-                queue.isolated.push_back(job);
-                continue;
-            }
-            weight = weight.saturating_add(job.command.weight());
-            if weight > MAX_BATCH_WEIGHT && !batch.is_empty() {
-                queue.jobs.push_front(job);
-                break;
-            }
-            batch.push(job);
+        queue.take_fitting(&[])
+    }
+
+    /// Adds the jobs that have arrived during the first load, which may have waited for other processes, if they at least
+    /// double the batch: they cost another load. Returns true if it added any.
+    fn join(&self, jobs: &mut Vec<Job>) -> bool {
+        if isolated(jobs).is_some() {
+            return false;
         }
-        batch
+        self.expire();
+        let mut queue = self.shared.queue.lock();
+        let joining = queue.take_fitting(jobs);
+        let worthwhile = joining.len() >= jobs.len();
+        if worthwhile {
+            jobs.extend(joining);
+        } else {
+            joining.into_iter().rev().for_each(|job| queue.jobs.push_front(job));
+        }
+        worthwhile
     }
 
     /// Returns jobs to the front of the queue. Their callers may withdraw them again.
@@ -558,18 +583,16 @@ impl Writer {
     }
 
     fn process(&self, mut transaction: Box<dyn Transaction + '_>, mut jobs: Vec<Job>) {
-        let begun = Instant::now();
-        let left =
-            jobs.iter().map(|job| job.slot.deadline().saturating_duration_since(begun)).min();
-        let isolated = jobs.first().and_then(|job| job.isolated);
-        let factor = |attempts: u32| attempts.saturating_add(1).min(MAX_ISOLATED_FACTOR);
-        let wait = isolated.map(|attempts| ISOLATED_WAIT.saturating_mul(factor(attempts)));
-        if let Some(wait) = left.into_iter().chain(wait).min() {
-            transaction.limit_waits(wait);
+        let start = Instant::now();
+        // The first load may wait for other writers.
+        if let Some(left) = time_left(&jobs) {
+            transaction.limit_waits(left);
         }
-        let mut has_loaded = false;
-        match self.attempt(transaction, &jobs, &mut has_loaded) {
+        let isolated = isolated(&jobs);
+        let mut begun = None;
+        match self.attempt(transaction, &mut jobs, &mut begun) {
             Ok(decisions) => {
+                let begun = begun.unwrap_or(start);
                 for job in jobs.iter().take(decisions.len()) {
                     let waited = begun.saturating_duration_since(job.queued);
                     self.shared.wait_micros.add(micros(waited));
@@ -581,7 +604,7 @@ impl Writer {
                 self.put_back(rest);
             }
             // The store was busy as a whole: a transaction may begin as late as with its first load.
-            Err(StoreError::Busy(cause)) if !has_loaded && isolated.is_none() => {
+            Err(StoreError::Busy(cause)) if begun.is_none() && isolated.is_none() => {
                 *self.shared.busy_cause.lock() = cause;
                 self.put_back(jobs);
             }
@@ -590,7 +613,10 @@ impl Writer {
             }
             Err(StoreError::Busy(cause)) => {
                 for job in jobs {
-                    self.defer(Job { cause: cause.clone(), ..job }, begun.elapsed());
+                    self.defer(
+                        Job { cause: cause.clone(), ..job },
+                        begun.unwrap_or(start).elapsed(),
+                    );
                 }
             }
             Err(error) => self.fail(&jobs, &error),
@@ -598,22 +624,23 @@ impl Writer {
     }
 
     /// Loads, decides, applies and commits. Returns a decision for each job that could be decided on the loaded rows:
-    /// at least the first, unless a backlog of overdue orders was released instead. Sets `has_loaded` after the first load.
+    /// at least the first, unless a backlog of overdue orders was released instead. Sets `begun` after the first load, up to
+    /// which the store may be busy as a whole, and adds the jobs that join then.
     fn attempt(
         &self,
         mut transaction: Box<dyn Transaction + '_>,
-        jobs: &[Job],
-        has_loaded: &mut bool,
+        jobs: &mut Vec<Job>,
+        begun: &mut Option<Instant>,
     ) -> Result<Vec<Decision>, StoreError> {
         catch_panics(|| {
             let mut state = State::new(self.store.currency());
-            let missing = |state: &State| needs(jobs.iter().map(|job| &job.command), state);
+            let missing =
+                |jobs: &[Job], state: &State| needs(jobs.iter().map(|job| &job.command), state);
             // Prefetch: loaded rows may extend the read set, so that it is recomputed until nothing is missing.
-            let mut needs = missing(&state);
+            let mut needs = missing(jobs, &state);
             while !needs.is_empty() {
                 transaction.load(&needs, &mut state)?;
-                *has_loaded = true;
-                let left = missing(&state);
+                let left = missing(jobs, &state);
                 if left == needs {
                     // Without progress the loop would never end, and it holds the write lock.
                     let kinds = left.kinds().collect::<Vec<_>>().join(", ");
@@ -622,6 +649,18 @@ impl Writer {
                     )));
                 }
                 needs = left;
+                if begun.is_none() {
+                    *begun = Some(Instant::now());
+                    if self.join(jobs) {
+                        // More may be overdue at their time.
+                        state.due_orders = None;
+                        needs = missing(jobs, &state);
+                    }
+                    if let Some(wait) = time_left(jobs).into_iter().chain(isolated_wait(jobs)).min()
+                    {
+                        transaction.limit_waits(wait);
+                    }
+                }
             }
             // More orders may be overdue than one commit releases. The batch then ends after their release, because the
             // remaining ones still hold stock and coupons that the next command may need.
@@ -630,7 +669,7 @@ impl Writer {
             let mut decisions = Vec::with_capacity(jobs.len());
             // Sequences that end in this transaction. Their flag is set after the commit.
             let mut ended: Vec<&Arc<Progress>> = Vec::new();
-            for Job { command, .. } in jobs {
+            for Job { command, .. } in &*jobs {
                 let sequence = command.sequence();
                 let ended_here =
                     |own: &Arc<Progress>| ended.iter().any(|other| Arc::ptr_eq(own, other));
@@ -657,7 +696,8 @@ impl Writer {
                 // server that died before its standby had it. This commit makes it durable.
                 transaction.commit()?;
             } else {
-                transaction.end_unchanged()?;
+                // A wait that is too long for one of the jobs is so for all.
+                transaction.end_unchanged().inspect_err(|_| *begun = None)?;
             }
             Ok(decisions)
         })
@@ -707,6 +747,24 @@ impl Writer {
         }
         job.slot.complete(decision);
     }
+}
+
+/// Returns the attempts of the jobs if they are isolated: then it is one.
+fn isolated(jobs: &[Job]) -> Option<u32> {
+    jobs.first().and_then(|job| job.isolated)
+}
+
+/// Returns how long isolated jobs may wait for locks of others while they hold the store.
+fn isolated_wait(jobs: &[Job]) -> Option<Duration> {
+    let factor = |attempts: u32| attempts.saturating_add(1).min(MAX_ISOLATED_FACTOR);
+    isolated(jobs).map(|attempts| ISOLATED_WAIT.saturating_mul(factor(attempts)))
+}
+
+/// Returns the time until the earliest deadline. Nobody waits for a call whose deadline has passed.
+fn time_left(jobs: &[Job]) -> Option<Duration> {
+    let now = Instant::now();
+    let left = jobs.iter().map(|job| job.slot.deadline().saturating_duration_since(now));
+    left.filter(|left| !left.is_zero()).min()
 }
 
 fn micros(time: Duration) -> u64 {

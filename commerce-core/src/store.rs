@@ -177,7 +177,8 @@ pub trait Transaction {
     }
 
     /// Limits how long the transaction waits for locks of others, counted from now: it rather fails as
-    /// [`StoreError::Busy`]. It is called before the first load, with the time until the earliest deadline of a caller or less.
+    /// [`StoreError::Busy`]. It is called before the first load, which may wait for other writers, and again after it, with
+    /// the time until the earliest deadline of a caller or less.
     fn limit_waits(&mut self, _limit: Duration) {}
 
     /// Saves the changes of the state.

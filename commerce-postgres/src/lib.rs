@@ -240,14 +240,12 @@ impl Store for PostgresStore {
 
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         let mut slot = self.writer.lock();
-        let begun = self
-            .connected(&mut slot)
-            .and_then(|connection| PostgresTransaction::begin(connection, slot, &self.hints));
-        if matches!(begun, Err(StoreError::Busy(_))) {
+        let connected = self.connected(&mut slot);
+        if matches!(connected, Err(StoreError::Busy(_))) {
             // Jitter: instances that have lost the same server must not reconnect in step (thundering herd).
             back_off();
         }
-        Ok(Box::new(begun?))
+        Ok(Box::new(PostgresTransaction::begin(connected?, slot, &self.hints)))
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {

@@ -69,9 +69,6 @@ const MIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// all earlier commits.
 const CLUSTER_WRITER_LOCK: &str = "LOCK TABLE store IN SHARE ROW EXCLUSIVE MODE";
 
-/// The index of the writer lock among the first statements of a transaction.
-const LOCK_INDEX: usize = 1;
-
 /// Waits for the writer lock below this count as uncontended.
 const UNCONTENDED: Duration = Duration::from_millis(3);
 
@@ -127,25 +124,20 @@ pub(crate) struct PostgresTransaction<'a> {
 }
 
 impl<'a> PostgresTransaction<'a> {
-    /// Begins a transaction and waits for the writer lock. If the lock was uncontended the last time, the first
-    /// load takes it instead.
+    /// Creates a transaction that begins with its first load, which saves a round trip. That load waits for the writer
+    /// lock if it was contended the last time.
     pub(crate) fn begin(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
         hints: &'a TransactionHints,
-    ) -> Result<Self, StoreError> {
-        if !hints.is_contended.load(Ordering::Relaxed) {
-            return Ok(Self::lazy(connection, slot, LockMode::SkipLocked, hints));
-        }
-        let start = Instant::now();
-        let mut transaction = Self::lazy(connection, slot, LockMode::Wait, hints);
-        transaction.execute(Vec::new())?;
-        hints.is_contended.store(start.elapsed() >= UNCONTENDED, Ordering::Relaxed);
-        Ok(transaction)
+    ) -> Self {
+        let is_contended = hints.is_contended.load(Ordering::Relaxed);
+        let mode = if is_contended { LockMode::Wait } else { LockMode::SkipLocked };
+        Self::lazy(connection, slot, mode, hints)
     }
 
-    /// Creates a transaction that begins with its first load, which saves a round trip. With
-    /// [`LockMode::SkipLocked`] that load fails with `Busy` while another transaction holds the writer lock.
+    /// Creates a transaction that begins with its first load. With [`LockMode::SkipLocked`] that load fails with `Busy`
+    /// while another transaction holds the writer lock.
     pub(crate) fn lazy(
         connection: Connection,
         slot: MutexGuard<'a, Option<Connection>>,
@@ -226,9 +218,12 @@ impl<'a> PostgresTransaction<'a> {
             LockMode::Wait => WRITER_LOCK.as_str(),
             LockMode::SkipLocked => TRY_WRITER_LOCK.as_str(),
         };
-        let (mut all, mut orphans_index) = (Vec::new(), usize::MAX);
+        let (mut all, mut lock_index, mut orphans_index) = (Vec::new(), usize::MAX, usize::MAX);
         if !has_begun {
-            all.extend([Query::new("BEGIN"), Query::new(lock)]);
+            all.push(Query::new("BEGIN"));
+            all.extend(self.limit_lock().filter(|_| self.mode == LockMode::Wait));
+            lock_index = all.len();
+            all.push(Query::new(lock));
             if self.hints.is_distributed {
                 orphans_index = all.len().saturating_add(1);
                 all.extend([Query::new(CLUSTER_WRITER_LOCK), layout::orphans()]);
@@ -241,10 +236,11 @@ impl<'a> PostgresTransaction<'a> {
         let first = all.len();
         all.extend(queries);
         let timeout = self.time_left().map_or(TIMEOUT, |left| left.clamp(MIN_TIMEOUT, TIMEOUT));
+        let start = Instant::now();
         let results = self.open()?.execute_with_timeout(timeout, &all);
         let mut results = results.map_err(Failure::before_commit)?;
         if !has_begun {
-            let lock = results.get(LOCK_INDEX);
+            let lock = results.get(lock_index);
             let Some(row) = lock.and_then(|rows| rows.first()) else {
                 self.hints.is_contended.store(true, Ordering::Relaxed);
                 return Err(StoreError::Busy(None));
@@ -252,6 +248,9 @@ impl<'a> PostgresTransaction<'a> {
             self.open()?.check_backend(lock, BACKEND_COLUMN).map_err(Failure::before_commit)?;
             if let Some(worker) = results.get(orphans_index).and_then(|workers| workers.first()) {
                 return Err(self.recover(worker.try_get(0).ok()));
+            }
+            if self.mode == LockMode::Wait {
+                self.hints.is_contended.store(start.elapsed() >= UNCONTENDED, Ordering::Relaxed);
             }
             self.ids = Some(next_ids(row)?);
             self.watermarks = Some(sales::read_watermarks(row, WATERMARKS_COLUMN)?);
@@ -339,10 +338,10 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     fn end_unchanged(mut self: Box<Self>) -> Result<(), StoreError> {
-        let limit = self.limit_lock();
+        let (limit, has_begun) = (self.limit_lock(), self.watermarks.is_some());
         let connection = self.open()?;
         // Dropping it rolls it back.
-        if connection.flushes_later() {
+        if has_begun && connection.flushes_later() {
             // The writer lock is released before the wait.
             let mut queries = vec![Query::new("ROLLBACK"), Query::new("BEGIN")];
             queries.extend(limit);

@@ -26,6 +26,7 @@ mod gateway;
 mod identity;
 mod instances;
 mod instants;
+mod joining;
 mod migration;
 mod mistakes;
 mod needs;
