@@ -4,6 +4,7 @@ use crate::error::CliError;
 use commerce_core::{Currency, SqliteStore, Store};
 use commerce_postgres::PostgresStore;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -79,14 +80,18 @@ impl Database {
     }
 
     /// Opens the store, or creates it distributed over the machines of a Citus cluster.
-    pub(crate) fn distribute(&self, currency: Currency) -> Result<Arc<dyn Store>, CliError> {
+    pub(crate) fn distribute(
+        &self,
+        currency: Currency,
+        shards: Option<NonZeroU32>,
+    ) -> Result<Arc<dyn Store>, CliError> {
         match self {
             Self::File(path) => Err(CliError::usage(format!(
                 "{} is a file: --distribute requires a database on a PostgreSQL server",
                 path.display()
             ))),
             Self::Server { url, .. } => {
-                Ok(Arc::new(PostgresStore::create_distributed(url, currency)?))
+                Ok(Arc::new(PostgresStore::create_distributed(url, currency, shards)?))
             }
         }
     }

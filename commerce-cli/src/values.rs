@@ -4,7 +4,7 @@ use crate::error::CliError;
 use crate::unique;
 use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
-use std::num::{IntErrorKind, ParseIntError};
+use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
 
 /// The `--key` option: the idempotency key of a command.
 #[derive(clap::Args, Debug)]
@@ -47,6 +47,15 @@ impl PageArgs {
     pub(crate) fn request(&self) -> PageRequest {
         PageRequest { limit: self.limit, cursor: self.cursor.clone() }
     }
+}
+
+/// The greatest number of shards that Citus accepts.
+const MAX_SHARDS: u32 = 64_000;
+
+/// Parses a number of shards.
+pub(crate) fn shards(text: &str) -> Result<NonZeroU32, String> {
+    let shards = text.parse().ok().filter(|shards: &NonZeroU32| shards.get() <= MAX_SHARDS);
+    shards.ok_or_else(|| format!("the number of shards is 1 to {MAX_SHARDS}"))
 }
 
 /// An item of an order: product and quantity.

@@ -4,6 +4,7 @@
 use crate::connection::Connection;
 use crate::error::Failure;
 use crate::query::Query;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Each statement creates something on every machine.
@@ -35,8 +36,16 @@ const RECOVER: &str = "SELECT recover_prepared_transactions()";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     OneMachine,
-    Distributed,
+    /// Each table of a new store gets that number of shards; `None` means twice the number of workers.
+    Distributed(Option<NonZeroU32>),
 }
+
+/// Sets the number of shards of the tables that are distributed after it. Statements that look at all shards cost by
+/// their number; two per worker let one more worker take its part.
+const SHARD_COUNT: &str = "SELECT set_config('citus.shard_count', coalesce($1::text, (
+        SELECT greatest(1, 2 * count(*)) FROM pg_dist_node
+        WHERE isactive AND noderole = 'primary' AND shouldhaveshards
+    )::text), true)";
 
 impl Layout {
     /// Returns the layout of a new store. In the database of a cluster there is no default, because it cannot be changed.
@@ -66,13 +75,13 @@ impl Layout {
                 connection,
                 "SELECT 1 FROM pg_dist_partition WHERE logicalrelid = to_regclass('customers')",
             )?;
-        Ok(Some(if is_distributed { Self::Distributed } else { Self::OneMachine }))
+        Ok(Some(if is_distributed { Self::Distributed(None) } else { Self::OneMachine }))
     }
 }
 
 /// Returns true if the tables of the store are distributed.
 pub(crate) fn is_distributed(connection: &mut Connection) -> Result<bool, Failure> {
-    Ok(Layout::find(connection)? == Some(Layout::Distributed))
+    Ok(matches!(Layout::find(connection)?, Some(Layout::Distributed(_))))
 }
 
 /// Returns a text about each worker that does not answer.
@@ -82,7 +91,10 @@ pub(crate) fn unreachable_workers(connection: &mut Connection) -> Result<Vec<Str
 }
 
 /// Distributes the tables that this transaction, which has no statement timeout, has created.
-pub(crate) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
+pub(crate) fn distribute(
+    connection: &mut Connection,
+    shards: Option<NonZeroU32>,
+) -> Result<(), Failure> {
     if !connection.is_cluster() {
         return Err(Failure::incompatible(
             "a distributed store needs Citus: run CREATE EXTENSION citus in the database first, or create \
@@ -90,6 +102,8 @@ pub(crate) fn distribute(connection: &mut Connection) -> Result<(), Failure> {
                 .to_owned(),
         ));
     }
+    let shards = shards.map(|shards| shards.to_string());
+    connection.execute(&[Query::new(SHARD_COUNT).with(shards)])?;
     DISTRIBUTED.split("\n\n").try_for_each(|sql| connection.run_within(TIMEOUT, sql))
 }
 

@@ -31,6 +31,7 @@ use commerce_core::store::pool::Readers;
 use commerce_core::store::{Snapshot, Store, Transaction};
 use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_core::{Currency, StoreError};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 mod apply;
@@ -132,14 +133,18 @@ impl PostgresStore {
 
     /// Opens the store at a URL. In a database without one, creates it with this currency and distributes its
     /// tables over the machines of a Citus cluster: those of customers by customer, those of products by
-    /// product.
+    /// product. Each table has that number of shards; `None` means twice the number of workers.
     ///
     /// # Errors
     ///
     /// As [`PostgresStore::create`], and [`StoreError::Incompatible`] when the server is no such cluster, or
     /// the store exists and is not distributed.
-    pub fn create_distributed(url: &str, currency: Currency) -> Result<Self, StoreError> {
-        let store = Self::open_url(url, Some(currency), Some(Layout::Distributed))?;
+    pub fn create_distributed(
+        url: &str,
+        currency: Currency,
+        shards: Option<NonZeroU32>,
+    ) -> Result<Self, StoreError> {
+        let store = Self::open_url(url, Some(currency), Some(Layout::Distributed(shards)))?;
         if store.hints.is_distributed {
             return Ok(store);
         }

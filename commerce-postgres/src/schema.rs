@@ -202,8 +202,10 @@ fn migrate_locked(
     if found < KEPT_IDS {
         keep_ids(connection)?;
     }
-    if found == 0 && layout == Layout::Distributed {
-        distribute(connection)?;
+    if found == 0
+        && let Layout::Distributed(shards) = layout
+    {
+        distribute(connection, shards)?;
     }
     if found < MIGRATIONS.len() {
         let update = Query::new("UPDATE store SET schema_version = $1 WHERE id = 1");

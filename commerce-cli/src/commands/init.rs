@@ -6,6 +6,7 @@ use crate::output::Output;
 use crate::values;
 use commerce_core::{ChangeSettings, Currency, Shop, Zone};
 use serde::Serialize;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// Creates the store, or migrates one of an older version.
@@ -24,6 +25,9 @@ pub(crate) struct InitCommand {
     /// Keeps the tables of a new store on one machine, in the database of a Citus cluster too.
     #[arg(long, conflicts_with = "distribute")]
     local: bool,
+    /// Number of shards of each distributed table, up to 64,000 (default: twice the number of workers).
+    #[arg(long, value_name = "N", requires = "distribute", value_parser = values::shards)]
+    shards: Option<NonZeroU32>,
 }
 
 #[derive(Serialize)]
@@ -41,7 +45,7 @@ impl InitCommand {
         let currency = found.as_ref().map(|store| store.currency()).or(self.currency);
         let currency_of_new = currency.unwrap_or(Currency::KRW);
         let store = match found {
-            _ if self.distribute => database.distribute(currency_of_new)?,
+            _ if self.distribute => database.distribute(currency_of_new, self.shards)?,
             _ if self.local => database.create_local(currency_of_new)?,
             Some(store) => store,
             None => database.create(self.currency)?,

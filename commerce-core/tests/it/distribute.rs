@@ -15,6 +15,7 @@ use postgres::{Client, NoTls};
 use rstest::rstest;
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Foreign keys of distributed tables that cross machines or refer to a table on the coordinator,
@@ -92,7 +93,7 @@ fn distributed_tables_keep_unique_keys_on_one_machine() {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
     let dollars = Currency::from_code("USD").unwrap();
-    let store = PostgresStore::create_distributed(&url, dollars).unwrap();
+    let store = PostgresStore::create_distributed(&url, dollars, None).unwrap();
 
     let sql = "SELECT concat_ws(' ', logicalrelid, partkey, colocated) FROM pg_dist_partition";
     let expected = [
@@ -135,14 +136,30 @@ fn distributed_tables_keep_unique_keys_on_one_machine() {
     assert_eq!(&after - &before, BTreeSet::new());
 
     business(&Shop::open(store));
-    drop(PostgresStore::create_distributed(&url, dollars).unwrap());
+    drop(PostgresStore::create_distributed(&url, dollars, None).unwrap());
+}
+
+/// Two shards per worker, unless their number is given.
+#[rstest]
+#[case::twice_the_workers(None, 4)]
+#[case::given(NonZeroU32::new(7), 7)]
+fn distributed_tables_have_that_number_of_shards(
+    #[case] shards: Option<NonZeroU32>,
+    #[case] expected: i32,
+) {
+    let (url, mut admin) = database(shared());
+    admin.batch_execute(STAND_IN).unwrap();
+    drop(PostgresStore::create_distributed(&url, Currency::KRW, shards).unwrap());
+    let rows = admin.query("SELECT DISTINCT shards FROM pg_dist_partition", &[]).unwrap();
+    let counts: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(counts, [expected]);
 }
 
 #[test]
 fn distribute_needs_citus_and_an_empty_store() {
     let (url, mut admin) = database(shared());
     let refused = |url: &str, message: &str| {
-        let error = PostgresStore::create_distributed(url, Currency::KRW).unwrap_err();
+        let error = PostgresStore::create_distributed(url, Currency::KRW, None).unwrap_err();
         assert!(
             matches!(&error, StoreError::Incompatible(text) if text.contains(message)),
             "{error}"
@@ -163,7 +180,7 @@ fn store_sends_no_statement_that_citus_refuses() {
     let cluster = Cluster::start_with(|_| "log_statement = 'all'".to_owned());
     let (url, mut admin) = database(&cluster);
     admin.batch_execute(STAND_IN).unwrap();
-    business(&Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap()));
+    business(&Shop::open(PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap()));
     let log = fs::read_to_string(cluster.folder().join("log")).unwrap();
     // The further lines of a statement begin with a tab.
     let log = log.replace("\n\t", " ");
@@ -191,7 +208,7 @@ fn transaction_left_prepared_on_a_worker_is_completed_first(
 ) {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
-    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap());
     let tea = shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap().id;
     shop.call(AddCustomer::new("Kim")).run().unwrap();
     let database = url.rsplit('/').next().unwrap();
@@ -233,7 +250,7 @@ fn transaction_left_prepared_on_a_worker_is_completed_first(
 fn busy_names_a_worker_that_does_not_answer() {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
-    let store = PostgresStore::create_distributed(&url, Currency::KRW).unwrap();
+    let store = PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap();
     let shop = Shop::builder().timeout(Duration::from_secs(2)).open(store);
     admin.batch_execute("UPDATE worker SET is_up = false").unwrap();
     let error = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
@@ -249,7 +266,7 @@ fn busy_names_a_worker_that_does_not_answer() {
 fn commit_is_acknowledged_once_every_worker_has_completed_it() {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
-    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap());
     let cut = "CREATE TABLE on_worker (id int);
         CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             PERFORM dblink_connect('worker', here());
@@ -283,7 +300,7 @@ fn new_store_in_a_database_of_citus_needs_a_layout() {
     business(&Shop::open(PostgresStore::create_local(&url, Currency::KRW).unwrap()));
     assert!(!PostgresStore::is_distributed(&url).unwrap());
     assert_clean(&Shop::open(PostgresStore::open(&url).unwrap()));
-    PostgresStore::create_distributed(&url, Currency::KRW).unwrap_err();
+    PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap_err();
 }
 
 /// A dump has the tables, with the constraints of a distributed store, and not their distribution.
@@ -291,7 +308,7 @@ fn new_store_in_a_database_of_citus_needs_a_layout() {
 fn audit_reports_a_distributed_store_that_was_restored_on_one_machine() {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
-    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap());
     assert!(PostgresStore::is_distributed(&url).unwrap());
     PostgresStore::create_local(&url, Currency::KRW).unwrap_err();
     assert_clean(&shop);
@@ -306,7 +323,7 @@ fn audit_reports_a_distributed_store_that_was_restored_on_one_machine() {
 fn benchmark_of_a_distributed_store_is_distributed() {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
-    drop(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    drop(PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap());
     let scratch = PostgresStore::create_scratch_schema(&url, "aside", Currency::KRW).unwrap();
     let sql = "SELECT count(*) FROM pg_dist_partition JOIN pg_class ON oid = logicalrelid
                WHERE relnamespace = 'aside'::regnamespace";
@@ -319,7 +336,7 @@ fn benchmark_of_a_distributed_store_is_distributed() {
 fn service_is_not_ready_while_a_worker_does_not_answer() {
     let (url, mut admin) = database(shared());
     admin.batch_execute(STAND_IN).unwrap();
-    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW).unwrap());
+    let shop = Shop::open(PostgresStore::create_distributed(&url, Currency::KRW, None).unwrap());
     assert_eq!((shop.ready(), shop.unreachable_machines()), (Ok(()), Ok(vec![])));
     admin.batch_execute("UPDATE worker SET is_up = false").unwrap();
     let down = "worker localhost:9701 does not answer: connection refused".to_owned();

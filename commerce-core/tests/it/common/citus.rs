@@ -29,7 +29,10 @@ CREATE FUNCTION recover_prepared_transactions() RETURNS int LANGUAGE sql AS $$
     SELECT count(dblink_exec(here(), format('COMMIT PREPARED %L', gid)))::int
     FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE 'citus%'
 $$;
-CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text, colocated text);
+CREATE TABLE pg_dist_partition (logicalrelid regclass, partkey text, colocated text, shards int);
+CREATE TABLE pg_dist_node (groupid int, isactive bool, noderole text, shouldhaveshards bool);
+INSERT INTO pg_dist_node VALUES (0, true, 'primary', false), (1, true, 'primary', true),
+    (2, true, 'primary', true), (2, true, 'secondary', true), (3, false, 'primary', true);
 CREATE FUNCTION create_distributed_table(
     table_name regclass, distribution_column text, distribution_type text DEFAULT 'hash',
     colocate_with text DEFAULT 'default', shard_count int DEFAULT NULL
@@ -43,6 +46,7 @@ CREATE FUNCTION create_distributed_table(
         RAISE '% has foreign keys to tables that are not distributed', table_name;
     END IF;
     INSERT INTO pg_dist_partition VALUES (table_name, distribution_column,
-        CASE colocate_with WHEN 'none' THEN table_name::text ELSE colocate_with END);
+        CASE colocate_with WHEN 'none' THEN table_name::text ELSE colocate_with END,
+        current_setting('citus.shard_count')::int);
 END $$;
 RESET search_path";
