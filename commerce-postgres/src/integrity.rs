@@ -1,12 +1,14 @@
-//! The part of the audit that the server does: every index must contain the rows of its table.
+//! The part of the audit that the server does: every index must contain the rows of its table, and the greatest ids beside
+//! the writer lock must not be behind.
 
 use crate::connection::Connection;
 use crate::error::Failure;
 use crate::layout;
 use crate::query::Query;
 use crate::rows::Row;
+use crate::schema::select_newest_ids;
 use commerce_core::StoreError;
-use commerce_core::store::columns::{WRONG_PAYMENTS, wrong_payment};
+use commerce_core::store::columns::{TABLES_WITH_IDS, WRONG_PAYMENTS, wrong_payment};
 use commerce_core::store::values::get;
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ fn try_check(connection: &mut Connection) -> Result<Result<Vec<String>, StoreErr
         Ok(wrong) => wrong,
         Err(error) => return Ok(Err(error)),
     };
+    wrong.extend(ids_behind(connection)?);
     // The tables of a cluster, and their indexes, are on other machines.
     if layout::is_distributed(connection)? {
         return Ok(Ok(wrong));
@@ -78,6 +81,25 @@ fn try_check(connection: &mut Connection) -> Result<Result<Vec<String>, StoreErr
         }
     }
     Ok(Ok(wrong))
+}
+
+/// Compares the greatest ids beside the writer lock with those of the tables. An id that is behind is given again.
+fn ids_behind(connection: &mut Connection) -> Result<Vec<String>, Failure> {
+    let kept = TABLES_WITH_IDS.map(|table| format!("last_{table}")).join(", ");
+    let kept = Query::new(format!("SELECT ARRAY[{kept}] FROM store WHERE id = 1"));
+    let rows = connection.execute_with_timeout(TIMEOUT, &[kept, select_newest_ids()])?;
+    let mut ids = rows.iter().flatten().map(|row| row.try_get(0).unwrap_or_default());
+    let (kept, newest): (Vec<i64>, Vec<i64>) =
+        (ids.next().unwrap_or_default(), ids.next().unwrap_or_default());
+    let pairs = TABLES_WITH_IDS.iter().zip(kept.into_iter().zip(newest));
+    let behind = pairs.filter(|(_, (kept, newest))| kept < newest);
+    let problem = |(table, (kept, newest))| {
+        format!(
+            "store.last_{table} is {kept} and {table} has id {newest}: run \
+             UPDATE store SET last_{table} = {newest}"
+        )
+    };
+    Ok(behind.map(problem).collect())
 }
 
 /// Selects the rows of an index in an order that needs a sort without the index.

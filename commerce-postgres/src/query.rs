@@ -106,14 +106,14 @@ fn fuse_group(mut queries: Vec<Query<'_>>) -> Query<'_> {
 /// Adds an offset to the numbers of parameters.
 fn renumber(sql: &str, offset: usize) -> String {
     let mut parts = sql.split('$');
-    let mut renumbered = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
+    let mut renumbered = vec![parts.next().unwrap_or_default().to_owned()];
+    renumbered.extend(parts.map(|part| {
         let end = part.find(|char: char| !char.is_ascii_digit()).unwrap_or(part.len());
         let (number, rest) = part.split_at(end);
         let number = number.parse::<usize>().unwrap_or_default().saturating_add(offset);
-        renumbered.push_str(&format!("${number}{rest}"));
-    }
-    renumbered
+        format!("${number}{rest}")
+    }));
+    renumbered.concat()
 }
 
 /// Executes statements in one pipelined round trip and returns the rows of each.
@@ -143,5 +143,45 @@ impl<'a> QueryBatch<'a> {
     pub(crate) fn execute(self, execute: Execute<'_>, state: &mut State) -> Result<(), StoreError> {
         let results = execute(self.queries)?;
         self.handlers.into_iter().zip(results).try_for_each(|(handler, rows)| handler(rows, state))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sql(queries: Vec<Query<'_>>) -> Vec<String> {
+        fuse(queries).into_iter().map(|query| query.sql.into_owned()).collect()
+    }
+
+    #[test]
+    fn fused_statements_keep_their_parameters_and_row_counts() {
+        let first = Query::new("INSERT INTO a SELECT $1, $2").with(1_i64).with(2_i64);
+        let second = Query::new("UPDATE b SET c = $1 WHERE d = $1").with(3_i64).changing(1);
+        let mut fused = fuse(vec![first.writing("a").changing(2), second.writing("b")]);
+        let query = fused.pop().unwrap();
+        assert!(fused.is_empty());
+        assert_eq!(
+            query.sql,
+            "WITH part_0 AS (INSERT INTO a SELECT $1, $2 RETURNING 1), \
+             part_1 AS (UPDATE b SET c = $3 WHERE d = $3 RETURNING 1) \
+             SELECT (SELECT count(*) FROM part_0), (SELECT count(*) FROM part_1)"
+        );
+        assert_eq!(query.parameters.len(), 3);
+        assert_eq!(
+            query.parts.iter().map(|part| part.changes).collect::<Vec<_>>(),
+            [Some(2), Some(1)]
+        );
+    }
+
+    /// The parts of one statement do not see each other's rows.
+    #[test]
+    fn table_that_is_written_twice_begins_another_statement() {
+        let insert = |table| Query::new(format!("INSERT INTO {table}")).writing(table);
+        let read = || Query::new("DELETE FROM c");
+        assert_eq!(sql(vec![insert("a"), insert("a")]), ["INSERT INTO a", "INSERT INTO a"]);
+        let fused = sql(vec![insert("a"), insert("b"), insert("a"), read(), insert("b")]);
+        assert_eq!(fused[1..], ["INSERT INTO a", "DELETE FROM c", "INSERT INTO b"]);
+        assert!(fused[0].contains("INSERT INTO a") && fused[0].contains("INSERT INTO b"));
     }
 }

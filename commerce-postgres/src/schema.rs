@@ -214,12 +214,16 @@ fn migrate_locked(
     Ok(())
 }
 
+/// Selects the greatest id of each table, in one array.
+pub(crate) fn select_newest_ids() -> Query<'static> {
+    let newest = |table| format!("coalesce((SELECT id FROM {table} ORDER BY id DESC LIMIT 1), 0)");
+    Query::new(format!("SELECT ARRAY[{}]", TABLES_WITH_IDS.map(newest).join(", ")))
+}
+
 /// Writes the greatest id of each table beside the writer lock. It is two statements, since a cluster does not read other
 /// machines in an update of the coordinator.
 fn keep_ids(connection: &mut Connection) -> Result<(), Failure> {
-    let newest = |table| format!("coalesce((SELECT id FROM {table} ORDER BY id DESC LIMIT 1), 0)");
-    let select = format!("SELECT ARRAY[{}]", TABLES_WITH_IDS.map(newest).join(", "));
-    let rows = connection.execute(&[Query::new(select)])?;
+    let rows = connection.execute(&[select_newest_ids()])?;
     let newest = rows.iter().flatten().next().and_then(|row| row.try_get(0).ok());
     let newest: Vec<i64> = newest.unwrap_or_default();
     let set = (1_usize..).zip(TABLES_WITH_IDS);

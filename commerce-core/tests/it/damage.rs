@@ -362,6 +362,20 @@ fn audit_names_an_incomplete_index_of_a_server() {
     );
 }
 
+/// The next order would get the id of an order that exists.
+#[test]
+fn audit_names_an_id_that_would_be_given_again() {
+    let world = history(On::Postgres);
+    plant(&world, "UPDATE store SET last_orders = last_orders - 1");
+    let report = world.shop.audit().unwrap();
+    let named = "store.last_orders is 3 and orders has id 4";
+    assert!(
+        report.problems.iter().any(|problem| problem.detail.starts_with(named)),
+        "{:#?}",
+        report.problems
+    );
+}
+
 #[rstest]
 #[case::paid("UPDATE orders SET paid = 0 WHERE id = 4")]
 #[case::refunded("UPDATE orders SET refunded = 0 WHERE id = 2")]
