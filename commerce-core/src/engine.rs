@@ -561,14 +561,16 @@ impl Writer {
     }
 
     /// Answers the jobs that could not be carried out by their deadline any more: they are busy. A call that nobody waits
-    /// for has no deadline. Called by the leader, so that no later call of their sequences is taken meanwhile.
+    /// for has no deadline, but a closed shop waits no longer for locks of others. Called by the leader, so that no later
+    /// call of their sequences is taken meanwhile.
     fn expire(&self) {
         let now = Instant::now();
         let mut queue = self.shared.queue.lock();
-        let Queue { jobs, isolated, .. } = &mut *queue;
+        let Queue { jobs, isolated, closed, .. } = &mut *queue;
         let mut expired = Vec::new();
         for list in [jobs, isolated] {
-            let is_late = |job: &Job| job.begin_until <= now && job.slot.has_waiter();
+            let ends = |job: &Job| job.slot.has_waiter() || *closed && job.isolated.is_some();
+            let is_late = |job: &Job| job.begin_until <= now && ends(job);
             if list.iter().any(is_late) {
                 let all = std::mem::take(list).into_iter();
                 let (late, left): (VecDeque<Job>, _) = all.partition(is_late);
