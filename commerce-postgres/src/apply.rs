@@ -6,7 +6,7 @@ use crate::statements::{insert, insert_fixed, joined, names, unnest, update, ups
 use crate::{auth, deliveries};
 use commerce_core::store::columns::{Entity, LINE, TABLES_WITH_IDS};
 use commerce_core::store::{Change, EventRow, State};
-use commerce_core::{Order, OwnedCoupon, StoreError};
+use commerce_core::{Order, OrderStatus, OwnedCoupon, StoreError, Timestamp};
 
 /// A parameter with one value a row.
 macro_rules! column {
@@ -15,8 +15,12 @@ macro_rules! column {
     };
 }
 
-/// Returns the statements that save the changes of a state.
-pub(crate) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
+/// Returns the statements that save the changes of a state. No pending order that was loaded or searched for expires
+/// before `next_expiry`, if it is known.
+pub(crate) fn apply(
+    state: &State,
+    next_expiry: Option<i64>,
+) -> Result<Vec<Query<'static>>, StoreError> {
     let mut queries = Vec::new();
     save(&state.accounts.changed(), state, &mut queries);
     save(&state.products.changed(), state, &mut queries);
@@ -32,7 +36,7 @@ pub(crate) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
     deliveries::apply(state, &mut queries);
     carts(state, &mut queries);
     keys(state, &mut queries)?;
-    queries.extend(raise_ids(&queries));
+    queries.extend(update_store(&queries, state, next_expiry));
     auth::apply(state, &mut queries);
     if let Some(settings) = state.settings {
         let sql = "UPDATE store SET zone = $1 WHERE id = 1";
@@ -41,16 +45,29 @@ pub(crate) fn apply(state: &State) -> Result<Vec<Query<'static>>, StoreError> {
     Ok(queries)
 }
 
-/// Raises the greatest ids beside the writer lock to those of the inserted rows.
-fn raise_ids(queries: &[Query<'static>]) -> Option<Query<'static>> {
+/// Updates what is kept beside the writer lock: the greatest ids, and the time before which no pending order expires.
+fn update_store(
+    queries: &[Query<'static>],
+    state: &State,
+    next_expiry: Option<i64>,
+) -> Option<Query<'static>> {
     let newest: Vec<_> = queries.iter().filter_map(|query| query.newest).collect();
     let newest = TABLES_WITH_IDS
         .map(|table| newest.iter().filter(|(of, _)| *of == table).map(|(_, id)| *id).max());
     let set = (1_usize..).zip(TABLES_WITH_IDS);
     let set = set.map(|(n, table)| format!("last_{table} = greatest(last_{table}, ${n}::bigint)"));
-    let sql = format!("UPDATE store SET {} WHERE id = 1", set.collect::<Vec<_>>().join(", "));
+    let sql = format!(
+        "UPDATE store SET {}, next_expiry = least(coalesce($10::bigint, next_expiry), $11::bigint)
+         WHERE id = 1",
+        set.collect::<Vec<_>>().join(", ")
+    );
+    let changed = state.orders.changed();
+    let new = changed.iter().filter(|(_, change)| *change == Change::Inserted);
+    let pending = new.filter(|(order, _)| order.status == OrderStatus::Pending);
+    let earliest = pending.filter_map(|(order, _)| order.expires_at.map(Timestamp::unix)).min();
     let update = newest.iter().fold(Query::new(sql), |update, id| update.with(*id));
-    newest.iter().any(Option::is_some).then(|| update.writing("store").changing(1))
+    let update = update.with(next_expiry).with(earliest).writing("store").changing(1);
+    (newest.iter().any(Option::is_some) || next_expiry.is_some()).then_some(update)
 }
 
 /// Separates new rows from changed ones.

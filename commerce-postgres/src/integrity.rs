@@ -1,9 +1,10 @@
-//! The part of the audit that the server does: every index must contain the rows of its table, and the greatest ids beside
-//! the writer lock must not be behind.
+//! The part of the audit that the server does: every index must contain the rows of its table, and what is kept
+//! beside the writer lock must agree with the tables.
 
 use crate::connection::Connection;
 use crate::error::Failure;
 use crate::layout;
+use crate::load::select_first_expiry;
 use crate::query::Query;
 use crate::rows::Row;
 use crate::schema::select_newest_ids;
@@ -49,6 +50,7 @@ fn try_check(connection: &mut Connection) -> Result<Result<Vec<String>, StoreErr
         Err(error) => return Ok(Err(error)),
     };
     wrong.extend(ids_behind(connection)?);
+    wrong.extend(expiry_ahead(connection)?);
     // The tables of a cluster, and their indexes, are on other machines.
     if layout::is_distributed(connection)? {
         return Ok(Ok(wrong));
@@ -100,6 +102,22 @@ fn ids_behind(connection: &mut Connection) -> Result<Vec<String>, Failure> {
         )
     };
     Ok(behind.map(problem).collect())
+}
+
+/// Compares the time before which no order expires with the first that does. An order that expires before it is not
+/// found.
+fn expiry_ahead(connection: &mut Connection) -> Result<Option<String>, Failure> {
+    let kept = Query::new("SELECT next_expiry FROM store WHERE id = 1");
+    let rows = connection.execute_with_timeout(TIMEOUT, &[kept, select_first_expiry()])?;
+    let number = |rows: &Vec<Row>| rows.first().and_then(|row| row.try_get::<i64>(0).ok());
+    let (kept, first) = (rows.first().and_then(number), rows.get(1).and_then(number));
+    let ahead = kept.zip(first).filter(|(kept, first)| kept > first);
+    Ok(ahead.map(|(kept, first)| {
+        format!(
+            "store.next_expiry is {kept} and an order expires at {first}: run \
+             UPDATE store SET next_expiry = 0"
+        )
+    }))
 }
 
 /// Selects the rows of an index in an order that needs a sort without the index.

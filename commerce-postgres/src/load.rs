@@ -13,14 +13,19 @@ use commerce_core::{
     ChargeId, CouponId, CustomerId, EventId, Key, Order, OrderId, OwnedCoupon, OwnedCouponId,
     ProductId, StoreError, Timestamp,
 };
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
+/// Loads the rows, with the orders that are overdue at `due`. Returns the time at which the first pending order expires, if
+/// it was asked for overdue ones.
 pub(crate) fn load(
     execute: Execute<'_>,
     needs: &Needs,
+    due: Option<Timestamp>,
     state: &mut State,
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
+    let first_expiry = Cell::new(None);
     let mut batch = QueryBatch::default();
     by_ids(&mut batch, needs);
     pending_charges(&mut batch, needs);
@@ -30,14 +35,18 @@ pub(crate) fn load(
     auth::load(&mut batch, needs);
     deliveries::load(&mut batch, needs);
     orders(&mut batch, needs);
-    if let Some(now) = needs.due_orders {
+    if let Some(now) = due {
         due_orders(&mut batch, now);
+        batch.add(select_first_expiry(), |rows, _| {
+            first_expiry.set(Some(rows.first().map_or(Ok(i64::MAX), |row| get(row, 0))?));
+            Ok(())
+        });
     }
     batch.execute(execute, state)?;
-    if needs.due_orders.is_some() {
+    if due.is_some() {
         lines_of_due_orders(execute, state)?;
     }
-    Ok(())
+    Ok(first_expiry.get())
 }
 
 fn by_ids<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
@@ -188,6 +197,13 @@ fn due_orders(batch: &mut QueryBatch<'_>, now: Timestamp) {
         }
         Ok(())
     });
+}
+
+/// Selects the time at which the first pending order expires.
+pub(crate) fn select_first_expiry() -> Query<'static> {
+    Query::new(
+        "SELECT expires_at FROM orders WHERE status = 'pending' ORDER BY expires_at, id LIMIT 1",
+    )
 }
 
 /// Loads the missing lines of overdue orders. Every order has lines: one without was loaded as overdue only.

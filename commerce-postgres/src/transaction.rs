@@ -13,11 +13,12 @@ use commerce_core::store::columns::{TABLES_WITH_IDS, next_ids};
 use commerce_core::store::sales_rollup::{
     AffectedBuckets, RollupWatermarks, affected, affected_at,
 };
+use commerce_core::store::values::get;
 use commerce_core::store::{Needs, NextIds, State, Transaction};
 use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_core::{StoreError, Timestamp};
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Takes the writer lock, and waits for it. Returns the row: after a wait, as its last holder left it.
@@ -29,17 +30,24 @@ static TRY_WRITER_LOCK: LazyLock<String> = LazyLock::new(|| {
     format!("{row} FOR UPDATE SKIP LOCKED")
 });
 
-/// Selects the row with the writer lock: the greatest ids, the roll-up watermarks, and the process of the server.
+/// Selects the row with the writer lock: the greatest ids, the roll-up watermarks, the time before which no
+/// pending order expires, and the process of the server.
 fn select_row(more: &str) -> String {
     let ids = TABLES_WITH_IDS.map(|table| format!("last_{table}")).join(", ");
-    format!("SELECT {ids}, minutes, hours, days, pg_backend_pid(){more} FROM store WHERE id = 1")
+    format!(
+        "SELECT {ids}, minutes, hours, days, next_expiry, pg_backend_pid(){more} \
+         FROM store WHERE id = 1"
+    )
 }
 
 /// The column of the roll-up watermarks in that row.
 const WATERMARKS_COLUMN: usize = TABLES_WITH_IDS.len();
 
+/// The column of that time.
+const EXPIRY_COLUMN: usize = WATERMARKS_COLUMN + 3;
+
 /// The column of the process.
-const BACKEND_COLUMN: usize = WATERMARKS_COLUMN + 3;
+const BACKEND_COLUMN: usize = EXPIRY_COLUMN + 1;
 
 /// Sets the lock timeout of the statements after the wait for the writer lock. No transaction of the store has locked a
 /// row then, so that only a foreign session can hold one, and all instances wait meanwhile.
@@ -91,6 +99,8 @@ pub(crate) struct TransactionHints {
     is_contended: AtomicBool,
     /// The roll-up watermarks.
     watermarks: Mutex<Option<RollupWatermarks>>,
+    /// The time before which no pending order expires.
+    next_expiry: AtomicI64,
 }
 
 impl TransactionHints {
@@ -116,6 +126,10 @@ pub(crate) struct PostgresTransaction<'a> {
     ids: Option<NextIds>,
     /// The roll-up watermarks, known then too.
     watermarks: Option<RollupWatermarks>,
+    /// The time before which no pending order expires, known then too.
+    next_expiry: i64,
+    /// A later such time, found by this transaction.
+    later_expiry: Option<i64>,
     prefetched: Option<PrefetchedSales>,
     /// The statements that are pipelined with `COMMIT`.
     pending: Vec<Query<'static>>,
@@ -151,6 +165,8 @@ impl<'a> PostgresTransaction<'a> {
             hints,
             ids: None,
             watermarks: None,
+            next_expiry: 0,
+            later_expiry: None,
             prefetched: None,
             pending: Vec::new(),
             wait_until: None,
@@ -255,6 +271,8 @@ impl<'a> PostgresTransaction<'a> {
             self.ids = Some(next_ids(row)?);
             self.watermarks = Some(sales::read_watermarks(row, WATERMARKS_COLUMN)?);
             *self.last_watermarks() = self.watermarks;
+            self.next_expiry = get(row, EXPIRY_COLUMN)?;
+            self.hints.next_expiry.store(self.next_expiry, Ordering::Relaxed);
             results.drain(..first.min(results.len()));
         }
         Ok(results)
@@ -292,15 +310,32 @@ impl PostgresTransaction<'_> {
 impl Transaction for PostgresTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
         // The first load of a batch asks for overdue orders at the time of the batch.
-        let mut now = needs.due_orders;
-        let mut execute = |queries: Vec<Query<'_>>| match now.take() {
+        let now = needs.due_orders;
+        let known = if self.watermarks.is_some() {
+            self.next_expiry
+        } else {
+            self.hints.next_expiry.load(Ordering::Relaxed)
+        };
+        let due = now.filter(|now| known <= now.unix());
+        let mut time = now;
+        let mut execute = |queries: Vec<Query<'_>>| match time.take() {
             Some(now) => self.prefetch_sales(queries, now),
             None => self.execute(queries),
         };
-        load::load(&mut execute, needs, state)?;
+        let mut first = load::load(&mut execute, needs, due, state)?;
         if needs.ids {
             state.ids = self.ids;
         }
+        let unasked = now.filter(|_| due.is_none());
+        if let Some(now) = unasked.filter(|now| self.next_expiry <= now.unix()) {
+            // Another instance has saved an order that expires earlier than those known here.
+            let mut execute = |queries: Vec<Query<'_>>| self.execute(queries);
+            first = load::load(&mut execute, &Needs::default(), Some(now), state)?;
+        } else if unasked.is_some() {
+            state.due_orders = Some(Vec::new());
+        }
+        let later = first.filter(|first| now.is_some_and(|now| *first > now.unix()));
+        self.later_expiry = later.or(self.later_expiry);
         Ok(())
     }
 
@@ -319,7 +354,7 @@ impl Transaction for PostgresTransaction<'_> {
         if self.watermarks.is_none() || !before.is_empty() {
             self.execute(before)?;
         }
-        let mut queries = apply::apply(state)?;
+        let mut queries = apply::apply(state, self.later_expiry.take())?;
         let Some(watermarks) = self.watermarks.filter(|_| !state.sales.is_empty()) else {
             self.pending = queries;
             return Ok(());

@@ -362,13 +362,18 @@ fn audit_names_an_incomplete_index_of_a_server() {
     );
 }
 
-/// The next order would get the id of an order that exists.
-#[test]
-fn audit_names_an_id_that_would_be_given_again() {
+/// The next order would get the id of an order that exists; an order would stay unpaid for ever.
+#[rstest]
+#[case::id("last_orders = last_orders - 1", "store.last_orders is 3 and orders has id 4")]
+#[case::expiry("next_expiry = 9999999999", "store.next_expiry is 9999999999 and an order expires")]
+fn audit_names_what_is_wrong_beside_the_writer_lock(#[case] set: &str, #[case] named: &str) {
     let world = history(On::Postgres);
-    plant(&world, "UPDATE store SET last_orders = last_orders - 1");
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(1.into(), [(1.into(), 1)]) };
+    if set.starts_with("next") {
+        world.shop.place_order(later, &key("later")).unwrap();
+    }
+    plant(&world, &format!("UPDATE store SET {set}"));
     let report = world.shop.audit().unwrap();
-    let named = "store.last_orders is 3 and orders has id 4";
     assert!(
         report.problems.iter().any(|problem| problem.detail.starts_with(named)),
         "{:#?}",
