@@ -762,7 +762,7 @@ fn isolated_wait(jobs: &[Job]) -> Option<Duration> {
     isolated(jobs).map(|attempts| ISOLATED_WAIT.saturating_mul(factor(attempts)))
 }
 
-/// Returns the time until the earliest deadline. Nobody waits for a call whose deadline has passed.
+/// Returns the time until the earliest deadline. One that has passed is that of a call without a caller that waits.
 fn time_left(jobs: &[Job]) -> Option<Duration> {
     let now = Instant::now();
     let left = jobs.iter().map(|job| job.slot.deadline().saturating_duration_since(now));

@@ -192,7 +192,7 @@ pub trait Transaction {
 
     /// Ends a transaction that has changed nothing: it is rolled back. On return every commit that it has read is durable,
     /// so that its answers are not based on one that may get lost. By default it does nothing more: that is right for a
-    /// store whose commits become visible once they are durable.
+    /// store in which commits become visible once they are durable.
     ///
     /// # Errors
     ///

@@ -148,7 +148,7 @@ impl Connection {
         let features: Vec<bool> =
             results.get(2).into_iter().flatten().filter_map(|row| row.try_get(0).ok()).collect();
         connection.is_cluster = features.contains(&true);
-        // The workers of a cluster commit for good before the coordinator, whose log must not lag behind.
+        // The workers of a cluster commit for good before the coordinator: its log must not lag behind.
         connection.flushes_later = !connection.is_cluster && !features.is_empty();
         if connection.is_cluster {
             // Citus plans from the keys which machines hold the rows.

@@ -7,9 +7,9 @@
 //!
 //! What is committed but not flushed yet must not be seen in any answer. A *veil*, an advisory lock by the number of
 //! the transaction, covers it from before the commit until after the flush. The row with the writer lock has that
-//! number as its `xmin`, since each such transaction changes it. Whoever answers from what it has read waits for the
-//! veil of the row that it sees: reads, and batches that change nothing. Nobody waits with it for anything else, so that
-//! no deadlock is possible.
+//! number as its `xmin`, since each such transaction changes it. Reads and batches that change nothing, which are
+//! answered from what they have read, wait for the veil of the row that they see. No holder of a veil waits for a lock,
+//! so that no deadlock is possible.
 
 use crate::query::Query;
 

@@ -110,7 +110,7 @@ pub(crate) fn distribute(
 /// Selects the workers that have an orphan, a prepared transaction of an earlier holder of the writer lock.
 ///
 /// The holder of the writer lock knows that no transaction of the store is in progress, so that one that is still
-/// prepared was interrupted. A transaction may rely on its loaded rows only if there is none: newest ids, keys and
+/// prepared was interrupted. A transaction may rely on its loaded rows only if there is none: keys, stock and
 /// balances of an orphan are missing.
 pub(crate) fn orphans() -> Query<'static> {
     Query::new(ORPHANS)

@@ -1,5 +1,5 @@
-//! While the writer lock is contended, it is released before the commit is flushed. Nobody may be answered from such a
-//! commit until it is durable: neither its caller nor anyone who reads it.
+//! While the writer lock is contended, it is released before the commit is flushed. No answer may be based on such a
+//! commit until it is durable: neither its own nor that of a read.
 
 use crate::common::assert_clean;
 use crate::common::cluster::{Cluster, wait_until};
@@ -163,7 +163,7 @@ fn pass_on(
     }
 }
 
-/// The server dies at every answer to an order whose commit releases the lock before it is flushed, and right after its
+/// The server dies at every answer to an order that is committed, and releases the lock, before it is flushed, and right after its
 /// caller is answered. By itself the server flushes too late to save anything.
 #[test]
 fn acknowledged_orders_survive_a_kill_at_every_answer_of_the_server() {

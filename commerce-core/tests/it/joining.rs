@@ -10,13 +10,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 #[derive(Default)]
 struct Gate {
     is_closed: bool,
-    /// Transactions whose first load has begun.
+    /// The first loads that have begun.
     begun: usize,
     /// The next changes are refused, and the gate closes again.
     refuses: bool,
 }
 
-/// A memory store whose transactions wait in their first load while the gate is closed.
+/// A memory store in which transactions wait in their first load while the gate is closed.
 struct GatedLoads {
     store: MemoryStore,
     gate: Mutex<Gate>,
