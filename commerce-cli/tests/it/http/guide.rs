@@ -128,7 +128,9 @@ fn guide_retry_after_examples_match_the_responses() {
     // Another program holds the write lock of the store for longer than a call waits.
     let store = Connection::open(workspace.path().join("commerce.db")).unwrap();
     store.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let busy = client.send(&wrong);
+    // A login without failed attempts, which a read refuses before the store is asked to write.
+    let other = Request::post("/v1/sessions", &json!({"login": "lee", "password": "wrong horse"}));
+    let busy = client.send(&other);
     assert_eq!((busy.status, busy.header("Retry-After")), (503, Some("1")));
     assert_eq!(plain(&busy.body), shown[1]);
     store.execute_batch("ROLLBACK").unwrap();
