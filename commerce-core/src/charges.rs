@@ -27,7 +27,7 @@ const REFERENCE_BYTES: usize = 16;
 /// A charge to be made: money to add to a balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCharge {
-    /// The customer whose balance is charged.
+    /// The customer to charge.
     pub customer_id: CustomerId,
     /// The amount, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
     pub amount: Money,

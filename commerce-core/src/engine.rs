@@ -57,7 +57,7 @@ const MAX_ISOLATED_FACTOR: u32 = 4;
 /// [`MAX_RESERVE`].
 const RESERVE_FRACTION: u32 = 10;
 
-/// Longer than a transaction takes that waits for nobody.
+/// Longer than a transaction takes that waits for no other session.
 const MAX_RESERVE: Duration = Duration::from_secs(1);
 
 /// Statistics of the engine since it was started.
@@ -560,7 +560,7 @@ impl Writer {
         self.expire();
     }
 
-    /// Answers the jobs that could not be carried out by their deadline any more: they are busy. A call that nobody waits
+    /// Answers the jobs that could not be carried out by their deadline any more: they are busy. A call that no caller waits
     /// for has no deadline, but a closed shop waits no longer for locks of others. Called by the leader, so that no later
     /// call of their sequences is taken meanwhile.
     fn expire(&self) {

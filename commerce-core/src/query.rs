@@ -250,7 +250,7 @@ pub struct BestSeller {
     pub status: ProductStatus,
     /// Units paid for in the window, without cancelled orders.
     pub units_sold: i64,
-    /// What was paid for them, less their share of discounts; only in a ranking by money.
+    /// The amount paid for them, less their share of discounts; only in a ranking by money.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub net: Option<Money>,
 }

@@ -24,6 +24,7 @@ pub(crate) mod csv;
 pub(crate) mod products;
 mod recounted;
 pub(crate) mod sales;
+mod sealed;
 pub(crate) mod stock;
 pub(crate) mod window;
 
@@ -66,7 +67,7 @@ pub struct Source<'a> {
 /// The products sold in a window, by id.
 type Products = Vec<(ProductId, Sold)>;
 
-/// What a product sold: nothing unless it is among the products.
+/// The sales of a product: nothing unless it is among the products.
 fn sold(products: &[(ProductId, Sold)], product: ProductId) -> Sold {
     let found = products.binary_search_by_key(&product, |(id, _)| *id).ok();
     found.and_then(|index| products.get(index)).map(|(_, sold)| *sold).unwrap_or_default()
@@ -86,18 +87,6 @@ pub trait Facts {
     fn coupon_usage(&self, coupon: &Coupon) -> Result<CouponUsage, StoreError>;
     /// Returns the sums of all balances at an instant.
     fn balances(&self, at: Timestamp) -> Result<balances::Sums, StoreError>;
-}
-
-mod sealed {
-    use super::{Error, Facts, Source};
-    use serde::Serialize;
-
-    pub trait Build {
-        /// The report.
-        type Report: Serialize;
-
-        fn build(&self, source: Source<'_>, facts: &dyn Facts) -> Result<Self::Report, Error>;
-    }
 }
 
 /// Builds a report.

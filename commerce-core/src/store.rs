@@ -271,7 +271,7 @@ pub trait Snapshot {
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError>;
     /// Returns the charge with that reference at its gateway.
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError>;
-    /// Returns pending charges, whose gateway result is unknown, in order of customer and id, from `start` on.
+    /// Returns pending charges, with an unknown result at the gateway, in order of customer and id, from `start` on.
     fn pending_charges(
         &self,
         start: (CustomerId, ChargeId),

@@ -80,7 +80,7 @@ impl Api {
         Ok(Self { state, router, origins: Vec::new(), log, ids })
     }
 
-    /// Sets the origins whose pages may call from a browser (CORS). Default: none.
+    /// Sets the origins of pages that may call from a browser (CORS). Default: none.
     #[must_use]
     pub fn with_origins(self, origins: Vec<Origin>) -> Self {
         Self { origins, ..self }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-/// A proxy whose `Forwarded` and `X-Forwarded-For` are believed. Any other peer could put any address there.
+/// A proxy that is believed in `Forwarded` and `X-Forwarded-For`. Any other peer could put any address there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustedProxy {
     /// Every client of a Unix socket.

@@ -17,7 +17,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// Seconds that a browser may cache a preflight: the maximum of Chromium.
 const MAX_AGE: &str = "7200";
 
-/// An origin whose pages may call the API.
+/// An origin with pages that may call the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// Every origin.

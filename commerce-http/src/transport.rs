@@ -11,6 +11,7 @@ mod limits;
 mod listen;
 mod response;
 mod settings;
+mod shared;
 mod tiny;
 mod tls;
 

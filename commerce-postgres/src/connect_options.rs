@@ -25,7 +25,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct ConnectOptions {
     pub(crate) config: Config,
     pub(crate) tls: MakeRustlsConnect,
-    /// Refuses a server whose settings lose acknowledged commits in a power failure.
+    /// Refuses a server with settings that lose acknowledged commits in a power failure.
     pub(crate) durable: bool,
 }
 

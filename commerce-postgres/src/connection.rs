@@ -47,7 +47,7 @@ impl ConnectionRole {
             ("idle_in_transaction_session_timeout", idle),
             ("lock_timeout", "2s"),
             // Reads after the wait for the writer lock must see the commits before it. A server or a database
-            // may have another default, whose snapshot is older.
+            // may have another default, with an older snapshot.
             ("default_transaction_isolation", "read committed"),
             ("default_transaction_read_only", "off"),
             ("synchronous_commit", "on"),

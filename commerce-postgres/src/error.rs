@@ -109,7 +109,7 @@ impl Failure {
         self.error
     }
 
-    /// The error of a transaction whose `COMMIT` was the statement at index `commit`.
+    /// The error of a transaction with its `COMMIT` as the statement at index `commit`.
     /// A failure of a later statement leaves open whether the commit is durable.
     pub(crate) fn of_commit(self, commit: usize) -> StoreError {
         if self.index > commit {

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Rows of a fetch: enough that round trips do not matter, few enough to hold in memory.
 const FETCH_ROWS: usize = 1_000;
 
-/// The timeout of a fetch whose rows are not in the server's memory yet: longer than the server's own.
+/// The timeout of a fetch of rows that are not in the server's memory yet: longer than the server's own.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
 type Visit<'a> = &'a mut dyn FnMut(Record);

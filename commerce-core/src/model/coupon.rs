@@ -79,7 +79,7 @@ pub struct CouponUsage {
     pub given_back: i64,
     /// Discounts of the paid orders that use them.
     pub discounts: Money,
-    /// What was paid for these orders.
+    /// The amount paid for these orders.
     pub net: Money,
 }
 

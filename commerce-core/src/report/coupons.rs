@@ -38,7 +38,7 @@ pub struct CampaignUse {
     pub given_back: i64,
     /// The discounts of the paid orders that use them.
     pub discounts: Money,
-    /// What was paid for these orders.
+    /// The amount paid for these orders.
     pub net: Money,
 }
 

@@ -80,7 +80,7 @@ pub struct RankedProduct {
     pub units: i64,
     /// Units sold in the window before.
     pub units_before: i64,
-    /// What was paid for them: each line's amount less its share of the discount.
+    /// The amount paid for them: each line's amount less its share of the discount.
     pub net: Money,
     /// The part of all products' money for a ranking by money, or else of their units, in hundredths of a percent.
     pub share_basis_points: i64,

@@ -101,13 +101,13 @@ pub struct SalesFigures {
     pub gross: Money,
     /// Their discounts.
     pub discounts: Money,
-    /// What was paid: gross less discounts.
+    /// The amount paid: gross less discounts.
     pub net: Money,
     /// Paid orders cancelled; always zero on the standing basis.
     pub cancelled_orders: i64,
     /// Their units.
     pub cancelled_units: i64,
-    /// What was paid back for them.
+    /// The amount paid back for them.
     pub refunds: Money,
     /// Orders of customers without an earlier one.
     pub first_orders: i64,

@@ -27,6 +27,7 @@ mod paths;
 mod query;
 mod read;
 mod read_only;
+mod recount;
 mod rows;
 mod sales;
 mod scan;
@@ -153,7 +154,7 @@ impl SqliteStore {
         Ok(Self { currency, writer, files, connections, write_lock, readers })
     }
 
-    /// Opens a store whose file or folder cannot be written. Each read checks by itself that the file has not
+    /// Opens a store with a file or folder that cannot be written. Each read checks by itself that the file has not
     /// changed.
     fn read_only(connections: ConnectionManager) -> Result<Self, StoreError> {
         let ready = schema::readable(&connections.open(ConnectionRole::Reader)?)?;

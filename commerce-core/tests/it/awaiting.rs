@@ -189,7 +189,7 @@ fn call_after_one_that_missed_its_deadline_is_not_attempted() {
     assert!(names(&shop).is_empty());
 }
 
-/// A store whose transaction is busy in the end, after the deadline of its call has passed. No other transaction begins.
+/// A store with a transaction that is busy in the end, after the deadline of its call has passed. No other transaction begins.
 struct Late(Arc<PausableStore<MemoryStore>>);
 
 struct LateTransaction<'a>(&'a PausableStore<MemoryStore>);

@@ -48,7 +48,7 @@ impl Activity {
 }
 
 impl Registry {
-    /// Adds a connection, whose task is started by the function. The task calls [`Registry::remove`] at its end.
+    /// Adds a connection; the function starts its task. The task calls [`Registry::remove`] at its end.
     pub(super) fn add(&self, start: impl FnOnce(u64, Arc<Activity>) -> AbortHandle) {
         let (phase, since) = (Phase::Idle, Instant::now());
         let state = State { phase, is_known: false, since, is_closed: false };

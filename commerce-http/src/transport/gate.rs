@@ -8,7 +8,7 @@
 
 use super::connections::Phase;
 use super::head::{self, Framing};
-use super::hyper::Connection;
+use super::shared::Connection;
 use crate::message::{Request, TransportError};
 use hyper::rt::ReadBufCursor;
 use std::fmt::Write;
@@ -32,9 +32,6 @@ const FAR: Duration = Duration::from_secs(1 << 30);
 /// A connected socket, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// A request without its body, or the reason for which it is rejected with the part that was read.
-pub(super) type Head = Result<Request, (TransportError, Request)>;
 
 pub(super) struct Gate {
     stream: Box<dyn Stream>,

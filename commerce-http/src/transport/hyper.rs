@@ -1,10 +1,11 @@
 //! The server over hyper, for a port that anyone may reach.
 
-use super::connections::{Activity, Phase, Registry};
-use super::gate::{Gate, Head, Stream};
+use super::connections::{Phase, Registry};
+use super::gate::{Gate, Stream};
 use super::listen::{Listen, Listener};
-use super::{Settings, Tls, head, limits, response};
-use crate::message::{Answer, Connections, Request, Response, Service, TransportError};
+use super::shared::{Connection, Shared};
+use super::{Settings, Tls, limits, response};
+use crate::message::{Answer, Request, Response, Service, TransportError};
 use commerce_core::CancellationToken;
 use commerce_core::sync::Mutex;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -39,30 +40,6 @@ const CLOSE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(10);
 /// The interval of connection statistics.
 const REPORT: Duration = Duration::from_millis(500);
-
-/// The state of the server.
-pub(super) struct Shared {
-    pub(super) settings: Settings,
-    service: Arc<dyn Service>,
-    registry: Registry,
-    /// One permit for each connection.
-    places: Arc<Semaphore>,
-    /// One permit for each worker, and for each request that may wait for one.
-    work: Arc<Semaphore>,
-    is_stopping: AtomicBool,
-    /// The statistics since the last report.
-    counts: Mutex<Connections>,
-}
-
-/// The state of one connection, which its gate and the service of hyper share.
-pub(super) struct Connection {
-    pub(super) shared: Arc<Shared>,
-    pub(super) activity: Arc<Activity>,
-    pub(super) peer: Option<IpAddr>,
-    /// The body has missed its deadline.
-    pub(super) is_late: AtomicBool,
-    head: Mutex<Option<Head>>,
-}
 
 /// A running server.
 pub(super) struct Hyper {
@@ -204,13 +181,8 @@ impl Shared {
         let start = || Arc::clone(&self.service).start(request);
         let response = match catch_unwind(AssertUnwindSafe(start)) {
             Ok(Answer::Ready(response)) => Some(response),
-            Ok(Answer::Pending(mut future)) => {
-                poll_fn(|cx| {
-                    let poll = || future.as_mut().poll(cx).map(Some);
-                    catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(None))
-                })
-                .await
-            }
+            // A task of its own: the call is carried out, and then counted and logged, even if the client leaves.
+            Ok(Answer::Pending(future)) => tokio::spawn(future).await.ok(),
             Ok(Answer::Blocking(work)) => match Arc::clone(&self.work).try_acquire_owned() {
                 Ok(permit) => {
                     let work = move || {
@@ -225,28 +197,6 @@ impl Shared {
         };
         response.unwrap_or_else(|| self.reject(TransportError::Overloaded, &head))
     }
-
-    fn reject(&self, reason: TransportError, request: &Request) -> Response {
-        if reason == TransportError::TooSlow {
-            self.count(|counts| &mut counts.too_slow);
-        }
-        let request = head::truncated(request);
-        let reject = || self.service.reject(reason, &request);
-        let empty = |_| Response { status: 503, headers: Vec::new(), body: Vec::new().into() };
-        catch_unwind(AssertUnwindSafe(reject)).unwrap_or_else(empty)
-    }
-
-    /// Adds one to a count of the next report.
-    pub(super) fn count(&self, count: impl FnOnce(&mut Connections) -> &mut usize) {
-        let mut counts = self.counts.lock();
-        let count = count(&mut counts);
-        *count = count.saturating_add(1);
-    }
-
-    fn report(&self) {
-        let counts = std::mem::take(&mut *self.counts.lock());
-        self.service.observe(Connections { open: self.registry.len(), ..counts });
-    }
 }
 
 /// The place of a connection, until its task ends.
@@ -259,29 +209,6 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.shared.registry.remove(self.number);
-    }
-}
-
-impl Connection {
-    /// Passes the head of the next request to [`exchange`].
-    pub(super) fn put(&self, head: Head) {
-        *self.head.lock() = Some(head);
-    }
-
-    /// Reads the complete body.
-    async fn read_body(&self, mut incoming: Incoming) -> Result<Vec<u8>, TransportError> {
-        let (limit, mut body) = (self.shared.settings.max_body, Vec::new());
-        while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
-            let is_late = || self.is_late.load(Ordering::Relaxed);
-            let reason =
-                |_| if is_late() { TransportError::TooSlow } else { TransportError::Malformed };
-            let Ok(data) = frame.map_err(reason)?.into_data() else { continue };
-            body.extend_from_slice(&data);
-            if body.len() > limit {
-                return Err(TransportError::BodyTooLarge { limit });
-            }
-        }
-        Ok(body)
     }
 }
 

@@ -363,7 +363,7 @@ fn clients_that_never_read_are_disconnected(#[case] requests: usize) {
     wait_until("descriptors are free", TIMEOUT, || server.descriptors() < 60);
 }
 
-/// Small responses that nobody reads fill the buffers of the system, and then no more requests are read.
+/// Small responses that the client does not read fill the buffers of the system, and then no more requests are read.
 #[rstest]
 #[case::with_bodies("/")]
 #[case::without_bodies("/nothing")]

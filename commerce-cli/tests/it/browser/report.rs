@@ -37,7 +37,7 @@ fn figure(name: &str) -> String {
     format!("[data-figure='{name}'] .value")
 }
 
-/// Chooses an option of a list, whose own window belongs to the operating system.
+/// Chooses an option of a list; the window of the list belongs to the operating system.
 fn select(browser: &mut Browser, selector: &str, value: &str) {
     browser.eval(&format!(
         "(() => {{

@@ -121,7 +121,7 @@ impl Totals {
         Self { starts, figures, ranges }
     }
 
-    /// Returns the ranges of rows whose totals are to be added.
+    /// Returns the ranges of rows with totals to be added.
     #[must_use]
     pub fn ranges(&self) -> Vec<Range<i64>> {
         self.ranges.clone()

@@ -1,15 +1,13 @@
 //! The sales roll-up in SQLite: reading and writing the rows of [`sales_rollup`].
 
-use super::scan;
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::ProductId;
-use crate::model::order::Order;
 use crate::model::sale::{Figures, Sale, Sold};
 use crate::store::sales_rollup::{
     self, BucketRow, Buckets, ProductSums, Ranking, RollupWatermarks, Totals,
 };
-use crate::store::{Record, SalesLevel, Table};
+use crate::store::{Record, SalesLevel};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::ops::Range;
 
@@ -136,39 +134,6 @@ pub(super) fn totals(db: &Connection, edges: &[Timestamp]) -> Result<Vec<Figures
     let ranges = totals.ranges();
     each(db, "totals", &ranges, |row| totals.add(row.get(0)?, blob(row, 1)?))?;
     Ok(totals.into_figures())
-}
-
-/// The number of orders that a migration counts at once.
-const RECOUNT_ORDERS: usize = 1_000;
-
-/// Counts the sales of all orders in an empty roll-up. Its watermarks stay, so that old sales count at every level.
-pub(super) fn recount(db: &Connection) -> Result<(), StoreError> {
-    let mut waiting = Vec::new();
-    let mut result = Ok(());
-    scan::scan(db, Table::Orders, &mut |record| {
-        if let Record::Order(order) = record
-            && order.paid_at.is_some()
-            && result.is_ok()
-        {
-            waiting.push(order);
-            if waiting.len() >= RECOUNT_ORDERS {
-                result = count_orders(db, &mut waiting);
-            }
-        }
-    })?;
-    result?;
-    count_orders(db, &mut waiting)
-}
-
-fn count_orders(db: &Connection, orders: &mut Vec<Order>) -> Result<(), StoreError> {
-    let mut select =
-        db.prepare_cached("SELECT 1 FROM customers WHERE id = ?1 AND first_order = ?2")?;
-    let mut sales = Vec::new();
-    for order in orders.drain(..) {
-        let is_first = select.exists(params![order.customer_id, order.id])?;
-        sales.extend(Sale::all_of(&order, is_first));
-    }
-    apply(db, &sales)
 }
 
 /// Visits every count of every bucket, for the audit.

@@ -1,7 +1,7 @@
 //! The schema, its version and its migrations.
 
 use super::query::upsert;
-use super::sales;
+use super::recount;
 use crate::entropy;
 use crate::error::StoreError;
 use crate::id::EventId;
@@ -92,7 +92,7 @@ fn migrate_locked(
         canonicalize_logins(connection)?;
     }
     if found < STATISTICS {
-        sales::recount(connection)?;
+        recount::recount(connection)?;
     }
     if found == 0 {
         connection.execute("INSERT INTO store (id, currency) VALUES (1, ?1)", [currency.code()])?;

@@ -21,7 +21,7 @@ static BIG: [u8; 8 * 1024 * 1024] = [0; 8 * 1024 * 1024];
 static HIDDEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The reported connections that sent no complete request in time, that gave way to others, that did not
-/// read, and whose TLS handshake failed.
+/// read, and that failed in the TLS handshake.
 static REPORTED: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
 
 /// The number of rejected requests, and the log of their targets.

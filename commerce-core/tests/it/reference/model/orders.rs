@@ -190,7 +190,7 @@ impl Model {
         self.emit(EventKind::OrderPaid, id, now);
     }
 
-    /// Expires the orders whose hold has ended, and returns their ids, the longest overdue first.
+    /// Expires the orders with an ended hold, and returns their ids, the longest overdue first.
     pub(crate) fn expire(&mut self, clock: Timestamp) -> Vec<OrderId> {
         let is_overdue = |order: &&Order| {
             order.status == OrderStatus::Pending && order.expires_at.unwrap() <= clock

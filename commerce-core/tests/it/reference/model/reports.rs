@@ -32,7 +32,7 @@ fn units(order: &Order) -> i64 {
     order.lines.iter().map(|line| line.quantity).sum()
 }
 
-/// What was paid for each line: the whole parts of the discount first, then single units by remainder.
+/// The amount paid for each line: the whole parts of the discount first, then single units by remainder.
 fn line_nets(order: &Order) -> Vec<i64> {
     let (subtotal, discount) =
         (i128::from(order.subtotal.minor()), i128::from(order.discount.minor()));
