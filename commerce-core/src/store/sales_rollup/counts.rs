@@ -28,28 +28,106 @@ pub(super) fn add_totals(totals: &[u8], changes: &[Count<1>]) -> Result<Vec<u8>,
         .collect::<Result<Vec<_>, _>>()?;
     counts.extend_from_slice(changes);
     sum_up(&mut counts);
-    let mut encoder = Encoder::with_room_for(counts.len());
+    let mut encoder = Encoder::with_capacity(counts.len().saturating_mul(4));
     for (key, [number]) in counts.into_iter().filter(|(_, numbers)| *numbers != [0]) {
         encoder.pair(key, number);
     }
     Ok(encoder.bytes)
 }
 
-/// Adds changes to the units and the money of products. Those without both are dropped.
+/// Adds changes, in ascending order of their products, to the units and the money of products. Those without both are
+/// dropped. The bytes between the changed products are copied as they are, since a commit changes few of many.
 pub(super) fn add_products(
     (units, net): (&[u8], &[u8]),
     changes: &[Count<2>],
 ) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-    let mut counts = products(units, net).collect::<Result<Vec<_>, _>>()?;
-    counts.extend_from_slice(changes);
-    sum_up(&mut counts);
-    let mut encoder = Encoder::with_room_for(counts.len());
-    let mut money = Encoder::with_room_for(counts.len());
-    for (product, [units, net]) in counts.into_iter().filter(|(_, numbers)| *numbers != [0, 0]) {
-        encoder.pair(product, units);
-        money.signed(net);
+    let room = changes.len().saturating_mul(8);
+    let encoder = |before: &[u8]| Encoder::with_capacity(before.len().saturating_add(room));
+    let mut merge = ProductMerge {
+        units: Decoder::new(units),
+        money: Decoder::new(net),
+        new_units: encoder(units),
+        new_money: encoder(net),
+    };
+    for &(product, [more_units, more_net]) in changes {
+        merge.copy_before(product)?;
+        let [units, net] = merge.take(product)?.unwrap_or_default();
+        let sum = [units.saturating_add(more_units), net.saturating_add(more_net)];
+        if sum != [0, 0] {
+            merge.push(product, sum);
+        }
     }
-    Ok((encoder.bytes, money.bytes))
+    merge.copy_rest()
+}
+
+/// The merge of a row's products with changes.
+struct ProductMerge<'a> {
+    units: Decoder<'a>,
+    money: Decoder<'a>,
+    new_units: Encoder,
+    new_money: Encoder,
+}
+
+impl ProductMerge<'_> {
+    fn push(&mut self, product: i64, [units, net]: [i64; 2]) {
+        self.new_units.pair(product, units);
+        self.new_money.signed(net);
+    }
+
+    /// Reads the next product if it satisfies the condition.
+    fn next_if(
+        &mut self,
+        condition: impl FnOnce(i64) -> bool,
+    ) -> Result<Option<Count<2>>, StoreError> {
+        let before = self.units;
+        match self.units.next().transpose()? {
+            Some((product, units)) if condition(product) => {
+                let net = self.money.number().ok_or_else(truncated)?;
+                Ok(Some((product, [units, signed(net)])))
+            }
+            _ => {
+                self.units = before;
+                Ok(None)
+            }
+        }
+    }
+
+    fn take(&mut self, product: i64) -> Result<Option<[i64; 2]>, StoreError> {
+        Ok(self.next_if(|next| next == product)?.map(|(_, numbers)| numbers))
+    }
+
+    /// Writes the next product if it is below the limit and its distance is from another product than before.
+    fn copy_first(&mut self, limit: Option<i64>) -> Result<(), StoreError> {
+        if self.new_units.last != self.units.last
+            && let Some((product, numbers)) =
+                self.next_if(|next| limit.is_none_or(|limit| next < limit))?
+        {
+            self.push(product, numbers);
+        }
+        Ok(())
+    }
+
+    fn copy_before(&mut self, limit: i64) -> Result<(), StoreError> {
+        self.copy_first(Some(limit))?;
+        let (units, money) = (self.units.bytes, self.money.bytes);
+        while self.next_if(|next| next < limit)?.is_some() {}
+        let read = |all: &[u8], rest: &[u8]| all.len().saturating_sub(rest.len());
+        let bytes = units.get(..read(units, self.units.bytes)).unwrap_or_default();
+        if !bytes.is_empty() {
+            self.new_units.bytes.extend_from_slice(bytes);
+            self.new_units.last = self.units.last;
+            let bytes = money.get(..read(money, self.money.bytes)).unwrap_or_default();
+            self.new_money.bytes.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn copy_rest(mut self) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+        self.copy_first(None)?;
+        self.new_units.bytes.extend_from_slice(self.units.bytes);
+        self.new_money.bytes.extend_from_slice(self.money.bytes);
+        Ok((self.new_units.bytes, self.new_money.bytes))
+    }
 }
 
 /// Reads the units and the money of products.
@@ -83,8 +161,8 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn with_room_for(counts: usize) -> Self {
-        Self { bytes: Vec::with_capacity(counts.saturating_mul(4)), last: 0 }
+    fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), last: 0 }
     }
 
     fn pair(&mut self, key: i64, number: i64) {
@@ -115,6 +193,7 @@ fn signed(number: u64) -> i64 {
 }
 
 /// Reads pairs of keys and numbers.
+#[derive(Clone, Copy)]
 pub(super) struct Decoder<'a> {
     bytes: &'a [u8],
     last: i64,
@@ -160,7 +239,9 @@ impl Iterator for Decoder<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use rstest::rstest;
+    use std::collections::BTreeMap;
 
     fn decoded(bytes: &[u8]) -> Vec<(i64, i64)> {
         Decoder::new(bytes).map(Result::unwrap).collect()
@@ -195,6 +276,28 @@ mod tests {
         let (units, net) = add_products((&units, &net), &changes).unwrap();
         let after: Vec<_> = products(&units, &net).map(Result::unwrap).collect();
         assert_eq!(after, [(3, [0, 1]), (4, [1, 0])]);
+    }
+
+    proptest! {
+        #[test]
+        fn changes_of_products_add_up(
+            before in prop::collection::btree_map(0_i64..40, [-2_i64..3, -200_i64..300], 0..30),
+            changes in prop::collection::btree_map(0_i64..40, [-2_i64..3, -200_i64..300], 0..6),
+        ) {
+            let list = |counts: &BTreeMap<i64, [i64; 2]>| -> Vec<Count<2>> {
+                counts.iter().filter(|(_, n)| **n != [0, 0]).map(|(key, n)| (*key, *n)).collect()
+            };
+            let (units, net) = add_products((&[], &[]), &list(&before)).unwrap();
+            let (units, net) = add_products((&units, &net), &list(&changes)).unwrap();
+            let mut sums = before;
+            for (key, [units, net]) in changes {
+                let sum = sums.entry(key).or_default();
+                *sum = [sum[0] + units, sum[1] + net];
+            }
+            let after: Vec<_> = products(&units, &net).map(Result::unwrap).collect();
+            prop_assert_eq!(&after, &list(&sums));
+            prop_assert_eq!(add_products((&[], &[]), &after).unwrap(), (units, net), "one encoding");
+        }
     }
 
     #[test]
