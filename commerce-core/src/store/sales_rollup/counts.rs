@@ -79,7 +79,7 @@ impl ProductMerge<'_> {
         &mut self,
         condition: impl FnOnce(i64) -> bool,
     ) -> Result<Option<Count<2>>, StoreError> {
-        let before = self.units;
+        let before = self.units.clone();
         match self.units.next().transpose()? {
             Some((product, units)) if condition(product) => {
                 let net = self.money.number().ok_or_else(truncated)?;
@@ -193,7 +193,7 @@ fn signed(number: u64) -> i64 {
 }
 
 /// Reads pairs of keys and numbers.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Decoder<'a> {
     bytes: &'a [u8],
     last: i64,
