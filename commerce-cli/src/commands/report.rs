@@ -387,20 +387,6 @@ fn sales(context: &CommandContext, report: &SalesReport, by: Period) -> String {
 
 /// The figures of the whole window, beside those of the window it is compared with.
 fn figures(context: &CommandContext, report: &SalesReport) -> String {
-    let rows = |figures: &SalesFigures| {
-        [
-            figures.orders.to_string(),
-            figures.first_orders.to_string(),
-            figures.units.to_string(),
-            context.number(figures.gross),
-            context.number(figures.discounts),
-            context.number(figures.net),
-            context.number(figures.average_order),
-            figures.cancelled_orders.to_string(),
-            figures.cancelled_units.to_string(),
-            context.number(figures.refunds),
-        ]
-    };
     let names = [
         "orders",
         "first orders",
@@ -414,7 +400,7 @@ fn figures(context: &CommandContext, report: &SalesReport) -> String {
         "refunds",
     ];
     let currency = context.shop.currency();
-    let totals = names.into_iter().zip(rows(&report.totals));
+    let totals = names.into_iter().zip(texts(context, &report.totals));
     let Some(previous) = &report.previous else {
         let table = TextTable::new([&format!("in {currency}"), ">total"], "");
         return totals.fold(table, |table, (name, total)| table.row([name.into(), total])).text();
@@ -422,11 +408,27 @@ fn figures(context: &CommandContext, report: &SalesReport) -> String {
     let before = format!(">from {}", report.zone.show(previous.from.plus_seconds(1)));
     let table = TextTable::new([&format!("in {currency}"), ">total", &before, ">change"], "");
     let numbers = numbers(&report.totals).into_iter().zip(numbers(&previous.figures));
-    let rows = totals.zip(rows(&previous.figures)).zip(numbers);
+    let rows = totals.zip(texts(context, &previous.figures)).zip(numbers);
     rows.fold(table, |table, (((name, total), before), (new, old))| {
         table.row([name.into(), total, before, change(new, old)])
     })
     .text()
+}
+
+/// The figures as texts, in the order of the table.
+fn texts(context: &CommandContext, figures: &SalesFigures) -> [String; 10] {
+    [
+        figures.orders.to_string(),
+        figures.first_orders.to_string(),
+        figures.units.to_string(),
+        context.number(figures.gross),
+        context.number(figures.discounts),
+        context.number(figures.net),
+        context.number(figures.average_order),
+        figures.cancelled_orders.to_string(),
+        figures.cancelled_units.to_string(),
+        context.number(figures.refunds),
+    ]
 }
 
 /// The figures as numbers, in the order of the table.

@@ -1,6 +1,6 @@
 //! The page of the day: the figures that a shop owner looks at first in the morning.
 
-use super::{change, moved, numbers, positive};
+use super::{change, moved, numbers, positive, texts};
 use crate::chart::{Bar, Chart, columns};
 use crate::context::CommandContext;
 use crate::error::CliError;
@@ -94,20 +94,7 @@ fn figures(context: &CommandContext, today: &Today) -> String {
     let yesterday = today.sales.previous.as_ref().map_or(nothing, |one| one.figures);
     let last_week = today.last_week.as_ref().map_or(nothing, |one| one.figures);
     let columns = [today.sales.totals, yesterday, last_week];
-    let shown = columns.map(|figures| {
-        [
-            figures.orders.to_string(),
-            figures.first_orders.to_string(),
-            figures.units.to_string(),
-            context.number(figures.gross),
-            context.number(figures.discounts),
-            context.number(figures.net),
-            context.number(figures.average_order),
-            figures.cancelled_orders.to_string(),
-            figures.cancelled_units.to_string(),
-            context.number(figures.refunds),
-        ]
-    });
+    let shown = columns.map(|figures| texts(context, &figures));
     let names = [
         (0, "orders".to_owned()),
         (1, "first orders".to_owned()),
