@@ -1,0 +1,1 @@
+-- The staff of a shop: roles, tokens, and the audit trail.

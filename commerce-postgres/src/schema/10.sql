@@ -1,0 +1,1 @@
+-- Prices and limits: sale prices, purchase limits, references, campaigns that are changed.

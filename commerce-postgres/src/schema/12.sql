@@ -1,0 +1,1 @@
+-- Checks that the loads of a batch make.
