@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::output::Output;
 use crate::values::{KeyArg, PageArgs};
 use commerce_core::{
-    Error, Key, Money, Operation, Outcome, Page, PageRequest, PaymentGateway, Shop,
+    Actor, Error, Key, Money, Operation, Outcome, Page, PageRequest, PaymentGateway, Shop,
 };
 use serde::Serialize;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +25,7 @@ impl CommandContext {
         gateway: Option<Arc<dyn PaymentGateway>>,
         output: Output,
     ) -> Result<Self, CliError> {
-        let builder = Shop::builder();
+        let builder = Shop::builder().actor(Actor::Cli);
         let builder = match gateway {
             Some(gateway) => builder.gateway(gateway),
             None => builder,

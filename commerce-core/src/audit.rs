@@ -12,6 +12,7 @@ use crate::store::{Record, SalesLevel, Snapshot, Table};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+mod audit_trail;
 mod buckets;
 mod by_id;
 mod carts;
@@ -80,6 +81,7 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
         Box::new(deliveries::Deliveries::default()),
         Box::new(keys::Keys::default()),
         Box::new(digests::Digests::default()),
+        Box::new(audit_trail::AuditTrail::default()),
         Box::new(sales::Sales::new(sales_levels)),
     ]
 }

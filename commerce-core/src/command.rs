@@ -7,6 +7,7 @@ use crate::error::{Error, Refusal, StoreError};
 use crate::id::Key;
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
 use crate::limits::MAX_TEXT;
+use crate::model::audit_trail::{Actor, AuditEntry};
 use crate::model::wallet::{ChargeRow, ChargeStatus};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -15,6 +16,7 @@ use crate::rule::operation::AnyOperation;
 use crate::sequence::{Progress, Sequence};
 use crate::state::{Needs, State};
 use crate::version::Version;
+use std::mem;
 use std::sync::Arc;
 
 /// An operation with everything that is needed to decide it.
@@ -28,6 +30,7 @@ pub(crate) struct Command {
     now: Timestamp,
     /// The instant of the clock. Only this one ends the holds of other orders.
     clock: Timestamp,
+    actor: Option<Actor>,
     trace: Option<String>,
     fingerprint: i64,
     sequence: Option<Arc<Progress>>,
@@ -52,6 +55,7 @@ impl Command {
             binds_refusals: true,
             now: clock,
             clock,
+            actor: None,
             trace: None,
             fingerprint: 0,
             sequence: None,
@@ -89,6 +93,13 @@ impl Command {
     #[must_use]
     pub(crate) fn with_versions(mut self, versions: Vec<Version>) -> Self {
         self.only_if = Some(versions);
+        self
+    }
+
+    /// Sets the author. It is recorded in the audit trail, unless it is the customer concerned.
+    #[must_use]
+    pub(crate) fn with_actor(mut self, actor: Option<Actor>) -> Self {
+        self.actor = actor;
         self
     }
 
@@ -185,13 +196,24 @@ impl Command {
             let refusal = ahead_of_clock(self.now, self.clock);
             return Decision { result: Err(refusal.into()), replayed: false };
         }
-        let context = Context { now: self.now, hold_seconds, trace: self.trace.as_deref() };
+        let actor = self.actor.filter(|actor| scope.map(Actor::Customer) != Some(*actor));
+        let context = Context { now: self.now, hold_seconds, actor, trace: self.trace.as_deref() };
         // Checked on the rows that the rule is about to change, in the same transaction (optimistic concurrency).
         let current = self.only_if.as_ref().map_or(Ok(()), |allowed| {
             let version = rule.version(state)?;
             if allowed.contains(&version) { Ok(()) } else { Err(Refusal::PreconditionFailed) }
         });
         let result = current.and_then(|()| rule.decide(state, context));
+        let changes = mem::take(&mut state.field_changes);
+        if let (Ok(output), Some(actor)) = (&result, actor)
+            && let Some(action) = rule.action()
+            && action.is_recorded_for(actor)
+        {
+            let (id, created_at) = (state.next_audit_entry_id(), self.clock);
+            let subject = output.subject();
+            let entry = AuditEntry { id, created_at, actor, action, subject, changes };
+            state.audit_trail.push(entry);
+        }
         let binds = self.binds_refusals || result.is_ok();
         if let (Some(key), Some(scope), Some(answer)) = (&self.key, scope, stored_result(&result))
             && binds

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{CustomerId, EventId, ProductId};
 use crate::model::event::Epoch;
-use crate::model::wallet::{Account, Customer, Role};
+use crate::model::wallet::{Account, Customer, CustomerStatus, Role};
 use crate::money::Money;
 use crate::state::{Needs, NextIds, SessionChange, State};
 use crate::store::{Record, Sale, SalesCount, Snapshot, Store, Table, Transaction};
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 const CHUNK: usize = 1_000;
 
 /// The tables, referenced ones first. Owned coupons come a second time, after the orders that use them.
-const ORDER: [Table; 19] = [
+const ORDER: [Table; 20] = [
     Table::Accounts,
     Table::Products,
     Table::StockMovements,
@@ -38,6 +38,7 @@ const ORDER: [Table; 19] = [
     Table::Credentials,
     Table::Sessions,
     Table::Settings,
+    Table::AuditTrail,
 ];
 
 /// Copies all rows of `from` into `to`, which must be empty and of the same currency, and returns the number of rows
@@ -216,6 +217,7 @@ impl<'a> Writer<'a> {
             Record::Digest { of, digest } => state.copy_digest(of, digest),
             Record::Session(row) => state.sessions.push(SessionChange::Opened(row)),
             Record::Settings(settings) => state.settings = Some(settings),
+            Record::AuditEntry(entry) => state.audit_trail.push(entry),
         }
     }
 
@@ -233,8 +235,8 @@ impl<'a> Writer<'a> {
 
 /// The fields of a customer that saving a login reads; the customer itself is written already.
 fn placeholder(id: CustomerId, role: Role) -> Account {
-    let created_at = Timestamp::from_unix(0);
-    let customer = Customer { id, name: String::new(), login: None, role, created_at };
+    let (created_at, status) = (Timestamp::from_unix(0), CustomerStatus::Active);
+    let customer = Customer { id, name: String::new(), login: None, role, status, created_at };
     Account {
         customer,
         balance: Money::ZERO,

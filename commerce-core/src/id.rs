@@ -64,6 +64,10 @@ ids! {
     LedgerEntryId;
     /// The id of a change of stock other than an order.
     StockMovementId;
+    /// The id of a token of a program.
+    TokenId;
+    /// The number of an entry of the audit trail: in commit order, without gaps.
+    AuditEntryId;
     /// The number of an event in the outbox: in commit order, without gaps.
     EventId;
 }

@@ -162,9 +162,10 @@ pub use gateway::simulated::SimulatedGateway;
 pub use gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent};
 pub use histogram::{Distribution, Histogram, SIZES, TIMES};
 pub use id::{
-    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    StockMovementId,
+    AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
+    OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
+pub use model::audit_trail::{Action, Actor, AuditEntry, FieldChanges, Subject};
 pub use model::auth::{Caller, OpenedSession, PasswordHash, Session};
 pub use model::cart::{Cart, CartItem};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
@@ -174,8 +175,8 @@ pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus};
 pub use model::settings::Settings;
 pub use model::wallet::{
-    Balance, Charge, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry, Payment, PaymentKind,
-    Role,
+    Balance, Charge, ChargeStatus, Customer, CustomerStatus, Debit, EntryKind, LedgerEntry,
+    Payment, PaymentKind, Role,
 };
 pub use money::{Currency, InCurrency, Money};
 pub use password::{Client, PasswordStats};

@@ -1,6 +1,7 @@
 //! Domain types: plain data and the few methods that depend on nothing else. JSON field names are part of the
 //! public contract.
 
+pub(crate) mod audit_trail;
 pub(crate) mod auth;
 pub(crate) mod cart;
 pub(crate) mod coupon;

@@ -6,6 +6,7 @@
 
 use crate::error::Refusal;
 use crate::id::CustomerId;
+use crate::model::audit_trail::Action;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
 use crate::version::Version;
@@ -57,6 +58,11 @@ pub(crate) trait Rule {
     /// versioned row: ignoring the condition would overwrite what the caller wanted to protect.
     fn version(&self, _state: &State) -> Result<Version, Refusal> {
         Err(Refusal::PreconditionFailed)
+    }
+
+    /// Returns the kind of the change for the audit trail; `None` if it records none.
+    fn action(&self) -> Option<Action> {
+        None
     }
 
     /// Estimates the number of rows it touches, from the request alone.

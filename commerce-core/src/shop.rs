@@ -12,6 +12,7 @@ use crate::id::{CouponId, CustomerId, EventId, Key, OrderId, ProductId};
 use crate::limits::{
     EXPIRY_BATCH, HOLD_SECONDS, MAX_GATEWAY_CALLS, MAX_HOLD_SECONDS, MAX_LEASED_EVENTS,
 };
+use crate::model::audit_trail::Actor;
 use crate::model::coupon::OwnedCoupon;
 use crate::model::order::Order;
 use crate::model::product::Product;
@@ -58,6 +59,8 @@ pub struct Shop {
     timeout: Duration,
     passwords: Passwords,
     gateway: Option<Arc<dyn PaymentGateway>>,
+    /// The author of calls that name none.
+    actor: Option<Actor>,
     relay_counts: RelayCounts,
     gateway_permits: Semaphore,
     /// The last sweep by a read, if it failed.
@@ -70,6 +73,7 @@ pub struct ShopBuilder {
     timeout: Duration,
     hold_seconds: i64,
     gateway: Option<Arc<dyn PaymentGateway>>,
+    actor: Option<Actor>,
 }
 
 impl Default for ShopBuilder {
@@ -79,6 +83,7 @@ impl Default for ShopBuilder {
             timeout: Duration::from_secs(30),
             hold_seconds: HOLD_SECONDS,
             gateway: None,
+            actor: None,
         }
     }
 }
@@ -110,12 +115,18 @@ impl ShopBuilder {
         Self { gateway: Some(gateway), ..self }
     }
 
+    /// Sets the author of calls, which the audit trail records. Default: none, and no entries.
+    #[must_use]
+    pub fn actor(self, actor: Actor) -> Self {
+        Self { actor: Some(actor), ..self }
+    }
+
     /// Opens the shop on a store.
     pub fn open(self, store: impl Store + 'static) -> Shop {
         let store: Arc<dyn Store> = Arc::new(store);
         let engine = Engine::new(Arc::clone(&store), self.hold_seconds);
         let passwords = Passwords::default();
-        let Self { clock, timeout, gateway, .. } = self;
+        let Self { clock, timeout, gateway, actor, .. } = self;
         let relay_counts = RelayCounts::since(clock.now());
         let gateway_permits = Semaphore::new(MAX_GATEWAY_CALLS);
         let failed_sweep = Mutex::default();
@@ -126,6 +137,7 @@ impl ShopBuilder {
             timeout,
             passwords,
             gateway,
+            actor,
             relay_counts,
             gateway_permits,
             failed_sweep,
@@ -161,7 +173,7 @@ impl Shop {
 
     /// Prepares a call that is decided as of now, whenever it is run.
     pub fn call<R: Operation>(&self, operation: R) -> PreparedCall<'_, R> {
-        PreparedCall::new(self, Command::new(operation.into_any(), self.now()))
+        PreparedCall::new(self, self.command(operation))
     }
 
     /// Prepares a call that is decided as of the given instant, for imports of history.
@@ -169,8 +181,11 @@ impl Shop {
     /// Refused as `invalid_request` if that instant is ahead of the shop's clock. Holds of other orders end by the
     /// shop's clock, whatever the instant of the call.
     pub fn call_at<R: Operation>(&self, operation: R, now: Timestamp) -> PreparedCall<'_, R> {
-        let command = Command::new(operation.into_any(), self.now()).decided_at(now);
-        PreparedCall::new(self, command)
+        PreparedCall::new(self, self.command(operation).decided_at(now))
+    }
+
+    fn command<R: Operation>(&self, operation: R) -> Command {
+        Command::new(operation.into_any(), self.now()).with_actor(self.actor)
     }
 
     /// Takes money from a balance outside an order.

@@ -6,6 +6,7 @@
 use crate::digest::{Digest, Digested, KeyUse};
 use crate::id::{ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId};
 use crate::idempotency::IdempotencyRecord;
+use crate::model::audit_trail::{AuditEntry, FieldChanges};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -72,6 +73,10 @@ pub struct State {
     pub pending_charges: BTreeSet<CustomerId>,
     /// New stock movements.
     pub stock_movements: Vec<StockMovement>,
+    /// New entries of the audit trail.
+    pub audit_trail: Vec<AuditEntry>,
+    /// The fields that the present command has changed, for its entry of the audit trail.
+    pub(crate) field_changes: FieldChanges,
     /// New events.
     pub events: Vec<EventRow>,
     /// New epochs of events. An epoch replaces the one that begins with the same event.
@@ -118,6 +123,8 @@ impl State {
             charges: Rows::default(),
             pending_charges: BTreeSet::new(),
             stock_movements: Vec::new(),
+            audit_trail: Vec::new(),
+            field_changes: FieldChanges::default(),
             events: Vec::new(),
             epochs: Vec::new(),
             known_events: Rows::default(),
@@ -155,6 +162,8 @@ impl State {
             charges,
             pending_charges: _,
             stock_movements: _,
+            audit_trail: _,
+            field_changes: _,
             events: _,
             epochs: _,
             known_events: _,

@@ -32,6 +32,7 @@ pub mod values;
 
 pub use crate::digest::Digested;
 pub use crate::idempotency::{IdempotencyRecord, StoredResult};
+pub use crate::model::audit_trail::AuditEntry;
 pub use crate::model::auth::{
     Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
 };
@@ -380,11 +381,12 @@ pub enum Table {
     Credentials,
     Sessions,
     Settings,
+    AuditTrail,
 }
 
 impl Table {
     /// All tables, referenced ones before those that refer to them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -403,6 +405,7 @@ impl Table {
         Self::Credentials,
         Self::Sessions,
         Self::Settings,
+        Self::AuditTrail,
     ];
 
     /// Returns the name in reports.
@@ -427,6 +430,7 @@ impl Table {
             Self::Credentials => "credentials",
             Self::Sessions => "sessions",
             Self::Settings => "settings",
+            Self::AuditTrail => "audit_trail",
         }
     }
 }
@@ -463,6 +467,7 @@ pub enum Record {
     Session(SessionRow),
     /// The settings of the shop; the one row of its table.
     Settings(Settings),
+    AuditEntry(AuditEntry),
     /// The digest of the row that follows it, which is of the same table; not a row of its own.
     Digest {
         of: Digested,

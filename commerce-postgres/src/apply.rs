@@ -30,6 +30,7 @@ pub(crate) fn apply(
     save(&state.charges.changed(), state, &mut queries);
     insert_all(&state.ledger, state, &mut queries);
     events(state, &mut queries);
+    insert_all(&state.audit_trail, state, &mut queries);
     if !state.epochs.is_empty() {
         queries.push(upsert(&state.epochs.iter().collect::<Vec<_>>(), state));
     }
@@ -57,9 +58,11 @@ fn update_store(
     let set = (1_usize..).zip(TABLES_WITH_IDS);
     let set = set.map(|(n, table)| format!("last_{table} = greatest(last_{table}, ${n}::bigint)"));
     let sql = format!(
-        "UPDATE store SET {}, next_expiry = least(coalesce($10::bigint, next_expiry), $11::bigint)
+        "UPDATE store SET {}, next_expiry = least(coalesce(${}::bigint, next_expiry), ${}::bigint)
          WHERE id = 1",
-        set.collect::<Vec<_>>().join(", ")
+        set.collect::<Vec<_>>().join(", "),
+        TABLES_WITH_IDS.len().saturating_add(1),
+        TABLES_WITH_IDS.len().saturating_add(2)
     );
     let changed = state.orders.changed();
     let new = changed.iter().filter(|(_, change)| *change == Change::Inserted);

@@ -77,6 +77,7 @@ pub(crate) fn scan(
             );
             records(connection, &sql, visit, |row| credentials(row).map(Record::Credentials))
         }
+        Table::AuditTrail => entity(connection, visit, Record::AuditEntry),
         Table::Sessions => {
             let sql =
                 "SELECT customer_id, created_at, expires_at, token FROM sessions ORDER BY token";

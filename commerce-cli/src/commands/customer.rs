@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::secret::PasswordArg;
 use crate::table::{TextTable, or_dash, properties};
 use crate::values::{self, KeyArg, PageArgs};
-use commerce_core::{AddCustomer, CustomerId, Role, UnlockLogin};
+use commerce_core::{AddCustomer, CustomerId, UnlockLogin};
 
 /// Adds and shows customers, and sets their logins.
 #[derive(clap::Subcommand, Debug)]
@@ -78,12 +78,11 @@ impl CustomerCommand {
 fn customers(customers: &[commerce_core::Customer]) -> String {
     TextTable::new([">id", "name", "login", "role", "added"], "no customers")
         .rows(customers, |c| {
-            let role = role(c.role).to_owned();
             [
                 c.id.to_string(),
                 c.name.clone(),
                 or_dash(c.login.clone()),
-                role,
+                c.role.to_string(),
                 c.created_at.to_string(),
             ]
         })
@@ -95,14 +94,8 @@ fn customer(customer: &commerce_core::Customer) -> String {
         ("customer", customer.id.to_string()),
         ("name", customer.name.clone()),
         ("login", or_dash(customer.login.clone())),
-        ("role", role(customer.role).to_owned()),
+        ("role", customer.role.to_string()),
+        ("status", customer.status.to_string()),
         ("added", customer.created_at.to_string()),
     ])
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Customer => "customer",
-        Role::Admin => "admin",
-    }
 }

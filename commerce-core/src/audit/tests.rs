@@ -7,6 +7,7 @@ use crate::digest::Digested;
 use crate::error::StoreError;
 use crate::id::{CustomerId, Key, OrderId, OwnedCouponId, ProductId};
 use crate::idempotency::StoredResult;
+use crate::model::audit_trail::{Action, Actor, Subject};
 use crate::model::coupon::Discount;
 use crate::model::event::EventKind;
 use crate::model::order::{Order, OrderStatus};
@@ -61,7 +62,10 @@ fn key(text: &str) -> Key {
 fn history() -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new(Currency::KRW));
     let clock = Arc::new(ManualClock::new(START));
-    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Shared(Arc::clone(&store)));
+    let shop = Shop::builder()
+        .clock(Arc::clone(&clock))
+        .actor(Actor::Cli)
+        .open(Shared(Arc::clone(&store)));
     for name in ["Kim", "Lee"] {
         shop.call(AddCustomer::new(name)).run().unwrap();
     }
@@ -163,6 +167,7 @@ fn table(record: &Record) -> Table {
         Record::Credentials(_) => Table::Credentials,
         Record::Session(_) => Table::Sessions,
         Record::Settings(_) => Table::Settings,
+        Record::AuditEntry(_) => Table::AuditTrail,
         Record::Digest { of, .. } => match of {
             Digested::Order(_) => Table::Orders,
             Digested::Charge(_) => Table::Charges,
@@ -190,6 +195,7 @@ fn audit_of_a_sound_history_finds_no_problem() {
     let AuditReport { ok, checked, problems } = audit(&*store.snapshot().unwrap()).unwrap();
     assert_eq!((ok, problems), (true, vec![]));
     let expected = [
+        ("audit_trail", 10),
         ("carts", 1),
         ("charges", 2),
         ("coupons", 1),
@@ -676,6 +682,24 @@ fn damaged_idempotency_keys_are_reported(#[case] damage: Damage, #[case] expecte
 )]
 fn damaged_carts_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
     assert_reported("carts", damage, expected);
+}
+
+#[rstest]
+#[case::lost(lose!(Record::AuditEntry(e) if e.action == Action::StockAdjusted), &["audit entry 9", "stock movement 3"])]
+#[case::unknown_actor(
+    change!(Record::AuditEntry(e) if e.id.get() == 2 => e.actor = Actor::Customer(9.into())),
+    &["audit entry 2"],
+)]
+#[case::unknown_subject(
+    change!(Record::AuditEntry(e) if e.id.get() == 2 => e.subject = Subject::Product(9.into())),
+    &["audit entry 2"],
+)]
+#[case::another_actor(
+    change!(Record::AuditEntry(e) if e.action == Action::StockAdjusted => e.actor = Actor::Customer(KIM)),
+    &["stock movement 3"],
+)]
+fn damaged_audit_trail_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("audit_trail", damage, expected);
 }
 
 /// Asserts that the check reports exactly these rows; other checks may report some as well.

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{ProductId, StockMovementId};
+use crate::model::audit_trail::Actor;
 use crate::model::words::words;
 use crate::money::Money;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub struct StockMovement {
     pub delta: i64,
     /// The reason given.
     pub reason: String,
+    /// The author, if it was an actor of the audit trail.
+    pub actor: Option<Actor>,
     /// The instant of the change.
     pub created_at: Timestamp,
 }

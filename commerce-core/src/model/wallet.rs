@@ -18,17 +18,37 @@ pub struct Customer {
     pub login: Option<String>,
     /// The role.
     pub role: Role,
+    /// Active unless the customer was disabled or erased.
+    #[serde(default)]
+    pub status: CustomerStatus,
     /// The instant the customer was added.
     pub created_at: Timestamp,
 }
 
+/// The status of a customer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CustomerStatus {
+    /// May log in.
+    #[default]
+    Active,
+    /// Cannot log in and has no sessions.
+    Disabled,
+    /// Personal data was erased; ids and amounts remain.
+    Erased,
+}
+
 /// The role of a customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// May act only for themselves.
     Customer,
-    /// May act for any customer, and manages products and coupons.
+    /// Reads everything that an admin reads.
+    Reader,
+    /// Also acts for any customer, and adjusts stock.
+    Clerk,
+    /// Also changes prices, campaigns, roles and tokens.
     Admin,
 }
 
@@ -233,7 +253,14 @@ pub enum PaymentKind {
 words! {
     Role {
         Customer = "customer",
+        Reader = "reader",
+        Clerk = "clerk",
         Admin = "admin",
+    }
+    CustomerStatus {
+        Active = "active",
+        Disabled = "disabled",
+        Erased = "erased",
     }
     ChargeStatus {
         Pending = "pending",

@@ -7,6 +7,7 @@ use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_COUPONS;
+use crate::model::audit_trail::Action;
 use crate::model::coupon::{Coupon, CouponUsage, Discount};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -51,6 +52,10 @@ impl Rule for AddCoupon {
     }
 
     fn needs(&self, _state: &State, _needs: &mut Needs) {}
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::CouponAdded)
+    }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let valid_from = self.valid_from.unwrap_or(context.now);

@@ -8,7 +8,8 @@ use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_AMOUNT;
-use crate::model::wallet::{Account, Customer, Role};
+use crate::model::audit_trail::Action;
+use crate::model::wallet::{Account, Customer, CustomerStatus, Role};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -49,6 +50,10 @@ impl Rule for AddCustomer {
         }
     }
 
+    fn action(&self) -> Option<Action> {
+        Some(Action::CustomerAdded)
+    }
+
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         checks
@@ -76,6 +81,7 @@ impl Rule for AddCustomer {
             name: self.name.clone(),
             login: None,
             role: Role::Customer,
+            status: CustomerStatus::Active,
             created_at: context.now,
         };
         let account = Account {

@@ -7,6 +7,7 @@ use crate::error::Refusal;
 use crate::id::{CustomerId, ProductId};
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::{MAX_PRICE, MAX_STOCK};
+use crate::model::audit_trail::Action;
 use crate::model::product::{Product, ProductStatus};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -45,6 +46,10 @@ impl Rule for AddProduct {
         }
     }
 
+    fn action(&self) -> Option<Action> {
+        Some(Action::ProductAdded)
+    }
+
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         Checks::default()
             .integer(self.id.map_or(1, ProductId::get), 1..=i64::MAX / 2, "/id")
@@ -70,7 +75,7 @@ impl Rule for AddProduct {
         };
         state.products.insert(id, product.clone());
         if self.stock > 0 {
-            write_movement(state, id, self.stock, "first stock", context.now);
+            write_movement(state, id, self.stock, "first stock", context);
         }
         Ok(Output::Product(product))
     }

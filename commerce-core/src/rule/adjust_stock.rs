@@ -2,11 +2,11 @@
 
 use super::Rule;
 use super::validate::Checks;
-use crate::clock::Timestamp;
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, ProductId};
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_STOCK;
+use crate::model::audit_trail::Action;
 use crate::model::product::StockMovement;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -37,6 +37,10 @@ impl Rule for AdjustStock {
         Ok(state.version_of(state.known_product(self.product_id)?))
     }
 
+    fn action(&self) -> Option<Action> {
+        Some(Action::StockAdjusted)
+    }
+
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         Checks::default()
             .integer(self.delta, -MAX_STOCK..=MAX_STOCK, "/delta")
@@ -56,7 +60,8 @@ impl Rule for AdjustStock {
             return Err(Refusal::InsufficientStock { shortages: vec![shortage] });
         }
 
-        write_movement(state, self.product_id, self.delta, &self.reason, context.now);
+        context.record_field(state, "delta", self.delta);
+        write_movement(state, self.product_id, self.delta, &self.reason, context);
         state.change_product(self.product_id, |product| product.stock = stock).map(Output::Product)
     }
 }
@@ -67,11 +72,12 @@ pub(super) fn write_movement(
     product_id: ProductId,
     delta: i64,
     reason: &str,
-    now: Timestamp,
+    context: Context<'_>,
 ) {
     let id = state.next_stock_movement_id();
     let reason = reason.to_owned();
-    state.stock_movements.push(StockMovement { id, product_id, delta, reason, created_at: now });
+    let (actor, created_at) = (context.actor, context.now);
+    state.stock_movements.push(StockMovement { id, product_id, delta, reason, actor, created_at });
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::error::Refusal;
+use crate::model::audit_trail::Action;
 use crate::model::settings::Settings;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -18,7 +19,12 @@ pub struct ChangeSettings {
 impl Rule for ChangeSettings {
     fn needs(&self, _state: &State, _needs: &mut Needs) {}
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
+    fn action(&self) -> Option<Action> {
+        Some(Action::SettingsChanged)
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
+        context.record_field(state, "zone", self.zone.name());
         let settings = Settings::new(self.zone);
         state.settings = Some(settings);
         Ok(Output::Settings(settings))

@@ -5,6 +5,7 @@ use super::validate::{Checks, checked_credit};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::id::CustomerId;
+use crate::model::audit_trail::Action;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus, EntryKind};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -29,11 +30,16 @@ impl Rule for ChargeBalance {
         needs.account(state, self.customer_id);
     }
 
+    fn action(&self) -> Option<Action> {
+        Some(Action::BalanceCharged)
+    }
+
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         Checks::default().amount(self.amount, "/amount").done()?;
         let balance_after = checked_credit(state.account(self.customer_id)?.balance, self.amount)?;
 
         let charge = write_charge(state, self.customer_id, self.amount, balance_after, context.now);
+        context.record_field(state, "amount", self.amount);
         Ok(Output::Charge(charge))
     }
 }

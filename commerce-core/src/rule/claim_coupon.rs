@@ -3,6 +3,7 @@
 use super::Rule;
 use crate::error::Refusal;
 use crate::id::{CouponId, CustomerId};
+use crate::model::audit_trail::Action;
 use crate::model::coupon::{OwnedCoupon, OwnedCouponStatus};
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -31,6 +32,10 @@ impl Rule for ClaimCoupon {
         } else if let Some(&owned) = state.claims.get(claim) {
             needs.owned_coupon(state, owned);
         }
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::CouponClaimed)
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {

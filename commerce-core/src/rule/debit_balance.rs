@@ -4,6 +4,7 @@ use super::Rule;
 use super::validate::{Checks, checked_debit};
 use crate::error::Refusal;
 use crate::id::CustomerId;
+use crate::model::audit_trail::Action;
 use crate::model::wallet::{ChargeStatus, Debit, EntryKind};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -31,6 +32,10 @@ impl Rule for DebitBalance {
         needs.account(state, self.customer_id);
     }
 
+    fn action(&self) -> Option<Action> {
+        Some(Action::BalanceDebited)
+    }
+
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         checks.amount(self.amount, "/amount");
@@ -50,6 +55,7 @@ impl Rule for DebitBalance {
             note: self.note.as_deref(),
         };
         let entry = state.move_money(&movement, context.now);
+        context.record_field(state, "amount", self.amount);
         Ok(Output::Debit(Debit {
             id: entry.id,
             customer_id: self.customer_id,

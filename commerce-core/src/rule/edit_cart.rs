@@ -5,6 +5,7 @@ use super::validate::Checks;
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, ProductId};
 use crate::limits::{MAX_ORDER_LINES, MAX_STOCK};
+use crate::model::audit_trail::Action;
 use crate::model::cart::{Cart, CartLines};
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -51,6 +52,10 @@ impl Rule for EditCart {
         state.account(self.customer_id)?;
         let lines = state.cart(self.customer_id).cloned().unwrap_or_default();
         Ok(state.version_of(priced(state, self.customer_id, lines)))
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::CartChanged)
     }
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {

@@ -5,6 +5,7 @@ use super::validate::{Checks, checked_credit};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::limits::{MAX_PENDING_CHARGES, SETTLE_AFTER_SECONDS};
+use crate::model::audit_trail::Action;
 use crate::model::wallet::{ChargeRow, ChargeSource, ChargeStatus};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -45,6 +46,10 @@ impl Rule for OpenCharge {
         }
     }
 
+    fn action(&self) -> Option<Action> {
+        Some(Action::BalanceCharged)
+    }
+
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         checks.amount(self.amount, "/amount");
@@ -78,6 +83,7 @@ impl Rule for OpenCharge {
         };
         let charge = row.to_charge(balance, state.currency);
         state.charges.insert(id, row);
+        context.record_field(state, "amount", self.amount);
         Ok(Output::Charge(charge))
     }
 }

@@ -5,6 +5,7 @@ use super::order_effects::pay;
 use super::validate::checked_debit;
 use crate::error::Refusal;
 use crate::id::{CustomerId, OrderId};
+use crate::model::audit_trail::Action;
 use crate::model::order::OrderStatus;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -29,6 +30,10 @@ impl Rule for PayOrder {
 
     fn version(&self, state: &State) -> Result<Version, Refusal> {
         Ok(state.version_of(state.known_order(self.order_id)?))
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::OrderPaid)
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::{MAX_BALANCE, MAX_ORDER_LINES, MAX_STOCK};
+use crate::model::audit_trail::Action;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::money::Money;
@@ -148,6 +149,10 @@ impl Rule for PlaceOrder {
             // An estimate: the cart is not loaded yet.
             OrderItems::Cart => 16,
         }
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::OrderPlaced)
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {

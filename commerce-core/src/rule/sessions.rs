@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT, MAX_SESSION_SECONDS};
+use crate::model::audit_trail::Action;
 use crate::model::auth::{LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, SessionChange, State};
@@ -119,6 +120,10 @@ impl Rule for UnlockLogin {
         {
             needs.attempts(state, LoginHash::of(login));
         }
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::LoginUnlocked)
     }
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {

@@ -5,6 +5,7 @@ use super::sessions::reset_failures;
 use super::validate::Checks;
 use crate::error::Refusal;
 use crate::id::CustomerId;
+use crate::model::audit_trail::Action;
 use crate::model::auth::{Credentials, LoginHash, PasswordHash};
 use crate::model::wallet::Role;
 use crate::rule::context::{Context, Output};
@@ -72,6 +73,10 @@ impl Rule for SetCredentials {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
         self.login.needs(state, needs);
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::LoginSet)
     }
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {

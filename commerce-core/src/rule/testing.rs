@@ -9,7 +9,7 @@ use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, CouponUsage, Discount};
 use crate::model::order::OrderStatus;
 use crate::model::product::{Product, ProductStatus};
-use crate::model::wallet::{Account, Customer, Role};
+use crate::model::wallet::{Account, Customer, CustomerStatus, Role};
 use crate::money::{Currency, Money};
 use crate::rule::context::Output;
 use crate::rule::operation::AnyOperation;
@@ -80,6 +80,7 @@ impl World {
             name: format!("Customer {id}"),
             login: None,
             role: Role::Customer,
+            status: CustomerStatus::Active,
             created_at: NOW,
         };
         let balance = Money::from_minor(balance);

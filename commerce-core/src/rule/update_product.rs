@@ -6,6 +6,7 @@ use crate::error::Refusal;
 use crate::id::{CustomerId, ProductId};
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_PRICE;
+use crate::model::audit_trail::Action;
 use crate::model::product::ProductStatus;
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -54,7 +55,11 @@ impl Rule for UpdateProduct {
         Ok(state.version_of(state.known_product(self.product_id)?))
     }
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
+    fn action(&self) -> Option<Action> {
+        Some(Action::ProductUpdated)
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         let has_change = self.name.is_some() || self.price.is_some() || self.status.is_some();
         checks.that(has_change, "", || "give a new name, price or status".to_owned());
@@ -72,6 +77,10 @@ impl Rule for UpdateProduct {
             _ => state.active_product(self.product_id)?,
         };
 
+        let before = state.known_product(self.product_id)?;
+        let (price, status) = (before.price, before.status);
+        context.record_change(state, "price", &price, &self.price.unwrap_or(price));
+        context.record_change(state, "status", &status, &self.status.unwrap_or(status));
         state
             .change_product(self.product_id, |product| {
                 if let Some(name) = &self.name {

@@ -4,6 +4,7 @@ use crate::command::{Command, Decision};
 use crate::engine::Pending;
 use crate::error::{Error, StoreError};
 use crate::id::Key;
+use crate::model::audit_trail::Actor;
 use crate::rule::context::Output;
 use crate::rule::operation::Operation;
 use crate::sequence::Sequence;
@@ -70,6 +71,12 @@ impl<R: Operation> PreparedCall<'_, R> {
     /// [`InCurrency`](crate::money::InCurrency) body.
     pub fn only_if(self, versions: Vec<Version>) -> Self {
         Self { command: self.command.with_versions(versions), ..self }
+    }
+
+    /// Sets the author of the call, in place of the shop's ([`ShopBuilder::actor`](crate::ShopBuilder::actor)). The audit
+    /// trail records it in the same commit, unless the author is the customer concerned.
+    pub fn actor(self, actor: Option<Actor>) -> Self {
+        Self { command: self.command.with_actor(actor), ..self }
     }
 
     /// Sets the trace of the request for its events (W3C `traceparent`).

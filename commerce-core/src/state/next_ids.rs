@@ -1,8 +1,8 @@
 //! The next free ids, and their allocation.
 
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    StockMovementId,
+    AuditEntryId, ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId,
+    ProductId, StockMovementId,
 };
 use crate::state::State;
 
@@ -19,6 +19,7 @@ pub struct NextIds {
     pub ledger_entry: i64,
     pub stock_movement: i64,
     pub event: i64,
+    pub audit_entry: i64,
 }
 
 impl NextIds {
@@ -33,6 +34,7 @@ impl NextIds {
         ledger_entry: 1,
         stock_movement: 1,
         event: 1,
+        audit_entry: 1,
     };
 }
 
@@ -77,4 +79,5 @@ next_ids! {
     next_ledger_entry_id, ledger_entry, LedgerEntryId;
     next_stock_movement_id, stock_movement, StockMovementId;
     next_event_id, event, EventId;
+    next_audit_entry_id, audit_entry, AuditEntryId;
 }

@@ -4,10 +4,13 @@
 use super::values::{ColumnType, FromColumn, IntoValue, RowReader, Value, get, required};
 use crate::clock::Timestamp;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    StockMovementId,
+    AuditEntryId, ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId,
+    ProductId, StockMovementId,
 };
 use crate::idempotency::IdempotencyRecord;
+use crate::model::audit_trail::{
+    Action, Actor, ActorKind, AuditEntry, FieldChanges, Subject, SubjectKind,
+};
 use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
 use crate::model::coupon::{Coupon, CouponUsage, Discount, OwnedCoupon, OwnedCouponStatus};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
@@ -17,7 +20,8 @@ use crate::model::product::{Product, ProductStatus, StockMovement};
 use crate::model::sale::FirstOrder;
 use crate::model::settings::Settings;
 use crate::model::wallet::{
-    Account, ChargeRow, ChargeSource, ChargeStatus, Customer, EntryKind, LedgerEntry, Role,
+    Account, ChargeRow, ChargeSource, ChargeStatus, Customer, CustomerStatus, EntryKind,
+    LedgerEntry, Role,
 };
 use crate::money::Money;
 use crate::state::{NextIds, State};
@@ -115,6 +119,7 @@ entity!(Account, "customers", |row, state| {
     fixed name: String = row.customer.name.as_str();
     loaded login: Option<String> = row.customer.login.as_deref();
     fixed role: Role = row.customer.role;
+    fixed status: CustomerStatus = row.customer.status;
     fixed created_at: Timestamp = row.customer.created_at;
     mutable balance: Money = row.balance;
     mutable last_entry: Option<LedgerEntryId> = row.last_entry;
@@ -123,7 +128,7 @@ entity!(Account, "customers", |row, state| {
     mutable first_paid_at: Option<Timestamp> = row.first_order.map(|first| first.paid_at);
     mutable first_cancelled: i64 = i64::from(row.first_order.is_some_and(|first| first.is_cancelled));
 } => Account {
-    customer: Customer { id, name, login, role, created_at },
+    customer: Customer { id, name, login, role, status, created_at },
     balance,
     last_entry,
     last_order,
@@ -148,7 +153,37 @@ entity!(StockMovement, "stock_movements", |row, state| {
     fixed delta: i64 = row.delta;
     fixed reason: String = row.reason.as_str();
     fixed created_at: Timestamp = row.created_at;
-} => StockMovement { id, product_id, delta, reason, created_at });
+    fixed actor: Option<ActorKind> = row.actor.map(|actor| actor.parts().0);
+    fixed actor_id: Option<i64> = row.actor.and_then(|actor| actor.parts().1);
+} => StockMovement {
+    id,
+    product_id,
+    delta,
+    reason,
+    actor: match actor {
+        Some(kind) => Some(required(row, 5, Actor::from_parts(kind, actor_id))?),
+        None => None,
+    },
+    created_at,
+});
+
+entity!(AuditEntry, "audit_trail", |row, state| {
+    key id: AuditEntryId = row.id;
+    fixed created_at: Timestamp = row.created_at;
+    fixed actor: ActorKind = row.actor.parts().0;
+    fixed actor_id: Option<i64> = row.actor.parts().1;
+    fixed action: Action = row.action;
+    fixed subject: SubjectKind = row.subject.parts().0;
+    fixed subject_id: Option<i64> = row.subject.parts().1;
+    fixed changes: Option<String> = row.changes.as_json();
+} => AuditEntry {
+    id,
+    created_at,
+    actor: required(row, 3, Actor::from_parts(actor, actor_id))?,
+    action,
+    subject: required(row, 6, Subject::from_parts(subject, subject_id))?,
+    changes: FieldChanges::from_json(changes),
+});
 
 entity!(Coupon, "coupons", |row, state| {
     key id: CouponId = row.id;
@@ -330,7 +365,7 @@ pub const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
 pub const CREDENTIALS: &str = "id, login, password";
 
 /// The tables whose rows have consecutive ids, in the order of [`next_ids`].
-pub const TABLES_WITH_IDS: [&str; 9] = [
+pub const TABLES_WITH_IDS: [&str; 10] = [
     Account::TABLE,
     Product::TABLE,
     Coupon::TABLE,
@@ -340,6 +375,7 @@ pub const TABLES_WITH_IDS: [&str; 9] = [
     LedgerEntry::TABLE,
     StockMovement::TABLE,
     EventRow::TABLE,
+    AuditEntry::TABLE,
 ];
 
 /// Reads an order line, whose columns are those of [`LINE`].
@@ -423,6 +459,7 @@ pub fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
         ledger_entry: next(6)?,
         stock_movement: next(7)?,
         event: next(8)?,
+        audit_entry: next(9)?,
     })
 }
 

@@ -5,11 +5,12 @@ use crate::clock::Timestamp;
 use crate::digest::{Digest, Digested};
 use crate::error::StoreError;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    StockMovementId,
+    AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
+    OwnedCouponId, ProductId, StockMovementId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::limits::EXPIRY_BATCH;
+use crate::model::audit_trail::AuditEntry;
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -66,6 +67,7 @@ struct Tables {
     digests: BTreeMap<Digested, i64>,
     sales: BTreeMap<(Timestamp, Counted), i64>,
     settings: Option<Settings>,
+    audit_trail: BTreeMap<AuditEntryId, AuditEntry>,
     credentials: BTreeMap<CustomerId, Credentials>,
     sessions: BTreeMap<TokenHash, SessionRow>,
     session_changes: Vec<SessionChange>,
@@ -227,6 +229,7 @@ impl Transaction for MemoryTransaction<'_> {
             }
         }
         changes.settings = state.settings;
+        changes.audit_trail.extend(state.audit_trail.iter().map(|row| (row.id, row.clone())));
         let credentials = state.credentials.iter();
         changes.credentials.extend(credentials.map(|row| (row.customer_id, row.clone())));
         changes.session_changes.clone_from(&state.sessions);
@@ -271,6 +274,7 @@ impl Transaction for MemoryTransaction<'_> {
         }
         tables.sales.retain(|_, count| *count != 0);
         tables.settings = changes.settings.or(tables.settings);
+        tables.audit_trail.extend(changes.audit_trail);
         Ok(())
     }
 }
@@ -367,6 +371,7 @@ impl Tables {
             ledger_entry: next!(ledger),
             stock_movement: next!(stock_movements),
             event: next!(events),
+            audit_entry: next!(audit_trail),
         }
     }
 }

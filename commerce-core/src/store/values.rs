@@ -3,11 +3,12 @@
 use crate::clock::Timestamp;
 use crate::id::Key;
 use crate::idempotency::StoredResult;
+use crate::model::audit_trail::{Action, ActorKind, SubjectKind};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::EventKind;
 use crate::model::order::OrderStatus;
 use crate::model::product::ProductStatus;
-use crate::model::wallet::{ChargeStatus, EntryKind, Role};
+use crate::model::wallet::{ChargeStatus, CustomerStatus, EntryKind, Role};
 use crate::money::Money;
 use crate::zone::Zone;
 
@@ -185,6 +186,8 @@ integers! {
     crate::id::LedgerEntryId, Self::new, Self::get;
     crate::id::StockMovementId, Self::new, Self::get;
     crate::id::EventId, Self::new, Self::get;
+    crate::id::AuditEntryId, Self::new, Self::get;
+    crate::id::TokenId, Self::new, Self::get;
 }
 
 /// Enums are kept as the words of `as_str`.
@@ -210,4 +213,7 @@ macro_rules! words {
     )+};
 }
 
-words! { Role ProductStatus OrderStatus ChargeStatus EntryKind DeliveryStatus EventKind }
+words! {
+    Role CustomerStatus ProductStatus OrderStatus ChargeStatus EntryKind DeliveryStatus EventKind Action ActorKind
+    SubjectKind
+}

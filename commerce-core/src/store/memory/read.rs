@@ -323,6 +323,9 @@ impl Snapshot for MemorySnapshot<'_> {
                 tables.credentials.values().cloned().map(Record::Credentials).for_each(visit);
             }
             Table::Settings => visit(Record::Settings(tables.settings.unwrap_or_default())),
+            Table::AuditTrail => {
+                tables.audit_trail.values().cloned().map(Record::AuditEntry).for_each(visit);
+            }
             Table::Sessions => {
                 tables.sessions.values().copied().map(Record::Session).for_each(visit);
             }

@@ -71,4 +71,5 @@ integers! {
     crate::id::LedgerEntryId, Self::new, Self::get;
     crate::id::StockMovementId, Self::new, Self::get;
     crate::id::EventId, Self::new, Self::get;
+    crate::id::TokenId, Self::new, Self::get;
 }

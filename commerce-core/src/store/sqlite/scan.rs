@@ -52,6 +52,7 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         Table::Settings => {
             each(db, SETTINGS, visit, |row| columns::settings(row).map(Record::Settings))
         }
+        Table::AuditTrail => entity(db, visit, Record::AuditEntry),
         Table::Sessions => {
             let sql =
                 "SELECT customer_id, created_at, expires_at, token FROM sessions ORDER BY token";

@@ -81,7 +81,14 @@ impl Model {
     ) {
         let id = StockMovementId::new(next_id(self.movements.len()));
         let reason = reason.to_owned();
-        self.movements.push(StockMovement { id, product_id, delta, reason, created_at: at });
+        self.movements.push(StockMovement {
+            id,
+            product_id,
+            delta,
+            reason,
+            actor: None,
+            created_at: at,
+        });
     }
 
     pub(super) fn add_coupon(&mut self, request: &AddCoupon, now: Timestamp) -> Decision {

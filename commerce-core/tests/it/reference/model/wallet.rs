@@ -8,8 +8,9 @@ use super::{
 use commerce_core::store::{Account, ChargeRow, ChargeSource};
 use commerce_core::testing::{OpenCharge, OpenSession, SettleCharge, Settlement};
 use commerce_core::{
-    AddCustomer, Charge, ChargeId, ChargeStatus, Customer, CustomerId, Debit, DebitBalance,
-    EntryKind, LedgerEntry, LedgerEntryId, Money, NewLogin, OrderId, Refusal, Role, Timestamp,
+    AddCustomer, Charge, ChargeId, ChargeStatus, Customer, CustomerId, CustomerStatus, Debit,
+    DebitBalance, EntryKind, LedgerEntry, LedgerEntryId, Money, NewLogin, OrderId, Refusal, Role,
+    Timestamp,
 };
 
 impl Model {
@@ -29,8 +30,8 @@ impl Model {
         }
         let next = self.accounts.last_key_value().map_or(1, |(id, _)| id.get() + 1);
         let id = request.id.unwrap_or(CustomerId::new(next));
-        let (name, role) = (request.name.clone(), Role::Customer);
-        let customer = Customer { id, name, login: None, role, created_at: now };
+        let (name, role, status) = (request.name.clone(), Role::Customer, CustomerStatus::Active);
+        let customer = Customer { id, name, login: None, role, status, created_at: now };
         let balance = Money::ZERO;
         let account =
             Account { customer, balance, last_entry: None, last_order: None, first_order: None };
