@@ -103,10 +103,11 @@ impl SqliteStore {
         }
         let connections = ConnectionManager::new(&connection::existing_file(path)?);
         check_log(connections.path())?;
-        if !retry_busy(|| connections.holds_store())? {
+        let (first, holds_store) = retry_busy(|| connections.identify())?;
+        if !holds_store {
             return Ok(None);
         }
-        Self::opened_by(connections, Currency::KRW).map(Some)
+        Self::opened_by(connections, first, Currency::KRW).map(Some)
     }
 
     /// Opens the store in a file, and creates it with this currency if there is none.
@@ -117,48 +118,51 @@ impl SqliteStore {
         }
         let connections = ConnectionManager::new(&connection::prepare_file(path)?);
         check_log(connections.path())?;
-        retry_busy(|| connections.holds_store())?;
-        Self::opened_by(connections, currency)
+        let (first, _) = retry_busy(|| connections.identify())?;
+        Self::opened_by(connections, first, currency)
     }
 
-    /// Opens the store once the file is known to belong to this program.
-    fn opened_by(connections: ConnectionManager, currency: Currency) -> Result<Self, StoreError> {
+    /// Opens the store with the connection that has found the file to belong to this program.
+    fn opened_by(
+        connections: ConnectionManager,
+        first: Connection,
+        currency: Currency,
+    ) -> Result<Self, StoreError> {
         if connections.is_read_only() {
-            return Self::read_only(connections);
+            return Self::read_only(connections, first);
         }
         let write_lock = WriteLock::open(connections.path())?;
         let place = identity::file_identity(connections.path())?;
-        let (writer, currency) = match connections
-            .open(ConnectionRole::Writer)
-            .and_then(|writer| schema::ready(writer, &place))
-        {
+        let configured = connections.configure(first);
+        let (first, currency) = match configured.and_then(|first| schema::ready(first, &place)) {
             Ok(Some(ready)) => ready,
             // A new file, an old version, a restored file, or one that another process creates right now.
             // Switching a file to WAL mode is a write as well, for which SQLite does not wait.
             Ok(None) | Err(StoreError::Busy(_)) => {
                 let _guard = write_lock.lock_within(OPEN_TIMEOUT)?;
-                let writer = retry_busy(|| connections.open(ConnectionRole::Writer))?;
-                let currency = schema::migrate(&writer, currency, &place)?;
+                let first = retry_busy(|| connections.open(ConnectionRole::Writer))?;
+                let currency = schema::migrate(&first, currency, &place)?;
                 // The file has to hold its name without the log. While others read, the next process does this.
-                checkpoint(&writer)?;
-                (writer, currency)
+                checkpoint(&first)?;
+                (first, currency)
             }
             Err(error) => return Err(error),
         };
-        // A reader stays open as long as the store: closing the last connection removes the log.
-        let readers = readers(&connections);
-        drop(readers.get()?);
-        write_lock.bind(connections.path(), &schema::name_of(&writer)?)?;
+        write_lock.bind(connections.path(), &schema::name_of(&first)?)?;
         let files = OpenFiles::of(connections.path())?;
-        let (writer, write_lock) = (Mutex::new(Some(writer)), Some(write_lock));
+        connections.keep(first);
+        let (readers, writer) = (readers(&connections), Mutex::new(None));
+        let write_lock = Some(write_lock);
         Ok(Self { currency, writer, files, connections, write_lock, readers })
     }
 
     /// Opens a store with a file or folder that cannot be written. Each read checks by itself that the file has not
     /// changed.
-    fn read_only(connections: ConnectionManager) -> Result<Self, StoreError> {
-        let ready = schema::readable(&connections.open(ConnectionRole::Reader)?)?;
+    fn read_only(connections: ConnectionManager, first: Connection) -> Result<Self, StoreError> {
+        let first = connections.configure(first)?;
+        let ready = schema::readable(&first)?;
         let currency = ready.ok_or_else(|| read_only::refusal_of_older(connections.path()))?;
+        connections.keep(first);
         let (writer, readers) = (Mutex::new(None), readers(&connections));
         Ok(Self {
             currency,
@@ -272,6 +276,14 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Closes a connection that must not be used again. A reader is opened before it: closing the last connection of the
+    /// process removes the log.
+    fn close(&self, connection: Option<Connection>) {
+        // If no reader can be opened, the commits are safe, and the store has to be opened again.
+        drop(self.readers.get());
+        drop(connection);
+    }
+
     fn begin_with<'a>(
         &'a self,
         mut slot: MutexGuard<'a, Option<Connection>>,
@@ -283,7 +295,7 @@ impl SqliteStore {
         } else {
             // A new connection would open a replaced file. Every commit checks the files again.
             self.files.check()?;
-            self.connections.open(ConnectionRole::Writer)?
+            self.connections.open_or_take(ConnectionRole::Writer)?
         };
         Ok(Box::new(SqliteTransaction::begin(self, connection, slot, guard, timeout)?))
     }

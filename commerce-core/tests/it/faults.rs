@@ -279,7 +279,7 @@ fn constraint_violation_fails_only_its_own_command() {
 #[test]
 fn timed_out_call_is_busy_and_never_carried_out() {
     let pausable = PausableStore::new(MemoryStore::new(Currency::KRW));
-    let shop = Shop::builder().timeout(Duration::from_millis(20)).open(Arc::clone(&pausable));
+    let shop = Shop::builder().timeout(Duration::from_millis(500)).open(Arc::clone(&pausable));
     pausable.pause();
     let refused = shop.call(AddCustomer::new("Kim")).run().unwrap_err();
     assert_eq!(refused, Error::Store(StoreError::Busy(None)));

@@ -4,12 +4,14 @@ use super::read_only::ReadOnly;
 use super::schema;
 use crate::error::StoreError;
 use crate::store::pool::{self, Connect};
+use crate::sync::Mutex;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The timeout of waiting for programs that lock the file without the write lock, such as a database shell.
@@ -48,12 +50,15 @@ pub(super) struct ConnectionManager {
     path: PathBuf,
     /// The state of a read-only store when it was opened.
     read_only: Option<ReadOnly>,
+    /// The connection that opened the store, until it gets a role: a process that reads once or writes once needs no
+    /// other, and each further one parses the schema again.
+    first: Arc<Mutex<Option<Connection>>>,
 }
 
 impl ConnectionManager {
     pub(super) fn new(path: &Path) -> Self {
         let read_only = ReadOnly::find(path);
-        Self { path: path.to_owned(), read_only }
+        Self { path: path.to_owned(), read_only, first: Arc::default() }
     }
 
     /// Returns true if the file or its folder cannot be written.
@@ -80,14 +85,50 @@ impl ConnectionManager {
         Ok(connection)
     }
 
-    /// Checks that the file belongs to this program, before any change to it or beside it. Returns true if it
-    /// contains a store; fails with `Busy` while another process creates one.
-    pub(super) fn holds_store(&self) -> Result<bool, StoreError> {
-        Ok(schema::identify_now(&self.open_unconfigured()?)? > 0)
+    /// Opens the file and checks that it belongs to this program, before any change to it or beside it. Returns the
+    /// connection, and true if the file contains a store; fails with `Busy` while another process creates one.
+    pub(super) fn identify(&self) -> Result<(Connection, bool), StoreError> {
+        let connection = self.open_unconfigured()?;
+        let holds_store = schema::identify_now(&connection)? > 0;
+        Ok((connection, holds_store))
+    }
+
+    /// Keeps a configured connection for the first caller of [`ConnectionManager::open_or_take`].
+    pub(super) fn keep(&self, connection: Connection) {
+        *self.first.lock() = Some(connection);
+    }
+
+    /// Takes the first connection, or opens another. It stays open as long as the store: closing the last connection
+    /// removes the log.
+    pub(super) fn open_or_take(&self, role: ConnectionRole) -> Result<Connection, StoreError> {
+        let first = self.first.lock().take();
+        first.map_or_else(|| self.open(role), |first| self.assign(first, role))
     }
 
     pub(super) fn open(&self, role: ConnectionRole) -> Result<Connection, StoreError> {
-        let connection = self.open_unconfigured()?;
+        self.assign(self.configure(self.open_unconfigured()?)?, role)
+    }
+
+    fn assign(
+        &self,
+        connection: Connection,
+        role: ConnectionRole,
+    ) -> Result<Connection, StoreError> {
+        if self.is_read_only() {
+            return Ok(connection);
+        }
+        match role {
+            ConnectionRole::Writer => connection.execute_batch(&format!(
+                "PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
+                 PRAGMA journal_size_limit = {LOG_SIZE_LIMIT};"
+            ))?,
+            ConnectionRole::Reader => connection.execute_batch("PRAGMA query_only = ON;")?,
+        }
+        Ok(connection)
+    }
+
+    /// Makes the settings that do not depend on the role.
+    pub(super) fn configure(&self, connection: Connection) -> Result<Connection, StoreError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
@@ -107,13 +148,6 @@ impl ConnectionManager {
         // FULL syncs the disk at every commit; a lower value loses acknowledged orders.
         ensure(&connection, "synchronous = FULL", "synchronous", "2")?;
         ensure(&connection, "foreign_keys = ON", "foreign_keys", "1")?;
-        match role {
-            ConnectionRole::Writer => connection.execute_batch(&format!(
-                "PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
-                 PRAGMA journal_size_limit = {LOG_SIZE_LIMIT};"
-            ))?,
-            ConnectionRole::Reader => connection.execute_batch("PRAGMA query_only = ON;")?,
-        }
         Ok(connection)
     }
 }
@@ -122,7 +156,7 @@ impl Connect for ConnectionManager {
     type Connection = Connection;
 
     fn connect(&self) -> Result<Connection, StoreError> {
-        self.open(ConnectionRole::Reader)
+        self.open_or_take(ConnectionRole::Reader)
     }
 
     fn is_broken(&self, connection: &mut Connection) -> bool {

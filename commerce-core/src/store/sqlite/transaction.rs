@@ -98,7 +98,8 @@ impl Transaction for SqliteTransaction<'_> {
                 let error = of_commit(error);
                 if matches!(error, StoreError::CommitUnknown(_)) {
                     // The cache of this connection may differ from the file.
-                    self.connection = None;
+                    let lost = self.connection.take();
+                    self.store.close(lost);
                 }
                 if failed_sync {
                     // If this fails too, the next transaction starts by opening a connection.
@@ -115,6 +116,8 @@ impl Drop for SqliteTransaction<'_> {
         let Some(connection) = self.connection.take() else { return };
         if connection.is_autocommit() || connection.execute_batch("ROLLBACK").is_ok() {
             *self.slot = Some(connection);
+        } else {
+            self.store.close(Some(connection));
         }
     }
 }

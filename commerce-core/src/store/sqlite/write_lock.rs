@@ -64,7 +64,9 @@ impl WriteLock {
             Some(binding) if before.as_ref() != Some(&binding) => binding,
             _ => return Ok(()),
         };
-        if !identity::holds_name(path, name) {
+        // Without a log, the name was read from the file.
+        let is_logged = beside(path, "-wal").metadata().is_ok_and(|log| log.len() > 0);
+        if is_logged && !identity::holds_name(path, name) {
             return Ok(());
         }
         let text = format!("{binding}\n");
