@@ -19,7 +19,7 @@ impl Service for Hello {
         Response { status: 200, headers: Vec::new(), body: BODY[..].into() }
     }
 
-    fn start(self: Arc<Self>, request: Request) -> Answer {
+    fn start(self: Arc<Self>, request: Arc<Request>) -> Answer {
         Answer::Ready(self.answer(&request))
     }
 

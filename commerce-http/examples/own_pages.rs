@@ -45,7 +45,7 @@ impl Service for Site {
         }
     }
 
-    fn start(self: Arc<Self>, request: Request) -> Answer {
+    fn start(self: Arc<Self>, request: Arc<Request>) -> Answer {
         match request.target.as_str() {
             // Best sellers take time: not on a thread of an executor.
             "/today" => Answer::Blocking(Box::new(move || self.answer(&request))),

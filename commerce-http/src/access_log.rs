@@ -38,6 +38,8 @@ pub(crate) struct Entry<'a> {
     /// The cause of a failure, which the client does not receive.
     pub(crate) detail: Option<&'a str>,
     pub(crate) duration: Duration,
+    /// The length of a streamed body, as far as it was sent.
+    pub(crate) bytes: Option<u64>,
     pub(crate) customer: Option<CustomerId>,
     pub(crate) trace: Option<&'a str>,
     pub(crate) client: Option<ClientAddress>,
@@ -88,6 +90,9 @@ impl Entry<'_> {
             self.micros()
         );
         // Writing to a string cannot fail.
+        if let Some(bytes) = self.bytes {
+            let _ = write!(line, " bytes={bytes}");
+        }
         if let Some(code) = self.code {
             let _ = write!(line, " code={code}");
         }
@@ -115,6 +120,7 @@ impl Entry<'_> {
             "operation": self.operation,
             "status": self.status,
             "micros": self.micros(),
+            "bytes": self.bytes,
             "code": self.code,
             "detail": self.detail,
             "customer": self.customer,
@@ -148,6 +154,7 @@ mod tests {
             code: Some("not_found"),
             detail: None,
             duration: Duration::from_micros(1_500),
+            bytes: None,
             customer: Some(CustomerId::new(7)),
             trace: None,
             client: None,

@@ -7,10 +7,10 @@
 use crate::access_log::{self, Entry, Log};
 use crate::auth;
 use crate::client::TrustedProxy;
-use crate::context::{self, REPLAYED, RequestContext, Success, WaitMode};
+use crate::context::{self, REPLAYED, RequestContext, StreamWriter, Success, WaitMode};
 use crate::cors::{self, Origin};
 use crate::error::{HandlerError, Rejection};
-use crate::message::{Answer, Connections, Request, Response, Service, TransportError};
+use crate::message::{Answer, Body, Connections, Request, Response, Service, TransportError};
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::pages::{self, PAGES, Page};
@@ -21,24 +21,27 @@ use crate::route::{Handler, KeyRule, Method, Route};
 use crate::routes::ROUTES;
 use crate::schema;
 use crate::state::AppState;
+use crate::stream::{Counted, Streams};
 use crate::target;
 use crate::{etag, json};
 use commerce_core::{Caller, Code, Error, Key, Refusal, Shop, StoreError};
 use matchit::Router;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::io::{self, Write};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// The HTTP service of a shop.
+/// The HTTP service of a shop. Clones share it.
+#[derive(Clone)]
 pub struct Api {
     pub(crate) state: AppState,
-    router: Router<RouteEntry>,
-    origins: Vec<Origin>,
-    log: Log,
-    ids: RequestIds,
+    router: Arc<Router<RouteEntry>>,
+    origins: Arc<[Origin]>,
+    log: Arc<Log>,
+    ids: Arc<RequestIds>,
 }
 
 /// The target of a path.
@@ -52,13 +55,22 @@ enum RouteEntry {
 }
 
 /// The facts about a request for the log and the metrics.
-#[derive(Default)]
 struct RequestRecord {
+    started: Instant,
     route: Option<&'static Route>,
     caller: Option<Caller>,
     code: Option<&'static str>,
     /// The cause of a failure, for the log only.
     detail: Option<String>,
+    /// The bytes of a stream.
+    bytes: Option<u64>,
+}
+
+impl RequestRecord {
+    fn start() -> Self {
+        let started = Instant::now();
+        Self { started, route: None, caller: None, code: None, detail: None, bytes: None }
+    }
 }
 
 impl Api {
@@ -72,24 +84,25 @@ impl Api {
             ROUTES.iter().map(|route| (route.operation, openapi::statuses(route))).collect();
         let state = AppState {
             shop: shop.into(),
-            metrics: Metrics::new(&operations),
+            metrics: Metrics::new(&operations).into(),
             documents: &openapi::DOCUMENTS,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: Arc::default(),
+            streams: Streams::default(),
         };
-        let (router, ids) = (router()?, RequestIds::new()?);
-        Ok(Self { state, router, origins: Vec::new(), log, ids })
+        let (router, ids) = (router()?.into(), RequestIds::new()?.into());
+        Ok(Self { state, router, origins: Arc::default(), log: log.into(), ids })
     }
 
     /// Sets the origins of pages that may call from a browser (CORS). Default: none.
     #[must_use]
     pub fn with_origins(self, origins: Vec<Origin>) -> Self {
-        Self { origins, ..self }
+        Self { origins: origins.into(), ..self }
     }
 
     /// Sets the proxies that are believed about the address of a client. Default: none.
     #[must_use]
     pub fn with_trusted_proxies(mut self, proxies: Vec<TrustedProxy>) -> Self {
-        self.state.trusted_proxies = proxies;
+        self.state.trusted_proxies = proxies.into();
         self
     }
 
@@ -115,15 +128,14 @@ impl Api {
     }
 
     async fn respond(&self, request: &Request, wait_mode: WaitMode) -> Response {
-        let started = Instant::now();
+        let mut record = RequestRecord::start();
         let _in_flight = self.state.metrics.start_request();
         let trace = TraceContext::of(request, &self.ids);
-        let mut record = RequestRecord::default();
         let response = match self.handle(request, wait_mode, &trace, &mut record).await {
             Ok(response) => response,
             Err(error) => self.error_response(error, request, &trace, &mut record),
         };
-        self.finish(request, trace, started, &record, response)
+        self.finish(request, trace, record, response)
     }
 
     async fn handle(
@@ -191,6 +203,13 @@ impl Api {
             }
             Handler::Submit(handler) => handler(&context)?.await?,
         };
+        if let Some(write) = response.stream.take() {
+            let place = self.state.streams.enter()?;
+            response.stream = Some(Box::new(move |out| {
+                let _place = place;
+                write(out)
+            }));
+        }
         record.detail = response.log_detail.take();
         Ok(if route.has_etag() { etag::tag(response, route, request) } else { response })
     }
@@ -252,18 +271,88 @@ impl Api {
         problem.fields.insert("request_id".to_owned(), trace.id.clone().into());
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         headers.push(("Content-Type", "application/problem+json".into()));
-        Success { status: problem.status, headers, body: Cow::Owned(body), log_detail: None }
+        Success {
+            status: problem.status,
+            headers,
+            body: Cow::Owned(body),
+            stream: None,
+            log_detail: None,
+        }
     }
 
+    /// Completes the headers of a response. Counts and logs its request: now, or at the end of a stream.
     fn finish(
         &self,
         request: &Request,
         trace: TraceContext,
-        started: Instant,
-        record: &RequestRecord,
+        record: RequestRecord,
         response: Success,
     ) -> Response {
-        let duration = started.elapsed();
+        // Responses are personal, or soon out of date: shared caches must not keep them.
+        let mut response = response.with("X-Content-Type-Options", "nosniff");
+        if !response.headers.iter().any(|(name, _)| *name == "Cache-Control") {
+            let cacheable = record.route.is_some_and(Route::is_cacheable);
+            response =
+                response.with("Cache-Control", if cacheable { "no-cache" } else { "no-store" });
+        }
+        let mut response =
+            cors::share(&self.origins, request, response).with("X-Request-Id", trace.id.clone());
+        let stream = response.stream.take();
+        let is_sent = stream.is_some() && request.method != "HEAD";
+        let mut response = response.into_response();
+        if !is_sent {
+            self.report(request, &trace, &record, &response);
+        }
+        if let Some(write) = stream {
+            response.body = Body::Stream(if is_sent {
+                let (api, request) = (self.clone(), request.clone());
+                Box::new(move |out| api.write(write, out, &request, trace, record))
+            } else {
+                Box::new(|_| Ok(()))
+            });
+        }
+        response
+    }
+
+    /// Writes a stream. The error is a problem document, unless the client takes no more: then it is never sent.
+    fn write(
+        &self,
+        write: StreamWriter,
+        out: &mut dyn Write,
+        request: &Request,
+        trace: TraceContext,
+        mut record: RequestRecord,
+    ) -> Result<(), Response> {
+        let _in_flight = self.state.metrics.start_request();
+        let mut counted = Counted::new(out);
+        let written = write(&mut counted);
+        let Counted { bytes, refused, .. } = counted;
+        record.bytes = Some(bytes);
+        match written {
+            Err(error) if refused.is_none() => {
+                let unknown = |error: io::Error| StoreError::Unavailable(error.to_string()).into();
+                let error: Error = error.downcast().unwrap_or_else(unknown);
+                let response = self.error_response(error.into(), request, &trace, &mut record);
+                Err(self.finish(request, trace, record, response))
+            }
+            written => {
+                record.detail = refused;
+                let body = Body::from(b"".as_slice());
+                let response = Response { status: 200, headers: Vec::new(), body };
+                self.report(request, &trace, &record, &response);
+                written.map_err(|_| response)
+            }
+        }
+    }
+
+    fn report(
+        &self,
+        request: &Request,
+        trace: &TraceContext,
+        record: &RequestRecord,
+        response: &Response,
+    ) {
+        let duration = record.started.elapsed();
         let operation = record.route.map_or("none", |route| route.operation);
         let replayed = response.headers.iter().any(|(name, _)| *name == REPLAYED);
         self.state.metrics.count(operation, response.status, duration, record.code, replayed);
@@ -277,20 +366,12 @@ impl Api {
             code: record.code,
             detail: record.detail.as_deref(),
             duration,
+            bytes: record.bytes,
             customer: record.caller.map(|caller| caller.customer_id),
             client: access_log::names_client(response.status)
                 .then(|| self.state.client_of(request)),
             trace: trace.parent.as_deref(),
         });
-        // Responses are personal, or soon out of date: shared caches must not keep them.
-        let mut response = response.with("X-Content-Type-Options", "nosniff");
-        if !response.headers.iter().any(|(name, _)| *name == "Cache-Control") {
-            let cacheable = record.route.is_some_and(Route::is_cacheable);
-            response =
-                response.with("Cache-Control", if cacheable { "no-cache" } else { "no-store" });
-        }
-        let response = cors::share(&self.origins, request, response);
-        response.with("X-Request-Id", trace.id).into_response()
     }
 }
 
@@ -417,7 +498,7 @@ impl Service for Api {
         }
     }
 
-    fn start(self: Arc<Self>, request: Request) -> Answer {
+    fn start(self: Arc<Self>, request: Arc<Request>) -> Answer {
         if self.blocks(&request) {
             return Answer::Blocking(Box::new(move || self.answer(&request)));
         }
@@ -448,11 +529,10 @@ impl Service for Api {
             ),
             TransportError::Overloaded => Error::from(StoreError::Busy(None)).into(),
         };
-        let started = Instant::now();
+        let mut record = RequestRecord::start();
         let trace = TraceContext::of(request, &self.ids);
-        let mut record = RequestRecord::default();
         let response = self.error_response(error, request, &trace, &mut record);
-        self.finish(request, trace, started, &record, response)
+        self.finish(request, trace, record, response)
     }
 
     fn observe(&self, connections: Connections) {

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::future::ready;
+use std::io::{self, Write};
 use std::pin::Pin;
 
 /// The way of waiting for the commit of an operation.
@@ -59,11 +60,16 @@ pub(crate) type Submission<'a> =
 /// The argument of a handler that submits an operation. Its renderer lives as long as the request.
 pub(crate) type Call<'a> = &'a RequestContext<'a>;
 
+/// A function that writes a body piece by piece. An error that is an [`Error`] of the library becomes its problem.
+pub(crate) type StreamWriter = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
 /// A successful response.
 pub(crate) struct Success {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, Cow<'static, str>)>,
     pub(crate) body: Cow<'static, [u8]>,
+    /// Writes a body in place of `body`.
+    pub(crate) stream: Option<StreamWriter>,
     /// A sentence for the log that the client does not receive.
     pub(crate) log_detail: Option<String>,
 }
@@ -86,20 +92,36 @@ impl Success {
 
     /// 204.
     pub(crate) fn no_content() -> Self {
-        Self { status: 204, headers: Vec::new(), body: Cow::Borrowed(&[]), log_detail: None }
+        Self {
+            status: 204,
+            headers: Vec::new(),
+            body: Cow::Borrowed(&[]),
+            stream: None,
+            log_detail: None,
+        }
     }
 
     /// 200 with a body of that media type, already serialized.
     pub(crate) fn text(media: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         let headers = vec![("Content-Type", Cow::Borrowed(media))];
-        Self { status: 200, headers, body: body.into(), log_detail: None }
+        Self { status: 200, headers, body: body.into(), stream: None, log_detail: None }
+    }
+
+    /// 200 with a body of that media type and of any length, which a function writes. It runs after the handler, on a
+    /// thread for blocking work, as [`Stream`](message::Stream) describes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no route is streamed yet"))]
+    pub(crate) fn stream(
+        media: &'static str,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    ) -> Self {
+        Self { stream: Some(Box::new(write)), ..Self::text(media, b"".as_slice()) }
     }
 
     fn json(status: u16, body: &impl Serialize) -> Self {
         // Serialization cannot fail: plain structs with string keys.
         let body = serde_json::to_vec(body).unwrap_or_default();
         let headers = vec![("Content-Type", Cow::Borrowed("application/json"))];
-        Self { status, headers, body: Cow::Owned(body), log_detail: None }
+        Self { status, headers, body: Cow::Owned(body), stream: None, log_detail: None }
     }
 
     /// Adds a sentence for the log.
@@ -114,7 +136,7 @@ impl Success {
     }
 
     pub(crate) fn into_response(self) -> Response {
-        Response { status: self.status, headers: self.headers, body: self.body }
+        Response { status: self.status, headers: self.headers, body: self.body.into() }
     }
 }
 

@@ -27,7 +27,7 @@
 //! store: reads from a server block.
 //!
 //! ```text
-//! async fn respond(api: Arc<Api>, request: Request) -> Result<Response, JoinError> {
+//! async fn respond(api: Arc<Api>, request: Arc<Request>) -> Result<Response, JoinError> {
 //!     match api.start(request) {
 //!         Answer::Ready(response) => Ok(response),
 //!         // As a task of its own, which ends even if the client leaves.
@@ -68,6 +68,7 @@ mod route;
 mod routes;
 mod schema;
 mod state;
+mod stream;
 mod target;
 pub mod transport;
 
@@ -75,5 +76,5 @@ pub use access_log::{Log, LogFormat, LogSink};
 pub use api::Api;
 pub use client::{ParseTrustedProxyError, TrustedProxy};
 pub use cors::{Origin, ParseOriginError};
-pub use message::{Answer, Connections, Request, Response, Service, TransportError};
+pub use message::{Answer, Body, Connections, Request, Response, Service, Stream, TransportError};
 pub use problem::{Problem, http_status};

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -37,15 +39,81 @@ impl Request {
 }
 
 /// An HTTP response.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// Name and value pairs. Values hold visible ASCII and spaces only; the transport adds
-    /// `Content-Length`, `Date` and `Connection`.
+    /// `Content-Length` or `Transfer-Encoding`, `Date` and `Connection`.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// The complete body. For `HEAD` it is the body of `GET`: the transport omits it.
-    pub body: Cow<'static, [u8]>,
+    /// The body. For `HEAD` it is the body of `GET`: the transport omits it.
+    pub body: Body,
+}
+
+/// The body of a response. It dereferences to its bytes; a stream has none yet.
+pub enum Body {
+    /// All bytes.
+    Complete(Cow<'static, [u8]>),
+    /// A function that writes the bytes.
+    Stream(Stream),
+}
+
+/// A function that writes a body of any length, on a thread for blocking work. The transport sends what is written in
+/// pieces of bounded size. A write waits for the client, and fails if the client leaves or takes too long: end then,
+/// and release what the function holds.
+///
+/// On an error the transport sends this response instead, if nothing is sent yet. Otherwise it ends the connection in
+/// the middle of the body, so that the client notices. `HEAD` and HTTP/1.0, which has no end mark, never call it.
+pub type Stream = Box<dyn FnOnce(&mut dyn Write) -> Result<(), Response> + Send>;
+
+impl Body {
+    /// All bytes; none of a stream.
+    #[must_use]
+    pub fn into_owned(self) -> Vec<u8> {
+        match self {
+            Self::Complete(bytes) => bytes.into_owned(),
+            Self::Stream(_) => Vec::new(),
+        }
+    }
+
+    /// All bytes, after a stream has written them to memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of the stream.
+    pub fn collect(self) -> Result<Vec<u8>, Response> {
+        let mut bytes = Vec::new();
+        match self {
+            Self::Complete(complete) => Ok(complete.into_owned()),
+            Self::Stream(write) => write(&mut bytes).map(|()| bytes),
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Complete(bytes) => bytes,
+            Self::Stream(_) => &[],
+        }
+    }
+}
+
+impl<B: Into<Cow<'static, [u8]>>> From<B> for Body {
+    fn from(bytes: B) -> Self {
+        Self::Complete(bytes.into())
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete(bytes) => f.debug_tuple("Complete").field(bytes).finish(),
+            Self::Stream(_) => f.write_str("Stream(..)"),
+        }
+    }
 }
 
 /// Answers requests. Called from many threads at once.
@@ -56,7 +124,7 @@ pub trait Service: Send + Sync + 'static {
 
     /// Starts to answer a request without blocking the thread, for servers with an executor. The response is that of
     /// [`Service::answer`], to which by default the whole request is left, on a thread for blocking work.
-    fn start(self: Arc<Self>, request: Request) -> Answer {
+    fn start(self: Arc<Self>, request: Arc<Request>) -> Answer {
         Answer::Blocking(Box::new(move || self.answer(&request)))
     }
 

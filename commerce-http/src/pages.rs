@@ -117,6 +117,7 @@ impl Page {
             status: self.status,
             headers: headers.collect(),
             body: Cow::Borrowed(self.body),
+            stream: None,
             log_detail: None,
         }
     }

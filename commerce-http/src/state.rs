@@ -3,15 +3,18 @@
 use crate::client::{ClientAddress, TrustedProxy};
 use crate::message::Request;
 use crate::metrics::Metrics;
+use crate::stream::Streams;
 use commerce_core::Shop;
 use std::sync::Arc;
 
-/// The state of the service, shared by all requests.
+/// The state of the service, shared by all requests. Clones share it.
+#[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) shop: Arc<Shop>,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) documents: &'static Documents,
-    pub(crate) trusted_proxies: Vec<TrustedProxy>,
+    pub(crate) trusted_proxies: Arc<[TrustedProxy]>,
+    pub(crate) streams: Streams,
 }
 
 impl AppState {

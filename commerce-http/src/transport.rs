@@ -12,6 +12,7 @@ mod listen;
 mod response;
 mod settings;
 mod shared;
+mod stream;
 mod tiny;
 mod tls;
 

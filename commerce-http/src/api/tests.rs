@@ -22,6 +22,8 @@ mod logins;
 mod reports;
 #[path = "tests/start.rs"]
 mod start;
+#[path = "tests/streams.rs"]
+mod streams;
 
 /// True for the tests that go through [`Service::start`].
 const STARTS: bool = module_path!().as_bytes().len() > "commerce_http::api::tests".len();

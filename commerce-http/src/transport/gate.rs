@@ -224,7 +224,11 @@ impl Gate {
             return written;
         }
         let deadline = self.connection.shared.settings.write_deadline;
-        let write_by = *self.write_by.get_or_insert_with(|| later(deadline));
+        let mut write_by = *self.write_by.get_or_insert_with(|| later(deadline));
+        // A client that reads little by little does not hold a stream for longer.
+        if let Some(stream_by) = *self.connection.stream_by.lock() {
+            write_by = write_by.min(stream_by.into());
+        }
         ready!(self.poll_timer(write_by, cx));
         self.connection.shared.count(|counts| &mut counts.unread);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

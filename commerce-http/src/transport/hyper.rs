@@ -1,19 +1,20 @@
 //! The server over hyper, for a port that anyone may reach.
 
 use super::connections::{Phase, Registry};
-use super::gate::{Gate, Stream};
+use super::gate::{self, Gate};
 use super::listen::{Listen, Listener};
 use super::shared::{Connection, Shared};
+use super::stream::{self, PIECE};
 use super::{Settings, Tls, limits, response};
-use crate::message::{Answer, Request, Response, Service, TransportError};
+use crate::message::{Answer, Body, Request, Response, Service, Stream, TransportError};
 use commerce_core::CancellationToken;
 use commerce_core::sync::Mutex;
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
+use hyper::{Method, Version};
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, TcpListener as StdTcpListener};
@@ -22,18 +23,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// The size of the parts in which a body is sent, and of the write buffer of a connection.
-const PART: usize = 64 * 1024;
 /// The time for a client to close a connection after its last response.
 const CLOSE: Duration = Duration::from_secs(1);
 /// The pause after a failed `accept`, and between the checks of a shutdown.
@@ -126,7 +125,7 @@ impl Shared {
     /// Serves a connection if there is a place for it, or one that can be made free.
     async fn admit(
         self: &Arc<Self>,
-        mut stream: Box<dyn Stream>,
+        mut stream: Box<dyn gate::Stream>,
         peer: Option<IpAddr>,
         tls: Option<TlsAcceptor>,
     ) {
@@ -151,6 +150,7 @@ impl Shared {
                 activity,
                 peer,
                 is_late: AtomicBool::new(false),
+                stream_by: Mutex::default(),
                 head: Mutex::default(),
             });
             let entry = Entry { shared: Arc::clone(self), number, _place: place };
@@ -174,11 +174,8 @@ impl Shared {
     }
 
     /// Calls the service. Load shedding and panics become 503, because they may be transient.
-    async fn answer(&self, request: Request) -> Response {
-        let Request { method, target, headers, peer, .. } = &request;
-        let (method, target, headers) = (method.clone(), target.clone(), headers.clone());
-        let head = Request { method, target, headers, body: Vec::new(), peer: *peer };
-        let start = || Arc::clone(&self.service).start(request);
+    async fn answer(&self, request: &Arc<Request>) -> Response {
+        let start = || Arc::clone(&self.service).start(Arc::clone(request));
         let response = match catch_unwind(AssertUnwindSafe(start)) {
             Ok(Answer::Ready(response)) => Some(response),
             // A task of its own: the call is carried out, and then counted and logged, even if the client leaves.
@@ -195,7 +192,7 @@ impl Shared {
             },
             Err(_) => None,
         };
-        response.unwrap_or_else(|| self.reject(TransportError::Overloaded, &head))
+        response.unwrap_or_else(|| self.reject(TransportError::Overloaded, request))
     }
 }
 
@@ -213,7 +210,11 @@ impl Drop for Entry {
 }
 
 /// Serves the requests of a connection.
-async fn serve(stream: Box<dyn Stream>, connection: Arc<Connection>, tls: Option<TlsAcceptor>) {
+async fn serve(
+    stream: Box<dyn gate::Stream>,
+    connection: Arc<Connection>,
+    tls: Option<TlsAcceptor>,
+) {
     let Some(stream) = decrypt(stream, &connection, tls).await else { return };
     let gate = Gate::new(stream, Arc::clone(&connection));
     let called = Arc::clone(&connection);
@@ -221,7 +222,7 @@ async fn serve(stream: Box<dyn Stream>, connection: Arc<Connection>, tls: Option
     let served = Builder::new()
         .half_close(true) // a client that has sent its last request still reads the response
         .header_read_timeout(None) // the gate has its own
-        .max_buf_size(PART)
+        .max_buf_size(PIECE)
         .title_case_headers(true)
         .serve_connection(gate, service)
         .without_shutdown()
@@ -235,10 +236,10 @@ async fn serve(stream: Box<dyn Stream>, connection: Arc<Connection>, tls: Option
 /// The stream after the TLS handshake, if there is one. A failed handshake is logged as a rejected request, although
 /// there is no way to send the response.
 async fn decrypt(
-    stream: Box<dyn Stream>,
+    stream: Box<dyn gate::Stream>,
     connection: &Connection,
     tls: Option<TlsAcceptor>,
-) -> Option<Box<dyn Stream>> {
+) -> Option<Box<dyn gate::Stream>> {
     let Some(tls) = tls else { return Some(stream) };
     let shared = &connection.shared;
     let reason = match timeout(shared.settings.head_deadline, tls.accept(stream)).await {
@@ -260,32 +261,71 @@ async fn exchange(
     connection: Arc<Connection>,
     raw: hyper::Request<Incoming>,
 ) -> io::Result<hyper::Response<Content>> {
-    let head = connection.head.lock().take();
     let shared = &connection.shared;
-    let (response, is_last) = match head.ok_or(io::ErrorKind::NotConnected)? {
-        Ok(mut request) => match connection.read_body(raw.into_body()).await {
-            Ok(body) => {
-                request.body = body;
-                if !connection.activity.enter(Phase::Work) {
-                    return Err(io::ErrorKind::ConnectionAborted.into());
-                }
-                let response = shared.answer(request).await;
-                connection.activity.enter(Phase::Transfer);
-                (response, shared.is_stopping.load(Ordering::Acquire))
-            }
-            Err(reason) => (shared.reject(reason, &request), true),
-        },
-        Err((reason, request)) => (shared.reject(reason, &request), true),
+    let rejected = |reason, request: &Request| Ok(translate(shared.reject(reason, request), true));
+    *connection.stream_by.lock() = None;
+    let head = connection.head.lock().take();
+    let mut request = match head.ok_or(io::ErrorKind::NotConnected)? {
+        Ok(request) => request,
+        Err((reason, request)) => return rejected(reason, &request),
     };
-    Ok(translate(response, is_last))
+    let (is_head, is_1_1) = (raw.method() == Method::HEAD, raw.version() == Version::HTTP_11);
+    match connection.read_body(raw.into_body()).await {
+        Ok(body) => request.body = body,
+        Err(reason) => return rejected(reason, &request),
+    }
+    if !connection.activity.enter(Phase::Work) {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    let request = Arc::new(request);
+    let mut response = shared.answer(&request).await;
+    connection.activity.enter(Phase::Transfer);
+    let is_last = shared.is_stopping.load(Ordering::Acquire);
+    let write = match response.body {
+        Body::Stream(write) if !is_head => write,
+        Body::Complete(_) | Body::Stream(_) => return Ok(translate(response, is_last)),
+    };
+    if !is_1_1 {
+        return rejected(TransportError::Malformed, &request);
+    }
+    response.body = Body::Complete(Cow::Borrowed(b""));
+    match stream(&connection, write).await {
+        Ok(content) => Ok(translate(response, is_last).map(|_| content)),
+        Err(Some(instead)) => Ok(translate(instead, is_last)),
+        Err(None) => rejected(TransportError::Overloaded, &request),
+    }
+}
+
+/// Starts a worker that writes a body, and waits for its first piece. The error is the response to send instead, if
+/// there is one.
+async fn stream(connection: &Connection, write: Stream) -> Result<Content, Option<Response>> {
+    let shared = &connection.shared;
+    let permit = Arc::clone(&shared.work).try_acquire_owned().map_err(|_| None)?;
+    let until = Instant::now().checked_add(shared.settings.stream_deadline);
+    *connection.stream_by.lock() = until;
+    let (sender, mut pieces) = mpsc::channel(1);
+    let writing = spawn_blocking(move || {
+        let _permit = permit;
+        let send = |piece: Bytes| {
+            let left = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has left");
+            sender.blocking_send(piece).map_err(left)
+        };
+        stream::run(write, until, |piece| send(piece.into()))?;
+        send(Bytes::new()).map_err(|_| None)
+    });
+    match pieces.recv().await {
+        Some(first) => Ok(Content::Stream(Some(first), pieces)),
+        None => Err(writing.await.ok().and_then(Result::err).flatten()),
+    }
 }
 
 fn translate(response: Response, is_last: bool) -> hyper::Response<Content> {
-    let body = match response.body {
-        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        Cow::Owned(bytes) => bytes.into(),
+    let content = match response.body {
+        Body::Complete(Cow::Borrowed(bytes)) => Content::Complete(Bytes::from_static(bytes)),
+        Body::Complete(Cow::Owned(bytes)) => Content::Complete(bytes.into()),
+        Body::Stream(_) => Content::Stream(None, mpsc::channel(1).1),
     };
-    let mut translated = hyper::Response::new(Content(body));
+    let mut translated = hyper::Response::new(content);
     *translated.status_mut() = hyper::StatusCode::from_u16(response.status).unwrap_or_default();
     for (name, value) in response.headers {
         let value = HeaderValue::from_str(&response::safe(&value));
@@ -303,27 +343,42 @@ fn of_peer(peer: Option<IpAddr>) -> Request {
     Request { peer, ..Request::default() }
 }
 
-/// The body of a response. hyper asks for the next part when the client has read, and copies none.
-struct Content(Bytes);
+/// The body of a response. hyper asks for the next piece when the client has read, and copies none.
+enum Content {
+    Complete(Bytes),
+    /// The first piece, and those that follow. An empty one is the end; without it the stream has failed.
+    Stream(Option<Bytes>, mpsc::Receiver<Bytes>),
+}
 
-impl Body for Content {
+impl hyper::body::Body for Content {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let length = self.0.len().min(PART);
-        Poll::Ready((length > 0).then(|| Ok(Frame::data(self.0.split_to(length)))))
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let piece = match &mut *self {
+            Self::Complete(bytes) => bytes.split_to(bytes.len().min(PIECE)),
+            Self::Stream(first, pieces) => match first.take() {
+                Some(first) => first,
+                None => ready!(pieces.poll_recv(cx)).ok_or(io::ErrorKind::BrokenPipe)?,
+            },
+        };
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        matches!(self, Self::Complete(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(u64::try_from(self.0.len()).unwrap_or(u64::MAX))
+        match self {
+            Self::Complete(bytes) => {
+                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            }
+            Self::Stream(..) => SizeHint::default(),
+        }
     }
 }
 
@@ -342,7 +397,7 @@ impl Acceptor {
         })
     }
 
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
+    async fn accept(&self) -> io::Result<(Box<dyn gate::Stream>, Option<IpAddr>)> {
         Ok(match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;

@@ -1,14 +1,14 @@
 //! Serialization of responses after which the connection closes. That of `tiny_http` passes line breaks in header
 //! values (response splitting), and cannot announce that the connection closes.
 
-use crate::message::Response;
+use crate::message::{Body, Response};
 use commerce_core::{Clock, SystemClock};
 use hyper::StatusCode;
 use std::borrow::Cow;
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Serializes a response, without its body if it answers `HEAD`.
+/// Serializes a response, without its body if it answers `HEAD`. The body of a stream follows in chunks.
 pub(super) fn render(response: &Response, is_head: bool) -> Vec<u8> {
     let status = StatusCode::from_u16(response.status).unwrap_or_default();
     let bare = matches!(response.status, ..200 | 204 | 304);
@@ -22,7 +22,9 @@ pub(super) fn render(response: &Response, is_head: bool) -> Vec<u8> {
     for (name, value) in &response.headers {
         let _ = write!(bytes, "{name}: {}\r\n", safe(value));
     }
-    if !bare {
+    if matches!(response.body, Body::Stream(_)) {
+        bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    } else if !bare {
         let _ = write!(bytes, "Content-Length: {}\r\n", response.body.len());
     }
     bytes.extend_from_slice(b"Connection: close\r\n\r\n");

@@ -20,7 +20,7 @@ pub struct Settings {
     pub max_header_bytes: usize,
     /// The maximum number of header lines: 64.
     pub max_headers: usize,
-    /// The deadline of a body: 10 s. Then 408. Hyper only, as are all settings below but the last two.
+    /// The deadline of a body: 10 s. Then 408. Hyper only, as are all settings below but the last three.
     pub body_deadline: Duration,
     /// The deadline of a complete head, and of a TLS handshake (slowloris): 10 s. Then 408.
     pub head_deadline: Duration,
@@ -33,6 +33,9 @@ pub struct Settings {
     pub max_queue: usize,
     /// The deadline of one write, while the client does not read: 10 s. Then the connection is closed.
     pub write_deadline: Duration,
+    /// The deadline of a streamed response: 15 minutes. Then the connection is closed, because a slow client must not
+    /// hold what the stream holds, such as a snapshot of the store.
+    pub stream_deadline: Duration,
     /// The time for requests in flight to finish at a graceful shutdown: 10 s.
     pub grace: Duration,
 }
@@ -53,6 +56,7 @@ impl Default for Settings {
             max_connections: 1024,
             max_queue: 512,
             write_deadline: Duration::from_secs(10),
+            stream_deadline: Duration::from_secs(15 * 60),
             grace: Duration::from_secs(10),
         }
     }

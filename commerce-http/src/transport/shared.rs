@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// A request without its body, or the reason for which it is rejected with the part that was read.
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     pub(super) peer: Option<IpAddr>,
     /// The body has missed its deadline.
     pub(super) is_late: AtomicBool,
+    /// The deadline of a stream that is being sent.
+    pub(super) stream_by: Mutex<Option<Instant>>,
     pub(super) head: Mutex<Option<Head>>,
 }
 
@@ -47,7 +50,7 @@ impl Shared {
         }
         let request = head::truncated(request);
         let reject = || self.service.reject(reason, &request);
-        let empty = |_| Response { status: 503, headers: Vec::new(), body: Vec::new().into() };
+        let empty = |_| Response { status: 503, headers: Vec::new(), body: b""[..].into() };
         catch_unwind(AssertUnwindSafe(reject)).unwrap_or_else(empty)
     }
 

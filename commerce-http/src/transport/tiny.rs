@@ -3,8 +3,8 @@
 
 use super::head::{self, Framing};
 use super::listen::Listener;
-use super::{Settings, response};
-use crate::message::{Request, Response, Service, TransportError};
+use super::{Settings, response, stream};
+use crate::message::{Body, Request, Response, Service, Stream, TransportError};
 use commerce_core::CancellationToken;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -106,9 +106,51 @@ impl Worker {
         };
         let is_head = *raw.method() == tiny_http::Method::Head;
         let mut writer = raw.into_writer();
+        let rendered = response::render(&response, is_head);
         // A client that has gone needs no response.
-        let _ =
-            writer.write_all(&response::render(&response, is_head)).and_then(|()| writer.flush());
+        let _ = match response.body {
+            Body::Stream(write) if !is_head && is_1_1 => {
+                self.send(rendered, write, &request, &mut writer)
+            }
+            Body::Stream(_) if !is_head => {
+                let response = self.reject(TransportError::Malformed, &request);
+                writer.write_all(&response::render(&response, false))
+            }
+            Body::Complete(_) | Body::Stream(_) => writer.write_all(&rendered),
+        };
+        let _ = writer.flush();
+    }
+
+    /// Sends a stream in chunks, with the head before the first one.
+    fn send(
+        &self,
+        head: Vec<u8>,
+        write: Stream,
+        request: &Request,
+        writer: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut head = Some(head);
+        let until = Instant::now().checked_add(self.settings.stream_deadline);
+        let sent = stream::run(write, until, |piece| {
+            writer.write_all(&head.take().unwrap_or_default())?;
+            write!(writer, "{:x}\r\n", piece.len())?;
+            writer.write_all(&piece)?;
+            writer.write_all(b"\r\n")?;
+            writer.flush()
+        });
+        match (sent, head) {
+            (Ok(()), head) => {
+                writer.write_all(&head.unwrap_or_default())?;
+                writer.write_all(b"0\r\n\r\n")
+            }
+            (Err(instead), Some(_)) => {
+                let busy = || self.reject(TransportError::Overloaded, request);
+                let instead = instead.unwrap_or_else(busy);
+                writer.write_all(&response::render(&instead, false))
+            }
+            // The library cannot end a connection, but no client takes this for a chunk.
+            (Err(_), None) => writer.write_all(b"failed\r\n"),
+        }
     }
 
     /// Calls the service. A panic becomes 503, because it may be transient.

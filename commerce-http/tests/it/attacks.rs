@@ -6,6 +6,7 @@ mod child;
 mod client;
 mod honest;
 mod nginx;
+mod streams;
 mod tls;
 
 use self::child::Child;

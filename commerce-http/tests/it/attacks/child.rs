@@ -4,7 +4,7 @@ use super::client::{connect, send};
 use commerce_core::CancellationToken;
 use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_http::transport::{Backend, Server, Settings, Tls};
-use commerce_http::{Connections, Request, Response, Service, TransportError};
+use commerce_http::{Body, Connections, Request, Response, Service, TransportError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
@@ -27,7 +27,48 @@ static REPORTED: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
 /// The number of rejected requests, and the log of their targets.
 static REJECTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
+/// The streams that began, the bytes that they wrote, and the streams that failed at a write.
+static STREAMED: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+
 struct Double;
+
+/// A stream by its name: `/stream/LENGTH`, `/stream/endless`, one that fails before its first byte or `late`, or that
+/// panics.
+fn stream(target: String) -> Response {
+    let [began, bytes, failed] = &STREAMED;
+    let body = Body::Stream(Box::new(move |out| {
+        began.fetch_add(1, Ordering::SeqCst);
+        let failure = || response(500, b"instead".to_vec());
+        let mut write = |length: usize| {
+            // Not a divisor of the size of a piece.
+            let part = &[b'x'; 10_000][..length.min(10_000)];
+            let written = out.write_all(part).map_err(|_| {
+                failed.fetch_add(1, Ordering::SeqCst);
+                failure()
+            });
+            written.map(|()| bytes.fetch_add(part.len(), Ordering::SeqCst)).map(|_| part.len())
+        };
+        match target.strip_prefix("/stream/").unwrap() {
+            "early" => return Err(failure()),
+            "panic" => panic!("as asked"),
+            "late" => {
+                (0..20).try_for_each(|_| write(10_000).map(drop))?;
+                return Err(failure());
+            }
+            "endless" => loop {
+                write(10_000)?;
+            },
+            length => {
+                let mut left: usize = length.parse().unwrap();
+                while left > 0 {
+                    left -= write(left)?;
+                }
+            }
+        }
+        Ok(())
+    }));
+    Response { body, ..response(200, Vec::new()) }
+}
 
 fn response(status: u16, body: Vec<u8>) -> Response {
     Response { status, headers: Vec::new(), body: body.into() }
@@ -68,6 +109,8 @@ impl Service for Double {
                 headers: vec![("Location", "/a\r\nX-Evil: 1".into())],
                 ..response(303, Vec::new())
             },
+            "/streamed" => response(200, format!("{STREAMED:?}").into_bytes()),
+            target if target.starts_with("/stream/") => stream(target.to_owned()),
             _ => response(200, vec![b'x'; 150]),
         }
     }
@@ -112,6 +155,8 @@ fn serve() {
             "body" => settings.body_deadline = time(),
             "idle" => settings.idle_deadline = time(),
             "write" => settings.write_deadline = time(),
+            "stream" => settings.stream_deadline = time(),
+            "grace" => settings.grace = time(),
             "workers" => settings.workers = number(),
             "queue" => settings.max_queue = number(),
             "connections" => settings.max_connections = number(),
@@ -169,6 +214,11 @@ impl Child {
     /// The reported connections: too slow, beyond the limit, unread, failed handshakes.
     pub(crate) fn reported(&self) -> [usize; 4] {
         serde_json::from_str(&self.ask("/reported")).unwrap()
+    }
+
+    /// The streams that began, the bytes that they wrote, and the streams that failed at a write.
+    pub(crate) fn streamed(&self) -> [usize; 3] {
+        serde_json::from_str(&self.ask("/streamed")).unwrap()
     }
 
     /// The reasons and targets of the rejected requests.

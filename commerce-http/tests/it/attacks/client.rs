@@ -61,6 +61,35 @@ pub(crate) fn read_response(stream: &mut TcpStream) -> std::io::Result<String> {
     Ok(head + &String::from_utf8_lossy(&body))
 }
 
+/// Reads one response with a chunked body: its head, and its body if it is complete.
+pub(crate) fn read_chunked(stream: &mut impl Read) -> (String, Option<Vec<u8>>) {
+    fn line(stream: &mut impl Read) -> Option<String> {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while !line.ends_with(b"\r\n") {
+            stream.read_exact(&mut byte).ok()?;
+            line.push(byte[0]);
+        }
+        Some(String::from_utf8(line).unwrap())
+    }
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head += &line(stream).unwrap_or_else(|| panic!("the response ends after {head:?}"));
+    }
+    let mut body = Vec::new();
+    let complete = loop {
+        let length = line(stream).and_then(|text| usize::from_str_radix(text.trim(), 16).ok());
+        let Some(length) = length else { break None };
+        let mut chunk = vec![0; length + 2];
+        let Ok(()) = stream.read_exact(&mut chunk) else { break None };
+        assert!(chunk.ends_with(b"\r\n"));
+        if length == 0 {
+            break Some(body);
+        }
+        body.extend_from_slice(&chunk[..length]);
+    };
+    (head, complete)
+}
+
 /// Returns the statuses of all responses in the text.
 pub(crate) fn statuses(received: &str) -> Vec<u16> {
     let answers = received.split("HTTP/1.").skip(1);
