@@ -11,7 +11,6 @@ mod limits;
 mod listen;
 mod response;
 mod settings;
-mod shared;
 mod stream;
 mod tiny;
 mod tls;
@@ -116,7 +115,7 @@ impl Server {
         // The libraries panic if they cannot start their own threads.
         limits::require(settings.workers.saturating_add(processors.max(LIBRARY_THREADS)))?;
         Ok(Running(match backend {
-            Backend::Tiny => Inner::Tiny(tiny::Tiny::start(listener, settings, &service)?),
+            Backend::Tiny => Inner::Tiny(tiny::Tiny::start(listener, settings, service)?),
             Backend::Hyper => Inner::Hyper(hyper::Hyper::start(listener, settings, service)?),
         }))
     }

@@ -1,29 +1,56 @@
-//! The open connections, and which of them may be closed for others.
+//! The state of the hyper server, and its connections: which of them give way to others.
 
+use super::{Settings, head, limits};
+use crate::message::{Connections, Request, Response, Service, TransportError};
 use commerce_core::sync::Mutex;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
-use tokio::task::AbortHandle;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-/// The open connections.
-#[derive(Default)]
-pub(super) struct Registry(Mutex<Entries>);
+/// The time for a client to close a connection after its last response, and for the task of an evicted one to end.
+pub(super) const CLOSE: Duration = Duration::from_secs(1);
 
-#[derive(Default)]
-struct Entries {
-    last: u64,
-    open: HashMap<u64, (Arc<Activity>, AbortHandle)>,
+/// The state of the server.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) service: Arc<dyn Service>,
+    /// One permit for each worker, and for each request that may wait for one.
+    pub(super) work: Arc<Semaphore>,
+    pub(super) is_stopping: AtomicBool,
+    open: Mutex<Open>,
+    max_open: usize,
+    /// The statistics since the last report.
+    counts: Mutex<Connections>,
 }
 
-/// The activity of one connection.
-pub(super) struct Activity(Mutex<State>);
+/// The open connections by number, each with its task.
+#[derive(Default)]
+struct Open {
+    last: u64,
+    tasks: HashMap<u64, (Arc<Connection>, JoinHandle<()>)>,
+}
+
+/// The state of one connection, which its gate and the service of hyper share.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) number: u64,
+    pub(super) peer: Option<IpAddr>,
+    /// A request without its body, or the reason for which it is rejected with the part that was read: on its way from
+    /// the gate to the service of hyper.
+    pub(super) head: Mutex<Option<Result<Request, (TransportError, Request)>>>,
+    state: Mutex<State>,
+}
 
 struct State {
     phase: Phase,
+    since: Instant,
     /// False before the first complete request.
     is_known: bool,
-    since: Instant,
     is_closed: bool,
 }
 
@@ -37,74 +64,124 @@ pub(super) enum Phase {
     Work,
 }
 
-impl Activity {
-    /// Changes the phase. Returns false if the connection is being closed for another one.
-    pub(super) fn enter(&self, phase: Phase) -> bool {
-        let mut state = self.0.lock();
-        state.is_known |= phase == Phase::Work;
-        (state.phase, state.since) = (phase, Instant::now());
-        !state.is_closed
+impl Shared {
+    pub(super) fn new(settings: Settings, service: Arc<dyn Service>) -> Self {
+        let waiting = settings.workers.saturating_add(settings.max_queue);
+        Self {
+            service,
+            work: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
+            is_stopping: AtomicBool::new(false),
+            open: Mutex::default(),
+            max_open: limits::max_connections(settings.max_connections),
+            counts: Mutex::default(),
+            settings,
+        }
     }
-}
 
-impl Registry {
-    /// Adds a connection; the function starts its task. The task calls [`Registry::remove`] at its end.
-    pub(super) fn add(&self, start: impl FnOnce(u64, Arc<Activity>) -> AbortHandle) {
+    /// Adds a connection; the function starts its task, which calls [`Shared::remove`] at its end.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        peer: Option<IpAddr>,
+        start: impl FnOnce(Arc<Connection>) -> JoinHandle<()>,
+    ) {
         let (phase, since) = (Phase::Idle, Instant::now());
-        let state = State { phase, is_known: false, since, is_closed: false };
-        let activity = Arc::new(Activity(Mutex::new(state)));
-        let mut entries = self.0.lock();
-        entries.last = entries.last.wrapping_add(1);
-        let number = entries.last;
+        let state = Mutex::new(State { phase, since, is_known: false, is_closed: false });
         // The lock is held, so that a task that ends at once finds its entry.
-        let task = start(number, Arc::clone(&activity));
-        entries.open.insert(number, (activity, task));
+        let mut open = self.open.lock();
+        open.last = open.last.wrapping_add(1);
+        let (shared, number, head) = (Arc::clone(self), open.last, Mutex::default());
+        let connection = Arc::new(Connection { shared, number, peer, head, state });
+        let task = start(Arc::clone(&connection));
+        open.tasks.insert(number, (connection, task));
     }
 
     pub(super) fn remove(&self, number: u64) {
-        self.0.lock().open.remove(&number);
+        self.open.lock().tasks.remove(&number);
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.lock().open.len()
+    /// The number of open connections.
+    pub(super) fn count_open(&self) -> usize {
+        self.open.lock().tasks.len()
+    }
+
+    /// Returns true if there is a place for a connection, or one was made free.
+    pub(super) async fn has_place(&self) -> bool {
+        self.count_open() < self.max_open || self.evict().await
     }
 
     /// Closes the connection that can be missed most: one without any request so far, else the one that waits longest.
     /// Returns false if the service works for all of them.
-    pub(super) fn evict(&self) -> bool {
-        let entries = self.0.lock();
-        let ranked = entries.open.values().filter_map(|(activity, task)| {
-            let state = activity.0.lock();
-            let rank = (state.is_known, state.since);
-            state.may_close(|phase| phase != Phase::Work).then_some((rank, activity, task))
-        });
-        let least = ranked.min_by_key(|(rank, ..)| *rank);
-        least.is_some_and(|(_, activity, task)| activity.close(|phase| phase != Phase::Work, task))
+    pub(super) async fn evict(&self) -> bool {
+        self.count(|counts| &mut counts.beyond_limit);
+        let is_waiting = |phase| phase != Phase::Work;
+        let evicted = {
+            let mut open = self.open.lock();
+            let ranked = open.tasks.values().filter_map(|(connection, _)| {
+                let state = connection.state.lock();
+                is_waiting(state.phase).then_some((state.is_known, state.since, connection.number))
+            });
+            let least = ranked.min().map(|(.., number)| number);
+            let is_closed = |least: &u64| {
+                open.tasks.get(least).is_some_and(|(least, _)| least.close(is_waiting))
+            };
+            let least = least.filter(is_closed);
+            least.and_then(|least| open.tasks.remove(&least))
+        };
+        let Some((_, task)) = evicted else { return false };
+        // Logged and counted. The client would take a response for the one to its next request.
+        let _ = self.reject(TransportError::Overloaded, &Request::default());
+        task.abort();
+        let _ = timeout(CLOSE, task).await;
+        true
     }
 
     /// Closes all connections that wait for a request.
     pub(super) fn close_idle(&self) {
-        for (activity, task) in self.0.lock().open.values() {
-            activity.close(|phase| phase == Phase::Idle, task);
+        for (connection, task) in self.open.lock().tasks.values() {
+            if connection.close(|phase| phase == Phase::Idle) {
+                task.abort();
+            }
         }
+    }
+
+    pub(super) fn reject(&self, reason: TransportError, request: &Request) -> Response {
+        if reason == TransportError::TooSlow {
+            self.count(|counts| &mut counts.too_slow);
+        }
+        head::reject(&*self.service, reason, request)
+    }
+
+    /// Adds one to a count of the next report.
+    pub(super) fn count(&self, count: impl FnOnce(&mut Connections) -> &mut usize) {
+        let mut counts = self.counts.lock();
+        let count = count(&mut counts);
+        *count = count.saturating_add(1);
+    }
+
+    pub(super) fn report(&self) {
+        let counts = std::mem::take(&mut *self.counts.lock());
+        self.service.observe(Connections { open: self.count_open(), ..counts });
     }
 }
 
-impl Activity {
-    /// Closes the connection if it is in such a phase. A request that begins at the same time is not served.
-    fn close(&self, is_such: impl Fn(Phase) -> bool, task: &AbortHandle) -> bool {
-        let mut state = self.0.lock();
-        let may_close = state.may_close(is_such);
-        if may_close {
-            state.is_closed = true;
-            task.abort();
-        }
-        may_close
+impl Connection {
+    /// Changes the phase. Returns false if the connection is being closed.
+    pub(super) fn enter(&self, phase: Phase) -> bool {
+        let mut state = self.state.lock();
+        state.is_known |= phase == Phase::Work;
+        (state.phase, state.since) = (phase, Instant::now());
+        !state.is_closed
     }
-}
 
-impl State {
-    fn may_close(&self, is_such: impl Fn(Phase) -> bool) -> bool {
-        !self.is_closed && is_such(self.phase)
+    /// The deadline of the response that is being sent.
+    pub(super) fn response_by(&self) -> Option<Instant> {
+        self.state.lock().since.checked_add(self.shared.settings.response_deadline)
+    }
+
+    /// Marks the connection as closed if it is in such a phase. A request that begins at the same time is not served.
+    fn close(&self, is_such: impl Fn(Phase) -> bool) -> bool {
+        let mut state = self.state.lock();
+        state.is_closed |= is_such(state.phase);
+        state.is_closed
     }
 }

@@ -6,9 +6,8 @@
 //! the connection, whose response is the rejection. hyper thus sees no head that others have written, and frames each
 //! body exactly as validated.
 
-use super::connections::Phase;
+use super::connections::{Connection, Phase};
 use super::head::{self, Framing};
-use super::shared::Connection;
 use crate::message::{Request, TransportError};
 use hyper::rt::ReadBufCursor;
 use std::fmt::Write;
@@ -16,7 +15,6 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,7 +36,6 @@ pub(super) struct Gate {
     connection: Arc<Connection>,
     /// Received bytes that are not passed on yet.
     received: Vec<u8>,
-    max_head: usize,
     /// The number of bytes of a body that hyper may still read. Unlimited if it is chunked: its connection closes.
     body: usize,
     /// No further request is read.
@@ -54,19 +51,17 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(stream: Box<dyn Stream>, connection: Arc<Connection>) -> Self {
-        let settings = &connection.shared.settings;
-        let size = settings.max_target.saturating_add(settings.max_header_bytes);
+        let head_deadline = connection.shared.settings.head_deadline;
         Self {
-            received: Vec::new(),
-            max_head: size.saturating_add(SEPARATORS),
-            body: 0,
-            is_last: false,
-            read_by: Some(later(settings.head_deadline)),
-            is_idle: false,
-            write_by: None,
-            timer: Box::pin(sleep(settings.head_deadline)),
             stream,
             connection,
+            received: Vec::new(),
+            body: 0,
+            is_last: false,
+            read_by: Some(later(head_deadline)),
+            is_idle: false,
+            write_by: None,
+            timer: Box::pin(sleep(head_deadline)),
         }
     }
 
@@ -77,9 +72,7 @@ impl Gate {
             poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
             loop {
                 self.received.clear();
-                let more =
-                    |cx: &mut Context<'_>| poll_fill(&mut self.received, &mut *self.stream, cx);
-                if poll_fn(more).await? == 0 {
+                if poll_fn(|cx| self.poll_fill(cx)).await? == 0 {
                     return io::Result::Ok(());
                 }
             }
@@ -89,42 +82,35 @@ impl Gate {
 
     /// Reads the next head, and returns the one for hyper: empty at the end of the connection.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<String>> {
-        if self.is_last {
-            return Poll::Ready(Ok(String::new()));
-        }
         let settings = &self.connection.shared.settings;
         let (head_deadline, idle_deadline) = (settings.head_deadline, settings.idle_deadline);
-        let mut read_by = self.read_by.unwrap_or_else(|| {
-            self.connection.activity.enter(Phase::Idle);
+        if self.read_by.is_none() {
+            self.connection.enter(Phase::Idle);
             self.is_idle = true;
-            later(idle_deadline)
-        });
-        loop {
-            let end = if self.received.is_empty() {
-                None
-            } else {
+            self.read_by = Some(later(idle_deadline));
+        }
+        while !self.is_last {
+            if !self.received.is_empty() {
                 if std::mem::take(&mut self.is_idle) {
-                    read_by = later(head_deadline);
+                    self.read_by = Some(later(head_deadline));
                 }
-                self.read_head()
-            };
-            if let Some(head) = end {
-                return Poll::Ready(Ok(head));
+                if let Some(head) = self.read_head() {
+                    return Poll::Ready(Ok(head));
+                }
             }
-            self.read_by = Some(read_by);
-            let reason = match poll_fill(&mut self.received, &mut *self.stream, cx)? {
+            let reason = match self.poll_fill(cx)? {
                 Poll::Ready(0) if self.received.is_empty() => break,
                 Poll::Ready(0) => TransportError::Malformed,
                 Poll::Ready(_) => continue,
                 Poll::Pending => {
-                    ready!(self.poll_timer(read_by, cx));
+                    ready!(self.poll_timer(self.read_by, cx));
                     TransportError::TooSlow
                 }
             };
             if self.is_idle {
                 break;
             }
-            let (request, _) = parse(&self.received, &self.connection);
+            let (request, _) = self.parse();
             return Poll::Ready(Ok(self.reject(reason, request)));
         }
         Poll::Ready(Ok(String::new()))
@@ -132,10 +118,11 @@ impl Gate {
 
     /// Reads a head from the received bytes, and returns the one for hyper; `None` if it is not complete.
     fn read_head(&mut self) -> Option<String> {
-        let (request, complete) = parse(&self.received, &self.connection);
+        let (request, complete) = self.parse();
         let settings = &self.connection.shared.settings;
+        let max_head = settings.max_target.saturating_add(settings.max_header_bytes);
         let valid = match complete {
-            Ok(None) if self.received.len() <= self.max_head => return None,
+            Ok(None) if self.received.len() <= max_head.saturating_add(SEPARATORS) => return None,
             Ok(None) => Err(TransportError::HeadTooLarge),
             Ok(Some((length, is_1_1))) => {
                 self.received.drain(..length);
@@ -152,7 +139,7 @@ impl Gate {
     /// Replaces an invalid head. Nothing is read after it.
     fn reject(&mut self, reason: TransportError, request: Request) -> String {
         self.is_last = true;
-        self.connection.put(Err((reason, request)));
+        *self.connection.head.lock() = Some(Err((reason, request)));
         "POST / HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned()
     }
 
@@ -160,17 +147,12 @@ impl Gate {
     fn accept(&mut self, request: Request, framing: Framing, is_1_1: bool) -> String {
         let method = if request.method == "HEAD" { "HEAD" } else { "POST" };
         let mut head = format!("{method} / HTTP/1.{}\r\n", u8::from(is_1_1));
-        self.body = match framing {
-            Framing::Length(length) => {
-                // Writing to a string cannot fail.
-                let _ = write!(head, "content-length: {length}\r\n");
-                length
-            }
-            Framing::Chunked => {
-                head.push_str("transfer-encoding: chunked\r\n");
-                usize::MAX
-            }
+        // Writing to a string cannot fail.
+        let _ = match framing {
+            Framing::Length(length) => write!(head, "content-length: {length}\r\n"),
+            Framing::Chunked => head.write_str("transfer-encoding: chunked\r\n"),
         };
+        self.body = if let Framing::Length(length) = framing { length } else { usize::MAX };
         self.is_last = framing == Framing::Chunked || head::connection_has(&request, "close");
         if self.is_last {
             head.push_str("connection: close\r\n");
@@ -180,10 +162,10 @@ impl Gate {
         if request.values("Expect").any(|value| value.eq_ignore_ascii_case("100-continue")) {
             head.push_str("expect: 100-continue\r\n");
         }
-        self.connection.activity.enter(Phase::Transfer);
+        self.connection.enter(Phase::Transfer);
         let deadline = self.connection.shared.settings.body_deadline;
         self.read_by = (self.body > 0).then(|| later(deadline));
-        self.connection.put(Ok(request));
+        *self.connection.head.lock() = Some(Ok(request));
         head + "\r\n"
     }
 
@@ -193,13 +175,9 @@ impl Gate {
         cx: &mut Context<'_>,
         mut out: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.received.is_empty() {
-            let read = poll_fill(&mut self.received, &mut *self.stream, cx)?;
-            if let (Poll::Pending, Some(read_by)) = (read, self.read_by) {
-                ready!(self.poll_timer(read_by, cx));
-                self.connection.is_late.store(true, Ordering::Relaxed);
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
+        if self.received.is_empty() && self.poll_fill(cx)?.is_pending() {
+            ready!(self.poll_timer(self.read_by, cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let length = self.body.min(out.remaining()).min(self.received.len());
         out.put_slice(&self.received[..length]);
@@ -213,7 +191,7 @@ impl Gate {
         Poll::Ready(Ok(()))
     }
 
-    /// Bounds the time of a write: passes its result on, or fails if the client reads nothing until the deadline.
+    /// Passes the result of a write on. A client that reads nothing, or not the whole response in time, is closed.
     fn bound<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -224,23 +202,65 @@ impl Gate {
             return written;
         }
         let deadline = self.connection.shared.settings.write_deadline;
-        let mut write_by = *self.write_by.get_or_insert_with(|| later(deadline));
-        // A client that reads little by little does not hold a stream for longer.
-        if let Some(stream_by) = *self.connection.stream_by.lock() {
-            write_by = write_by.min(stream_by.into());
-        }
-        ready!(self.poll_timer(write_by, cx));
+        let write_by = *self.write_by.get_or_insert_with(|| later(deadline));
+        let response_by = self.connection.response_by().map_or(write_by, Instant::from_std);
+        ready!(self.poll_timer(Some(write_by.min(response_by)), cx));
         self.connection.shared.count(|counts| &mut counts.unread);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn poll_timer(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_timer(&mut self, until: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = until else { return Poll::Pending };
         if self.timer.deadline() != until {
             self.timer.as_mut().reset(until);
         }
         self.timer.as_mut().poll(cx)
     }
+
+    /// Receives more bytes; zero at the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let length = self.received.len();
+        self.received.resize(length.saturating_add(READ), 0);
+        let mut free = ReadBuf::new(&mut self.received[length..]);
+        let read = Pin::new(&mut self.stream).poll_read(cx, &mut free);
+        let count = free.filled().len();
+        self.received.truncate(length.saturating_add(count));
+        read.map_ok(|()| count)
+    }
+
+    /// Parses the received bytes as a head: the request as far as it goes, and whether it is complete.
+    fn parse(&self) -> (Request, Result<Option<Complete>, TransportError>) {
+        let mut lines = vec![httparse::EMPTY_HEADER; self.connection.shared.settings.max_headers];
+        let mut raw = httparse::Request::new(&mut lines);
+        // A proxy may take a lone line feed for something else than the end of a line.
+        let is_strict = |head: &[u8]| {
+            head.split(|byte| *byte == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r"))
+        };
+        let complete = match raw.parse(&self.received) {
+            Ok(httparse::Status::Complete(length)) if is_strict(&self.received[..length]) => {
+                Ok(Some((length, raw.version == Some(1))))
+            }
+            Ok(httparse::Status::Partial) => Ok(None),
+            Err(httparse::Error::TooManyHeaders) => Err(TransportError::HeadTooLarge),
+            Ok(httparse::Status::Complete(_)) | Err(_) => Err(TransportError::Malformed),
+        };
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let pair = |line: &httparse::Header<'_>| {
+            (line.name.to_owned(), String::from_utf8_lossy(line.value).into_owned())
+        };
+        let request = Request {
+            method: text(raw.method),
+            target: text(raw.path),
+            headers: raw.headers.iter().filter(|line| !line.name.is_empty()).map(pair).collect(),
+            body: Vec::new(),
+            peer: self.connection.peer,
+        };
+        (request, complete)
+    }
 }
+
+/// A complete head: its length, and whether its version is 1.1 and not 1.0.
+type Complete = (usize, bool);
 
 impl hyper::rt::Read for Gate {
     fn poll_read(
@@ -259,12 +279,11 @@ impl hyper::rt::Read for Gate {
 
 impl hyper::rt::Write for Gate {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.bound(cx, written)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -288,57 +307,6 @@ impl hyper::rt::Write for Gate {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
-}
-
-/// Receives more bytes; zero at the end of the stream.
-fn poll_fill(
-    received: &mut Vec<u8>,
-    stream: &mut dyn Stream,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let length = received.len();
-    received.resize(length.saturating_add(READ), 0);
-    let mut free = ReadBuf::new(&mut received[length..]);
-    let read = Pin::new(stream).poll_read(cx, &mut free);
-    let count = free.filled().len();
-    received.truncate(length.saturating_add(count));
-    read.map_ok(|()| count)
-}
-
-/// A complete head: its length, and whether its version is 1.1 and not 1.0.
-type Complete = (usize, bool);
-
-/// Parses a head: the request as far as it goes, and `None` if it is not complete.
-fn parse(
-    bytes: &[u8],
-    connection: &Connection,
-) -> (Request, Result<Option<Complete>, TransportError>) {
-    let mut lines = vec![httparse::EMPTY_HEADER; connection.shared.settings.max_headers];
-    let mut raw = httparse::Request::new(&mut lines);
-    // A proxy may take a lone line feed for something else than the end of a line.
-    let is_strict = |head: &[u8]| {
-        head.split(|byte| *byte == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r"))
-    };
-    let complete = match raw.parse(bytes) {
-        Ok(httparse::Status::Complete(length)) if is_strict(&bytes[..length]) => {
-            Ok(Some((length, raw.version == Some(1))))
-        }
-        Ok(httparse::Status::Partial) => Ok(None),
-        Err(httparse::Error::TooManyHeaders) => Err(TransportError::HeadTooLarge),
-        Ok(httparse::Status::Complete(_)) | Err(_) => Err(TransportError::Malformed),
-    };
-    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    let pair = |line: &httparse::Header<'_>| {
-        (line.name.to_owned(), String::from_utf8_lossy(line.value).into_owned())
-    };
-    let request = Request {
-        method: text(raw.method),
-        target: text(raw.path),
-        headers: raw.headers.iter().filter(|line| !line.name.is_empty()).map(pair).collect(),
-        body: Vec::new(),
-        peer: connection.peer,
-    };
-    (request, complete)
 }
 
 fn later(time: Duration) -> Instant {

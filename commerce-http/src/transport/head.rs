@@ -5,8 +5,9 @@
 //! and then a request could hide in the body of the previous one.
 
 use super::Settings;
-use crate::message::{Request, TransportError};
+use crate::message::{Request, Response, Service, TransportError};
 use crate::target;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The longest registered method (`UPDATEREDIRECTREF`) has 17 letters.
 const METHOD_LENGTH: usize = 20;
@@ -45,8 +46,15 @@ pub(super) fn connection_has(request: &Request, word: &str) -> bool {
     options.any(|option| option.trim().eq_ignore_ascii_case(word))
 }
 
+/// The response of the service to a request that is rejected, with its truncated head.
+pub(super) fn reject(service: &dyn Service, reason: TransportError, request: &Request) -> Response {
+    let reject = || service.reject(reason, &truncated(request));
+    let empty = |_| Response { status: 503, headers: Vec::new(), body: b""[..].into() };
+    catch_unwind(AssertUnwindSafe(reject)).unwrap_or_else(empty)
+}
+
 /// The truncated head of a rejected request, which may be of any size.
-pub(super) fn truncated(request: &Request) -> Request {
+fn truncated(request: &Request) -> Request {
     let beginning = |text: &str| text.chars().take(MAX_REPORTED).collect();
     let is_short = |(name, value): &&(String, String)| name.len().max(value.len()) <= MAX_REPORTED;
     Request {

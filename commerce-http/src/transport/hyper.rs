@@ -1,20 +1,19 @@
 //! The server over hyper, for a port that anyone may reach.
 
-use super::connections::{Phase, Registry};
+use super::connections::{CLOSE, Connection, Phase, Shared};
 use super::gate::{self, Gate};
 use super::listen::{Listen, Listener};
-use super::shared::{Connection, Shared};
 use super::stream::{self, PIECE};
 use super::{Settings, Tls, limits, response};
 use crate::message::{Answer, Body, Request, Response, Service, Stream, TransportError};
 use commerce_core::CancellationToken;
-use commerce_core::sync::Mutex;
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Version};
 use std::borrow::Cow;
+use std::error::Error;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, TcpListener as StdTcpListener};
@@ -22,19 +21,17 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWrite;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::runtime::Runtime;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// The time for a client to close a connection after its last response.
-const CLOSE: Duration = Duration::from_secs(1);
 /// The pause after a failed `accept`, and between the checks of a shutdown.
 const TICK: Duration = Duration::from_millis(10);
 /// The interval of connection statistics.
@@ -59,23 +56,13 @@ impl Hyper {
             .max_blocking_threads(settings.workers.max(1))
             .enable_all()
             .build()?;
-        let most = limits::max_connections(settings.max_connections);
-        let waiting = settings.workers.saturating_add(settings.max_queue);
         let tls = settings.tls.clone();
-        let shared = Arc::new(Shared {
-            settings,
-            service,
-            registry: Registry::default(),
-            places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
-            work: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
-            is_stopping: AtomicBool::new(false),
-            counts: Mutex::default(),
-        });
+        let shared = Arc::new(Shared::new(settings, service));
         let acceptor = {
             let _in_runtime = runtime.enter();
             Acceptor::new(&listener)?
         };
-        let accepting = runtime.spawn(Arc::clone(&shared).accept(acceptor, tls));
+        let accepting = runtime.spawn(accept(Arc::clone(&shared), acceptor, tls));
         Ok(Self { runtime, shared, listener, accepting })
     }
 
@@ -92,8 +79,8 @@ impl Hyper {
         drop(listener);
         let until = Instant::now().checked_add(shared.settings.grace);
         loop {
-            shared.registry.close_idle();
-            if shared.registry.len() == 0 || until.is_none_or(|until| Instant::now() >= until) {
+            shared.close_idle();
+            if shared.count_open() == 0 || until.is_none_or(|until| Instant::now() >= until) {
                 break;
             }
             std::thread::sleep(TICK);
@@ -103,109 +90,40 @@ impl Hyper {
     }
 }
 
-impl Shared {
-    /// Accepts connections.
-    async fn accept(self: Arc<Self>, acceptor: Acceptor, tls: Option<Tls>) {
-        loop {
-            match acceptor.accept().await {
-                Ok((stream, peer)) => {
-                    let tls = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
-                    self.admit(stream, peer, tls).await;
+/// Accepts connections.
+async fn accept(shared: Arc<Shared>, acceptor: Acceptor, tls: Option<Tls>) {
+    loop {
+        let (mut stream, peer) = match acceptor.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                if limits::are_exhausted(&error) {
+                    shared.evict().await;
                 }
-                Err(error) => {
-                    if limits::are_exhausted(&error) {
-                        self.evict();
-                    }
-                    sleep(TICK).await;
-                }
+                sleep(TICK).await;
+                continue;
             }
-        }
-    }
-
-    /// Serves a connection if there is a place for it, or one that can be made free.
-    async fn admit(
-        self: &Arc<Self>,
-        mut stream: Box<dyn gate::Stream>,
-        peer: Option<IpAddr>,
-        tls: Option<TlsAcceptor>,
-    ) {
-        let mut place = Arc::clone(&self.places).try_acquire_owned().ok();
-        if place.is_none() && self.evict() {
-            let freed = timeout(CLOSE, Arc::clone(&self.places).acquire_owned()).await;
-            place = freed.ok().and_then(Result::ok);
-        }
-        let Some(place) = place else {
-            let response = self.reject(TransportError::Overloaded, &of_peer(peer));
-            if tls.is_none() {
-                let bytes = response::render(&response, false);
-                let write = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &bytes));
-                // A new connection has room for it.
-                let _ = timeout(TICK, write).await;
-            }
-            return;
         };
-        self.registry.add(|number, activity| {
-            let connection = Arc::new(Connection {
-                shared: Arc::clone(self),
-                activity,
-                peer,
-                is_late: AtomicBool::new(false),
-                stream_by: Mutex::default(),
-                head: Mutex::default(),
-            });
-            let entry = Entry { shared: Arc::clone(self), number, _place: place };
-            let serve = async move {
-                let _entry = entry;
-                serve(stream, connection, tls).await;
-            };
-            tokio::spawn(serve).abort_handle()
-        });
-    }
-
-    /// Closes a connection in favour of another one, if the service does not work for all of them.
-    fn evict(&self) -> bool {
-        self.count(|counts| &mut counts.beyond_limit);
-        let evicts = self.registry.evict();
-        if evicts {
-            // Logged and counted. The client would take a response for the one to its next request.
-            let _ = self.reject(TransportError::Overloaded, &Request::default());
+        let tls = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
+        if shared.has_place().await {
+            shared.add(peer, |connection| tokio::spawn(serve(stream, connection, tls)));
+            continue;
         }
-        evicts
-    }
-
-    /// Calls the service. Load shedding and panics become 503, because they may be transient.
-    async fn answer(&self, request: &Arc<Request>) -> Response {
-        let start = || Arc::clone(&self.service).start(Arc::clone(request));
-        let response = match catch_unwind(AssertUnwindSafe(start)) {
-            Ok(Answer::Ready(response)) => Some(response),
-            // A task of its own: the call is carried out, and then counted and logged, even if the client leaves.
-            Ok(Answer::Pending(future)) => tokio::spawn(future).await.ok(),
-            Ok(Answer::Blocking(work)) => match Arc::clone(&self.work).try_acquire_owned() {
-                Ok(permit) => {
-                    let work = move || {
-                        let _permit = permit;
-                        work()
-                    };
-                    spawn_blocking(work).await.ok()
-                }
-                Err(_) => None,
-            },
-            Err(_) => None,
-        };
-        response.unwrap_or_else(|| self.reject(TransportError::Overloaded, request))
+        let response = shared.reject(TransportError::Overloaded, &of_peer(peer));
+        if tls.is_none() {
+            let bytes = response::render(&response, false);
+            let write = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &bytes));
+            // A new connection has room for it.
+            let _ = timeout(TICK, write).await;
+        }
     }
 }
 
-/// The place of a connection, until its task ends.
-struct Entry {
-    shared: Arc<Shared>,
-    number: u64,
-    _place: OwnedSemaphorePermit,
-}
+/// Removes a connection when its task ends, for any reason.
+struct Entry(Arc<Connection>);
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.shared.registry.remove(self.number);
+        self.0.shared.remove(self.0.number);
     }
 }
 
@@ -215,20 +133,20 @@ async fn serve(
     connection: Arc<Connection>,
     tls: Option<TlsAcceptor>,
 ) {
+    let _entry = Entry(Arc::clone(&connection));
     let Some(stream) = decrypt(stream, &connection, tls).await else { return };
     let gate = Gate::new(stream, Arc::clone(&connection));
     let called = Arc::clone(&connection);
-    let service = service_fn(move |raw| exchange(Arc::clone(&called), raw));
     let served = Builder::new()
         .half_close(true) // a client that has sent its last request still reads the response
         .header_read_timeout(None) // the gate has its own
         .max_buf_size(PIECE)
         .title_case_headers(true)
-        .serve_connection(gate, service)
+        .serve_connection(gate, service_fn(move |raw| exchange(Arc::clone(&called), raw)))
         .without_shutdown()
         .await;
     if let Ok(parts) = served {
-        connection.activity.enter(Phase::Transfer);
+        connection.enter(Phase::Transfer);
         parts.io.close(CLOSE).await;
     }
 }
@@ -263,23 +181,24 @@ async fn exchange(
 ) -> io::Result<hyper::Response<Content>> {
     let shared = &connection.shared;
     let rejected = |reason, request: &Request| Ok(translate(shared.reject(reason, request), true));
-    *connection.stream_by.lock() = None;
     let head = connection.head.lock().take();
     let mut request = match head.ok_or(io::ErrorKind::NotConnected)? {
         Ok(request) => request,
         Err((reason, request)) => return rejected(reason, &request),
     };
     let (is_head, is_1_1) = (raw.method() == Method::HEAD, raw.version() == Version::HTTP_11);
-    match connection.read_body(raw.into_body()).await {
+    match read_body(raw.into_body(), shared.settings.max_body).await {
         Ok(body) => request.body = body,
         Err(reason) => return rejected(reason, &request),
     }
-    if !connection.activity.enter(Phase::Work) {
+    if !connection.enter(Phase::Work) {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
     let request = Arc::new(request);
-    let mut response = shared.answer(&request).await;
-    connection.activity.enter(Phase::Transfer);
+    let Some(mut response) = answer(shared, &request).await else {
+        return rejected(TransportError::Overloaded, &request);
+    };
+    connection.enter(Phase::Transfer);
     let is_last = shared.is_stopping.load(Ordering::Acquire);
     let write = match response.body {
         Body::Stream(write) if !is_head => write,
@@ -289,20 +208,82 @@ async fn exchange(
         return rejected(TransportError::Malformed, &request);
     }
     response.body = Body::Complete(Cow::Borrowed(b""));
-    match stream(&connection, write).await {
+    match start_stream(shared, write).await {
         Ok(content) => Ok(translate(response, is_last).map(|_| content)),
         Err(Some(instead)) => Ok(translate(instead, is_last)),
         Err(None) => rejected(TransportError::Overloaded, &request),
     }
 }
 
+/// Reads a complete body.
+async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Vec<u8>, TransportError> {
+    let mut body = Vec::new();
+    while let Some(frame) =
+        poll_fn(|cx| hyper::body::Body::poll_frame(Pin::new(&mut incoming), cx)).await
+    {
+        let reason = |error: hyper::Error| {
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+            let is_late = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut);
+            if is_late { TransportError::TooSlow } else { TransportError::Malformed }
+        };
+        let Ok(data) = frame.map_err(reason)?.into_data() else { continue };
+        body.extend_from_slice(&data);
+        if body.len() > limit {
+            return Err(TransportError::BodyTooLarge { limit });
+        }
+    }
+    Ok(body)
+}
+
+/// Calls the service. Returns nothing after a panic, or if too many requests wait for a worker.
+async fn answer(shared: &Shared, request: &Arc<Request>) -> Option<Response> {
+    let start = || Arc::clone(&shared.service).start(Arc::clone(request));
+    match catch_unwind(AssertUnwindSafe(start)).ok()? {
+        Answer::Ready(response) => Some(response),
+        Answer::Pending(future) => Completed(Some(future)).await,
+        Answer::Blocking(work) => {
+            let permit = Arc::clone(&shared.work).try_acquire_owned().ok()?;
+            let work = move || {
+                let _permit = permit;
+                work()
+            };
+            spawn_blocking(work).await.ok()
+        }
+    }
+}
+
+/// An answer that comes later, and is completed even if the client leaves: only then it is counted and logged. Returns
+/// nothing after a panic.
+struct Completed(Option<Pin<Box<dyn Future<Output = Response> + Send>>>);
+
+impl Future for Completed {
+    type Output = Option<Response>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
+        let Some(mut future) = self.0.take() else { return Poll::Ready(None) };
+        let Ok(polled) = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) else {
+            return Poll::Ready(None);
+        };
+        if polled.is_pending() {
+            self.0 = Some(future);
+        }
+        polled.map(Some)
+    }
+}
+
+impl Drop for Completed {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(future);
+        }
+    }
+}
+
 /// Starts a worker that writes a body, and waits for its first piece. The error is the response to send instead, if
 /// there is one.
-async fn stream(connection: &Connection, write: Stream) -> Result<Content, Option<Response>> {
-    let shared = &connection.shared;
+async fn start_stream(shared: &Shared, write: Stream) -> Result<Content, Option<Response>> {
     let permit = Arc::clone(&shared.work).try_acquire_owned().map_err(|_| None)?;
-    let until = Instant::now().checked_add(shared.settings.stream_deadline);
-    *connection.stream_by.lock() = until;
+    let until = Instant::now().checked_add(shared.settings.response_deadline);
     let (sender, mut pieces) = mpsc::channel(1);
     let writing = spawn_blocking(move || {
         let _permit = permit;
@@ -323,6 +304,7 @@ fn translate(response: Response, is_last: bool) -> hyper::Response<Content> {
     let content = match response.body {
         Body::Complete(Cow::Borrowed(bytes)) => Content::Complete(Bytes::from_static(bytes)),
         Body::Complete(Cow::Owned(bytes)) => Content::Complete(bytes.into()),
+        // Of a response to HEAD, for its headers.
         Body::Stream(_) => Content::Stream(None, mpsc::channel(1).1),
     };
     let mut translated = hyper::Response::new(content);
@@ -405,5 +387,33 @@ impl Acceptor {
             }
             Self::Unix(listener) => (Box::new(listener.accept().await?.0), None),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Completed;
+    use crate::message::Response;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn answer_is_completed_after_its_connection_is_dropped() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (commit, committed) = oneshot::channel::<()>();
+            let (finish, finished) = oneshot::channel();
+            let mut answer = Completed(Some(Box::pin(async {
+                committed.await.unwrap();
+                finish.send("counted and logged").unwrap();
+                Response { status: 200, headers: Vec::new(), body: b""[..].into() }
+            })));
+            let polled = Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(polled, Poll::Pending));
+            drop(answer);
+            commit.send(()).unwrap();
+            assert_eq!(finished.await, Ok("counted and logged"));
+        });
     }
 }

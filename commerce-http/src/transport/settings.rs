@@ -33,9 +33,9 @@ pub struct Settings {
     pub max_queue: usize,
     /// The deadline of one write, while the client does not read: 10 s. Then the connection is closed.
     pub write_deadline: Duration,
-    /// The deadline of a streamed response: 15 minutes. Then the connection is closed, because a slow client must not
-    /// hold what the stream holds, such as a snapshot of the store.
-    pub stream_deadline: Duration,
+    /// The deadline of a complete response, however large: 15 minutes. Then the connection is closed, because a client
+    /// that reads little by little must not hold what a stream holds, such as a snapshot of the store.
+    pub response_deadline: Duration,
     /// The time for requests in flight to finish at a graceful shutdown: 10 s.
     pub grace: Duration,
 }
@@ -56,7 +56,7 @@ impl Default for Settings {
             max_connections: 1024,
             max_queue: 512,
             write_deadline: Duration::from_secs(10),
-            stream_deadline: Duration::from_secs(15 * 60),
+            response_deadline: Duration::from_secs(15 * 60),
             grace: Duration::from_secs(10),
         }
     }

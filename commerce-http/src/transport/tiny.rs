@@ -4,7 +4,7 @@
 use super::head::{self, Framing};
 use super::listen::Listener;
 use super::{Settings, response, stream};
-use crate::message::{Body, Request, Response, Service, Stream, TransportError};
+use crate::message::{Body, Request, Response, Service, TransportError};
 use commerce_core::CancellationToken;
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -16,12 +16,18 @@ use tiny_http::HTTPVersion;
 
 /// The interval at which a shutdown checks its threads.
 const TICK: Duration = Duration::from_millis(10);
+const NO_BODY: Framing = Framing::Length(0);
 
 /// A running server.
 pub(super) struct Tiny {
     listener: Listener,
-    server: Arc<tiny_http::Server>,
+    shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    server: tiny_http::Server,
+    service: Arc<dyn Service>,
     settings: Settings,
 }
 
@@ -29,33 +35,28 @@ impl Tiny {
     pub(super) fn start(
         listener: Listener,
         settings: Settings,
-        service: &Arc<dyn Service>,
+        service: Arc<dyn Service>,
     ) -> io::Result<Self> {
         let socket = TcpListener::from(listener.socket.try_clone()?);
         let server = tiny_http::Server::from_listener(socket, None).map_err(io::Error::other)?;
-        let (server, workers) = (Arc::new(server), Vec::new());
-        let mut tiny = Self { listener, server, workers, settings };
-        for number in 0..tiny.settings.workers {
-            let worker = Worker {
-                server: Arc::clone(&tiny.server),
-                service: Arc::clone(service),
-                settings: tiny.settings.clone(),
-            };
-            let thread = Builder::new().name(format!("answer-{number}"));
-            tiny.workers.push(thread.spawn(move || worker.work())?);
-        }
-        Ok(tiny)
+        let shared = Arc::new(Shared { server, service, settings });
+        let start = |number| {
+            let shared = Arc::clone(&shared);
+            Builder::new().name(format!("answer-{number}")).spawn(move || shared.work())
+        };
+        let workers = (0..shared.settings.workers).map(start).collect::<io::Result<_>>()?;
+        Ok(Self { listener, shared, workers })
     }
 
     /// Waits for the stop. Requests that have arrived by then are answered within the grace period.
     pub(super) fn watch(self, stop: &CancellationToken) {
         while !stop.wait_timeout(Duration::MAX) {}
-        let Self { listener, server, workers, settings } = self;
+        let Self { listener, shared, workers } = self;
         drop(listener);
         for _ in &workers {
-            server.unblock();
+            shared.server.unblock();
         }
-        let until = Instant::now().checked_add(settings.grace);
+        let until = Instant::now().checked_add(shared.settings.grace);
         let in_time = || until.is_some_and(|until| Instant::now() < until);
         while workers.iter().any(|worker| !worker.is_finished()) && in_time() {
             std::thread::sleep(TICK);
@@ -63,13 +64,7 @@ impl Tiny {
     }
 }
 
-struct Worker {
-    server: Arc<tiny_http::Server>,
-    service: Arc<dyn Service>,
-    settings: Settings,
-}
-
-impl Worker {
+impl Shared {
     /// Answers requests until a call of `unblock` ends this worker.
     fn work(&self) {
         while let Ok(raw) = self.server.recv() {
@@ -81,56 +76,51 @@ impl Worker {
     fn handle(&self, mut raw: tiny_http::Request) {
         let mut request = head(&raw);
         let is_1_1 = *raw.http_version() == HTTPVersion(1, 1);
-        // For the library an upgrade has no body, but the rest of the connection.
         let framing = match head::validate(&request, is_1_1, &self.settings) {
-            Ok(length)
-                if length != Framing::Length(0) && head::connection_has(&request, "upgrade") =>
-            {
-                Err(TransportError::Malformed)
+            // For the library an upgrade has no body, but the rest of the connection.
+            Ok(framing) if framing == NO_BODY || !head::connection_has(&request, "upgrade") => {
+                framing
             }
-            framing => framing,
-        };
-        let framing = match framing {
-            Ok(framing) => framing,
-            Err(reason) => {
-                let response = self.reject(reason, &request);
+            invalid => {
+                let reason = invalid.err().unwrap_or(TransportError::Malformed);
                 // Sends before it drops the body, which reads the body.
-                let _ = raw.respond(unread(&response));
+                let _ = raw.respond(unread(&self.reject(reason, &request)));
                 return;
             }
         };
-        let response = match read_body(&mut raw, &mut request.body, framing, self.settings.max_body)
-        {
-            Ok(()) => self.answer(&request),
-            Err(reason) => self.reject(reason, &request),
-        };
         let is_head = *raw.method() == tiny_http::Method::Head;
+        let read = read_body(&mut raw, &mut request.body, framing, self.settings.max_body);
         let mut writer = raw.into_writer();
-        let rendered = response::render(&response, is_head);
         // A client that has gone needs no response.
-        let _ = match response.body {
-            Body::Stream(write) if !is_head && is_1_1 => {
-                self.send(rendered, write, &request, &mut writer)
-            }
-            Body::Stream(_) if !is_head => {
-                let response = self.reject(TransportError::Malformed, &request);
-                writer.write_all(&response::render(&response, false))
-            }
-            Body::Complete(_) | Body::Stream(_) => writer.write_all(&rendered),
+        let _ = match read {
+            Ok(()) => self.answer(&request, is_head, is_1_1, &mut writer),
+            Err(reason) => send(&self.reject(reason, &request), is_head, &mut writer),
         };
         let _ = writer.flush();
     }
 
-    /// Sends a stream in chunks, with the head before the first one.
-    fn send(
+    /// Sends the answer of the service. A panic becomes 503, because it may be transient.
+    fn answer(
         &self,
-        head: Vec<u8>,
-        write: Stream,
         request: &Request,
+        is_head: bool,
+        is_1_1: bool,
         writer: &mut dyn Write,
     ) -> io::Result<()> {
-        let mut head = Some(head);
-        let until = Instant::now().checked_add(self.settings.stream_deadline);
+        let answer = catch_unwind(AssertUnwindSafe(|| self.service.answer(request)));
+        let busy = || self.reject(TransportError::Overloaded, request);
+        let response = answer.unwrap_or_else(|_| busy());
+        let mut head = Some(response::render(&response, is_head));
+        let write = match response.body {
+            Body::Stream(write) if !is_head && is_1_1 => write,
+            Body::Stream(_) if !is_head => {
+                return send(&self.reject(TransportError::Malformed, request), false, writer);
+            }
+            Body::Complete(_) | Body::Stream(_) => {
+                return writer.write_all(&head.unwrap_or_default());
+            }
+        };
+        let until = Instant::now().checked_add(self.settings.response_deadline);
         let sent = stream::run(write, until, |piece| {
             writer.write_all(&head.take().unwrap_or_default())?;
             write!(writer, "{:x}\r\n", piece.len())?;
@@ -143,26 +133,19 @@ impl Worker {
                 writer.write_all(&head.unwrap_or_default())?;
                 writer.write_all(b"0\r\n\r\n")
             }
-            (Err(instead), Some(_)) => {
-                let busy = || self.reject(TransportError::Overloaded, request);
-                let instead = instead.unwrap_or_else(busy);
-                writer.write_all(&response::render(&instead, false))
-            }
+            (Err(instead), Some(_)) => send(&instead.unwrap_or_else(busy), false, writer),
             // The library cannot end a connection, but no client takes this for a chunk.
             (Err(_), None) => writer.write_all(b"failed\r\n"),
         }
     }
 
-    /// Calls the service. A panic becomes 503, because it may be transient.
-    fn answer(&self, request: &Request) -> Response {
-        let answer = || self.service.answer(request);
-        catch_unwind(AssertUnwindSafe(answer))
-            .unwrap_or_else(|_| self.reject(TransportError::Overloaded, request))
-    }
-
     fn reject(&self, reason: TransportError, request: &Request) -> Response {
-        self.service.reject(reason, &head::truncated(request))
+        head::reject(&*self.service, reason, request)
     }
+}
+
+fn send(response: &Response, is_head: bool, writer: &mut dyn Write) -> io::Result<()> {
+    writer.write_all(&response::render(response, is_head))
 }
 
 /// The request, without its body.
@@ -186,7 +169,7 @@ fn read_body(
     framing: Framing,
     limit: usize,
 ) -> Result<(), TransportError> {
-    if framing == Framing::Length(0) {
+    if framing == NO_BODY {
         return Ok(());
     }
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);

@@ -4,12 +4,14 @@ use super::client::{connect, send};
 use commerce_core::CancellationToken;
 use commerce_core::sync::{Mutex, MutexGuard};
 use commerce_http::transport::{Backend, Server, Settings, Tls};
-use commerce_http::{Body, Connections, Request, Response, Service, TransportError};
+use commerce_http::{Answer, Body, Connections, Request, Response, Service, TransportError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 const LISTEN: &str = "ATTACKS_LISTEN";
@@ -70,6 +72,30 @@ fn stream(target: String) -> Response {
     Response { body, ..response(200, Vec::new()) }
 }
 
+/// The number of answers that came later.
+static COMPLETED: AtomicUsize = AtomicUsize::new(0);
+
+/// An answer that comes half a second after it was asked for.
+struct Later(bool);
+
+impl Future for Later {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        let waker = cx.waker().clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(500));
+            waker.wake();
+        });
+        if !std::mem::replace(&mut self.0, true) {
+            println!("\nwaiting");
+            return Poll::Pending;
+        }
+        COMPLETED.fetch_add(1, Ordering::SeqCst);
+        Poll::Ready(response(200, b"later".to_vec()))
+    }
+}
+
 fn response(status: u16, body: Vec<u8>) -> Response {
     Response { status, headers: Vec::new(), body: body.into() }
 }
@@ -97,6 +123,9 @@ impl Service for Double {
                 let names = request.headers.iter().map(|(name, _)| name.to_lowercase());
                 response(200, names.collect::<Vec<_>>().join(" ").into_bytes())
             }
+            "/completed" => {
+                response(200, COMPLETED.load(Ordering::SeqCst).to_string().into_bytes())
+            }
             "/nothing" => response(204, Vec::new()),
             "/same" => response(304, Vec::new()),
             "/panic" => panic!("as token"),
@@ -112,6 +141,14 @@ impl Service for Double {
             "/streamed" => response(200, format!("{STREAMED:?}").into_bytes()),
             target if target.starts_with("/stream/") => stream(target.to_owned()),
             _ => response(200, vec![b'x'; 150]),
+        }
+    }
+
+    fn start(self: Arc<Self>, request: Arc<Request>) -> Answer {
+        match request.target.as_str() {
+            "/later" => Answer::Pending(Box::pin(Later(false))),
+            "/later/panic" => Answer::Pending(Box::pin(async { panic!("as asked") })),
+            _ => Answer::Blocking(Box::new(move || self.answer(&request))),
         }
     }
 
@@ -155,7 +192,7 @@ fn serve() {
             "body" => settings.body_deadline = time(),
             "idle" => settings.idle_deadline = time(),
             "write" => settings.write_deadline = time(),
-            "stream" => settings.stream_deadline = time(),
+            "stream" => settings.response_deadline = time(),
             "grace" => settings.grace = time(),
             "workers" => settings.workers = number(),
             "queue" => settings.max_queue = number(),

@@ -1,7 +1,9 @@
 //! The guarantees to honest clients, by both servers.
 
 use super::child::Child;
-use super::client::{GET, connect, read_response, send, send_to_end, statuses};
+use super::client::{
+    GET, TIMEOUT, connect, read_response, send, send_to_end, statuses, wait_until,
+};
 use rstest::rstest;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -136,6 +138,22 @@ fn pipelined_requests_are_answered_in_order() {
         let answer = read_response(&mut stream).unwrap();
         assert!(answer.ends_with(end), "{answer}");
     }
+}
+
+#[test]
+fn answer_that_comes_later_is_completed_without_its_client() {
+    let mut server = Child::start("");
+    let ask = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes();
+    assert!(send(&mut connect(&server.address), &ask("/later")).unwrap().ends_with("later"));
+    let panicked = send(&mut connect(&server.address), &ask("/later/panic")).unwrap();
+    assert_eq!(statuses(&panicked), [503]);
+    server.wait_for_line("waiting");
+    let mut leaving = connect(&server.address);
+    leaving.write_all(&ask("/later")).unwrap();
+    server.wait_for_line("waiting");
+    socket2::SockRef::from(&leaving).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(leaving);
+    wait_until("completed", TIMEOUT, || server.ask("/completed") == "2");
 }
 
 #[rstest]
