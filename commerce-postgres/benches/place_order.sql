@@ -1,6 +1,14 @@
 -- What somebody would write by hand who takes orders straight in the database, with the same rows under the
 -- same constraints: one call is one order is one transaction. It keeps no counts for best sellers.
 
+-- The references that the store checks by what a batch has loaded: a database with many writers needs foreign keys.
+ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers;
+ALTER TABLE order_lines ADD FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id);
+ALTER TABLE order_lines ADD FOREIGN KEY (product_id) REFERENCES products;
+ALTER TABLE ledger ADD FOREIGN KEY (customer_id) REFERENCES customers;
+ALTER TABLE ledger ADD FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id);
+ALTER TABLE events ADD FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id);
+
 CREATE SEQUENCE next_order START 1000000;
 CREATE SEQUENCE next_entry START 1000000;
 CREATE SEQUENCE next_event START 1000000;

@@ -22,7 +22,7 @@ const PRODUCTS: u64 = 10_000;
 const CUSTOMERS: u64 = 10_000;
 const TURNS: usize = 3;
 
-/// Drops the foreign keys on both sides, to measure their cost.
+/// Drops all foreign keys on both sides, to measure their cost: those of an order are only on the function's.
 const WITHOUT_FOREIGN_KEYS: &str = "DO $$ DECLARE one RECORD; BEGIN
     FOR one IN SELECT conrelid::regclass AS relation, conname FROM pg_constraint WHERE contype = 'f' LOOP
         EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', one.relation, one.conname);
@@ -84,7 +84,7 @@ fn main() {
         "orders of 3 lines, {PRODUCTS} products, {CUSTOMERS} customers, {TURNS} turns of {seconds} s each"
     );
     for case in cases() {
-        compare(case, &shop, seconds, || {
+        compare(case, &cluster, &shop, seconds, || {
             pgbench(&cluster, &database(&theirs), None, case, seconds)
         });
     }
@@ -97,7 +97,7 @@ fn main() {
     let slow = format!("postgres://postgres@127.0.0.1:{port}/{}", database(&ours));
     let shop = Shop::open(PostgresStore::open(&slow).unwrap());
     for case in cases() {
-        compare(case, &shop, seconds, || {
+        compare(case, &cluster, &shop, seconds, || {
             pgbench(&cluster, &database(&theirs), Some(port), case, seconds)
         });
     }
@@ -105,11 +105,37 @@ fn main() {
     println!("audit: {}", if report.ok { "all is well" } else { "NOT sound" });
 }
 
-fn compare(case: Case, shop: &Shop, seconds: u64, theirs: impl Fn() -> f64) {
+/// Microseconds of CPU time that a cluster and this process have used so far. On a busy machine they tell more than rates.
+fn cpu(cluster: &Cluster) -> [f64; 2] {
+    let stat = |pid: &str| -> Vec<f64> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = text.rsplit(')').next().unwrap_or_default().to_owned();
+        rest.split_whitespace().map(|word| word.parse().unwrap_or_default()).collect()
+    };
+    let sum = |pid: &str, fields: std::ops::Range<usize>| -> f64 {
+        stat(pid).get(fields).map_or(0.0, |ticks| ticks.iter().sum::<f64>() * 10_000.0)
+    };
+    let file = std::fs::read_to_string(cluster.folder().join("data/postmaster.pid")).unwrap();
+    let first = file.lines().next().unwrap().to_owned();
+    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+    // The first process has the time of those that have ended.
+    let server = children.split_whitespace().map(|pid| sum(pid, 11..13)).sum::<f64>();
+    [server + sum(&first, 11..15), sum("self", 11..13)]
+}
+
+fn compare(case: Case, cluster: &Cluster, shop: &Shop, seconds: u64, theirs: impl Fn() -> f64) {
     let (mut best, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let before = shop.stats();
+    let (mut times, mut their_times) = ([Vec::new(), Vec::new()], Vec::new());
     for _ in 0..TURNS {
-        let (ours, theirs) = (run(std::slice::from_ref(shop), case, seconds), theirs());
+        let [server, client] = cpu(cluster);
+        let ours = run(std::slice::from_ref(shop), case, seconds);
+        let [server_after, client_after] = cpu(cluster);
+        let theirs = theirs();
+        let orders = ours * seconds as f64;
+        times[0].push((server_after - server) / orders);
+        times[1].push((client_after - client) / orders);
+        their_times.push((cpu(cluster)[0] - server_after) / (theirs * seconds as f64));
         ratios.push(ours / theirs);
         best.push(ours);
         other.push(theirs);
@@ -124,6 +150,14 @@ fn compare(case: Case, shop: &Shop, seconds: u64, theirs: impl Fn() -> f64) {
         median(&mut other),
         median(&mut ratios),
         batch.round()
+    );
+    let [server, client] = &mut times;
+    println!(
+        "  {:45} CPU time of an order: {:.0} us of the server and {:.0} us here, by function {:.0} us",
+        "",
+        median(server),
+        median(client),
+        median(&mut their_times)
     );
 }
 

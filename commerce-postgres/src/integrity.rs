@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::layout;
 use crate::load::select_first_expiry;
 use crate::query::Query;
+use crate::references;
 use crate::rows::Row;
 use crate::schema::select_newest_ids;
 use commerce_core::StoreError;
@@ -51,8 +52,10 @@ fn try_check(connection: &mut Connection) -> Result<Result<Vec<String>, StoreErr
     };
     wrong.extend(ids_behind(connection)?);
     wrong.extend(expiry_ahead(connection)?);
+    let is_distributed = layout::is_distributed(connection)?;
+    wrong.extend(references::find_dangling(connection, is_distributed)?);
     // The tables of a cluster, and their indexes, are on other machines.
-    if layout::is_distributed(connection)? {
+    if is_distributed {
         return Ok(Ok(wrong));
     }
     let was_distributed = connection.execute(&[Query::new(WITHOUT_UNIQUE_LOGINS)])?;

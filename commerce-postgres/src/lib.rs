@@ -48,6 +48,7 @@ mod layout;
 mod load;
 mod query;
 mod read;
+mod references;
 mod rows;
 mod sales;
 mod scan;

@@ -8,7 +8,7 @@ use crate::connection::{Connection, LOCK_TIMEOUT, STATEMENT_TIMEOUT, TIMEOUT};
 use crate::error::Failure;
 use crate::query::Query;
 use crate::rows::Row;
-use crate::{apply, back_off, durability, layout, load, sales};
+use crate::{apply, back_off, durability, layout, load, references, sales};
 use commerce_core::store::columns::{TABLES_WITH_IDS, next_ids};
 use commerce_core::store::sales_rollup::{
     AffectedBuckets, RollupWatermarks, affected, affected_at,
@@ -135,6 +135,8 @@ pub(crate) struct PostgresTransaction<'a> {
     pending: Vec<Query<'static>>,
     /// The instant until which the transaction may wait for locks of other sessions.
     wait_until: Option<Instant>,
+    /// It saves rows without loading those that they refer to.
+    is_copy: bool,
 }
 
 impl<'a> PostgresTransaction<'a> {
@@ -170,6 +172,7 @@ impl<'a> PostgresTransaction<'a> {
             prefetched: None,
             pending: Vec::new(),
             wait_until: None,
+            is_copy: false,
         }
     }
 
@@ -293,6 +296,18 @@ impl PostgresTransaction<'_> {
         }
     }
 
+    /// Fails if rows of a copy refer to rows that do not exist.
+    fn check_copy(&mut self) -> Result<(), StoreError> {
+        let pending = std::mem::take(&mut self.pending);
+        self.execute(pending)?;
+        let is_distributed = self.hints.is_distributed;
+        let dangling = references::find_dangling(self.open()?, is_distributed);
+        match dangling.map_err(Failure::before_commit)?.into_iter().next() {
+            Some(found) => Err(StoreError::ConstraintViolation(found)),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until all workers have completed the commit, so that whoever gets its answer can read it. Citus reports a
     /// commit as done once it is decided, with a warning if a worker has not completed it.
     fn complete(&mut self) {
@@ -340,6 +355,7 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     fn expect_pauses(&mut self) -> Result<(), StoreError> {
+        self.is_copy = true;
         // Longer than a read may take on any server.
         let set = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
         self.execute(vec![Query::new(set)]).map(drop)
@@ -350,6 +366,9 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     fn apply(&mut self, state: &State) -> Result<(), StoreError> {
+        if !self.is_copy {
+            references::check(state)?;
+        }
         let before = std::mem::take(&mut self.pending);
         if self.watermarks.is_none() || !before.is_empty() {
             self.execute(before)?;
@@ -388,6 +407,9 @@ impl Transaction for PostgresTransaction<'_> {
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        if self.is_copy {
+            self.check_copy()?;
+        }
         let pending = std::mem::take(&mut self.pending);
         let mut queries: Vec<Query<'_>> = self.limit().into_iter().collect();
         let (waited, is_distributed) = (self.mode == LockMode::Wait, self.hints.is_distributed);

@@ -214,6 +214,23 @@ fn copy_refuses_a_target_with_rows_or_another_currency() {
     assert!(matches!(copy(&*from, &dollars, &mut |_| ()), Err(StoreError::Incompatible(_))));
 }
 
+/// The rows of a copy refer to rows of earlier writes, which the server looks up at the end.
+#[test]
+fn copy_refuses_an_entry_of_no_customer() {
+    let (url, to) = (cluster::shared().database(), postgres());
+    let from: Arc<dyn Store> = Arc::new(PostgresStore::open(&url).unwrap());
+    fill(&from);
+    let before = rows(&*to);
+    let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
+    let damage = "UPDATE ledger SET customer_id = 77
+                  WHERE id = (SELECT min(id) FROM ledger WHERE kind = 'payment')";
+    assert_eq!(admin.execute(damage, &[]).unwrap(), 1);
+    let refused = copy(&*from, &*to, &mut |_| ()).unwrap_err();
+    let text = "ledger refers to rows of customers that do not exist: customer_id 77";
+    assert_eq!(refused, StoreError::ConstraintViolation(text.to_owned()));
+    assert_eq!(rows(&*to), before);
+}
+
 /// The server ends a transaction that is idle for five seconds; a copy from a slow source must not
 /// be ended.
 #[test]

@@ -2,8 +2,12 @@
 //! program's back.
 
 use crate::common::{On, World, cluster, key};
+use commerce_core::store::{EventRow, Needs, State};
 use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
-use commerce_core::{CartEdit, EditCart, Money, PayWhen, PlaceOrder};
+use commerce_core::{
+    CartEdit, EditCart, EventKind, Money, PageRequest, PayWhen, PlaceOrder, Store, StoreError,
+};
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use rusqlite::Connection;
 
@@ -360,6 +364,109 @@ fn audit_names_an_incomplete_index_of_a_server() {
         "{:#?}",
         report.problems
     );
+}
+
+/// References that every order has and no foreign key of the server checks: each can dangle.
+#[rstest]
+#[case::order_of_nobody(
+    "UPDATE orders SET customer_id = 77 WHERE id = 4",
+    "orders: order 4",
+    "customer_id 77"
+)]
+#[case::line_of_no_order(
+    "UPDATE order_lines SET order_id = 77 WHERE order_id = 4",
+    "integrity: store",
+    "order_lines refers to rows of orders that do not exist: order_id 77 customer_id 1"
+)]
+#[case::line_of_another_customer(
+    "UPDATE order_lines SET customer_id = 2 WHERE order_id = 4",
+    "integrity: store",
+    "order_lines refers to rows of orders that do not exist: order_id 4 customer_id 2"
+)]
+#[case::line_of_no_product(
+    "UPDATE order_lines SET product_id = 77 WHERE order_id = 4",
+    "stock: order 4",
+    "product_id 77"
+)]
+#[case::entry_of_nobody(
+    "UPDATE ledger SET customer_id = 77 WHERE id = 8",
+    "wallet: ledger entry 8",
+    "ledger refers to rows of customers that do not exist: customer_id 77"
+)]
+#[case::entry_of_no_order(
+    "UPDATE ledger SET order_id = 77 WHERE id = 8",
+    "payments: ledger entry 8",
+    "ledger refers to rows of orders that do not exist: order_id 77 customer_id 1"
+)]
+#[case::event_of_no_order(
+    "UPDATE events SET order_id = 77 WHERE id = 4",
+    "events: event 4",
+    "events refers to rows of orders that do not exist: order_id 77 customer_id 1"
+)]
+#[case::event_of_another_customer(
+    "UPDATE events SET customer_id = 2 WHERE id = 4",
+    "integrity: store",
+    "events refers to rows of orders that do not exist: order_id 4 customer_id 2"
+)]
+fn audit_names_references_that_no_foreign_key_checks(
+    #[case] sql: &str,
+    #[case] named: &str,
+    #[case] detail: &str,
+) {
+    let world = history(On::Postgres);
+    // The damage is possible without dropping a constraint.
+    let mut db = cluster::shared().admin(world.url.as_ref().unwrap().rsplit('/').next().unwrap());
+    assert_eq!(db.execute(sql, &[]).unwrap(), 1);
+    let found = problems(&world);
+    assert!(found.iter().any(|problem| problem == named), "{named} is not in {found:#?}");
+    let report = world.shop.audit().unwrap();
+    let is_named = report.problems.iter().any(|problem| problem.detail.contains(detail));
+    assert!(is_named, "{detail} is not in {:#?}", report.problems);
+}
+
+/// A defective rule might write them. They are refused where the batch has not loaded what they refer to, as by a
+/// foreign key.
+#[rstest]
+#[case::customer_of_an_order(0, "order 4 refers to customer 1, which does not exist")]
+#[case::product_of_a_line(1, "order 4 refers to product 1, which does not exist")]
+#[case::customer_of_an_entry(2, "ledger entry 8 refers to customer 1, which does not exist")]
+#[case::order_of_an_entry(
+    3,
+    "ledger entry 8 refers to order 4 of customer 1, which does not exist"
+)]
+#[case::order_of_an_event(4, "event 9 refers to order 4, which does not exist")]
+fn server_gets_no_row_that_refers_to_a_row_that_was_not_loaded(
+    #[case] case: u8,
+    #[case] refusal: &str,
+) {
+    let world = history(On::Postgres);
+    let (kim, order) = (1.into(), world.shop.order(4.into()).unwrap());
+    let entries = world.shop.ledger(kim, &PageRequest::default()).unwrap().items;
+    let entry = entries.into_iter().find(|entry| entry.order_id == Some(order.id)).unwrap();
+    let store = PostgresStore::open(world.url.as_ref().unwrap()).unwrap();
+    let mut state = State::new(store.currency());
+    let mut needs = Needs::default();
+    needs.ids = true;
+    if [1, 3].contains(&case) {
+        needs.accounts.insert(kim);
+    }
+    let mut transaction = store.begin().unwrap();
+    transaction.load(&needs, &mut state).unwrap();
+    match case {
+        0 | 1 => state.orders.insert(order.id, order),
+        2 | 3 => state.ledger.push(entry),
+        _ => state.events.push(EventRow {
+            id: 9.into(),
+            kind: EventKind::OrderPaid,
+            order_id: order.id,
+            trace: None,
+            created_at: order.created_at,
+        }),
+    }
+    let refused = transaction.apply(&state).unwrap_err();
+    assert_eq!(refused, StoreError::ConstraintViolation(refusal.to_owned()));
+    drop(transaction);
+    world.assert_clean();
 }
 
 /// The next order would get the id of an order that exists; an order would stay unpaid for ever.

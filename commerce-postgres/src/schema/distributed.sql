@@ -65,32 +65,17 @@ ALTER TABLE cart_lines ADD CONSTRAINT cart_lines_customer_id_fkey
 ALTER TABLE owned_coupons ADD CONSTRAINT owned_coupons_customer_id_fkey
     FOREIGN KEY (customer_id) REFERENCES customers (id)
 
-ALTER TABLE orders ADD CONSTRAINT orders_customer_id_fkey
-    FOREIGN KEY (customer_id) REFERENCES customers (id)
-
 ALTER TABLE orders ADD CONSTRAINT orders_owned_coupon_id_customer_id_fkey
     FOREIGN KEY (owned_coupon_id, customer_id) REFERENCES owned_coupons (id, customer_id)
 
 ALTER TABLE owned_coupons ADD CONSTRAINT owned_coupons_order_id_customer_id_fkey
     FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
 
-ALTER TABLE order_lines ADD CONSTRAINT order_lines_order_id_customer_id_fkey
-    FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
-
 ALTER TABLE charges ADD CONSTRAINT charges_customer_id_fkey
     FOREIGN KEY (customer_id) REFERENCES customers (id)
 
-ALTER TABLE ledger ADD CONSTRAINT ledger_customer_id_fkey
-    FOREIGN KEY (customer_id) REFERENCES customers (id)
-
-ALTER TABLE ledger ADD CONSTRAINT ledger_order_id_customer_id_fkey
-    FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
-
 ALTER TABLE ledger ADD CONSTRAINT ledger_charge_id_customer_id_fkey
     FOREIGN KEY (charge_id, customer_id) REFERENCES charges (id, customer_id)
-
-ALTER TABLE events ADD CONSTRAINT events_order_id_customer_id_fkey
-    FOREIGN KEY (order_id, customer_id) REFERENCES orders (id, customer_id)
 
 ALTER TABLE stock_movements ADD CONSTRAINT stock_movements_product_id_fkey
     FOREIGN KEY (product_id) REFERENCES products (id)
