@@ -8,6 +8,7 @@ use crate::route::{Auth, KeyRule, Parameter, Route};
 use crate::routes::ROUTES;
 use crate::schema::{self, REFERENCE};
 use crate::state::Documents;
+use commerce_core::Code;
 use responses::Responses;
 #[cfg(test)]
 pub(crate) use responses::problems_of;
@@ -23,10 +24,10 @@ Money is an integer in minor units of the store's currency: 1250 is 12.50 USD. T
 Log in with `POST /v1/sessions` and send `Authorization: Bearer TOKEN`. `me` in a path is the caller.
 
 Calls that move money, stock or coupons need an `Idempotency-Key` chosen by the client. A retry with the same key and \
-body replays the first response, with `Idempotency-Replayed: true`, and changes nothing.
+body replays the first response and changes nothing. 201 and 202 have a `Location`.
 
 Lists are paginated: send `next_cursor` as `cursor`; it is null on the last page. Errors are RFC 9457 problems with a \
-permanent `code`. Ignore unknown members.";
+permanent `code`; an id in a path that does not exist is 404, such as `order_not_found`. Ignore unknown members.";
 
 /// The documents of the route table, generated once for all services of a process.
 pub(crate) static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
@@ -45,8 +46,8 @@ fn document(routes: &[Route]) -> Value {
         path[route.method.name().to_lowercase()] = operation(route, &responses);
     }
     let mut schemas = schemas(routes);
-    schemas.extend(responses.schemas());
-    json!({
+    schemas.insert("Problem".to_owned(), responses.problem_schema());
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "commerce",
@@ -72,7 +73,17 @@ fn document(routes: &[Route]) -> Value {
                 },
             },
         },
-    })
+    });
+    remove_unused_schemas(&mut document);
+    document
+}
+
+/// Removes schemas that nothing refers to: those that are written out at their only use.
+fn remove_unused_schemas(document: &mut Value) {
+    let text = document.to_string();
+    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
+        schemas.retain(|name, _| text.contains(&reference(name).to_string()));
+    }
 }
 
 /// The tags in the order of the routes, which the object `paths` does not preserve.
@@ -89,19 +100,19 @@ fn tags(routes: &[Route]) -> Vec<Value> {
 
 fn tag_description(tag: &str) -> &'static str {
     match tag {
-        "customers" => "Accounts with a balance, a cart, coupons and orders.",
+        "customers" => "Accounts.",
         "sessions" => "Log in and out.",
         "balance" => "Prepaid balances.",
-        "charges" => "Top-ups through the payment gateway.",
+        "charges" => "Top-ups through the gateway.",
         "debits" => "Debits outside an order.",
-        "ledger" => "The append-only history of a balance.",
+        "ledger" => "The history of a balance.",
         "payments" => "Payments and refunds of orders.",
         "products" => "Names, prices and stock.",
-        "bestsellers" => "Products ranked by units paid for.",
-        "cart" => "Products to order later. A cart reserves nothing.",
+        "bestsellers" => "Ranked products.",
+        "cart" => "A cart reserves nothing.",
         "coupons" => "Campaigns and claimed coupons.",
         "orders" => "Place, pay and cancel orders.",
-        "reports" => "Statistics of sales, products, stock, coupons and balances.",
+        "reports" => "Statistics.",
         "webhooks" => "Webhooks of payment gateways.",
         _ => "Health, metrics and documentation.",
     }
@@ -110,8 +121,12 @@ fn tag_description(tag: &str) -> &'static str {
 /// The schemas of requests and responses, with a page schema for each listed item.
 fn schemas(routes: &[Route]) -> Map<String, Value> {
     let mut schemas = schema::all().clone();
-    // The schema of requests without a body, which no operation refers to.
-    schemas.remove("Nothing");
+    for schema in schemas.values_mut() {
+        // A request has the limits of its values, which a reference has.
+        if schema["additionalProperties"] != false {
+            shorten_nullable(schema);
+        }
+    }
     for schema in schemas.values_mut().filter_map(Value::as_object_mut) {
         if let Some(example) = schema.remove("example") {
             schema.insert("examples".to_owned(), json!([example]));
@@ -131,6 +146,25 @@ fn schemas(routes: &[Route]) -> Map<String, Value> {
         );
     }
     schemas
+}
+
+/// Replaces a choice between a plain number, or a timestamp, and null by its type, which is shorter than the reference.
+fn shorten_nullable(schema: &mut Value) {
+    let plain = ["Id", "Count", "Instant"].map(reference);
+    let members = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for member in members.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
+        let Some([target, null]) = member.get("oneOf").and_then(Value::as_array).map(Vec::as_slice)
+        else {
+            continue;
+        };
+        if null["type"] == "null" && plain.contains(target) {
+            let target = schema::resolved(target);
+            let (kind, format) = (json!([target["type"], "null"]), target["format"].clone());
+            member.remove("oneOf");
+            member.insert("type".to_owned(), kind);
+            member.insert("format".to_owned(), format);
+        }
+    }
 }
 
 /// The name of the page schema of an item.
@@ -155,12 +189,6 @@ fn pascal(name: &str) -> String {
             first.to_uppercase() + rest
         })
         .collect()
-}
-
-/// A choice of the problems of these codes. Schemas are named after codes, so the discriminator needs no mapping.
-fn one_of_problems(codes: &[&str]) -> Value {
-    let one_of: Vec<Value> = codes.iter().map(|code| reference(code)).collect();
-    json!({ "oneOf": one_of, "discriminator": { "propertyName": "code" } })
 }
 
 fn operation(route: &Route, responses: &Responses) -> Value {
@@ -205,7 +233,19 @@ fn description(route: &Route) -> String {
         (Auth::SelfOrAdminBody, _) => "Any token; an admin may name another customer.",
         (Auth::Admin, _) => "Admin.",
     };
-    format!("{} {callers}", route.details).trim().to_owned()
+    let codes: Vec<String> = refusals(route).map(|code| format!("`{code}`")).collect();
+    let errors =
+        if codes.is_empty() { String::new() } else { format!("Errors: {}.", codes.join(", ")) };
+    format!("{} {callers} {errors}", route.details).trim().to_owned()
+}
+
+/// The codes of the rules of a route, without those of an id in its path: these are plain.
+pub(crate) fn refusals(route: &Route) -> impl Iterator<Item = Code> {
+    let is_of_path = |code: &Code| {
+        let entity = code.as_str().strip_suffix("_not_found");
+        entity.is_some_and(|entity| route.path.contains(&format!("{entity}_id}}")))
+    };
+    route.codes.iter().copied().filter(move |code| !is_of_path(code))
 }
 
 /// The tag of a path: the segment after the version, or after the customer.
@@ -256,32 +296,40 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = &'static str> {
 }
 
 fn query_parameter(parameter: &Parameter) -> Value {
+    // A named type of one parameter only makes its callers convert a number or a text.
+    let schema = match schema::find(parameter.schema) {
+        schema if schema.get("enum").is_none() && !is_shared(parameter.schema) => schema.clone(),
+        _ => reference(parameter.schema),
+    };
     json!({
         "name": parameter.name, "in": "query",
-        "schema": reference(parameter.schema), "description": parameter.description,
+        "schema": schema, "description": parameter.description,
     })
+}
+
+/// Returns true if another schema refers to this one.
+fn is_shared(name: &str) -> bool {
+    let reference = reference(name).to_string();
+    schema::all().values().any(|schema| schema.to_string().contains(&reference))
 }
 
 /// The parameters that several calls share, by component name.
 fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
     let header = |name: &str, required: bool, schema: Value, description: &str| {
-        json!({
-            "name": name, "in": "header", "required": required, "schema": schema,
-            "description": description,
-        })
+        let mut header = json!({
+            "name": name, "in": "header", "schema": schema, "description": description,
+        });
+        if required {
+            header["required"] = true.into();
+        }
+        header
     };
     let mut shared = Map::new();
     for name in routes.iter().flat_map(|route| path_parameters(route.path)) {
-        let (schema, description, example) = match name {
-            "customer_id" => ("CustomerRef", "A customer's id, or `me`.", json!("me")),
-            _ => ("Id", "Its id.", json!(1)),
-        };
+        let schema = if name == "customer_id" { "CustomerRef" } else { "Id" };
         shared.insert(
             pascal(name),
-            json!({
-                "name": name, "in": "path", "required": true, "schema": reference(schema),
-                "description": description, "example": example,
-            }),
+            json!({ "name": name, "in": "path", "required": true, "schema": reference(schema) }),
         );
     }
     for parameter in routes.iter().flat_map(|route| route.query) {
@@ -289,7 +337,7 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
             shared.insert(name.to_owned(), query_parameter(parameter));
         }
     }
-    let described = "Reuse it for retries.";
+    let described = "Reuse it for retries. A replayed response has `Idempotency-Replayed: true`.";
     for (name, required) in [("Key", true), ("OptionalKey", false)] {
         let key = header("Idempotency-Key", required, reference("IdempotencyKey"), described);
         shared.insert(name.to_owned(), key);

@@ -43,7 +43,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Get a balance", Read(wallet::balance))
         .auth(Customer).response(200, "Balance").errors(&[CustomerNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/charges", "charge", "Charge a balance", Blocking(wallet::charge))
-        .about("The payment gateway collects the money; 202 until it has answered.")
+        .about("The payment gateway collects the money; 202 until it has answered: poll `Location`, or retry with the same key.")
         .auth(OwnerWithGateway).key(Required).request_body("NewCharge").response(201, "Charge").or_accepted()
         .errors(&[CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests]),
     Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Get a charge", Read(wallet::show_charge))
@@ -136,5 +136,5 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/metrics", "getMetrics", "Get Prometheus metrics", Blocking(operations::metrics)).media_type("text/plain"),
     Route::new(Get, "/openapi.json", "getDocument", "Get this document", Fixed(operations::document)),
     Route::new(Get, "/openapi-3.0.json", "getDocument30", "Get this document as OpenAPI 3.0.3", Fixed(operations::document_3_0))
-        .about("For generators without 3.1. All problems have the schema `AnyProblem`."),
+        .about("For generators without 3.1."),
 ];

@@ -1,55 +1,50 @@
-//! The schemas of problem documents: one per code, with its fields and an example.
+//! The schema of problem documents: one for all codes, with the members of each.
 //!
-//! Members and examples come from example errors, serialized as the service serializes errors, so that they equal
-//! what a client receives.
+//! Codes and members come from example errors, serialized as the service serializes errors, so that they equal what a
+//! client receives. One schema serves every generator, some of which support one error type for an operation, and
+//! keeps the document small: a choice of one schema for each code took a third of it.
 
 use super::reference;
 use crate::problem::{HttpError, Problem};
 use crate::schema;
 use commerce_core::{Code, Currency, Error};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The schema of the members that all problems share.
-const COMMON: &str = "Problem";
-
-/// The schema of the problems of one code, from its examples.
-pub(super) fn schema(examples: &[Problem]) -> Value {
-    let documents: Vec<Map<String, Value>> = examples.iter().map(members).collect();
-    let code = examples.first().map_or("", |example| example.code);
-    let common = &schema::find(COMMON)["properties"];
-    let mut properties = Map::new();
-    for (name, value) in documents.iter().flatten().filter(|(name, _)| common.get(name).is_none()) {
-        properties.insert(name.clone(), member(code, name, value));
+/// The schema of problems, from examples of each code.
+pub(super) fn schema(problems: &BTreeMap<&'static str, Vec<Problem>>) -> Value {
+    let mut schema = schema::find("Problem").clone();
+    let codes: Vec<&&str> = problems.keys().collect();
+    schema["properties"]["code"] = json!({ "type": "string", "enum": codes });
+    let mut members = Vec::new();
+    for (code, examples) in problems {
+        let names: BTreeSet<&str> =
+            examples.iter().flat_map(|example| example.fields.keys()).map(String::as_str).collect();
+        for name in &names {
+            schema["properties"][*name] = member(name);
+        }
+        // The ids of a code need no list.
+        let figures: Vec<&str> = names.into_iter().filter(|name| !name.ends_with("_id")).collect();
+        if !figures.is_empty() {
+            members.push(format!("`{code}` {}", figures.join(", ")));
+        }
     }
-    let in_all = |name: &&String| documents.iter().all(|example| example.contains_key(*name));
-    let required: Vec<&String> = properties.keys().filter(in_all).collect();
-    json!({
-        "allOf": [
-            reference(COMMON),
-            { "required": required, "properties": properties },
-        ],
-        "examples": documents.first().map(|first| [first]),
-    })
+    let text = schema["description"].as_str().unwrap_or_default();
+    schema["description"] = format!("{text} Members beside ids: {}.", members.join("; ")).into();
+    schema
 }
 
-/// The members of a problem document, without the request id.
-fn members(problem: &Problem) -> Map<String, Value> {
-    json!(problem).as_object().cloned().unwrap_or_default()
-}
-
-/// The schema of a member beyond the common ones.
-fn member(code: &str, name: &str, value: &Value) -> Value {
+/// The schema of a member beyond the common ones. A member has the same schema with every code.
+fn member(name: &str) -> Value {
     let list = |item: &str| json!({ "type": "array", "items": reference(item) });
     match name {
-        "code" => json!({ "type": "string", "const": value }),
         "errors" => list("InvalidMember"),
         "shortages" => list("Shortage"),
         "product_ids" => list("Id"),
-        // In bytes; for other codes it is money.
-        "limit" if code == HttpError::BodyTooLarge.code() => reference("Count"),
-        "balance" | "required" | "limit" | "subtotal" => reference("Money"),
+        "balance" | "required" | "subtotal" => reference("Money"),
         "min_order_amount" => reference("Amount"),
-        "quantity" | "rank" | "retry_after" => reference("Count"),
+        // Money, or the bytes of a body.
+        "limit" | "quantity" | "rank" | "retry_after" => reference("Count"),
         "valid_from" | "valid_until" => reference("Instant"),
         "order_status" => reference("OrderStatus"),
         id if id.ends_with("_id") => reference("Id"),
@@ -84,31 +79,38 @@ pub(super) fn of_http(error: HttpError) -> Problem {
 mod tests {
     use super::*;
 
+    /// The schema of the problems of all codes of the library.
+    fn of_all() -> Value {
+        let problems = Code::ALL.into_iter().map(|code| (code.as_str(), of_code(code)));
+        schema(&problems.collect())
+    }
+
     #[test]
-    fn problem_examples_match_their_schemas() {
+    fn problem_examples_match_their_schema() {
+        let schema = of_all();
         for code in Code::ALL {
             let examples = of_code(code);
             assert!(!examples.is_empty(), "{code}");
-            let own = &schema(&examples)["allOf"][1];
             for example in &examples {
                 assert_eq!(example.code, code.as_str());
                 let document = json!(example);
-                for schema in [schema::find(COMMON), own] {
-                    assert_eq!(schema::validate(schema, &document), [], "{document}");
+                assert_eq!(schema::validate(&schema, &document), [], "{document}");
+                for name in document.as_object().unwrap().keys() {
+                    assert!(schema["properties"][name].is_object(), "{name}");
                 }
             }
         }
     }
 
+    /// A member that is not always there must not be required, and a text is no number.
     #[test]
-    fn problem_schema_has_the_fields_of_its_code() {
-        let balance = schema(&of_code(Code::InsufficientBalance));
-        let own = &balance["allOf"][1];
-        assert_eq!(own["required"], json!(["balance", "code", "required"]));
-        assert_eq!(own["properties"]["balance"], reference("Money"));
-        let either = schema(&of_code(Code::CouponNotFound));
-        let own = &either["allOf"][1];
-        assert_eq!(own["required"], json!(["code"]));
-        assert_eq!(own["properties"]["owned_coupon_id"], reference("Id"));
+    fn problem_schema_has_the_typed_members_of_each_code() {
+        let schema = of_all();
+        assert_eq!(schema["required"], json!(["type", "title", "status", "detail", "code"]));
+        assert_eq!(schema["properties"]["balance"], reference("Money"));
+        assert_eq!(schema["properties"]["shortages"]["items"], reference("Shortage"));
+        let text = schema["description"].as_str().unwrap();
+        assert!(text.contains("`insufficient_balance` balance, required;"), "{text}");
+        assert!(!text.contains("`order_not_found`"), "{text}");
     }
 }

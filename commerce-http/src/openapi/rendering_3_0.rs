@@ -1,12 +1,11 @@
 //! The document as OpenAPI 3.0.3, for generators that do not support 3.1.
 //!
-//! It differs from the 3.1 document in two points. Constructs of 3.1 are translated to 3.0. And all problems have
-//! the schema `AnyProblem`, a choice of all problems, because some of these generators (progenitor among them)
-//! support one error type per operation; they also read errors as `application/json` only, which is therefore listed
-//! beside `application/problem+json`.
+//! It differs from the 3.1 document in two points. Constructs of 3.1 are translated to 3.0. And problems are listed as
+//! `application/json` beside `application/problem+json`, because some of these generators (progenitor among them) read
+//! no other type.
 
-use super::{one_of_problems, reference};
-use crate::schema::{REFERENCE, resolved};
+use super::remove_unused_schemas;
+use crate::schema::resolved;
 use serde_json::{Map, Value, json};
 
 /// The URL of the licence: 3.0 has no SPDX identifiers.
@@ -20,17 +19,9 @@ pub(super) fn rendering(document: &Value) -> Value {
         license.remove("identifier");
         license.insert("url".to_owned(), LICENSE.into());
     }
-    let schemas = document["components"]["schemas"].as_object().into_iter().flatten();
-    let problems = schemas.filter(|(_, schema)| schema["allOf"][0] == reference("Problem"));
-    let codes: Vec<&str> = problems.map(|(name, _)| name.as_str()).collect();
-    rendering["components"]["schemas"]["AnyProblem"] = one_of_problems(&codes);
     rewrite(&mut rendering);
-    // Removes schemas whose only references were alternatives to null.
-    let text = rendering.to_string();
-    let is_used = |name: &str| text.contains(&format!("\"{REFERENCE}{name}\""));
-    if let Some(schemas) = rendering["components"]["schemas"].as_object_mut() {
-        schemas.retain(|name, _| is_used(name));
-    }
+    // Some were alternatives to null only.
+    remove_unused_schemas(&mut rendering);
     rendering
 }
 
@@ -57,10 +48,9 @@ fn rewrite_object(members: &mut Map<String, Value>) {
         members.remove("examples");
         members.insert("example".to_owned(), json!(examples.first()));
     }
-    if members.contains_key("application/problem+json") {
-        for media in ["application/problem+json", "application/json"] {
-            members.insert(media.to_owned(), json!({ "schema": reference("AnyProblem") }));
-        }
+    if let Some(problem) = members.get("application/problem+json").cloned() {
+        let media = json!({ "schema": problem["schema"] });
+        members.insert("application/json".to_owned(), media);
     }
     if let Some(nullable) = members.get("oneOf").and_then(nullable) {
         members.remove("oneOf");
@@ -92,6 +82,7 @@ fn nullable(branches: &Value) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reference;
     use super::*;
 
     #[test]

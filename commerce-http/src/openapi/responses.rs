@@ -1,14 +1,20 @@
 //! The responses of operations. Responses that several operations share are components.
+//!
+//! All errors of all operations are two components with one schema. Their codes tell them apart, and an operation
+//! lists the codes of its own in its description. So an error costs the document its code, and an operation two
+//! references.
 
-use super::{component_reference, one_of_problems, page, pascal, problems, reference};
+use super::{component_reference, page, problems, reference};
 use crate::problem::{HttpError, Problem};
 use crate::route::{Auth, KeyRule, Method, Route};
 use commerce_core::Code;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// The status range of malformed requests. Their responses are the same for every operation.
-const ANY_4XX: &str = "4XX";
+/// The description of the errors of all operations.
+const STATUSES: &str = "\
+400 malformed, 401 no valid token, 402 declined, 403 forbidden, 404 not found, 405 no such method, 409 refused, 412 \
+outdated `ETag`, 422 invalid, 429 too many; 408, 413, 415 and 431 too slow, too large or not JSON.";
 
 /// A response of an operation.
 struct Response {
@@ -22,28 +28,28 @@ struct Response {
 /// The components that responses share.
 pub(super) struct Responses {
     shared: Map<String, Value>,
-    examples: BTreeMap<&'static str, Vec<Problem>>,
+    problems: BTreeMap<&'static str, Vec<Problem>>,
 }
 
 impl Responses {
     pub(super) fn of(routes: &[Route]) -> Self {
-        let (mut uses, mut examples) = (BTreeMap::<String, (Value, usize)>::new(), BTreeMap::new());
+        let (mut uses, mut problems) = (BTreeMap::<String, (Value, usize)>::new(), BTreeMap::new());
         for route in routes {
             for Response { name, content, .. } in responses(route) {
                 let (first, count) = uses.entry(name).or_insert_with(|| (content.clone(), 0));
                 // A different response with the same name is inlined.
                 *count = count.saturating_add(usize::from(*first == content));
             }
-            let problems = problems_of(route).into_iter();
-            examples.extend(problems.filter_map(|of_code| Some((of_code.first()?.code, of_code))));
+            let of_route = problems_of(route).into_iter();
+            problems.extend(of_route.filter_map(|of_code| Some((of_code.first()?.code, of_code))));
         }
         let several = uses.into_iter().filter(|(_, (_, count))| *count > 1);
-        Self { shared: several.map(|(name, (content, _))| (name, content)).collect(), examples }
+        Self { shared: several.map(|(name, (content, _))| (name, content)).collect(), problems }
     }
 
-    /// The schemas of all problems, named after their codes, the values of the discriminator.
-    pub(super) fn schemas(&self) -> impl Iterator<Item = (String, Value)> {
-        self.examples.iter().map(|(code, of_code)| ((*code).to_owned(), problems::schema(of_code)))
+    /// The schema of the problems of all operations.
+    pub(super) fn problem_schema(&self) -> Value {
+        problems::schema(&self.problems)
     }
 
     /// The responses that several operations share, by component name.
@@ -79,10 +85,7 @@ pub(super) fn may_be_not_modified(route: &Route) -> bool {
 fn responses(route: &Route) -> Vec<Response> {
     let mut responses = vec![success(route)];
     if route.may_be_pending {
-        let mut waiting = success(route);
-        waiting.content["description"] =
-            "Pending: poll `Location`, or retry with the same key.".into();
-        responses.push(Response { status: "202".to_owned(), ..waiting });
+        responses.push(Response { status: "202".to_owned(), ..success(route) });
     }
     if may_be_not_modified(route) {
         let (status, name) = ("304".to_owned(), "NotModified".to_owned());
@@ -91,12 +94,11 @@ fn responses(route: &Route) -> Vec<Response> {
             json!({ "description": description, "headers": header_references(&["ETag"]) });
         responses.push(Response { status, name, content });
     }
-    responses.extend(failures(route));
+    responses.extend(failures());
     responses
 }
 
 fn success(route: &Route) -> Response {
-    let (status, keyed) = (route.status.to_string(), route.key != KeyRule::None);
     let schema_name = match (route.response, route.is_list) {
         (Some(item), true) => Some(page(item)),
         (name, _) => name.map(str::to_owned),
@@ -111,120 +113,59 @@ fn success(route: &Route) -> Response {
             content["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
         }
     }
-    let headers = [
-        (route.status == 201, "Location"),
-        (keyed, "Idempotency-Replayed"),
-        (route.has_etag(), "ETag"),
-    ];
-    let headers: Vec<&str> =
-        headers.into_iter().filter_map(|(has, name)| has.then_some(name)).collect();
-    if !headers.is_empty() {
-        content["headers"] = header_references(&headers);
+    if route.has_etag() {
+        content["headers"] = header_references(&["ETag"]);
     }
-    let created = if route.status == 201 { "Created" } else { "" };
-    let name = format!("{created}{}", schema_name.as_deref().unwrap_or("Done"));
-    Response { status, name: component(&name, keyed), content }
-}
-
-/// The name of a component. Responses that a key replays have one more header.
-fn component(name: &str, is_replayable: bool) -> String {
-    format!("{name}{}", if is_replayable { "ForKey" } else { "" })
+    let name = schema_name.as_deref().unwrap_or("Done").to_owned();
+    Response { status: route.status.to_string(), name, content }
 }
 
 /// The header components.
 pub(super) fn headers() -> Value {
-    let text = |required: bool, description: &str| json!({ "description": description, "required": required, "schema": { "type": "string" } });
+    let text = |required: bool, description: &str| {
+        let mut header = json!({ "description": description, "schema": { "type": "string" } });
+        if required {
+            header["required"] = true.into();
+        }
+        header
+    };
     let seconds = json!({ "type": "integer", "format": "int64", "minimum": 0 });
     json!({
         "X-Request-Id": text(true, "The request id in the log."),
-        "Location": text(true, "The URL of the resource."),
-        "Replayed": text(false, "`true` for a replayed response."),
         "ETag": text(true, "The version, for `If-None-Match` and `If-Match`."),
-        "WWW-Authenticate": text(true, "`Bearer`."),
+        "WWW-Authenticate": text(false, "With 401: `Bearer`."),
         "Allow": text(false, "With 405: the supported methods."),
-        "Retry-After": { "description": "Seconds to wait.", "required": true, "schema": seconds },
+        "Retry-After": { "description": "With 429 and 503: seconds to wait.", "schema": seconds },
     })
 }
 
 fn header_references(names: &[&str]) -> Value {
-    // The longest name occurs in most responses, so its component has a short one.
-    let component =
-        |name: &str| if name == "Idempotency-Replayed" { "Replayed" } else { name }.to_owned();
     let headers: Map<String, Value> = names
         .iter()
-        .map(|name| ((*name).to_owned(), component_reference("headers", &component(name))))
+        .map(|name| ((*name).to_owned(), component_reference("headers", name)))
         .collect();
     json!(headers)
 }
 
-/// The error responses of a route, one per status.
-fn failures(route: &Route) -> Vec<Response> {
-    // Without a key, a body or a query, few requests are invalid: their errors are in the common range.
-    let bare = route.key == KeyRule::None && route.body.is_none() && route.query.is_empty();
-    let problems = problems_of(route);
-    let mut by_status: BTreeMap<String, Vec<&Problem>> = BTreeMap::new();
-    for problem in problems.iter().filter_map(|of_code| of_code.first()) {
-        let (is_common, is_specific) = match problem.status {
-            // A missing key is specific to the route; other malformed requests are common.
-            400 if problem.code == HttpError::KeyMissing.code() => (false, true),
-            400 => (true, route.key != KeyRule::None),
-            412 => (true, route.is_conditional()),
-            422 => (problem.code == Code::InvalidRequest.as_str(), !bare),
-            405 | 408 | 413 | 415 | 431 => (true, false),
-            _ => (false, true),
-        };
-        if is_common {
-            by_status.entry(ANY_4XX.to_owned()).or_default().push(problem);
-        }
-        if is_specific {
-            by_status.entry(problem.status.to_string()).or_default().push(problem);
-        }
-    }
-    by_status.into_iter().map(|(status, problems)| failure(route, status, &problems)).collect()
-}
-
-fn failure(route: &Route, status: String, problems: &[&Problem]) -> Response {
-    let codes: Vec<&str> = problems.iter().map(|problem| problem.code).collect();
-    let is_replayable = route.key != KeyRule::None && is_replayable(&status, &codes);
-    let (description, schema) = match problems {
-        [problem] => (format!("{}.", problem.title), reference(problem.code)),
-        _ => ("Error.".to_owned(), one_of_problems(&codes)),
+/// The error responses, the same for every operation. A range stands for the statuses of the request, since each code has
+/// one status and clients decide by the code; 503 means something else to them, a retry.
+fn failures() -> [Response; 2] {
+    let failure = |status: &str, description: &str, headers: &[&str], example: Code| {
+        let example = problems::of_code(example).into_iter().next();
+        let content = json!({
+            "description": description,
+            "headers": header_references(headers),
+            "content": {
+                "application/problem+json": { "schema": reference("Problem"), "example": example },
+            },
+        });
+        Response { status: status.to_owned(), name: status.to_owned(), content }
     };
-    let mut headers = Vec::new();
-    match status.as_str() {
-        "401" => headers.push("WWW-Authenticate"),
-        ANY_4XX => headers.extend(["Allow", "X-Request-Id"]),
-        "429" | "503" => headers.push("Retry-After"),
-        _ => {}
-    }
-    if is_replayable {
-        headers.push("Idempotency-Replayed");
-    }
-    // The first problem is the most specific one.
-    let name = match codes.first() {
-        // Most operations refer to these two: short names keep the document small.
-        Some(code) if status != ANY_4XX => pascal(code.trim_start_matches("idempotency_")),
-        _ => "Any4XX".to_owned(),
-    };
-    let mut content = json!({
-        "description": description,
-        "content": { "application/problem+json": { "schema": schema } },
-    });
-    if !headers.is_empty() {
-        content["headers"] = header_references(&headers);
-    }
-    Response { status, name: component(&name, is_replayable), content }
-}
-
-/// Returns true if a key replays one of these errors: those of rules after the customer and the order are known.
-fn is_replayable(status: &str, codes: &[&str]) -> bool {
-    let never = [Code::CustomerNotFound, Code::OrderNotFound].map(Code::as_str);
-    let not_found = HttpError::PathNotFound.code();
-    match status {
-        "402" | "409" => true,
-        "404" => codes.iter().any(|code| *code != not_found && !never.contains(code)),
-        _ => false,
-    }
+    let headers = ["Allow", "Retry-After", "WWW-Authenticate", "X-Request-Id"];
+    [
+        failure("4XX", STATUSES, &headers, Code::InsufficientStock),
+        failure("503", "Unavailable: retry with the same key.", &["Retry-After"], Code::Busy),
+    ]
 }
 
 /// Examples of all problems of a route: those of its rules, and those that follow from `auth`, `key` and `body`.

@@ -14,8 +14,6 @@ from commerce_client.api.sessions import log_in
 from commerce_client.models import (
     ChargeStatus,
     Customer,
-    InsufficientBalance,
-    InsufficientStock,
     NewCharge,
     NewCustomer,
     NewOrderItem,
@@ -24,6 +22,8 @@ from commerce_client.models import (
     Order,
     OrderStatus,
     Period,
+    Problem,
+    ProblemCode,
     SalesReport,
     Session,
 )
@@ -63,11 +63,11 @@ assert [line.amount for line in order.lines] == [9_000, 900], order
 assert ordered("order-1", (1, 2), (2, 1)).id == order.id
 
 problem = ordered("order-2", (1, 101))
-assert isinstance(problem, InsufficientStock), problem
+assert isinstance(problem, Problem) and problem.code == ProblemCode.INSUFFICIENT_STOCK, problem
 [short] = problem.shortages
 assert (short.product_id, short.requested, short.available) == (1, 101, 98), problem
 problem = ordered("order-3", (3, 1))
-assert isinstance(problem, InsufficientBalance), problem
+assert isinstance(problem, Problem) and problem.code == ProblemCode.INSUFFICIENT_BALANCE, problem
 assert (problem.balance, problem.required) == (3_000_010_100, 1_000_000_000_000), problem
 
 best = list_best_sellers.sync(client=visitor).items[0]
