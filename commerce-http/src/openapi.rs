@@ -326,10 +326,17 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
     };
     let mut shared = Map::new();
     for name in routes.iter().flat_map(|route| path_parameters(route.path)) {
-        let schema = if name == "customer_id" { "CustomerRef" } else { "Id" };
+        // The page fills in the example.
+        let (schema, example) = match name {
+            "customer_id" => ("CustomerRef", json!("me")),
+            _ => ("Id", json!(1)),
+        };
         shared.insert(
             pascal(name),
-            json!({ "name": name, "in": "path", "required": true, "schema": reference(schema) }),
+            json!({
+                "name": name, "in": "path", "required": true, "schema": reference(schema),
+                "example": example,
+            }),
         );
     }
     for parameter in routes.iter().flat_map(|route| route.query) {
