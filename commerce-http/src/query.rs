@@ -87,6 +87,6 @@ mod tests {
     fn query_number_beyond_64_bits_is_out_of_range() {
         assert_eq!(detail("limit=99999999999999999999"), "limit must be at most 100");
         assert_eq!(detail("limit=-99999999999999999999"), "limit must be at least 1");
-        assert_eq!(detail("limit=ten"), "limit must be a whole number");
+        assert_eq!(detail("limit=ten"), "limit must be an integer");
     }
 }

@@ -179,7 +179,7 @@ fn in_words(name: &str) -> &str {
         "object" => "an object",
         "array" => "a list",
         "string" => "a text",
-        "integer" => "a whole number",
+        "integer" => "an integer",
         "boolean" => "true or false",
         name => name,
     }
@@ -237,8 +237,8 @@ mod tests {
     #[case::fine("NewCharge", json!({"amount": 5}), &[])]
     #[case::no_object("NewCharge", json!([]), &[": the body must be an object"])]
     #[case::missing("NewCharge", json!({}), &["/amount: amount is missing"])]
-    #[case::text("NewCharge", json!({"amount": "5"}), &["/amount: amount must be a whole number"])]
-    #[case::fraction("NewCharge", json!({"amount": 5.0}), &["/amount: amount must be a whole number"])]
+    #[case::text("NewCharge", json!({"amount": "5"}), &["/amount: amount must be an integer"])]
+    #[case::fraction("NewCharge", json!({"amount": 5.0}), &["/amount: amount must be an integer"])]
     #[case::nothing("NewCharge", json!({"amount": 0}), &["/amount: amount must be at least 1"])]
     #[case::huge("NewCharge", json!({"amount": u64::MAX}), &["/amount: amount must be at most 1000000000000"])]
     #[case::beyond_64_bits("NewCharge", json!({"amount": 1e20}), &["/amount: amount must be at most 1000000000000"])]
