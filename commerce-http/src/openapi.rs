@@ -327,17 +327,15 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
     let mut shared = Map::new();
     for name in routes.iter().flat_map(|route| path_parameters(route.path)) {
         // The page fills in the example.
-        let (schema, example) = match name {
-            "customer_id" => ("CustomerRef", json!("me")),
-            _ => ("Id", json!(1)),
-        };
-        shared.insert(
-            pascal(name),
-            json!({
-                "name": name, "in": "path", "required": true, "schema": reference(schema),
-                "example": example,
-            }),
-        );
+        let mut parameter = json!({
+            "name": name, "in": "path", "required": true, "schema": reference("Id"), "example": 1,
+        });
+        if name == "customer_id" {
+            parameter["description"] = "A customer's id, or `me`.".into();
+            parameter["schema"] = reference("CustomerRef");
+            parameter["example"] = "me".into();
+        }
+        shared.insert(pascal(name), parameter);
     }
     for parameter in routes.iter().flat_map(|route| route.query) {
         if let Some(name) = parameter.shared {

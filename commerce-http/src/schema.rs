@@ -286,6 +286,22 @@ mod tests {
         }
     }
 
+    /// The members of a response have the examples, and the document is short.
+    #[test]
+    fn schema_has_an_example_if_it_is_a_value_or_a_request() {
+        let is_response = |schema: &Value| {
+            schema["properties"].is_object() && schema["additionalProperties"] != false
+        };
+        let has_example = |schema: &Value| schema.get("example").is_some();
+        let responses = all().iter().filter(|(_, schema)| is_response(schema));
+        let superfluous: Vec<&String> =
+            responses.filter(|(_, schema)| has_example(schema)).map(|(name, _)| name).collect();
+        assert_eq!(superfluous, [""; 0], "remove their examples");
+        let bodies = crate::routes::ROUTES.iter().filter_map(|route| route.body);
+        let missing: Vec<&str> = bodies.filter(|body| !has_example(find(body))).collect();
+        assert_eq!(missing, [""; 0], "add examples, which the tests and the page send");
+    }
+
     #[test]
     fn schema_limits_equal_library_limits() {
         let limit = |name: &str, at: &str| find(name).pointer(at).and_then(Value::as_i64);
