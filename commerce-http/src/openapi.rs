@@ -148,9 +148,9 @@ fn schemas(routes: &[Route]) -> Map<String, Value> {
     schemas
 }
 
-/// Replaces a choice between a plain number, or a timestamp, and null by its type, which is shorter than the reference.
+/// Replaces a choice between a number, or a timestamp, and null by its type, which is shorter than the reference.
 fn shorten_nullable(schema: &mut Value) {
-    let plain = ["Id", "Count", "Instant"].map(reference);
+    let plain = ["Id", "Count", "Amount", "Money", "Instant"].map(reference);
     let members = schema.get_mut("properties").and_then(Value::as_object_mut);
     for member in members.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut) {
         let Some([target, null]) = member.get("oneOf").and_then(Value::as_array).map(Vec::as_slice)
@@ -301,10 +301,11 @@ fn query_parameter(parameter: &Parameter) -> Value {
         schema if schema.get("enum").is_none() && !is_shared(parameter.schema) => schema.clone(),
         _ => reference(parameter.schema),
     };
-    json!({
-        "name": parameter.name, "in": "query",
-        "schema": schema, "description": parameter.description,
-    })
+    let mut document = json!({ "name": parameter.name, "in": "query", "schema": schema });
+    if !parameter.description.is_empty() {
+        document["description"] = parameter.description.into();
+    }
+    document
 }
 
 /// Returns true if another schema refers to this one.

@@ -98,6 +98,7 @@ pub(crate) struct Parameter {
     pub(crate) name: &'static str,
     /// The name of its schema.
     pub(crate) schema: &'static str,
+    /// What its name and its schema leave open, if anything.
     pub(crate) description: &'static str,
     /// The name of its component in the document, if several calls share it.
     pub(crate) shared: Option<&'static str>,
@@ -247,7 +248,7 @@ impl Route {
 }
 
 const PAGE: &[Parameter] = &[
-    shared("limit", "PageLimit", "Limit", "The maximum number of items."),
+    shared("limit", "PageLimit", "Limit", ""),
     shared("cursor", "Cursor", "Cursor", "`next_cursor` of the previous page."),
 ];
 
@@ -293,8 +294,7 @@ const PROVE: Parameter = shared(
 );
 
 /// The query parameters of best sellers.
-pub(crate) const BEST_SELLERS: &[Parameter] =
-    &[own("by", "BestSellersBy", "The order of the ranking."), DAYS, RANKS, AT];
+pub(crate) const BEST_SELLERS: &[Parameter] = &[own("by", "BestSellersBy", ""), DAYS, RANKS, AT];
 
 /// The query parameters of the sales report.
 pub(crate) const SALES_REPORT: &[Parameter] = &[
@@ -311,7 +311,7 @@ pub(crate) const SALES_REPORT: &[Parameter] = &[
 
 /// The query parameters of the product report.
 pub(crate) const PRODUCT_REPORT: &[Parameter] =
-    &[own("by", "RankBy", "The order of the ranking."), DAYS, RANKS, AT, FORMAT, PROVE];
+    &[own("by", "RankBy", ""), DAYS, RANKS, AT, FORMAT, PROVE];
 
 /// The query parameters of the stock report.
 pub(crate) const STOCK_REPORT: &[Parameter] = &[DAYS, RANKS, FORMAT, PROVE];
