@@ -328,6 +328,12 @@ codes! {
             { order_id: OrderId = OrderId::new(7), order_status: OrderStatus = OrderStatus::Cancelled }
             => format!("order {order_id} is {order_status} already and cannot be cancelled: nothing is left to cancel");
 
+        ReferenceTaken "reference_taken" Conflict "Reference in use"
+            "Another order of the customer has that reference."
+            "Read `order_id`, or use another reference."
+            { reference: String = "web-1042".to_owned(), order_id: OrderId = OrderId::new(7) }
+            => format!("order {order_id} has the reference {reference:?}: read that order, or use another reference");
+
         IdempotencyKeyReused "idempotency_key_reused" KeyReused "Idempotency key reused"
             "The key was used for another request."
             "Use a new key."

@@ -55,6 +55,8 @@ pub struct State {
     pub claims: Rows<(CouponId, CustomerId), OwnedCouponId>,
     /// Orders.
     pub orders: Rows<OrderId, Order>,
+    /// References of orders that were loaded, with the first order of the customer that has each.
+    references: HashMap<(CustomerId, String), Option<OrderId>>,
     /// Pending orders that may be overdue: those that were loaded, and those placed since.
     pub due_orders: Option<Vec<OrderId>>,
     /// The next free ids.
@@ -114,6 +116,7 @@ impl State {
             owned_coupons: Rows::default(),
             claims: Rows::default(),
             orders: Rows::default(),
+            references: HashMap::new(),
             due_orders: None,
             ids: None,
             keys: HashMap::new(),
@@ -153,6 +156,7 @@ impl State {
             owned_coupons,
             claims: _,
             orders,
+            references: _,
             due_orders: _,
             ids: _,
             keys,
@@ -205,7 +209,7 @@ impl State {
             ("events", self.known_events.misread()),
             ("login attempts", self.attempts.misread()),
             ("deliveries", self.deliveries.misread()),
-            ("logins, keys, ids, overdue orders or pending charges", &self.misread),
+            ("logins, keys, ids, references, overdue orders or pending charges", &self.misread),
         ];
         all.into_iter().find_map(|(kind, misread)| misread.happened().then_some(kind))
     }
@@ -243,6 +247,41 @@ impl State {
             self.logins.insert(before.to_owned(), None);
         }
         self.logins.insert(login.to_owned(), Some(customer));
+    }
+
+    /// Returns true if the reference was loaded, whether or not an order has it.
+    #[must_use]
+    pub fn is_reference_loaded(&self, customer: CustomerId, reference: &str) -> bool {
+        self.references.contains_key(&(customer, reference.to_owned()))
+    }
+
+    /// Adds the first order of the customer that has the reference in the store, if any.
+    pub fn provide_reference(
+        &mut self,
+        customer: CustomerId,
+        reference: String,
+        order: Option<OrderId>,
+    ) {
+        self.references.entry((customer, reference)).or_insert(order);
+    }
+
+    pub(crate) fn order_with_reference(
+        &self,
+        customer: CustomerId,
+        reference: &str,
+    ) -> Option<OrderId> {
+        let order = self.references.get(&(customer, reference.to_owned()));
+        self.misread.check(order).copied().flatten()
+    }
+
+    /// Records the reference of a new order.
+    pub(crate) fn assign_reference(
+        &mut self,
+        customer: CustomerId,
+        reference: &str,
+        order: OrderId,
+    ) {
+        self.references.insert((customer, reference.to_owned()), Some(order));
     }
 
     /// Returns true if the key was loaded, whether or not it has a record.

@@ -35,6 +35,7 @@ pub(crate) fn load(
     auth::load(&mut batch, needs);
     deliveries::load(&mut batch, needs);
     orders(&mut batch, needs);
+    references(&mut batch, needs);
     if let Some(now) = due {
         due_orders(&mut batch, now);
         batch.add(select_first_expiry(), |rows, _| {
@@ -184,6 +185,30 @@ fn orders<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
         provide(&needs.orders, &rows, &mut state.orders, |row| row.id)
     });
     batch.add(Query::new(rows::select_lines()).with(ids), |rows, state| add_lines(&rows, state));
+}
+
+fn references<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
+    if needs.references.is_empty() {
+        return;
+    }
+    let (customers, references): (Vec<i64>, Vec<&str>) =
+        needs.references.iter().map(|(customer, text)| (customer.get(), text.as_str())).unzip();
+    // Rows of a customer are on one machine of a cluster, which finds it by the customer.
+    let sql = "SELECT orders.customer_id, orders.reference, min(orders.id)
+               FROM unnest($1::bigint[], $2::text[]) AS wanted (customer, reference)
+               JOIN orders ON orders.reference = wanted.reference AND orders.customer_id = customer
+               WHERE orders.reference = ANY($2) AND orders.customer_id = ANY($1)
+               GROUP BY orders.customer_id, orders.reference";
+    batch.add(Query::new(sql).with(customers).with(references), |rows, state| {
+        for row in &rows {
+            let order: OrderId = get(row, 2)?;
+            state.provide_reference(get(row, 0)?, get(row, 1)?, Some(order));
+        }
+        for (customer, reference) in &needs.references {
+            state.provide_reference(*customer, reference.clone(), None);
+        }
+        Ok(())
+    });
 }
 
 fn due_orders(batch: &mut QueryBatch<'_>, now: Timestamp) {

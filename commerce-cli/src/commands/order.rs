@@ -25,6 +25,9 @@ pub(crate) struct OrderCommand {
     /// Places a pending order, which holds stock and coupon for 15 minutes. Pay it with `orders pay`.
     #[arg(long)]
     unpaid: bool,
+    /// Your own order number; no other order of the customer may have it.
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
     #[command(flatten)]
     key: KeyArg,
 }
@@ -37,7 +40,7 @@ impl OrderCommand {
             items: if self.cart { OrderItems::Cart } else { OrderItems::Listed(items()) },
             owned_coupon_id: self.coupon,
             pay: if self.unpaid { PayWhen::Later } else { PayWhen::Now },
-            reference: None,
+            reference: self.reference,
         };
         let order = context.call(request, &self.key)?;
         context.print(order, |order| orders::order(context, order))

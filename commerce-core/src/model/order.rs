@@ -63,7 +63,7 @@ pub struct Order {
     pub id: OrderId,
     /// The customer.
     pub customer_id: CustomerId,
-    /// The order number of another system.
+    /// The caller's own order number.
     pub reference: Option<String>,
     /// The status.
     pub status: OrderStatus,

@@ -134,7 +134,7 @@ operations! {
         refused as [CustomerNotFound, CouponNotFound, CouponAlreadyClaimed, CouponNotStarted, CouponExpired,
             CouponSoldOut];
     PlaceOrder => Order(Order),
-        refused as [CustomerNotFound, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound,
+        refused as [CustomerNotFound, ReferenceTaken, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound,
             CouponAlreadyUsed, CouponNotStarted, CouponExpired, CouponNotApplicable, InsufficientStock,
             InsufficientBalance];
     PayOrder => Order(Order), refused as [OrderNotFound, OrderNotPayable, InsufficientBalance];

@@ -28,7 +28,7 @@ pub struct PlaceOrder {
     pub owned_coupon_id: Option<OwnedCouponId>,
     /// The time of payment.
     pub pay: PayWhen,
-    /// The order number of another system.
+    /// The caller's own order number; no other order of the customer may have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
 }
@@ -141,6 +141,10 @@ impl Rule for PlaceOrder {
         if let Some(id) = self.owned_coupon_id {
             needs.owned_coupon(state, id);
         }
+        // An invalid reference is refused before it is looked up; not every store could search for it.
+        if let Some(reference) = self.reference.as_ref().filter(|_| self.validate().is_ok()) {
+            needs.reference(state, self.customer_id, reference);
+        }
     }
 
     fn weight(&self) -> usize {
@@ -159,6 +163,7 @@ impl Rule for PlaceOrder {
         self.validate()?;
         let account = state.account(self.customer_id)?;
         let (balance, previous) = (account.balance, account.last_order);
+        self.check_reference(state)?;
         let items = self.merged(state)?;
         let lines = priced(state, &items)?;
         let subtotal = subtotal(&lines)?;
@@ -201,6 +206,14 @@ impl Rule for PlaceOrder {
 }
 
 impl PlaceOrder {
+    /// Refuses a reference that another order of the customer has, whatever became of that order.
+    fn check_reference(&self, state: &State) -> Result<(), Refusal> {
+        let Some(reference) = &self.reference else { return Ok(()) };
+        state.order_with_reference(self.customer_id, reference).map_or(Ok(()), |order_id| {
+            Err(Refusal::ReferenceTaken { reference: reference.clone(), order_id })
+        })
+    }
+
     /// Returns the coupon's discount, zero without a coupon; refuses a coupon that cannot be used.
     fn discount(&self, state: &State, subtotal: Money, now: Timestamp) -> Result<Money, Refusal> {
         let Some(owned_coupon_id) = self.owned_coupon_id else { return Ok(Money::ZERO) };
@@ -239,7 +252,7 @@ impl PlaceOrder {
         Ok((owned, state.coupons.get(owned.coupon_id).ok_or_else(unknown)?))
     }
 
-    /// Takes the stock and the coupon, empties the cart if its content is ordered, and links the order to its customer.
+    /// Takes the stock, the coupon and the reference, empties the cart if its content is ordered, and links the order to its customer.
     fn take_stock_and_coupon(&self, state: &mut State, id: OrderId, items: &[(ProductId, i64)]) {
         for (product, units) in items {
             if let Some(product) = state.products.get_mut(*product) {
@@ -248,6 +261,9 @@ impl PlaceOrder {
         }
         if let Some(owned) = self.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
             owned.assign_order(Some(id));
+        }
+        if let Some(reference) = &self.reference {
+            state.assign_reference(self.customer_id, reference, id);
         }
         if self.items == OrderItems::Cart {
             state
@@ -466,6 +482,36 @@ mod tests {
             ..PlaceOrder::new(CustomerId::new(customer), items(pairs))
         };
         assert_eq!(code(world().refused(request)), refused);
+    }
+
+    fn referenced(customer: i64, reference: &str) -> PlaceOrder {
+        let reference = Some(reference.to_owned());
+        PlaceOrder { reference, ..PlaceOrder::new(CustomerId::new(customer), items(&[(4, 1)])) }
+    }
+
+    #[test]
+    fn reference_is_unique_for_each_customer_and_stays_so_after_a_cancellation() {
+        let mut world = world().with_references(&["web-1", "web-2"]);
+        let first = placed(&mut world, referenced(1, "web-1"));
+        assert_eq!(first.reference.as_deref(), Some("web-1"));
+        placed(&mut world, referenced(2, "web-1"));
+        placed(&mut world, referenced(1, "web-2"));
+        let taken = Refusal::ReferenceTaken { reference: "web-1".to_owned(), order_id: first.id };
+        assert_eq!(world.refused(referenced(1, "web-1")), taken);
+        world.run(crate::rule::cancel_order::CancelOrder { order_id: first.id }).unwrap();
+        assert_eq!(world.refused(referenced(1, "web-1")), taken);
+    }
+
+    #[rstest]
+    #[case::blank(" ")]
+    #[case::control("a\u{0}b")]
+    #[case::too_long(&"x".repeat(201))]
+    fn invalid_reference_is_refused_and_not_looked_up(#[case] reference: &str) {
+        let mut world = world();
+        let mut needs = Needs::default();
+        referenced(1, reference).needs(&world.state, &mut needs);
+        assert!(needs.references.is_empty());
+        assert_eq!(code(world.refused(referenced(1, reference))), "invalid_request");
     }
 
     #[test]

@@ -72,6 +72,17 @@ impl World {
         self
     }
 
+    /// Marks these references of the customers with small ids as loaded and unused.
+    pub(crate) fn with_references(mut self, references: &[&str]) -> Self {
+        for reference in references {
+            for customer in 0..10 {
+                let reference = (*reference).to_owned();
+                self.state.provide_reference(CustomerId::new(customer), reference, None);
+            }
+        }
+        self
+    }
+
     pub(crate) fn with_customer(mut self, id: i64, balance: i64) -> Self {
         let id = CustomerId::new(id);
         self.state.reserve_customer_id(id);

@@ -24,6 +24,8 @@ pub struct Needs {
     pub claims: BTreeSet<(CouponId, CustomerId)>,
     /// Orders with their lines.
     pub orders: BTreeSet<OrderId>,
+    /// The first order of a customer with each reference.
+    pub references: BTreeSet<(CustomerId, String)>,
     /// Charges by id.
     pub charges: BTreeSet<ChargeId>,
     /// Customers whose pending charges are needed, all of them.
@@ -72,6 +74,7 @@ impl Needs {
             owned_coupons,
             claims,
             orders,
+            references,
             charges,
             pending_charges,
             keys,
@@ -93,6 +96,7 @@ impl Needs {
             ("claimed coupons", !owned_coupons.is_empty()),
             ("claims", !claims.is_empty()),
             ("orders", !orders.is_empty()),
+            ("references", !references.is_empty()),
             ("charges", !charges.is_empty()),
             ("pending charges", !pending_charges.is_empty()),
             ("idempotency keys", !keys.is_empty()),
@@ -178,6 +182,12 @@ impl Needs {
     pub(crate) fn order(&mut self, state: &State, id: OrderId) {
         if !state.orders.is_loaded(id) {
             self.orders.insert(id);
+        }
+    }
+
+    pub(crate) fn reference(&mut self, state: &State, customer: CustomerId, reference: &str) {
+        if !state.is_reference_loaded(customer, reference) {
+            self.references.insert((customer, reference.to_owned()));
         }
     }
 

@@ -146,6 +146,13 @@ impl Transaction for MemoryTransaction<'_> {
         for id in &needs.orders {
             state.orders.provide(*id, tables.orders.get(id).cloned());
         }
+        for (customer, reference) in &needs.references {
+            let has_reference = |order: &&Order| {
+                order.customer_id == *customer && order.reference.as_ref() == Some(reference)
+            };
+            let order = tables.orders.values().find(has_reference).map(|order| order.id);
+            state.provide_reference(*customer, reference.clone(), order);
+        }
         for id in &needs.charges {
             state.charges.provide(*id, tables.charges.get(id).cloned());
         }

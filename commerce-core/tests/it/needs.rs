@@ -120,7 +120,7 @@ fn settle() -> SettleCharge {
 /// A kind of rows, the function that omits it, and a call that needs it.
 type Case = (&'static str, Omit, fn(&Shop) -> Result<(), Error>);
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     ("customers", |needs| needs.accounts.clear(), |shop| shop.call(debit()).run().map(drop)),
     (
         "products",
@@ -163,6 +163,14 @@ const CASES: [Case; 19] = [
         "orders",
         |needs| needs.orders.clear(),
         |shop| shop.call(PayOrder { order_id: OrderId::new(1) }).run().map(drop),
+    ),
+    (
+        "references",
+        |needs| needs.references.clear(),
+        |shop| {
+            let order = PlaceOrder::new(KIM, [(ProductId::new(1), 1)]);
+            shop.call(PlaceOrder { reference: Some("web-1".to_owned()), ..order }).run().map(drop)
+        },
     ),
     ("charges", |needs| needs.charges.clear(), |shop| shop.call(settle()).run().map(drop)),
     (

@@ -94,11 +94,17 @@ fn place_order() -> impl Strategy<Value = AnyOperation> {
     // Customers 1 to 3 own the coupon of the same number from the opening.
     let coupon =
         prop::option::weighted(0.4, prop_oneof![3 => Just(None), 1 => id().prop_map(Some)]);
-    (customer(), items, coupon, pay).prop_map(|(customer_id, items, coupon, pay)| {
-        let owned = |coupon: Option<i64>| OwnedCouponId::new(coupon.unwrap_or(customer_id.get()));
-        let owned_coupon_id = coupon.map(owned);
-        PlaceOrder { items, owned_coupon_id, pay, ..PlaceOrder::new(customer_id, []) }.into()
-    })
+    let reference =
+        prop::option::weighted(0.15, select(vec!["web-1", "web-1", "web-2", "", "a\0b"]));
+    (customer(), items, coupon, pay, reference).prop_map(
+        |(customer_id, items, coupon, pay, reference)| {
+            let owned =
+                |coupon: Option<i64>| OwnedCouponId::new(coupon.unwrap_or(customer_id.get()));
+            let owned_coupon_id = coupon.map(owned);
+            let reference = reference.map(str::to_owned);
+            PlaceOrder { customer_id, items, owned_coupon_id, pay, reference }.into()
+        },
+    )
 }
 
 fn discount() -> impl Strategy<Value = Discount> {

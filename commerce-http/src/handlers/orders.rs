@@ -12,6 +12,7 @@ struct NewOrder {
     items: Option<Vec<Item>>,
     owned_coupon_id: Option<OwnedCouponId>,
     payment: Option<Payment>,
+    reference: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -28,7 +29,7 @@ enum Payment {
 }
 
 pub(crate) fn place(call: Call<'_>) -> Submission<'_> {
-    let NewOrder { items, owned_coupon_id, payment } = call.read()?;
+    let NewOrder { items, owned_coupon_id, payment, reference } = call.read()?;
     let pairs =
         |items: Vec<Item>| items.iter().map(|item| (item.product_id, item.quantity)).collect();
     let items = items.map_or(OrderItems::Cart, |items| OrderItems::Listed(pairs(items)));
@@ -36,8 +37,7 @@ pub(crate) fn place(call: Call<'_>) -> Submission<'_> {
         Some(Payment::Later) => PayWhen::Later,
         Some(Payment::Now) | None => PayWhen::Now,
     };
-    let request =
-        PlaceOrder { items, owned_coupon_id, pay, ..PlaceOrder::from_cart(call.customer) };
+    let request = PlaceOrder { customer_id: call.customer, items, owned_coupon_id, pay, reference };
     call.submit(request, |order| {
         Success::created(&call.priced(order), format!("/v1/orders/{}", order.id))
     })

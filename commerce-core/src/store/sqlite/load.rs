@@ -40,6 +40,7 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     for id in &needs.orders {
         state.orders.provide(*id, order(db, *id)?);
     }
+    references(db, needs, state)?;
     if let Some(now) = needs.due_orders {
         due_orders(db, now, state)?;
     }
@@ -95,6 +96,16 @@ fn keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreEr
         let read = |row: &rusqlite::Row<'_>| columns::key_record(row, 0);
         let record = one(db, &sql, params![key.as_str(), owner], read)?;
         state.provide_key(key.clone(), *owner, record);
+    }
+    Ok(())
+}
+
+fn references(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    for (customer, reference) in &needs.references {
+        let sql = "SELECT min(id) FROM orders WHERE reference = ?1 AND customer_id = ?2";
+        let order: Option<Option<OrderId>> =
+            one(db, sql, params![reference, customer], |row| row.get(0))?;
+        state.provide_reference(*customer, reference.clone(), order.flatten());
     }
     Ok(())
 }

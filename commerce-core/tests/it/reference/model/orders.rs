@@ -1,7 +1,9 @@
 //! Orders: placing, paying, cancelling, expiry, and the best sellers that follow from them.
 
 use super::catalog::check_window;
-use super::{Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_STOCK, Model, invalid, next_id};
+use super::{
+    Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_STOCK, Model, invalid, is_text, next_id,
+};
 use commerce_core::store::EventRow;
 use commerce_core::{
     CustomerId, Discount, EntryKind, EventId, EventKind, Money, Order, OrderId, OrderItems,
@@ -14,17 +16,28 @@ use std::collections::BTreeMap;
 impl Model {
     pub(super) fn place_order(&mut self, request: &PlaceOrder, now: Timestamp) -> Decision {
         let customer_id = request.customer_id;
+        let is_valid = request.reference.as_deref().is_none_or(is_text);
+        let mut checks = vec![(is_valid, "/reference".to_owned())];
         if let OrderItems::Listed(items) = &request.items {
-            let mut checks = vec![((1..=MAX_LINES).contains(&items.len()), "/items".to_owned())];
+            checks.push(((1..=MAX_LINES).contains(&items.len()), "/items".to_owned()));
             checks.extend(items.iter().enumerate().map(|(index, (_, quantity))| {
                 ((1..=MAX_STOCK).contains(quantity), format!("/items/{index}/quantity"))
             }));
-            let wrong: Vec<String> = checks.into_iter().filter(|c| !c.0).map(|c| c.1).collect();
-            if !wrong.is_empty() {
-                return Err(invalid(wrong));
-            }
+        }
+        let wrong: Vec<String> = checks.into_iter().filter(|c| !c.0).map(|c| c.1).collect();
+        if !wrong.is_empty() {
+            return Err(invalid(wrong));
         }
         let previous = self.account(customer_id)?.last_order;
+        if let Some(reference) = &request.reference {
+            let has_it = |order: &&Order| {
+                order.customer_id == customer_id && order.reference.as_ref() == Some(reference)
+            };
+            if let Some(order) = self.orders.values().find(has_it) {
+                let (reference, order_id) = (reference.clone(), order.id);
+                return Err(Refusal::ReferenceTaken { reference, order_id });
+            }
+        }
         let items = match &request.items {
             OrderItems::Listed(items) => merged(items),
             OrderItems::Cart => {
