@@ -18,6 +18,7 @@ use crate::model::product::Product;
 use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::{Currency, Money};
 use crate::{entropy, text, threads};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -251,6 +252,11 @@ pub trait Snapshot {
     ) -> Result<Option<OwnedCoupon>, StoreError>;
     /// Returns an order.
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
+    /// Returns the orders with these ids that exist, in any order.
+    fn orders_by_id(&self, ids: &[OrderId]) -> Result<Vec<Order>, StoreError> {
+        let orders = ids.iter().map(|id| self.order(*id));
+        Ok(orders.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
     /// Returns the orders of a customer, newest first, from `start` back; none if `start` belongs to another
     /// customer.
     fn orders(
@@ -308,8 +314,25 @@ pub trait Snapshot {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError>;
-    /// Visits every row of a table in key order; the digest of a row, if it has one, comes before it.
-    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError>;
+    /// Visits every row of a table in key order, until a visit breaks; the digest of a row, if it has one, comes before it.
+    /// A store fetches some rows at a time, so that no table must fit in memory.
+    fn scan_while(
+        &self,
+        table: Table,
+        visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+    /// Visits every row of a table as [`Snapshot::scan_while`] does.
+    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+        self.scan_while(table, &mut |record| {
+            visit(record);
+            ControlFlow::Continue(())
+        })
+    }
+    /// Announces long pauses inside scans, such as those of a receiver that is slow to take the rows: the snapshot is not
+    /// ended for being idle.
+    fn expect_pauses(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Returns the products sold in `(after, until]` with the units and the money, in no order.
     fn product_sales(
         &self,
@@ -554,9 +577,13 @@ pub fn with_threads<T>(threads: usize, make: impl FnOnce() -> T) -> Result<T, St
 }
 
 /// Passes a row to `visit`, preceded by its digest if it has one.
-pub fn visit_with_digest(record: Record, digest: Option<i64>, visit: &mut dyn FnMut(Record)) {
+pub fn visit_with_digest(
+    record: Record,
+    digest: Option<i64>,
+    visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+) -> ControlFlow<()> {
     if let Some(((of, _), digest)) = record.hashed().zip(digest) {
-        visit(Record::Digest { of, digest });
+        visit(Record::Digest { of, digest })?;
     }
-    visit(record);
+    visit(record)
 }

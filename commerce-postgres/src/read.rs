@@ -26,11 +26,17 @@ use commerce_core::{
     OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, StoreError, Timestamp,
 };
 use std::cell::{RefCell, RefMut};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// The timeout of beginning a snapshot. A server that does not respond is gone, and another connection finds the
 /// one that has taken its place.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Lets a snapshot idle for an hour: a receiver of its rows may pause, but a forgotten one must not keep the server from
+/// removing old rows for days.
+const EXPECT_PAUSES: &str = "SET LOCAL idle_in_transaction_session_timeout = '1h'";
 
 /// A read transaction on a reading connection. It is `REPEATABLE READ`, so that all reads see the same commits.
 pub(crate) struct PostgresSnapshot<'a>(RefCell<Reader<'a>>);
@@ -97,8 +103,10 @@ impl<'a> PostgresSnapshot<'a> {
         }
         let ids: Vec<i64> = orders.iter().map(|order| order.id.get()).collect();
         let rows = self.rows(Query::new(select_lines()).with(ids))?;
+        let mut by_id: HashMap<OrderId, &mut Order> =
+            orders.iter_mut().map(|order| (order.id, order)).collect();
         lines(&rows, |id, line| {
-            if let Some(order) = orders.iter_mut().find(|order| order.id == id) {
+            if let Some(order) = by_id.get_mut(&id) {
                 order.lines.push(line);
             }
         })?;
@@ -220,6 +228,12 @@ impl Snapshot for PostgresSnapshot<'_> {
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         let order = self.by_id(id.get())?;
         Ok(self.with_lines(order.into_iter().collect())?.pop())
+    }
+
+    fn orders_by_id(&self, ids: &[OrderId]) -> Result<Vec<Order>, StoreError> {
+        let ids: Vec<i64> = ids.iter().map(|id| id.get()).collect();
+        let query = select::<Order>("WHERE id = ANY ($1)");
+        self.with_lines(self.many(query.with(ids), read)?)
     }
 
     fn orders(
@@ -352,8 +366,16 @@ impl Snapshot for PostgresSnapshot<'_> {
         self.one(Query::new(SETTINGS), settings)?.ok_or_else(no_store)
     }
 
-    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+    fn scan_while(
+        &self,
+        table: Table,
+        visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         scan::scan(&mut *self.connection()?, table, visit)
+    }
+
+    fn expect_pauses(&self) -> Result<(), StoreError> {
+        self.connection()?.run(EXPECT_PAUSES).map_err(Failure::before_commit)
     }
 
     fn size(&self) -> Result<StoreSize, StoreError> {

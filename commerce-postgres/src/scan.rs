@@ -15,6 +15,7 @@ use commerce_core::store::values::get;
 use commerce_core::store::{Record, Table, TokenHash, sales_rollup, visit_with_digest};
 use commerce_core::{Order, OrderId, OrderLine, StoreError};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Rows of a fetch: enough that round trips do not matter, few enough to hold in memory.
@@ -23,7 +24,7 @@ const FETCH_ROWS: usize = 1_000;
 /// The timeout of a fetch of rows that are not in the server's memory yet: longer than the server's own.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-type Visit<'a> = &'a mut dyn FnMut(Record);
+type Visit<'a> = &'a mut dyn FnMut(Record) -> ControlFlow<()>;
 
 pub(crate) fn scan(
     connection: &mut Connection,
@@ -65,7 +66,13 @@ pub(crate) fn scan(
             let sql = format!("SELECT {} FROM sales ORDER BY id", sales::BUCKET);
             each(connection, &sql, |row| {
                 let (id, row) = sales::bucket(row)?;
-                sales_rollup::visit_counts(id, &row, visit)
+                let mut flow = ControlFlow::Continue(());
+                sales_rollup::visit_counts(id, &row, &mut |record| {
+                    if flow.is_continue() {
+                        flow = visit(record);
+                    }
+                })?;
+                Ok(flow)
             })
         }
         Table::Settings => {
@@ -107,8 +114,7 @@ fn with_digest<T: Entity>(
     record: fn(T) -> Record,
 ) -> Result<(), StoreError> {
     each(connection, &select_with_digest::<T>(), |row| {
-        visit_with_digest(record(read(row)?), last_column(row)?, visit);
-        Ok(())
+        Ok(visit_with_digest(record(read(row)?), last_column(row)?, visit))
     })
 }
 
@@ -172,11 +178,13 @@ impl Cursor {
 fn each(
     connection: &mut Connection,
     sql: &str,
-    mut visit: impl FnMut(&Row) -> Result<(), StoreError>,
+    mut visit: impl FnMut(&Row) -> Result<ControlFlow<()>, StoreError>,
 ) -> Result<(), StoreError> {
     let mut cursor = Cursor::open(connection, "scanned", sql)?;
     while let Some(row) = cursor.next(connection)? {
-        visit(&row)?;
+        if visit(&row)?.is_break() {
+            break;
+        }
     }
     cursor.close(connection)
 }
@@ -195,7 +203,9 @@ fn orders(connection: &mut Connection, visit: Visit<'_>) -> Result<(), StoreErro
             order.lines.push(line);
             next = next_line(&mut lines, connection)?;
         }
-        visit_with_digest(Record::Order(order), last_column(&row)?, visit);
+        if visit_with_digest(Record::Order(order), last_column(&row)?, visit).is_break() {
+            break;
+        }
     }
     orders.close(connection)?;
     lines.close(connection)

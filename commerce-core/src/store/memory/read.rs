@@ -22,6 +22,7 @@ use crate::store::{
     visit_with_digest,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::RwLockReadGuard;
 
 pub(super) struct MemorySnapshot<'a>(pub(super) RwLockReadGuard<'a, Tables>);
@@ -267,11 +268,24 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(self.0.settings.unwrap_or_default())
     }
 
-    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+    fn scan_while(
+        &self,
+        table: Table,
+        visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let tables = &*self.0;
+        let mut flow = ControlFlow::Continue(());
+        let visit = &mut |record| {
+            if flow.is_continue() {
+                flow = visit(record);
+            }
+        };
         let digested = |record: Record| {
             let digest = record.hashed().and_then(|(of, _)| tables.digests.get(&of).copied());
-            visit_with_digest(record, digest, &mut *visit);
+            let _ = visit_with_digest(record, digest, &mut |record| {
+                visit(record);
+                ControlFlow::Continue(())
+            });
         };
         match table {
             Table::Accounts => {

@@ -28,6 +28,7 @@ use crate::store::deliveries::{
 };
 use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
 use rusqlite::{Connection, params};
+use std::ops::ControlFlow;
 
 /// A read transaction on a reading connection. Keep it short: the log cannot be reset meanwhile.
 pub(super) struct SqliteSnapshot<'a>(Reader<'a>, &'a ConnectionManager);
@@ -278,7 +279,11 @@ impl Snapshot for SqliteSnapshot<'_> {
         one(&self.0, SETTINGS, [], |row| settings(row))?.ok_or_else(no_store)
     }
 
-    fn scan(&self, table: Table, visit: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
+    fn scan_while(
+        &self,
+        table: Table,
+        visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         scan::scan(&self.0, table, visit)?;
         self.1.check_unchanged()
     }

@@ -6,6 +6,7 @@ use crate::model::order::Order;
 use crate::model::sale::Sale;
 use crate::store::{Record, Table};
 use rusqlite::{Connection, params};
+use std::ops::ControlFlow;
 
 /// The number of orders that a migration counts at once.
 const RECOUNT_ORDERS: usize = 1_000;
@@ -17,13 +18,13 @@ pub(super) fn recount(db: &Connection) -> Result<(), StoreError> {
     scan::scan(db, Table::Orders, &mut |record| {
         if let Record::Order(order) = record
             && order.paid_at.is_some()
-            && result.is_ok()
         {
             waiting.push(order);
             if waiting.len() >= RECOUNT_ORDERS {
                 result = count_orders(db, &mut waiting);
             }
         }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     result?;
     count_orders(db, &mut waiting)

@@ -12,8 +12,9 @@ use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::values::get;
 use crate::store::{Record, Table, visit_with_digest};
 use rusqlite::{Connection, Row};
+use std::ops::ControlFlow;
 
-type Visit<'a> = &'a mut dyn FnMut(Record);
+type Visit<'a> = &'a mut dyn FnMut(Record) -> ControlFlow<()>;
 
 pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<(), StoreError> {
     match table {
@@ -44,7 +45,14 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
                 Ok(Record::Key { key, owner, record: columns::key_record(row, 2)? })
             })
         }
-        Table::Sales => sales::scan(db, visit),
+        Table::Sales => {
+            let mut flow = ControlFlow::Continue(());
+            sales::scan(db, &mut |record| {
+                if flow.is_continue() {
+                    flow = visit(record);
+                }
+            })
+        }
         Table::Credentials => {
             let sql = format!("{} ORDER BY 1", auth::credentials_from());
             each(db, &sql, visit, |row| columns::credentials(row).map(Record::Credentials))
@@ -83,7 +91,9 @@ fn with_digest<T: Entity>(
     let last = select.column_count().saturating_sub(1);
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        visit_with_digest(record(read(row)?), row.get(last)?, visit);
+        if visit_with_digest(record(read(row)?), row.get(last)?, visit).is_break() {
+            break;
+        }
     }
     Ok(())
 }
@@ -101,7 +111,9 @@ fn each(
     let mut select = db.prepare_cached(sql)?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        visit(read(row)?);
+        if visit(read(row)?).is_break() {
+            break;
+        }
     }
     Ok(())
 }
@@ -137,7 +149,9 @@ fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
             }
             line = lines.next()?;
         }
-        visit_with_digest(Record::Order(order), digest, visit);
+        if visit_with_digest(Record::Order(order), digest, visit).is_break() {
+            break;
+        }
     }
     Ok(())
 }
