@@ -7,6 +7,7 @@ pub(crate) mod cart;
 pub(crate) mod coupon;
 pub(crate) mod delivery;
 pub(crate) mod event;
+pub(crate) mod export;
 pub(crate) mod order;
 pub(crate) mod product;
 pub(crate) mod sale;

@@ -1,12 +1,11 @@
-//! Reports as comma-separated values (RFC 4180), for spreadsheets: amounts in minor units, as everywhere.
+//! Reports as comma-separated values, for spreadsheets.
 
 use super::balances::BalanceReport;
 use super::coupons::CouponReport;
 use super::products::ProductReport;
 use super::sales::SalesReport;
 use super::stock::StockReport;
-use crate::clock::Timestamp;
-use crate::money::Money;
+use crate::csv::{Cell, Formulas, end_record, push_cell, push_header};
 
 /// A report that can be written as comma-separated values: a header, and a line for each of its rows.
 pub trait ToCsv {
@@ -15,71 +14,21 @@ pub trait ToCsv {
     fn to_csv(&self) -> String;
 }
 
-/// A cell; nothing if absent.
-enum Cell<'a> {
-    Number(i64),
-    Text(&'a str),
-    Absent,
-}
-
-impl From<i64> for Cell<'_> {
-    fn from(number: i64) -> Self {
-        Self::Number(number)
-    }
-}
-
-impl From<usize> for Cell<'_> {
-    fn from(number: usize) -> Self {
-        i64::try_from(number).map_or(Self::Absent, Self::Number)
-    }
-}
-
-impl From<Money> for Cell<'_> {
-    fn from(amount: Money) -> Self {
-        Self::Number(amount.minor())
-    }
-}
-
-impl<'a> From<&'a str> for Cell<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl<'a, T: Into<Cell<'a>>> From<Option<T>> for Cell<'a> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Absent, Into::into)
-    }
-}
-
 /// Writes a header and rows, as a function of each row.
 fn table<'a, T, const N: usize>(
     header: [&str; N],
     rows: &'a [T],
     cells: impl Fn(&'a T) -> [Cell<'a>; N],
 ) -> String {
-    let mut text = header.join(",");
-    text.push_str("\r\n");
+    let mut text = String::new();
+    push_header(&mut text, &header);
     for row in rows {
-        let cells = cells(row).map(|cell| match cell {
-            Cell::Number(number) => number.to_string(),
-            Cell::Text(text) => quoted(text),
-            Cell::Absent => String::new(),
-        });
-        text.push_str(&cells.join(","));
-        text.push_str("\r\n");
+        for (index, cell) in cells(row).into_iter().enumerate() {
+            push_cell(&mut text, index == 0, cell, Formulas::Defused);
+        }
+        end_record(&mut text);
     }
     text
-}
-
-/// Returns a text as a cell that no spreadsheet runs.
-fn quoted(text: &str) -> String {
-    let defused = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    if text.contains(['"', ',', '\r', '\n']) {
-        format!("\"{defused}{}\"", text.replace('"', "\"\""))
-    } else {
-        format!("{defused}{text}")
-    }
 }
 
 impl ToCsv for SalesReport {
@@ -98,14 +47,11 @@ impl ToCsv for SalesReport {
             "first_orders",
             "average_order",
         ];
-        let edges: Vec<(String, String)> =
-            self.buckets.iter().map(|bucket| (text(bucket.from), text(bucket.to))).collect();
-        let rows: Vec<_> = edges.iter().zip(&self.buckets).collect();
-        table(header, &rows, |((from, to), bucket)| {
+        table(header, &self.buckets, |bucket| {
             let figures = bucket.figures;
             [
-                from.as_str().into(),
-                to.as_str().into(),
+                bucket.from.into(),
+                bucket.to.into(),
                 figures.orders.into(),
                 figures.units.into(),
                 figures.gross.into(),
@@ -197,10 +143,9 @@ impl ToCsv for CouponReport {
 impl ToCsv for BalanceReport {
     fn to_csv(&self) -> String {
         let header = ["at", "charged", "debited", "spent", "refunded", "outstanding", "customers"];
-        let at = text(self.at);
         table(header, &[self], |report| {
             [
-                Cell::Text(&at),
+                report.at.into(),
                 report.charged.into(),
                 report.debited.into(),
                 report.spent.into(),
@@ -212,26 +157,9 @@ impl ToCsv for BalanceReport {
     }
 }
 
-fn text(at: Timestamp) -> String {
-    at.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case::plain("Tea", "Tea")]
-    #[case::comma("Tea, green", "\"Tea, green\"")]
-    #[case::quote("12\" plate", "\"12\"\" plate\"")]
-    #[case::lines("a\nb", "\"a\nb\"")]
-    #[case::formula("=1+1", "'=1+1")]
-    #[case::formula_with_comma("@SUM(A1,A2)", "\"'@SUM(A1,A2)\"")]
-    #[case::minus("-5 %", "'-5 %")]
-    fn text_is_quoted_and_no_formula(#[case] text: &str, #[case] cell: &str) {
-        assert_eq!(quoted(text), cell);
-    }
 
     #[test]
     fn rows_follow_the_header() {

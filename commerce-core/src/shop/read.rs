@@ -4,6 +4,7 @@ use crate::audit::{AuditReport, audit};
 use crate::clock::Timestamp;
 use crate::engine::Stats;
 use crate::error::{Error, Refusal, StoreError};
+use crate::export::{Export, ExportError, Exporter};
 use crate::id::{CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId};
 use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -24,6 +25,7 @@ use crate::shop::{SWEEP_PAUSE, SWEEP_TIMEOUT, Shop};
 use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Instant;
 
 /// Reads.
@@ -356,6 +358,27 @@ impl Shop {
     pub fn prove<R: ReportRequest>(&self, request: &R) -> Result<Proof<R::Report>, Error> {
         let snapshot = self.swept_snapshot()?;
         report::prove(request, Source { snapshot: &*snapshot, now: self.now() })
+    }
+
+    /// Writes the rows of one kind, as CSV or JSON, and returns their number. The memory does not grow with the store.
+    ///
+    /// ```
+    /// use commerce_core::{AddProduct, Currency, Export, ExportKind, MemoryStore, Money, Shop};
+    /// let shop = Shop::open(MemoryStore::new(Currency::KRW));
+    /// shop.call(AddProduct::new("Tea", Money::from_minor(4_500), 10)).run()?;
+    /// let mut csv = Vec::new();
+    /// let rows = shop.export(&Export::new(ExportKind::Products), &mut csv)?;
+    /// assert_eq!((rows, csv), (1, b"id,name,price,stock,status\r\n1,Tea,4500,10,active\r\n".to_vec()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn export(&self, export: &Export, out: &mut dyn Write) -> Result<u64, ExportError> {
+        self.exporter()?.write(export, out)
+    }
+
+    /// An exporter, for several exports of one snapshot: they agree with each other. It holds the snapshot until it is
+    /// dropped: a store in a file cannot reuse the space of its log meanwhile, and one in memory cannot be written.
+    pub fn exporter(&self) -> Result<Exporter<'_>, Error> {
+        Ok(Exporter::new(self.swept_snapshot()?, self.currency(), self.now())?)
     }
 
     /// Checks every invariant of the store on one snapshot, and reports each violation with its row.

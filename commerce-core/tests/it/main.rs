@@ -18,6 +18,7 @@ mod damage;
 mod deliveries;
 mod distribute;
 mod durable;
+mod export;
 mod faults;
 mod files;
 mod flips;

@@ -1,0 +1,150 @@
+//! Rows of exports that no table of a store holds as they are.
+
+use crate::clock::Timestamp;
+use crate::csv::Cell;
+use crate::id::{CustomerId, OrderId, ProductId};
+use crate::model::event::{Epoch, EventRow};
+use crate::model::order::{Order, OrderLine, OrderStatus};
+use crate::model::product::StockMovement;
+use crate::model::wallet::Customer;
+use crate::money::Money;
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// A customer with the balance.
+#[derive(Serialize)]
+pub(super) struct CustomerRow {
+    #[serde(flatten)]
+    pub(super) customer: Customer,
+    pub(super) balance: Money,
+}
+
+/// A line of an order with its order, as imports read it.
+pub(super) struct OrderRow<'a> {
+    pub(super) order: &'a Order,
+    pub(super) line: &'a OrderLine,
+    /// The name of the order in the file: its reference, or else its id.
+    pub(super) name: Cow<'a, str>,
+    is_first: bool,
+}
+
+impl<'a> OrderRow<'a> {
+    pub(super) fn all_of(order: &'a Order) -> Vec<Self> {
+        let name = match order.reference.as_deref().filter(|reference| is_name(reference)) {
+            Some(reference) => Cow::Borrowed(reference),
+            None => Cow::Owned(order.id.to_string()),
+        };
+        let lines = order.lines.iter().enumerate();
+        let row = |(index, line)| Self { order, line, name: name.clone(), is_first: index == 0 };
+        lines.map(row).collect()
+    }
+
+    /// Returns a value of the whole order in the first row of the order, and nothing in the others.
+    pub(super) fn first<'b>(&self, value: impl Into<Cell<'b>>) -> Cell<'b> {
+        if self.is_first { value.into() } else { Cell::Absent }
+    }
+}
+
+/// Returns true if imports accept a reference as the name of an order.
+fn is_name(reference: &str) -> bool {
+    !reference.is_empty() && reference.chars().all(|letter| letter.is_ascii_graphic())
+}
+
+/// A line of an order.
+#[derive(Serialize)]
+pub(super) struct LineRow<'a> {
+    pub(super) order_id: OrderId,
+    pub(super) customer_id: CustomerId,
+    /// The position in the order, from 1.
+    pub(super) position: usize,
+    #[serde(flatten)]
+    pub(super) line: &'a OrderLine,
+    /// The amount less the line's share of the discount.
+    pub(super) net: Money,
+    pub(super) status: OrderStatus,
+    pub(super) created_at: Timestamp,
+    pub(super) paid_at: Option<Timestamp>,
+    pub(super) cancelled_at: Option<Timestamp>,
+}
+
+impl<'a> LineRow<'a> {
+    pub(super) fn all_of(order: &'a Order) -> impl Iterator<Item = Self> {
+        let lines = order.lines.iter().zip(order.line_nets()).zip(1..);
+        lines.map(|((line, net), position)| Self {
+            order_id: order.id,
+            customer_id: order.customer_id,
+            position,
+            line,
+            net,
+            status: order.status,
+            created_at: order.created_at,
+            paid_at: order.paid_at,
+            cancelled_at: order.cancelled_at,
+        })
+    }
+}
+
+/// A change of stock. The rows of a product add up to its stock.
+#[derive(Serialize)]
+pub(super) struct MovementRow<'a> {
+    pub(super) product_id: ProductId,
+    pub(super) delta: i64,
+    pub(super) reason: Cow<'a, str>,
+    pub(super) order_id: Option<OrderId>,
+    pub(super) created_at: Timestamp,
+}
+
+impl<'a> MovementRow<'a> {
+    pub(super) fn of_adjustment(row: &'a StockMovement) -> Self {
+        Self {
+            product_id: row.product_id,
+            delta: row.delta,
+            reason: Cow::Borrowed(&row.reason),
+            order_id: None,
+            created_at: row.created_at,
+        }
+    }
+
+    /// Returns the units that an order took, and then those that it gave back.
+    pub(super) fn all_of_order(order: &'a Order) -> impl Iterator<Item = Self> {
+        let given_back = match order.status {
+            OrderStatus::Pending | OrderStatus::Paid => None,
+            OrderStatus::Cancelled => order.cancelled_at.map(|at| ("cancelled", at)),
+            // The hold ends at that instant, whenever the sweep writes it.
+            OrderStatus::Expired => order.expires_at.map(|at| ("expired", at)),
+        };
+        let taken = order.lines.iter().map(|line| {
+            let units = line.quantity.saturating_neg();
+            Self::of_line(order, line, units, "order", order.created_at)
+        });
+        let given_back = given_back.into_iter().flat_map(move |(reason, at)| {
+            let lines = order.lines.iter();
+            lines.map(move |line| Self::of_line(order, line, line.quantity, reason, at))
+        });
+        taken.chain(given_back)
+    }
+
+    fn of_line(
+        order: &Order,
+        line: &OrderLine,
+        delta: i64,
+        reason: &'static str,
+        created_at: Timestamp,
+    ) -> Self {
+        let (product_id, order_id) = (line.product_id, Some(order.id));
+        Self { product_id, delta, reason: Cow::Borrowed(reason), order_id, created_at }
+    }
+}
+
+/// An event without its order.
+pub(super) struct EventLine {
+    pub(super) event: EventRow,
+    pub(super) public_id: String,
+}
+
+impl EventLine {
+    pub(super) fn new(event: EventRow, epochs: &[Epoch]) -> Self {
+        let public_id = Epoch::public_id(epochs, event.id);
+        Self { event, public_id }
+    }
+}
