@@ -184,6 +184,7 @@ pub use model::wallet::{
 };
 pub use money::{Currency, InCurrency, Money};
 pub use password::{Client, PasswordStats};
+pub use query::filter::{ChargeFilter, OrderFilter, ProductFilter, ProductSelection};
 pub use query::{BestSeller, BestSellers, BestSellersBy, BestSellersRequest, Page, PageRequest};
 pub use relay::{Relay, RelayError};
 pub use relay_stats::RelayStats;

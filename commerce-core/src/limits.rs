@@ -51,6 +51,10 @@ pub const MAX_PAGE: usize = 100;
 /// hundred items of any other list stay far below it: a text of [`MAX_TEXT`] has 800 bytes.
 pub const MAX_PAGE_BYTES: usize = 1024 * 1024;
 
+/// The most rows that a page of a list with a filter examines: some tens of milliseconds. A page may then have fewer
+/// items than asked for, even none, and a cursor that leads to the rest.
+pub const MAX_EXAMINED: usize = 10_000;
+
 /// The default number of items of a page.
 pub const DEFAULT_PAGE: usize = 20;
 

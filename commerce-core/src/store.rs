@@ -10,10 +10,11 @@ use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    StockMovementId,
 };
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::Outbox;
-use crate::model::order::Order;
+use crate::model::order::{Order, OrderStatus};
 use crate::model::product::Product;
 use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::{Currency, Money};
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 pub mod columns;
 pub mod deliveries;
+pub mod lists;
 pub(crate) mod memory;
 pub mod pool;
 mod record_digest;
@@ -45,9 +47,11 @@ pub use crate::model::product::StockMovement;
 pub use crate::model::sale::{Figure, Figures, FirstOrder, Sale, Sold};
 pub use crate::model::settings::Settings;
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
+pub use crate::query::filter::{ChargeFilter, OrderFilter};
 pub use crate::state::{
     Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, SessionChange, State,
 };
+pub use lists::{Direction, IdRange};
 
 /// Stores begin an epoch when they are created, and when they are copied or restored.
 impl Epoch {
@@ -231,6 +235,16 @@ pub trait Snapshot {
     fn product(&self, id: ProductId) -> Result<Option<Product>, StoreError>;
     /// Returns active products in id order, from `start` on.
     fn products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError>;
+    /// Returns active and archived products in id order, from `start` on.
+    fn all_products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError>;
+    /// Returns the manual changes of the stock of a product, from `start` on.
+    fn stock_movements(
+        &self,
+        product: ProductId,
+        start: StockMovementId,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<StockMovement>, StoreError>;
     /// Returns the lines of a cart.
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError>;
     /// Returns a coupon campaign.
@@ -250,6 +264,13 @@ pub trait Snapshot {
         customer: CustomerId,
         id: OwnedCouponId,
     ) -> Result<Option<OwnedCoupon>, StoreError>;
+    /// Returns the claims of a coupon campaign by rank, from `start` on.
+    fn claims(
+        &self,
+        coupon: CouponId,
+        start: i64,
+        limit: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError>;
     /// Returns an order.
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError>;
     /// Returns the orders with these ids that exist, in any order.
@@ -257,6 +278,31 @@ pub trait Snapshot {
         let orders = ids.iter().map(|id| self.order(*id));
         Ok(orders.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
+    /// Returns the id of the newest order.
+    fn last_order(&self) -> Result<Option<OrderId>, StoreError>;
+    /// Returns the orders in a range of ids that match a filter, newest first. It may examine each order of the range.
+    fn orders_in(
+        &self,
+        range: IdRange<OrderId>,
+        filter: &OrderFilter,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError>;
+    /// Returns the id of the last of `rows` orders with a rare status, any but paid, from `start` back; `None` if there are
+    /// fewer. It examines no others.
+    fn oldest_of_status(
+        &self,
+        status: OrderStatus,
+        start: OrderId,
+        rows: usize,
+    ) -> Result<Option<OrderId>, StoreError>;
+    /// Returns the cancelled and expired orders by the instant at which they gave their stock back, and by id, from `start`
+    /// on.
+    fn released_orders(
+        &self,
+        start: (Timestamp, OrderId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError>;
     /// Returns the orders of a customer, newest first, from `start` back; none if `start` belongs to another
     /// customer.
     fn orders(
@@ -276,6 +322,15 @@ pub trait Snapshot {
     ) -> Result<Vec<LedgerEntry>, StoreError>;
     /// Returns a charge.
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError>;
+    /// Returns the id of the newest charge.
+    fn last_charge(&self) -> Result<Option<ChargeId>, StoreError>;
+    /// Returns the charges in a range of ids that match a filter, newest first. It may examine each charge of the range.
+    fn charges_in(
+        &self,
+        range: IdRange<ChargeId>,
+        filter: ChargeFilter,
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError>;
     /// Returns the charge with that reference at its gateway.
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError>;
     /// Returns pending charges, with an unknown result at the gateway, in order of customer and id, from `start` on.

@@ -53,6 +53,12 @@ pub(crate) fn is_control(char: char) -> bool {
         || BIDI_CONTROLS.iter().any(|range| range.contains(&char))
 }
 
+/// Folds a text for a search: upper and lower case, wide and narrow, composed and decomposed letters are equal. To upper case
+/// first, since some letters share it, as both forms of a final sigma do.
+pub(crate) fn fold(text: &str) -> String {
+    text.nfkc().flat_map(char::to_uppercase).flat_map(char::to_lowercase).nfkc().collect()
+}
+
 /// Normalizes a login for storage and lookup: `UsernameCaseMapped` of RFC 8265, so that upper and lower case, wide and
 /// narrow, composed and decomposed letters are one login. Returns `None` if the text is no valid login: it is empty, or
 /// has spaces, control characters, symbols beyond ASCII, or invisible characters.
@@ -78,6 +84,23 @@ pub(crate) fn password(text: &str) -> Option<String> {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case::case("GREEN Tea", "green tea", true)]
+    #[case::umlaut("\u{dc}BER", "\u{fc}ber", true)]
+    #[case::sharp_s("STRASSE", "stra\u{df}e", true)]
+    #[case::final_sigma("\u{3a3}\u{3a3}", "\u{3c3}\u{3c2}", true)]
+    #[case::decomposed("Jose\u{301}", "jos\u{e9}", true)]
+    #[case::hangul("\u{1100}\u{1175}\u{11b7}", "\u{ae40}", true)]
+    #[case::wide("\u{ff34}ea", "tea", true)]
+    #[case::accent("jose", "jos\u{e9}", false)]
+    fn fold_makes_letters_of_any_case_equal(
+        #[case] one: &str,
+        #[case] other: &str,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(fold(one) == fold(other), expected, "{:?} {:?}", fold(one), fold(other));
+    }
 
     #[rstest]
     #[case::lower_case("Kim@Example.COM", Some("kim@example.com"))]

@@ -14,16 +14,19 @@ use commerce_core::store::columns::{
 use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
+use commerce_core::store::lists::{self, Conditions, IS_RELEASED, RELEASED_AT, of_status};
 use commerce_core::store::sales_rollup::levels;
-use commerce_core::store::values::get;
+use commerce_core::store::values::{Value, get};
 use commerce_core::store::{
-    Account, CartLines, ChargeRow, Credentials, DeliveryFilter, DeliveryRow, EventRow, Figures,
-    LedgerFilter, LoginAttempts, LoginHash, Record, SalesLevel, SessionRow, Settings, Snapshot,
-    Sold, StoreSize, Table, TokenHash,
+    Account, CartLines, ChargeFilter, ChargeRow, Credentials, DeliveryFilter, DeliveryRow,
+    Direction, EventRow, Figures, IdRange, LedgerFilter, LoginAttempts, LoginHash, OrderFilter,
+    Record, SalesLevel, SessionRow, Settings, Snapshot, Sold, StockMovement, StoreSize, Table,
+    TokenHash,
 };
 use commerce_core::{
     ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, LedgerEntry, LedgerEntryId, Order,
-    OrderId, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role, StoreError, Timestamp,
+    OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role,
+    StockMovementId, StoreError, Timestamp,
 };
 use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
@@ -145,6 +148,20 @@ fn chain<T: Entity>(counted: &str) -> String {
     )
 }
 
+/// The condition of the lines of an order in a range. The range lets the server read the lines once; the customer, on the
+/// machine of the order.
+const LINES_OF_ORDER: &str = "order_id = orders.id AND order_lines.customer_id = orders.customer_id
+    AND order_id <= $1 AND order_id >= $2";
+
+/// Selects the rows of a list.
+fn listed<T: Entity>(rest: Conditions<'_>) -> Query<'_> {
+    let query = select::<T>(&rest.sql);
+    rest.values.into_iter().fold(query, |query, value| match value {
+        Value::Integer(value) => query.with(value),
+        Value::Text(value) => query.with(value),
+    })
+}
+
 impl Snapshot for PostgresSnapshot<'_> {
     fn account(&self, id: CustomerId) -> Result<Option<Account>, StoreError> {
         self.by_id(id.get())
@@ -188,6 +205,24 @@ impl Snapshot for PostgresSnapshot<'_> {
     fn products(&self, start: ProductId, rows: usize) -> Result<Vec<Product>, StoreError> {
         let query = select::<Product>("WHERE id >= $1 AND status = 'active' ORDER BY id LIMIT $2");
         self.many(query.with(start.get()).with(limit(rows)), read)
+    }
+
+    fn all_products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
+        self.from(start.get(), limit)
+    }
+
+    fn stock_movements(
+        &self,
+        product: ProductId,
+        start: StockMovementId,
+        direction: Direction,
+        rows: usize,
+    ) -> Result<Vec<StockMovement>, StoreError> {
+        let (comparison, word) = (direction.comparison(), direction.word());
+        let query = select::<StockMovement>(&format!(
+            "WHERE product_id = $1 AND id {comparison} $2 ORDER BY id {word} LIMIT $3"
+        ));
+        self.many(query.with(product.get()).with(start.get()).with(limit(rows)), read)
     }
 
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
@@ -236,6 +271,68 @@ impl Snapshot for PostgresSnapshot<'_> {
         self.with_lines(self.many(query.with(ids), read)?)
     }
 
+    fn claims(
+        &self,
+        coupon: CouponId,
+        start: i64,
+        rows: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError> {
+        let query =
+            select::<OwnedCoupon>("WHERE coupon_id = $1 AND rank >= $2 ORDER BY rank LIMIT $3");
+        self.many(query.with(coupon.get()).with(start).with(limit(rows)), read)
+    }
+
+    fn last_order(&self) -> Result<Option<OrderId>, StoreError> {
+        let sql = "SELECT id FROM orders ORDER BY id DESC LIMIT 1";
+        self.one(Query::new(sql), |row| get(row, 0))
+    }
+
+    fn orders_in(
+        &self,
+        range: IdRange<OrderId>,
+        filter: &OrderFilter,
+        rows: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        if filter.reference.as_deref().is_some_and(|reference| !is_storable(reference)) {
+            return Ok(Vec::new());
+        }
+        let rest = lists::orders('$', range, filter, LINES_OF_ORDER, limit(rows));
+        self.with_lines(self.many(listed::<Order>(rest), read)?)
+    }
+
+    fn oldest_of_status(
+        &self,
+        status: OrderStatus,
+        start: OrderId,
+        rows: usize,
+    ) -> Result<Option<OrderId>, StoreError> {
+        let sql = format!(
+            "SELECT min(id), count(*) FROM (
+                 SELECT id FROM orders WHERE id <= $1 AND {} ORDER BY id DESC LIMIT $2
+             ) AS counted",
+            of_status(status)
+        );
+        let query = Query::new(sql).with(start.get()).with(limit(rows));
+        let found = self.one(query, |row| Ok((get(row, 0)?, get(row, 1)?)))?;
+        let found = found.filter(|(_, count): &(Option<OrderId>, i64)| *count >= limit(rows));
+        Ok(found.and_then(|(oldest, _)| oldest))
+    }
+
+    fn released_orders(
+        &self,
+        (at, id): (Timestamp, OrderId),
+        direction: Direction,
+        rows: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let (comparison, word) = (direction.comparison(), direction.word());
+        let query = select::<Order>(&format!(
+            "WHERE {IS_RELEASED} AND ({RELEASED_AT}, id) {comparison} ($1, $2)
+             ORDER BY {RELEASED_AT} {word}, id {word} LIMIT $3"
+        ));
+        let query = query.with(at.unix()).with(id.get()).with(limit(rows));
+        self.with_lines(self.many(query, read)?)
+    }
+
     fn orders(
         &self,
         customer: CustomerId,
@@ -272,6 +369,20 @@ impl Snapshot for PostgresSnapshot<'_> {
 
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
         self.by_id(id.get())
+    }
+
+    fn last_charge(&self) -> Result<Option<ChargeId>, StoreError> {
+        let sql = "SELECT id FROM charges ORDER BY id DESC LIMIT 1";
+        self.one(Query::new(sql), |row| get(row, 0))
+    }
+
+    fn charges_in(
+        &self,
+        range: IdRange<ChargeId>,
+        filter: ChargeFilter,
+        rows: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        self.many(listed::<ChargeRow>(lists::charges('$', range, filter, limit(rows))), read)
     }
 
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {

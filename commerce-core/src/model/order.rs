@@ -127,6 +127,12 @@ impl Order {
         }
     }
 
+    /// Returns the instant at which it gave its stock back: it was cancelled, or its hold ended.
+    #[must_use]
+    pub fn released_at(&self) -> Option<Timestamp> {
+        if self.is_live() { None } else { self.cancelled_at.or(self.expires_at) }
+    }
+
     /// Returns the number of units of all lines.
     #[must_use]
     pub fn units(&self) -> i64 {

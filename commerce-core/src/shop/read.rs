@@ -5,28 +5,26 @@ use crate::clock::Timestamp;
 use crate::engine::Stats;
 use crate::error::{Error, Refusal, StoreError};
 use crate::export::{Export, ExportError, Exporter};
-use crate::id::{CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId};
+use crate::id::{CouponId, CustomerId, LedgerEntryId, OrderId, OwnedCouponId, ProductId};
 use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
-use crate::model::delivery::{DeliveryRow, DeliveryState, Outbox, TrackedEvent};
-use crate::model::event::{Event, EventRow};
+use crate::model::delivery::Outbox;
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::settings::Settings;
 use crate::model::wallet::{
     Account, Balance, ChargeStatus, Customer, Debit, EntryKind, LedgerEntry, Payment,
 };
-use crate::money::{Currency, InCurrency, Money};
-use crate::query::{
-    BestSeller, BestSellers, BestSellersBy, BestSellersRequest, List, Page, PageRequest,
-};
-use crate::report::{self, Proof, ReportRequest, Source};
+use crate::money::{Currency, InCurrency};
+use crate::query::{List, Page, PageRequest};
 use crate::shop::{SWEEP_PAUSE, SWEEP_TIMEOUT, Shop};
-use crate::store::{DeliveryFilter, LedgerFilter, Snapshot, StoreSize};
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use crate::store::{LedgerFilter, Snapshot, StoreSize};
 use std::io::Write;
 use std::time::Instant;
+
+mod events;
+mod lists;
+mod reports;
 
 /// Reads.
 ///
@@ -271,95 +269,6 @@ impl Shop {
         Page::read(page, list, start, read, |order: &Order| order.id.get())
     }
 
-    /// The outbox, oldest event first.
-    pub fn events(&self, page: &PageRequest) -> Result<Page<Event>, Error> {
-        let snapshot = self.store.snapshot()?;
-        let start = page.start(List::EVENTS, 1)?;
-        let epochs = snapshot.epochs()?;
-        let read = |from, count| {
-            let mut rows = Vec::new();
-            for event in snapshot.events(EventId::new(from), count)? {
-                rows.extend(
-                    snapshot.order(event.order_id)?.map(|order| event.with(&order, &epochs)),
-                );
-            }
-            Ok(rows)
-        };
-        Page::read(page, List::EVENTS, start, read, |event: &Event| event.id.get())
-    }
-
-    /// The outbox, oldest event first, with the delivery state of each event.
-    pub fn tracked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
-        let snapshot = self.store.snapshot()?;
-        let start = page.start(List::EVENTS, 1)?;
-        let read = |from, count| {
-            let from = EventId::new(from);
-            let events = snapshot.events(from, count)?;
-            let deliveries = snapshot.deliveries(from, count, DeliveryFilter::All)?;
-            tracked(&*snapshot, events, deliveries)
-        };
-        Page::read(page, List::EVENTS, start, read, |row| row.event.id.get())
-    }
-
-    /// Parked events (dead letters), oldest first.
-    pub fn parked_events(&self, page: &PageRequest) -> Result<Page<TrackedEvent>, Error> {
-        const LIST: List = List::of_shop("parked-events");
-        let snapshot = self.store.snapshot()?;
-        let start = page.start(LIST, 1)?;
-        let read = |from, count| {
-            let from = EventId::new(from);
-            let deliveries = snapshot.deliveries(from, count, DeliveryFilter::Parked)?;
-            let mut events = Vec::new();
-            for delivery in &deliveries {
-                events.extend(snapshot.events(delivery.event_id, 1)?);
-            }
-            tracked(&*snapshot, events, deliveries)
-        };
-        Page::read(page, LIST, start, read, |row| row.event.id.get())
-    }
-
-    /// The products that sold most in the days before an instant, including that instant.
-    pub fn best_sellers(&self, request: &BestSellersRequest) -> Result<BestSellers, Error> {
-        let to = request.at.unwrap_or_else(|| self.now());
-        let from = request.after(to)?;
-        let snapshot = self.swept_snapshot()?;
-        let mut items = Vec::new();
-        for (product_id, units_sold, net) in best_sellers(&*snapshot, from, to, request)? {
-            let Some(product) = snapshot.product(product_id)? else { continue };
-            items.push(BestSeller {
-                rank: items.len().saturating_add(1),
-                product_id,
-                name: product.name,
-                price: product.price,
-                stock: product.stock,
-                status: product.status,
-                units_sold,
-                net,
-            });
-        }
-        Ok(BestSellers { from, to, items })
-    }
-
-    /// A report: [`SalesReportRequest`](crate::SalesReportRequest) and its siblings.
-    ///
-    /// ```
-    /// use commerce_core::{Currency, MemoryStore, SalesReportRequest, Shop};
-    /// let shop = Shop::open(MemoryStore::new(Currency::KRW));
-    /// let report = shop.report(&SalesReportRequest::default())?;
-    /// assert_eq!((report.totals.orders, report.buckets.len()), (0, 7));
-    /// # Ok::<(), commerce_core::Error>(())
-    /// ```
-    pub fn report<R: ReportRequest>(&self, request: &R) -> Result<R::Report, Error> {
-        let snapshot = self.swept_snapshot()?;
-        report::report(request, Source { snapshot: &*snapshot, now: self.now() })
-    }
-
-    /// A report, counted again from orders, lines, movements and ledger on the same snapshot. It reads the whole store.
-    pub fn prove<R: ReportRequest>(&self, request: &R) -> Result<Proof<R::Report>, Error> {
-        let snapshot = self.swept_snapshot()?;
-        report::prove(request, Source { snapshot: &*snapshot, now: self.now() })
-    }
-
     /// Writes the rows of one kind, as CSV or JSON, and returns their number. The memory does not grow with the store.
     ///
     /// ```
@@ -385,49 +294,6 @@ impl Shop {
     pub fn audit(&self) -> Result<AuditReport, Error> {
         Ok(audit(&*self.store.snapshot()?)?)
     }
-}
-
-/// Returns the ranked products with their units, and with their money for a ranking by money. A ranking by units reads
-/// no money.
-fn best_sellers(
-    snapshot: &dyn Snapshot,
-    from: Timestamp,
-    to: Timestamp,
-    request: &BestSellersRequest,
-) -> Result<Vec<(ProductId, i64, Option<Money>)>, Error> {
-    match request.by {
-        BestSellersBy::Units => {
-            let ranking = snapshot.best_sellers(from, to, request.limit)?.into_iter();
-            Ok(ranking.map(|(product, units)| (product, units, None)).collect())
-        }
-        BestSellersBy::Net => {
-            let mut ranking = snapshot.product_sales(from, to)?;
-            ranking.retain(|(_, sold)| sold.units > 0);
-            ranking.sort_unstable_by_key(|(product, sold)| (Reverse(sold.net), *product));
-            ranking.truncate(request.limit);
-            Ok(ranking.into_iter().map(|(id, sold)| (id, sold.units, Some(sold.net))).collect())
-        }
-    }
-}
-
-/// Returns events with their orders and delivery states.
-fn tracked(
-    snapshot: &dyn Snapshot,
-    events: Vec<EventRow>,
-    deliveries: Vec<DeliveryRow>,
-) -> Result<Vec<TrackedEvent>, Error> {
-    let (next, epochs) = (snapshot.next_event()?, snapshot.epochs()?);
-    let mut deliveries: BTreeMap<_, _> =
-        deliveries.into_iter().map(|row| (row.event_id, row)).collect();
-    let mut rows = Vec::new();
-    for event in events {
-        let delivery = DeliveryState::of(event.id, deliveries.remove(&event.id), next);
-        let order = snapshot.order(event.order_id)?;
-        rows.extend(
-            order.map(|order| TrackedEvent { event: event.with(&order, &epochs), delivery }),
-        );
-    }
-    Ok(rows)
 }
 
 pub(crate) fn account(snapshot: &dyn Snapshot, id: CustomerId) -> Result<Account, Error> {

@@ -28,6 +28,7 @@ mod identity;
 mod instances;
 mod instants;
 mod joining;
+mod lists;
 mod migration;
 mod mistakes;
 mod needs;

@@ -6,24 +6,44 @@ use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    StockMovementId,
 };
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::Order;
-use crate::model::product::Product;
+use crate::model::order::{Order, OrderStatus};
+use crate::model::product::{Product, StockMovement};
 use crate::model::sale::{Figures, Sale, Sold};
 use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::{
-    DeliveryFilter, LedgerFilter, Record, SalesCount, SalesLevel, Snapshot, Table,
-    visit_with_digest,
+    ChargeFilter, DeliveryFilter, Direction, IdRange, LedgerFilter, OrderFilter, Record,
+    SalesCount, SalesLevel, Snapshot, Table, visit_with_digest,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::RwLockReadGuard;
+
+/// Returns rows in the order of a key, from `start` on.
+fn along<'a, T: Clone + 'a, K: Ord>(
+    rows: impl Iterator<Item = &'a T>,
+    key: impl Fn(&T) -> K,
+    start: &K,
+    direction: Direction,
+    limit: usize,
+) -> Vec<T> {
+    let mut rows: Vec<&T> = match direction {
+        Direction::Forward => rows.filter(|row| key(row) >= *start).collect(),
+        Direction::Back => rows.filter(|row| key(row) <= *start).collect(),
+    };
+    rows.sort_by_key(|row| key(row));
+    if direction == Direction::Back {
+        rows.reverse();
+    }
+    rows.into_iter().take(limit).cloned().collect()
+}
 
 pub(super) struct MemorySnapshot<'a>(pub(super) RwLockReadGuard<'a, Tables>);
 
@@ -64,6 +84,21 @@ impl Snapshot for MemorySnapshot<'_> {
             .collect())
     }
 
+    fn all_products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
+        Ok(self.0.products.range(start..).take(limit).map(|(_, product)| product.clone()).collect())
+    }
+
+    fn stock_movements(
+        &self,
+        product: ProductId,
+        start: StockMovementId,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<StockMovement>, StoreError> {
+        let rows = self.0.stock_movements.values().filter(|row| row.product_id == product);
+        Ok(along(rows, |row| row.id, &start, direction, limit))
+    }
+
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
         Ok(self.0.carts.get(&customer).cloned().unwrap_or_default())
     }
@@ -99,8 +134,60 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(owned.filter(|owned| owned.customer_id == customer).cloned())
     }
 
+    fn claims(
+        &self,
+        coupon: CouponId,
+        start: i64,
+        limit: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError> {
+        let rows = self.0.owned_coupons.values().filter(|owned| owned.coupon_id == coupon);
+        Ok(along(rows, |owned| owned.rank, &start, Direction::Forward, limit))
+    }
+
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         Ok(self.0.orders.get(&id).cloned())
+    }
+
+    fn last_order(&self) -> Result<Option<OrderId>, StoreError> {
+        Ok(self.0.orders.keys().next_back().copied())
+    }
+
+    fn orders_in(
+        &self,
+        range: IdRange<OrderId>,
+        filter: &OrderFilter,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let coupon_of = |order: &Order| {
+            let owned = self.0.owned_coupons.get(&order.owned_coupon_id?);
+            owned.map(|owned| owned.coupon_id)
+        };
+        let orders = self.0.orders.values().rev();
+        let orders = orders.filter(|order| range.newest >= order.id && order.id >= range.oldest);
+        let matching = orders.filter(|order| filter.matches(order, coupon_of(order)));
+        Ok(matching.take(limit).cloned().collect())
+    }
+
+    fn oldest_of_status(
+        &self,
+        status: OrderStatus,
+        start: OrderId,
+        rows: usize,
+    ) -> Result<Option<OrderId>, StoreError> {
+        let orders = self.0.orders.range(..=start).rev().map(|(_, order)| order);
+        let mut orders = orders.filter(|order| order.status == status);
+        Ok(orders.nth(rows.saturating_sub(1)).map(|order| order.id))
+    }
+
+    fn released_orders(
+        &self,
+        start: (Timestamp, OrderId),
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let orders = self.0.orders.values().filter(|order| order.released_at().is_some());
+        let key = |order: &Order| (order.released_at().unwrap_or_default(), order.id);
+        Ok(along(orders, key, &start, direction, limit))
     }
 
     fn orders(
@@ -136,6 +223,21 @@ impl Snapshot for MemorySnapshot<'_> {
 
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
         Ok(self.0.charges.get(&id).cloned())
+    }
+
+    fn last_charge(&self) -> Result<Option<ChargeId>, StoreError> {
+        Ok(self.0.charges.keys().next_back().copied())
+    }
+
+    fn charges_in(
+        &self,
+        range: IdRange<ChargeId>,
+        filter: ChargeFilter,
+        limit: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let charges = self.0.charges.values().rev();
+        let charges = charges.filter(|row| range.newest >= row.id && row.id >= range.oldest);
+        Ok(charges.filter(|row| filter.matches(row)).take(limit).cloned().collect())
     }
 
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {

@@ -9,14 +9,15 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    StockMovementId,
 };
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, Outbox};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::Order;
-use crate::model::product::Product;
+use crate::model::order::{Order, OrderStatus};
+use crate::model::product::{Product, StockMovement};
 use crate::model::sale::{Figures, Sold};
 use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
@@ -26,8 +27,12 @@ use crate::store::columns::{
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
-use crate::store::{DeliveryFilter, LedgerFilter, Record, SalesLevel, Snapshot, StoreSize, Table};
-use rusqlite::{Connection, params};
+use crate::store::lists::{self, IS_RELEASED, RELEASED_AT, of_status};
+use crate::store::{
+    ChargeFilter, DeliveryFilter, Direction, IdRange, LedgerFilter, OrderFilter, Record,
+    SalesLevel, Snapshot, StoreSize, Table,
+};
+use rusqlite::{Connection, params, params_from_iter};
 use std::ops::ControlFlow;
 
 /// A read transaction on a reading connection. Keep it short: the log cannot be reset meanwhile.
@@ -63,12 +68,24 @@ fn by_id<T: Entity>(db: &Connection, id: i64) -> Result<Option<T>, StoreError> {
 }
 
 pub(super) fn order(db: &Connection, id: OrderId) -> Result<Option<Order>, StoreError> {
-    let Some(mut order) = by_id::<Order>(db, id.get())? else { return Ok(None) };
-    let sql = format!("SELECT {LINE} FROM order_lines WHERE id >= ?1 AND id < ?2 ORDER BY id");
-    let range = [first_line(id), first_line(OrderId::new(id.get().saturating_add(1)))];
-    order.lines = many(db, &sql, range, |row| line(row))?;
-    Ok(Some(order))
+    let order = by_id::<Order>(db, id.get())?;
+    Ok(with_lines(db, order.into_iter().collect())?.pop())
 }
+
+/// Adds the lines of orders.
+fn with_lines(db: &Connection, mut orders: Vec<Order>) -> Result<Vec<Order>, StoreError> {
+    for order in &mut orders {
+        let sql = format!("SELECT {LINE} FROM order_lines WHERE id >= ?1 AND id < ?2 ORDER BY id");
+        let next = OrderId::new(order.id.get().saturating_add(1));
+        let range = [first_line(order.id), first_line(next)];
+        order.lines = many(db, &sql, range, |row| line(row))?;
+    }
+    Ok(orders)
+}
+
+/// The condition of the lines of an order.
+const LINES_OF_ORDER: &str =
+    "order_lines.id >= orders.id << 10 AND order_lines.id < (orders.id + 1) << 10";
 
 pub(super) fn cart(db: &Connection, customer: CustomerId) -> Result<CartLines, StoreError> {
     let sql =
@@ -108,6 +125,24 @@ impl Snapshot for SqliteSnapshot<'_> {
         many(&self.0, &sql, params![start, limit(rows)], read)
     }
 
+    fn all_products(&self, start: ProductId, limit: usize) -> Result<Vec<Product>, StoreError> {
+        from(&self.0, start.get(), limit)
+    }
+
+    fn stock_movements(
+        &self,
+        product: ProductId,
+        start: StockMovementId,
+        direction: Direction,
+        rows: usize,
+    ) -> Result<Vec<StockMovement>, StoreError> {
+        let (comparison, word) = (direction.comparison(), direction.word());
+        let sql = select::<StockMovement>(&format!(
+            "WHERE product_id = ?1 AND id {comparison} ?2 ORDER BY id {word} LIMIT ?3"
+        ));
+        many(&self.0, &sql, params![product, start, limit(rows)], read)
+    }
+
     fn cart(&self, customer: CustomerId) -> Result<CartLines, StoreError> {
         cart(&self.0, customer)
     }
@@ -141,8 +176,66 @@ impl Snapshot for SqliteSnapshot<'_> {
         one(&self.0, &sql, params![id, customer], read)
     }
 
+    fn claims(
+        &self,
+        coupon: CouponId,
+        start: i64,
+        rows: usize,
+    ) -> Result<Vec<OwnedCoupon>, StoreError> {
+        let sql =
+            select::<OwnedCoupon>("WHERE coupon_id = ?1 AND rank >= ?2 ORDER BY rank LIMIT ?3");
+        many(&self.0, &sql, params![coupon, start, limit(rows)], read)
+    }
+
     fn order(&self, id: OrderId) -> Result<Option<Order>, StoreError> {
         order(&self.0, id)
+    }
+
+    fn last_order(&self) -> Result<Option<OrderId>, StoreError> {
+        Ok(one(&self.0, "SELECT max(id) FROM orders", [], |row| row.get(0))?.flatten())
+    }
+
+    fn orders_in(
+        &self,
+        range: IdRange<OrderId>,
+        filter: &OrderFilter,
+        rows: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let rest = lists::orders('?', range, filter, LINES_OF_ORDER, limit(rows));
+        let sql = select::<Order>(&rest.sql);
+        with_lines(&self.0, many(&self.0, &sql, params_from_iter(rest.values), read)?)
+    }
+
+    fn oldest_of_status(
+        &self,
+        status: OrderStatus,
+        start: OrderId,
+        rows: usize,
+    ) -> Result<Option<OrderId>, StoreError> {
+        let sql = format!(
+            "SELECT min(id), count(*) FROM (
+                 SELECT id FROM orders WHERE id <= ?1 AND {} ORDER BY id DESC LIMIT ?2
+             )",
+            of_status(status)
+        );
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Option<OrderId>>(0)?, row.get(1)?));
+        let found = one(&self.0, &sql, params![start, limit(rows)], read)?;
+        Ok(found.and_then(|(oldest, count): (_, i64)| oldest.filter(|_| count >= limit(rows))))
+    }
+
+    fn released_orders(
+        &self,
+        (at, id): (Timestamp, OrderId),
+        direction: Direction,
+        rows: usize,
+    ) -> Result<Vec<Order>, StoreError> {
+        let (comparison, word) = (direction.comparison(), direction.word());
+        let sql = select::<Order>(&format!(
+            "WHERE {IS_RELEASED} AND {RELEASED_AT} {comparison} ?1
+                 AND ({RELEASED_AT} <> ?1 OR id {comparison} ?2)
+             ORDER BY {RELEASED_AT} {word}, id {word} LIMIT ?3"
+        ));
+        with_lines(&self.0, many(&self.0, &sql, params![at, id, limit(rows)], read)?)
     }
 
     fn orders(
@@ -188,6 +281,20 @@ impl Snapshot for SqliteSnapshot<'_> {
 
     fn charge(&self, id: ChargeId) -> Result<Option<ChargeRow>, StoreError> {
         by_id(&self.0, id.get())
+    }
+
+    fn last_charge(&self) -> Result<Option<ChargeId>, StoreError> {
+        Ok(one(&self.0, "SELECT max(id) FROM charges", [], |row| row.get(0))?.flatten())
+    }
+
+    fn charges_in(
+        &self,
+        range: IdRange<ChargeId>,
+        filter: ChargeFilter,
+        rows: usize,
+    ) -> Result<Vec<ChargeRow>, StoreError> {
+        let rest = lists::charges('?', range, filter, limit(rows));
+        many(&self.0, &select::<ChargeRow>(&rest.sql), params_from_iter(rest.values), read)
     }
 
     fn charge_by_reference(&self, reference: &str) -> Result<Option<ChargeRow>, StoreError> {
