@@ -178,6 +178,7 @@ pub use model::export::{ExportFormat, ExportKind};
 pub use model::order::{Order, OrderLine, OrderStatus};
 pub use model::product::{Product, ProductStatus};
 pub use model::settings::Settings;
+pub use model::stock_change::StockChange;
 pub use model::wallet::{
     Balance, Charge, ChargeStatus, Customer, CustomerStatus, Debit, EntryKind, LedgerEntry,
     Payment, PaymentKind, Role,

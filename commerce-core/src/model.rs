@@ -12,5 +12,6 @@ pub(crate) mod order;
 pub(crate) mod product;
 pub(crate) mod sale;
 pub(crate) mod settings;
+pub(crate) mod stock_change;
 pub(crate) mod wallet;
 mod words;

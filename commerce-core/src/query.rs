@@ -202,8 +202,13 @@ impl<T> Page<T> {
         T: Serialize,
     {
         let page = Self::read(request, list, start, read, id)?;
-        let rest = budget.stopped_at.get().map(|row| list.cursor(&[row]));
+        let rest = budget.stopped_at().map(|row| list.cursor(&[row]));
         Ok(Self { next_cursor: page.next_cursor.or(rest), ..page })
+    }
+
+    /// Returns a page with its items, and the position of the next one.
+    pub(crate) fn at<const N: usize>(list: List, items: Vec<T>, next: Option<[i64; N]>) -> Self {
+        Self { items, next_cursor: next.map(|next| list.cursor(&next)) }
     }
 
     /// Returns the page with each item converted.
@@ -236,6 +241,11 @@ impl Budget {
             self.stopped_at.set(Some(next));
         }
         (taken > 0).then_some(taken)
+    }
+
+    /// Returns the first row that was not examined, if the budget was spent.
+    pub(crate) fn stopped_at(&self) -> Option<i64> {
+        self.stopped_at.get()
     }
 
     /// Returns rows that were taken and not examined.

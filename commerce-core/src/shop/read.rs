@@ -23,6 +23,7 @@ use std::io::Write;
 use std::time::Instant;
 
 mod events;
+mod history;
 mod lists;
 mod reports;
 

@@ -39,6 +39,7 @@ mod relay;
 mod reports;
 mod sequence;
 mod standby;
+mod stock_history;
 mod tidy;
 mod tls;
 mod versions;

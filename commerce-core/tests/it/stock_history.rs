@@ -1,0 +1,184 @@
+//! The history of a product: every change of its stock in one list.
+
+use crate::common::{NOW, On, World, key};
+use commerce_core::limits::MAX_EXAMINED;
+use commerce_core::{
+    AddProduct, AdjustStock, Code, Error, Money, OrderId, PageRequest, PayWhen, PlaceOrder,
+    ProductId, StockChange,
+};
+use rstest::rstest;
+
+impl World {
+    /// Returns the history of a product, read in pages of `limit` items.
+    fn history(&self, product: ProductId, limit: usize) -> Vec<StockChange> {
+        let mut request = PageRequest::first(limit);
+        let mut changes = Vec::new();
+        loop {
+            let page = self.shop.product_history(product, &request).unwrap();
+            assert!(page.items.len() <= limit);
+            changes.extend(page.items);
+            request.cursor = page.next_cursor;
+            if request.cursor.is_none() {
+                return changes;
+            }
+        }
+    }
+
+    fn at(&self, seconds: i64) {
+        self.clock.set(NOW.plus_seconds(seconds));
+    }
+}
+
+/// A change in short: seconds, delta, stock after it, reason and order.
+type Short = (i64, i64, i64, &'static str, Option<i64>);
+
+fn short(change: &StockChange) -> (i64, i64, i64, &str, Option<i64>) {
+    let StockChange { created_at, delta, stock_after, reason, order_id, .. } = change;
+    let seconds = created_at.unix() - NOW.unix();
+    (seconds, *delta, *stock_after, reason.as_str(), order_id.map(OrderId::get))
+}
+
+fn assert_history(world: &World, product: ProductId, expected: &[Short]) {
+    for limit in [1, 2, 3, 100] {
+        let history = world.history(product, limit);
+        assert_eq!(history.iter().map(short).collect::<Vec<_>>(), expected, "limit {limit}");
+    }
+}
+
+#[rstest]
+fn history_has_adjustments_and_orders_with_the_stock_after_each(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    let kim = world.customer(100_000).id;
+    let (tea, cup) = (world.product(100, 10).id, world.product(100, 10).id);
+    let later = |order: PlaceOrder| PlaceOrder { pay: PayWhen::Later, ..order };
+    world.at(10);
+    world.shop.call(PlaceOrder::new(kim, [(tea, 4), (cup, 1)])).run().unwrap();
+    world.at(20);
+    world.shop.adjust_stock(tea, 5, "delivery", &key("add")).unwrap();
+    world.at(30);
+    world.shop.call(later(PlaceOrder::new(kim, [(tea, 6)]))).run().unwrap();
+    world.at(40);
+    world.shop.call(PlaceOrder::new(kim, [(cup, 2)])).run().unwrap();
+    world.at(50);
+    world.shop.cancel_order(OrderId::new(1), &key("cancel")).unwrap();
+    world.at(60);
+    world.shop.adjust_stock(tea, -2, "broken", &key("broken")).unwrap();
+    world.at(2_000);
+    let expected: [Short; 7] = [
+        (930, 6, 13, "order expired", Some(2)),
+        (60, -2, 7, "broken", None),
+        (50, 4, 9, "order cancelled", Some(1)),
+        (30, -6, 5, "ordered", Some(2)),
+        (20, 5, 11, "delivery", None),
+        (10, -4, 6, "ordered", Some(1)),
+        (0, 10, 10, "first stock", None),
+    ];
+    assert_history(&world, tea, &expected);
+    assert_eq!(world.shop.product(tea).unwrap().stock, 13);
+    let refused = world.shop.product_history(ProductId::new(9), &PageRequest::default());
+    let code = refused.err().map(|error: Error| error.code());
+    assert_eq!(code, Some(Code::ProductNotFound));
+}
+
+/// All in one second: the stock was never negative.
+#[rstest]
+fn history_of_one_second_is_in_an_order_that_stock_allows(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    let kim = world.customer(100_000).id;
+    let tea = world.product(100, 5).id;
+    world.shop.call(PlaceOrder::new(kim, [(tea, 5)])).run().unwrap();
+    world.shop.cancel_order(OrderId::new(1), &key("cancel")).unwrap();
+    world.shop.call(PlaceOrder::new(kim, [(tea, 5)])).run().unwrap();
+    world.shop.adjust_stock(tea, 3, "delivery", &key("add")).unwrap();
+    world.shop.call(PlaceOrder::new(kim, [(tea, 3)])).run().unwrap();
+    let history = world.history(tea, 2);
+    let mut stock = 0;
+    for change in history.iter().rev() {
+        stock += change.delta;
+        assert_eq!(change.stock_after, stock, "{change:?}");
+        assert!(stock >= 0, "{history:?}");
+    }
+    assert_eq!((history.len(), stock), (6, 0));
+}
+
+/// An import of orders from before the product was added.
+#[rstest]
+fn history_of_imported_orders_is_in_an_order_that_stock_allows(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    let kim = world.customer(100_000).id;
+    world.at(5_000);
+    let tea = world.product(100, 10).id;
+    for number in 1..=3 {
+        let order = PlaceOrder::new(kim, [(tea, 3)]);
+        world.shop.call_at(order, NOW.plus_seconds(number)).run().unwrap();
+    }
+    let expected: [Short; 4] = [
+        (3, -3, 1, "ordered", Some(3)),
+        (2, -3, 4, "ordered", Some(2)),
+        (1, -3, 7, "ordered", Some(1)),
+        (5_000, 10, 10, "first stock", None),
+    ];
+    assert_history(&world, tea, &expected);
+}
+
+#[rstest]
+fn pages_of_a_history_stay_right_while_stock_changes(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    let kim = world.customer(100_000).id;
+    let (tea, cup) = (world.product(100, 100).id, world.product(100, 100).id);
+    for number in 1..=5 {
+        world.at(number);
+        world.shop.call(PlaceOrder::new(kim, [(tea, number)])).run().unwrap();
+    }
+    let whole = world.history(tea, 100);
+    let first = world.shop.product_history(tea, &PageRequest::first(2)).unwrap();
+    world.at(10);
+    world.shop.call(PlaceOrder::new(kim, [(tea, 7)])).run().unwrap();
+    world.shop.cancel_order(OrderId::new(1), &key("cancel")).unwrap();
+    world.shop.adjust_stock(tea, 9, "delivery", &key("add")).unwrap();
+    let rest = PageRequest { limit: 100, cursor: first.next_cursor.clone() };
+    let rest = world.shop.product_history(tea, &rest).unwrap();
+    assert_eq!([first.items, rest.items].concat(), whole);
+    let of_tea = PageRequest { limit: 2, cursor: first.next_cursor };
+    let refused = world.shop.product_history(cup, &of_tea);
+    assert_eq!(refused.err().map(|error| error.code()), Some(Code::InvalidRequest));
+}
+
+/// A product that was last sold before many other orders: its page is empty and leads to the rest.
+#[test]
+fn page_of_a_history_examines_a_bounded_number_of_orders() {
+    let world = World::new(On::Sqlite);
+    let kim = world.customer(1_000_000_000).id;
+    let (tea, cup) = (world.product(1, 100).id, world.product(1, 1_000_000).id);
+    world.at(1);
+    world.shop.call(PlaceOrder::new(kim, [(tea, 1)])).run().unwrap();
+    for _ in 0..MAX_EXAMINED / 1_000 {
+        let order = || PlaceOrder::new(kim, [(cup, 1)]);
+        let calls: Vec<_> = (0..1_000).map(|_| world.shop.call(order()).submit()).collect();
+        for call in calls {
+            assert!(call.outcome().result.is_ok());
+        }
+    }
+    let first = world.shop.product_history(tea, &PageRequest::default()).unwrap();
+    assert_eq!(first.items.len(), 0);
+    assert!(first.next_cursor.is_some());
+    let expected: [Short; 2] =
+        [(1, -1, 99, "ordered", Some(1)), (0, 100, 100, "first stock", None)];
+    assert_history(&world, tea, &expected);
+    // A product without orders of its own is examined in the same way.
+    let pot = world.shop.call(AddProduct::new("Pot", Money::from_minor(1), 3)).run().unwrap();
+    world
+        .shop
+        .call(AdjustStock { product_id: pot.id, delta: 1, reason: "found".into() })
+        .run()
+        .unwrap();
+    assert_history(&world, pot.id, &[(1, 1, 4, "found", None), (1, 3, 3, "first stock", None)]);
+}
