@@ -1,8 +1,9 @@
 //! The document as OpenAPI 3.0.3, for generators that do not support 3.1.
 //!
-//! It differs from the 3.1 document in two points. Constructs of 3.1 are translated to 3.0. And problems are listed as
+//! It differs from the 3.1 document in three points. Constructs of 3.1 are translated to 3.0. Problems are listed as
 //! `application/json` beside `application/problem+json`, because some of these generators (progenitor among them) read
-//! no other type.
+//! no other type. And where a request may omit a member or send null, which mean the same, 3.0 has it as optional only,
+//! because it cannot refer to a schema and allow null.
 
 use super::remove_unused_schemas;
 use crate::schema::resolved;
@@ -52,6 +53,12 @@ fn rewrite_object(members: &mut Map<String, Value>) {
         let media = json!({ "schema": problem["schema"] });
         members.insert("application/json".to_owned(), media);
     }
+    // In a change an absent member keeps its value, and null removes it.
+    let is_change = members.contains_key("minProperties");
+    if members.get("additionalProperties") == Some(&Value::Bool(false)) && !is_change {
+        let properties = members.get_mut("properties").and_then(Value::as_object_mut);
+        properties.into_iter().flat_map(Map::values_mut).for_each(remove_null);
+    }
     if let Some(nullable) = members.get("oneOf").and_then(nullable) {
         members.remove("oneOf");
         for (name, value) in nullable {
@@ -64,6 +71,19 @@ fn rewrite_object(members: &mut Map<String, Value>) {
             rewrite(member);
         }
     }
+}
+
+/// Reduces a choice between a reference and null to the reference. A description beside it needs another schema around.
+fn remove_null(member: &mut Value) {
+    let Some([target, null]) = member["oneOf"].as_array().map(Vec::as_slice) else { return };
+    if null["type"] != "null" || target.get("$ref").is_none() {
+        return;
+    }
+    let target = target.clone();
+    *member = match member.get("description") {
+        Some(description) => json!({ "description": description, "allOf": [target] }),
+        None => target,
+    };
 }
 
 /// Translates a choice between a schema and null to that schema, inlined and nullable. A reference does not work,
@@ -105,5 +125,26 @@ mod tests {
             "example": { "type": "fixed", "const": 1 },
         });
         assert_eq!(schema, expected);
+    }
+
+    #[test]
+    fn rewrite_keeps_null_where_it_differs_from_an_absent_member() {
+        let id = json!({ "oneOf": [reference("Id"), { "type": "null" }] });
+        let mut request = json!({
+            "additionalProperties": false,
+            "properties": { "a": id, "b": { "description": "B.", "oneOf": id["oneOf"] } },
+        });
+        let mut change = request.clone();
+        change["minProperties"] = 1.into();
+        rewrite(&mut request);
+        rewrite(&mut change);
+        let optional = json!({
+            "a": reference("Id"),
+            "b": { "description": "B.", "allOf": [reference("Id")] },
+        });
+        assert_eq!(request["properties"], optional);
+        for name in ["a", "b"] {
+            assert_eq!(change["properties"][name]["nullable"], true, "{name}");
+        }
     }
 }
