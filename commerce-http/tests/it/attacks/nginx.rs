@@ -3,7 +3,8 @@
 use super::MEMORY;
 use super::child::Child;
 use super::client::{
-    HonestClient, connect, read_to_end, send, send_to_end, statuses, timed_request,
+    HonestClient, connect, read_chunked, read_response, read_to_end, send, send_to_end, statuses,
+    timed_request,
 };
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -135,14 +136,34 @@ fn shipped_nginx_keeps_foreign_and_non_ascii_headers_from_the_service() {
     let (_, names) = received.split_once("\r\n\r\n").unwrap();
     let mut names: Vec<&str> = names.split(' ').collect();
     names.sort_unstable();
-    let expected =
-        ["accept", "connection", "host", "if-none-match", "x-forwarded-for", "x-request-id"];
+    let expected = ["accept", "host", "if-none-match", "x-forwarded-for", "x-request-id"];
     assert_eq!(names, expected);
     let received = get("/?name=%ED%99%8D", korean);
     assert_eq!(statuses(&received), [200], "{received}");
     for target in ["/?name=홍길동", "/홍길동"] {
         assert_problem(&get(target, ""), 400, "malformed_request", false);
     }
+}
+
+/// Requests share connections to the service, and a stream that fails ends without its end mark for the client, too.
+#[test]
+fn shipped_nginx_keeps_connections_and_passes_streams_on() {
+    let proxied = Proxied::start("rate=10000r/s");
+    let get = |target: &str| {
+        let mut stream = connect(&proxied.address);
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let idle = proxied.server.descriptors();
+    for _ in 0..100 {
+        assert!(read_response(&mut get("/length")).unwrap().ends_with("\r\n\r\n0"));
+    }
+    let kept = proxied.server.descriptors();
+    assert!((idle + 1..=idle + 8).contains(&kept), "{kept} descriptors, {idle} before");
+    let (_, body) = read_chunked(&mut get("/stream/3000000"));
+    assert_eq!(body.map(|body| body.len()), Some(3_000_000));
+    assert_eq!(read_chunked(&mut get("/stream/late")).1, None);
 }
 
 /// Logins and sign-ups have a limit of their own, whatever their path looks like; other requests go on.
@@ -235,7 +256,7 @@ fn versions_and_garbage(at: &str) {
     let mut stream = connect(at);
     stream.write_all(&ahead).unwrap();
     for _ in 0..20 {
-        super::client::read_response(&mut stream).unwrap();
+        read_response(&mut stream).unwrap();
     }
 }
 
