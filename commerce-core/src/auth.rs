@@ -173,7 +173,7 @@ impl Shop {
 
     /// Returns the caller that a token identifies. Refused as `unauthenticated` for an unknown or expired token.
     pub fn caller(&self, token: &str) -> Result<Caller, Error> {
-        self.session(token).map(|session| session.caller)
+        self.session(token).map(|session| session.caller())
     }
 
     /// Returns the session of a token. Refused as `unauthenticated` for an unknown or expired token.
@@ -181,7 +181,8 @@ impl Shop {
         let session = self.store().snapshot()?.session(TokenHash::of(token))?;
         let valid = session.filter(|(session, _)| session.is_valid_at(self.now()));
         let opened = valid.map(|(session, role)| OpenedSession {
-            caller: Caller { customer_id: session.customer_id, role },
+            customer_id: session.customer_id,
+            role,
             expires_at: session.expires_at,
         });
         opened.ok_or_else(|| Refusal::Unauthenticated.into())

@@ -10,6 +10,7 @@ use crate::error::{Error, Refusal, StoreError};
 use crate::gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway};
 use crate::id::{ChargeId, CustomerId, Key};
 use crate::limits::MAX_PAGE;
+use crate::model::audit_trail::Actor;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus};
 use crate::money::Money;
 use crate::query::{List, Page, PageRequest};
@@ -118,19 +119,24 @@ impl Shop {
     /// `too_many_requests` while too many charges of that customer are pending.
     #[must_use]
     pub fn charge_from(&self, charge: &NewCharge, key: &Key) -> Outcome<Charge> {
-        self.charge_with_diagnostics(charge, key, &mut |_| {})
+        self.charge_by(None, charge, key, &mut |_| {})
     }
 
-    /// As [`Shop::charge_from`]; `on_pending` gets the reason why the charge is pending, in words for the operator.
+    /// Charges a balance as [`Shop::charge_from`] does, on behalf of that author instead of the shop's
+    /// ([`ShopBuilder::actor`](crate::ShopBuilder::actor)). `on_pending` gets the reason why the charge is pending, in words
+    /// for the operator.
     #[must_use]
-    pub fn charge_with_diagnostics(
+    pub fn charge_by(
         &self,
+        actor: Option<Actor>,
         charge: &NewCharge,
         key: &Key,
         on_pending: &mut dyn FnMut(&str),
     ) -> Outcome<Charge> {
-        let Some(gateway) = self.gateway() else { return self.charge_without_gateway(charge, key) };
-        let opened = match self.open_charge(gateway, charge, key) {
+        let Some(gateway) = self.gateway() else {
+            return self.charge_without_gateway(actor, charge, key);
+        };
+        let opened = match self.open_charge(gateway, actor, charge, key) {
             Ok(opened) => opened,
             Err(error) => return Outcome { result: Err(error.into()), replayed: false },
         };
@@ -144,19 +150,25 @@ impl Shop {
         }
     }
 
-    fn charge_without_gateway(&self, charge: &NewCharge, key: &Key) -> Outcome<Charge> {
+    fn charge_without_gateway(
+        &self,
+        actor: Option<Actor>,
+        charge: &NewCharge,
+        key: &Key,
+    ) -> Outcome<Charge> {
         let NewCharge { customer_id, amount, ref payment_method } = *charge;
         if payment_method.is_some() {
             let detail = "there is no gateway that could take the money from a payment method";
             let result = Err(Refusal::invalid("/payment_method", detail).into());
             return Outcome { result, replayed: false };
         }
-        self.call(ChargeBalance { customer_id, amount }).key(key).outcome()
+        self.call(ChargeBalance { customer_id, amount }).by(actor).key(key).outcome()
     }
 
     fn open_charge(
         &self,
         gateway: &dyn PaymentGateway,
+        actor: Option<Actor>,
         charge: &NewCharge,
         key: &Key,
     ) -> Result<Outcome<Charge>, StoreError> {
@@ -167,7 +179,7 @@ impl Shop {
             gateway: gateway.name().to_owned(),
             reference: entropy::hex::<REFERENCE_BYTES>()?,
         };
-        Ok(self.call(request).key(key).outcome())
+        Ok(self.call(request).by(actor).key(key).outcome())
     }
 
     /// Calls the gateway about a charge that is pending.

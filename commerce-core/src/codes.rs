@@ -369,9 +369,9 @@ codes! {
             => "login or password is wrong: check both and try again".to_owned();
 
         Forbidden "forbidden" Forbidden "Insufficient permission"
-            "The resource is another customer's, or for admins only."
+            "The resource is another customer's, or for staff of a higher role."
             "Ask an admin."
-            => "this belongs to another customer, or is for admins only: ask an admin".to_owned();
+            => "this belongs to another customer, or needs a higher role: ask an admin".to_owned();
 
         TooManyRequests "too_many_requests" RateLimited "Too many requests"
             "Too many failed logins, or ten charges of the customer are pending."

@@ -2,7 +2,7 @@
 //! only where an operator may have to block them.
 
 use crate::client::ClientAddress;
-use commerce_core::{CustomerId, Timestamp};
+use commerce_core::{Actor, CustomerId, Timestamp, TokenId};
 use serde_json::json;
 use std::fmt::Write;
 use std::time::Duration;
@@ -40,7 +40,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) duration: Duration,
     /// The length of a streamed body, as far as it was sent.
     pub(crate) bytes: Option<u64>,
-    pub(crate) customer: Option<CustomerId>,
+    /// The caller: a customer or a token.
+    pub(crate) actor: Option<Actor>,
     pub(crate) trace: Option<&'a str>,
     pub(crate) client: Option<ClientAddress>,
 }
@@ -81,6 +82,20 @@ impl Entry<'_> {
         u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)
     }
 
+    fn customer(&self) -> Option<CustomerId> {
+        self.actor.and_then(|actor| match actor {
+            Actor::Customer(id) => Some(id),
+            Actor::Cli | Actor::Token(_) => None,
+        })
+    }
+
+    fn token(&self) -> Option<TokenId> {
+        self.actor.and_then(|actor| match actor {
+            Actor::Token(id) => Some(id),
+            Actor::Cli | Actor::Customer(_) => None,
+        })
+    }
+
     fn logfmt(&self) -> String {
         let Self { at, request, method, path, operation, status, .. } = self;
         let mut line = format!(
@@ -99,8 +114,11 @@ impl Entry<'_> {
         if let Some(detail) = self.detail {
             let _ = write!(line, " detail={detail:?}");
         }
-        if let Some(customer) = self.customer {
+        if let Some(customer) = self.customer() {
             let _ = write!(line, " customer={customer}");
+        }
+        if let Some(token) = self.token() {
+            let _ = write!(line, " token={token}");
         }
         if let Some(trace) = self.trace {
             let _ = write!(line, " trace={trace}");
@@ -123,7 +141,8 @@ impl Entry<'_> {
             "bytes": self.bytes,
             "code": self.code,
             "detail": self.detail,
-            "customer": self.customer,
+            "customer": self.customer(),
+            "token": self.token(),
             "trace": self.trace,
             "client": self.client.map(|client| client.to_string()),
             "client_source": self.client.map(|client| client.source.name()),
@@ -155,7 +174,7 @@ mod tests {
             detail: None,
             duration: Duration::from_micros(1_500),
             bytes: None,
-            customer: Some(CustomerId::new(7)),
+            actor: Some(Actor::Customer(CustomerId::new(7))),
             trace: None,
             client: None,
         };

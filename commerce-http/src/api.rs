@@ -182,7 +182,7 @@ impl Api {
         let key = key(route, request)?;
         let versions = etag::if_match(route, request)?;
         let body = body(route, request)?;
-        auth::authorize_body_customer(&mut auth, route, &body)?;
+        auth::authorize_body_customer(self.shop(), &mut auth, route, &body)?;
         let context = RequestContext {
             state: &self.state,
             wait_mode,
@@ -193,6 +193,7 @@ impl Api {
             versions,
             body,
             trace,
+            actor: auth.caller.map(|caller| caller.actor),
             token: auth.token,
             customer: auth.customer,
             order: auth.order,
@@ -367,7 +368,7 @@ impl Api {
             detail: record.detail.as_deref(),
             duration,
             bytes: record.bytes,
-            customer: record.caller.map(|caller| caller.customer_id),
+            actor: record.caller.map(|caller| caller.actor),
             client: access_log::names_client(response.status)
                 .then(|| self.state.client_of(request)),
             trace: trace.parent.as_deref(),

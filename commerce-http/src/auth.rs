@@ -3,7 +3,7 @@
 
 use crate::error::{HandlerError, Rejection};
 use crate::message::Request;
-use crate::problem::HttpError;
+use crate::problem::{HttpError, Problem};
 use crate::route::{Auth, Route};
 use commerce_core::{Caller, CustomerId, Order, OrderId, Refusal, Role, Shop};
 use matchit::Params;
@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(crate) struct AuthContext<'r> {
     pub(crate) token: Option<&'r str>,
     pub(crate) caller: Option<Caller>,
-    /// The customer in the path or in the body, or else the caller.
+    /// The customer in the path or in the body, or else the caller; 0 if there is none.
     pub(crate) customer: CustomerId,
     /// The order in the path.
     pub(crate) order: Option<Order>,
@@ -35,60 +35,87 @@ pub(crate) fn authorize<'r>(
     let mut auth = AuthContext {
         token: Some(token),
         caller: Some(caller),
-        customer: caller.customer_id,
+        customer: caller.customer_id().unwrap_or(CustomerId::new(0)),
         order: None,
     };
+    let least = route.least_staff_role();
     match route.auth {
         // The customer in the body is checked after parsing: see `authorize_body_customer`.
-        Auth::Public | Auth::Authenticated | Auth::SelfOrAdminBody => {}
-        Auth::Admin if caller.role == Role::Admin => {}
-        Auth::Admin => return Err(Refusal::Forbidden.into()),
-        Auth::OwnerWithGateway if !shop.has_gateway() && caller.role != Role::Admin => {
-            return Err(Refusal::Forbidden.into());
+        Auth::Public | Auth::SelfOrBody => {}
+        Auth::Session if caller.customer_id().is_some() => {}
+        Auth::Session => return Err(has_no_customer(shop, "a token has no session: log in")),
+        Auth::Staff(_) => permit(caller.is_at_least(least))?,
+        Auth::OwnerWithGateway => {
+            permit(shop.has_gateway() || caller.is_at_least(least))?;
+            auth.customer = customer(shop, caller, least, path)?;
         }
-        Auth::OwnerWithGateway | Auth::Customer => auth.customer = customer(caller, path)?,
-        Auth::Order => auth.order = Some(order(shop, caller, path)?),
+        Auth::Customer => auth.customer = customer(shop, caller, least, path)?,
+        Auth::Order => auth.order = Some(order(shop, caller, least, path)?),
     }
     Ok(auth)
 }
 
+fn permit(is_allowed: bool) -> Result<(), Refusal> {
+    if is_allowed { Ok(()) } else { Err(Refusal::Forbidden) }
+}
+
+/// The refusal of a token where a customer calls.
+fn has_no_customer(shop: &Shop, detail: &str) -> HandlerError {
+    let problem = Problem::of(&Refusal::Forbidden.into(), shop.currency());
+    HandlerError::problem(Problem { detail: detail.to_owned(), ..problem })
+}
+
 /// Takes the customer from the body, if the route allows one there, and checks that the caller may act for them.
 pub(crate) fn authorize_body_customer(
+    shop: &Shop,
     auth: &mut AuthContext<'_>,
     route: &Route,
     body: &Value,
 ) -> Result<(), HandlerError> {
-    let customer = body.get("customer_id").and_then(Value::as_i64).map(CustomerId::new);
-    let (Auth::SelfOrAdminBody, Some(caller), Some(customer)) = (route.auth, auth.caller, customer)
-    else {
-        return Ok(());
-    };
+    let (Auth::SelfOrBody, Some(caller)) = (route.auth, auth.caller) else { return Ok(()) };
+    let named = body.get("customer_id").and_then(Value::as_i64).map(CustomerId::new);
+    let customer = named.or_else(|| caller.customer_id()).ok_or_else(|| {
+        has_no_customer(shop, "a token has no customer: name one in customer_id of the body")
+    })?;
+    permit(caller.is_customer_or(customer, route.least_staff_role()))?;
     auth.customer = customer;
-    if caller.may_act_for(customer) { Ok(()) } else { Err(Refusal::Forbidden.into()) }
+    Ok(())
 }
 
 /// The customer in the path, if the caller may act for them.
-fn customer(caller: Caller, path: &Params<'_, '_>) -> Result<CustomerId, HandlerError> {
+fn customer(
+    shop: &Shop,
+    caller: Caller,
+    least: Role,
+    path: &Params<'_, '_>,
+) -> Result<CustomerId, HandlerError> {
     let text = path.get("customer_id").unwrap_or_default();
     if text == "me" {
-        return Ok(caller.customer_id);
+        let no_customer = "a token has no customer: name one by number in the path, instead of me";
+        return caller.customer_id().ok_or_else(|| has_no_customer(shop, no_customer));
     }
     let customer = id(text).map(CustomerId::new);
     let customer = customer.ok_or_else(|| {
         HandlerError::http(HttpError::PathNotFound, "a customer is named by a number, or by me")
     })?;
-    if caller.may_act_for(customer) { Ok(customer) } else { Err(Refusal::Forbidden.into()) }
+    permit(caller.is_customer_or(customer, least))?;
+    Ok(customer)
 }
 
 /// The order in the path, if the caller may act for its customer; otherwise it is refused as not found, so that order
 /// ids do not leak.
-fn order(shop: &Shop, caller: Caller, path: &Params<'_, '_>) -> Result<Order, HandlerError> {
+fn order(
+    shop: &Shop,
+    caller: Caller,
+    least: Role,
+    path: &Params<'_, '_>,
+) -> Result<Order, HandlerError> {
     let order_id = path.get("order_id").and_then(id).map(OrderId::new);
     let order_id = order_id.ok_or_else(|| {
         HandlerError::http(HttpError::PathNotFound, "an order is named by a number")
     })?;
     let order = shop.order(order_id).map_err(Rejection::from)?;
-    let is_allowed = caller.may_act_for(order.customer_id);
+    let is_allowed = caller.is_customer_or(order.customer_id, least);
     is_allowed.then_some(order).ok_or_else(|| Refusal::OrderNotFound { order_id }.into())
 }
 

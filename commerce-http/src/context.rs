@@ -6,8 +6,8 @@ use crate::problem::{HttpError, Problem};
 use crate::request_id::TraceContext;
 use crate::state::AppState;
 use commerce_core::{
-    BestSellersRequest, Client, CustomerId, Error, InCurrency, Key, Operation, Order, Outcome,
-    Page, PageRequest, Refusal, Shop, Timestamp, Version,
+    Actor, BestSellersRequest, Client, CustomerId, Error, InCurrency, Key, Operation, Order,
+    Outcome, Page, PageRequest, Refusal, Shop, Timestamp, Version,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,6 +42,8 @@ pub(crate) struct RequestContext<'a> {
     /// The versions in `If-Match`; any version if absent.
     pub(crate) versions: Option<Vec<Version>>,
     pub(crate) trace: &'a TraceContext,
+    /// The author of changes; `None` for a public call.
+    pub(crate) actor: Option<Actor>,
     /// The bearer token.
     pub(crate) token: Option<&'a str>,
     /// The customer whose data the request touches.
@@ -220,6 +222,7 @@ impl RequestContext<'_> {
         render: impl FnOnce(&R::Output) -> Success + Send + 'a,
     ) -> Submission<'a> {
         let mut call = self.shop().call(operation).trace(Some(self.trace.for_events().to_owned()));
+        call = call.actor(self.actor);
         if let Some(key) = &self.key {
             call = call.key(key);
         }

@@ -224,14 +224,15 @@ fn operation(route: &Route, responses: &Responses) -> Value {
 
 /// The details of a call, and the callers that may use it.
 fn description(route: &Route) -> String {
+    let staff = route.least_staff_role();
     let callers = match (route.auth, route.signature) {
-        (_, Some(_)) => "Signed by the gateway.",
-        (Auth::Public, _) => "Public.",
-        (Auth::Authenticated, _) => "Any token.",
-        (Auth::Customer | Auth::Order, _) => "Owner or admin.",
-        (Auth::OwnerWithGateway, _) => "Owner, if there is a payment gateway, or admin.",
-        (Auth::SelfOrAdminBody, _) => "Any token; an admin may name another customer.",
-        (Auth::Admin, _) => "Admin.",
+        (_, Some(_)) => "Signed by the gateway.".to_owned(),
+        (Auth::Public, _) => "Public.".to_owned(),
+        (Auth::Session, _) => "Any customer.".to_owned(),
+        (Auth::Customer | Auth::Order, _) => format!("Owner or {staff}."),
+        (Auth::OwnerWithGateway, _) => format!("Owner, if there is a payment gateway, or {staff}."),
+        (Auth::SelfOrBody, _) => format!("Any customer; a {staff} names another."),
+        (Auth::Staff(_), _) => format!("From {staff} up."),
     };
     let codes: Vec<String> = refusals(route).map(|code| format!("`{code}`")).collect();
     let errors =

@@ -2,7 +2,7 @@
 //! OpenAPI document all read it.
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission};
-use commerce_core::Code;
+use commerce_core::{Code, Role};
 
 /// A method of a route. `HEAD` and `OPTIONS` are derived from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,23 +26,24 @@ impl Method {
     }
 }
 
-/// The callers that may use a route.
+/// The callers that may use a route. Where customers call for themselves, staff call for them: readers to read, clerks to
+/// act (see [`Route::least_staff_role`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Auth {
     /// Everyone, without a token.
     Public,
-    /// Every caller with a valid token.
-    Authenticated,
-    /// The customer in the path, and admins.
+    /// Every customer with a session.
+    Session,
+    /// The customer in the path, and staff.
     Customer,
-    /// The customer in the path if a payment gateway is configured, and admins.
+    /// The customer in the path if a payment gateway is configured, and staff.
     OwnerWithGateway,
-    /// Every caller with a valid token, for themselves. Admins may name another customer in the body.
-    SelfOrAdminBody,
-    /// The owner of the order in the path, and admins. Others receive 404.
+    /// Every customer, for themselves. Staff may name another customer in the body.
+    SelfOrBody,
+    /// The owner of the order in the path, and staff. Others receive 404.
     Order,
-    /// Admins.
-    Admin,
+    /// Staff of at least this role.
+    Staff(Role),
 }
 
 /// The use of an idempotency key.
@@ -201,9 +202,15 @@ impl Route {
         Self { response: Some(item), is_list: true, query: PAGE, ..self }
     }
 
-    /// A report for admins, as JSON or comma-separated values.
+    /// A report for readers, as JSON or comma-separated values.
     pub(crate) const fn report(self, schema: &'static str, query: &'static [Parameter]) -> Self {
-        Self { auth: Auth::Admin, response: Some(schema), query, has_csv: true, ..self }
+        Self {
+            auth: Auth::Staff(Role::Reader),
+            response: Some(schema),
+            query,
+            has_csv: true,
+            ..self
+        }
     }
 
     pub(crate) const fn no_content(self) -> Self {
@@ -225,6 +232,15 @@ impl Route {
     /// Changes a resource with an `ETag`, returns the new one, and honours `If-Match`.
     pub(crate) const fn conditional(self) -> Self {
         Self { versions: Versions::Honoured, ..self }
+    }
+
+    /// Returns the least role of staff that may use the route, for any customer.
+    pub(crate) fn least_staff_role(&self) -> Role {
+        match (self.auth, self.method) {
+            (Auth::Staff(role), _) => role,
+            (_, Method::Get) => Role::Reader,
+            _ => Role::Clerk,
+        }
     }
 
     /// Returns true if responses have an `ETag`.

@@ -4,9 +4,7 @@ use crate::handlers::{
     best_sellers, carts, coupons, customers, operations, orders, products, reports, sessions,
     wallet, webhooks,
 };
-use crate::route::Auth::{
-    Admin, Authenticated, Customer, Order, OwnerWithGateway, SelfOrAdminBody,
-};
+use crate::route::Auth::{Customer, Order, OwnerWithGateway, SelfOrBody, Session, Staff};
 use crate::route::Handler::{Blocking, Fixed, Read, Submit};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
@@ -17,6 +15,7 @@ use commerce_core::Code::{
     BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerNotFound, DebitNotFound,
     InvalidCredentials, LoginTaken, NotInCart, OrderNotFound, ProductNotFound, TooManyRequests,
 };
+use commerce_core::Role::{Admin, Clerk, Reader};
 use commerce_core::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, EditCart, Operation, PayOrder, PlaceOrder,
     UpdateProduct,
@@ -36,9 +35,9 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Post, "/v1/sessions", "logIn", "Log in and get a token", Blocking(sessions::log_in))
         .request_body("NewSession").response(201, "Session").errors(&[InvalidCredentials, TooManyRequests]),
     Route::new(Get, "/v1/sessions/current", "getSession", "Get the current session", Read(sessions::show))
-        .auth(Authenticated).response(200, "CurrentSession"),
+        .auth(Session).response(200, "CurrentSession"),
     Route::new(Delete, "/v1/sessions/current", "logOut", "Log out and revoke the token", Blocking(sessions::log_out))
-        .auth(Authenticated).no_content(),
+        .auth(Session).no_content(),
 
     Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Get a balance", Read(wallet::balance))
         .auth(Customer).response(200, "Balance").errors(&[CustomerNotFound]),
@@ -62,15 +61,15 @@ pub(crate) static ROUTES: &[Route] = &[
         .about("Without archived products.")
         .paginated("Product").etag(),
     Route::new(Post, "/v1/products", "addProduct", "Add a product", Submit(products::add))
-        .auth(Admin).key(Optional).request_body("NewProduct").response(201, "Product").etag(),
+        .auth(Staff(Admin)).key(Optional).request_body("NewProduct").response(201, "Product").etag(),
     Route::new(Get, "/v1/products/{product_id}", "getProduct", "Get a product", Read(products::show))
         .about("Includes archived products.")
         .response(200, "Product").etag().errors(&[ProductNotFound]),
     Route::new(Patch, "/v1/products/{product_id}", "changeProduct", "Update, archive or reactivate a product", Submit(products::change))
         .about("Absent members are unchanged.")
-        .auth(Admin).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(UpdateProduct::REFUSALS),
+        .auth(Staff(Admin)).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(UpdateProduct::REFUSALS),
     Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Adjust stock", Submit(products::adjust_stock))
-        .auth(Admin).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(AdjustStock::REFUSALS),
+        .auth(Staff(Clerk)).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(AdjustStock::REFUSALS),
     Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank best sellers of the last days", Blocking(best_sellers::rank))
         .about("By units paid for in the window or the money for them, exact to the second.")
         .query(BEST_SELLERS).response(200, "BestSellers"),
@@ -89,11 +88,11 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/coupons", "listCoupons", "List coupon campaigns", Read(coupons::list))
         .paginated("Coupon").etag(),
     Route::new(Post, "/v1/coupons", "addCoupon", "Start a coupon campaign", Submit(coupons::add))
-        .auth(Admin).key(Optional).request_body("NewCoupon").response(201, "Coupon").etag(),
+        .auth(Staff(Admin)).key(Optional).request_body("NewCoupon").response(201, "Coupon").etag(),
     Route::new(Get, "/v1/coupons/{coupon_id}", "getCoupon", "Get a coupon campaign", Read(coupons::show))
         .response(200, "Coupon").etag().errors(&[CouponNotFound]),
     Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon, first come first served", Submit(coupons::claim))
-        .auth(SelfOrAdminBody).key(Required).request_body("NewClaim").response(201, "OwnedCoupon")
+        .auth(SelfOrBody).key(Required).request_body("NewClaim").response(201, "OwnedCoupon")
         .errors(ClaimCoupon::REFUSALS),
     Route::new(Get, "/v1/customers/{customer_id}/coupons", "listOwnedCoupons", "List a customer's coupons", Read(coupons::owned))
         .auth(Customer).paginated("OwnedCoupon").errors(&[CustomerNotFound]),
@@ -126,7 +125,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/reports/balances", "reportBalances", "Report the prepaid money of customers", Blocking(reports::balances))
         .report("BalanceReport", BALANCE_REPORT),
     Route::new(Get, "/v1/reports/events", "reportEvents", "Report the events that wait for delivery", Blocking(reports::events))
-        .auth(Admin).response(200, "WaitingEvents"),
+        .auth(Staff(Reader)).response(200, "WaitingEvents"),
 
     Route::new(Post, "/v1/webhooks/stripe", "handleStripeWebhook", "Receive a Stripe webhook", Blocking(webhooks::stripe))
         .signed_by("Stripe-Signature").no_content().errors(&[BalanceLimit]),

@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::CustomerId;
 use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
+use crate::model::audit_trail::Actor;
 use crate::model::wallet::Role;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -123,12 +124,12 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The authenticated caller of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The authenticated caller of a request: a customer with a session, or a program with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The customer.
-    pub customer_id: CustomerId,
-    /// The caller's role.
+    /// The author of the changes that the caller makes.
+    pub actor: Actor,
+    /// The role at this moment.
     pub role: Role,
 }
 
@@ -136,18 +137,42 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct OpenedSession {
-    /// The caller: customer and role.
-    #[serde(flatten)]
-    pub caller: Caller,
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// The customer's role at this moment.
+    pub role: Role,
     /// Expiry time: the session is invalid from this instant on.
     pub expires_at: Timestamp,
 }
 
-impl Caller {
-    /// Returns true if the caller may act for `customer`: it is the caller's own id, or the caller is an admin.
+impl OpenedSession {
+    /// Returns the customer as the caller of a request.
     #[must_use]
-    pub fn may_act_for(self, customer: CustomerId) -> bool {
-        self.customer_id == customer || self.role == Role::Admin
+    pub const fn caller(&self) -> Caller {
+        Caller { actor: Actor::Customer(self.customer_id), role: self.role }
+    }
+}
+
+impl Caller {
+    /// Returns the customer that calls; `None` for a program.
+    #[must_use]
+    pub const fn customer_id(self) -> Option<CustomerId> {
+        match self.actor {
+            Actor::Customer(id) => Some(id),
+            Actor::Cli | Actor::Token(_) => None,
+        }
+    }
+
+    /// Returns true if the role includes what `least` may do. Each role includes those before it.
+    #[must_use]
+    pub fn is_at_least(self, least: Role) -> bool {
+        self.role >= least
+    }
+
+    /// Returns true if the caller is that customer, or staff of at least that role.
+    #[must_use]
+    pub fn is_customer_or(self, customer: CustomerId, least: Role) -> bool {
+        self.customer_id() == Some(customer) || self.is_at_least(least)
     }
 }
 

@@ -79,6 +79,11 @@ impl<R: Operation> PreparedCall<'_, R> {
         Self { command: self.command.with_actor(actor), ..self }
     }
 
+    /// Sets the author, if there is one.
+    pub(crate) fn by(self, actor: Option<Actor>) -> Self {
+        if actor.is_some() { self.actor(actor) } else { self }
+    }
+
     /// Sets the trace of the request for its events (W3C `traceparent`).
     pub fn trace(self, trace: Option<String>) -> Self {
         Self { command: self.command.with_trace(trace), ..self }

@@ -3,7 +3,7 @@
 use crate::common::{On, cluster};
 use commerce_core::limits::{FREE_LOGIN_FAILURES, SESSION_SECONDS};
 use commerce_core::{
-    AddCustomer, Code, Currency, CustomerId, Error, ManualClock, MemoryStore, Role, Shop,
+    Actor, AddCustomer, Code, Currency, CustomerId, Error, ManualClock, MemoryStore, Role, Shop,
     SqliteStore, Store, Timestamp,
 };
 use commerce_postgres::PostgresStore;
@@ -68,8 +68,9 @@ fn session_is_valid_in_every_shop_until_it_ends(
     let session = there.log_in("kim", PASSWORD).unwrap();
     assert_eq!(session.customer_id, kim.id);
     let caller = here.caller(&session.token).unwrap();
-    assert_eq!((caller.customer_id, caller.role), (kim.id, Role::Customer));
-    assert!(caller.may_act_for(kim.id) && !caller.may_act_for(CustomerId::new(99)));
+    assert_eq!((caller.actor, caller.role), (Actor::Customer(kim.id), Role::Customer));
+    let is_allowed = |customer| caller.is_customer_or(customer, Role::Reader);
+    assert!(is_allowed(kim.id) && !is_allowed(CustomerId::new(99)));
 
     here.log_out(&session.token).unwrap();
     assert_eq!(code(there.caller(&session.token)), Some(Code::Unauthenticated));

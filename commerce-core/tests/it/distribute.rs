@@ -78,7 +78,7 @@ fn business(shop: &Shop) {
     let park = shop.register("Park", "park", "correct horse", Role::Customer).unwrap();
     let session = shop.log_in("park", "correct horse").unwrap();
     shop.log_in("park", "wrong horse").unwrap_err();
-    assert_eq!(shop.caller(&session.token).unwrap().customer_id, park.id);
+    assert_eq!(shop.session(&session.token).unwrap().customer_id, park.id);
     shop.log_out(&session.token).unwrap();
     assert_eq!(shop.product(tea).unwrap().stock, 99);
     assert_eq!(shop.balance(kim).unwrap().balance, Money::from_minor(10_060));

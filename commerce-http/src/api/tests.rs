@@ -28,7 +28,7 @@ mod streams;
 /// True for the tests that go through [`Service::start`].
 const STARTS: bool = module_path!().as_bytes().len() > "commerce_http::api::tests".len();
 
-/// A shop with data: Kim is customer 1 with a balance, Lee is 2, an admin is 3. Product 1 is tea, coupon 1 is a
+/// A shop with data: Kim is customer 1 with a balance, Lee is 2, an admin is 3, a reader 4, a clerk 5. Product 1 is tea, coupon 1 is a
 /// fixed discount; Kim owns one and has the pending order 1.
 struct World {
     api: Arc<Api>,
@@ -36,6 +36,8 @@ struct World {
     lines: Arc<Mutex<Vec<String>>>,
     kim: String,
     lee: String,
+    reader: String,
+    clerk: String,
     admin: String,
 }
 
@@ -91,9 +93,13 @@ fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
     let balance = Money::from_minor(100_000);
     let kim = shop.call(AddCustomer { balance, ..AddCustomer::new("Kim") }).run().unwrap().id;
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap().id;
-    let password = PasswordHash::new("$argon2id$...");
-    let login = Some(NewLogin { login: "admin".to_owned(), password, role: Role::Admin });
-    let admin = shop.call(AddCustomer { login, ..AddCustomer::new("Admin") }).run().unwrap().id;
+    let staff = |login: &str, role| {
+        let (login, password) = (login.to_owned(), PasswordHash::new("$argon2id$..."));
+        let login = Some(NewLogin { login, password, role });
+        shop.call(AddCustomer { login, ..AddCustomer::new("Staff") }).run().unwrap().id
+    };
+    let admin = staff("admin", Role::Admin);
+    let (reader, clerk) = (staff("reader", Role::Reader), staff("clerk", Role::Clerk));
     let tea = shop.call(AddProduct::new("Tea", Money::from_minor(4_500), 10)).run().unwrap().id;
     let coupon = AddCoupon {
         name: "Spring".to_owned(),
@@ -109,13 +115,15 @@ fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
     shop.place_order(order, &key("order")).unwrap();
     let token = |customer| shop.open_session(customer, 600).unwrap().token;
     let (kim, lee, admin) = (token(kim), token(lee), token(admin));
+    let (reader, clerk) = (token(reader), token(clerk));
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&lines);
     let log = Log::new(
         LogFormat::Logfmt,
         Box::new(move |line| sink.lock().unwrap().push(line.to_owned())),
     );
-    World { api: Arc::new(Api::new(shop, log).unwrap()), clock, lines, kim, lee, admin }
+    let api = Arc::new(Api::new(shop, log).unwrap());
+    World { api, clock, lines, kim, lee, reader, clerk, admin }
 }
 
 /// A response with a parsed body.
@@ -254,13 +262,13 @@ fn undocumented(schema: &Value, value: &Value, at: &str) -> Vec<String> {
     }
 }
 
-/// Covers the whole route table, so a new route without a permission check fails here.
+/// Covers the whole route table with every kind of caller, so a new route without a permission check fails here.
 #[test]
 fn every_route_enforces_its_permissions() {
     for route in ROUTES {
         let world = world();
         let (path, mut body) = example(route);
-        if route.auth == Auth::SelfOrAdminBody {
+        if route.auth == Auth::SelfOrBody {
             body["customer_id"] = 1.into();
         }
         let status = |token: &str| {
@@ -276,19 +284,43 @@ fn every_route_enforces_its_permissions() {
         for token in ["", "cs_0123456789", "x y"] {
             assert_eq!(status(token), (401, "unauthenticated".to_owned()), "{operation}");
         }
-        let lee = status(&world.lee);
-        match route.auth {
-            Auth::Customer | Auth::OwnerWithGateway | Auth::SelfOrAdminBody | Auth::Admin => {
-                assert_eq!(lee, (403, "forbidden".to_owned()), "{operation}");
-            }
-            Auth::Order => assert_eq!(lee, (404, "order_not_found".to_owned()), "{operation}"),
-            Auth::Authenticated | Auth::Public => {}
+        let refused = match route.auth {
+            Auth::Order => (404, "order_not_found".to_owned()),
+            _ => (403, "forbidden".to_owned()),
+        };
+        let least = route.least_staff_role();
+        let owns = route.auth != Auth::Public && !matches!(route.auth, Auth::Staff(_));
+        let callers = [
+            (&world.kim, owns),
+            (&world.lee, route.auth == Auth::Session),
+            (&world.reader, route.auth == Auth::Session || Role::Reader >= least),
+            (&world.clerk, route.auth == Auth::Session || Role::Clerk >= least),
+            (&world.admin, true),
+        ];
+        for (caller, (token, is_allowed)) in callers.into_iter().enumerate() {
+            let seen = status(token);
+            assert_eq!(seen != refused, is_allowed, "{operation} by caller {caller}: {seen:?}");
+            assert_ne!(seen.0, 401, "{operation} by caller {caller}");
         }
-        if route.auth == Auth::Admin {
-            assert_eq!(status(&world.kim), (403, "forbidden".to_owned()), "{operation}");
-        } else {
-            assert!(![401, 403].contains(&status(&world.kim).0), "{operation}");
-        }
+    }
+}
+
+/// The test above compares the routes with the route table; this one compares the table with the contract.
+#[test]
+fn least_roles_of_routes_are_those_of_the_contract() {
+    let operations = |least: Role| -> Vec<&str> {
+        let staff = ROUTES.iter().filter(|route| route.auth == Auth::Staff(least));
+        staff.map(|route| route.operation).collect()
+    };
+    let admin = ["addProduct", "changeProduct", "addCoupon"];
+    assert_eq!(operations(Role::Admin), admin);
+    assert_eq!(operations(Role::Clerk), ["adjustStock"]);
+    let reader = operations(Role::Reader);
+    assert!(reader.iter().all(|name| name.starts_with("report")), "{reader:?}");
+    for route in ROUTES.iter().filter(|route| route.path.contains("{customer_id}")) {
+        let reads = route.method == Method::Get;
+        let least = if reads { Role::Reader } else { Role::Clerk };
+        assert_eq!(route.least_staff_role(), least, "{}", route.operation);
     }
 }
 
@@ -753,13 +785,15 @@ fn charge_response_follows_the_gateway_result(
 }
 
 #[test]
-fn charge_without_gateway_is_for_admins_only() {
+fn charge_without_gateway_is_for_staff_only() {
     let world = world_of(Shop::builder());
     let body = json!({ "amount": 500 });
     let kim = world.post("/v1/customers/me/charges", "a", &body);
     assert_eq!((kim.status, kim.code()), (403, "forbidden"));
-    let admin = world.call("POST", "/v1/customers/1/charges", &world.admin, "a", &body);
-    assert_eq!((admin.status, &admin.body["balance"]), (201, &100_500.into()));
+    let reader = world.call("POST", "/v1/customers/1/charges", &world.reader, "a", &body);
+    assert_eq!((reader.status, reader.code()), (403, "forbidden"));
+    let clerk = world.call("POST", "/v1/customers/1/charges", &world.clerk, "a", &body);
+    assert_eq!((clerk.status, &clerk.body["balance"]), (201, &100_500.into()));
     let body = json!({ "amount": 500, "payment_method": "card" });
     let refused = world.call("POST", "/v1/customers/1/charges", &world.admin, "b", &body);
     assert_eq!((refused.status, refused.code()), (422, "invalid_request"));
@@ -911,14 +945,15 @@ fn log_lines_contain_no_secrets() {
 }
 
 #[test]
-fn only_admins_claim_coupons_for_others() {
+fn only_clerks_claim_coupons_for_others() {
     let world = world();
     let claim = |token: &str, key: &str, customer: i64| {
         let body = json!({ "customer_id": customer });
         world.call("POST", "/v1/coupons/1/claims", token, key, &body)
     };
     assert_eq!(claim(&world.kim, "a", 2).code(), "forbidden");
-    let claimed = claim(&world.admin, "b", 2);
+    assert_eq!(claim(&world.reader, "a", 2).code(), "forbidden");
+    let claimed = claim(&world.clerk, "b", 2);
     assert_eq!((claimed.status, &claimed.body["customer_id"]), (201, &json!(2)));
     assert_eq!(claim(&world.lee, "c", 2).code(), "coupon_already_claimed");
 }
@@ -1005,4 +1040,19 @@ fn id_beyond_2_to_53_is_not_found() {
         let seen = world.get(&format!("/v1/products/{id}"));
         assert_eq!((seen.status, seen.code()), (404, code), "{id}");
     }
+}
+
+/// A role that is given or taken counts from the next request on, in sessions that are open already.
+#[test]
+fn role_is_that_of_the_moment_in_open_sessions() {
+    let world = world();
+    let shop = world.api.shop();
+    let reports = |token: &str| world.call("GET", "/v1/reports/stock", token, "", &Value::Null);
+    assert_eq!(reports(&world.reader).status, 200);
+    let reader = shop.session(&world.reader).unwrap().customer_id;
+    let password = "correct horse battery";
+    shop.set_credentials(reader, "reader", password, Role::Customer).unwrap();
+    assert_eq!(reports(&world.reader).code(), "unauthenticated", "a new login ends sessions");
+    let token = shop.open_session(reader, 600).unwrap().token;
+    assert_eq!(reports(&token).code(), "forbidden");
 }

@@ -25,7 +25,7 @@ pub(crate) fn charge(call: &RequestContext<'_>) -> HandlerResult {
     let mut diagnostics = None;
     let outcome = call
         .shop()
-        .charge_with_diagnostics(&request, key, &mut |text| diagnostics = Some(text.to_owned()));
+        .charge_by(call.actor, &request, key, &mut |text| diagnostics = Some(text.to_owned()));
     respond(outcome, |charge| {
         let location = format!("/v1/customers/{}/charges/{}", charge.customer_id, charge.id);
         match charge.status {

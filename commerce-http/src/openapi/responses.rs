@@ -175,7 +175,7 @@ pub(crate) fn problems_of(route: &Route) -> Vec<Vec<Problem>> {
     if route.auth != Auth::Public {
         codes.push(Code::Unauthenticated);
     }
-    if !matches!(route.auth, Auth::Public | Auth::Authenticated | Auth::Order) {
+    if !matches!(route.auth, Auth::Public | Auth::Order) {
         codes.push(Code::Forbidden);
     }
     if route.path.contains('{') {
