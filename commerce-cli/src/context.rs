@@ -3,6 +3,7 @@
 use crate::database::{Database, OpenMode};
 use crate::error::CliError;
 use crate::output::Output;
+use crate::progress;
 use crate::values::{KeyArg, PageArgs};
 use commerce_core::{
     Actor, Error, Key, Money, Operation, Outcome, Page, PageRequest, PaymentGateway, Shop,
@@ -103,6 +104,28 @@ impl CommandContext {
         self.page(&Page { items: priced, next_cursor }, |_| text(&items))
     }
 
+    /// Prints items of a list whose pages may have fewer items than asked for: follows its cursors until there are enough.
+    pub(crate) fn search<T: Serialize>(
+        &self,
+        page: &PageArgs,
+        read: impl Fn(&PageRequest) -> Result<Page<T>, Error>,
+        text: impl FnOnce(&[T]) -> String,
+    ) -> Result<(), CliError> {
+        self.page(&gather(page, read)?, |page| text(&page.items))
+    }
+
+    /// Like [`CommandContext::search`], for items with amounts. JSON output adds the currency to each item.
+    pub(crate) fn search_priced<T: Serialize>(
+        &self,
+        page: &PageArgs,
+        read: impl Fn(&PageRequest) -> Result<Page<T>, Error>,
+        text: impl FnOnce(&[T]) -> String,
+    ) -> Result<(), CliError> {
+        let Page { items, next_cursor } = gather(page, read)?;
+        let priced = items.iter().map(|item| self.shop.in_currency(item)).collect();
+        self.page(&Page { items: priced, next_cursor }, |_| text(&items))
+    }
+
     fn page<T: Serialize>(
         &self,
         page: &Page<T>,
@@ -128,5 +151,26 @@ impl CommandContext {
     /// The header of a column of amounts.
     pub(crate) fn head(&self, name: &str) -> String {
         format!(">{name} ({})", self.shop.currency())
+    }
+}
+
+/// Reads pages until there are as many items as asked for, with a progress bar on a terminal.
+fn gather<T>(
+    page: &PageArgs,
+    read: impl Fn(&PageRequest) -> Result<Page<T>, Error>,
+) -> Result<Page<T>, CliError> {
+    let mut request = page.request();
+    let wanted = request.limit;
+    let mut items = Vec::new();
+    let mut bar = None;
+    loop {
+        let page = read(&request)?;
+        items.extend(page.items);
+        let left = wanted.saturating_sub(items.len());
+        if left == 0 || page.next_cursor.is_none() {
+            return Ok(Page { items, next_cursor: page.next_cursor });
+        }
+        request = PageRequest { limit: left, cursor: page.next_cursor };
+        bar.get_or_insert_with(|| progress::pages("searching")).inc(1);
     }
 }

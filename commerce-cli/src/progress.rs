@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 const ITEMS: &str = "{msg:.bold} {bar:32.cyan/dim} {human_pos} of {human_len}, {rate}, {eta} left";
 const BYTES: &str = "{msg:.bold} {bar:32.cyan/dim} {bytes} of {total_bytes}, {eta} left";
+const PAGES: &str = "{msg:.bold} {spinner:.cyan} {human_pos} pages, {rate}";
 const BYTES_OF_UNKNOWN_TOTAL: &str = "{msg:.bold} {spinner:.cyan} {bytes}, {bytes_per_sec}";
 
 /// A bar that counts items.
@@ -15,6 +16,11 @@ pub(crate) fn items(what: &str, total: u64) -> ProgressBar {
 /// A bar that counts bytes read. The total of a pipe is unknown.
 pub(crate) fn bytes(what: &str, total: Option<u64>) -> ProgressBar {
     bar(what, total, if total.is_some() { BYTES } else { BYTES_OF_UNKNOWN_TOTAL })
+}
+
+/// A bar that counts pages of a list. Their total is unknown.
+pub(crate) fn pages(what: &str) -> ProgressBar {
+    bar(what, None, PAGES)
 }
 
 fn bar(what: &str, total: Option<u64>, template: &str) -> ProgressBar {

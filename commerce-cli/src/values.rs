@@ -2,8 +2,9 @@
 
 use crate::error::CliError;
 use crate::unique;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use commerce_core::limits::DEFAULT_PAGE;
-use commerce_core::{Currency, Key, Money, PageRequest, ProductId};
+use commerce_core::{ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, ProductId};
 use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
 
 /// The `--key` option: the idempotency key of a command.
@@ -113,6 +114,20 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
 pub(crate) fn currency(text: &str) -> Result<Currency, String> {
     let expected = "expected an ISO 4217 code, like KRW, USD or EUR";
     Currency::from_code(&text.to_ascii_uppercase()).ok_or_else(|| expected.to_owned())
+}
+
+/// The parser of the status of an order.
+pub(crate) fn order_status() -> impl TypedValueParser<Value = OrderStatus> {
+    let words = OrderStatus::ALL.iter().map(|status| status.as_str());
+    PossibleValuesParser::new(words)
+        .try_map(|word| OrderStatus::from_word(&word).ok_or("expected a status of an order"))
+}
+
+/// The parser of the status of a charge.
+pub(crate) fn charge_status() -> impl TypedValueParser<Value = ChargeStatus> {
+    let words = ChargeStatus::ALL.iter().map(|status| status.as_str());
+    PossibleValuesParser::new(words)
+        .try_map(|word| ChargeStatus::from_word(&word).ok_or("expected a status of a charge"))
 }
 
 fn key(text: &str) -> Result<Key, String> {

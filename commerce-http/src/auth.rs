@@ -5,6 +5,7 @@ use crate::error::{HandlerError, Rejection};
 use crate::message::Request;
 use crate::problem::{HttpError, Problem};
 use crate::route::{Auth, Route};
+use crate::target;
 use commerce_core::{Caller, CustomerId, Order, OrderId, Refusal, Role, Shop};
 use matchit::Params;
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub(crate) fn authorize<'r>(
     request: &'r Request,
     path: &Params<'_, '_>,
 ) -> Result<AuthContext<'r>, HandlerError> {
-    if route.auth == Auth::Public {
+    if route.auth == Auth::Public && !is_for_staff(route, request) {
         let customer = CustomerId::new(0);
         return Ok(AuthContext { token: None, caller: None, customer, order: None });
     }
@@ -41,9 +42,11 @@ pub(crate) fn authorize<'r>(
     let least = route.least_staff_role();
     match route.auth {
         // The customer in the body is checked after parsing: see `authorize_body_customer`.
-        Auth::Public | Auth::SelfOrBody => {}
+        Auth::SelfOrBody => {}
         Auth::Session if caller.customer_id().is_some() => {}
         Auth::Session => return Err(has_no_customer(shop, "a token has no session: log in")),
+        // A parameter for staff.
+        Auth::Public => permit(caller.is_at_least(Role::Reader))?,
         Auth::Staff(_) => permit(caller.is_at_least(least))?,
         Auth::OwnerWithGateway => {
             permit(shop.has_gateway() || caller.is_at_least(least))?;
@@ -63,6 +66,15 @@ fn permit(is_allowed: bool) -> Result<(), Refusal> {
 fn has_no_customer(shop: &Shop, detail: &str) -> HandlerError {
     let problem = Problem::of(&Refusal::Forbidden.into(), shop.currency());
     HandlerError::problem(Problem { detail: detail.to_owned(), ..problem })
+}
+
+/// Returns true if a request has a parameter for staff.
+fn is_for_staff(route: &Route, request: &Request) -> bool {
+    let (_, query) = target::split(&request.target);
+    route.has_staff_parameters()
+        && form_urlencoded::parse(query.as_bytes()).any(|(name, _)| {
+            route.query.iter().any(|parameter| parameter.for_staff && parameter.name == name)
+        })
 }
 
 /// Takes the customer from the body, if the route allows one there, and checks that the caller may act for them.

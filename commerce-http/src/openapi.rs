@@ -203,7 +203,9 @@ fn operation(route: &Route, responses: &Responses) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    if route.auth == Auth::Public {
+    if route.auth == Auth::Public && route.has_staff_parameters() {
+        operation["security"] = json!([{}, { "bearer": [] }]);
+    } else if route.auth == Auth::Public {
         operation["security"] = json!([]);
     }
     if route.signature.is_some() {

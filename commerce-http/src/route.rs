@@ -103,6 +103,8 @@ pub(crate) struct Parameter {
     pub(crate) description: &'static str,
     /// The name of its component in the document, if several calls share it.
     pub(crate) shared: Option<&'static str>,
+    /// A public call with it is for staff.
+    pub(crate) for_staff: bool,
 }
 
 /// A call of the API.
@@ -243,6 +245,11 @@ impl Route {
         }
     }
 
+    /// Returns true if a parameter makes the public call one for staff.
+    pub(crate) fn has_staff_parameters(&self) -> bool {
+        self.query.iter().any(|parameter| parameter.for_staff)
+    }
+
     /// Returns true if responses have an `ETag`.
     pub(crate) fn has_etag(&self) -> bool {
         self.versions != Versions::None
@@ -263,10 +270,40 @@ impl Route {
     }
 }
 
-const PAGE: &[Parameter] = &[
-    shared("limit", "PageLimit", "Limit", ""),
-    shared("cursor", "Cursor", "Cursor", "`next_cursor` of the previous page."),
+const LIMIT: Parameter = shared("limit", "PageLimit", "Limit", "");
+const CURSOR: Parameter =
+    shared("cursor", "Cursor", "Cursor", "`next_cursor` of the previous page.");
+
+const PAGE: &[Parameter] = &[LIMIT, CURSOR];
+
+const OF_CUSTOMER: Parameter = shared("customer_id", "Id", "OfCustomer", "");
+
+/// The query parameters of the orders of the shop.
+pub(crate) const ORDERS: &[Parameter] = &[
+    OF_CUSTOMER,
+    own("status", "OrderStatus", ""),
+    own("from", "Instant", "Placed after it."),
+    own("to", "Instant", "Placed until then, that second included."),
+    own("product_id", "Id", ""),
+    own("reference", "Text", ""),
+    own("coupon_id", "Id", "The campaign."),
+    LIMIT,
+    CURSOR,
 ];
+
+/// The query parameters of the charges of the shop.
+pub(crate) const CHARGES: &[Parameter] =
+    &[OF_CUSTOMER, own("status", "ChargeStatus", ""), LIMIT, CURSOR];
+
+const SEARCH: Parameter = shared("search", "Text", "Search", "A part of the name, in any case.");
+
+/// The query parameters of products.
+pub(crate) const PRODUCTS: &[Parameter] =
+    &[SEARCH, for_staff("status", "ProductSelection", "For staff."), LIMIT, CURSOR];
+
+/// The query parameters of customers.
+pub(crate) const CUSTOMERS: &[Parameter] =
+    &[own("search", "Text", "A part of the name or login, in any case."), LIMIT, CURSOR];
 
 /// A parameter that several calls share, with the name of its component.
 const fn shared(
@@ -275,12 +312,21 @@ const fn shared(
     component: &'static str,
     description: &'static str,
 ) -> Parameter {
-    Parameter { name, schema, description, shared: Some(component) }
+    Parameter { name, schema, description, shared: Some(component), for_staff: false }
 }
 
 /// A parameter of one call.
 const fn own(name: &'static str, schema: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, schema, description, shared: None }
+    Parameter { name, schema, description, shared: None, for_staff: false }
+}
+
+/// A parameter of a public call that makes it one for staff.
+const fn for_staff(
+    name: &'static str,
+    schema: &'static str,
+    description: &'static str,
+) -> Parameter {
+    Parameter { name, schema, description, shared: None, for_staff: true }
 }
 
 const DAYS: Parameter = shared(

@@ -9,7 +9,8 @@ use crate::route::Handler::{Blocking, Fixed, Read, Submit};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
 use crate::route::{
-    BALANCE_REPORT, BEST_SELLERS, COUPON_REPORT, PRODUCT_REPORT, Route, SALES_REPORT, STOCK_REPORT,
+    BALANCE_REPORT, BEST_SELLERS, CHARGES, COUPON_REPORT, CUSTOMERS, ORDERS, PRODUCT_REPORT,
+    PRODUCTS, Route, SALES_REPORT, STOCK_REPORT,
 };
 use commerce_core::Code::{
     BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerNotFound, DebitNotFound,
@@ -29,6 +30,8 @@ pub(crate) static ROUTES: &[Route] = &[
 
     Route::new(Post, "/v1/customers", "register", "Register a customer", Blocking(customers::register))
         .request_body("NewCustomer").response(201, "Customer").errors(&[LoginTaken]),
+    Route::new(Get, "/v1/customers", "listCustomers", "List customers", Blocking(customers::list))
+        .auth(Staff(Reader)).paginated("Customer").query(CUSTOMERS),
     Route::new(Get, "/v1/customers/{customer_id}", "getCustomer", "Get a customer", Read(customers::show))
         .auth(Customer).response(200, "Customer").errors(&[CustomerNotFound]),
 
@@ -45,6 +48,8 @@ pub(crate) static ROUTES: &[Route] = &[
         .about("The payment gateway collects the money; 202 until it has answered: poll `Location`, or retry with the same key.")
         .auth(OwnerWithGateway).key(Required).request_body("NewCharge").response(201, "Charge").or_accepted()
         .errors(&[CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests]),
+    Route::new(Get, "/v1/charges", "listCharges", "List charges, newest first", Blocking(wallet::list_charges))
+        .auth(Staff(Reader)).paginated("Charge").query(CHARGES).errors(&[CustomerNotFound]),
     Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Get a charge", Read(wallet::show_charge))
         .about("A pending charge succeeds or fails later.")
         .auth(Customer).response(200, "Charge").errors(&[ChargeNotFound, CustomerNotFound]),
@@ -57,9 +62,9 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/customers/{customer_id}/payments", "listPayments", "List payments and refunds, newest first", Read(wallet::payments))
         .auth(Customer).paginated("Payment").errors(&[CustomerNotFound]),
 
-    Route::new(Get, "/v1/products", "listProducts", "List products", Read(products::list))
-        .about("Without archived products.")
-        .paginated("Product").etag(),
+    Route::new(Get, "/v1/products", "listProducts", "List products", Blocking(products::list))
+        .about("Without archived products by default.")
+        .paginated("Product").query(PRODUCTS).etag(),
     Route::new(Post, "/v1/products", "addProduct", "Add a product", Submit(products::add))
         .auth(Staff(Admin)).key(Optional).request_body("NewProduct").response(201, "Product").etag(),
     Route::new(Get, "/v1/products/{product_id}", "getProduct", "Get a product", Read(products::show))
@@ -70,6 +75,9 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Staff(Admin)).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(UpdateProduct::REFUSALS),
     Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Adjust stock", Submit(products::adjust_stock))
         .auth(Staff(Clerk)).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(AdjustStock::REFUSALS),
+    Route::new(Get, "/v1/products/{product_id}/movements", "listMovements", "List changes of stock, newest first", Blocking(products::movements))
+        .about("Adjustments and orders alike.")
+        .auth(Staff(Reader)).paginated("Movement").errors(&[ProductNotFound]),
     Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank best sellers of the last days", Blocking(best_sellers::rank))
         .about("By units paid for in the window or the money for them, exact to the second.")
         .query(BEST_SELLERS).response(200, "BestSellers"),
@@ -94,6 +102,8 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon, first come first served", Submit(coupons::claim))
         .auth(SelfOrBody).key(Required).request_body("NewClaim").response(201, "OwnedCoupon")
         .errors(ClaimCoupon::REFUSALS),
+    Route::new(Get, "/v1/coupons/{coupon_id}/claims", "listClaims", "List claims by rank", Read(coupons::claims))
+        .auth(Staff(Reader)).paginated("OwnedCoupon").errors(&[CouponNotFound]),
     Route::new(Get, "/v1/customers/{customer_id}/coupons", "listOwnedCoupons", "List a customer's coupons", Read(coupons::owned))
         .auth(Customer).paginated("OwnedCoupon").errors(&[CustomerNotFound]),
     Route::new(Get, "/v1/customers/{customer_id}/coupons/{owned_coupon_id}", "getOwnedCoupon", "Get a customer's coupon", Read(coupons::show_owned))
@@ -105,6 +115,8 @@ pub(crate) static ROUTES: &[Route] = &[
         .errors(PlaceOrder::REFUSALS),
     Route::new(Get, "/v1/customers/{customer_id}/orders", "listOrders", "List a customer's orders, newest first", Read(orders::list))
         .auth(Customer).paginated("Order").errors(&[CustomerNotFound]),
+    Route::new(Get, "/v1/orders", "listAllOrders", "List the orders of the shop, newest first", Blocking(orders::list_all))
+        .auth(Staff(Reader)).paginated("Order").query(ORDERS).errors(&[CustomerNotFound]),
     Route::new(Get, "/v1/orders/{order_id}", "getOrder", "Get an order", Read(orders::show))
         .auth(Order).response(200, "Order").etag().errors(&[OrderNotFound]),
     Route::new(Post, "/v1/orders/{order_id}/payment", "payOrder", "Pay a pending order", Submit(orders::pay))

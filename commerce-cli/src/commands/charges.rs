@@ -1,15 +1,26 @@
-//! `commerce charges`: pending charges, which the gateway has not answered.
+//! `commerce charges`: charges, and those that the gateway has not answered.
 
 use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::gateway::GatewayArgs;
 use crate::table::TextTable;
-use crate::values::PageArgs;
-use commerce_core::{CancellationToken, Charge};
+use crate::values::{self, PageArgs};
+use commerce_core::{CancellationToken, Charge, ChargeFilter, ChargeStatus, CustomerId};
 
-/// Lists and settles pending charges, which the gateway has not answered.
+/// Lists charges, and settles pending ones, which the gateway has not answered.
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum ChargesCommand {
+    /// Lists charges, newest first. Filters combine.
+    List {
+        /// Present status.
+        #[arg(long, value_parser = values::charge_status())]
+        status: Option<ChargeStatus>,
+        /// Only charges of this customer.
+        #[arg(long, value_name = "ID", value_parser = values::id::<CustomerId>)]
+        customer: Option<CustomerId>,
+        #[command(flatten)]
+        page: PageArgs,
+    },
     /// Lists the pending charges, by customer.
     Pending {
         #[command(flatten)]
@@ -25,6 +36,11 @@ pub(crate) enum ChargesCommand {
 impl ChargesCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         match self {
+            Self::List { status, customer: customer_id, page } => {
+                let filter = ChargeFilter { customer_id, status };
+                let read = |page: &_| context.shop.list_charges(&filter, page);
+                context.search(&page, read, |rows| charges(context, rows))
+            }
             Self::Pending { page } => context.list(
                 &page,
                 |page| context.shop.pending_charges(page),
@@ -39,6 +55,22 @@ impl ChargesCommand {
             }
         }
     }
+}
+
+fn charges(context: &CommandContext, charges: &[Charge]) -> String {
+    let headers = [">id", "at", ">customer", &context.head("amount"), "status", "failure"];
+    TextTable::new(headers, "no charges")
+        .rows(charges, |charge| {
+            [
+                charge.id.to_string(),
+                charge.created_at.to_string(),
+                charge.customer_id.to_string(),
+                context.number(charge.amount),
+                charge.status.to_string(),
+                charge.failure.clone().unwrap_or_default(),
+            ]
+        })
+        .text()
 }
 
 fn pending(context: &CommandContext, charges: &[Charge]) -> String {

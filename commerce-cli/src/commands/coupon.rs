@@ -37,6 +37,14 @@ pub(crate) enum CouponCommand {
         #[command(flatten)]
         key: KeyArg,
     },
+    /// Lists the claims of a campaign by rank.
+    Claims {
+        /// The campaign's id.
+        #[arg(value_parser = values::id::<CouponId>)]
+        coupon: CouponId,
+        #[command(flatten)]
+        page: PageArgs,
+    },
     /// Lists the coupons a customer has claimed.
     Owned {
         /// The customer's id.
@@ -104,6 +112,9 @@ impl CouponCommand {
                 |page| context.shop.coupons(page),
                 |rows| coupons(context, rows),
             ),
+            Self::Claims { coupon, page } => {
+                context.list(&page, |page| context.shop.claims(coupon, page), claims)
+            }
             Self::Claim { coupon, customer, key } => {
                 let request = ClaimCoupon { coupon_id: coupon, customer_id: customer };
                 context.output.print(&context.call(request, &key)?, claimed)
@@ -159,6 +170,22 @@ fn claimed(owned: &OwnedCoupon) -> String {
     format!(
         "customer {customer_id} claimed coupon {coupon_id} at rank {rank}: order with --coupon {id}"
     )
+}
+
+fn claims(claims: &[OwnedCoupon]) -> String {
+    let headers = [">rank", ">customer", "claimed", "status", "order", ">owned coupon"];
+    TextTable::new(headers, "no claims")
+        .rows(claims, |owned| {
+            [
+                owned.rank.to_string(),
+                owned.customer_id.to_string(),
+                owned.claimed_at.to_string(),
+                owned.status.to_string(),
+                or_dash(owned.order_id),
+                owned.id.to_string(),
+            ]
+        })
+        .text()
 }
 
 fn owned(coupons: &[OwnedCoupon]) -> String {

@@ -37,6 +37,9 @@ pub(crate) enum CustomerCommand {
     },
     /// Lists the customers by id.
     List {
+        /// Only customers with this text in their names or logins, in upper or lower case.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -67,8 +70,9 @@ impl CustomerCommand {
                     format!("customer {} can log in as {}", c.id, or_dash(c.login.clone()))
                 })
             }
-            Self::List { page } => {
-                context.list(&page, |page| context.shop.customers(page), customers)
+            Self::List { search, page } => {
+                let read = |page: &_| context.shop.search_customers(search.as_deref(), page);
+                context.search(&page, read, customers)
             }
             Self::Show { id } => context.output.print(&context.shop.customer(id)?, customer),
         }

@@ -4,20 +4,17 @@ use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::table::{TextTable, or_dash, properties};
 use crate::values::{self, KeyArg, PageArgs};
-use commerce_core::{CancelOrder, CustomerId, Money, Order, OrderId, OrderStatus, PayOrder};
+use commerce_core::{
+    CancelOrder, CouponId, CustomerId, Money, Order, OrderFilter, OrderId, OrderStatus, PayOrder,
+    ProductId, Timestamp,
+};
 use serde::Serialize;
 
 /// Lists, shows, pays, cancels and expires orders.
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum OrdersCommand {
-    /// Lists a customer's orders, newest first.
-    List {
-        /// The customer's id.
-        #[arg(value_parser = values::id::<CustomerId>)]
-        customer: CustomerId,
-        #[command(flatten)]
-        page: PageArgs,
-    },
+    /// Lists the orders of the shop or of a customer, newest first. Filters combine.
+    List(Box<ListArgs>),
     /// Shows one order.
     Show {
         /// The order's id.
@@ -45,6 +42,51 @@ pub(crate) enum OrdersCommand {
     Expire,
 }
 
+/// The filters of a list of orders.
+#[derive(clap::Args, Debug)]
+pub(crate) struct ListArgs {
+    /// The customer's id (default: all customers).
+    #[arg(value_parser = values::id::<CustomerId>)]
+    customer: Option<CustomerId>,
+    /// Present status.
+    #[arg(long, value_parser = values::order_status())]
+    status: Option<OrderStatus>,
+    /// Only orders placed after this instant, as in a report.
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Only orders placed until this instant, that second included.
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// Only orders with this product.
+    #[arg(long, value_name = "ID", value_parser = values::id::<ProductId>)]
+    product: Option<ProductId>,
+    /// Only orders with this order number of another system.
+    #[arg(long, value_name = "TEXT")]
+    reference: Option<String>,
+    /// Only orders that use or have used a coupon of this campaign.
+    #[arg(long, value_name = "ID", value_parser = values::id::<CouponId>)]
+    coupon: Option<CouponId>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+impl ListArgs {
+    fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let Self { customer: customer_id, status, from, to, .. } = self;
+        let Self { product: product_id, reference, coupon: coupon_id, page, .. } = self;
+        let filter =
+            OrderFilter { customer_id, status, from, to, product_id, reference, coupon_id };
+        let of_customer = OrderFilter { customer_id, ..OrderFilter::default() };
+        let text = |rows: &[_]| orders(context, rows);
+        match customer_id.filter(|_| filter == of_customer) {
+            Some(id) => context.list_priced(&page, |page| context.shop.orders(id, page), text),
+            None => {
+                context.search_priced(&page, |page| context.shop.list_orders(&filter, page), text)
+            }
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct ExpireReport {
     expired: Vec<OrderId>,
@@ -53,14 +95,7 @@ struct ExpireReport {
 impl OrdersCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let order = match self {
-            Self::List { customer, page } => {
-                let text = |rows: &[_]| orders(context, rows);
-                return context.list_priced(
-                    &page,
-                    |page| context.shop.orders(customer, page),
-                    text,
-                );
-            }
+            Self::List(list) => return list.run(context),
             Self::Expire => return expire(context),
             Self::Show { id } => context.shop.order(id)?,
             Self::Pay { id, key } => context.call(PayOrder { order_id: id }, &key)?,
@@ -82,11 +117,13 @@ fn expire(context: &CommandContext) -> Result<(), CliError> {
 }
 
 fn orders(context: &CommandContext, orders: &[Order]) -> String {
-    let headers = [">id", "placed", "status", ">lines", &context.head("total"), "reference"];
-    TextTable::new(headers, "this customer has no orders")
+    let total = context.head("total");
+    let headers = [">id", ">customer", "placed", "status", ">lines", &total, "reference"];
+    TextTable::new(headers, "no orders")
         .rows(orders, |order| {
             [
                 order.id.to_string(),
+                order.customer_id.to_string(),
                 order.created_at.to_string(),
                 order.status.to_string(),
                 order.lines.len().to_string(),

@@ -2,9 +2,12 @@
 
 use crate::context::CommandContext;
 use crate::error::CliError;
-use crate::table::{TextTable, properties};
+use crate::table::{TextTable, or_dash, properties};
 use crate::values::{self, KeyArg, PageArgs};
-use commerce_core::{AddProduct, AdjustStock, Money, ProductId, ProductStatus, UpdateProduct};
+use commerce_core::{
+    AddProduct, AdjustStock, Money, ProductFilter, ProductId, ProductSelection, ProductStatus,
+    StockChange, UpdateProduct,
+};
 
 /// Adds, shows and changes products.
 #[derive(clap::Subcommand, Debug)]
@@ -22,8 +25,25 @@ pub(crate) enum ProductCommand {
         #[command(flatten)]
         key: KeyArg,
     },
-    /// Lists the active products by id.
+    /// Lists products by id, the active ones by default.
     List {
+        /// Only products with this text in their names, in upper or lower case.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// Archived products instead of the active ones.
+        #[arg(long, conflicts_with = "all")]
+        archived: bool,
+        /// Active and archived products.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        page: PageArgs,
+    },
+    /// Lists every change of a product's stock, newest first: adjustments and orders alike.
+    History {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -70,9 +90,22 @@ pub(crate) enum ProductCommand {
 impl ProductCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let product = match self {
-            Self::List { page } => {
-                let text = |rows: &[_]| products(context, rows);
-                return context.list_priced(&page, |page| context.shop.products(page), text);
+            Self::List { search, archived, all, page } => {
+                let status = match (archived, all) {
+                    (true, _) => ProductSelection::Archived,
+                    (false, true) => ProductSelection::All,
+                    (false, false) => ProductSelection::Active,
+                };
+                let filter = ProductFilter { search, status };
+                let read = |page: &_| context.shop.list_products(&filter, page);
+                return context.search_priced(&page, read, |rows| products(context, rows));
+            }
+            Self::History { id, page } => {
+                return context.search(
+                    &page,
+                    |page| context.shop.product_history(id, page),
+                    history,
+                );
             }
             Self::Show { id } => context.shop.product(id)?,
             Self::Add { name, price, stock, key } => {
@@ -91,11 +124,28 @@ impl ProductCommand {
 }
 
 fn products(context: &CommandContext, products: &[commerce_core::Product]) -> String {
-    let headers = [">id", "name", &context.head("price"), ">stock"];
+    let headers = [">id", "name", &context.head("price"), ">stock", "status"];
     TextTable::new(headers, "no products")
         .rows(products, |product| {
             let (id, stock) = (product.id.to_string(), product.stock.to_string());
-            [id, product.name.clone(), context.number(product.price), stock]
+            let status = product.status.to_string();
+            [id, product.name.clone(), context.number(product.price), stock, status]
+        })
+        .text()
+}
+
+fn history(changes: &[StockChange]) -> String {
+    let headers = ["at", ">change", ">stock after", "reason", "order", "by"];
+    TextTable::new(headers, "no changes")
+        .rows(changes, |change| {
+            [
+                change.created_at.to_string(),
+                format!("{:+}", change.delta),
+                change.stock_after.to_string(),
+                change.reason.clone(),
+                or_dash(change.order_id),
+                or_dash(change.actor),
+            ]
         })
         .text()
 }

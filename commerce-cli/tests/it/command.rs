@@ -3,6 +3,7 @@
 mod gateway;
 mod import;
 mod limits;
+mod lists;
 mod report;
 mod storage;
 

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::OrderId;
+use crate::model::audit_trail::Actor;
 use serde::Serialize;
 
 /// A change of the stock of a product.
@@ -18,6 +19,6 @@ pub struct StockChange {
     pub reason: String,
     /// The order that took the units or gave them back; `None` for a manual change.
     pub order_id: Option<OrderId>,
-    /// The actor, unless it is the customer of the order.
-    pub actor: Option<String>,
+    /// The author of a manual change, if the audit trail records one.
+    pub actor: Option<Actor>,
 }

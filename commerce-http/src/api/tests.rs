@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 
 #[path = "tests/clients.rs"]
 mod clients;
+#[path = "tests/lists.rs"]
+mod lists;
 #[path = "tests/logins.rs"]
 mod logins;
 #[path = "tests/reports.rs"]

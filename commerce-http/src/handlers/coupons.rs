@@ -22,6 +22,10 @@ pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&call.priced(call.shop().coupon(call.id("coupon_id"))?)))
 }
 
+pub(crate) fn claims(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().claims(call.id("coupon_id"), &call.page()?)?))
+}
+
 pub(crate) fn owned(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&call.shop().owned_coupons(call.customer, &call.page()?)?))
 }

@@ -18,6 +18,11 @@ pub(crate) fn register(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::created(&customer, format!("/v1/customers/{}", customer.id)))
 }
 
+pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
+    let search: Option<String> = call.parameter("search")?;
+    Ok(Success::ok(&call.shop().search_customers(search.as_deref(), &call.page()?)?))
+}
+
 pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
     Ok(Success::ok(&call.shop().customer(call.customer)?))
 }

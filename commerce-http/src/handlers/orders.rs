@@ -2,7 +2,8 @@
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
 use commerce_core::{
-    CancelOrder, OrderItems, OwnedCouponId, PayOrder, PayWhen, PlaceOrder, ProductId, Refusal,
+    CancelOrder, OrderFilter, OrderItems, OwnedCouponId, PayOrder, PayWhen, PlaceOrder, ProductId,
+    Refusal,
 };
 use serde::Deserialize;
 
@@ -45,6 +46,19 @@ pub(crate) fn place(call: Call<'_>) -> Submission<'_> {
 
 pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
     Ok(call.priced_page(call.shop().orders(call.customer, &call.page()?)?))
+}
+
+pub(crate) fn list_all(call: &RequestContext<'_>) -> HandlerResult {
+    let filter = OrderFilter {
+        customer_id: call.parameter("customer_id")?,
+        status: call.word("status")?,
+        from: call.parameter("from")?,
+        to: call.parameter("to")?,
+        product_id: call.parameter("product_id")?,
+        reference: call.parameter("reference")?,
+        coupon_id: call.parameter("coupon_id")?,
+    };
+    Ok(call.priced_page(call.shop().list_orders(&filter, &call.page()?)?))
 }
 
 pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {

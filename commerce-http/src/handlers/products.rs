@@ -1,7 +1,7 @@
 //! Products and their stock.
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
-use commerce_core::{AddProduct, AdjustStock, Money, ProductStatus, UpdateProduct};
+use commerce_core::{AddProduct, AdjustStock, Money, ProductFilter, ProductStatus, UpdateProduct};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -25,7 +25,22 @@ struct StockChange {
 }
 
 pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
-    Ok(call.priced_page(call.shop().products(&call.page()?)?))
+    let filter = ProductFilter {
+        search: call.parameter("search")?,
+        status: call.word("status")?.unwrap_or_default(),
+    };
+    let (shop, page) = (call.shop(), call.page()?);
+    // Without a filter, the store leaves out archived products by itself.
+    let products = if filter == ProductFilter::default() {
+        shop.products(&page)
+    } else {
+        shop.list_products(&filter, &page)
+    };
+    Ok(call.priced_page(products?))
+}
+
+pub(crate) fn movements(call: &RequestContext<'_>) -> HandlerResult {
+    Ok(Success::ok(&call.shop().product_history(call.id("product_id"), &call.page()?)?))
 }
 
 pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {

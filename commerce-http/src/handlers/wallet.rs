@@ -3,7 +3,7 @@
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success, respond};
 use crate::error::HandlerError;
 use crate::problem::HttpError;
-use commerce_core::{ChargeStatus, DebitBalance, Money, NewCharge};
+use commerce_core::{ChargeFilter, ChargeStatus, DebitBalance, Money, NewCharge};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -35,6 +35,12 @@ pub(crate) fn charge(call: &RequestContext<'_>) -> HandlerResult {
             ChargeStatus::Succeeded | ChargeStatus::Failed => Success::created(charge, location),
         }
     })
+}
+
+pub(crate) fn list_charges(call: &RequestContext<'_>) -> HandlerResult {
+    let filter =
+        ChargeFilter { customer_id: call.parameter("customer_id")?, status: call.word("status")? };
+    Ok(Success::ok(&call.shop().list_charges(&filter, &call.page()?)?))
 }
 
 pub(crate) fn show_charge(call: &RequestContext<'_>) -> HandlerResult {

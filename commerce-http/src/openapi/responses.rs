@@ -172,6 +172,9 @@ fn failures() -> [Response; 2] {
 pub(crate) fn problems_of(route: &Route) -> Vec<Vec<Problem>> {
     let mut codes: Vec<Code> = route.codes.to_vec();
     let mut errors = Vec::new();
+    if route.has_staff_parameters() {
+        codes.extend([Code::Unauthenticated, Code::Forbidden]);
+    }
     if route.auth != Auth::Public {
         codes.push(Code::Unauthenticated);
     }

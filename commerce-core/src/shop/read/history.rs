@@ -196,18 +196,21 @@ impl<'a> History<'a> {
 
     /// Removes a head from its stream, and returns its change.
     fn show(&mut self, change: &Change) -> Option<StockChange> {
-        let (reason, order_id) = match change.stream {
-            Stream::Movements => (self.movements.pop_front()?.reason, None),
-            Stream::Orders => ("ordered".to_owned(), Some(self.orders.pop_front()?.id)),
+        let (reason, order_id, actor) = match change.stream {
+            Stream::Movements => {
+                let movement = self.movements.pop_front()?;
+                (movement.reason, None, movement.actor)
+            }
+            Stream::Orders => ("ordered".to_owned(), Some(self.orders.pop_front()?.id), None),
             Stream::Releases => {
                 let order = self.releases.pop_front()?;
-                (release_reason(&order).to_owned(), Some(order.id))
+                (release_reason(&order).to_owned(), Some(order.id), None)
             }
         };
         let stock_after = self.stock;
         self.stock = self.stock.saturating_sub(change.delta);
         let Change { at: created_at, delta, .. } = *change;
-        Some(StockChange { created_at, delta, stock_after, reason, order_id, actor: None })
+        Some(StockChange { created_at, delta, stock_after, reason, order_id, actor })
     }
 
     fn movement(&mut self) -> Result<Head<Change>, Error> {
