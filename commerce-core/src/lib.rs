@@ -210,6 +210,7 @@ pub use rule::claim_coupon::ClaimCoupon;
 pub use rule::debit_balance::DebitBalance;
 pub use rule::edit_cart::{CartEdit, EditCart};
 pub use rule::operation::Operation;
+pub use rule::past_terms::{PastLine, PastTerms};
 pub use rule::pay_order::PayOrder;
 pub use rule::place_order::{OrderItems, PayWhen, PlaceOrder};
 pub use rule::sessions::UnlockLogin;

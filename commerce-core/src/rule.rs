@@ -26,6 +26,7 @@ pub(crate) mod expire_orders;
 pub(crate) mod open_charge;
 pub(crate) mod operation;
 pub(crate) mod order_effects;
+pub(crate) mod past_terms;
 pub(crate) mod pay_order;
 pub(crate) mod place_order;
 pub(crate) mod relay_events;

@@ -41,6 +41,7 @@ impl OrderCommand {
             owned_coupon_id: self.coupon,
             pay: if self.unpaid { PayWhen::Later } else { PayWhen::Now },
             reference: self.reference,
+            past: None,
         };
         let order = context.call(request, &self.key)?;
         context.print(order, |order| orders::order(context, order))

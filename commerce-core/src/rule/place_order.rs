@@ -3,6 +3,7 @@
 
 use super::Rule;
 use super::order_effects::pay;
+use super::past_terms::PastTerms;
 use super::validate::{Checks, checked_debit};
 use crate::clock::Timestamp;
 use crate::error::{Refusal, Shortage};
@@ -31,6 +32,9 @@ pub struct PlaceOrder {
     /// The caller's own order number; no other order of the customer may have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The names, prices and discount of an order of the past, for imports. With a discount it needs a reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub past: Option<PastTerms>,
 }
 
 /// The items of an order.
@@ -77,7 +81,8 @@ impl PlaceOrder {
     #[must_use]
     pub fn new(customer_id: CustomerId, items: impl Into<Vec<(ProductId, i64)>>) -> Self {
         let items = OrderItems::Listed(items.into());
-        Self { customer_id, items, owned_coupon_id: None, pay: PayWhen::Now, reference: None }
+        let (owned_coupon_id, reference, past) = (None, None, None);
+        Self { customer_id, items, owned_coupon_id, pay: PayWhen::Now, reference, past }
     }
 
     /// Creates an order of the cart's content, paid at once, without a coupon.
@@ -98,6 +103,17 @@ impl PlaceOrder {
         }
         if let Some(reference) = &self.reference {
             checks.text(reference, "/reference");
+        }
+        if let Some(past) = &self.past {
+            past.validate(&mut checks);
+            checks.that(self.owned_coupon_id.is_none(), "/owned_coupon_id", || {
+                "an order of the past has its discount, and uses no coupon".to_owned()
+            });
+            let is_explained = past.discount == Money::ZERO || self.reference.is_some();
+            checks.that(is_explained, "/reference", || {
+                "a discount without a coupon needs the order's number in the other system"
+                    .to_owned()
+            });
         }
         checks.done()
     }
@@ -166,6 +182,10 @@ impl Rule for PlaceOrder {
         self.check_reference(state)?;
         let items = self.merged(state)?;
         let lines = priced(state, &items)?;
+        let lines = match &self.past {
+            Some(past) => past.apply(lines).ok_or_else(total_above_limit)?,
+            None => lines,
+        };
         let subtotal = subtotal(&lines)?;
         let discount = self.discount(state, subtotal, context.now)?;
         let total = subtotal.checked_sub(discount).unwrap_or_default();
@@ -216,6 +236,9 @@ impl PlaceOrder {
 
     /// Returns the coupon's discount, zero without a coupon; refuses a coupon that cannot be used.
     fn discount(&self, state: &State, subtotal: Money, now: Timestamp) -> Result<Money, Refusal> {
+        if let Some(past) = &self.past {
+            return past.checked_discount(subtotal);
+        }
         let Some(owned_coupon_id) = self.owned_coupon_id else { return Ok(Money::ZERO) };
         let (owned, coupon) = self.coupon(state, owned_coupon_id)?;
         let coupon_id = coupon.id;

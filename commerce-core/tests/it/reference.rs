@@ -19,10 +19,10 @@ use commerce_core::{
     BestSellersRequest, CancelOrder, CartEdit, ChangeSettings, ChargeBalance, ChargeId,
     ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId, DebitBalance, Discount,
     EditCart, Error, Key, ManualClock, MemoryStore, Money, NewLogin, Operation, OrderId,
-    OrderItems, OwnedCouponId, PasswordHash, PayOrder, PayWhen, PendingCall, Period, PlaceOrder,
-    ProductId, ProductReportRequest, ProductStatus, Proof, RankBy, ReportRequest, Role,
-    SalesReportRequest, Shop, SqliteStore, StockReportRequest, Store, Timestamp, UnlockLogin,
-    UpdateProduct, Window,
+    OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms, PayOrder, PayWhen, PendingCall,
+    Period, PlaceOrder, ProductId, ProductReportRequest, ProductStatus, Proof, RankBy,
+    ReportRequest, Role, SalesReportRequest, Shop, SqliteStore, StockReportRequest, Store,
+    Timestamp, UnlockLogin, UpdateProduct, Window,
 };
 use commerce_postgres::PostgresStore;
 use model::{Answer, Model, Output, ZONES};
@@ -96,15 +96,32 @@ fn place_order() -> impl Strategy<Value = AnyOperation> {
         prop::option::weighted(0.4, prop_oneof![3 => Just(None), 1 => id().prop_map(Some)]);
     let reference =
         prop::option::weighted(0.15, select(vec!["web-1", "web-1", "web-2", "", "a\0b"]));
-    (customer(), items, coupon, pay, reference).prop_map(
-        |(customer_id, items, coupon, pay, reference)| {
+    (customer(), items, coupon, pay, reference, past()).prop_map(
+        |(customer_id, items, coupon, pay, reference, past)| {
             let owned =
                 |coupon: Option<i64>| OwnedCouponId::new(coupon.unwrap_or(customer_id.get()));
-            let owned_coupon_id = coupon.map(owned);
-            let reference = reference.map(str::to_owned);
-            PlaceOrder { customer_id, items, owned_coupon_id, pay, reference }.into()
+            let owned_coupon_id = coupon.map(owned).filter(|_| past.is_none());
+            // The number of an order of the past is mostly unique.
+            let of_past = past.as_ref().and_then(|(past, reference)| {
+                reference.map(|number| format!("{number}-{}", past.discount.minor()))
+            });
+            let reference = of_past.or(reference.map(str::to_owned));
+            let past = past.map(|(past, _)| past);
+            PlaceOrder { customer_id, items, owned_coupon_id, pay, reference, past }.into()
         },
     )
+}
+
+/// The terms of an order of the past, and a part of its number.
+fn past() -> impl Strategy<Value = Option<(PastTerms, Option<u64>)>> {
+    let discount = prop_oneof![2 => Just(0), 4 => 1_i64..90, 1 => select(vec![-1, i64::MAX])];
+    let name = prop::option::of(select(vec!["Old", ""]).prop_map(str::to_owned));
+    let unit_price = prop::option::weighted(0.8, amount());
+    let line = (name, unit_price).prop_map(|(name, unit_price)| PastLine { name, unit_price });
+    let lines = prop::collection::btree_map(product(), line, 0..3);
+    let discount = discount.prop_map(Money::from_minor);
+    let terms = (lines, discount).prop_map(|(lines, discount)| PastTerms { lines, discount });
+    prop::option::weighted(0.15, (terms, prop::option::weighted(0.9, any::<u64>())))
 }
 
 fn discount() -> impl Strategy<Value = Discount> {
@@ -640,7 +657,7 @@ const NOT_OF_RULES: [Code; 7] = [
 fn generated_histories_reach_exactly_the_refusals_of_each_operation() {
     let mut runner = TestRunner::deterministic();
     let mut reached: BTreeMap<String, BTreeSet<Code>> = BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..700 {
         let steps = history().new_tree(&mut runner).unwrap().current();
         for (step, answer) in steps.iter().zip(predict(&steps).1) {
             let name = format!("{:?}", step.operation);

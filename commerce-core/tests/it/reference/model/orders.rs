@@ -2,16 +2,41 @@
 
 use super::catalog::check_window;
 use super::{
-    Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_STOCK, Model, invalid, is_text, next_id,
+    Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_PRICE, MAX_STOCK, Model, invalid, is_text,
+    next_id,
 };
 use commerce_core::store::EventRow;
 use commerce_core::{
     CustomerId, Discount, EntryKind, EventId, EventKind, Money, Order, OrderId, OrderItems,
-    OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PayWhen, PlaceOrder, Product,
-    ProductId, ProductStatus, Refusal, Shortage, Timestamp,
+    OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PastLine, PayWhen, PlaceOrder,
+    Product, ProductId, ProductStatus, Refusal, Shortage, Timestamp,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// Returns the pointers of wrong terms of an order of the past.
+fn wrong_terms(request: &PlaceOrder) -> Vec<String> {
+    let Some(past) = &request.past else { return Vec::new() };
+    let mut wrong = Vec::new();
+    if !(0..=MAX_BALANCE).contains(&past.discount.minor()) {
+        wrong.push("/past/discount".to_owned());
+    }
+    for (id, line) in &past.lines {
+        if line.name.as_deref() == Some("") {
+            wrong.push(format!("/past/lines/{id}/name"));
+        }
+        if line.unit_price.is_some_and(|price| !(1..=MAX_PRICE).contains(&price.minor())) {
+            wrong.push(format!("/past/lines/{id}/unit_price"));
+        }
+    }
+    if request.owned_coupon_id.is_some() {
+        wrong.push("/owned_coupon_id".to_owned());
+    }
+    if past.discount != Money::ZERO && request.reference.is_none() {
+        wrong.push("/reference".to_owned());
+    }
+    wrong
+}
 
 impl Model {
     pub(super) fn place_order(&mut self, request: &PlaceOrder, now: Timestamp) -> Decision {
@@ -24,7 +49,8 @@ impl Model {
                 ((1..=MAX_STOCK).contains(quantity), format!("/items/{index}/quantity"))
             }));
         }
-        let wrong: Vec<String> = checks.into_iter().filter(|c| !c.0).map(|c| c.1).collect();
+        let wrong = checks.into_iter().filter(|c| !c.0).map(|c| c.1);
+        let wrong: Vec<String> = wrong.chain(wrong_terms(request)).collect();
         if !wrong.is_empty() {
             return Err(invalid(wrong));
         }
@@ -47,15 +73,27 @@ impl Model {
         if items.is_empty() {
             return Err(Refusal::CartEmpty { customer_id });
         }
-        let lines = self.order_lines(&items)?;
+        let mut lines = self.order_lines(&items)?;
+        for (line, exact) in &mut lines {
+            let past = request.past.as_ref().and_then(|past| past.lines.get(&line.product_id));
+            let Some(PastLine { name, unit_price }) = past.cloned() else { continue };
+            line.name = name.unwrap_or_else(|| line.name.clone());
+            line.unit_price = unit_price.unwrap_or(line.unit_price);
+            *exact = i128::from(line.unit_price.minor()) * i128::from(line.quantity);
+            line.amount = Money::from_minor(i64::try_from(*exact).unwrap_or(i64::MAX));
+        }
         let exact: i128 = lines.iter().map(|(_, amount)| amount).sum();
         let Some(subtotal) = i64::try_from(exact).ok().filter(|sum| *sum <= MAX_BALANCE) else {
             return Err(invalid(["/items".to_owned()]));
         };
         let lines = lines.into_iter().map(|(line, _)| line).collect();
-        let discount = match request.owned_coupon_id {
-            Some(id) => self.discount(id, customer_id, subtotal, now)?,
-            None => 0,
+        let discount = match (&request.past, request.owned_coupon_id) {
+            (Some(past), _) if past.discount.minor() > subtotal => {
+                return Err(invalid(["/past/discount".to_owned()]));
+            }
+            (Some(past), _) => past.discount.minor(),
+            (None, Some(id)) => self.discount(id, customer_id, subtotal, now)?,
+            (None, None) => 0,
         };
         let is_short = |(id, requested): &(ProductId, i64)| {
             let (requested, available) = (*requested, self.products[id].stock);
