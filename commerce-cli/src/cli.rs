@@ -2,7 +2,7 @@
 
 use crate::commands::{
     admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
-    import, init, manual, order, orders, product, report, seed, serve, settings, top,
+    export, import, init, manual, order, orders, product, report, seed, serve, settings, top,
 };
 use crate::context::CommandContext;
 use crate::database::{Database, OpenMode};
@@ -59,6 +59,7 @@ enum Command {
 enum WithShop {
     Seed(seed::SeedCommand),
     Import(import::ImportCommand),
+    Export(export::ExportCommand),
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
     Charge(charge::ChargeCommand),
@@ -171,6 +172,7 @@ impl WithShop {
         match self {
             Self::Seed(command) => return command.run(context),
             Self::Import(command) => return command.run(context),
+            Self::Export(command) => return command.run(context),
             Self::Audit => return audit::run(context),
             Self::Events(command) => return command.run(context),
             Self::Report(command) => return command.run(context),

@@ -12,6 +12,7 @@ pub(crate) mod copy;
 pub(crate) mod coupon;
 pub(crate) mod customer;
 pub(crate) mod events;
+pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod manual;

@@ -4,7 +4,9 @@ use crate::error::CliError;
 use crate::unique;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use commerce_core::limits::DEFAULT_PAGE;
-use commerce_core::{ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, ProductId};
+use commerce_core::{
+    ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, Period, ProductId, Timestamp, Zone,
+};
 use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
 
 /// The `--key` option: the idempotency key of a command.
@@ -73,6 +75,44 @@ pub(crate) fn item(text: &str) -> Result<Item, String> {
         None => (text, 1),
     };
     Ok(Item { product: id(product)?, quantity })
+}
+
+/// An end of a window.
+#[derive(Clone, Debug)]
+pub(crate) enum Edge {
+    At(Timestamp),
+    /// A day of the zone, `2026-01-31`.
+    Day(String),
+}
+
+/// Parses an end of a window.
+pub(crate) fn edge(text: &str) -> Result<Edge, String> {
+    if Zone::UTC.parse_day(text).is_some() {
+        return Ok(Edge::Day(text.to_owned()));
+    }
+    let expected = "expected a time like 2026-01-31T12:00:00Z, or a day like 2026-01-31";
+    text.parse().map(Edge::At).map_err(|_| expected.to_owned())
+}
+
+impl Edge {
+    /// The instant right before a window that begins here: a time does not count itself.
+    pub(crate) fn before(&self, zone: Zone) -> Timestamp {
+        match self {
+            Self::At(at) => *at,
+            Self::Day(day) => zone.parse_day(day).unwrap_or_default().plus_seconds(-1),
+        }
+    }
+
+    /// The last second of a window that ends here.
+    pub(crate) fn last_second(&self, zone: Zone) -> Timestamp {
+        match self {
+            Self::At(at) => *at,
+            Self::Day(day) => {
+                let start = zone.parse_day(day).unwrap_or_default();
+                zone.next_period(start, Period::Day).plus_seconds(-1)
+            }
+        }
+    }
 }
 
 /// Parses an integer. The error is `expected` for text that is not an integer, and the range for one

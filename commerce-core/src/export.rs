@@ -217,13 +217,20 @@ impl<'a> Exporter<'a> {
         })
     }
 
-    /// Visits the orders of the export that an import places: the paid ones.
-    fn imported(&self, export: &Export, mut visit: impl FnMut(Order)) -> Result<(), StoreError> {
+    /// Visits the orders without which stock and balances are those before an import: paid ones of the window, which it
+    /// places, and pending ones, which it does not, so that they hold no stock any more.
+    fn undone(&self, export: &Export, mut visit: impl FnMut(Order)) -> Result<(), StoreError> {
         if !export.before_orders {
             return Ok(());
         }
-        self.orders(export, |order| {
-            if order.status == OrderStatus::Paid {
+        self.scan(Table::Orders, |record| {
+            let Record::Order(order) = record else { return NEXT };
+            let is_undone = match order.status {
+                OrderStatus::Paid => export.window.contains(order.created_at),
+                OrderStatus::Pending => true,
+                OrderStatus::Cancelled | OrderStatus::Expired => false,
+            };
+            if is_undone {
                 visit(order);
             }
             NEXT
@@ -232,7 +239,7 @@ impl<'a> Exporter<'a> {
 
     fn products(&self, export: &Export, sink: &mut Sink<'_>) -> Result<(), StoreError> {
         let mut taken: HashMap<ProductId, i64> = HashMap::new();
-        self.imported(export, |order| {
+        self.undone(export, |order| {
             for line in order.lines {
                 let sum = taken.entry(line.product_id).or_default();
                 *sum = sum.saturating_add(line.quantity);
@@ -247,7 +254,10 @@ impl<'a> Exporter<'a> {
 
     fn customers(&self, export: &Export, sink: &mut Sink<'_>) -> Result<(), StoreError> {
         let mut paid: HashMap<CustomerId, i64> = HashMap::new();
-        self.imported(export, |order| {
+        self.undone(export, |order| {
+            if order.paid_at.is_none() {
+                return;
+            }
             let sum = paid.entry(order.customer_id).or_default();
             *sum = sum.saturating_add(order.total.minor());
         })?;

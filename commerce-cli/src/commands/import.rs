@@ -6,10 +6,11 @@ use crate::error::CliError;
 use crate::exit::ExitKind;
 use crate::interrupt;
 use crate::pipeline::{ImportCounts, Pipeline, Submission};
-use commerce_core::{AddCustomer, AddProduct, Money, Operation};
+use commerce_core::{AddCustomer, AddProduct, Code, ExportKind, Money, Operation};
 use orders::OrderReader;
 use rows::CsvRows;
 use serde::Serialize;
+use std::cell::Cell;
 use std::path::PathBuf;
 
 mod orders;
@@ -18,7 +19,7 @@ mod rows;
 
 /// Imports a CSV file, and skips rows that exist already.
 ///
-/// The first line of the file must name the columns, exactly as below.
+/// The first line of the file must name the columns as below. The further columns of an export may follow.
 ///
 /// An import that is refused or stopped by Ctrl-C reports its progress, and continues when it is run again.
 #[derive(clap::Args, Debug)]
@@ -47,6 +48,14 @@ struct ImportReport {
     rows: u64,
     imported: u64,
     skipped: u64,
+    /// Orders of an export that are not paid.
+    #[serde(skip_serializing_if = "is_zero")]
+    left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl ImportCommand {
@@ -54,17 +63,18 @@ impl ImportCommand {
         interrupt::watch()?;
         match self.kind {
             ImportKind::Products => {
-                let rows = CsvRows::open(&self.file, &["id", "name", "price", "stock"])?;
-                feed(context, rows, "products", product)
+                let rows = CsvRows::open(&self.file, ExportKind::Products, 4)?;
+                feed(context, rows, "products", &Cell::default(), product)
             }
             ImportKind::Customers => {
-                let rows = CsvRows::open(&self.file, &["id", "name", "balance"])?;
-                feed(context, rows, "customers", customer)
+                let rows = CsvRows::open(&self.file, ExportKind::Customers, 3)?;
+                feed(context, rows, "customers", &Cell::default(), customer)
             }
             ImportKind::Orders => {
-                let rows = CsvRows::open(&self.file, &orders::COLUMNS)?;
-                let mut reader = OrderReader::default();
-                feed(context, rows, "orders", |rows| reader.next(rows))
+                let rows = CsvRows::open(&self.file, ExportKind::Orders, orders::REQUIRED)?;
+                let left_out = Cell::new(0);
+                let mut reader = OrderReader::new(&left_out);
+                feed(context, rows, "orders", &left_out, |rows| reader.next(rows))
             }
         }
     }
@@ -88,7 +98,8 @@ fn customer(rows: &mut CsvRows) -> Result<Option<Submission<AddCustomer>>, CliEr
         balance: Money::from_minor(row.number(2)?),
         ..AddCustomer::new(row.text(1))
     };
-    Ok(Some(Submission { request, at: None, key: None, location: row.location(None) }))
+    let at = row.given("created_at").map(|column| row.instant(column)).transpose()?;
+    Ok(Some(Submission { request, at, key: None, location: row.location(None) }))
 }
 
 /// Submits the calls that `next` makes of the rows, until the rows end, a call is refused, or Ctrl-C is pressed.
@@ -96,6 +107,7 @@ fn feed<R: Operation + Clone>(
     context: &CommandContext,
     mut rows: CsvRows,
     what: &str,
+    left_out: &Cell<u64>,
     mut next: impl FnMut(&mut CsvRows) -> Result<Option<Submission<R>>, CliError>,
 ) -> Result<ExitKind, CliError> {
     let mut pipeline = Pipeline::new(&context.shop);
@@ -117,26 +129,48 @@ fn feed<R: Operation + Clone>(
         }
     };
     let (counts, refused) = pipeline.finish();
+    let is_export = rows.is_export();
     let read = rows.finish();
     // A refused row comes before an unreadable one in the file.
     match refused.map_or(result, Err) {
-        Ok(exit) => report(context, what, read, counts, exit),
-        Err(error) => Err(with_progress(error, what, read, counts)),
+        Ok(exit) => {
+            let body = ImportReport {
+                rows: read,
+                imported: counts.done,
+                skipped: counts.skipped,
+                left_out: left_out.get(),
+            };
+            report(context, what, &body, exit)
+        }
+        Err(error) => {
+            let lacks = matches!(error.code(), Code::InsufficientStock | Code::InsufficientBalance);
+            let error = if is_export && lacks {
+                error.with_hint(
+                    "an export of products and customers with --before-orders has the stock and the balances that its \
+                     orders need",
+                )
+            } else {
+                error
+            };
+            Err(with_progress(error, what, read, counts))
+        }
     }
 }
 
 fn report(
     context: &CommandContext,
     what: &str,
-    rows: u64,
-    counts: ImportCounts,
+    body: &ImportReport,
     exit: ExitKind,
 ) -> Result<ExitKind, CliError> {
-    let body = ImportReport { rows, imported: counts.done, skipped: counts.skipped };
-    context.output.print(&body, |body| {
-        let ImportReport { rows, imported, skipped } = body;
+    context.output.print(body, |body| {
+        let ImportReport { rows, imported, skipped, .. } = body;
         format!("{what} imported: {imported}, skipped: {skipped}, rows read: {rows}")
     })?;
+    if body.left_out > 0 {
+        let count = body.left_out;
+        context.output.note(format_args!("(left out, since they are not paid: {count})"));
+    }
     if exit == ExitKind::Interrupted {
         context.output.note("stopped early: run it again to continue");
     }

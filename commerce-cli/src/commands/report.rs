@@ -6,7 +6,7 @@ use crate::error::CliError;
 use crate::exit::ExitKind;
 use crate::output::{self, Output};
 use crate::table::{TextTable, or_dash, properties};
-use crate::values;
+use crate::values::{self, Edge};
 use clap::ValueEnum;
 use commerce_core::{
     BalanceReport, BalanceReportRequest, Basis, Compare, CouponReport, CouponReportRequest, Money,
@@ -58,10 +58,10 @@ enum Report {
 #[derive(clap::Args, Debug)]
 struct SalesArgs {
     /// Start of the window: a time, which does not count itself, or a day like 2026-01-31.
-    #[arg(long, value_name = "TIME", value_parser = edge, conflicts_with = "days")]
+    #[arg(long, value_name = "TIME", value_parser = values::edge, conflicts_with = "days")]
     from: Option<Edge>,
     /// End of the window: a time or a day, which count themselves (default: now).
-    #[arg(long, value_name = "TIME", value_parser = edge)]
+    #[arg(long, value_name = "TIME", value_parser = values::edge)]
     to: Option<Edge>,
     /// Length of the window in local days, the last one up to the end of the window, 1 to 366.
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
@@ -140,14 +140,6 @@ struct ZoneArg {
     zone: Option<Zone>,
 }
 
-/// An end of a window.
-#[derive(Clone, Debug)]
-enum Edge {
-    At(Timestamp),
-    /// A day of the zone, `2026-01-31`.
-    Day(String),
-}
-
 #[derive(ValueEnum, Clone, Copy, Debug)]
 enum PeriodArg {
     Hour,
@@ -192,14 +184,6 @@ impl From<RankArg> for RankBy {
             RankArg::Rising => Self::Rising,
         }
     }
-}
-
-fn edge(text: &str) -> Result<Edge, String> {
-    if Zone::UTC.parse_day(text).is_some() {
-        return Ok(Edge::Day(text.to_owned()));
-    }
-    let expected = "expected a time like 2026-01-31T12:00:00Z, or a day like 2026-01-31";
-    text.parse().map(Edge::At).map_err(|_| expected.to_owned())
 }
 
 impl ReportCommand {
@@ -293,14 +277,9 @@ impl FormArgs {
 impl SalesArgs {
     fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
         let zone = self.zone.or_of_shop(context)?;
-        let start = |text: &str| zone.parse_day(text).unwrap_or_default();
-        let to = self.to.as_ref().map(|to| match to {
-            Edge::At(at) => *at,
-            Edge::Day(day) => zone.next_period(start(day), Period::Day).plus_seconds(-1),
-        });
+        let to = self.to.as_ref().map(|to| to.last_second(zone));
         let window = match &self.from {
-            Some(Edge::At(from)) => Window::Between { from: *from, to },
-            Some(Edge::Day(day)) => Window::Between { from: start(day).plus_seconds(-1), to },
+            Some(from) => Window::Between { from: from.before(zone), to },
             None => Window::Days { days: self.days, to },
         };
         let request = SalesReportRequest {

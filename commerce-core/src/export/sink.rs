@@ -6,14 +6,16 @@ use crate::csv::{self, Formulas};
 use crate::model::export::ExportFormat;
 use crate::money::{Currency, InCurrency};
 use serde::Serialize;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 /// The bytes that are written at once.
 const BUFFER: usize = 64 * 1024;
 
 pub(super) struct Sink<'a> {
-    out: BufWriter<&'a mut dyn Write>,
+    out: &'a mut dyn Write,
+    /// What is not written yet. After a failure of the store it never is.
+    buffer: Vec<u8>,
     format: ExportFormat,
     formulas: Formulas,
     mark: &'static str,
@@ -27,7 +29,8 @@ pub(super) struct Sink<'a> {
 impl<'a> Sink<'a> {
     pub(super) fn new(export: &Export, currency: Currency, out: &'a mut dyn Write) -> Self {
         Self {
-            out: BufWriter::with_capacity(BUFFER, out),
+            out,
+            buffer: Vec::with_capacity(BUFFER),
             format: export.format,
             formulas: if export.raw { Formulas::Kept } else { Formulas::Defused },
             mark: if export.bom { csv::BYTE_ORDER_MARK } else { "" },
@@ -43,8 +46,8 @@ impl<'a> Sink<'a> {
         if self.format == ExportFormat::Csv {
             self.text.push_str(self.mark);
             csv::push_header(&mut self.text, columns);
-            // The first row meets the failure again.
-            let _ = self.write_text();
+            // It fits into the buffer.
+            let _ = self.take_text();
         }
     }
 
@@ -76,26 +79,29 @@ impl<'a> Sink<'a> {
         });
         csv::end_record(text);
         self.rows = self.rows.saturating_add(1);
-        self.write_text()
+        self.take_text()
     }
 
     fn line(&mut self, object: &impl Serialize) -> ControlFlow<()> {
-        let written = serde_json::to_writer(&mut self.out, object).map_err(io::Error::from);
-        let written = written.and_then(|()| self.out.write_all(b"\n"));
+        if let Err(error) = serde_json::to_writer(&mut self.buffer, object) {
+            self.failure.get_or_insert(error.into());
+        }
+        self.buffer.push(b'\n');
         self.rows = self.rows.saturating_add(1);
-        self.keep(written)
+        self.write_full()
     }
 
-    fn write_text(&mut self) -> ControlFlow<()> {
-        let written = self.out.write_all(self.text.as_bytes());
+    fn take_text(&mut self) -> ControlFlow<()> {
+        self.buffer.extend_from_slice(self.text.as_bytes());
         self.text.clear();
-        self.keep(written)
+        self.write_full()
     }
 
-    /// Ends the scan on the first failure.
-    fn keep(&mut self, written: io::Result<()>) -> ControlFlow<()> {
-        if let Err(error) = written {
-            self.failure.get_or_insert(error);
+    /// Writes the buffer once it is full. The first failure ends the scan.
+    fn write_full(&mut self) -> ControlFlow<()> {
+        if self.buffer.len() >= BUFFER && !self.has_failed() {
+            self.failure = self.out.write_all(&self.buffer).err();
+            self.buffer.clear();
         }
         if self.has_failed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
@@ -107,16 +113,10 @@ impl<'a> Sink<'a> {
 
     /// Writes what is buffered, and returns the number of rows.
     pub(super) fn finish(mut self) -> Result<u64, ExportError> {
-        if self.failure.is_none() {
-            self.failure = self.out.flush().err();
+        if let Some(error) = self.failure.take() {
+            return Err(ExportError::Write(error));
         }
-        match self.failure {
-            None => Ok(self.rows),
-            Some(error) => {
-                // The rest must not be written after a failure.
-                let _ = self.out.into_parts();
-                Err(ExportError::Write(error))
-            }
-        }
+        let written = self.out.write_all(&self.buffer).and_then(|()| self.out.flush());
+        written.map(|()| self.rows).map_err(ExportError::Write)
     }
 }

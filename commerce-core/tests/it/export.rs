@@ -377,7 +377,7 @@ fn stock_and_balance_before_orders_are_those_that_an_import_of_the_orders_needs(
     };
     let stock = |to| sums(&before(ExportKind::Products, to), "id", "stock")[&tea.id.get()];
     let now = world.shop.product(ProductId::new(1)).unwrap().stock;
-    assert_eq!((stock(None), stock(Some(NOW))), (now + 2 + 2 + 11, now + 2));
+    assert_eq!((stock(None), stock(Some(NOW))), (now + 2 + 2 + 11 + 17, now + 2 + 17));
     let balances = sums(&before(ExportKind::Customers, None), "id", "balance");
     assert_eq!(balances[&kim.id.get()], 100_000 - 40);
     let export = Export { before_orders: true, ..Export::new(ExportKind::Lines) };

@@ -4,18 +4,29 @@ use super::rows::{CsvRow, CsvRows};
 use crate::error::CliError;
 use crate::pipeline::Submission;
 use commerce_core::limits::{MAX_ORDER_LINES, MAX_TEXT};
-use commerce_core::{Key, OrderItems, PlaceOrder, ProductId, Timestamp};
+use commerce_core::{
+    Key, Money, OrderItems, OrderStatus, PastLine, PastTerms, PlaceOrder, ProductId, Timestamp,
+};
+use std::cell::Cell;
 
-pub(super) const COLUMNS: [&str; 5] =
-    ["order", "customer_id", "placed_at", "product_id", "quantity"];
+/// The number of columns that a file must have: order, customer, instant, product and quantity.
+pub(super) const REQUIRED: usize = 5;
 
 /// Reads orders. It keeps one order and the first row of the next in memory, whatever the length of the file.
-#[derive(Default)]
-pub(super) struct OrderReader {
+pub(super) struct OrderReader<'a> {
     /// The order that further rows may belong to.
-    partial: Option<Submission<PlaceOrder>>,
+    partial: Option<Partial>,
     /// The error of the row after a complete order, returned after that order.
     error: Option<CliError>,
+    /// The number of exported orders that hold neither money nor stock, and are not placed.
+    left_out: &'a Cell<u64>,
+}
+
+/// An order with the rows read so far.
+struct Partial {
+    submission: Submission<PlaceOrder>,
+    placed_at: Timestamp,
+    is_left_out: bool,
 }
 
 /// The values of a row.
@@ -24,9 +35,14 @@ struct Line {
     customer: i64,
     at: Timestamp,
     item: (ProductId, i64),
+    past: PastLine,
 }
 
-impl OrderReader {
+impl<'a> OrderReader<'a> {
+    pub(super) fn new(left_out: &'a Cell<u64>) -> Self {
+        Self { partial: None, error: None, left_out }
+    }
+
     /// The next order; `None` at the end.
     pub(super) fn next(
         &mut self,
@@ -37,86 +53,153 @@ impl OrderReader {
         }
         while let Some(row) = rows.next()? {
             match &mut self.partial {
-                Some(submission) if submission.location.order.as_deref() == Some(row.text(0)) => {
-                    join(submission, &row, &line(&row)?)?;
+                Some(partial) if partial.continues_in(&row) => {
+                    partial.join(&row, line(&row)?)?;
                 }
                 partial => {
                     let complete = partial.take();
-                    match line(&row) {
-                        Ok(line) => *partial = Some(begin(&row, line)),
+                    match line(&row).and_then(|line| Partial::begin(&row, line)) {
+                        Ok(next) => *partial = Some(next),
                         // The complete order before the invalid row is returned first.
                         Err(error) if complete.is_some() => self.error = Some(error),
                         Err(error) => return Err(error),
                     }
-                    if complete.is_some() {
-                        return Ok(complete);
+                    if let Some(order) = self.placed(complete) {
+                        return Ok(Some(order));
+                    }
+                    if let Some(error) = self.error.take() {
+                        return Err(error);
                     }
                 }
             }
         }
-        Ok(self.partial.take())
+        let last = self.partial.take();
+        Ok(self.placed(last))
+    }
+
+    /// Returns the order to place, unless it is left out.
+    fn placed(&self, complete: Option<Partial>) -> Option<Submission<PlaceOrder>> {
+        let complete = complete?;
+        if complete.is_left_out {
+            self.left_out.set(self.left_out.get().saturating_add(1));
+            return None;
+        }
+        Some(complete.submission)
     }
 }
 
 fn line(row: &CsvRow<'_>) -> Result<Line, CliError> {
     let order = row.text(0);
     let key = Some(order).filter(|order| (1..=MAX_TEXT).contains(&order.len()));
-    let key = key.and_then(|order| Key::new(&format!("import:{order}")));
+    // Two orders of a customer may have a name in common: one as its reference, the other one as its id.
+    let id = row.given_text("id").map(|id| format!(":{id}")).unwrap_or_default();
+    let key = key.and_then(|order| Key::new(&format!("import:{order}{id}")));
     let key = key.ok_or_else(|| {
         row.invalid(0, &format!("must have 1 to {MAX_TEXT} visible ASCII characters and no spaces"))
     })?;
     let item = (ProductId::new(row.number(3)?), row.number(4)?);
-    Ok(Line { key, customer: row.number(1)?, at: row.instant(2)?, item })
-}
-
-fn begin(row: &CsvRow<'_>, line: Line) -> Submission<PlaceOrder> {
-    let order = row.text(0);
-    let request = PlaceOrder {
-        reference: Some(order.to_owned()),
-        ..PlaceOrder::new(line.customer.into(), [line.item])
+    let past = PastLine {
+        name: row.given_text("name").map(str::to_owned),
+        unit_price: amount(row, "unit_price")?,
     };
-    let mut location = row.location(Some(order));
-    location.items.push((line.item.0, row.line(3)));
-    Submission { request, at: Some(line.at), key: Some(line.key), location }
+    Ok(Line { key, customer: row.number(1)?, at: row.instant(2)?, item, past })
 }
 
-fn join(
-    submission: &mut Submission<PlaceOrder>,
+fn amount(row: &CsvRow<'_>, column: &str) -> Result<Option<Money>, CliError> {
+    let column = row.given(column);
+    column.map(|column| row.number(column).map(Money::from_minor)).transpose()
+}
+
+/// Returns true for an exported order that holds neither money nor stock.
+fn is_left_out(row: &CsvRow<'_>) -> Result<bool, CliError> {
+    let Some(column) = row.given("status") else { return Ok(false) };
+    match OrderStatus::from_word(row.text(column)) {
+        Some(OrderStatus::Paid) => Ok(false),
+        Some(OrderStatus::Pending | OrderStatus::Cancelled | OrderStatus::Expired) => Ok(true),
+        None => Err(row.invalid(column, "must be paid, pending, cancelled or expired")),
+    }
+}
+
+impl Partial {
+    fn begin(row: &CsvRow<'_>, line: Line) -> Result<Self, CliError> {
+        let order = row.text(0);
+        let paid_at = row.given("paid_at").map(|column| row.instant(column)).transpose()?;
+        let mut request = PlaceOrder {
+            reference: Some(row.given_text("reference").unwrap_or(order).to_owned()),
+            ..PlaceOrder::new(line.customer.into(), [line.item])
+        };
+        let discount = amount(row, "discount")?.filter(|discount| *discount != Money::ZERO);
+        if let Some(discount) = discount {
+            request.past = Some(PastTerms { discount, ..PastTerms::default() });
+        }
+        add_terms(&mut request, row, line.item.0, line.past)?;
+        let mut location = row.location(Some(order));
+        location.items.push((line.item.0, row.line(3)));
+        let at = Some(paid_at.unwrap_or(line.at));
+        let submission = Submission { request, at, key: Some(line.key), location };
+        Ok(Self { submission, placed_at: line.at, is_left_out: is_left_out(row)? })
+    }
+
+    /// Returns true if a row belongs to this order: it has the same name, and no id, which only first rows have.
+    fn continues_in(&self, row: &CsvRow<'_>) -> bool {
+        self.submission.location.order.as_deref() == Some(row.text(0)) && row.given("id").is_none()
+    }
+
+    fn join(&mut self, row: &CsvRow<'_>, line: Line) -> Result<(), CliError> {
+        let submission = &mut self.submission;
+        if submission.request.customer_id.get() != line.customer {
+            return Err(row.invalid(1, "must be the same for all rows of an order"));
+        }
+        if self.placed_at != line.at {
+            return Err(row.invalid(2, "must be the same for all rows of an order"));
+        }
+        let OrderItems::Listed(items) = &mut submission.request.items else { return Ok(()) };
+        if items.len() >= MAX_ORDER_LINES {
+            let message = format!("an order has {MAX_ORDER_LINES} rows at most");
+            return Err(row.invalid(0, &message));
+        }
+        items.push(line.item);
+        submission.location.items.push((line.item.0, row.line(3)));
+        add_terms(&mut submission.request, row, line.item.0, line.past)
+    }
+}
+
+/// Adds the name and the price of a product at the time of the order, if the file has them.
+fn add_terms(
+    request: &mut PlaceOrder,
     row: &CsvRow<'_>,
-    line: &Line,
+    product: ProductId,
+    line: PastLine,
 ) -> Result<(), CliError> {
-    if submission.request.customer_id.get() != line.customer {
-        return Err(row.invalid(1, "must be the same for all rows of an order"));
+    let known = request.past.as_ref().and_then(|past| past.lines.get(&product));
+    if known.is_some_and(|known| *known != line) {
+        return Err(row.invalid(3, "has another name or price in a row before: add up its units"));
     }
-    if submission.at != Some(line.at) {
-        return Err(row.invalid(2, "must be the same for all rows of an order"));
+    if line != PastLine::default() {
+        request.past.get_or_insert_default().lines.insert(product, line);
     }
-    let OrderItems::Listed(items) = &mut submission.request.items else { return Ok(()) };
-    if items.len() >= MAX_ORDER_LINES {
-        let message = format!("an order has {MAX_ORDER_LINES} rows at most");
-        return Err(row.invalid(0, &message));
-    }
-    items.push(line.item);
-    submission.location.items.push((line.item.0, row.line(3)));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use commerce_core::ExportKind;
     use std::io::Write;
 
+    const HEADER: &str = "order,customer_id,placed_at,product_id,quantity";
     const AT: &str = "2026-01-31T12:00:00Z";
 
     /// The orders with their products, or the error message.
     fn orders(rows: &[&str]) -> Result<Vec<(String, Vec<i64>)>, String> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        writeln!(file, "{}", COLUMNS.join(",")).unwrap();
+        writeln!(file, "{HEADER}").unwrap();
         for row in rows {
             writeln!(file, "{row}").unwrap();
         }
-        let mut rows = CsvRows::open(file.path(), &COLUMNS).unwrap();
-        let mut reader = OrderReader::default();
+        let mut rows = CsvRows::open(file.path(), ExportKind::Orders, REQUIRED).unwrap();
+        let left_out = Cell::new(0);
+        let mut reader = OrderReader::new(&left_out);
         let mut orders = Vec::new();
         while let Some(submission) = reader.next(&mut rows).map_err(|error| error.sentence())? {
             let OrderItems::Listed(items) = submission.request.items else { continue };
@@ -162,9 +245,10 @@ mod tests {
     fn complete_order_precedes_the_error_of_the_next_row() {
         let read = |bad: &str| {
             let mut file = tempfile::NamedTempFile::new().unwrap();
-            write!(file, "{}\n{}\n{bad}\n", COLUMNS.join(","), row("a", 1)).unwrap();
-            let mut rows = CsvRows::open(file.path(), &COLUMNS).unwrap();
-            let mut reader = OrderReader::default();
+            write!(file, "{HEADER}\n{}\n{bad}\n", row("a", 1)).unwrap();
+            let mut rows = CsvRows::open(file.path(), ExportKind::Orders, REQUIRED).unwrap();
+            let left_out = Cell::new(0);
+            let mut reader = OrderReader::new(&left_out);
             let mut next = || {
                 let submission = reader.next(&mut rows);
                 submission

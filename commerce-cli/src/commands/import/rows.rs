@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::pipeline::SourceLocation;
 use crate::progress;
 use crate::values;
-use commerce_core::{ParseTimestampError, Timestamp};
+use commerce_core::{ExportKind, ParseTimestampError, Timestamp};
 use indicatif::ProgressBar;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,7 +17,8 @@ const EXCERPT: usize = 40;
 /// The rows of a file.
 pub(super) struct CsvRows {
     file: String,
-    columns: Vec<&'static str>,
+    columns: Vec<String>,
+    required: usize,
     reader: RecordReader,
     record: Record,
     read: u64,
@@ -27,28 +28,44 @@ pub(super) struct CsvRows {
 /// One row.
 pub(super) struct CsvRow<'a> {
     file: &'a str,
-    columns: &'a [&'static str],
+    columns: &'a [String],
     record: &'a Record,
 }
 
 impl CsvRows {
-    /// Opens a file (`-` is standard input) and checks that it has exactly these columns.
-    pub(super) fn open(path: &Path, columns: &[&'static str]) -> Result<Self, CliError> {
+    /// Opens a file (`-` is standard input) of rows that an export of this kind writes. It has the first `required`
+    /// columns, and any others of the export after them.
+    pub(super) fn open(path: &Path, kind: ExportKind, required: usize) -> Result<Self, CliError> {
+        let (required, others) = kind.columns().split_at_checked(required).unwrap_or_default();
         let Input { name: file, content, size } = input(path)?;
         let reader = RecordReader::new(content).map_err(|error| cannot_read(&file, &error))?;
-        let (record, columns) = (Record::default(), columns.to_vec());
+        let record = Record::default();
+        let columns = required.iter().map(|name| (*name).to_owned()).collect();
         let bar = progress::bytes("importing", size);
-        let mut rows = Self { file, columns, reader, record, read: 0, bar };
+        let required_columns = required.len();
+        let mut rows =
+            Self { file, columns, required: required_columns, reader, record, read: 0, bar };
         rows.read_record()?;
         let header: Vec<&str> =
             (0..rows.record.len()).map(|column| rows.record.text(column)).collect();
-        if header != rows.columns {
-            let (expected, actual) = (rows.columns.join(","), excerpt(&header.join(",")));
+        let Some(added) = header.strip_prefix(required) else {
+            let (expected, actual) = (required.join(","), excerpt(&header.join(",")));
             return Err(CliError::usage(format!(
                 "{} must begin with the line {expected} and begins with {actual}",
                 rows.file
             )));
+        };
+        let is_repeated = |name: &&str| added.iter().filter(|other| *other == name).count() > 1;
+        let wrong = added.iter().find(|name| !others.contains(name) || is_repeated(name));
+        if let Some(name) = wrong {
+            return Err(CliError::usage(format!(
+                "{} has the column {}, which is none of {} or is there twice: remove it",
+                rows.file,
+                excerpt(name),
+                others.join(", ")
+            )));
         }
+        rows.columns = header.into_iter().map(str::to_owned).collect();
         Ok(rows)
     }
 
@@ -56,7 +73,7 @@ impl CsvRows {
         self.reader.read(&mut self.record).map_err(|error| match error {
             ReadError::Io(error) => cannot_read(&self.file, &error),
             ReadError::Malformed { line, column, kind } => {
-                let name = self.columns.get(column).copied().unwrap_or("a value");
+                let name = self.columns.get(column).map_or("a value", String::as_str);
                 let message = format!("{name} {}", malformed(&kind));
                 SourceLocation::row(&self.file, line).annotate(CliError::usage(message))
             }
@@ -81,6 +98,11 @@ impl CsvRows {
         Ok(Some(row))
     }
 
+    /// Returns true if the file has columns that only an export writes.
+    pub(super) fn is_export(&self) -> bool {
+        self.columns.len() > self.required
+    }
+
     /// Ends the progress bar, and returns the number of rows read.
     pub(super) fn finish(self) -> u64 {
         self.bar.finish_and_clear();
@@ -91,6 +113,17 @@ impl CsvRows {
 impl CsvRow<'_> {
     pub(super) fn text(&self, column: usize) -> &str {
         self.record.text(column)
+    }
+
+    /// The index of a column beyond the required ones, if the file has it and the row has a value there.
+    pub(super) fn given(&self, name: &str) -> Option<usize> {
+        let column = self.columns.iter().position(|column| column == name)?;
+        (!self.text(column).is_empty()).then_some(column)
+    }
+
+    /// The text in a column beyond the required ones.
+    pub(super) fn given_text(&self, name: &str) -> Option<&str> {
+        self.given(name).map(|column| self.text(column))
     }
 
     /// The line that the value of a column begins on.
@@ -111,7 +144,7 @@ impl CsvRow<'_> {
 
     /// The error of an invalid value in this row.
     pub(super) fn invalid(&self, column: usize, message: &str) -> CliError {
-        let name = self.columns.get(column).copied().unwrap_or_default();
+        let name = self.columns.get(column).map_or("", String::as_str);
         let message = format!("{name} is {} and {message}", excerpt(self.text(column)));
         SourceLocation::row(self.file, self.line(column)).annotate(CliError::usage(message))
     }
@@ -202,7 +235,7 @@ mod tests {
 
     fn error_or_count(text: &[u8]) -> String {
         let file = file(text);
-        let mut rows = match CsvRows::open(file.path(), &["id", "name"]) {
+        let mut rows = match CsvRows::open(file.path(), ExportKind::Products, 2) {
             Ok(rows) => rows,
             Err(error) => return error.sentence(),
         };
@@ -248,6 +281,15 @@ mod tests {
         let unclosed = error_or_count(b"id,name\n1,\"12\n2,b\n3,c\n");
         assert!(unclosed.contains("line 2: name begins with a quote"), "{unclosed}");
         assert!(error_or_count(b"\"id,name\n1,b\n").contains("line 1: id begins with a quote"));
+    }
+
+    #[test]
+    fn header_may_have_further_columns_of_an_export() {
+        assert_eq!(error_or_count(b"id,name,stock\n1,Tea,5\n"), "1");
+        assert_eq!(error_or_count(b"id,name,status,price\n1,Tea,active,5\n"), "1");
+        let unknown = error_or_count(b"id,name,colour\n1,Tea,5\n");
+        assert!(unknown.contains("has the column \"colour\", which is none of"), "{unknown}");
+        assert!(error_or_count(b"id,name,stock,stock\n").contains("there twice: remove it"));
     }
 
     #[test]
