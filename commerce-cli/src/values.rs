@@ -5,7 +5,8 @@ use crate::unique;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{
-    ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, Period, ProductId, Timestamp, Zone,
+    ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, Patch, Period, ProductId,
+    Timestamp, Zone,
 };
 use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
 
@@ -168,6 +169,24 @@ pub(crate) fn charge_status() -> impl TypedValueParser<Value = ChargeStatus> {
     let words = ChargeStatus::ALL.iter().map(|status| status.as_str());
     PossibleValuesParser::new(words)
         .try_map(|word| ChargeStatus::from_word(&word).ok_or("expected a status of a charge"))
+}
+
+/// Parses a value that may be removed: `none`, or what `value` accepts.
+pub(crate) fn patch<T>(
+    text: &str,
+    value: impl Fn(&str) -> Result<T, String>,
+) -> Result<Patch<T>, String> {
+    if text == "none" { Ok(Patch::Remove) } else { value(text).map(Patch::Set) }
+}
+
+/// Parses a number that may be removed.
+pub(crate) fn integer_patch(text: &str) -> Result<Patch<i64>, String> {
+    patch(text, |text| integer_or(text, "expected an integer or none"))
+}
+
+/// Parses an instant that may be removed.
+pub(crate) fn instant_patch(text: &str) -> Result<Patch<Timestamp>, String> {
+    patch(text, |text| text.parse().map_err(|error| format!("{error}, or none")))
 }
 
 fn key(text: &str) -> Result<Key, String> {

@@ -200,7 +200,7 @@ impl Command {
         let context = Context { now: self.now, hold_seconds, actor, trace: self.trace.as_deref() };
         // Checked on the rows that the rule is about to change, in the same transaction (optimistic concurrency).
         let current = self.only_if.as_ref().map_or(Ok(()), |allowed| {
-            let version = rule.version(state)?;
+            let version = rule.version(state, self.now)?;
             if allowed.contains(&version) { Ok(()) } else { Err(Refusal::PreconditionFailed) }
         });
         let result = current.and_then(|()| rule.decide(state, context));

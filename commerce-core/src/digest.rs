@@ -65,6 +65,11 @@ impl Digest for Order {
             hash.text(Some(&line.name));
             hash.number(line.unit_price.minor());
             hash.number(line.quantity);
+            // Lines without a sale keep the digest that earlier versions gave them.
+            if let Some(regular_price) = line.reduced_from() {
+                hash.text(Some("regular_price"));
+                hash.number(regular_price.minor());
+            }
         }
         Some((Digested::Order(self.id), hash))
     }

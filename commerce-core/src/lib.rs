@@ -176,7 +176,8 @@ pub use model::delivery::{DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
 pub use model::event::{Event, EventKind};
 pub use model::export::{ExportFormat, ExportKind};
 pub use model::order::{Order, OrderLine, OrderStatus};
-pub use model::product::{Product, ProductStatus};
+pub use model::patch::Patch;
+pub use model::product::{Product, ProductStatus, SalePrice};
 pub use model::settings::Settings;
 pub use model::stock_change::StockChange;
 pub use model::wallet::{

@@ -9,6 +9,7 @@ pub(crate) mod delivery;
 pub(crate) mod event;
 pub(crate) mod export;
 pub(crate) mod order;
+pub(crate) mod patch;
 pub(crate) mod product;
 pub(crate) mod sale;
 pub(crate) mod settings;

@@ -4,6 +4,7 @@
 //! A rule makes all its checks before its first change, so that a refusal leaves no side effects. In `decide` a
 //! blank line separates the two: after it the operation must succeed.
 
+use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::model::audit_trail::Action;
@@ -53,11 +54,12 @@ pub(crate) trait Rule {
     /// Decides the request, and changes the state on success.
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal>;
 
-    /// Returns the version of the row it changes (optimistic concurrency): [`Version::of`] the body sent to clients.
+    /// Returns the version of the row it changes (optimistic concurrency): [`Version::of`] the body that clients receive at
+    /// that instant.
     ///
     /// Refuses as not found if the row does not exist, and as `precondition_failed` if the operation changes no
     /// versioned row: ignoring the condition would overwrite what the caller wanted to protect.
-    fn version(&self, _state: &State) -> Result<Version, Refusal> {
+    fn version(&self, _state: &State, _now: Timestamp) -> Result<Version, Refusal> {
         Err(Refusal::PreconditionFailed)
     }
 

@@ -308,7 +308,7 @@ mod tests {
         let amount = Some(limits::MAX_AMOUNT.minor());
         assert_eq!(limit("Amount", "/maximum"), amount);
         let stock = Some(limits::MAX_STOCK);
-        assert_eq!(limit("NewProduct", "/properties/stock/maximum"), stock);
+        assert_eq!(limit("StockLevel", "/maximum"), stock);
         assert_eq!(limit("StockChange", "/properties/delta/maximum"), stock);
         assert_eq!(limit("Quantity", "/properties/quantity/maximum"), stock);
         assert_eq!(limit("Units", "/maximum"), stock);

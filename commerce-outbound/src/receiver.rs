@@ -129,6 +129,7 @@ pub(crate) fn event(id: i64, lines: i64) -> Event {
     let line = |product: i64| OrderLine {
         product_id: product.into(),
         name: format!("Green tea \"No. {product}\""),
+        regular_price: Money::from_minor(4_500),
         unit_price: Money::from_minor(4_500),
         quantity: 2,
         amount: Money::from_minor(9_000),

@@ -6,7 +6,7 @@ use crate::statements::{insert, insert_fixed, joined, names, unnest, update, ups
 use crate::{auth, deliveries};
 use commerce_core::store::columns::{Entity, LINE, TABLES_WITH_IDS};
 use commerce_core::store::{Change, EventRow, State};
-use commerce_core::{Order, OrderStatus, OwnedCoupon, StoreError, Timestamp};
+use commerce_core::{Money, Order, OrderStatus, OwnedCoupon, StoreError, Timestamp};
 
 /// A parameter with one value a row.
 macro_rules! column {
@@ -121,7 +121,7 @@ fn insert_lines(orders: &[&Order]) -> Query<'static> {
     let sql = format!(
         "INSERT INTO order_lines (order_id, position, customer_id, {LINE})
          SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
-                              $5::text[], $6::bigint[], $7::bigint[])"
+                              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])"
     );
     Query::new(sql)
         .with(column!(lines, (order, ..) => order.id.get()))
@@ -131,6 +131,7 @@ fn insert_lines(orders: &[&Order]) -> Query<'static> {
         .with(column!(lines, (.., line) => line.name.clone()))
         .with(column!(lines, (.., line) => line.unit_price.minor()))
         .with(column!(lines, (.., line) => line.quantity))
+        .with(column!(lines, (.., line) => line.reduced_from().map(Money::minor)))
         .writing("order_lines")
         .changing(lines.len())
 }

@@ -1,6 +1,6 @@
 //! Rows of the driver, and the lines of orders.
 
-use commerce_core::store::columns::{Entity, LINE, line};
+use commerce_core::store::columns::{Entity, LINE, LINE_COLUMNS, line};
 use commerce_core::store::values::{RowReader, get};
 use commerce_core::{OrderId, OrderLine, StoreError};
 use tokio_postgres::types::FromSql;
@@ -63,7 +63,7 @@ pub(crate) fn lines(
     mut visit: impl FnMut(OrderId, OrderLine),
 ) -> Result<(), StoreError> {
     for row in rows {
-        visit(get(row, 4)?, line(row)?);
+        visit(get(row, LINE_COLUMNS)?, line(row)?);
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use crate::query::Query;
 use crate::rows::{Row, read};
 use crate::sales;
 use commerce_core::store::columns::{
-    CREDENTIALS, Entity, KEY_RECORD, LINE, SETTINGS, credentials, key_record, line, session,
-    settings,
+    CREDENTIALS, Entity, KEY_RECORD, LINE, LINE_COLUMNS, SETTINGS, credentials, key_record, line,
+    session, settings,
 };
 use commerce_core::store::deliveries::{EPOCHS, NEXT_EVENT};
 use commerce_core::store::values::get;
@@ -216,5 +216,5 @@ fn next_line(
     connection: &mut Connection,
 ) -> Result<Option<(OrderId, OrderLine)>, StoreError> {
     let row = lines.next(connection)?;
-    row.map(|row| Ok((get(&row, 4)?, line(&row)?))).transpose()
+    row.map(|row| Ok((get(&row, LINE_COLUMNS)?, line(&row)?))).transpose()
 }

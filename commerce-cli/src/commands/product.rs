@@ -5,8 +5,8 @@ use crate::error::CliError;
 use crate::table::{TextTable, or_dash, properties};
 use crate::values::{self, KeyArg, PageArgs};
 use commerce_core::{
-    AddProduct, AdjustStock, Money, ProductFilter, ProductId, ProductSelection, ProductStatus,
-    StockChange, UpdateProduct,
+    AddProduct, AdjustStock, Money, Patch, ProductFilter, ProductId, ProductSelection,
+    ProductStatus, SalePrice, StockChange, Timestamp, UpdateProduct,
 };
 
 /// Adds, shows and changes products.
@@ -53,18 +53,8 @@ pub(crate) enum ProductCommand {
         #[arg(value_parser = values::id::<ProductId>)]
         id: ProductId,
     },
-    /// Changes a product's name or price. Existing orders keep theirs.
-    Update {
-        /// The product's id.
-        #[arg(value_parser = values::id::<ProductId>)]
-        id: ProductId,
-        /// New name.
-        #[arg(long)]
-        name: Option<String>,
-        /// New unit price in minor units.
-        #[arg(long, value_parser = values::amount, allow_negative_numbers = true)]
-        price: Option<Money>,
-    },
+    /// Changes a product's name, prices or thresholds. Existing orders keep their names and prices.
+    Update(UpdateArgs),
     /// Adds units to the stock, or removes them.
     Stock {
         /// The product's id.
@@ -85,6 +75,55 @@ pub(crate) enum ProductCommand {
         #[arg(value_parser = values::id::<ProductId>)]
         id: ProductId,
     },
+    /// Makes an archived product active again.
+    Unarchive {
+        /// The product's id.
+        #[arg(value_parser = values::id::<ProductId>)]
+        id: ProductId,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct UpdateArgs {
+    /// The product's id.
+    #[arg(value_parser = values::id::<ProductId>)]
+    id: ProductId,
+    /// New name.
+    #[arg(long)]
+    name: Option<String>,
+    /// New regular price of a unit in minor units.
+    #[arg(long, value_parser = values::amount, allow_negative_numbers = true)]
+    price: Option<Money>,
+    /// Price of a unit during a sale, below the regular price.
+    #[arg(long, value_name = "PRICE", value_parser = values::amount, allow_negative_numbers = true)]
+    sale_price: Option<Money>,
+    /// Start of the sale (default: now).
+    #[arg(long, value_name = "TIME")]
+    sale_from: Option<Timestamp>,
+    /// End of the sale, exclusive, or `none` (default: none).
+    #[arg(long, value_name = "TIME", value_parser = values::instant_patch)]
+    sale_until: Option<Patch<Timestamp>>,
+    /// Removes the sale.
+    #[arg(long, conflicts_with_all = ["sale_price", "sale_from", "sale_until"])]
+    no_sale: bool,
+    /// Stock at and below which the product is low on stock, or `none`.
+    #[arg(long, value_name = "N", value_parser = values::integer_patch, allow_negative_numbers = true)]
+    low_stock_threshold: Option<Patch<i64>>,
+}
+
+impl UpdateArgs {
+    fn request(self) -> UpdateProduct {
+        let sale_price = self.sale_price.map(Patch::Set).unwrap_or_default();
+        UpdateProduct {
+            name: self.name,
+            price: self.price,
+            sale_price: if self.no_sale { Patch::Remove } else { sale_price },
+            sale_from: self.sale_from,
+            sale_until: self.sale_until.unwrap_or_default(),
+            low_stock_threshold: self.low_stock_threshold.unwrap_or_default(),
+            ..UpdateProduct::new(self.id)
+        }
+    }
 }
 
 impl ProductCommand {
@@ -111,13 +150,12 @@ impl ProductCommand {
             Self::Add { name, price, stock, key } => {
                 context.call(AddProduct::new(name, price, stock), &key)?
             }
-            Self::Update { id, name, price } => {
-                context.shop.call(UpdateProduct { name, price, ..UpdateProduct::new(id) }).run()?
-            }
+            Self::Update(update) => context.shop.call(update.request()).run()?,
             Self::Stock { id, delta, reason, key } => {
                 context.call(AdjustStock { product_id: id, delta, reason }, &key)?
             }
             Self::Archive { id } => context.shop.call(UpdateProduct::archive(id)).run()?,
+            Self::Unarchive { id } => context.shop.call(UpdateProduct::unarchive(id)).run()?,
         };
         context.print(product, |product| self::product(context, product))
     }
@@ -155,11 +193,18 @@ fn product(context: &CommandContext, product: &commerce_core::Product) -> String
         ProductStatus::Active => "active",
         ProductStatus::Archived => "archived",
     };
+    let sale = product.sale.map(|SalePrice { price, from, until }| {
+        let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+        format!("{} from {from}{until}", context.money(price))
+    });
     properties([
         ("product", product.id.to_string()),
         ("name", product.name.clone()),
         ("price", context.money(product.price)),
+        ("regular price", context.money(product.regular_price)),
+        ("sale", or_dash(sale)),
         ("stock", product.stock.to_string()),
+        ("low at", or_dash(product.low_stock_threshold)),
         ("status", status.to_owned()),
     ])
 }

@@ -103,7 +103,8 @@ struct ProductsArgs {
     form: FormArgs,
 }
 
-/// Shows the stock of products, and the days it lasts at the rate of a window; the first to run out first.
+/// Shows the stock of products, and the days it lasts at the rate of a window: those low on stock first, of each the first
+/// to run out first.
 #[derive(clap::Args, Debug)]
 struct StockArgs {
     /// Length of the window in days of 24 hours, 1 to 366.
@@ -475,7 +476,16 @@ fn products(context: &CommandContext, report: &ProductReport) -> String {
 }
 
 fn stock(report: &StockReport) -> String {
-    let headers = [">id", "product", ">stock", ">days left", ">sold", ">received", ">sell-through"];
+    let headers = [
+        ">id",
+        "product",
+        ">stock",
+        ">days left",
+        ">low at",
+        ">sold",
+        ">received",
+        ">sell-through",
+    ];
     TextTable::new(headers, "no products")
         .rows(&report.items, |item| {
             [
@@ -483,6 +493,7 @@ fn stock(report: &StockReport) -> String {
                 item.name.clone(),
                 item.stock.to_string(),
                 or_dash(item.days_left),
+                or_dash(item.low_stock_threshold),
                 item.sold.to_string(),
                 item.received.to_string(),
                 percent(item.sell_through_basis_points),

@@ -72,12 +72,17 @@ fn check_lines(order: &Order, report: &mut dyn FnMut(String)) {
         report("has no lines".to_owned());
     }
     let mut products = HashSet::with_capacity(order.lines.len());
-    for OrderLine { product_id, unit_price, quantity, amount, .. } in &order.lines {
+    for OrderLine { product_id, unit_price, regular_price, quantity, amount, .. } in &order.lines {
         if !products.insert(product_id) {
             report(format!("has product {product_id} in more than one line"));
         }
         if *quantity < 1 {
             report(format!("has {quantity} units of product {product_id}"));
+        }
+        if regular_price < unit_price {
+            report(format!(
+                "the line of product {product_id} has the price {unit_price}, above the regular {regular_price}"
+            ));
         }
         let due = unit_price.checked_mul(*quantity);
         if due != Some(*amount) {

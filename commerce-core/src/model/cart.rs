@@ -24,6 +24,7 @@ pub struct Cart {
 
 /// One product in a cart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "CartItemBody")]
 #[non_exhaustive]
 pub struct CartItem {
     /// The product.
@@ -32,6 +33,8 @@ pub struct CartItem {
     pub name: String,
     /// The current price of one unit.
     pub unit_price: Money,
+    /// The current price of one unit without a sale.
+    pub regular_price: Money,
     /// The number of units.
     pub quantity: i64,
     /// Price times quantity.
@@ -42,8 +45,30 @@ pub struct CartItem {
     pub status: ProductStatus,
 }
 
+/// The JSON of an item. Results that earlier versions stored with keys have no regular price.
+#[derive(Deserialize)]
+struct CartItemBody {
+    product_id: ProductId,
+    name: String,
+    unit_price: Money,
+    regular_price: Option<Money>,
+    quantity: i64,
+    amount: Money,
+    stock: i64,
+    status: ProductStatus,
+}
+
+impl From<CartItemBody> for CartItem {
+    fn from(body: CartItemBody) -> Self {
+        let CartItemBody { product_id, name, unit_price, regular_price, quantity, .. } = body;
+        let CartItemBody { amount, stock, status, .. } = body;
+        let regular_price = regular_price.unwrap_or(unit_price);
+        Self { product_id, name, unit_price, regular_price, quantity, amount, stock, status }
+    }
+}
+
 impl Cart {
-    /// Prices a customer's cart at the current state of the products.
+    /// Prices a customer's cart at the products as of an instant ([`Product::at`]).
     #[must_use]
     pub fn priced(
         customer_id: CustomerId,
@@ -61,6 +86,7 @@ impl CartItem {
             product_id: product.id,
             name: product.name,
             unit_price: product.price,
+            regular_price: product.regular_price,
             quantity,
             amount: capped(product.price.minor().saturating_mul(quantity)),
             stock: product.stock,
@@ -85,6 +111,9 @@ mod tests {
             id: ProductId::new(1),
             name: "Yacht".to_owned(),
             price: MAX_PRICE,
+            regular_price: MAX_PRICE,
+            sale: None,
+            low_stock_threshold: None,
             stock: MAX_STOCK,
             status: ProductStatus::Active,
         };

@@ -50,10 +50,20 @@ pub struct OrderLine {
     pub name: String,
     /// The price of one unit at the time of the order.
     pub unit_price: Money,
+    /// The price of one unit without a sale, at the time of the order.
+    pub regular_price: Money,
     /// Units ordered.
     pub quantity: i64,
     /// Price times quantity.
     pub amount: Money,
+}
+
+impl OrderLine {
+    /// Returns the regular price if a sale reduced it.
+    #[must_use]
+    pub fn reduced_from(&self) -> Option<Money> {
+        Some(self.regular_price).filter(|price| *price != self.unit_price)
+    }
 }
 
 /// An order.
@@ -190,6 +200,7 @@ mod tests {
             product_id: ProductId::new(1),
             name: String::new(),
             unit_price: Money::from_minor(*amount),
+            regular_price: Money::from_minor(*amount),
             quantity: 1,
             amount: Money::from_minor(*amount),
         };

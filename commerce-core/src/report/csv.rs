@@ -106,6 +106,7 @@ impl ToCsv for StockReport {
             "stock",
             "sell_through_basis_points",
             "days_left",
+            "low_stock_threshold",
         ];
         table(header, &self.items, |item| {
             [
@@ -116,6 +117,7 @@ impl ToCsv for StockReport {
                 item.stock.into(),
                 item.sell_through_basis_points.into(),
                 item.days_left.into(),
+                item.low_stock_threshold.into(),
             ]
         })
     }

@@ -1,4 +1,4 @@
-//! The stock report: products by the days that their stock lasts.
+//! The stock report: products that are low on stock, then the others, by the days that their stock lasts.
 
 use super::sealed::Build;
 use super::window::check_days;
@@ -11,7 +11,7 @@ use crate::store::{Record, Snapshot, Table};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Requests a stock report. Default: the hundred products that run out first at the rate of the last 28 days.
+/// Requests a stock report. Default: a hundred products, those low on stock first, by the rate of the last 28 days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StockReportRequest {
     /// The length of the window in days of 24 hours, 1 to [`MAX_WINDOW_DAYS`](crate::limits::MAX_WINDOW_DAYS).
@@ -26,7 +26,7 @@ impl Default for StockReportRequest {
     }
 }
 
-/// The stock of active products, the first to run out first.
+/// The stock of active products: those low on stock first, of each the first to run out first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StockReport {
@@ -56,6 +56,8 @@ pub struct ProductStock {
     pub sell_through_basis_points: i64,
     /// Days of 24 hours that the stock lasts at the rate of the window, rounded down; `None` if none was sold.
     pub days_left: Option<i64>,
+    /// The stock at and below which the product is low on stock; `None` if it has no threshold.
+    pub low_stock_threshold: Option<i64>,
 }
 
 impl Build for StockReportRequest {
@@ -90,10 +92,14 @@ impl Build for StockReportRequest {
                 stock,
                 sell_through_basis_points: basis_points(sold, sold.saturating_add(stock)),
                 days_left: (sold > 0).then(|| days.checked_div(sold).unwrap_or(0)),
+                low_stock_threshold: product.low_stock_threshold,
             });
         }
-        // Products that do not sell come last, those without stock before the others.
-        items.sort_by_key(|item| (item.days_left.unwrap_or(i64::MAX), item.stock, item.product_id));
+        // Of both kinds, products that do not sell come last, those without stock before the others.
+        items.sort_by_key(|item| {
+            let is_low = item.low_stock_threshold.is_some_and(|threshold| item.stock <= threshold);
+            (!is_low, item.days_left.unwrap_or(i64::MAX), item.stock, item.product_id)
+        });
         items.truncate(self.limit);
         Ok(StockReport { from, to, items })
     }

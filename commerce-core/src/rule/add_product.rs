@@ -70,7 +70,10 @@ impl Rule for AddProduct {
             id,
             name: self.name.clone(),
             price: self.price,
+            regular_price: self.price,
+            sale: None,
             stock: self.stock,
+            low_stock_threshold: None,
             status: ProductStatus::Active,
         };
         state.products.insert(id, product.clone());

@@ -2,12 +2,13 @@
 
 use super::Rule;
 use super::validate::Checks;
+use crate::clock::Timestamp;
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, ProductId};
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_STOCK;
 use crate::model::audit_trail::Action;
-use crate::model::product::StockMovement;
+use crate::model::product::{Product, StockMovement};
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
 use crate::version::Version;
@@ -33,8 +34,8 @@ impl Rule for AdjustStock {
         needs.product(state, self.product_id);
     }
 
-    fn version(&self, state: &State) -> Result<Version, Refusal> {
-        Ok(state.version_of(state.known_product(self.product_id)?))
+    fn version(&self, state: &State, now: Timestamp) -> Result<Version, Refusal> {
+        Ok(state.version_of(state.known_product(self.product_id)?.clone().at(now)))
     }
 
     fn action(&self) -> Option<Action> {
@@ -62,7 +63,8 @@ impl Rule for AdjustStock {
 
         context.record_field(state, "delta", self.delta);
         write_movement(state, self.product_id, self.delta, &self.reason, context);
-        state.change_product(self.product_id, |product| product.stock = stock).map(Output::Product)
+        let change = |product: &mut Product| product.stock = stock;
+        state.change_product(self.product_id, context.now, change).map(Output::Product)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Rule;
 use super::order_effects::{refund, release_holds};
 use super::validate::checked_credit;
+use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::id::{CustomerId, OrderId};
 use crate::model::audit_trail::Action;
@@ -28,7 +29,7 @@ impl Rule for CancelOrder {
         needs.whole_order(state, self.order_id);
     }
 
-    fn version(&self, state: &State) -> Result<Version, Refusal> {
+    fn version(&self, state: &State, _now: Timestamp) -> Result<Version, Refusal> {
         Ok(state.version_of(state.known_order(self.order_id)?))
     }
 

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use super::validate::Checks;
+use crate::clock::Timestamp;
 use crate::error::{Refusal, Shortage};
 use crate::id::{CustomerId, ProductId};
 use crate::limits::{MAX_ORDER_LINES, MAX_STOCK};
@@ -48,17 +49,17 @@ impl Rule for EditCart {
         }
     }
 
-    fn version(&self, state: &State) -> Result<Version, Refusal> {
+    fn version(&self, state: &State, now: Timestamp) -> Result<Version, Refusal> {
         state.account(self.customer_id)?;
         let lines = state.cart(self.customer_id).cloned().unwrap_or_default();
-        Ok(state.version_of(priced(state, self.customer_id, lines)))
+        Ok(state.version_of(priced(state, self.customer_id, lines, now)))
     }
 
     fn action(&self) -> Option<Action> {
         Some(Action::CartChanged)
     }
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         match self.edit {
             CartEdit::Set(_, quantity) => {
                 Checks::default().integer(quantity, 0..=MAX_STOCK, "/quantity").done()?;
@@ -83,12 +84,12 @@ impl Rule for EditCart {
         }
 
         state.carts.insert(self.customer_id, (self.customer_id, lines.clone()));
-        Ok(Output::Cart(priced(state, self.customer_id, lines)))
+        Ok(Output::Cart(priced(state, self.customer_id, lines, context.now)))
     }
 }
 
-fn priced(state: &State, customer_id: CustomerId, lines: CartLines) -> Cart {
-    let product = |id| state.products.get(id).cloned();
+fn priced(state: &State, customer_id: CustomerId, lines: CartLines, now: Timestamp) -> Cart {
+    let product = |id| state.products.get(id).map(|product| product.clone().at(now));
     let items = lines.into_iter().filter_map(|(id, quantity)| Some((product(id)?, quantity)));
     Cart::priced(customer_id, items)
 }

@@ -45,7 +45,9 @@ impl PastTerms {
     pub(super) fn apply(&self, lines: Vec<OrderLine>) -> Option<Vec<OrderLine>> {
         let past = |mut line: OrderLine| {
             if let Some(PastLine { name, unit_price }) = self.lines.get(&line.product_id) {
-                line.unit_price = unit_price.unwrap_or(line.unit_price);
+                if let Some(price) = *unit_price {
+                    (line.unit_price, line.regular_price) = (price, price);
+                }
                 line.amount = line.unit_price.checked_mul(line.quantity)?;
                 line.name = name.clone().unwrap_or(line.name);
             }

@@ -181,7 +181,7 @@ impl Rule for PlaceOrder {
         let (balance, previous) = (account.balance, account.last_order);
         self.check_reference(state)?;
         let items = self.merged(state)?;
-        let lines = priced(state, &items)?;
+        let lines = priced(state, &items, context.now)?;
         let lines = match &self.past {
             Some(past) => past.apply(lines).ok_or_else(total_above_limit)?,
             None => lines,
@@ -300,7 +300,11 @@ impl PlaceOrder {
 }
 
 /// Returns the lines with current names and prices; refuses unknown and archived products.
-fn priced(state: &State, items: &[(ProductId, i64)]) -> Result<Vec<OrderLine>, Refusal> {
+fn priced(
+    state: &State,
+    items: &[(ProductId, i64)],
+    now: Timestamp,
+) -> Result<Vec<OrderLine>, Refusal> {
     let ids = || items.iter().map(|(id, _)| *id);
     let unknown: Vec<_> = ids().filter(|id| state.products.get(*id).is_none()).collect();
     if !unknown.is_empty() {
@@ -316,9 +320,11 @@ fn priced(state: &State, items: &[(ProductId, i64)]) -> Result<Vec<OrderLine>, R
         .iter()
         .map(|(id, quantity)| {
             let product = state.known_product(*id)?;
-            let amount = product.price.checked_mul(*quantity).ok_or_else(total_above_limit)?;
-            let (name, unit_price) = (product.name.clone(), product.price);
-            Ok(OrderLine { product_id: *id, name, unit_price, quantity: *quantity, amount })
+            let unit_price = product.price_at(now);
+            let amount = unit_price.checked_mul(*quantity).ok_or_else(total_above_limit)?;
+            let (name, regular_price) = (product.name.clone(), product.regular_price);
+            let (product_id, quantity) = (*id, *quantity);
+            Ok(OrderLine { product_id, name, unit_price, regular_price, quantity, amount })
         })
         .collect()
 }

@@ -109,7 +109,10 @@ impl World {
             id,
             name: format!("Product {id}"),
             price: Money::from_minor(price),
+            regular_price: Money::from_minor(price),
+            sale: None,
             stock,
+            low_stock_threshold: None,
             status: ProductStatus::Active,
         };
         self.state.products.insert(id, product);

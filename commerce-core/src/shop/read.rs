@@ -182,7 +182,7 @@ impl Shop {
 
     /// One product.
     pub fn product(&self, id: ProductId) -> Result<Product, Error> {
-        let product = self.swept_snapshot()?.product(id)?;
+        let product = self.swept_snapshot()?.product(id)?.map(|product| product.at(self.now()));
         product.ok_or_else(|| Refusal::ProductNotFound { product_ids: vec![id] }.into())
     }
 
@@ -191,6 +191,7 @@ impl Shop {
         const LIST: List = List::of_shop("products");
         let start = ProductId::new(page.start(LIST, 1)?);
         let rows = self.swept_snapshot()?.products(start, page.rows())?;
+        let rows = rows.into_iter().map(|product| product.at(self.now())).collect();
         Ok(Page::of(rows, page, LIST, |product| product.id.get()))
     }
 
@@ -200,7 +201,8 @@ impl Shop {
         account(&*snapshot, id)?;
         let mut items = Vec::new();
         for (product, quantity) in snapshot.cart(id)? {
-            items.extend(snapshot.product(product)?.map(|product| (product, quantity)));
+            let product = snapshot.product(product)?.map(|product| product.at(self.now()));
+            items.extend(product.map(|product| (product, quantity)));
         }
         Ok(Cart::priced(id, items))
     }

@@ -55,16 +55,17 @@ impl State {
         Err(Refusal::ProductArchived { product_ids: vec![id] })
     }
 
-    /// Changes a product and returns it.
+    /// Changes a product and returns it as of `now`.
     pub(crate) fn change_product(
         &mut self,
         id: ProductId,
+        now: Timestamp,
         change: impl FnOnce(&mut Product),
     ) -> Result<Product, Refusal> {
         let unknown = || Refusal::ProductNotFound { product_ids: vec![id] };
         let product = self.products.get_mut(id).ok_or_else(unknown)?;
         change(product);
-        Ok(product.clone())
+        Ok(product.clone().at(now))
     }
 
     pub(crate) fn known_order(&self, id: OrderId) -> Result<&Order, Refusal> {

@@ -16,7 +16,7 @@ use crate::model::coupon::{Coupon, CouponUsage, Discount, OwnedCoupon, OwnedCoup
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
 use crate::model::order::{Order, OrderLine, OrderStatus};
-use crate::model::product::{Product, ProductStatus, StockMovement};
+use crate::model::product::{Product, ProductStatus, SalePrice, StockMovement};
 use crate::model::sale::FirstOrder;
 use crate::model::settings::Settings;
 use crate::model::wallet::{
@@ -142,10 +142,28 @@ entity!(Account, "customers", |row, state| {
 entity!(Product, "products", |row, state| {
     key id: ProductId = row.id;
     mutable name: String = row.name.as_str();
-    mutable price: Money = row.price;
+    mutable price: Money = row.regular_price;
     mutable stock: i64 = row.stock;
     mutable status: ProductStatus = row.status;
-} => Product { id, name, price, stock, status });
+    mutable sale_price: Option<Money> = row.sale.map(|sale| sale.price);
+    mutable sale_from: Option<Timestamp> = row.sale.map(|sale| sale.from);
+    mutable sale_until: Option<Timestamp> = row.sale.and_then(|sale| sale.until);
+    mutable low_stock_threshold: Option<i64> = row.low_stock_threshold;
+} => Product {
+    id,
+    name,
+    price,
+    regular_price: price,
+    sale: match sale_price {
+        Some(price) => {
+            Some(SalePrice { price, from: required(row, 6, sale_from)?, until: sale_until })
+        }
+        None => None,
+    },
+    stock,
+    low_stock_threshold,
+    status,
+});
 
 entity!(StockMovement, "stock_movements", |row, state| {
     key id: StockMovementId = row.id;
@@ -357,8 +375,10 @@ entity!(DeliveryRow, "deliveries", |row, state| {
     mutable updated_at: Timestamp = row.updated_at;
 } => DeliveryRow { event_id, order_id, status, attempts, due_at, token, error, updated_at });
 
-/// The columns of an [`OrderLine`], before the key of the store.
-pub const LINE: &str = "product_id, name, unit_price, quantity";
+/// The columns of an [`OrderLine`], before the key of the store. The regular price is NULL if it was paid.
+pub const LINE: &str = "product_id, name, unit_price, quantity, regular_price";
+/// The number of columns of [`LINE`].
+pub const LINE_COLUMNS: usize = 5;
 /// The columns of an [`IdempotencyRecord`].
 pub const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
 /// The columns of [`Credentials`], from `customers` joined to `credentials`.
@@ -389,6 +409,7 @@ pub fn line<R: RowReader>(row: &R) -> Result<OrderLine, R::Error> {
         product_id: get(row, 0)?,
         name: get(row, 1)?,
         unit_price,
+        regular_price: get::<Option<Money>, R>(row, 4)?.unwrap_or(unit_price),
         quantity,
         amount: unit_price.checked_mul(quantity).unwrap_or(Money::from_minor(i64::MAX)),
     })

@@ -7,8 +7,8 @@ use commerce_core::testing::{
     AttemptResult, DeliveryOutcome, LeasedEvent, OpenCharge, RelayEvents, SettleCharge, Settlement,
 };
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, PayWhen,
-    PlaceOrder, Role, Shop, SqliteStore, Store, StoreError, copy,
+    AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, Patch,
+    PayWhen, PlaceOrder, Role, Shop, SqliteStore, Store, StoreError, UpdateProduct, copy,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -54,6 +54,12 @@ fn fill(store: &Arc<dyn Store>) {
     let add = |price| commerce_core::AddProduct::new("Tea", Money::from_minor(price), 5_000);
     let products: Vec<_> = (1..=30).map(|price| shop.call(add(price)).run().unwrap().id).collect();
     shop.adjust_stock(products[0], -3, "broken", &key("broken")).unwrap();
+    let sale = UpdateProduct {
+        sale_price: Patch::Set(Money::from_minor(3)),
+        low_stock_threshold: Patch::Set(4_990),
+        ..UpdateProduct::new(products[4])
+    };
+    shop.call(sale).run().unwrap();
     let coupon = commerce_core::AddCoupon {
         name: "Spring".to_owned(),
         discount: commerce_core::Discount::Percent { percent: 10, max_amount: None },
@@ -65,9 +71,13 @@ fn fill(store: &Arc<dyn Store>) {
     let coupon = shop.call(coupon).run().unwrap().id;
     let owned = shop.claim_coupon(coupon, kim, &key("claim")).unwrap().id;
     shop.claim_coupon(coupon, lee, &key("claim")).unwrap();
-    let order =
-        PlaceOrder { owned_coupon_id: Some(owned), ..PlaceOrder::new(kim, [(products[4], 3)]) };
-    shop.place_order(order, &key("coupon")).unwrap();
+    let order = PlaceOrder {
+        owned_coupon_id: Some(owned),
+        reference: Some("web-1".to_owned()),
+        ..PlaceOrder::new(kim, [(products[4], 3)])
+    };
+    let reduced = shop.place_order(order, &key("coupon")).unwrap();
+    assert_eq!(reduced.lines[0].reduced_from(), Some(Money::from_minor(5)));
     for number in 0_usize..70 {
         let at = NOW.plus_seconds(i64::try_from(number).unwrap() * 1_301);
         let order =

@@ -33,6 +33,7 @@ mod migration;
 mod mistakes;
 mod needs;
 mod poolers;
+mod prices;
 mod processes;
 mod reference;
 mod relay;

@@ -19,8 +19,8 @@ use commerce_core::{
     BestSellersRequest, CancelOrder, CartEdit, ChangeSettings, ChargeBalance, ChargeId,
     ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId, DebitBalance, Discount,
     EditCart, Error, Key, ManualClock, MemoryStore, Money, NewLogin, Operation, OrderId,
-    OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms, PayOrder, PayWhen, PendingCall,
-    Period, PlaceOrder, ProductId, ProductReportRequest, ProductStatus, Proof, RankBy,
+    OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms, Patch, PayOrder, PayWhen,
+    PendingCall, Period, PlaceOrder, ProductId, ProductReportRequest, ProductStatus, Proof, RankBy,
     ReportRequest, Role, SalesReportRequest, Shop, SqliteStore, StockReportRequest, Store,
     Timestamp, UnlockLogin, UpdateProduct, Window,
 };
@@ -186,6 +186,40 @@ fn status() -> impl Strategy<Value = Option<ProductStatus>> {
     prop::option::weighted(0.3, Just(ProductStatus::Active))
 }
 
+/// A patch that sets a value, removes it, or mostly keeps it.
+fn patch<T: Clone + std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Patch<T>> {
+    prop_oneof![
+        4 => Just(()).prop_map(|()| Patch::Keep),
+        1 => Just(()).prop_map(|()| Patch::Remove),
+        3 => value.prop_map(Patch::Set),
+    ]
+}
+
+/// Updates of sales and thresholds.
+fn terms() -> impl Strategy<Value = AnyOperation> {
+    let instant = || (0_i64..3_000).prop_map(|seconds| NOW.plus_seconds(seconds));
+    let price = prop_oneof![4 => (1_i64..70).prop_map(Money::from_minor), 1 => amount()];
+    let sale = (patch(price), prop::option::of(instant()), patch(instant()));
+    let new_price = prop::option::weighted(0.2, amount());
+    let threshold = patch(prop_oneof![3 => 0_i64..9, 1 => units()]);
+    (product(), sale, new_price, threshold, status()).prop_map(
+        |(product_id, (sale_price, sale_from, sale_until), price, threshold, status)| {
+            UpdateProduct {
+                price,
+                status,
+                sale_price,
+                sale_from,
+                sale_until,
+                low_stock_threshold: threshold,
+                ..UpdateProduct::new(product_id)
+            }
+            .into()
+        },
+    )
+}
+
 fn catalog() -> impl Strategy<Value = AnyOperation> {
     let name = || select(vec!["Tea", "", "a\u{7}b"]).prop_map(str::to_owned);
     prop_oneof![
@@ -198,9 +232,10 @@ fn catalog() -> impl Strategy<Value = AnyOperation> {
         }),
         (product(), prop::option::of(name()), prop::option::of(amount()), status()).prop_map(
             |(product_id, name, price, status)| {
-                UpdateProduct { product_id, name, price, status }.into()
+                UpdateProduct { name, price, status, ..UpdateProduct::new(product_id) }.into()
             }
         ),
+        terms(),
         (product(), delta()).prop_map(|(product_id, delta)| AdjustStock {
             product_id,
             delta,
@@ -539,8 +574,10 @@ fn check<S: Store + 'static>(
     let rows = rows(&*pausable);
     check_rows(&model.rows(), rows.iter().filter(|row| is_predicted(row)))?;
     // Reads release overdue orders, too.
-    model.expire(steps.last().map_or(NOW, Step::clock));
-    let predicted: Vec<_> = window_ends().into_iter().map(|at| model.best_sellers(at)).collect();
+    let clock = steps.last().map_or(NOW, Step::clock);
+    model.expire(clock);
+    let predicted: Vec<_> =
+        window_ends().into_iter().map(|at| model.best_sellers(at, clock)).collect();
     prop_assert_eq!(predicted, rankings(&world.0));
     check_reports(&world.0, &model, reports)?;
     assert_clean(&world.0);

@@ -38,7 +38,14 @@ pub(crate) fn place(call: Call<'_>) -> Submission<'_> {
         Some(Payment::Later) => PayWhen::Later,
         Some(Payment::Now) | None => PayWhen::Now,
     };
-    let request = PlaceOrder { customer_id: call.customer, items, owned_coupon_id, pay, reference };
+    let request = PlaceOrder {
+        customer_id: call.customer,
+        items,
+        owned_coupon_id,
+        pay,
+        reference,
+        past: None,
+    };
     call.submit(request, |order| {
         Success::created(&call.priced(order), format!("/v1/orders/{}", order.id))
     })

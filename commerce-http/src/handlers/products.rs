@@ -1,7 +1,9 @@
 //! Products and their stock.
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
-use commerce_core::{AddProduct, AdjustStock, Money, ProductFilter, ProductStatus, UpdateProduct};
+use commerce_core::{
+    AddProduct, AdjustStock, Money, Patch, ProductFilter, ProductStatus, Timestamp, UpdateProduct,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -16,6 +18,13 @@ struct ProductChange {
     name: Option<String>,
     price: Option<Money>,
     status: Option<ProductStatus>,
+    #[serde(default)]
+    sale_price: Patch<Money>,
+    sale_from: Option<Timestamp>,
+    #[serde(default)]
+    sale_until: Patch<Timestamp>,
+    #[serde(default)]
+    low_stock_threshold: Patch<i64>,
 }
 
 #[derive(Deserialize)]
@@ -55,11 +64,18 @@ pub(crate) fn add(call: Call<'_>) -> Submission<'_> {
 }
 
 pub(crate) fn change(call: Call<'_>) -> Submission<'_> {
-    let ProductChange { name, price, status } = call.read()?;
-    let product_id = call.id("product_id");
-    call.submit(UpdateProduct { product_id, name, price, status }, |product| {
-        Success::ok(&call.priced(product))
-    })
+    let change: ProductChange = call.read()?;
+    let request = UpdateProduct {
+        product_id: call.id("product_id"),
+        name: change.name,
+        price: change.price,
+        status: change.status,
+        sale_price: change.sale_price,
+        sale_from: change.sale_from,
+        sale_until: change.sale_until,
+        low_stock_threshold: change.low_stock_threshold,
+    };
+    call.submit(request, |product| Success::ok(&call.priced(product)))
 }
 
 pub(crate) fn adjust_stock(call: Call<'_>) -> Submission<'_> {

@@ -3,3 +3,13 @@
 -- The caller's own order number: an order with one that another order of the customer has is refused. Orders of earlier
 -- versions may have the same one. Orders without one are not in the index.
 CREATE INDEX orders_by_reference ON orders (reference, customer_id) WHERE reference IS NOT NULL;
+
+-- A sale replaces the price from an instant until just before another. Lines of orders keep the regular price where a
+-- sale reduced it; NULL is the price that was paid.
+ALTER TABLE products ADD COLUMN sale_price BIGINT CHECK (sale_price >= 1);
+ALTER TABLE products ADD COLUMN sale_from BIGINT CHECK ((sale_from IS NULL) = (sale_price IS NULL));
+ALTER TABLE products ADD COLUMN sale_until BIGINT CHECK (sale_until > sale_from);
+ALTER TABLE order_lines ADD COLUMN regular_price BIGINT CHECK (regular_price > unit_price);
+
+-- The stock at and below which a product is low on stock.
+ALTER TABLE products ADD COLUMN low_stock_threshold BIGINT CHECK (low_stock_threshold >= 0);

@@ -106,7 +106,8 @@ impl Shop {
         let read = |from, count| {
             let read = |from, rows| Ok(snapshot.all_products(ProductId::new(from), rows)?);
             let matches = |product: &Product| search.selects_product(filter.status, product);
-            budget.matching(from, count, read, id, matches)
+            let found = budget.matching(from, count, read, id, matches)?;
+            Ok(found.into_iter().map(|product| product.at(self.now())).collect())
         };
         Page::search(page, list, start, &budget, read, id)
     }

@@ -21,6 +21,7 @@ impl Shop {
         let mut items = Vec::new();
         for (product_id, units_sold, net) in best_sellers(&*snapshot, from, to, request)? {
             let Some(product) = snapshot.product(product_id)? else { continue };
+            let product = product.at(self.now());
             items.push(BestSeller {
                 rank: items.len().saturating_add(1),
                 product_id,

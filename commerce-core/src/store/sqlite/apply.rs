@@ -36,7 +36,7 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
 
 fn insert_lines(db: &Connection, orders: &[(&Order, Change)]) -> Result<(), StoreError> {
     for (order, _) in orders.iter().filter(|(_, change)| *change == Change::Inserted) {
-        let sql = format!("INSERT INTO order_lines (id, {LINE}) VALUES (?1, ?2, ?3, ?4, ?5)");
+        let sql = format!("INSERT INTO order_lines (id, {LINE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
         let mut insert = db.prepare_cached(&sql)?;
         for (id, line) in (first_line(order.id)..).zip(&order.lines) {
             insert.execute(params![
@@ -44,7 +44,8 @@ fn insert_lines(db: &Connection, orders: &[(&Order, Change)]) -> Result<(), Stor
                 line.product_id,
                 line.name,
                 line.unit_price,
-                line.quantity
+                line.quantity,
+                line.reduced_from()
             ])?;
         }
     }

@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::model::auth::TokenHash;
 use crate::model::order::Order;
-use crate::store::columns::{self, Entity, KEY_RECORD, LINE, SETTINGS};
+use crate::store::columns::{self, Entity, KEY_RECORD, LINE, LINE_COLUMNS, SETTINGS};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::values::get;
 use crate::store::{Record, Table, visit_with_digest};
@@ -132,7 +132,7 @@ fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
         let digest = row.get(last)?;
         let end = first_line(OrderId::new(order.id.get().saturating_add(1)));
         while let Some(row) = line {
-            let id: i64 = row.get(4)?;
+            let id: i64 = row.get(LINE_COLUMNS)?;
             if id >= end {
                 break;
             }

@@ -232,7 +232,7 @@ impl Model {
         match operation {
             AnyOperation::AddCustomer(request) => self.add_customer(request, now),
             AnyOperation::AddProduct(request) => self.add_product(request, now),
-            AnyOperation::UpdateProduct(request) => self.update_product(request),
+            AnyOperation::UpdateProduct(request) => self.update_product(request, now),
             AnyOperation::AdjustStock(request) => self.adjust_stock(request, now),
             AnyOperation::AddCoupon(request) => self.add_coupon(request, now),
             AnyOperation::ChargeBalance(request) => {
@@ -241,7 +241,7 @@ impl Model {
             AnyOperation::OpenCharge(request) => self.open_charge(request, now),
             AnyOperation::SettleCharge(request) => self.settle_charge(request, now),
             AnyOperation::DebitBalance(request) => self.debit(request, now),
-            AnyOperation::EditCart(request) => self.edit_cart(request),
+            AnyOperation::EditCart(request) => self.edit_cart(request, now),
             AnyOperation::ClaimCoupon(request) => self.claim_coupon(request, now),
             AnyOperation::PlaceOrder(request) => self.place_order(request, now),
             AnyOperation::PayOrder(request) => self.pay_order(request.order_id, now),

@@ -7,8 +7,8 @@ use super::{
 use commerce_core::store::{CouponUsage, StockMovement};
 use commerce_core::{
     AddCoupon, AddProduct, AdjustStock, Cart, CartEdit, ClaimCoupon, Coupon, CouponId, Discount,
-    EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Product, ProductId,
-    ProductStatus, Refusal, StockMovementId, Timestamp, UpdateProduct,
+    EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Patch, Product, ProductId,
+    ProductStatus, Refusal, SalePrice, StockMovementId, Timestamp, UpdateProduct,
 };
 use serde_json::{Value, json};
 
@@ -26,7 +26,16 @@ impl Model {
         let next = self.products.last_key_value().map_or(1, |(id, _)| id.get() + 1);
         let id = request.id.unwrap_or(ProductId::new(next));
         let (name, price, status) = (request.name.clone(), request.price, ProductStatus::Active);
-        let product = Product { id, name, price, stock: request.stock, status };
+        let product = Product {
+            id,
+            name,
+            price,
+            regular_price: price,
+            sale: None,
+            stock: request.stock,
+            low_stock_threshold: None,
+            status,
+        };
         self.products.insert(id, product.clone());
         if request.stock > 0 {
             self.record_movement(id, request.stock, "first stock", now);
@@ -34,25 +43,50 @@ impl Model {
         Ok(product.into())
     }
 
-    pub(super) fn update_product(&mut self, request: &UpdateProduct) -> Decision {
-        let UpdateProduct { product_id, name, price, status } = request;
-        let has_change = name.is_some() || price.is_some() || status.is_some();
+    pub(super) fn update_product(&mut self, request: &UpdateProduct, now: Timestamp) -> Decision {
+        let UpdateProduct { product_id, name, price, status, .. } = request;
+        let UpdateProduct { sale_price, sale_from, sale_until, low_stock_threshold, .. } = request;
+        let has_period = sale_from.is_some() || *sale_until != Patch::Keep;
+        let has_sale = *sale_price != Patch::Keep || has_period;
+        let has_terms = has_sale || *low_stock_threshold != Patch::Keep;
+        let has_change = name.is_some() || price.is_some() || status.is_some() || has_terms;
+        let is_price = |price: Money| (1..=MAX_PRICE).contains(&price.minor());
+        let is_sale_price = match sale_price {
+            Patch::Set(price) => is_price(*price),
+            Patch::Remove => !has_period,
+            Patch::Keep => true,
+        };
+        let is_threshold = match low_stock_threshold {
+            Patch::Set(threshold) => (0..=MAX_STOCK).contains(threshold),
+            Patch::Remove | Patch::Keep => true,
+        };
         validate(&[
             (has_change, ""),
             (name.as_deref().is_none_or(is_text), "/name"),
-            (price.is_none_or(|price| (1..=MAX_PRICE).contains(&price.minor())), "/price"),
+            (price.is_none_or(is_price), "/price"),
+            (is_sale_price, "/sale_price"),
+            (is_threshold, "/low_stock_threshold"),
         ])?;
         let product = self.product(*product_id)?;
         let stays_archived =
             product.status == ProductStatus::Archived && *status != Some(ProductStatus::Active);
-        if stays_archived && (name.is_some() || price.is_some()) {
+        if stays_archived && (name.is_some() || price.is_some() || has_terms) {
             return Err(Refusal::ProductArchived { product_ids: vec![*product_id] });
         }
+        let new_price = price.unwrap_or(product.regular_price);
+        let sale =
+            if has_sale { sale(product.sale, request, new_price, now)? } else { product.sale };
         let product = self.products.get_mut(product_id).unwrap();
         product.name = name.clone().unwrap_or(product.name.clone());
-        product.price = price.unwrap_or(product.price);
+        (product.price, product.regular_price) = (new_price, new_price);
+        product.sale = sale;
+        match low_stock_threshold {
+            Patch::Set(threshold) => product.low_stock_threshold = Some(*threshold),
+            Patch::Remove => product.low_stock_threshold = None,
+            Patch::Keep => {}
+        }
         product.status = status.unwrap_or(product.status);
-        Ok(product.clone().into())
+        Ok(shown(product, now).into())
     }
 
     pub(super) fn adjust_stock(&mut self, request: &AdjustStock, now: Timestamp) -> Decision {
@@ -69,7 +103,7 @@ impl Model {
         self.record_movement(*product_id, *delta, reason, now);
         let product = self.products.get_mut(product_id).unwrap();
         product.stock += delta;
-        Ok(product.clone().into())
+        Ok(shown(product, now).into())
     }
 
     pub(super) fn record_movement(
@@ -155,7 +189,7 @@ impl Model {
         Ok(owned.into())
     }
 
-    pub(super) fn edit_cart(&mut self, request: &EditCart) -> Decision {
+    pub(super) fn edit_cart(&mut self, request: &EditCart, now: Timestamp) -> Decision {
         let quantities = match request.edit {
             CartEdit::Set(_, quantity) => (0..=MAX_STOCK).contains(&quantity),
             CartEdit::Add(_, quantity) => (1..=MAX_STOCK).contains(&quantity),
@@ -183,11 +217,13 @@ impl Model {
             }
         }
         let items = lines.iter().map(|(id, quantity)| {
-            let Product { id: product_id, name, price, stock, status } = self.products[id].clone();
+            let Product { id: product_id, name, regular_price, stock, status, .. } =
+                self.products[id].clone();
+            let price = price_at(&self.products[id], now);
             let amount = capped(i128::from(price.minor()) * i128::from(*quantity));
             let item = json!({
-                "product_id": product_id, "name": name, "unit_price": price, "quantity": quantity,
-                "amount": amount, "stock": stock, "status": status,
+                "product_id": product_id, "name": name, "unit_price": price, "regular_price": regular_price,
+                "quantity": quantity, "amount": amount, "stock": stock, "status": status,
             });
             (i128::from(amount.minor()), item)
         });
@@ -197,6 +233,57 @@ impl Model {
         let cart = json!({ "customer_id": request.customer_id, "items": items, "total": total });
         Ok(serde_json::from_value::<Cart>(cart).unwrap().into())
     }
+}
+
+/// Returns the sale after an update that changes it.
+fn sale(
+    before: Option<SalePrice>,
+    request: &UpdateProduct,
+    regular_price: Money,
+    now: Timestamp,
+) -> Result<Option<SalePrice>, Refusal> {
+    let is_over = |sale: &SalePrice| sale.until.is_some_and(|until| until <= now);
+    let before = before.filter(|sale| !is_over(sale));
+    let price = match (request.sale_price, before) {
+        (Patch::Remove, _) => return Ok(None),
+        (Patch::Set(price), _) => price,
+        (Patch::Keep, Some(before)) => before.price,
+        (Patch::Keep, None) => return Err(invalid(["/sale_price".to_owned()])),
+    };
+    let from = match (request.sale_from, before) {
+        (Some(from), _) => from,
+        (None, Some(before)) => before.from,
+        (None, None) => now,
+    };
+    let until = match (request.sale_until, before) {
+        (Patch::Set(until), _) => Some(until),
+        (Patch::Keep, Some(before)) => before.until,
+        (Patch::Keep, None) | (Patch::Remove, _) => None,
+    };
+    validate(&[
+        (price < regular_price, "/sale_price"),
+        (until.is_none_or(|until| until > from), "/sale_until"),
+    ])?;
+    Ok(Some(SalePrice { price, from, until }))
+}
+
+/// Returns the price of a unit: that of a sale in its half-open period, unless the regular one is lower.
+pub(super) fn price_at(product: &Product, now: Timestamp) -> Money {
+    match product.sale {
+        Some(SalePrice { price, from, until })
+            if from <= now && until.is_none_or(|until| now < until) =>
+        {
+            price.min(product.regular_price)
+        }
+        _ => product.regular_price,
+    }
+}
+
+/// Returns a product as it is shown: with the price of now, and without a sale that is over.
+fn shown(product: &Product, now: Timestamp) -> Product {
+    let is_over = |sale: &SalePrice| sale.until.is_some_and(|until| until <= now);
+    let sale = product.sale.filter(|sale| !is_over(sale));
+    Product { price: price_at(product, now), sale, ..product.clone() }
 }
 
 /// Checks that `now` is in the half-open window of a campaign.

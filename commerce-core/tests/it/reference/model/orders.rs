@@ -1,6 +1,6 @@
 //! Orders: placing, paying, cancelling, expiry, and the best sellers that follow from them.
 
-use super::catalog::check_window;
+use super::catalog::{check_window, price_at};
 use super::{
     Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_PRICE, MAX_STOCK, Model, invalid, is_text,
     next_id,
@@ -73,12 +73,14 @@ impl Model {
         if items.is_empty() {
             return Err(Refusal::CartEmpty { customer_id });
         }
-        let mut lines = self.order_lines(&items)?;
+        let mut lines = self.order_lines(&items, now)?;
         for (line, exact) in &mut lines {
             let past = request.past.as_ref().and_then(|past| past.lines.get(&line.product_id));
             let Some(PastLine { name, unit_price }) = past.cloned() else { continue };
             line.name = name.unwrap_or_else(|| line.name.clone());
-            line.unit_price = unit_price.unwrap_or(line.unit_price);
+            if let Some(unit_price) = unit_price {
+                (line.unit_price, line.regular_price) = (unit_price, unit_price);
+            }
             *exact = i128::from(line.unit_price.minor()) * i128::from(line.quantity);
             line.amount = Money::from_minor(i64::try_from(*exact).unwrap_or(i64::MAX));
         }
@@ -147,6 +149,7 @@ impl Model {
     pub(super) fn order_lines(
         &self,
         items: &[(ProductId, i64)],
+        now: Timestamp,
     ) -> Result<Vec<(OrderLine, i128)>, Refusal> {
         let ids = || items.iter().map(|(id, _)| *id);
         let product_ids: Vec<_> = ids().filter(|id| !self.products.contains_key(id)).collect();
@@ -159,10 +162,13 @@ impl Model {
             return Err(Refusal::ProductArchived { product_ids });
         }
         let line = |(id, quantity): &(ProductId, i64)| {
-            let Product { id: product_id, name, price: unit_price, .. } = self.products[id].clone();
+            let Product { id: product_id, name, regular_price, .. } = self.products[id].clone();
+            let unit_price = price_at(&self.products[id], now);
             let exact = i128::from(unit_price.minor()) * i128::from(*quantity);
             let amount = Money::from_minor(i64::try_from(exact).unwrap_or(i64::MAX));
-            (OrderLine { product_id, name, unit_price, quantity: *quantity, amount }, exact)
+            let quantity = *quantity;
+            let line = OrderLine { product_id, name, unit_price, regular_price, quantity, amount };
+            (line, exact)
         };
         Ok(items.iter().map(line).collect())
     }
@@ -277,8 +283,8 @@ impl Model {
         self.events.push(EventRow { id, kind, order_id, trace: None, created_at: now });
     }
 
-    /// Predicts the JSON of the five best sellers of the three days up to `at`.
-    pub(crate) fn best_sellers(&self, at: Timestamp) -> Value {
+    /// Predicts the JSON of the five best sellers of the three days up to `at`, at the prices of `now`.
+    pub(crate) fn best_sellers(&self, at: Timestamp, now: Timestamp) -> Value {
         let from = Timestamp::from_unix(at.unix() - 3 * 24 * 60 * 60);
         let is_counted = |order: &&Order| {
             order.status == OrderStatus::Paid
@@ -291,7 +297,8 @@ impl Model {
         let mut ranking: Vec<(ProductId, i64)> = units.into_iter().collect();
         ranking.sort_by_key(|(id, units)| (-units, *id));
         let items = ranking.into_iter().take(5).enumerate().map(|(index, (id, units_sold))| {
-            let Product { id: product_id, name, price, stock, status } = self.products[&id].clone();
+            let Product { id: product_id, name, stock, status, .. } = self.products[&id].clone();
+            let price = price_at(&self.products[&id], now);
             json!({
                 "rank": index + 1, "product_id": product_id, "name": name, "price": price,
                 "stock": stock, "status": status, "units_sold": units_sold,

@@ -231,10 +231,12 @@ impl Model {
                 .sum();
             let days_left = (sold > 0).then(|| product.stock * 3 / sold);
             let through = if sold == 0 { 0 } else { sold * 10_000 / (sold + product.stock) };
-            let order = (days_left.unwrap_or(i64::MAX), product.stock, product.id);
+            let is_low = product.low_stock_threshold.is_some_and(|low| product.stock <= low);
+            let order = (!is_low, days_left.unwrap_or(i64::MAX), product.stock, product.id);
             items.push((order, json!({
                 "product_id": product.id, "name": product.name, "sold": sold, "received": received,
                 "stock": product.stock, "sell_through_basis_points": through, "days_left": days_left,
+                "low_stock_threshold": product.low_stock_threshold,
             })));
         }
         items.sort_by_key(|(order, _)| *order);
