@@ -17,6 +17,7 @@ mod buckets;
 mod by_id;
 mod carts;
 mod coupons;
+mod customers;
 mod deliveries;
 mod digests;
 mod events;
@@ -82,6 +83,7 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
         Box::new(keys::Keys::default()),
         Box::new(digests::Digests::default()),
         Box::new(audit_trail::AuditTrail::default()),
+        Box::new(customers::Customers::default()),
         Box::new(sales::Sales::new(sales_levels)),
     ]
 }

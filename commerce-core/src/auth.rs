@@ -6,13 +6,19 @@ use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
 use crate::id::CustomerId;
 use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
-use crate::model::auth::{Caller, LoginHash, OpenedSession, Session, TokenHash};
+use crate::model::auth::{
+    Caller, Credentials, LoginHash, OpenedSession, Session, SessionInfo, SessionRow, TokenHash,
+};
 use crate::model::wallet::{Customer, Role};
-use crate::password::{Client, PasswordStats};
+use crate::password::{Client, PasswordStats, Permit};
+use crate::query::{List, Page, PageRequest};
 use crate::rule::add_customer::AddCustomer;
-use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt, check_login_wait};
+use crate::rule::change_password::{ChangePassword, no_login};
+use crate::rule::sessions::{
+    CloseSession, OpenSession, RecordLoginAttempt, RevokeSession, check_login_wait,
+};
 use crate::rule::set_credentials::{NewLogin, SetCredentials};
-use crate::shop::Shop;
+use crate::shop::{Shop, account};
 use crate::text;
 use common_passwords::is_common;
 
@@ -84,25 +90,26 @@ impl Shop {
     ) -> Result<NewLogin, Error> {
         // The rule refuses an invalid login.
         let login = text::login(login).unwrap_or_else(|| login.to_owned());
-        let password = acceptable(password, &login)?;
+        let password = acceptable(password, "/password", &login)?;
         let password = self.passwords().acquire(client, &login)?.hash(&password)?;
         Ok(NewLogin { login, password, role })
     }
 
     /// Opens a session by login and password. An unknown login is refused like a wrong password, after the same
-    /// work, so that neither the answer nor its time reveals which logins exist.
+    /// work, so that neither the answer nor its time reveals which logins exist. A disabled customer is told so only
+    /// after the right password, and is refused as for a wrong one before.
     ///
     /// Failed attempts delay the next one of that login with exponential back-off after the first few, in every
     /// process that shares the store.
     ///
-    /// Refused as `invalid_credentials`, `too_many_requests`.
+    /// Refused as `invalid_credentials`, `too_many_requests`, `customer_disabled`.
     pub fn log_in(&self, login: &str, password: &str) -> Result<Session, Error> {
         self.log_in_from(Client::default(), login, password)
     }
 
     /// Opens a session as [`Shop::log_in`] does, on behalf of a client.
     ///
-    /// Refused as `invalid_credentials`, `too_many_requests`.
+    /// Refused as `invalid_credentials`, `too_many_requests`, `customer_disabled`.
     pub fn log_in_from(
         &self,
         client: Client,
@@ -111,18 +118,8 @@ impl Shop {
     ) -> Result<Session, Error> {
         // An invalid login or password gets the answer of an unknown one, after the same work.
         let login = &text::login(login).unwrap_or_else(|| login.to_owned());
-        let password = &text::password(password).unwrap_or_else(|| password.to_owned());
-        // A login that has to wait takes no place in the queue. The attempt is checked again when it is counted.
-        let attempts = self.store().snapshot()?.login_attempts(LoginHash::of(login))?;
-        check_login_wait(attempts.as_ref(), self.now())?;
-        let mut permit = self.passwords().acquire(client, login)?;
-        // Counted before the result is known, else many concurrent attempts would count as one.
-        self.call(RecordLoginAttempt { login: login.to_owned() }).run()?;
-        let credentials = self.store().snapshot()?.credentials(login)?;
-        let hash = credentials.as_ref().map(|credentials| &credentials.password);
-        let matches = permit.matches(password, hash)?;
+        let (credentials, permit) = self.verify(client, login, password)?;
         drop(permit);
-        let credentials = credentials.filter(|_| matches).ok_or(Refusal::InvalidCredentials)?;
         let customer_id = credentials.customer_id;
         let session = self.begin_session(customer_id, Some(login.to_owned()), SESSION_SECONDS)?;
         // A password change ends the sessions that the old password opened, but not this one if it was opened after
@@ -134,6 +131,119 @@ impl Shop {
         Ok(session)
     }
 
+    /// Returns the credentials of a login if the password is right, with the permit to hash more. Counts the attempt.
+    fn verify(
+        &self,
+        client: Client,
+        login: &str,
+        password: &str,
+    ) -> Result<(Credentials, Permit<'_>), Error> {
+        let password = &text::password(password).unwrap_or_else(|| password.to_owned());
+        // A login that has to wait takes no place in the queue. The attempt is checked again when it is counted.
+        let attempts = self.store().snapshot()?.login_attempts(LoginHash::of(login))?;
+        check_login_wait(attempts.as_ref(), self.now())?;
+        let mut permit = self.passwords().acquire(client, login)?;
+        // Counted before the result is known, else many concurrent attempts would count as one.
+        self.call(RecordLoginAttempt { login: login.to_owned() }).run()?;
+        let credentials = self.store().snapshot()?.credentials(login)?;
+        let hash = credentials.as_ref().map(|credentials| &credentials.password);
+        let matches = permit.matches(password, hash)?;
+        let credentials = credentials.filter(|_| matches).ok_or(Refusal::InvalidCredentials)?;
+        Ok((credentials, permit))
+    }
+
+    /// Changes the password of the customer of a session on behalf of a client. The customer's other sessions end. Wrong
+    /// present passwords count as failed logins, with the same back-off.
+    ///
+    /// Refused as `unauthenticated`, `invalid_request`, `invalid_credentials`, `too_many_requests`.
+    pub fn change_password_from(
+        &self,
+        client: Client,
+        token: &str,
+        current: &str,
+        new: &str,
+    ) -> Result<Customer, Error> {
+        let customer_id = self.session(token)?.customer_id;
+        let login = self.customer(customer_id)?.login.ok_or_else(|| no_login(customer_id))?;
+        let new = acceptable(new, "/new_password", &login)?;
+        let (credentials, mut permit) = self.verify(client, &login, current)?;
+        let password = permit.hash(&new)?;
+        drop(permit);
+        // The login may have moved to another customer meanwhile.
+        if credentials.customer_id != customer_id {
+            return Err(Refusal::InvalidCredentials.into());
+        }
+        let (current, session) = (Some(credentials.password), Some(TokenHash::of(token)));
+        self.call(ChangePassword { customer_id, current, password, session }).run()
+    }
+
+    /// Sets the password of a customer with a login, for an operator. The customer's sessions end.
+    ///
+    /// Refused as `invalid_request`, `customer_not_found`, `customer_erased`.
+    pub fn set_password(&self, customer_id: CustomerId, password: &str) -> Result<Customer, Error> {
+        let customer = self.customer(customer_id)?;
+        let login = customer.login.unwrap_or_default();
+        let password = acceptable(password, "/password", &login)?;
+        let password = self.passwords().acquire(Client::default(), &login)?.hash(&password)?;
+        let (current, session) = (None, None);
+        self.call(ChangePassword { customer_id, current, password, session }).run()
+    }
+
+    /// Returns the open sessions of a customer, or of all, in the order of their ids. `current` is the token of the session
+    /// that asks. A page may have fewer items than asked for, since sessions that have expired are left out.
+    ///
+    /// Refused as `customer_not_found`.
+    pub fn sessions(
+        &self,
+        customer: Option<CustomerId>,
+        current: Option<&str>,
+        page: &PageRequest,
+    ) -> Result<Page<SessionInfo>, Error> {
+        let list = match customer {
+            Some(customer) => List::of_customer("sessions", customer),
+            None => List::of_shop("sessions"),
+        };
+        // A cursor is a positive number: the first 63 bits of the hash.
+        let start = u64::try_from(page.start(list, 0)?).unwrap_or_default();
+        let number = |row: &SessionRow| i64::try_from(row.token.prefix() / 2).unwrap_or(i64::MAX);
+        let snapshot = self.store().snapshot()?;
+        if let Some(customer) = customer {
+            account(&*snapshot, customer)?;
+        }
+        let start = TokenHash::with_prefix(start.saturating_mul(2));
+        let rows = snapshot.sessions(customer, start, page.rows())?;
+        let Page { mut items, next_cursor } = Page::of(rows, page, list, number);
+        let (now, current) = (self.now(), current.map(TokenHash::of));
+        items.retain(|row| row.is_valid_at(now));
+        let page = Page { items, next_cursor };
+        Ok(page.map(|row| SessionInfo {
+            id: row.public_id(),
+            customer_id: row.customer_id,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            current: Some(row.token) == current,
+        }))
+    }
+
+    /// Ends the session with that public id, of one customer or of any. It is refused from then on by every process that
+    /// shares the store. Returns its customer.
+    ///
+    /// Refused as `session_not_found`.
+    pub fn revoke_session(
+        &self,
+        customer: Option<CustomerId>,
+        id: &str,
+    ) -> Result<Customer, Error> {
+        let unknown = || Refusal::SessionNotFound { session_id: id.to_owned() };
+        let prefix = u64::from_str_radix(id, 16).map_err(|_| unknown())?;
+        let start = TokenHash::with_prefix(prefix);
+        let found = self.store().snapshot()?.sessions(customer, start, 1)?;
+        let found =
+            found.first().filter(|row| row.public_id() == id && row.is_valid_at(self.now()));
+        let SessionRow { customer_id, token, .. } = *found.ok_or_else(unknown)?;
+        self.call(RevokeSession { customer_id, token }).run()
+    }
+
     /// The load of password hashing.
     pub fn password_stats(&self) -> PasswordStats {
         self.passwords().stats()
@@ -141,7 +251,7 @@ impl Shop {
 
     /// Opens a session of that many seconds without a password, for programs with access to the store itself.
     ///
-    /// Refused as `customer_not_found`.
+    /// Refused as `customer_not_found`, `customer_erased`, `customer_disabled`.
     pub fn open_session(&self, customer: CustomerId, seconds: i64) -> Result<Session, Error> {
         self.begin_session(customer, None, seconds)
     }
@@ -190,8 +300,8 @@ impl Shop {
 }
 
 /// Returns the form in which a password is hashed, if it is acceptable for that login.
-fn acceptable(password: &str, login: &str) -> Result<String, Refusal> {
-    let refused = |detail| Err(Refusal::invalid("/password", detail));
+fn acceptable(password: &str, pointer: &str, login: &str) -> Result<String, Refusal> {
+    let refused = |detail| Err(Refusal::invalid(pointer, detail));
     let Some(password) = text::password(password) else {
         let detail = "password must have no control characters and no byte order mark: remove them";
         return refused(detail.to_owned());

@@ -171,6 +171,35 @@ codes! {
             { customer_id: CustomerId = CustomerId::new(1) }
             => format!("customer {customer_id} exists already: leave the id out to get a new one");
 
+        CustomerDisabled "customer_disabled" Forbidden "Disabled customer"
+            "The customer is disabled and cannot log in."
+            "Ask an admin."
+            { customer_id: CustomerId = CustomerId::new(1) }
+            => format!("customer {customer_id} is disabled and cannot log in: ask an admin to enable the customer");
+
+        CustomerErased "customer_erased" Conflict "Erased customer"
+            "The customer was erased. Only the ids and amounts of the past remain."
+            "Add a new customer."
+            { customer_id: CustomerId = CustomerId::new(1) }
+            => format!("customer {customer_id} was erased: add a new customer");
+
+        CustomerNotErasable "customer_not_erasable" Conflict "Customer not erasable"
+            "The customer has money, unpaid orders or pending charges."
+            "Debit the balance, cancel the orders, and settle the charges first."
+            { customer_id: CustomerId = CustomerId::new(1), balance: Money = Money::from_minor(500),
+              unpaid_orders: u64 = 1, pending_charges: u64 = 0 }
+            => format!(
+                "customer {customer_id} has a balance of {}, {unpaid_orders} unpaid orders and {pending_charges} \
+                 pending charges: debit the balance, cancel the orders and settle the charges first",
+                money(*balance)
+            );
+
+        SessionNotFound "session_not_found" NotFound "Unknown session"
+            "There is no such session, or it has ended."
+            "List the sessions."
+            { session_id: String = "0f1e2d3c4b5a6978".to_owned() }
+            => format!("there is no open session {session_id}: list the sessions");
+
         ProductNotFound "product_not_found" NotFound "Unknown product"
             "Some of the products do not exist."
             "Check the ids."

@@ -169,7 +169,7 @@ pub use id::{
     OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
 pub use model::audit_trail::{Action, Actor, AuditEntry, FieldChanges, Subject};
-pub use model::auth::{Caller, OpenedSession, PasswordHash, Session};
+pub use model::auth::{Caller, OpenedSession, PasswordHash, Session, SessionInfo};
 pub use model::cart::{Cart, CartItem};
 pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 pub use model::delivery::{DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
@@ -210,12 +210,14 @@ pub use rule::charge_balance::ChargeBalance;
 pub use rule::claim_coupon::ClaimCoupon;
 pub use rule::debit_balance::DebitBalance;
 pub use rule::edit_cart::{CartEdit, EditCart};
+pub use rule::erase_customer::EraseCustomer;
 pub use rule::operation::Operation;
 pub use rule::past_terms::{PastLine, PastTerms};
 pub use rule::pay_order::PayOrder;
 pub use rule::place_order::{OrderItems, PayWhen, PlaceOrder};
 pub use rule::sessions::UnlockLogin;
 pub use rule::set_credentials::NewLogin;
+pub use rule::update_customer::UpdateCustomer;
 pub use rule::update_product::UpdateProduct;
 pub use sequence::Sequence;
 pub use shop::{Outcome, PendingCall, PreparedCall, Shop, ShopBuilder};
@@ -232,13 +234,14 @@ pub use zone::{ParseZoneError, Period, Zone};
 #[doc(hidden)]
 pub mod testing {
     pub use crate::model::delivery::{EventLease, LeasedEvent};
+    pub use crate::rule::change_password::ChangePassword;
     pub use crate::rule::expire_orders::ExpireOrders;
     pub use crate::rule::open_charge::OpenCharge;
     pub use crate::rule::operation::AnyOperation;
     pub use crate::rule::relay_events::{AttemptResult, DeliveryOutcome, RelayEvents};
     pub use crate::rule::replay_events::ReplayEvents;
     pub use crate::rule::retry_events::RetryEvents;
-    pub use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt};
+    pub use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt, RevokeSession};
     pub use crate::rule::set_credentials::SetCredentials;
     pub use crate::rule::settle_charge::{SettleCharge, Settlement};
 }

@@ -17,12 +17,14 @@ pub(crate) mod add_customer;
 pub(crate) mod add_product;
 pub(crate) mod adjust_stock;
 pub(crate) mod cancel_order;
+pub(crate) mod change_password;
 pub(crate) mod change_settings;
 pub(crate) mod charge_balance;
 pub(crate) mod claim_coupon;
 pub(crate) mod context;
 pub(crate) mod debit_balance;
 pub(crate) mod edit_cart;
+pub(crate) mod erase_customer;
 pub(crate) mod expire_orders;
 pub(crate) mod open_charge;
 pub(crate) mod operation;
@@ -38,6 +40,7 @@ pub(crate) mod set_credentials;
 pub(crate) mod settle_charge;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod update_customer;
 pub(crate) mod update_product;
 pub(crate) mod validate;
 

@@ -7,7 +7,7 @@ use crate::digest::{Digest, Digested, KeyUse};
 use crate::id::{ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId};
 use crate::idempotency::IdempotencyRecord;
 use crate::model::audit_trail::{AuditEntry, FieldChanges};
-use crate::model::auth::{Credentials, LoginAttempts, LoginHash};
+use crate::model::auth::{Credentials, LoginAttempts, LoginHash, PasswordHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::event::{Epoch, EventRow};
@@ -24,6 +24,7 @@ mod changes;
 mod deliveries;
 mod misread;
 mod next_ids;
+mod personal;
 mod read_set;
 mod rows;
 
@@ -32,6 +33,7 @@ pub use changes::SessionChange;
 pub use deliveries::{Deliveries, DueEventsQuery};
 use misread::Misread;
 pub use next_ids::NextIds;
+pub use personal::{Erasure, PersonalData, may_be_personal};
 pub use read_set::Needs;
 pub use rows::{Change, Rows};
 
@@ -99,6 +101,14 @@ pub struct State {
     pub attempts: Rows<LoginHash, LoginAttempts>,
     /// New logins and passwords.
     pub credentials: Vec<Credentials>,
+    /// Logins and passwords that were loaded.
+    pub known_credentials: Rows<CustomerId, Credentials>,
+    /// Customers with a new name, role or status, which the update of a balance does not write.
+    pub profiles: BTreeSet<CustomerId>,
+    /// Personal data that was loaded.
+    personal: HashMap<CustomerId, PersonalData>,
+    /// Erasures of personal data.
+    pub erasures: Vec<Erasure>,
     /// Changes of sessions.
     pub sessions: Vec<SessionChange>,
 }
@@ -138,6 +148,10 @@ impl State {
             misread: Misread::default(),
             attempts: Rows::default(),
             credentials: Vec::new(),
+            known_credentials: Rows::default(),
+            profiles: BTreeSet::new(),
+            personal: HashMap::new(),
+            erasures: Vec::new(),
             sessions: Vec::new(),
         }
     }
@@ -178,6 +192,10 @@ impl State {
             misread: _,
             attempts,
             credentials: _,
+            known_credentials: _,
+            profiles: _,
+            personal: _,
+            erasures: _,
             sessions,
         } = self;
         accounts.has_changed()
@@ -208,8 +226,12 @@ impl State {
             ("charges", self.charges.misread()),
             ("events", self.known_events.misread()),
             ("login attempts", self.attempts.misread()),
+            ("credentials", self.known_credentials.misread()),
             ("deliveries", self.deliveries.misread()),
-            ("logins, keys, ids, references, overdue orders or pending charges", &self.misread),
+            (
+                "logins, keys, ids, references, overdue orders, pending charges or personal data",
+                &self.misread,
+            ),
         ];
         all.into_iter().find_map(|(kind, misread)| misread.happened().then_some(kind))
     }
@@ -239,6 +261,13 @@ impl State {
 
     pub(crate) fn login_owner(&self, login: &str) -> Option<CustomerId> {
         self.misread.check(self.logins.get(login)).copied().flatten()
+    }
+
+    /// The present password of a customer, for a rule with the credentials in its read set.
+    pub(crate) fn password(&self, customer: CustomerId) -> Option<&PasswordHash> {
+        let known = self.known_credentials.get(customer);
+        let new = self.credentials.iter().rev().find(|row| row.customer_id == customer);
+        new.or(known).map(|row| &row.password)
     }
 
     /// Assigns a login to a customer, in place of the previous one.

@@ -49,7 +49,8 @@ pub use crate::model::settings::Settings;
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
 pub use crate::query::filter::{ChargeFilter, OrderFilter};
 pub use crate::state::{
-    Change, Deliveries, DueEventsQuery, Needs, NextIds, Rows, SessionChange, State,
+    Change, Deliveries, DueEventsQuery, Erasure, Needs, NextIds, PersonalData, Rows, SessionChange,
+    State, may_be_personal,
 };
 pub use lists::{Direction, IdRange};
 
@@ -229,6 +230,14 @@ pub trait Snapshot {
     fn login_attempts(&self, login: LoginHash) -> Result<Option<LoginAttempts>, StoreError>;
     /// Returns the session of a token, with the present role of its customer.
     fn session(&self, token: TokenHash) -> Result<Option<(SessionRow, Role)>, StoreError>;
+    /// Returns the sessions of a customer, or all of them, in the order of their hashes from `start` on, whether or not they
+    /// have expired.
+    fn sessions(
+        &self,
+        customer: Option<CustomerId>,
+        start: TokenHash,
+        limit: usize,
+    ) -> Result<Vec<SessionRow>, StoreError>;
     /// Returns customers in id order, from `start` on.
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError>;
     /// Returns a product.

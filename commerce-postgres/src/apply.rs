@@ -38,7 +38,7 @@ pub(crate) fn apply(
     carts(state, &mut queries);
     keys(state, &mut queries)?;
     queries.extend(update_store(&queries, state, next_expiry));
-    auth::apply(state, &mut queries);
+    auth::apply(state, &mut queries)?;
     if let Some(settings) = state.settings {
         let sql = "UPDATE store SET zone = $1 WHERE id = 1";
         queries.push(Query::new(sql).with(settings.zone.name()).changing(1));

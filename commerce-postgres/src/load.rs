@@ -6,16 +6,17 @@ use crate::rows::{self, Row, read};
 use crate::statements::select;
 use crate::{auth, deliveries};
 use commerce_core::limits::EXPIRY_BATCH;
-use commerce_core::store::columns::{Entity, KEY_RECORD, key_record, overdue};
+use commerce_core::store::columns::{Entity, KEY_RECORD, key_record, overdue, personal_keys};
 use commerce_core::store::values::get;
-use commerce_core::store::{CartLines, ChargeRow, Needs, Rows, State};
+use commerce_core::store::{CartLines, ChargeRow, Needs, PersonalData, Rows, State};
 use commerce_core::{
-    ChargeId, CouponId, CustomerId, EventId, Key, Order, OrderId, OwnedCoupon, OwnedCouponId,
-    ProductId, StoreError, Timestamp,
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntry, Order, OrderId, OwnedCoupon,
+    OwnedCouponId, ProductId, StoreError, Timestamp,
 };
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
+use std::rc::Rc;
 
 /// Loads the rows, with the orders that are overdue at `due`. Returns the time at which the first pending order expires, if
 /// it was asked for overdue ones.
@@ -33,6 +34,7 @@ pub(crate) fn load(
     claims(&mut batch, needs);
     keys(&mut batch, needs);
     auth::load(&mut batch, needs);
+    personal_data(&mut batch, needs);
     deliveries::load(&mut batch, needs);
     orders(&mut batch, needs);
     references(&mut batch, needs);
@@ -173,6 +175,60 @@ fn keys<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
         }
         Ok(())
     });
+}
+
+/// Loads personal data by scans: erasing a customer is rare, and an index would cost every order.
+fn personal_data<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
+    for &customer in &needs.personal {
+        let rows: Rc<RefCell<PersonalData>> = Rc::default();
+        let pending = "SELECT id FROM orders WHERE status = 'pending' AND customer_id = $1";
+        let into = Rc::clone(&rows);
+        batch.add(Query::new(pending).with(customer.get()), move |rows, _| {
+            let orders = rows.iter().map(|row| get(row, 0));
+            into.borrow_mut().pending_orders = orders.collect::<Result<_, _>>()?;
+            Ok(())
+        });
+        let into = Rc::clone(&rows);
+        batch.add(with_digest::<LedgerEntry>("note").with(customer.get()), move |rows, _| {
+            into.borrow_mut().notes =
+                rows.iter().map(read_with_digest).collect::<Result<_, _>>()?;
+            Ok(())
+        });
+        let into = Rc::clone(&rows);
+        batch.add(
+            with_digest::<ChargeRow>("payment_method").with(customer.get()),
+            move |rows, _| {
+                let methods = rows.iter().map(read_with_digest);
+                into.borrow_mut().payment_methods = methods.collect::<Result<_, _>>()?;
+                Ok(())
+            },
+        );
+        let keys = format!(
+            "SELECT key, owner, {KEY_RECORD} FROM idempotency_keys WHERE {} ORDER BY 1, 2",
+            personal_keys("$1::bigint")
+        );
+        batch.add(Query::new(keys).with(customer.get()), move |keys, state| {
+            let mut data = rows.take();
+            for row in &keys {
+                data.keys.push((get(row, 0)?, get(row, 1)?, key_record(row, 2)?));
+            }
+            state.provide_personal_data(customer, data);
+            Ok(())
+        });
+    }
+}
+
+/// Selects the rows of a customer with a value in that column, each followed by its digest.
+fn with_digest<T: Entity>(column: &str) -> Query<'static> {
+    Query::new(format!(
+        "SELECT {}, digest FROM {} WHERE customer_id = $1 AND {column} IS NOT NULL ORDER BY id",
+        T::SELECT,
+        T::TABLE
+    ))
+}
+
+fn read_with_digest<T: Entity>(row: &Row) -> Result<(T, Option<i64>), StoreError> {
+    Ok((read(row)?, get(row, T::SELECT.split(", ").count())?))
 }
 
 fn orders<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {

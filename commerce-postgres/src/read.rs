@@ -193,6 +193,22 @@ impl Snapshot for PostgresSnapshot<'_> {
         rows.first().map(|row| Ok((session(row, token)?, get(row, 3)?))).transpose()
     }
 
+    fn sessions(
+        &self,
+        customer: Option<CustomerId>,
+        start: TokenHash,
+        rows: usize,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let of = if customer.is_some() { "customer_id = $1" } else { "$1::bigint IS NULL" };
+        let sql = format!(
+            "SELECT customer_id, created_at, expires_at, token FROM sessions
+             WHERE {of} AND token >= $2 ORDER BY token LIMIT $3"
+        );
+        let query = Query::new(sql).with(customer.map(CustomerId::get));
+        let query = query.with(start.as_bytes().as_slice()).with(limit(rows));
+        self.many(query, |row| session(row, scan::token(row, 3)?))
+    }
+
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
         let accounts: Vec<Account> = self.from(start.get(), limit)?;
         Ok(accounts.into_iter().map(|account| account.customer).collect())

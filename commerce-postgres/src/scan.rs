@@ -88,11 +88,7 @@ pub(crate) fn scan(
         Table::Sessions => {
             let sql =
                 "SELECT customer_id, created_at, expires_at, token FROM sessions ORDER BY token";
-            records(connection, sql, visit, |row| {
-                let invalid = |_| StoreError::Corrupt("a token is not 32 bytes long".to_owned());
-                let token = TokenHash::new(bytes(row, 3)?.try_into().map_err(invalid)?);
-                session(row, token).map(Record::Session)
-            })
+            records(connection, sql, visit, |row| session(row, token(row, 3)?).map(Record::Session))
         }
     }
 }
@@ -125,6 +121,12 @@ fn select_with_digest<T: Entity>() -> String {
 /// Returns the digest of a row, which is its last column.
 fn last_column(row: &Row) -> Result<Option<i64>, StoreError> {
     get(row, row.0.len().saturating_sub(1))
+}
+
+/// Reads the hash of a token.
+pub(crate) fn token(row: &Row, column: usize) -> Result<TokenHash, StoreError> {
+    let invalid = |_| StoreError::Corrupt("a token is not 32 bytes long".to_owned());
+    Ok(TokenHash::new(bytes(row, column)?.try_into().map_err(invalid)?))
 }
 
 fn bytes(row: &Row, column: usize) -> Result<&[u8], StoreError> {

@@ -30,7 +30,7 @@ pub(super) struct Keys {
     debits: ById<LedgerEntryId, (CustomerId, Immutable)>,
 }
 
-/// The hash of the immutable fields of a row: the names of all customers would take too much memory.
+/// The hash of the immutable fields of a row: the fields themselves would take too much memory.
 type Immutable = i64;
 
 fn immutable(fields: &impl Serialize) -> Immutable {
@@ -41,7 +41,7 @@ fn immutable(fields: &impl Serialize) -> Immutable {
 }
 
 fn customer(row: &Customer) -> Immutable {
-    immutable(&(&row.name, row.created_at))
+    immutable(&row.created_at)
 }
 
 fn coupon(row: &Coupon) -> Immutable {
@@ -116,7 +116,11 @@ impl Keys {
             }
             StoredResult::Product(row) => self.products.get(row.id).map(|()| (GLOBAL_SCOPE, true)),
             StoredResult::Coupon(row) => of_shop(self.coupons.get(row.id), coupon(row)),
-            StoredResult::Customer(row) => of_shop(self.customers.get(row.id), customer(row)),
+            // A key of the shop has added the customer, one of the customer has changed it.
+            StoredResult::Customer(row) => {
+                let of = if owner == row.id { owner } else { GLOBAL_SCOPE };
+                self.customers.get(row.id).map(|known| (of, *known == customer(row)))
+            }
             StoredResult::Cart(cart) => {
                 self.customers.get(cart.customer_id).map(|_| (cart.customer_id, true))
             }

@@ -73,6 +73,25 @@ macro_rules! hashes {
     )+};
 }
 
+impl TokenHash {
+    /// Returns the first 64 bits.
+    #[must_use]
+    pub fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Returns the smallest hash with these first 64 bits.
+    #[must_use]
+    pub fn with_prefix(prefix: u64) -> Self {
+        let mut bytes = [0; 32];
+        for (byte, of_prefix) in bytes.iter_mut().zip(prefix.to_be_bytes()) {
+            *byte = of_prefix;
+        }
+        Self(bytes)
+    }
+}
+
 hashes! {
     /// The SHA-256 of a session token. Every bit of a token is random, so a slow password hash is not needed.
     TokenHash;
@@ -94,12 +113,35 @@ pub struct SessionRow {
 }
 
 impl SessionRow {
+    /// Returns the public id: the first 16 hexadecimal digits of the hash of the token. It names the session and opens
+    /// nothing.
+    #[must_use]
+    pub fn public_id(&self) -> String {
+        format!("{:016x}", self.token.prefix())
+    }
+
     /// Returns true if the session is valid at `now`: it has not expired, and it was opened before `now` or by
     /// a clock that is ahead by at most [`MAX_CLOCK_SKEW`].
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.created_at <= now.plus_seconds(MAX_CLOCK_SKEW) && now < self.expires_at
     }
+}
+
+/// An open session as a list shows it, without its token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SessionInfo {
+    /// The public id ([`SessionRow::public_id`]).
+    pub id: String,
+    /// The customer that opened it.
+    pub customer_id: CustomerId,
+    /// The instant it was opened.
+    pub created_at: Timestamp,
+    /// Expiry time: the session is invalid from this instant on.
+    pub expires_at: Timestamp,
+    /// True for the session that asks for the list.
+    pub current: bool,
 }
 
 /// A newly opened session, with its token. Only the hash of the token is stored, so it is shown only here.

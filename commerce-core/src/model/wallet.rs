@@ -25,6 +25,11 @@ pub struct Customer {
     pub created_at: Timestamp,
 }
 
+impl Customer {
+    /// The name of every erased customer.
+    pub const ERASED_NAME: &'static str = "erased";
+}
+
 /// The status of a customer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -36,7 +36,8 @@ impl Rule for ChargeBalance {
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         Checks::default().amount(self.amount, "/amount").done()?;
-        let balance_after = checked_credit(state.account(self.customer_id)?.balance, self.amount)?;
+        let balance_after =
+            checked_credit(state.known_customer(self.customer_id)?.balance, self.amount)?;
 
         let charge = write_charge(state, self.customer_id, self.amount, balance_after, context.now);
         context.record_field(state, "amount", self.amount);

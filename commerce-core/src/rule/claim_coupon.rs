@@ -40,7 +40,7 @@ impl Rule for ClaimCoupon {
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let Self { coupon_id, customer_id } = *self;
-        state.account(customer_id)?;
+        state.known_customer(customer_id)?;
         let unknown = Refusal::CouponNotFound { coupon_id: Some(coupon_id), owned_coupon_id: None };
         let coupon = state.coupons.get(coupon_id).ok_or(unknown)?;
         if let Some(owned) = state.claims.get((coupon_id, customer_id)).copied() {

@@ -69,7 +69,7 @@ impl Rule for EditCart {
             }
             CartEdit::Remove(_) | CartEdit::Clear => {}
         }
-        state.account(self.customer_id)?;
+        state.known_customer(self.customer_id)?;
         let mut lines = state.cart(self.customer_id).cloned().unwrap_or_default();
         match self.edit {
             CartEdit::Clear => lines.clear(),

@@ -57,7 +57,7 @@ impl Rule for OpenCharge {
             checks.text(method, "/payment_method");
         }
         checks.done()?;
-        let balance = state.account(self.customer_id)?.balance;
+        let balance = state.known_customer(self.customer_id)?.balance;
         let pending: Vec<Money> = self.pending(state).collect();
         if pending.len() >= MAX_PENDING_CHARGES {
             return Err(Refusal::TooManyPendingCharges { retry_after: SETTLE_AFTER_SECONDS });

@@ -15,12 +15,14 @@ use crate::rule::add_customer::AddCustomer;
 use crate::rule::add_product::AddProduct;
 use crate::rule::adjust_stock::AdjustStock;
 use crate::rule::cancel_order::CancelOrder;
+use crate::rule::change_password::ChangePassword;
 use crate::rule::change_settings::ChangeSettings;
 use crate::rule::charge_balance::ChargeBalance;
 use crate::rule::claim_coupon::ClaimCoupon;
 use crate::rule::context::Output;
 use crate::rule::debit_balance::DebitBalance;
 use crate::rule::edit_cart::EditCart;
+use crate::rule::erase_customer::EraseCustomer;
 use crate::rule::expire_orders::ExpireOrders;
 use crate::rule::open_charge::OpenCharge;
 use crate::rule::pay_order::PayOrder;
@@ -28,11 +30,14 @@ use crate::rule::place_order::PlaceOrder;
 use crate::rule::relay_events::RelayEvents;
 use crate::rule::replay_events::ReplayEvents;
 use crate::rule::retry_events::RetryEvents;
-use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt, UnlockLogin};
+use crate::rule::sessions::{
+    CloseSession, OpenSession, RecordLoginAttempt, RevokeSession, UnlockLogin,
+};
 use crate::rule::set_credentials::SetCredentials;
 use crate::rule::settle_charge::SettleCharge;
 #[cfg(test)]
 use crate::rule::testing::Careless;
+use crate::rule::update_customer::UpdateCustomer;
 use crate::rule::update_product::UpdateProduct;
 use serde::Serialize;
 
@@ -118,34 +123,40 @@ macro_rules! operations {
 
 operations! {
     AddCustomer => Customer(Customer), refused as [CustomerExists, LoginTaken];
+    UpdateCustomer => Customer(Customer), refused as [CustomerNotFound, CustomerErased];
+    EraseCustomer => Customer(Customer), refused as [CustomerNotFound, CustomerNotErasable];
     AddProduct => Product(Product), refused as [ProductExists];
     UpdateProduct => Product(Product), refused as [ProductNotFound, ProductArchived];
     AdjustStock => Product(Product), refused as [ProductNotFound, InsufficientStock];
     AddCoupon => Coupon(Coupon), refused as [];
-    ChargeBalance => Charge(Charge), refused as [CustomerNotFound, BalanceLimit];
+    ChargeBalance => Charge(Charge), refused as [CustomerNotFound, CustomerErased, BalanceLimit];
     #[serde(rename = "charge_balance")]
     OpenCharge => Charge(Charge),
-        refused as [CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests];
+        refused as [CustomerNotFound, CustomerErased, BalanceLimit, ChargeDeclined, TooManyRequests];
     SettleCharge => Charge(Charge), refused as [ChargeNotFound, BalanceLimit];
     DebitBalance => Debit(Debit), refused as [CustomerNotFound, InsufficientBalance];
     EditCart => Cart(Cart),
-        refused as [CustomerNotFound, ProductNotFound, ProductArchived, InsufficientStock, NotInCart];
+        refused as [CustomerNotFound, CustomerErased, ProductNotFound, ProductArchived, InsufficientStock,
+            NotInCart];
     ClaimCoupon => OwnedCoupon(OwnedCoupon),
-        refused as [CustomerNotFound, CouponNotFound, CouponAlreadyClaimed, CouponNotStarted, CouponExpired,
-            CouponSoldOut];
+        refused as [CustomerNotFound, CustomerErased, CouponNotFound, CouponAlreadyClaimed, CouponNotStarted,
+            CouponExpired, CouponSoldOut];
     PlaceOrder => Order(Order),
-        refused as [CustomerNotFound, ReferenceTaken, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound,
+        refused as [CustomerNotFound, CustomerErased, ReferenceTaken, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound,
             CouponAlreadyUsed, CouponNotStarted, CouponExpired, CouponNotApplicable, InsufficientStock,
             InsufficientBalance];
     PayOrder => Order(Order), refused as [OrderNotFound, OrderNotPayable, InsufficientBalance];
     CancelOrder => Order(Order), refused as [OrderNotFound, OrderNotCancellable, BalanceLimit];
     ChangeSettings => Settings(Settings), refused as [];
     ExpireOrders => Expired(Vec<OrderId>), refused as [];
-    SetCredentials => Customer(Customer), refused as [CustomerNotFound, LoginTaken];
+    SetCredentials => Customer(Customer), refused as [CustomerNotFound, CustomerErased, LoginTaken];
+    ChangePassword => Customer(Customer),
+        refused as [CustomerNotFound, CustomerErased, InvalidCredentials];
     RecordLoginAttempt => Done(()), refused as [TooManyRequests];
-    UnlockLogin => Customer(Customer), refused as [CustomerNotFound];
-    OpenSession => Done(()), refused as [CustomerNotFound];
+    UnlockLogin => Customer(Customer), refused as [CustomerNotFound, CustomerErased];
+    OpenSession => Done(()), refused as [CustomerNotFound, CustomerErased, CustomerDisabled];
     CloseSession => Done(()), refused as [];
+    RevokeSession => Customer(Customer), refused as [CustomerNotFound];
     RelayEvents => EventLease(EventLease), refused as [];
     RetryEvents => Count(u64), refused as [];
     ReplayEvents => Count(u64), refused as [];

@@ -177,7 +177,7 @@ impl Rule for PlaceOrder {
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         self.validate()?;
-        let account = state.account(self.customer_id)?;
+        let account = state.known_customer(self.customer_id)?;
         let (balance, previous) = (account.balance, account.last_order);
         self.check_reference(state)?;
         let items = self.merged(state)?;

@@ -1,12 +1,14 @@
 //! Opens and closes sessions, and counts failed login attempts.
 
 use super::Rule;
+use super::change_password::no_login;
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::limits::{FREE_LOGIN_FAILURES, MAX_LOGIN_WAIT, MAX_SESSION_SECONDS};
 use crate::model::audit_trail::Action;
 use crate::model::auth::{LoginAttempts, LoginHash, SessionRow, TokenHash};
+use crate::model::wallet::CustomerStatus;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, SessionChange, State};
 use serde::Serialize;
@@ -28,6 +30,16 @@ pub struct OpenSession {
 /// Ends a session; does nothing if it has ended already.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CloseSession {
+    /// The hash of the session's token.
+    #[serde(skip)]
+    pub token: TokenHash,
+}
+
+/// Ends a session on behalf of its customer or an operator; does nothing if it has ended already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RevokeSession {
+    /// The customer of the session.
+    pub customer_id: CustomerId,
     /// The hash of the session's token.
     #[serde(skip)]
     pub token: TokenHash,
@@ -57,12 +69,18 @@ impl Rule for OpenSession {
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
-        state.account(self.customer_id)?;
+        let customer_id = self.customer_id;
+        match state.known_customer(customer_id)?.customer.status {
+            CustomerStatus::Active => {}
+            CustomerStatus::Disabled | CustomerStatus::Erased => {
+                return Err(Refusal::CustomerDisabled { customer_id });
+            }
+        }
 
         if let Some(login) = &self.login {
             reset_failures(state, login);
         }
-        let Self { customer_id, token, .. } = *self;
+        let token = self.token;
         // A clock that jumps between the request and this point must not open a session of years.
         let expires_at = self.expires_at.min(context.now.plus_seconds(MAX_SESSION_SECONDS));
         let row = SessionRow { token, customer_id, created_at: context.now, expires_at };
@@ -78,6 +96,27 @@ impl Rule for CloseSession {
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
         state.sessions.push(SessionChange::Closed(self.token));
         Ok(Output::Done(()))
+    }
+}
+
+impl Rule for RevokeSession {
+    fn key_scope(&self, _state: &State) -> Option<CustomerId> {
+        Some(self.customer_id)
+    }
+
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::SessionRevoked)
+    }
+
+    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
+        let customer = state.account(self.customer_id)?.customer.clone();
+
+        state.sessions.push(SessionChange::Closed(self.token));
+        Ok(Output::Customer(customer))
     }
 }
 
@@ -114,12 +153,7 @@ pub(crate) fn check_login_wait(
 impl Rule for UnlockLogin {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
-        if state.accounts.is_loaded(self.customer_id)
-            && let Some(account) = state.accounts.get(self.customer_id)
-            && let Some(login) = &account.customer.login
-        {
-            needs.attempts(state, LoginHash::of(login));
-        }
+        needs.attempts_of(state, self.customer_id);
     }
 
     fn action(&self) -> Option<Action> {
@@ -127,10 +161,9 @@ impl Rule for UnlockLogin {
     }
 
     fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
-        let customer = state.account(self.customer_id)?.customer.clone();
+        let customer = state.known_customer(self.customer_id)?.customer.clone();
         let Some(login) = &customer.login else {
-            let detail = format!("customer {} has no login: set one first", self.customer_id);
-            return Err(Refusal::invalid("/customer_id", detail));
+            return Err(no_login(self.customer_id));
         };
 
         reset_failures(state, login);
@@ -275,6 +308,28 @@ mod tests {
         }
         assert_eq!(code(world.refused(unlock(2))), "invalid_request");
         assert_eq!(code(world.refused(unlock(9))), "customer_not_found");
+    }
+
+    #[test]
+    fn revoke_ends_one_session_and_refuses_unknown_customers() {
+        let mut world = world();
+        let revoke = |customer| RevokeSession {
+            customer_id: CustomerId::new(customer),
+            token: TokenHash::new([7; 32]),
+        };
+        world.run(revoke(1)).unwrap();
+        assert_eq!(world.state.sessions, [SessionChange::Closed(TokenHash::new([7; 32]))]);
+        assert_eq!(code(world.refused(revoke(9))), "customer_not_found");
+    }
+
+    #[test]
+    fn open_session_and_unlock_refuse_erased_customers() {
+        let mut world = world().with_erased(2);
+        assert_eq!(code(world.refused(open(2, NOW))), "customer_erased");
+        assert_eq!(
+            code(world.refused(UnlockLogin { customer_id: CustomerId::new(2) })),
+            "customer_erased"
+        );
     }
 
     #[test]

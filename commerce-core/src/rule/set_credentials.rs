@@ -83,7 +83,7 @@ impl Rule for SetCredentials {
         let mut checks = Checks::default();
         self.login.check(&mut checks);
         checks.done()?;
-        state.account(self.customer_id)?;
+        state.known_customer(self.customer_id)?;
         self.login.check_available(state, Some(self.customer_id))?;
 
         write_login(state, self.customer_id, &self.login)

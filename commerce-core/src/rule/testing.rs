@@ -13,7 +13,7 @@ use crate::model::wallet::{Account, Customer, CustomerStatus, Role};
 use crate::money::{Currency, Money};
 use crate::rule::context::Output;
 use crate::rule::operation::AnyOperation;
-use crate::state::{NextIds, State};
+use crate::state::{NextIds, PersonalData, State};
 
 /// The instant tests start at: 2026-01-01T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
@@ -99,6 +99,13 @@ impl World {
             Account { customer, balance, last_entry: None, last_order: None, first_order: None };
         self.state.accounts.insert(id, account);
         self.state.carts.insert(id, (id, CartLines::new()));
+        self
+    }
+
+    pub(crate) fn with_erased(mut self, id: i64) -> Self {
+        self = self.with_customer(id, 0);
+        let account = self.state.accounts.get_mut(CustomerId::new(id)).unwrap();
+        account.customer.status = CustomerStatus::Erased;
         self
     }
 
@@ -197,6 +204,8 @@ impl World {
             self.state.accounts.provide(CustomerId::new(id), None);
             self.state.charges.provide(ChargeId::new(id), None);
             self.state.pending_charges.insert(CustomerId::new(id));
+            self.state.known_credentials.provide(CustomerId::new(id), None);
+            self.state.provide_personal_data(CustomerId::new(id), PersonalData::default());
             self.state.carts.provide(CustomerId::new(id), None);
             self.state.products.provide(ProductId::new(id), None);
             self.state.coupons.provide(CouponId::new(id), None);

@@ -7,7 +7,7 @@ use crate::model::auth::{SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::order::Order;
 use crate::model::product::Product;
-use crate::model::wallet::{Account, ChargeRow, EntryKind, LedgerEntry};
+use crate::model::wallet::{Account, ChargeRow, CustomerStatus, EntryKind, LedgerEntry};
 use crate::money::{InCurrency, Money};
 use crate::state::State;
 use crate::version::Version;
@@ -23,6 +23,8 @@ pub enum SessionChange {
     Closed(TokenHash),
     /// The end of all sessions of a customer.
     ClosedAll(CustomerId),
+    /// The end of all sessions of a customer but the one with this token.
+    ClosedOthers(CustomerId, TokenHash),
     /// The removal of sessions that are not valid at this instant ([`SessionRow::is_valid_at`]), and of failed
     /// logins that no longer count at it
     /// ([`LoginAttempts::counts_at`](crate::model::auth::LoginAttempts::counts_at)).
@@ -41,6 +43,15 @@ impl State {
 
     pub(crate) fn account(&self, id: CustomerId) -> Result<&Account, Refusal> {
         self.accounts.get(id).ok_or(Refusal::CustomerNotFound { customer_id: id })
+    }
+
+    /// A customer who was not erased.
+    pub(crate) fn known_customer(&self, id: CustomerId) -> Result<&Account, Refusal> {
+        let account = self.account(id)?;
+        if account.customer.status == CustomerStatus::Erased {
+            return Err(Refusal::CustomerErased { customer_id: id });
+        }
+        Ok(account)
     }
 
     pub(crate) fn known_product(&self, id: ProductId) -> Result<&Product, Refusal> {

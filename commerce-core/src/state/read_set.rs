@@ -39,6 +39,11 @@ pub struct Needs {
     pub logins: BTreeSet<String>,
     /// Counts of failed login attempts.
     pub attempts: BTreeSet<LoginHash>,
+    /// Customers with their credentials, for `State::known_credentials`.
+    pub credentials: BTreeSet<CustomerId>,
+    /// Customers with all their personal data, for
+    /// [`State::provide_personal_data`](crate::state::State::provide_personal_data).
+    pub personal: BTreeSet<CustomerId>,
     /// The next free id of every kind.
     pub ids: bool,
     /// Events by id.
@@ -81,6 +86,8 @@ impl Needs {
             due_orders,
             logins,
             attempts,
+            credentials,
+            personal,
             ids,
             events,
             deliveries,
@@ -103,6 +110,8 @@ impl Needs {
             ("overdue orders", due_orders.is_some()),
             ("logins", !logins.is_empty()),
             ("login attempts", !attempts.is_empty()),
+            ("credentials", !credentials.is_empty()),
+            ("personal data", !personal.is_empty()),
             ("next ids", *ids),
             ("events", !events.is_empty()),
             ("deliveries", !deliveries.is_empty()),
@@ -154,6 +163,16 @@ impl Needs {
     pub(crate) fn attempts(&mut self, state: &State, login: LoginHash) {
         if !state.attempts.is_loaded(login) {
             self.attempts.insert(login);
+        }
+    }
+
+    /// The failed attempts of a customer's login, once the customer is loaded.
+    pub(crate) fn attempts_of(&mut self, state: &State, id: CustomerId) {
+        if state.accounts.is_loaded(id)
+            && let Some(account) = state.accounts.get(id)
+            && let Some(login) = &account.customer.login
+        {
+            self.attempts(state, LoginHash::of(login));
         }
     }
 

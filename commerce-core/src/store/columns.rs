@@ -451,6 +451,23 @@ pub fn credentials<R: RowReader>(row: &R) -> Result<Credentials, R::Error> {
     Ok(Credentials { customer_id: get(row, 0)?, login: get(row, 1)?, password })
 }
 
+/// Returns the condition of keys that may hold personal data of a customer
+/// ([`may_be_personal`](crate::state::may_be_personal)) in SQL. It finds some others too.
+#[must_use]
+pub fn personal_keys(customer: &str) -> String {
+    [
+        "owner = ",
+        customer,
+        " AND answer NOT LIKE '{\"order\":%' OR owner = 0 AND (answer LIKE '{\"customer\":{\"id\":' || ",
+        customer,
+        " || ',%' OR answer LIKE '{\"refused\":{\"code\":\"login_taken\"%' OR answer LIKE \
+         '{\"refused\":{\"code\":\"customer_exists\",\"customer_id\":' || ",
+        customer,
+        " || '}%')",
+    ]
+    .concat()
+}
+
 /// Reads the columns `customer_id, created_at, expires_at` of the session of a token.
 ///
 /// # Errors

@@ -16,12 +16,15 @@ use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::Order;
+use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
 use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
 use crate::money::Currency;
-use crate::state::{Change, Deliveries, DueEventsQuery, Needs, NextIds, SessionChange, State};
+use crate::state::{
+    Change, Deliveries, DueEventsQuery, Erasure, Needs, NextIds, PersonalData, SessionChange,
+    State, may_be_personal,
+};
 use crate::store::{Counted, Snapshot, Store, Transaction};
 use crate::sync::{RwLock, RwLockWriteGuard};
 use std::collections::BTreeMap;
@@ -71,6 +74,7 @@ struct Tables {
     credentials: BTreeMap<CustomerId, Credentials>,
     sessions: BTreeMap<TokenHash, SessionRow>,
     session_changes: Vec<SessionChange>,
+    erasures: Vec<Erasure>,
     attempts: BTreeMap<LoginHash, LoginAttempts>,
 }
 
@@ -173,6 +177,13 @@ impl Transaction for MemoryTransaction<'_> {
         for login in &needs.attempts {
             state.attempts.provide(*login, tables.attempts.get(login).copied());
         }
+        for customer in &needs.credentials {
+            let credentials = tables.credentials.get(customer).cloned();
+            state.known_credentials.provide(*customer, credentials);
+        }
+        for customer in &needs.personal {
+            state.provide_personal_data(*customer, tables.personal_data(*customer));
+        }
         for id in &needs.events {
             state.known_events.provide(*id, tables.events.get(id).cloned());
         }
@@ -239,6 +250,7 @@ impl Transaction for MemoryTransaction<'_> {
         changes.audit_trail.extend(state.audit_trail.iter().map(|row| (row.id, row.clone())));
         let credentials = state.credentials.iter();
         changes.credentials.extend(credentials.map(|row| (row.customer_id, row.clone())));
+        changes.erasures.clone_from(&state.erasures);
         changes.session_changes.clone_from(&state.sessions);
         let attempts = state.attempts.changed();
         changes.attempts.extend(attempts.into_iter().map(|(row, _)| (row.login, *row)));
@@ -275,6 +287,9 @@ impl Transaction for MemoryTransaction<'_> {
             tables.change_sessions(change);
         }
         tables.attempts.extend(changes.attempts);
+        for erasure in changes.erasures {
+            tables.erase(erasure);
+        }
         for (bucket, more) in changes.sales {
             let count = tables.sales.entry(bucket).or_default();
             *count = count.saturating_add(more);
@@ -304,9 +319,63 @@ impl Tables {
             SessionChange::ClosedAll(customer) => {
                 self.sessions.retain(|_, row| row.customer_id != customer);
             }
+            SessionChange::ClosedOthers(customer, token) => {
+                self.sessions.retain(|_, row| row.customer_id != customer || row.token == token);
+            }
             SessionChange::Ended(now) => {
                 self.sessions.retain(|_, row| row.is_valid_at(now));
                 self.attempts.retain(|_, row| row.counts_at(now));
+            }
+        }
+    }
+
+    fn personal_data(&self, customer: CustomerId) -> PersonalData {
+        let digest = |of| self.digests.get(&of).copied();
+        let notes =
+            self.ledger.values().filter(|row| row.customer_id == customer && row.note.is_some());
+        let has_method = |row: &&ChargeRow| {
+            let source = row.source.as_ref();
+            row.customer_id == customer && source.is_some_and(|of| of.payment_method.is_some())
+        };
+        let charges = self.charges.values().filter(has_method);
+        let orders = self.orders.values().filter(|order| order.customer_id == customer);
+        let keys = self
+            .keys
+            .iter()
+            .filter(|((_, scope), kept)| may_be_personal(customer, *scope, &kept.answer));
+        PersonalData {
+            pending_orders: orders
+                .filter(|order| order.status == OrderStatus::Pending)
+                .map(|order| order.id)
+                .collect(),
+            notes: notes.map(|row| (row.clone(), digest(Digested::Debit(row.id)))).collect(),
+            payment_methods: charges
+                .map(|row| (row.clone(), digest(Digested::Charge(row.id))))
+                .collect(),
+            keys: keys.map(|((key, scope), kept)| (key.clone(), *scope, kept.clone())).collect(),
+        }
+    }
+
+    fn erase(&mut self, erasure: Erasure) {
+        self.credentials.remove(&erasure.customer_id);
+        if let Some(login) = erasure.login {
+            self.attempts.remove(&login);
+        }
+        for (id, digest) in erasure.notes {
+            if let Some(row) = self.ledger.get_mut(&id) {
+                row.note = None;
+            }
+            self.digests.extend(digest.map(|digest| (Digested::Debit(id), digest)));
+        }
+        for (id, digest) in erasure.payment_methods {
+            if let Some(source) = self.charges.get_mut(&id).and_then(|row| row.source.as_mut()) {
+                source.payment_method = None;
+            }
+            self.digests.extend(digest.map(|digest| (Digested::Charge(id), digest)));
+        }
+        for (key, scope, answer) in erasure.answers {
+            if let Some(record) = self.keys.get_mut(&(key, scope)) {
+                record.answer = answer;
             }
         }
     }

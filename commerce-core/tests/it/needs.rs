@@ -4,13 +4,14 @@
 use crate::common::{On, PausableStore, World, cluster, key};
 use commerce_core::store::{Needs, Snapshot, State, Transaction};
 use commerce_core::testing::{
-    ExpireOrders, OpenCharge, RecordLoginAttempt, RelayEvents, ReplayEvents, RetryEvents,
-    SetCredentials, SettleCharge, Settlement,
+    ChangePassword, ExpireOrders, OpenCharge, RecordLoginAttempt, RelayEvents, ReplayEvents,
+    RetryEvents, SetCredentials, SettleCharge, Settlement,
 };
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, CartEdit, ChargeId, ClaimCoupon, CouponId, Currency,
-    CustomerId, DebitBalance, EditCart, Error, EventId, MemoryStore, Money, NewLogin, OrderId,
-    PasswordHash, PayOrder, PlaceOrder, ProductId, Role, Shop, SqliteStore, Store, StoreError,
+    CustomerId, DebitBalance, EditCart, EraseCustomer, Error, EventId, MemoryStore, Money,
+    NewLogin, OrderId, PasswordHash, PayOrder, PlaceOrder, ProductId, Role, Shop, SqliteStore,
+    Store, StoreError,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -120,7 +121,7 @@ fn settle() -> SettleCharge {
 /// A kind of rows, the function that omits it, and a call that needs it.
 type Case = (&'static str, Omit, fn(&Shop) -> Result<(), Error>);
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 22] = [
     ("customers", |needs| needs.accounts.clear(), |shop| shop.call(debit()).run().map(drop)),
     (
         "products",
@@ -193,6 +194,23 @@ const CASES: [Case; 20] = [
         "login attempts",
         |needs| needs.attempts.clear(),
         |shop| shop.call(RecordLoginAttempt { login: "kim".to_owned() }).run().map(drop),
+    ),
+    (
+        "credentials",
+        |needs| needs.credentials.clear(),
+        |shop| {
+            shop.call(set_credentials()).run()?;
+            let password = PasswordHash::new("$argon2id$v=19$new");
+            let (customer_id, current) = (KIM, Some(set_credentials().login.password));
+            shop.call(ChangePassword { customer_id, current, password, session: None })
+                .run()
+                .map(drop)
+        },
+    ),
+    (
+        "personal data",
+        |needs| needs.personal.clear(),
+        |shop| shop.call(EraseCustomer { customer_id: KIM }).run().map(drop),
     ),
     (
         "next ids",

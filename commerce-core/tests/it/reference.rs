@@ -11,18 +11,18 @@ mod model;
 use crate::common::{NOW, PausableStore, assert_clean, cluster};
 use commerce_core::store::{Record, Table, TokenHash};
 use commerce_core::testing::{
-    AnyOperation, CloseSession, ExpireOrders, OpenCharge, OpenSession, RecordLoginAttempt,
-    SetCredentials, SettleCharge, Settlement,
+    AnyOperation, ChangePassword, CloseSession, ExpireOrders, OpenCharge, OpenSession,
+    RecordLoginAttempt, RevokeSession, SetCredentials, SettleCharge, Settlement,
 };
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, AdjustStock, BalanceReportRequest, Basis,
     BestSellersRequest, CancelOrder, CartEdit, ChangeSettings, ChargeBalance, ChargeId,
-    ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId, DebitBalance, Discount,
-    EditCart, Error, Key, ManualClock, MemoryStore, Money, NewLogin, Operation, OrderId,
-    OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms, Patch, PayOrder, PayWhen,
-    PendingCall, Period, PlaceOrder, ProductId, ProductReportRequest, ProductStatus, Proof, RankBy,
-    ReportRequest, Role, SalesReportRequest, Shop, SqliteStore, StockReportRequest, Store,
-    Timestamp, UnlockLogin, UpdateProduct, Window,
+    ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId, CustomerStatus,
+    DebitBalance, Discount, EditCart, EraseCustomer, Error, Key, ManualClock, MemoryStore, Money,
+    NewLogin, Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms,
+    Patch, PayOrder, PayWhen, PendingCall, Period, PlaceOrder, ProductId, ProductReportRequest,
+    ProductStatus, Proof, RankBy, ReportRequest, Role, SalesReportRequest, Shop, SqliteStore,
+    StockReportRequest, Store, Timestamp, UnlockLogin, UpdateCustomer, UpdateProduct, Window,
 };
 use commerce_postgres::PostgresStore;
 use model::{Answer, Model, Output, ZONES};
@@ -72,8 +72,9 @@ fn delta() -> impl Strategy<Value = i64> {
     prop_oneof![10 => -5_i64..9, 1 => select(edges)]
 }
 
+/// Customer 5 has neither money nor a charge that is pending, and can be erased.
 fn customer() -> impl Strategy<Value = CustomerId> {
-    id().prop_map(CustomerId::new)
+    prop_oneof![6 => id(), 1 => Just(5_i64)].prop_map(CustomerId::new)
 }
 
 fn product() -> impl Strategy<Value = ProductId> {
@@ -261,7 +262,7 @@ fn logins() -> impl Strategy<Value = AnyOperation> {
         })
     };
     prop_oneof![
-        1 => (customer(), new())
+        2 => (customer(), new())
             .prop_map(|(customer_id, login)| SetCredentials { customer_id, login }.into()),
         1 => new().prop_map(|login| {
             AddCustomer { login: Some(login), ..AddCustomer::new("Choi") }.into()
@@ -278,6 +279,38 @@ fn logins() -> impl Strategy<Value = AnyOperation> {
     ]
 }
 
+/// Changes of customers: profile, password, sessions and erasure.
+fn profiles() -> impl Strategy<Value = AnyOperation> {
+    let token = || (0_u8..4).prop_map(|byte| TokenHash::new([byte; 32]));
+    let hash = || {
+        select(vec!["$argon2id$v=19$...", "$argon2id$v=19$,,,"])
+            .prop_map(|phc: &str| PasswordHash::new(phc))
+    };
+    let name = prop::option::of(select(vec!["Kim", "", "a\u{7}b"]).prop_map(str::to_owned));
+    let statuses = vec![
+        CustomerStatus::Active,
+        CustomerStatus::Active,
+        CustomerStatus::Disabled,
+        CustomerStatus::Erased,
+    ];
+    let status = prop::option::of(select(statuses));
+    let erased = prop_oneof![1 => customer(), 1 => Just(CustomerId::new(5))];
+    prop_oneof![
+        2 => (customer(), name, status).prop_map(|(customer_id, name, status)| {
+            UpdateCustomer { customer_id, name, status }.into()
+        }),
+        2 => (customer(), prop::option::of(hash()), hash(), prop::option::of(token())).prop_map(
+            |(customer_id, current, password, session)| {
+                ChangePassword { customer_id, current, password, session }.into()
+            }
+        ),
+        1 => (customer(), token()).prop_map(|(customer_id, token)| {
+            RevokeSession { customer_id, token }.into()
+        }),
+        1 => erased.prop_map(|customer_id| EraseCustomer { customer_id }.into()),
+    ]
+}
+
 /// Charges through a gateway, and its results: early, late, repeated and contradictory.
 fn gateway_charges() -> impl Strategy<Value = AnyOperation> {
     let method = prop::option::of(select(vec!["card", ""]));
@@ -289,7 +322,7 @@ fn gateway_charges() -> impl Strategy<Value = AnyOperation> {
             let (gateway, reference) = ("double".into(), String::new());
             OpenCharge { customer_id, amount, payment_method, gateway, reference }.into()
         }),
-        (5_i64..14, settlement).prop_map(|(id, settlement)| {
+        (6_i64..15, settlement).prop_map(|(id, settlement)| {
             SettleCharge { charge_id: ChargeId::new(id), settlement }.into()
         }),
     ]
@@ -302,8 +335,10 @@ fn operation() -> impl Strategy<Value = AnyOperation> {
         2 => (customer(), amount())
             .prop_map(|(customer_id, amount)| ChargeBalance { customer_id, amount }.into()),
         4 => gateway_charges(),
-        1 => (customer(), amount())
-            .prop_map(|(customer_id, amount)| DebitBalance { customer_id, amount, note: None }.into()),
+        2 => profiles(),
+        1 => (customer(), amount(), prop::option::of(Just("gift".to_owned()))).prop_map(
+            |(customer_id, amount, note)| DebitBalance { customer_id, amount, note }.into()
+        ),
         2 => (customer(), edit()).prop_map(|(customer_id, edit)| EditCart { customer_id, edit }.into()),
         2 => (id(), customer()).prop_map(|(coupon, customer_id)| {
             ClaimCoupon { coupon_id: CouponId::new(coupon), customer_id }.into()
@@ -360,8 +395,8 @@ fn with_reference(operation: AnyOperation, number: usize) -> AnyOperation {
     OpenCharge { reference: format!("{number:032x}"), ..charge }.into()
 }
 
-/// The opening of every history: four customers with money, four products, two coupons of which some are claimed, and
-/// an order to be paid later, of more than its customer has.
+/// The opening of every history: four customers with money, four products, two coupons of which some are claimed, an order
+/// to be paid later, of more than its customer has, and a customer who can be erased.
 fn opening() -> Vec<Step> {
     let at_once = |operation| Step { operation, key: None, clock: 0, before: 0 };
     let customer =
@@ -387,7 +422,52 @@ fn opening() -> Vec<Step> {
     operations.extend([(1, 1), (1, 2), (2, 3)].map(|(c, owner)| claim(c, owner).into()));
     let order = PlaceOrder::new(CustomerId::new(4), [(ProductId::new(1), 5)]);
     operations.push(PlaceOrder { pay: PayWhen::Later, ..order }.into());
-    operations.into_iter().map(at_once).collect()
+    let mut steps: Vec<Step> = operations.into_iter().map(at_once).collect();
+    steps.extend(to_be_erased());
+    steps
+}
+
+/// A customer without money who can be erased, with personal data in each table that has any, and keys to all of it.
+fn to_be_erased() -> impl Iterator<Item = Step> {
+    let (customer_id, amount) = (CustomerId::new(5), Money::from_minor(40));
+    let login = NewLogin {
+        login: "park".to_owned(),
+        password: PasswordHash::new("$argon2id$v=19$..."),
+        role: Role::Customer,
+    };
+    let add =
+        || AddCustomer { balance: amount, login: Some(login.clone()), ..AddCustomer::new("Park") };
+    let charge = OpenCharge {
+        customer_id,
+        amount,
+        payment_method: Some("card of Park".to_owned()),
+        gateway: "double".into(),
+        reference: "of Park".into(),
+    };
+    let settlement = Settlement::Declined("no money".into());
+    let edit = CartEdit::Set(ProductId::new(2), 1);
+    let operations: [AnyOperation; 8] = [
+        add().into(),
+        add().into(),
+        DebitBalance { customer_id, amount, note: Some("gift of Park".to_owned()) }.into(),
+        charge.into(),
+        SettleCharge { charge_id: ChargeId::new(6), settlement }.into(),
+        EditCart { customer_id, edit }.into(),
+        UpdateCustomer { customer_id, name: Some("Park II".to_owned()), status: None }.into(),
+        OpenSession {
+            customer_id,
+            login: None,
+            token: TokenHash::new([0; 32]),
+            expires_at: NOW.plus_seconds(3_000),
+        }
+        .into(),
+    ];
+    (30..).zip(operations).map(|(key, operation)| Step {
+        operation,
+        key: Some(key),
+        clock: 0,
+        before: 0,
+    })
 }
 
 impl Step {
@@ -447,6 +527,10 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
     clock.set(step.clock());
     match step.operation.clone() {
         AnyOperation::AddCustomer(request) => go(shop, request, step),
+        AnyOperation::UpdateCustomer(request) => go(shop, request, step),
+        AnyOperation::EraseCustomer(request) => go(shop, request, step),
+        AnyOperation::ChangePassword(request) => go(shop, request, step),
+        AnyOperation::RevokeSession(request) => go(shop, request, step),
         AnyOperation::AddProduct(request) => go(shop, request, step),
         AnyOperation::UpdateProduct(request) => go(shop, request, step),
         AnyOperation::AdjustStock(request) => go(shop, request, step),
@@ -681,9 +765,9 @@ const COMMON: [Code; 2] = [Code::InvalidRequest, Code::IdempotencyKeyReused];
 /// Codes that no rule decides, and the code of calls with a condition, which are not generated.
 const NOT_OF_RULES: [Code; 7] = [
     Code::DebitNotFound,
+    Code::SessionNotFound,
     Code::PreconditionFailed,
     Code::Unauthenticated,
-    Code::InvalidCredentials,
     Code::Forbidden,
     Code::Busy,
     Code::Storage,

@@ -66,6 +66,17 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(account.map(|account| (*session, account.customer.role)))
     }
 
+    fn sessions(
+        &self,
+        customer: Option<CustomerId>,
+        start: TokenHash,
+        limit: usize,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        let rows = self.0.sessions.range(start..).map(|(_, row)| *row);
+        let rows = rows.filter(|row| customer.is_none_or(|id| row.customer_id == id));
+        Ok(rows.take(limit).collect())
+    }
+
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
         let rows = self.0.accounts.range(start..).take(limit);
         Ok(rows.map(|(_, account)| account.customer.clone()).collect())

@@ -1,11 +1,12 @@
 //! Credentials, sessions and failed logins: loading, saving and reading.
 
-use super::query::one;
+use super::query::{limit, many, one};
 use crate::error::StoreError;
+use crate::id::CustomerId;
 use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
-use crate::model::wallet::Role;
-use crate::state::{Needs, SessionChange, State};
+use crate::model::wallet::{Customer, Role};
+use crate::state::{Erasure, Needs, SessionChange, State};
 use crate::store::columns::{self, CREDENTIALS};
 use crate::store::values::get;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -15,6 +16,11 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
         let sql = "SELECT id FROM customers WHERE login = ?1";
         let owner = db.prepare_cached(sql)?.query_row([login], |row| row.get(0)).optional()?;
         state.provide_login(login.clone(), owner);
+    }
+    for &customer in &needs.credentials {
+        let sql = format!("{} WHERE id = ?1", credentials_from());
+        let credentials = one(db, &sql, [customer], |row| columns::credentials(row))?;
+        state.known_credentials.provide(customer, credentials);
     }
     for &login in &needs.attempts {
         state.attempts.provide(login, login_attempts(db, login)?);
@@ -35,6 +41,12 @@ pub(super) fn login_attempts(
 pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     for row in &state.credentials {
         save_credentials(db, row, state)?;
+    }
+    for &customer in &state.profiles {
+        save_profile(db, customer, state)?;
+    }
+    for erasure in &state.erasures {
+        erase(db, erasure)?;
     }
     // Before the attempts: an end in the middle of the batch must not remove attempts that were recorded after it.
     state.sessions.iter().try_for_each(|change| change_sessions(db, change))?;
@@ -63,6 +75,45 @@ fn save_credentials(db: &Connection, row: &Credentials, state: &State) -> Result
     Ok(())
 }
 
+/// Saves the name, login, role and status, which the update of a balance leaves out. By then all logins of the batch are
+/// where they end.
+fn save_profile(db: &Connection, customer: CustomerId, state: &State) -> Result<(), StoreError> {
+    let Some(account) = state.accounts.get(customer) else { return Ok(()) };
+    let Customer { name, login, role, status, .. } = &account.customer;
+    db.prepare_cached(
+        "UPDATE customers SET name = ?2, login = ?3, role = ?4, status = ?5 WHERE id = ?1",
+    )?
+    .execute(params![customer, name, login, role.as_str(), status.as_str()])?;
+    Ok(())
+}
+
+fn erase(db: &Connection, erasure: &Erasure) -> Result<(), StoreError> {
+    let delete = "DELETE FROM credentials WHERE customer_id = ?1";
+    db.prepare_cached(delete)?.execute([erasure.customer_id])?;
+    if let Some(login) = erasure.login {
+        let delete = "DELETE FROM login_attempts WHERE login = ?1";
+        db.prepare_cached(delete)?.execute([login.as_bytes()])?;
+    }
+    let mut update =
+        db.prepare_cached("UPDATE ledger SET note = NULL, digest = ?2 WHERE id = ?1")?;
+    for (id, digest) in &erasure.notes {
+        update.execute(params![id, digest])?;
+    }
+    let sql = "UPDATE charges SET payment_method = NULL, digest = ?2 WHERE id = ?1";
+    let mut update = db.prepare_cached(sql)?;
+    for (id, digest) in &erasure.payment_methods {
+        update.execute(params![id, digest])?;
+    }
+    let sql = "UPDATE idempotency_keys SET answer = ?3 WHERE key = ?1 AND owner = ?2";
+    let mut update = db.prepare_cached(sql)?;
+    for (key, scope, answer) in &erasure.answers {
+        let answer = serde_json::to_string(answer);
+        let answer = answer.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        update.execute(params![key.as_str(), scope, answer])?;
+    }
+    Ok(())
+}
+
 fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreError> {
     match change {
         SessionChange::Opened(row) => db
@@ -82,6 +133,9 @@ fn change_sessions(db: &Connection, change: &SessionChange) -> Result<(), StoreE
         SessionChange::ClosedAll(customer) => {
             db.prepare_cached("DELETE FROM sessions WHERE customer_id = ?1")?.execute([customer])?
         }
+        SessionChange::ClosedOthers(customer, token) => db
+            .prepare_cached("DELETE FROM sessions WHERE customer_id = ?1 AND token <> ?2")?
+            .execute(params![customer, token.as_bytes()])?,
         SessionChange::Ended(now) => {
             let forgotten = now.plus_seconds(LOGIN_MEMORY.saturating_neg());
             let ahead = now.plus_seconds(MAX_CLOCK_SKEW);
@@ -102,6 +156,26 @@ pub(super) fn credentials_from() -> String {
 pub(super) fn credentials(db: &Connection, login: &str) -> Result<Option<Credentials>, StoreError> {
     let sql = format!("{} WHERE login = ?1", credentials_from());
     one(db, &sql, [login], |row| columns::credentials(row))
+}
+
+pub(super) fn sessions(
+    db: &Connection,
+    customer: Option<CustomerId>,
+    start: TokenHash,
+    rows: usize,
+) -> Result<Vec<SessionRow>, StoreError> {
+    const SESSION: &str = "SELECT customer_id, created_at, expires_at, token FROM sessions WHERE";
+    let read = |row: &Row<'_>| columns::session(row, TokenHash::new(row.get(3)?));
+    match customer {
+        Some(customer) => {
+            let sql = format!("{SESSION} customer_id = ?1 AND token >= ?2 ORDER BY token LIMIT ?3");
+            many(db, &sql, params![customer, start.as_bytes(), limit(rows)], read)
+        }
+        None => {
+            let sql = format!("{SESSION} token >= ?1 ORDER BY token LIMIT ?2");
+            many(db, &sql, params![start.as_bytes(), limit(rows)], read)
+        }
+    }
 }
 
 pub(super) fn session(

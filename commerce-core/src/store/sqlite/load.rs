@@ -8,10 +8,11 @@ use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::limits::EXPIRY_BATCH;
 use crate::model::coupon::OwnedCoupon;
-use crate::model::wallet::ChargeRow;
-use crate::state::{Needs, Rows, State};
-use crate::store::columns::{self, Entity, KEY_RECORD, TABLES_WITH_IDS};
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use crate::model::wallet::{ChargeRow, LedgerEntry};
+use crate::state::{Needs, PersonalData, Rows, State};
+use crate::store::columns::{self, Entity, KEY_RECORD, TABLES_WITH_IDS, personal_keys};
+use crate::store::values::get;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::LazyLock;
@@ -37,6 +38,7 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     claims(db, needs, state)?;
     keys(db, needs, state)?;
     auth::load(db, needs, state)?;
+    personal_data(db, needs, state)?;
     for id in &needs.orders {
         state.orders.provide(*id, order(db, *id)?);
     }
@@ -93,7 +95,7 @@ fn keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreEr
     for (key, owner) in &needs.keys {
         let sql =
             format!("SELECT {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 AND owner = ?2");
-        let read = |row: &rusqlite::Row<'_>| columns::key_record(row, 0);
+        let read = |row: &Row<'_>| columns::key_record(row, 0);
         let record = one(db, &sql, params![key.as_str(), owner], read)?;
         state.provide_key(key.clone(), *owner, record);
     }
@@ -108,6 +110,45 @@ fn references(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), S
         state.provide_reference(*customer, reference.clone(), order.flatten());
     }
     Ok(())
+}
+
+/// Loads personal data by scans of three tables: erasing a customer is rare, and an index would cost every order.
+fn personal_data(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    for &customer in &needs.personal {
+        let pending = "SELECT id FROM orders WHERE status = 'pending' AND customer_id = ?1";
+        let keys = format!(
+            "SELECT key, owner, {KEY_RECORD} FROM idempotency_keys WHERE {} ORDER BY 1, 2",
+            personal_keys("?1")
+        );
+        let data = PersonalData {
+            pending_orders: many(db, pending, [customer], |row| row.get(0))?.into_iter().collect(),
+            notes: many(db, &with_digest::<LedgerEntry>("note"), [customer], read_with_digest)?,
+            payment_methods: many(
+                db,
+                &with_digest::<ChargeRow>("payment_method"),
+                [customer],
+                read_with_digest,
+            )?,
+            keys: many(db, &keys, [customer], |row| {
+                Ok((get(row, 0)?, row.get(1)?, columns::key_record(row, 2)?))
+            })?,
+        };
+        state.provide_personal_data(customer, data);
+    }
+    Ok(())
+}
+
+/// Selects the rows of a customer with a value in that column, each followed by its digest.
+fn with_digest<T: Entity>(column: &str) -> String {
+    format!(
+        "SELECT {}, digest FROM {} WHERE customer_id = ?1 AND {column} IS NOT NULL ORDER BY id",
+        T::SELECT,
+        T::TABLE
+    )
+}
+
+fn read_with_digest<T: Entity>(row: &Row<'_>) -> rusqlite::Result<(T, Option<i64>)> {
+    Ok((read(row)?, row.get(T::SELECT.split(", ").count())?))
 }
 
 fn due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result<(), StoreError> {

@@ -111,6 +111,15 @@ impl Snapshot for SqliteSnapshot<'_> {
         auth::session(&self.0, token)
     }
 
+    fn sessions(
+        &self,
+        customer: Option<CustomerId>,
+        start: TokenHash,
+        limit: usize,
+    ) -> Result<Vec<SessionRow>, StoreError> {
+        auth::sessions(&self.0, customer, start, limit)
+    }
+
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
         let accounts: Vec<Account> = from(&self.0, start.get(), limit)?;
         Ok(accounts.into_iter().map(|account| account.customer).collect())

@@ -7,6 +7,7 @@
 //! A prediction has no sentences: of an `invalid_request` the model predicts the pointers.
 
 mod catalog;
+mod customers;
 mod orders;
 mod reports;
 mod wallet;
@@ -16,7 +17,7 @@ use commerce_core::testing::AnyOperation;
 use commerce_core::{
     Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
     Invalid, Key, LedgerEntry, Money, Order, OrderId, OrderItems, OwnedCoupon, OwnedCouponId,
-    PlaceOrder, Product, ProductId, Refusal, Settings, Shortage, Timestamp,
+    PasswordHash, PlaceOrder, Product, ProductId, Refusal, Settings, Shortage, Timestamp,
 };
 use orders::merged;
 pub(crate) use reports::ZONES;
@@ -114,6 +115,7 @@ pub(crate) struct Model {
     events: Vec<EventRow>,
     /// Failed attempts by login: their number, and the instant of the last one.
     attempts: BTreeMap<String, (i64, Timestamp)>,
+    passwords: BTreeMap<CustomerId, PasswordHash>,
     settings: Settings,
     keys: BTreeMap<(CustomerId, Key), (String, Stored)>,
 }
@@ -194,6 +196,9 @@ impl Model {
             | AnyOperation::UpdateProduct(_)
             | AnyOperation::AdjustStock(_)
             | AnyOperation::AddCoupon(_) => Some(SHOP),
+            AnyOperation::UpdateCustomer(request) => Some(request.customer_id),
+            AnyOperation::ChangePassword(request) => Some(request.customer_id),
+            AnyOperation::RevokeSession(request) => Some(request.customer_id),
             AnyOperation::ChargeBalance(request) => Some(request.customer_id),
             AnyOperation::OpenCharge(request) => Some(request.customer_id),
             AnyOperation::DebitBalance(request) => Some(request.customer_id),
@@ -210,6 +215,7 @@ impl Model {
             | AnyOperation::UnlockLogin(_)
             | AnyOperation::OpenSession(_)
             | AnyOperation::CloseSession(_)
+            | AnyOperation::EraseCustomer(_)
             | AnyOperation::RelayEvents(_)
             | AnyOperation::RetryEvents(_)
             | AnyOperation::ReplayEvents(_) => None,
@@ -231,6 +237,12 @@ impl Model {
     fn decide(&mut self, operation: &AnyOperation, now: Timestamp) -> Decision {
         match operation {
             AnyOperation::AddCustomer(request) => self.add_customer(request, now),
+            AnyOperation::UpdateCustomer(request) => self.update_customer(request),
+            AnyOperation::EraseCustomer(request) => self.erase(request.customer_id),
+            AnyOperation::ChangePassword(request) => self.change_password(request),
+            AnyOperation::RevokeSession(request) => {
+                Ok(self.account(request.customer_id)?.customer.clone().into())
+            }
             AnyOperation::AddProduct(request) => self.add_product(request, now),
             AnyOperation::UpdateProduct(request) => self.update_product(request, now),
             AnyOperation::AdjustStock(request) => self.adjust_stock(request, now),
@@ -248,12 +260,12 @@ impl Model {
             AnyOperation::CancelOrder(request) => self.cancel_order(request.order_id, now),
             AnyOperation::SetCredentials(request) => {
                 validate(&[(is_login(&request.login), "/login")])?;
-                self.account(request.customer_id)?;
+                self.known(request.customer_id)?;
                 self.set_credentials(request.customer_id, &request.login)
             }
             AnyOperation::RecordLoginAttempt(request) => self.attempt_login(&request.login, now),
             AnyOperation::UnlockLogin(request) => {
-                let customer = self.account(request.customer_id)?.customer.clone();
+                let customer = self.known(request.customer_id)?.customer.clone();
                 let Some(login) = &customer.login else {
                     return Err(invalid(["/customer_id".to_owned()]));
                 };
@@ -287,7 +299,8 @@ impl Model {
 }
 
 /// Returns the text that two calls with one key must have in common. Order lines are the same request in any
-/// order and however they are split; a charge is the same with and without a gateway.
+/// order and however they are split; a charge is the same with and without a gateway; passwords and tokens are not part of
+/// a request.
 fn identity(operation: &AnyOperation) -> String {
     let charge = |customer_id, amount, method: &Option<String>| {
         format!("charge {customer_id:?} {amount:?} {method:?}")
@@ -297,6 +310,12 @@ fn identity(operation: &AnyOperation) -> String {
     }
     if let AnyOperation::OpenCharge(request) = operation {
         return charge(request.customer_id, request.amount, &request.payment_method);
+    }
+    if let AnyOperation::ChangePassword(request) = operation {
+        return format!("password {}", request.customer_id);
+    }
+    if let AnyOperation::RevokeSession(request) = operation {
+        return format!("session {}", request.customer_id);
     }
     if let AnyOperation::PlaceOrder(order) = operation
         && let OrderItems::Listed(items) = &order.items

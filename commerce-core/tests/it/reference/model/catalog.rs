@@ -160,7 +160,7 @@ impl Model {
 
     pub(super) fn claim_coupon(&mut self, request: &ClaimCoupon, now: Timestamp) -> Decision {
         let ClaimCoupon { coupon_id, customer_id } = *request;
-        self.account(customer_id)?;
+        self.known(customer_id)?;
         let Some(coupon) = self.coupons.get_mut(&coupon_id) else {
             let (coupon_id, owned_coupon_id) = (Some(coupon_id), None);
             return Err(Refusal::CouponNotFound { coupon_id, owned_coupon_id });
@@ -196,7 +196,7 @@ impl Model {
             CartEdit::Remove(_) | CartEdit::Clear => true,
         };
         validate(&[(quantities, "/quantity")])?;
-        self.account(request.customer_id)?;
+        self.known(request.customer_id)?;
         let mut lines = self.carts.get(&request.customer_id).cloned().unwrap_or_default();
         match request.edit {
             CartEdit::Clear => lines.clear(),

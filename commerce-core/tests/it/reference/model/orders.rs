@@ -54,7 +54,7 @@ impl Model {
         if !wrong.is_empty() {
             return Err(invalid(wrong));
         }
-        let previous = self.account(customer_id)?.last_order;
+        let previous = self.known(customer_id)?.last_order;
         if let Some(reference) = &request.reference {
             let has_it = |order: &&Order| {
                 order.customer_id == customer_id && order.reference.as_ref() == Some(reference)

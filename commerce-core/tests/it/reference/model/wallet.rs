@@ -6,7 +6,7 @@ use super::{
     is_text, next_id, validate,
 };
 use commerce_core::store::{Account, ChargeRow, ChargeSource};
-use commerce_core::testing::{OpenCharge, OpenSession, SettleCharge, Settlement};
+use commerce_core::testing::{OpenCharge, SettleCharge, Settlement};
 use commerce_core::{
     AddCustomer, Charge, ChargeId, ChargeStatus, Customer, CustomerId, CustomerStatus, Debit,
     DebitBalance, EntryKind, LedgerEntry, LedgerEntryId, Money, NewLogin, OrderId, Refusal, Role,
@@ -52,6 +52,7 @@ impl Model {
         now: Timestamp,
     ) -> Decision {
         validate(&[(is_amount(amount), "/amount")])?;
+        self.known(customer_id)?;
         self.check_room(customer_id, amount.minor())?;
         let id = ChargeId::new(next_id(self.charges.len()));
         let row = ChargeRow {
@@ -77,7 +78,7 @@ impl Model {
             (is_amount(amount), "/amount"),
             (payment_method.as_deref().is_none_or(is_text), "/payment_method"),
         ])?;
-        self.account(customer_id)?;
+        self.known(customer_id)?;
         let is_pending = |row: &&ChargeRow| {
             row.customer_id == customer_id && row.status == ChargeStatus::Pending
         };
@@ -203,6 +204,7 @@ impl Model {
             return Err(Refusal::LoginTaken { login: new.login.clone() });
         }
         self.reset_attempts(&new.login);
+        self.passwords.insert(customer_id, new.password.clone());
         let customer = &mut self.accounts.get_mut(&customer_id).unwrap().customer;
         (customer.login, customer.role) = (Some(new.login.clone()), new.role);
         Ok(customer.clone().into())
@@ -223,13 +225,8 @@ impl Model {
         Ok(().into())
     }
 
-    pub(super) fn open_session(&mut self, request: &OpenSession, now: Timestamp) -> Decision {
-        self.account(request.customer_id)?;
-        if let Some(login) = &request.login {
-            self.reset_attempts(login);
-        }
+    pub(super) fn forget_attempts(&mut self, now: Timestamp) {
         self.attempts.retain(|_, (_, last)| is_recent(*last, now));
-        Ok(().into())
     }
 
     pub(super) fn reset_attempts(&mut self, login: &str) {

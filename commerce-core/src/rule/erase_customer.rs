@@ -1,0 +1,203 @@
+//! Erases a customer: the personal data of the customer ends, the ids and amounts stay.
+
+use super::Rule;
+use super::update_customer::change_profile;
+use crate::digest::{Digest, Digested, KeyUse};
+use crate::error::Refusal;
+use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId};
+use crate::idempotency::StoredResult;
+use crate::limits::MAX_BATCH_WEIGHT;
+use crate::model::audit_trail::Action;
+use crate::model::auth::LoginHash;
+use crate::model::cart::Cart;
+use crate::model::order::OrderStatus;
+use crate::model::wallet::{ChargeStatus, Customer, CustomerStatus, Role};
+use crate::money::Money;
+use crate::rule::context::{Context, Output};
+use crate::state::{Erasure, Needs, PersonalData, SessionChange, State, may_be_personal};
+use serde::Serialize;
+use std::collections::HashMap;
+
+/// Erases the personal data of a customer: name, login, password, sessions, failed logins, notes, cart, payment methods,
+/// and what the stored results of keys hold of them. Orders, the ledger, coupons and all ids and amounts stay.
+///
+/// It cannot be undone, and an erased customer cannot be changed, charged or ordered for. Money that comes in later, by a
+/// cancelled order or a charge that was collected after all, can be debited. Erasing again erases what was written since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EraseCustomer {
+    /// The customer.
+    pub customer_id: CustomerId,
+}
+
+impl Rule for EraseCustomer {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.account(state, self.customer_id);
+        if !state.carts.is_loaded(self.customer_id) {
+            needs.carts.insert(self.customer_id);
+        }
+        if !state.pending_charges.contains(&self.customer_id) {
+            needs.pending_charges.insert(self.customer_id);
+        }
+        if !state.is_personal_data_loaded(self.customer_id) {
+            needs.personal.insert(self.customer_id);
+        }
+    }
+
+    fn action(&self) -> Option<Action> {
+        Some(Action::CustomerErased)
+    }
+
+    /// A whole batch, so that the command is alone in its commit: the personal data that is loaded is then all there is.
+    fn weight(&self) -> usize {
+        MAX_BATCH_WEIGHT
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
+        let customer_id = self.customer_id;
+        let account = state.account(customer_id)?;
+        let (balance, before) = (account.balance, account.customer.clone());
+        let data = state.personal_data(customer_id).cloned().unwrap_or_default();
+        if before.status != CustomerStatus::Erased {
+            self.check_settled(state, &data, balance)?;
+        }
+
+        let erasure = Erasure {
+            customer_id,
+            login: before.login.as_deref().map(LoginHash::of),
+            notes: erase_notes(&data),
+            payment_methods: erase_payment_methods(&data),
+            answers: erase_answers(&data, &before),
+        };
+        state.erasures.push(erasure);
+        state.sessions.push(SessionChange::ClosedAll(customer_id));
+        if state.cart(customer_id).is_some_and(|lines| !lines.is_empty())
+            && let Some((_, lines)) = state.carts.get_mut(customer_id)
+        {
+            lines.clear();
+        }
+        context.record_change(state, "status", &before.status, &CustomerStatus::Erased);
+        change_profile(state, customer_id, |customer| {
+            Customer::ERASED_NAME.clone_into(&mut customer.name);
+            customer.login = None;
+            customer.role = Role::Customer;
+            customer.status = CustomerStatus::Erased;
+        })
+        .map(Output::Customer)
+    }
+}
+
+impl EraseCustomer {
+    /// Refuses a customer with money, pending orders or pending charges.
+    fn check_settled(
+        &self,
+        state: &State,
+        data: &PersonalData,
+        balance: Money,
+    ) -> Result<(), Refusal> {
+        let customer_id = self.customer_id;
+        // An order that is overdue was released in this commit.
+        let is_pending = |id| {
+            !state.orders.is_loaded(id)
+                || state.orders.get(id).is_some_and(|order| order.status == OrderStatus::Pending)
+        };
+        let unpaid = data.pending_orders.iter().filter(|id| is_pending(**id)).count();
+        let charges = state.charges_of(customer_id);
+        let pending = charges.filter(|row| row.status == ChargeStatus::Pending).count();
+        if balance == Money::ZERO && unpaid == 0 && pending == 0 {
+            return Ok(());
+        }
+        let count = |number| u64::try_from(number).unwrap_or(u64::MAX);
+        let (unpaid_orders, pending_charges) = (count(unpaid), count(pending));
+        Err(Refusal::CustomerNotErasable { customer_id, balance, unpaid_orders, pending_charges })
+    }
+}
+
+fn erase_notes(data: &PersonalData) -> Vec<(LedgerEntryId, Option<i64>)> {
+    let keys = keys_by_row(data);
+    let erased = data.notes.iter().map(|(before, digest)| {
+        let mut after = before.clone();
+        after.note = None;
+        (before.id, new_digest(before, &after, *digest, &keys))
+    });
+    erased.collect()
+}
+
+fn erase_payment_methods(data: &PersonalData) -> Vec<(ChargeId, Option<i64>)> {
+    let keys = keys_by_row(data);
+    let erased = data.payment_methods.iter().map(|(before, digest)| {
+        let mut after = before.clone();
+        if let Some(source) = &mut after.source {
+            source.payment_method = None;
+        }
+        (before.id, new_digest(before, &after, *digest, &keys))
+    });
+    erased.collect()
+}
+
+/// The keys that lead to each row with a digest.
+type KeysByRow<'a> = HashMap<Digested, Vec<KeyUse<'a>>>;
+
+fn keys_by_row(data: &PersonalData) -> KeysByRow<'_> {
+    let mut keys = KeysByRow::new();
+    for (key, scope, record) in &data.keys {
+        if record.digest.is_none()
+            && let Some(row) = Digested::answered_by(&record.answer)
+        {
+            let (fingerprint, created_at) = (record.fingerprint, record.created_at);
+            let used = KeyUse { key, scope: *scope, fingerprint, created_at };
+            keys.entry(row).or_default().push(used);
+        }
+    }
+    keys
+}
+
+/// Returns the digest of a row after a change of its fields. The digest of a damaged row stays, so that the audit still
+/// reports it; a row of an earlier version has none.
+fn new_digest<T: Digest>(
+    before: &T,
+    after: &T,
+    digest: Option<i64>,
+    keys: &KeysByRow<'_>,
+) -> Option<i64> {
+    let present = digest?;
+    let ((row, old), (_, new)) = (before.hashed()?, after.hashed()?);
+    if present == old.digest() {
+        return Some(new.digest());
+    }
+    let mut used = keys.get(&row).into_iter().flatten();
+    let used = used.find(|used| present == old.digest_with(used));
+    Some(used.map_or(present, |used| new.digest_with(used)))
+}
+
+/// Returns the keys with a stored result that may hold personal data, and the result without it. A refusal stays as it
+/// was decided, but for the login in it.
+fn erase_answers(data: &PersonalData, before: &Customer) -> Vec<(Key, CustomerId, StoredResult)> {
+    let id = before.id;
+    let keys =
+        data.keys.iter().filter(|(_, scope, kept)| may_be_personal(id, *scope, &kept.answer));
+    let erased = keys.filter_map(|(key, scope, kept)| {
+        let answer = match &kept.answer {
+            StoredResult::Customer(row) => {
+                let name = Customer::ERASED_NAME.to_owned();
+                StoredResult::Customer(Customer { name, login: None, ..row.clone() })
+            }
+            StoredResult::Cart(_) => StoredResult::Cart(Cart::priced(id, Vec::new())),
+            StoredResult::Refused(Refusal::LoginTaken { login }) => {
+                // Of the shop's refusals only those of this login are about the customer.
+                if before.login.as_ref() != Some(login) && *scope != id {
+                    return None;
+                }
+                let login = Customer::ERASED_NAME.to_owned();
+                StoredResult::Refused(Refusal::LoginTaken { login })
+            }
+            answer => answer.clone(),
+        };
+        Some((key.clone(), *scope, answer))
+    });
+    erased.filter(|(.., answer)| is_written(answer)).collect()
+}
+
+/// Returns true if the key is written again: its result, or the request of a refusal, is emptied.
+fn is_written(answer: &StoredResult) -> bool {
+    matches!(answer, StoredResult::Customer(_) | StoredResult::Cart(_) | StoredResult::Refused(_))
+}
