@@ -2,7 +2,8 @@
 
 use crate::commands::{
     admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
-    export, import, init, manual, order, orders, product, report, seed, serve, settings, top,
+    export, import, init, manual, order, orders, password, product, report, seed, serve, sessions,
+    settings, top,
 };
 use crate::context::CommandContext;
 use crate::database::{Database, OpenMode};
@@ -62,6 +63,9 @@ enum WithShop {
     Export(export::ExportCommand),
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
+    Password(password::PasswordCommand),
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     Charge(charge::ChargeCommand),
     #[command(subcommand)]
     Charges(charges::ChargesCommand),
@@ -177,6 +181,8 @@ impl WithShop {
             Self::Events(command) => return command.run(context),
             Self::Report(command) => return command.run(context),
             Self::Customer(command) => command.run(context),
+            Self::Password(command) => command.run(context),
+            Self::Sessions(command) => command.run(context),
             Self::Charge(command) => command.run(context),
             Self::Charges(command) => command.run(context),
             Self::Debit(command) => command.run(context),

@@ -6,6 +6,7 @@ use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
 use crate::id::CustomerId;
 use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
+use crate::model::audit_trail::Actor;
 use crate::model::auth::{
     Caller, Credentials, LoginHash, OpenedSession, Session, SessionInfo, SessionRow, TokenHash,
 };
@@ -226,11 +227,12 @@ impl Shop {
     }
 
     /// Ends the session with that public id, of one customer or of any. It is refused from then on by every process that
-    /// shares the store. Returns its customer.
+    /// shares the store. `actor` is its author instead of the shop's. Returns its customer.
     ///
     /// Refused as `session_not_found`.
     pub fn revoke_session(
         &self,
+        actor: Option<Actor>,
         customer: Option<CustomerId>,
         id: &str,
     ) -> Result<Customer, Error> {
@@ -241,7 +243,7 @@ impl Shop {
         let found =
             found.first().filter(|row| row.public_id() == id && row.is_valid_at(self.now()));
         let SessionRow { customer_id, token, .. } = *found.ok_or_else(unknown)?;
-        self.call(RevokeSession { customer_id, token }).run()
+        self.call(RevokeSession { customer_id, token }).by(actor).run()
     }
 
     /// The load of password hashing.

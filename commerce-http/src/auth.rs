@@ -77,14 +77,21 @@ fn is_for_staff(route: &Route, request: &Request) -> bool {
         })
 }
 
-/// Takes the customer from the body, if the route allows one there, and checks that the caller may act for them.
+/// Takes the customer from the body, if the route allows one there, and checks that the caller may act for them. Checks that
+/// an admin sends the member that only admins may send.
 pub(crate) fn authorize_body_customer(
     shop: &Shop,
     auth: &mut AuthContext<'_>,
     route: &Route,
     body: &Value,
 ) -> Result<(), HandlerError> {
-    let (Auth::SelfOrBody, Some(caller)) = (route.auth, auth.caller) else { return Ok(()) };
+    let Some(caller) = auth.caller else { return Ok(()) };
+    if route.admin_member.is_some_and(|name| body.get(name).is_some()) {
+        permit(caller.is_at_least(Role::Admin))?;
+    }
+    if route.auth != Auth::SelfOrBody {
+        return Ok(());
+    }
     let named = body.get("customer_id").and_then(Value::as_i64).map(CustomerId::new);
     let customer = named.or_else(|| caller.customer_id()).ok_or_else(|| {
         has_no_customer(shop, "a token has no customer: name one in customer_id of the body")
@@ -131,10 +138,11 @@ fn order(
     is_allowed.then_some(order).ok_or_else(|| Refusal::OrderNotFound { order_id }.into())
 }
 
-/// The ids in a path except the customer's; `None` if one is not a number.
+/// The ids in a path except the customer's, that of a session as the number of its digits; `None` if one is not a number.
 pub(crate) fn ids<'k>(path: &Params<'k, '_>) -> Option<Vec<(&'k str, i64)>> {
     let others = path.iter().filter(|(name, _)| *name != "customer_id");
-    others.map(|(name, text)| id(text).map(|id| (name, id))).collect()
+    let parse = |name, text| if name == "session_id" { session_number(text) } else { id(text) };
+    others.map(|(name, text)| parse(name, text).map(|id| (name, id))).collect()
 }
 
 /// The greatest id of the document: the greatest integer that every JSON reader parses exactly (2^53 - 1).
@@ -144,6 +152,17 @@ const MAX_ID: i64 = 9_007_199_254_740_991;
 fn id(text: &str) -> Option<i64> {
     let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     canonical.then(|| text.parse().ok()).flatten().filter(|id| *id <= MAX_ID)
+}
+
+/// Parses the id of a session: 16 hexadecimal digits in lower case.
+fn session_number(text: &str) -> Option<i64> {
+    let number = u64::from_str_radix(text, 16).ok()?.cast_signed();
+    (session_id(number) == text).then_some(number)
+}
+
+/// Returns the id of a session with the number from [`ids`].
+pub(crate) fn session_id(number: i64) -> String {
+    format!("{:016x}", number.cast_unsigned())
 }
 
 /// Returns true if an `Authorization` header has the scheme `Bearer`.

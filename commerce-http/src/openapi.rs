@@ -330,14 +330,17 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
     };
     let mut shared = Map::new();
     for name in routes.iter().flat_map(|route| path_parameters(route.path)) {
+        let (schema, example) = match name {
+            "customer_id" => ("CustomerRef", json!("me")),
+            "session_id" => ("SessionId", json!("0f1e2d3c4b5a6978")),
+            _ => ("Id", json!(1)),
+        };
         // The page fills in the example.
         let mut parameter = json!({
-            "name": name, "in": "path", "required": true, "schema": reference("Id"), "example": 1,
+            "name": name, "in": "path", "required": true, "schema": reference(schema), "example": example,
         });
         if name == "customer_id" {
             parameter["description"] = "A customer's id, or `me`.".into();
-            parameter["schema"] = reference("CustomerRef");
-            parameter["example"] = "me".into();
         }
         shared.insert(pascal(name), parameter);
     }

@@ -121,6 +121,8 @@ pub(crate) struct Route {
     pub(crate) query: &'static [Parameter],
     /// The schema of the request body.
     pub(crate) body: Option<&'static str>,
+    /// The member of the body that only admins may send.
+    pub(crate) admin_member: Option<&'static str>,
     /// The header with the signature of the body, which the handler verifies over the raw bytes.
     pub(crate) signature: Option<&'static str>,
     /// The status of success, and the schema of the response body, or of an item if `is_list`.
@@ -159,6 +161,7 @@ impl Route {
             key: KeyRule::None,
             query: &[],
             body: None,
+            admin_member: None,
             signature: None,
             status: 200,
             response: None,
@@ -190,6 +193,10 @@ impl Route {
 
     pub(crate) const fn request_body(self, body: &'static str) -> Self {
         Self { body: Some(body), ..self }
+    }
+
+    pub(crate) const fn admin_member(self, name: &'static str) -> Self {
+        Self { admin_member: Some(name), ..self }
     }
 
     pub(crate) const fn signed_by(self, header: &'static str) -> Self {

@@ -13,13 +13,14 @@ use crate::route::{
     PRODUCTS, Route, SALES_REPORT, STOCK_REPORT,
 };
 use commerce_core::Code::{
-    BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerNotFound, DebitNotFound,
-    InvalidCredentials, LoginTaken, NotInCart, OrderNotFound, ProductNotFound, TooManyRequests,
+    BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerDisabled, CustomerErased,
+    CustomerNotFound, DebitNotFound, InvalidCredentials, LoginTaken, NotInCart, OrderNotFound,
+    ProductNotFound, SessionNotFound, TooManyRequests,
 };
 use commerce_core::Role::{Admin, Clerk, Reader};
 use commerce_core::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, EditCart, Operation, PayOrder, PlaceOrder,
-    UpdateProduct,
+    UpdateCustomer, UpdateProduct,
 };
 
 /// All calls, in the order of the document.
@@ -34,9 +35,20 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Staff(Reader)).paginated("Customer").query(CUSTOMERS),
     Route::new(Get, "/v1/customers/{customer_id}", "getCustomer", "Get a customer", Read(customers::show))
         .auth(Customer).response(200, "Customer").errors(&[CustomerNotFound]),
+    Route::new(Patch, "/v1/customers/{customer_id}", "changeCustomer", "Rename, disable or enable a customer", Submit(customers::change))
+        .about("`status` is for admins. A disabled customer cannot log in.")
+        .auth(Customer).admin_member("status").key(Optional).request_body("CustomerChange").response(200, "Customer")
+        .errors(UpdateCustomer::REFUSALS),
+    Route::new(Post, "/v1/customers/me/password", "changePassword", "Change the caller's password", Blocking(customers::change_password))
+        .about("Ends the customer's other sessions.")
+        .auth(Session).request_body("PasswordChange").no_content().errors(&[InvalidCredentials, TooManyRequests]),
+    Route::new(Get, "/v1/customers/{customer_id}/sessions", "listSessions", "List open sessions", Read(sessions::list))
+        .auth(Customer).paginated("OpenSession").errors(&[CustomerNotFound]),
+    Route::new(Delete, "/v1/customers/{customer_id}/sessions/{session_id}", "revokeSession", "End a session", Blocking(sessions::revoke))
+        .auth(Customer).no_content().errors(&[SessionNotFound]),
 
     Route::new(Post, "/v1/sessions", "logIn", "Log in and get a token", Blocking(sessions::log_in))
-        .request_body("NewSession").response(201, "Session").errors(&[InvalidCredentials, TooManyRequests]),
+        .request_body("NewSession").response(201, "Session").errors(&[CustomerDisabled, InvalidCredentials, TooManyRequests]),
     Route::new(Get, "/v1/sessions/current", "getSession", "Get the current session", Read(sessions::show))
         .auth(Session).response(200, "CurrentSession"),
     Route::new(Delete, "/v1/sessions/current", "logOut", "Log out and revoke the token", Blocking(sessions::log_out))
@@ -47,7 +59,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Post, "/v1/customers/{customer_id}/charges", "charge", "Charge a balance", Blocking(wallet::charge))
         .about("The payment gateway collects the money; 202 until it has answered: poll `Location`, or retry with the same key.")
         .auth(OwnerWithGateway).key(Required).request_body("NewCharge").response(201, "Charge").or_accepted()
-        .errors(&[CustomerNotFound, BalanceLimit, ChargeDeclined, TooManyRequests]),
+        .errors(&[CustomerNotFound, CustomerErased, BalanceLimit, ChargeDeclined, TooManyRequests]),
     Route::new(Get, "/v1/charges", "listCharges", "List charges, newest first", Blocking(wallet::list_charges))
         .auth(Staff(Reader)).paginated("Charge").query(CHARGES).errors(&[CustomerNotFound]),
     Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Get a charge", Read(wallet::show_charge))
@@ -89,9 +101,9 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Customer).key(Optional).request_body("Quantity").response(200, "Cart").conditional()
         .errors(EditCart::REFUSALS),
     Route::new(Delete, "/v1/customers/{customer_id}/cart/items/{product_id}", "removeCartItem", "Remove a product from a cart", Submit(carts::remove))
-        .auth(Customer).key(Optional).response(200, "Cart").conditional().errors(&[CustomerNotFound, NotInCart]),
+        .auth(Customer).key(Optional).response(200, "Cart").conditional().errors(&[CustomerNotFound, CustomerErased, NotInCart]),
     Route::new(Delete, "/v1/customers/{customer_id}/cart", "clearCart", "Clear a cart", Submit(carts::clear))
-        .auth(Customer).key(Optional).response(200, "Cart").conditional().errors(&[CustomerNotFound]),
+        .auth(Customer).key(Optional).response(200, "Cart").conditional().errors(&[CustomerNotFound, CustomerErased]),
 
     Route::new(Get, "/v1/coupons", "listCoupons", "List coupon campaigns", Read(coupons::list))
         .paginated("Coupon").etag(),

@@ -6,7 +6,9 @@ use crate::error::CliError;
 use crate::secret::PasswordArg;
 use crate::table::{TextTable, or_dash, properties};
 use crate::values::{self, KeyArg, PageArgs};
-use commerce_core::{AddCustomer, CustomerId, UnlockLogin};
+use commerce_core::{
+    AddCustomer, CustomerId, CustomerStatus, EraseCustomer, UnlockLogin, UpdateCustomer,
+};
 
 /// Adds and shows customers, and sets their logins.
 #[derive(clap::Subcommand, Debug)]
@@ -28,6 +30,34 @@ pub(crate) enum CustomerCommand {
         login: String,
         #[command(flatten)]
         password: PasswordArg,
+    },
+    /// Renames a customer.
+    Update {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
+        /// New display name.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Disables a customer: the customer cannot log in, and existing sessions end.
+    Disable {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
+    },
+    /// Enables a customer who was disabled.
+    Enable {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
+    },
+    /// Erases the personal data of a customer: name, login, password, sessions, notes, cart and payment methods. Orders and
+    /// amounts stay. It cannot be undone.
+    Erase {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
     },
     /// Unlocks a login that is locked after too many failed attempts. A new password unlocks it too.
     Unlock {
@@ -64,6 +94,21 @@ impl CustomerCommand {
                 let customer = context.shop.set_credentials(id, &login, &password.text, role)?;
                 print_login(context, customer, password)
             }
+            Self::Update { id, name } => {
+                let request = UpdateCustomer { customer_id: id, name, status: None };
+                let updated = context.shop.call(request).run()?;
+                context.output.print(&updated, |c| format!("customer {} is {}", c.id, c.name))
+            }
+            Self::Disable { id } => set_status(context, id, CustomerStatus::Disabled),
+            Self::Enable { id } => set_status(context, id, CustomerStatus::Active),
+            Self::Erase { id } => {
+                let erased = context.shop.call(EraseCustomer { customer_id: id }).run()?;
+                context.output.print(&erased, |c| format!("customer {} is erased", c.id))?;
+                context.output.note(format_args!(
+                    "(backups and copies made before keep the personal data: delete them when they are due)"
+                ));
+                Ok(())
+            }
             Self::Unlock { id } => {
                 let customer = context.shop.call(UnlockLogin { customer_id: id }).run()?;
                 context.output.print(&customer, |c| {
@@ -77,6 +122,15 @@ impl CustomerCommand {
             Self::Show { id } => context.output.print(&context.shop.customer(id)?, customer),
         }
     }
+}
+
+fn set_status(
+    context: &CommandContext,
+    id: CustomerId,
+    status: CustomerStatus,
+) -> Result<(), CliError> {
+    let customer = context.shop.call(UpdateCustomer::to_status(id, status)).run()?;
+    context.output.print(&customer, |c| format!("customer {} is {}", c.id, c.status))
 }
 
 fn customers(customers: &[commerce_core::Customer]) -> String {

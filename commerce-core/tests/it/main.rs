@@ -14,6 +14,7 @@ mod clock;
 mod common;
 mod contention;
 mod copy;
+mod customers;
 mod damage;
 mod deliveries;
 mod distribute;

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 
 #[path = "tests/clients.rs"]
 mod clients;
+#[path = "tests/customers.rs"]
+mod customers;
 #[path = "tests/lists.rs"]
 mod lists;
 #[path = "tests/logins.rs"]
@@ -227,7 +229,7 @@ fn document() -> Value {
 /// An example path and body of a route, about Kim.
 fn example(route: &Route) -> (String, Value) {
     // The debit comes after the opening charge in the ledger.
-    let path = route.path.replace("{debit_id}", "2");
+    let path = route.path.replace("{debit_id}", "2").replace("{session_id}", "0f1e2d3c4b5a6978");
     let path =
         ["customer_id", "product_id", "coupon_id", "owned_coupon_id", "order_id", "charge_id"]
             .iter()
@@ -331,7 +333,10 @@ fn every_route_returns_its_documented_response_to_an_admin() {
     for route in ROUTES {
         let world = world();
         let (path, body) = example(route);
-        if ["logIn", "register", "handleStripeWebhook"].contains(&route.operation) {
+        // Passwords and tokens of the examples are not those of this shop.
+        let secret =
+            ["logIn", "register", "changePassword", "revokeSession", "handleStripeWebhook"];
+        if secret.contains(&route.operation) {
             continue;
         }
         world.prepare(route);

@@ -1,7 +1,7 @@
-//! Customers.
+//! Customers and their passwords.
 
-use crate::context::{HandlerResult, RequestContext, Success};
-use commerce_core::Role;
+use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
+use commerce_core::{CustomerStatus, Role, UpdateCustomer};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -21,6 +21,32 @@ pub(crate) fn register(call: &RequestContext<'_>) -> HandlerResult {
 pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
     let search: Option<String> = call.parameter("search")?;
     Ok(Success::ok(&call.shop().search_customers(search.as_deref(), &call.page()?)?))
+}
+
+#[derive(Deserialize)]
+struct CustomerChange {
+    name: Option<String>,
+    status: Option<CustomerStatus>,
+}
+
+pub(crate) fn change<'a>(call: Call<'a>) -> Submission<'a> {
+    let CustomerChange { name, status } = call.read()?;
+    let request = UpdateCustomer { customer_id: call.customer, name, status };
+    call.submit(request, |customer| Success::ok(customer))
+}
+
+#[derive(Deserialize)]
+struct PasswordChange {
+    current_password: String,
+    new_password: String,
+}
+
+pub(crate) fn change_password(call: &RequestContext<'_>) -> HandlerResult {
+    let PasswordChange { current_password, new_password } = call.read()?;
+    let token = call.token.unwrap_or_default();
+    let client = call.client();
+    call.shop().change_password_from(client, token, &current_password, &new_password)?;
+    Ok(Success::no_content())
 }
 
 pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
