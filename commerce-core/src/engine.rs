@@ -223,7 +223,8 @@ impl Engine {
     /// Carries a command out. A caller that finds the engine idle becomes the leader: handing the command to the writer
     /// thread and waiting for the result would cost more than the commit.
     pub(crate) fn run(&self, command: Command, timeout: Duration) -> Decision {
-        if !self.writer.take_lead() {
+        // A leader has no deadline of its own.
+        if !self.writer.store.begins_at_once() || !self.writer.take_lead() {
             return self.submit(command, timeout).wait();
         }
         let (job, pending) = self.job(command, timeout);

@@ -85,6 +85,12 @@ pub trait Store: Send + Sync {
     /// Any failure of the store.
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError>;
 
+    /// Returns true if a transaction begins at once. A store on a server may have to connect first, which can take longer
+    /// than a caller waits.
+    fn begins_at_once(&self) -> bool {
+        true
+    }
+
     /// Begins a snapshot: a consistent view of the store as of its first read.
     ///
     /// # Errors
@@ -139,6 +145,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
         (**self).try_begin()
+    }
+
+    fn begins_at_once(&self) -> bool {
+        (**self).begins_at_once()
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {

@@ -267,6 +267,11 @@ impl Store for PostgresStore {
         }
     }
 
+    fn begins_at_once(&self) -> bool {
+        let slot = self.writer.try_lock();
+        slot.is_some_and(|slot| slot.as_ref().is_some_and(|connection| !connection.is_lost()))
+    }
+
     /// Begins a snapshot. The first statement reveals a connection that a restart of the server has cut; then
     /// another one is tried.
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {

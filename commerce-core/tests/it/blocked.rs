@@ -10,6 +10,8 @@ use commerce_core::{
 use commerce_postgres::PostgresStore;
 use postgres::NoTls;
 use rstest::rstest;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -239,4 +241,60 @@ fn row_locked_in_psql_blocks_only_its_customer() {
     }
     assert_eq!(shop.balance(KIM).unwrap().balance, Money::from_minor(1_000 + 5 - 40));
     assert_clean(&shop);
+}
+
+/// The behaviour of a proxy towards new connections.
+const FORWARDS: u8 = 0;
+const REFUSES: u8 = 1;
+const IS_SILENT: u8 = 2;
+
+/// Starts a proxy of the server; returns its port.
+fn proxy(server: u16, mode: &Arc<AtomicU8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mode = Arc::clone(mode);
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for near in listener.incoming() {
+            let near = near.unwrap();
+            match mode.load(Ordering::SeqCst) {
+                FORWARDS => {
+                    let far = TcpStream::connect(("127.0.0.1", server)).unwrap();
+                    let other = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                    for (mut from, mut to) in [(near, far), (other.1, other.0)] {
+                        std::thread::spawn(move || {
+                            let _ = std::io::copy(&mut from, &mut to);
+                            let _ = to.shutdown(Shutdown::Both);
+                        });
+                    }
+                }
+                IS_SILENT => silent.push(near),
+                _ => drop(near),
+            }
+        }
+    });
+    port
+}
+
+/// A server that accepts connections and does not answer: the connection attempt takes longer than this test may.
+#[test]
+fn caller_is_busy_at_its_deadline_while_the_store_connects() {
+    let database = cluster::shared().database().rsplit('/').next().unwrap().to_owned();
+    let mode = Arc::new(AtomicU8::new(FORWARDS));
+    let port = proxy(cluster::shared().port(), &mode);
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{port}/{database}?connect_timeout=9000&sslmode=disable"
+    );
+    let store = PostgresStore::open(&url).unwrap();
+    let shop = Shop::builder().timeout(Duration::from_millis(300)).open(store);
+    stock(&shop);
+    mode.store(REFUSES, Ordering::SeqCst);
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    cluster::shared().admin(&database).execute(end, &[]).unwrap();
+    assert_eq!(shop.call(order(1)).run().unwrap_err().code(), Code::Busy);
+    mode.store(IS_SILENT, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(shop.call(order(1)).run().unwrap_err().code(), Code::Busy);
+    }
 }
