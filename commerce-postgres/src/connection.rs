@@ -5,6 +5,7 @@
 
 use crate::connect_options::{ConnectOptions, address};
 use crate::error::Failure;
+use crate::joined::{self, JoinedConnector, Joints};
 use crate::query::{self, Query};
 use crate::rows::Row;
 use commerce_core::StoreError;
@@ -19,11 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, Error, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Statement};
 
 /// The use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +97,8 @@ const MAX_STATEMENTS: usize = 250;
 
 pub(crate) struct Connection {
     client: Client,
+    /// Joins statements that are sent together.
+    joints: Joints,
     statements: HashMap<String, Statement>,
     /// A result may be outstanding, and could be taken for that of the next statement.
     is_broken: bool,
@@ -115,7 +119,8 @@ impl Connection {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::local(&error))?;
         let has_warned = Arc::default();
-        let connect = || runtime.block_on(connect(options, &has_warned));
+        let joints = Joints::default();
+        let connect = || runtime.block_on(connect(options, &has_warned, &joints));
         let client = if options.has_names() {
             // The runtime resolves host names on a thread, and panics when the system refuses one.
             with_threads(1, connect).map_err(Failure::unavailable)??
@@ -124,6 +129,7 @@ impl Connection {
         };
         let mut connection = Self {
             client,
+            joints,
             statements: HashMap::new(),
             is_broken: false,
             is_cluster: false,
@@ -217,9 +223,16 @@ impl Connection {
         timeout: Duration,
         queries: &[Query<'_>],
     ) -> Result<Vec<Vec<Row>>, Failure> {
-        let Self { client, statements, runtime, .. } = self;
+        let Self { client, statements, runtime, joints, is_cluster, .. } = self;
+        let are_prepared = queries.iter().all(|query| !query.unprepared);
+        let can_join = !*is_cluster && are_prepared && queries.len() > 1;
         let work = async {
             prepare(client, statements, queries).await?;
+            if can_join {
+                let last = queries.len().saturating_sub(1);
+                let joined = queries.iter().enumerate();
+                joints.announce(joined.map(|(index, query)| index < last && !query.separate));
+            }
             execute_all(client, statements, queries).await
         };
         let results = runtime.block_on(async { tokio::time::timeout(timeout, work).await });
@@ -274,42 +287,71 @@ fn backend_of(rows: Option<&Vec<Row>>, column: usize) -> Option<i32> {
 async fn connect(
     options: &ConnectOptions,
     has_warned: &Arc<AtomicBool>,
+    joints: &Joints,
 ) -> Result<Client, Failure> {
     let mut last = Failure::timed_out();
     for server in options.servers() {
         let timeout = server.get_connect_timeout().copied().unwrap_or(TIMEOUT);
         let connected = async {
-            match server.connect(options.tls.clone()).await {
+            match connect_to(&server, options, has_warned, joints).await {
                 // As libpq does. If that fails too, the first error has the reason.
                 Err(error) if is_tls_refused(&server, &error) => {
                     let plain = server.clone().ssl_mode(SslMode::Disable).to_owned();
-                    plain.connect(options.tls.clone()).await.map_err(|_| error)
+                    connect_to(&plain, options, has_warned, joints).await.map_err(|_| error)
                 }
                 connected => connected,
             }
         };
         match tokio::time::timeout(timeout, connected).await {
-            Ok(Ok((client, mut connection))) => {
-                let has_warned = Arc::clone(has_warned);
-                tokio::spawn(async move {
-                    // A connection error surfaces on the next query.
-                    while let Some(Ok(message)) =
-                        poll_fn(|context| connection.poll_message(context)).await
-                    {
-                        if let AsyncMessage::Notice(notice) = message
-                            && notice.parsed_severity() == Some(Severity::Warning)
-                        {
-                            has_warned.store(true, Ordering::Relaxed);
-                        }
-                    }
-                });
-                return Ok(client);
-            }
+            Ok(Ok(client)) => return Ok(client),
             Ok(Err(error)) => last = Failure::to_connect(&error, &address(&server)),
             Err(_) => last = Failure::timed_out_at(&address(&server)),
         }
     }
     Err(last)
+}
+
+/// Connects to a server with a stream that joins statements, if possible.
+async fn connect_to(
+    server: &Config,
+    options: &ConnectOptions,
+    has_warned: &Arc<AtomicBool>,
+    joints: &Joints,
+) -> Result<Client, Error> {
+    #[cfg(unix)]
+    if let Some(stream) = joined::connect_unix(server, joints).await {
+        let plain = server.clone().ssl_mode(SslMode::Disable).to_owned();
+        let (client, connection) = plain.connect_raw(stream, NoTls).await?;
+        drive(connection, has_warned);
+        return Ok(client);
+    }
+    if let Some((connector, server)) = JoinedConnector::of(server, &options.tls, joints) {
+        let (client, connection) = server.connect(connector).await?;
+        drive(connection, has_warned);
+        return Ok(client);
+    }
+    let (client, connection) = server.connect(options.tls.clone()).await?;
+    drive(connection, has_warned);
+    Ok(client)
+}
+
+/// Starts the task that moves messages between the driver and the server.
+fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, has_warned: &Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let has_warned = Arc::clone(has_warned);
+    tokio::spawn(async move {
+        // A connection error surfaces on the next query.
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if let AsyncMessage::Notice(notice) = message
+                && notice.parsed_severity() == Some(Severity::Warning)
+            {
+                has_warned.store(true, Ordering::Relaxed);
+            }
+        }
+    });
 }
 
 /// Returns true if a connection that only prefers TLS may succeed without: the handshake failed, or the server's rules

@@ -28,7 +28,7 @@ pub(crate) fn veil() -> Query<'static> {
 /// log. Lifts the veil.
 pub(crate) fn flush() -> [Query<'static>; 2] {
     [
-        Query::new("SELECT pg_logical_emit_message(true, 'commerce', '')"),
+        Query::new("SELECT pg_logical_emit_message(true, 'commerce', '')").separate(),
         Query::new("SELECT pg_advisory_unlock_all()"),
     ]
 }

@@ -44,6 +44,7 @@ mod durability;
 mod error;
 mod integrity;
 mod jitter;
+mod joined;
 mod layout;
 mod load;
 mod query;

@@ -20,6 +20,8 @@ pub(crate) struct Query<'a> {
     pub(crate) parts: Vec<Part>,
     /// It is executed once or a few times, and not kept prepared.
     pub(crate) unprepared: bool,
+    /// The server reports its result before it begins with the next statement.
+    pub(crate) separate: bool,
 }
 
 /// A statement that is fused with others.
@@ -39,6 +41,7 @@ impl<'a> Query<'a> {
             newest: None,
             parts: Vec::new(),
             unprepared: false,
+            separate: false,
         }
     }
 
@@ -57,6 +60,13 @@ impl<'a> Query<'a> {
     /// Does not keep the statement prepared: its meaning changes, as that of a `FETCH` from a cursor does.
     pub(crate) fn unprepared(mut self) -> Self {
         self.unprepared = true;
+        self
+    }
+
+    /// Has the server report the result before it begins with the next statement. An error of an earlier statement does not
+    /// keep it from that one.
+    pub(crate) fn separate(mut self) -> Self {
+        self.separate = true;
         self
     }
 

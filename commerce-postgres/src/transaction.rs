@@ -421,7 +421,7 @@ impl Transaction for PostgresTransaction<'_> {
         queries.extend(flushes_later.then(durability::veil));
         // The server lifts the statement timeout for it: a wait for a standby that is cut short would be reported as a
         // success.
-        queries.push(Query::new("COMMIT"));
+        queries.push(Query::new("COMMIT").separate());
         let commit = queries.len().saturating_sub(1);
         if flushes_later {
             queries.extend(durability::flush());

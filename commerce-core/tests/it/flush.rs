@@ -206,7 +206,8 @@ fn acknowledged_orders_survive_a_kill_at_every_answer_of_the_server() {
         assert!(outcome.result.is_err() || again.replayed, "{outcome:?} is lost");
         placed.push((again.result.unwrap().id, name));
         if !has_blown {
-            assert!(answers > 5, "only {answers} answers");
+            // Of the load, the commit, the flush and the end of the veil.
+            assert!(answers > 4, "only {answers} answers");
             break;
         }
     }
