@@ -6,7 +6,7 @@
 use crate::connect_options::{ConnectOptions, address};
 use crate::error::Failure;
 use crate::joined::{self, JoinedConnector, Joints};
-use crate::query::{self, Query};
+use crate::query::{self, Query, SqlHash};
 use crate::rows::Row;
 use commerce_core::StoreError;
 use commerce_core::store::with_threads;
@@ -99,7 +99,7 @@ pub(crate) struct Connection {
     client: Client,
     /// Joins statements that are sent together.
     joints: Joints,
-    statements: HashMap<String, Statement>,
+    statements: HashMap<String, Statement, SqlHash>,
     /// A result may be outstanding, and could be taken for that of the next statement.
     is_broken: bool,
     /// The server may distribute tables over several machines.
@@ -130,7 +130,7 @@ impl Connection {
         let mut connection = Self {
             client,
             joints,
-            statements: HashMap::new(),
+            statements: HashMap::default(),
             is_broken: false,
             is_cluster: false,
             flushes_later: false,
@@ -369,7 +369,7 @@ fn is_tls_refused(server: &Config, error: &Error) -> bool {
 /// Prepares the statements that are not prepared yet.
 async fn prepare(
     client: &Client,
-    statements: &mut HashMap<String, Statement>,
+    statements: &mut HashMap<String, Statement, SqlHash>,
     queries: &[Query<'_>],
 ) -> Result<(), Failure> {
     let kept = queries.iter().filter(|query| !query.unprepared).map(|query| &*query.sql);
@@ -383,7 +383,7 @@ async fn prepare(
 
 async fn execute_all(
     client: &Client,
-    statements: &HashMap<String, Statement>,
+    statements: &HashMap<String, Statement, SqlHash>,
     queries: &[Query<'_>],
 ) -> Result<Vec<Vec<Row>>, Failure> {
     let results =
@@ -397,7 +397,7 @@ async fn execute_all(
 
 async fn execute_one(
     client: &Client,
-    statements: &HashMap<String, Statement>,
+    statements: &HashMap<String, Statement, SqlHash>,
     query: &Query<'_>,
 ) -> Result<Vec<Row>, Failure> {
     if query.unprepared {

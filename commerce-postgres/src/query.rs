@@ -3,7 +3,11 @@
 use crate::rows::Row;
 use commerce_core::StoreError;
 use commerce_core::store::State;
+use commerce_core::sync::Mutex;
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::LazyLock;
 use tokio_postgres::types::ToSql;
 
 /// A statement with its parameters.
@@ -101,16 +105,89 @@ fn fuse_group(mut queries: Vec<Query<'_>>) -> Query<'_> {
     {
         return query;
     }
-    let (mut parts, mut counts, mut parameters, mut list) = (vec![], vec![], vec![], vec![]);
-    for (index, query) in queries.into_iter().enumerate() {
-        let sql = renumber(&query.sql, parameters.len());
+    let sql = fused_text(&queries);
+    let (mut parameters, mut parts) = (vec![], vec![]);
+    for query in queries {
+        parameters.extend(query.parameters);
+        parts.push(Part { sql: query.sql, changes: query.changes });
+    }
+    Query { parameters, parts, ..Query::new(sql) }
+}
+
+/// The statements of a combination, and the text of the one that they are fused into.
+type Fused = (Vec<Cow<'static, str>>, &'static str);
+
+/// The number of combinations up to which their texts are kept.
+const MAX_FUSED: usize = 1_000;
+
+/// Returns the text of the fused statement. It is built once for each combination, of which there are few: building it for
+/// every batch took a twelfth of this side's time.
+fn fused_text(queries: &[Query<'_>]) -> Cow<'static, str> {
+    static TEXTS: LazyLock<Mutex<HashMap<u64, Fused, SqlHash>>> = LazyLock::new(Mutex::default);
+    let mut hasher = SqlHasher::default();
+    for query in queries {
+        query.sql.hash(&mut hasher);
+    }
+    let key = hasher.finish();
+    let mut texts = TEXTS.lock();
+    if let Some((parts, text)) = texts.get(&key)
+        && parts.iter().eq(queries.iter().map(|query| &query.sql))
+    {
+        return Cow::Borrowed(text);
+    }
+    let text = build_fused(queries);
+    if texts.len() >= MAX_FUSED || texts.contains_key(&key) {
+        return Cow::Owned(text);
+    }
+    let (parts, text) =
+        (queries.iter().map(|query| query.sql.clone()).collect(), String::leak(text));
+    texts.insert(key, (parts, text));
+    Cow::Borrowed(text)
+}
+
+fn build_fused(queries: &[Query<'_>]) -> String {
+    let (mut parts, mut counts, mut parameters) = (vec![], vec![], 0_usize);
+    for (index, query) in queries.iter().enumerate() {
+        let sql = renumber(&query.sql, parameters);
         parts.push(format!("part_{index} AS ({sql} RETURNING 1)"));
         counts.push(format!("(SELECT count(*) FROM part_{index})"));
-        parameters.extend(query.parameters);
-        list.push(Part { sql: query.sql, changes: query.changes });
+        parameters = parameters.saturating_add(query.parameters.len());
     }
-    let sql = format!("WITH {} SELECT {}", parts.join(", "), counts.join(", "));
-    Query { parameters, parts: list, ..Query::new(sql) }
+    format!("WITH {} SELECT {}", parts.join(", "), counts.join(", "))
+}
+
+/// The hash of a statement, by its length and parts of it: fused ones have thousands of characters.
+pub(crate) type SqlHash = BuildHasherDefault<SqlHasher>;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SqlHasher(u64);
+
+impl SqlHasher {
+    /// The number of bytes at each end that count.
+    const SAMPLE: usize = 64;
+
+    fn mix(&mut self, value: u64) {
+        // The multiplier of FxHash.
+        self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+}
+
+impl Hasher for SqlHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.mix(u64::try_from(bytes.len()).unwrap_or_default());
+        let end = bytes.len().saturating_sub(Self::SAMPLE);
+        let samples =
+            [bytes.get(..Self::SAMPLE).unwrap_or(bytes), bytes.get(end..).unwrap_or_default()];
+        for piece in samples.iter().flat_map(|sample| sample.chunks(8)) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(piece).for_each(|(to, from)| *to = *from);
+            self.mix(u64::from_le_bytes(word));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Adds an offset to the numbers of parameters.
