@@ -4,6 +4,7 @@ mod devtools;
 mod report;
 
 use self::devtools::{Browser, until};
+use rstest::rstest;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -136,9 +137,9 @@ impl<'a> Call<'a> {
     }
 }
 
-#[test]
-fn docs_page_executes_the_demo_order() {
-    let server = Server::start(&[]);
+#[rstest]
+fn docs_page_executes_the_demo_order(#[values("tiny", "hyper")] server: &str) {
+    let server = Server::start(&["--server", server]);
     let mut browser = Browser::start(1280, 900);
     browser.call("Page.navigate", json!({ "url": format!("{}/", server.origin) }));
     until("the page to open", || (browser.eval("location.pathname") == "/docs").then_some(()));
@@ -201,12 +202,12 @@ fn docs_page_executes_the_demo_order() {
 }
 
 /// A page of another origin may use the API only where that origin is allowed.
-#[test]
-fn cors_allows_only_listed_origins() {
-    let page = Server::start(&[]);
-    let open =
-        Server::start(&["--cors-origin", "https://shop.example", "--cors-origin", &page.origin]);
-    let closed = Server::start(&["--cors-origin", "https://shop.example"]);
+#[rstest]
+fn cors_allows_only_listed_origins(#[values("tiny", "hyper")] server: &str) {
+    let page = Server::start(&["--server", server]);
+    let server = ["--server", server, "--cors-origin", "https://shop.example"];
+    let open = Server::start(&[&server[..], &["--cors-origin", &page.origin]].concat());
+    let closed = Server::start(&server);
     let mut browser = Browser::start(1280, 900);
     // A JSON response has no content security policy that would block calls to other origins.
     browser.call("Page.navigate", json!({ "url": format!("{}/v1", page.origin) }));

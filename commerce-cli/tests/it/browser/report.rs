@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 const PASSWORD: &str = "battery staple";
 
 /// A shop with an admin, and two orders of customer 1: teas for 9,000 won, and a bowl for 900.
-fn shop() -> Server {
-    let server = Server::start(&[]);
+fn shop(server: &str) -> Server {
+    let server = Server::start(&["--server", server]);
     server.run(&["admin", "create", "owner", "--password-file", "-"], PASSWORD);
     server.run(&["charge", "1", "50000", "--key", "charge"], "");
     server.run(&["order", "1", "1:2", "--key", "teas"], "");
@@ -52,7 +52,7 @@ fn select(browser: &mut Browser, selector: &str, value: &str) {
 
 #[test]
 fn report_page_follows_choices_and_shows_a_cancellation() {
-    let server = shop();
+    let server = shop("hyper");
     let mut browser = Browser::start(1280, 900);
     open(&mut browser, &server);
     log_in(&mut browser, PASSWORD);
@@ -132,7 +132,7 @@ fn report_page_follows_choices_and_shows_a_cancellation() {
 
 #[test]
 fn report_page_turns_away_others() {
-    let server = shop();
+    let server = shop("tiny");
     let mut browser = Browser::start(1280, 900);
     let korean = json!({ "userAgent": "", "acceptLanguage": "ko-KR" });
     browser.call("Emulation.setUserAgentOverride", korean);
