@@ -38,14 +38,8 @@ pub(crate) fn place(call: Call<'_>) -> Submission<'_> {
         Some(Payment::Later) => PayWhen::Later,
         Some(Payment::Now) | None => PayWhen::Now,
     };
-    let request = PlaceOrder {
-        customer_id: call.customer,
-        items,
-        owned_coupon_id,
-        pay,
-        reference,
-        past: None,
-    };
+    let order = PlaceOrder::from_cart(call.customer);
+    let request = PlaceOrder { items, owned_coupon_id, pay, reference, ..order };
     call.submit(request, |order| {
         Success::created(&call.priced(order), format!("/v1/orders/{}", order.id))
     })
