@@ -50,6 +50,7 @@ columns!(CustomerRow, true, |row| {
     "balance" = row.balance;
     "login" = row.customer.login.as_deref();
     "role" = row.customer.role.as_str();
+    "status" = row.customer.status.as_str();
     "created_at" = row.customer.created_at;
 });
 

@@ -80,7 +80,7 @@ fn history(on: On) -> History {
     place(PlaceOrder { owned_coupon_id: coupon, ..PlaceOrder::new(kim.id, items) }, "2");
     let later = |units| PlaceOrder {
         pay: PayWhen::Later,
-        reference: Some("= 1 + 1".into()),
+        reference: Some(format!("= 1 + {units}")),
         ..PlaceOrder::new(lee.id, [(tea.id, units)])
     };
     place(later(7), "expires");
@@ -326,7 +326,7 @@ fn orders_have_the_rows_of_an_import() {
     assert_eq!(cells("order"), ["A-1", "A-1", "2", "2", "3", "4", "5", "6"]);
     assert_eq!(cells("id"), ["1", "", "2", "", "3", "4", "5", "6"]);
     assert_eq!(cells("total"), ["810", "", "710", "", "2100", "3300", "910", "5100"]);
-    assert_eq!(cells("reference")[..5], ["A-1", "", "", "", "'= 1 + 1"]);
+    assert_eq!(cells("reference")[..5], ["A-1", "", "", "", "'= 1 + 7"]);
     assert_eq!(cells("placed_at")[0], NOW.to_string());
 }
 
