@@ -24,7 +24,7 @@ use crate::state::AppState;
 use crate::stream::{Counted, Streams};
 use crate::target;
 use crate::{etag, json};
-use commerce_core::{Caller, Code, Error, Key, Refusal, Shop, StoreError};
+use commerce_core::{Caller, Code, Error, ExportKind, Key, Refusal, Shop, StoreError};
 use matchit::Router;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -178,6 +178,11 @@ impl Api {
         let mut auth = auth::authorize(self.shop(), route, request, &matched.params)?;
         record.caller = auth.caller;
         let path = ids?;
+        let kind = matched.params.get("kind").map(ExportKind::from_word);
+        if kind == Some(None) {
+            return Err(not_found());
+        }
+        let kind = kind.flatten();
         let query = query::read(route, query)?;
         let key = key(route, request)?;
         let versions = etag::if_match(route, request)?;
@@ -188,6 +193,7 @@ impl Api {
             wait_mode,
             request,
             path,
+            kind,
             query,
             key,
             versions,

@@ -140,7 +140,7 @@ fn order(
 
 /// The ids in a path except the customer's, that of a session as the number of its digits; `None` if one is not a number.
 pub(crate) fn ids<'k>(path: &Params<'k, '_>) -> Option<Vec<(&'k str, i64)>> {
-    let others = path.iter().filter(|(name, _)| *name != "customer_id");
+    let others = path.iter().filter(|(name, _)| !["customer_id", "kind"].contains(name));
     let parse = |name, text| if name == "session_id" { session_number(text) } else { id(text) };
     others.map(|(name, text)| parse(name, text).map(|id| (name, id))).collect()
 }

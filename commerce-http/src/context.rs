@@ -6,8 +6,8 @@ use crate::problem::{HttpError, Problem};
 use crate::request_id::TraceContext;
 use crate::state::AppState;
 use commerce_core::{
-    Actor, BestSellersRequest, Client, CustomerId, Error, InCurrency, Key, Operation, Order,
-    Outcome, Page, PageRequest, Refusal, Shop, Timestamp, Version,
+    Actor, BestSellersRequest, Client, CustomerId, Error, ExportKind, InCurrency, Key, Operation,
+    Order, Outcome, Page, PageRequest, Refusal, Shop, Timestamp, Version,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,6 +34,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) request: &'a message::Request,
     /// The ids in the path.
     pub(crate) path: Vec<(&'a str, i64)>,
+    /// The kind of rows in the path.
+    pub(crate) kind: Option<ExportKind>,
     /// The query parameters, validated against their schemas.
     pub(crate) query: Vec<(String, String)>,
     /// The body, validated against its schema.
@@ -111,7 +113,6 @@ impl Success {
 
     /// 200 with a body of that media type and of any length, which a function writes. It runs after the handler, on a
     /// thread for blocking work, as [`Stream`](message::Stream) describes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no route is streamed yet"))]
     pub(crate) fn stream(
         media: &'static str,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,

@@ -4,6 +4,7 @@ pub(crate) mod best_sellers;
 pub(crate) mod carts;
 pub(crate) mod coupons;
 pub(crate) mod customers;
+pub(crate) mod exports;
 pub(crate) mod operations;
 pub(crate) mod orders;
 pub(crate) mod products;

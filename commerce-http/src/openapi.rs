@@ -112,6 +112,7 @@ fn tag_description(tag: &str) -> &'static str {
         "cart" => "A cart reserves nothing.",
         "coupons" => "Campaigns and claimed coupons.",
         "orders" => "Place, pay and cancel orders.",
+        "exports" => "Rows for spreadsheets and other programs.",
         "reports" => "Statistics.",
         "webhooks" => "Webhooks of payment gateways.",
         _ => "Health, metrics and documentation.",
@@ -341,6 +342,10 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
         });
         if name == "customer_id" {
             parameter["description"] = "A customer's id, or `me`.".into();
+        }
+        if name == "kind" {
+            parameter["schema"] = reference("ExportKind");
+            parameter["example"] = "orders".into();
         }
         shared.insert(pascal(name), parameter);
     }

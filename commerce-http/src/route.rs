@@ -222,6 +222,11 @@ impl Route {
         }
     }
 
+    /// The response may also be comma-separated values.
+    pub(crate) const fn csv(self) -> Self {
+        Self { has_csv: true, ..self }
+    }
+
     pub(crate) const fn no_content(self) -> Self {
         Self { status: 204, ..self }
     }
@@ -376,6 +381,18 @@ pub(crate) const SALES_REPORT: &[Parameter] = &[
     own("basis", "Basis", "Cancelled orders: counted when cancelled, or taken out of the past."),
     FORMAT,
     PROVE,
+];
+
+/// The query parameters of exports.
+pub(crate) const EXPORT: &[Parameter] = &[
+    own("from", "Instant", "The instant right before the window."),
+    own("to", "Instant", "The last second of the window."),
+    own("format", "ExportFormat", "`csv-bom` begins with a byte order mark, for spreadsheets."),
+    own(
+        "raw",
+        "Raw",
+        "Keeps texts that a spreadsheet runs as formulas; otherwise `'` precedes them.",
+    ),
 ];
 
 /// The query parameters of the product report.

@@ -1,16 +1,16 @@
 //! The route table: every call of the API.
 
 use crate::handlers::{
-    best_sellers, carts, coupons, customers, operations, orders, products, reports, sessions,
-    wallet, webhooks,
+    best_sellers, carts, coupons, customers, exports, operations, orders, products, reports,
+    sessions, wallet, webhooks,
 };
 use crate::route::Auth::{Customer, Order, OwnerWithGateway, SelfOrBody, Session, Staff};
 use crate::route::Handler::{Blocking, Fixed, Read, Submit};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
 use crate::route::{
-    BALANCE_REPORT, BEST_SELLERS, CHARGES, COUPON_REPORT, CUSTOMERS, ORDERS, PRODUCT_REPORT,
-    PRODUCTS, Route, SALES_REPORT, STOCK_REPORT,
+    BALANCE_REPORT, BEST_SELLERS, CHARGES, COUPON_REPORT, CUSTOMERS, EXPORT, ORDERS,
+    PRODUCT_REPORT, PRODUCTS, Route, SALES_REPORT, STOCK_REPORT,
 };
 use commerce_core::Code::{
     BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerDisabled, CustomerErased,
@@ -150,6 +150,10 @@ pub(crate) static ROUTES: &[Route] = &[
         .report("BalanceReport", BALANCE_REPORT),
     Route::new(Get, "/v1/reports/events", "reportEvents", "Report the events that wait for delivery", Blocking(reports::events))
         .auth(Staff(Reader)).response(200, "WaitingEvents"),
+
+    Route::new(Get, "/v1/exports/{kind}", "exportRows", "Export rows as CSV or NDJSON", Read(exports::export))
+        .about("Streamed, of one snapshot. Products, customers and coupons are whole in any window.")
+        .auth(Staff(Reader)).query(EXPORT).media_type("application/x-ndjson").csv(),
 
     Route::new(Post, "/v1/webhooks/stripe", "handleStripeWebhook", "Receive a Stripe webhook", Blocking(webhooks::stripe))
         .signed_by("Stripe-Signature").no_content().errors(&[BalanceLimit]),

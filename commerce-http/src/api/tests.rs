@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex};
 mod clients;
 #[path = "tests/customers.rs"]
 mod customers;
+#[path = "tests/exports.rs"]
+mod exports;
 #[path = "tests/lists.rs"]
 mod lists;
 #[path = "tests/logins.rs"]
@@ -229,7 +231,8 @@ fn document() -> Value {
 /// An example path and body of a route, about Kim.
 fn example(route: &Route) -> (String, Value) {
     // The debit comes after the opening charge in the ledger.
-    let path = route.path.replace("{debit_id}", "2").replace("{session_id}", "0f1e2d3c4b5a6978");
+    let path = route.path.replace("{debit_id}", "2").replace("{kind}", "orders");
+    let path = path.replace("{session_id}", "0f1e2d3c4b5a6978");
     let path =
         ["customer_id", "product_id", "coupon_id", "owned_coupon_id", "order_id", "charge_id"]
             .iter()
@@ -472,7 +475,8 @@ fn openapi_response_schemas_are_named() {
                 document.pointer(reference.trim_start_matches('#')).unwrap()
             });
             let media = response["content"].as_object().into_iter().flatten();
-            for (_, media) in media.filter(|(media, _)| media.ends_with("json")) {
+            let is_json = |media: &str| media.ends_with("/json") || media.ends_with("+json");
+            for (_, media) in media.filter(|(media, _)| is_json(media)) {
                 let schema = &media["schema"];
                 let is_open = *schema == json!({ "type": "object" });
                 let named = schema["$ref"].is_string() || schema["oneOf"].is_array();

@@ -173,7 +173,7 @@ fn csv_defuses_formulas_and_has_a_mark_on_request_only() {
 fn reports_match_their_schemas() {
     let world = sold();
     for route in ROUTES.iter().filter(|route| route.has_csv) {
-        let target = route.path.trim_start_matches("/v1/reports/");
+        let Some(target) = route.path.strip_prefix("/v1/reports/") else { continue };
         let compared = if target == "sales" { "&compare=previous" } else { "" };
         let seen = world.report(&format!("{target}?prove=true{compared}"));
         let errors = schema::validate(schema::find(route.response.unwrap()), &seen.body);
