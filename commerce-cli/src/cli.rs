@@ -3,7 +3,7 @@
 use crate::commands::{
     admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
     export, import, init, manual, order, orders, password, product, report, seed, serve, sessions,
-    settings, top,
+    settings, top, why,
 };
 use crate::context::CommandContext;
 use crate::database::{Database, OpenMode};
@@ -85,6 +85,7 @@ enum WithShop {
     Top(top::TopCommand),
     Report(report::ReportCommand),
     Settings(settings::SettingsCommand),
+    Why(why::WhyCommand),
     #[command(subcommand)]
     Events(events::EventsCommand),
     #[command(subcommand)]
@@ -195,6 +196,7 @@ impl WithShop {
             Self::Order(command) => command.run(context),
             Self::Orders(command) => command.run(context),
             Self::Top(command) => command.run(context),
+            Self::Why(command) => command.run(context),
             Self::Admin(command) => command.run(context),
             Self::Settings(command) => command.run(context),
         }?;

@@ -26,3 +26,4 @@ pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 pub(crate) mod top;
+pub(crate) mod why;

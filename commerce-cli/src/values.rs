@@ -189,7 +189,8 @@ pub(crate) fn instant_patch(text: &str) -> Result<Patch<Timestamp>, String> {
     patch(text, |text| text.parse().map_err(|error| format!("{error}, or none")))
 }
 
-fn key(text: &str) -> Result<Key, String> {
+/// Parses an idempotency key.
+pub(crate) fn key(text: &str) -> Result<Key, String> {
     let expected = format!("expected 1 to {} visible ASCII characters", Key::MAX_LENGTH);
     Key::new(text).ok_or(expected)
 }

@@ -5,7 +5,8 @@ use crate::clock::Timestamp;
 use crate::digest::{self, Digested, Fnv, KeyUse};
 use crate::error::{Error, Refusal, StoreError};
 use crate::id::Key;
-use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
+use crate::id::OrderId;
+use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, RefusedRequest, StoredResult};
 use crate::limits::MAX_TEXT;
 use crate::model::audit_trail::{Actor, AuditEntry};
 use crate::model::wallet::{ChargeRow, ChargeStatus};
@@ -14,8 +15,9 @@ use crate::rule::context::{Context, Output};
 use crate::rule::expire_orders;
 use crate::rule::operation::AnyOperation;
 use crate::sequence::{Progress, Sequence};
-use crate::state::{Needs, State};
+use crate::state::{Needs, NextIds, State};
 use crate::version::Version;
+use serde_json::Value;
 use std::mem;
 use std::sync::Arc;
 
@@ -226,10 +228,45 @@ impl Command {
             if let Some(row) = row {
                 state.made_with_key(row, key.clone(), scope);
             }
-            let record = IdempotencyRecord { fingerprint, answer, created_at, digest };
+            let is_refused = matches!(answer, StoredResult::Refused(_));
+            let request = is_refused.then(|| self.refused_request(state));
+            let record = IdempotencyRecord { fingerprint, answer, created_at, digest, request };
             state.add_key(key.clone(), scope, record);
         }
         Decision { result: result.map_err(Error::from), replayed: false }
+    }
+
+    /// Returns what is stored of the request if it is refused. Texts that may be personal data are left out, so that the
+    /// erasure of a customer need not look for them: a new operation keeps none until it is listed here.
+    fn refused_request(&self, state: &State) -> RefusedRequest {
+        let is_impersonal = matches!(
+            self.operation,
+            AnyOperation::PlaceOrder(_)
+                | AnyOperation::PayOrder(_)
+                | AnyOperation::CancelOrder(_)
+                | AnyOperation::ClaimCoupon(_)
+                | AnyOperation::EditCart(_)
+                | AnyOperation::ChargeBalance(_)
+                | AnyOperation::AddProduct(_)
+                | AnyOperation::UpdateProduct(_)
+                | AnyOperation::AdjustStock(_)
+                | AnyOperation::AddCoupon(_)
+        );
+        // Plain structs with string keys can always be written.
+        let operation = if is_impersonal {
+            serde_json::to_string(&self.operation)
+        } else {
+            serde_json::to_value(&self.operation).map(|whole| without_texts(whole).to_string())
+        };
+        let newest = |next: i64| next.saturating_sub(1);
+        let ids = state.ids.unwrap_or(NextIds::FIRST);
+        RefusedRequest {
+            operation: operation.unwrap_or_default(),
+            is_redacted: !is_impersonal,
+            last_order: OrderId::new(newest(ids.order)),
+            last_movement: newest(ids.stock_movement),
+            last_event: newest(ids.event),
+        }
     }
 
     fn replay(&self, key: &Key, record: &IdempotencyRecord, state: &State) -> Decision {
@@ -256,6 +293,18 @@ impl Command {
             },
         };
         Decision { result, replayed: true }
+    }
+}
+
+/// Replaces each text in a value by null.
+fn without_texts(value: Value) -> Value {
+    match value {
+        Value::String(_) => Value::Null,
+        Value::Array(items) => items.into_iter().map(without_texts).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, value)| (name, without_texts(value))).collect()
+        }
+        value @ (Value::Null | Value::Bool(_) | Value::Number(_)) => value,
     }
 }
 

@@ -24,6 +24,30 @@ pub struct IdempotencyRecord {
     pub created_at: Timestamp,
     /// The digest of the key; `None` if the row that was made with it holds one of both.
     pub digest: Option<i64>,
+    /// The request, if it was refused; `None` for a success, which is explained by what it made, and for keys of earlier
+    /// versions.
+    pub request: Option<RefusedRequest>,
+}
+
+/// A request that was refused, to explain the refusal later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRequest {
+    /// The operation as JSON. The fingerprint is its hash, unless texts were left out.
+    pub operation: String,
+    /// True if the texts of the operation were left out, since they may be personal data.
+    #[serde(default, skip_serializing_if = "is_whole")]
+    pub is_redacted: bool,
+    /// The newest order before it; 0 if there was none.
+    pub last_order: OrderId,
+    /// The newest adjustment of stock before it; 0 if there was none.
+    pub last_movement: i64,
+    /// The newest event before it; 0 if there was none.
+    pub last_event: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde demands")]
+fn is_whole(is_redacted: &bool) -> bool {
+    !is_redacted
 }
 
 /// A result as it is stored with a key: only what cannot be derived from the rows that the request made.

@@ -220,7 +220,10 @@ pub use rule::set_credentials::NewLogin;
 pub use rule::update_customer::UpdateCustomer;
 pub use rule::update_product::UpdateProduct;
 pub use sequence::Sequence;
-pub use shop::{Outcome, PendingCall, PreparedCall, Shop, ShopBuilder};
+pub use shop::{
+    ExplainedRefusal, ExplainedShortage, KeyExplanation, Outcome, PendingCall, PreparedCall,
+    Return, Shop, ShopBuilder, Taker,
+};
 pub use store::memory::MemoryStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
 pub use store::{Store, StoreSize};

@@ -34,7 +34,7 @@ pub(crate) mod sqlite;
 pub mod values;
 
 pub use crate::digest::Digested;
-pub use crate::idempotency::{IdempotencyRecord, StoredResult};
+pub use crate::idempotency::{IdempotencyRecord, RefusedRequest, StoredResult};
 pub use crate::model::audit_trail::AuditEntry;
 pub use crate::model::auth::{
     Credentials, LoginAttempts, LoginHash, PasswordHash, SessionRow, TokenHash,
@@ -360,6 +360,8 @@ pub trait Snapshot {
     ) -> Result<Vec<ChargeRow>, StoreError>;
     /// Returns the number of pending charges.
     fn count_pending_charges(&self) -> Result<u64, StoreError>;
+    /// Returns the records of an idempotency key in all scopes, by scope.
+    fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError>;
     /// Returns true if an unpaid order is overdue at `now`.
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError>;
     /// Returns events in id order, from `start` on.

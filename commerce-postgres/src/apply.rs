@@ -203,17 +203,24 @@ fn keys(state: &State, queries: &mut Vec<Query<'static>>) -> Result<(), StoreErr
     }
     let answers = rows.iter().map(|(.., record)| serde_json::to_string(&record.answer));
     let answers: Result<Vec<String>, _> = answers.collect();
-    let sql = "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest)
+    let requests = rows
+        .iter()
+        .map(|(.., record)| record.request.as_ref().map(serde_json::to_string).transpose());
+    let requests: Result<Vec<Option<String>>, _> = requests.collect();
+    let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
+    let sql =
+        "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest, request)
                SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[],
-                                    $5::bigint[], $6::bigint[])";
+                                    $5::bigint[], $6::bigint[], $7::text[])";
     queries.push(
         Query::new(sql)
             .with(column!(rows, (key, ..) => key.as_str().to_owned()))
             .with(column!(rows, (_, owner, _) => owner.get()))
             .with(column!(rows, (.., record) => record.fingerprint))
-            .with(answers.map_err(|error| StoreError::Corrupt(error.to_string()))?)
+            .with(answers.map_err(unwritable)?)
             .with(column!(rows, (.., record) => record.created_at.unix()))
             .with(column!(rows, (.., record) => record.digest))
+            .with(requests.map_err(unwritable)?)
             .writing("idempotency_keys"),
     );
     Ok(())

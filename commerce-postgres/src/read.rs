@@ -9,7 +9,7 @@ use crate::statements::select;
 use crate::{durability, integrity, sales, scan};
 use commerce_core::store::Epoch;
 use commerce_core::store::columns::{
-    CREDENTIALS, Entity, SETTINGS, credentials, overdue, session, settings,
+    CREDENTIALS, Entity, KEY_RECORD, SETTINGS, credentials, key_record, overdue, session, settings,
 };
 use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
@@ -19,13 +19,13 @@ use commerce_core::store::sales_rollup::levels;
 use commerce_core::store::values::{Value, get};
 use commerce_core::store::{
     Account, CartLines, ChargeFilter, ChargeRow, Credentials, DeliveryFilter, DeliveryRow,
-    Direction, EventRow, Figures, IdRange, LedgerFilter, LoginAttempts, LoginHash, OrderFilter,
-    Record, SalesLevel, SessionRow, Settings, Snapshot, Sold, StockMovement, StoreSize, Table,
-    TokenHash,
+    Direction, EventRow, Figures, IdRange, IdempotencyRecord, LedgerFilter, LoginAttempts,
+    LoginHash, OrderFilter, Record, SalesLevel, SessionRow, Settings, Snapshot, Sold,
+    StockMovement, StoreSize, Table, TokenHash,
 };
 use commerce_core::{
-    ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, LedgerEntry, LedgerEntryId, Order,
-    OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role,
+    ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, Key, LedgerEntry, LedgerEntryId,
+    Order, OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role,
     StockMovementId, StoreError, Timestamp,
 };
 use std::cell::{RefCell, RefMut};
@@ -424,6 +424,14 @@ impl Snapshot for PostgresSnapshot<'_> {
         let sql = "SELECT count(*) FROM charges WHERE status = 'pending'";
         let count: Option<i64> = self.one(Query::new(sql), |row| get(row, 0))?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
+    fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {
+        let sql = format!(
+            "SELECT owner, {KEY_RECORD} FROM idempotency_keys WHERE key = $1 ORDER BY owner"
+        );
+        let query = Query::new(sql).with(key.as_str().to_owned());
+        self.many(query, |row| Ok((get(row, 0)?, key_record(row, 1)?)))
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {

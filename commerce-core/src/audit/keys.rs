@@ -9,7 +9,7 @@ use crate::digest::Fnv;
 use crate::id::{
     ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
 };
-use crate::idempotency::{GLOBAL_SCOPE, StoredResult};
+use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::wallet::{Account, Customer, EntryKind};
 use crate::money::Money;
@@ -79,7 +79,10 @@ impl Check for Keys {
                     movement(row.amount.negated(), Some(row.balance_after), row.created_at);
                 self.debits.push(row.id, (row.customer_id, fields));
             }
-            Record::Key { key, owner, record } => self.key(key, *owner, &record.answer, problems),
+            Record::Key { key, owner, record } => {
+                self.key(key, *owner, &record.answer, problems);
+                check_request(key, *owner, record, problems);
+            }
             _ => {}
         }
     }
@@ -140,6 +143,26 @@ impl Keys {
             Some(_) => {}
         }
     }
+}
+
+/// Checks that only a refusal has a request, and that its hash is the fingerprint.
+fn check_request(
+    key: &Key,
+    owner: CustomerId,
+    record: &IdempotencyRecord,
+    problems: &mut Problems,
+) {
+    let Some(request) = &record.request else { return };
+    let mut hash = Fnv::default();
+    hash.bytes(request.operation.as_bytes());
+    let detail = if !matches!(record.answer, StoredResult::Refused(_)) {
+        "has a request beside an answer that is no refusal"
+    } else if !request.is_redacted && hash.all() != record.fingerprint {
+        "has a request that differs from its fingerprint: one of the two was altered"
+    } else {
+        return;
+    };
+    problems.add(CHECK, format!("key {key} of {}", owner_name(owner)), detail.to_owned());
 }
 
 fn owner_name(owner: CustomerId) -> String {

@@ -6,6 +6,7 @@ use crate::clock::{ManualClock, Timestamp};
 use crate::digest::Digested;
 use crate::error::StoreError;
 use crate::id::{CustomerId, Key, OrderId, OwnedCouponId, ProductId};
+use crate::idempotency::RefusedRequest;
 use crate::idempotency::StoredResult;
 use crate::model::audit_trail::{Action, Actor, Subject};
 use crate::model::coupon::Discount;
@@ -653,6 +654,20 @@ fn damaged_events_are_reported(#[case] damage: Damage, #[case] expected: &[&str]
 #[case::order(
     change!(Record::Key { record, .. } if matches!(&record.answer, StoredResult::Order(id, _) if id.get() == 4) => record.answer = StoredResult::Order(OrderId::new(9), OrderStatus::Paid)),
     &["key order-4 of customer 2"],
+)]
+#[case::request_of_a_success(
+    change!(Record::Key { key, record, .. } if key.as_str() == "order-1" => record.request = Some(RefusedRequest {
+        operation: "{}".to_owned(),
+        is_redacted: true,
+        last_order: OrderId::new(0),
+        last_movement: 0,
+        last_event: 0,
+    })),
+    &["key order-1 of customer 1"],
+)]
+#[case::another_request(
+    change!(Record::Key { record, .. } if record.request.is_some() => record.request.as_mut().unwrap().is_redacted = false),
+    &["key debit-2 of customer 2"],
 )]
 #[case::lost_owned_coupon(
     lose!(Record::OwnedCoupon(o) if o.id.get() == 1),

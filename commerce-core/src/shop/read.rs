@@ -26,6 +26,9 @@ mod events;
 mod history;
 mod lists;
 mod reports;
+mod why;
+
+pub use why::{ExplainedRefusal, ExplainedShortage, KeyExplanation, Return, Taker};
 
 /// Reads.
 ///

@@ -380,7 +380,7 @@ pub const LINE: &str = "product_id, name, unit_price, quantity, regular_price";
 /// The number of columns of [`LINE`].
 pub const LINE_COLUMNS: usize = 5;
 /// The columns of an [`IdempotencyRecord`].
-pub const KEY_RECORD: &str = "fingerprint, answer, created_at, digest";
+pub const KEY_RECORD: &str = "fingerprint, answer, created_at, digest, request";
 /// The columns of [`Credentials`], from `customers` joined to `credentials`.
 pub const CREDENTIALS: &str = "id, login, password";
 
@@ -426,6 +426,7 @@ pub fn key_record<R: RowReader>(row: &R, first: usize) -> Result<IdempotencyReco
         answer: get(row, first.saturating_add(1))?,
         created_at: get(row, first.saturating_add(2))?,
         digest: get(row, first.saturating_add(3))?,
+        request: get(row, first.saturating_add(4))?,
     })
 }
 

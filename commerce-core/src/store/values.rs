@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::Key;
-use crate::idempotency::StoredResult;
+use crate::idempotency::{RefusedRequest, StoredResult};
 use crate::model::audit_trail::{Action, ActorKind, SubjectKind};
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::EventKind;
@@ -120,6 +120,15 @@ impl FromColumn for Zone {
 }
 
 impl FromColumn for StoredResult {
+    const TYPE: ColumnType = ColumnType::Text;
+
+    fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+        let Some(text) = row.text(column)? else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|error| row.invalid(column, error.to_string()))
+    }
+}
+
+impl FromColumn for RefusedRequest {
     const TYPE: ColumnType = ColumnType::Text;
 
     fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {

@@ -253,6 +253,12 @@ fn problems(world: &World) -> Vec<String> {
     "UPDATE idempotency_keys SET owner = 2 WHERE key = 'order-1'",
     "keys: key order-1 of customer 2"
 )]
+#[case::request_of_a_success(
+    r#"UPDATE idempotency_keys
+       SET request = '{"operation":"{}","last_order":0,"last_movement":0,"last_event":0}'
+       WHERE key = 'order-1'"#,
+    "keys: key order-1 of customer 1"
+)]
 #[case::key_altered(
     "UPDATE idempotency_keys SET key = 'order-X' WHERE key = 'order-1'",
     "digests: order 1"

@@ -121,7 +121,7 @@ fn may_be_silent(column: &str) -> bool {
         // The trace of a request is only passed on.
         ("events", "trace") => true,
         (table, _) if watched.contains(&table) => false,
-        ("idempotency_keys", field) => field == "answer",
+        ("idempotency_keys", field) => matches!(field, "answer" | "request"),
         ("customers", field) => matches!(field, "name" | "login" | "role" | "created_at"),
         ("products", field) => matches!(field, "name" | "price" | "status"),
         ("stock_movements", field) => matches!(field, "reason" | "created_at"),

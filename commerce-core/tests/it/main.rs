@@ -46,3 +46,4 @@ mod tidy;
 mod tls;
 mod versions;
 mod week;
+mod why;

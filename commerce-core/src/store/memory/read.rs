@@ -5,9 +5,10 @@ use crate::clock::Timestamp;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
 };
+use crate::idempotency::IdempotencyRecord;
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -272,6 +273,11 @@ impl Snapshot for MemorySnapshot<'_> {
 
     fn count_pending_charges(&self) -> Result<u64, StoreError> {
         Ok(u64::try_from(self.0.pending_charges().count()).unwrap_or(u64::MAX))
+    }
+
+    fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {
+        let records = self.0.keys.iter().filter(|((known, _), _)| known == key);
+        Ok(records.map(|((_, owner), record)| (*owner, record.clone())).collect())
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {

@@ -71,19 +71,22 @@ fn keys(db: &Connection, state: &State) -> Result<(), StoreError> {
         return Ok(());
     }
     let mut insert = db.prepare_cached(
-        "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest, request)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (key, owner, record) in new {
-        let answer = serde_json::to_string(&record.answer);
-        let answer = answer.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
+        let answer = serde_json::to_string(&record.answer).map_err(unwritable)?;
+        let request = record.request.as_ref().map(serde_json::to_string).transpose();
+        let request = request.map_err(unwritable)?;
         insert.execute(params![
             key.as_str(),
             owner,
             record.fingerprint,
             answer,
             record.created_at,
-            record.digest
+            record.digest,
+            request
         ])?;
     }
     Ok(())

@@ -8,9 +8,10 @@ use super::{auth, sales, scan};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
     StockMovementId,
 };
+use crate::idempotency::IdempotencyRecord;
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -22,7 +23,8 @@ use crate::model::sale::{Figures, Sold};
 use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::columns::{
-    Entity, LINE, SETTINGS, WRONG_PAYMENTS, line, overdue, settings, wrong_payment,
+    Entity, KEY_RECORD, LINE, SETTINGS, WRONG_PAYMENTS, key_record, line, overdue, settings,
+    wrong_payment,
 };
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
@@ -326,6 +328,13 @@ impl Snapshot for SqliteSnapshot<'_> {
         let sql = "SELECT count(*) FROM charges WHERE status = 'pending'";
         let count: Option<i64> = one(&self.0, sql, [], |row| row.get(0))?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
+    fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {
+        let sql = format!(
+            "SELECT owner, {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 ORDER BY owner"
+        );
+        many(&self.0, &sql, [key.as_str()], |row| Ok((row.get(0)?, key_record(row, 1)?)))
     }
 
     fn has_due_orders(&self, now: Timestamp) -> Result<bool, StoreError> {
