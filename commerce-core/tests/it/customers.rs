@@ -2,13 +2,14 @@
 
 use crate::common::{NOW, On, World, assert_clean, cluster, key};
 use commerce_core::limits::FREE_LOGIN_FAILURES;
-use commerce_core::testing::{OpenCharge, SettleCharge, Settlement};
+use commerce_core::testing::{OpenCharge, RecordLoginAttempt, SettleCharge, Settlement};
 use commerce_core::{
-    AddCustomer, CancelOrder, CartEdit, ChargeBalance, ChargeId, Client, Code, Currency, Customer,
-    CustomerId, CustomerStatus, DebitBalance, EditCart, EraseCustomer, Error, MemoryStore, Money,
-    NewLogin, PageRequest, PasswordHash, PayWhen, PlaceOrder, ProductId, Refusal, Role, Session,
-    SessionInfo, Shop, UpdateCustomer, copy,
+    AddCustomer, CancelOrder, CartEdit, ChargeBalance, ChargeId, Client, Code, Customer,
+    CustomerId, CustomerStatus, DebitBalance, EditCart, EraseCustomer, Error, Money, NewLogin,
+    PageRequest, PasswordHash, PayWhen, PlaceOrder, ProductId, Refusal, Role, Session, SessionInfo,
+    Shop, SqliteStore, UpdateCustomer, copy,
 };
+use commerce_postgres::PostgresStore;
 use rstest::rstest;
 use rusqlite::Connection;
 
@@ -180,7 +181,7 @@ fn personal(world: &World) -> Personal {
         .run()
         .unwrap();
     shop.open_session(id, 600).unwrap();
-    assert_eq!(code(shop.log_in("quill.login", "a wrong guess")), Some(Code::InvalidCredentials));
+    shop.call(RecordLoginAttempt { login: "quill.login".to_owned() }).run().unwrap();
     shop.place_order(PlaceOrder::new(id, [(tea, 1)]), &key("order")).unwrap();
     let note = Some("gift for Q".to_owned());
     for (name, amount) in [("debit", 30), ("debit 2", 10)] {
@@ -365,8 +366,8 @@ fn copy_of_a_store_keeps_erased_customers_erased() {
     let amount = Money::from_minor(7);
     world.shop.call(DebitBalance { customer_id: id, amount, note: None }).run().unwrap();
     world.shop.call(EraseCustomer { customer_id: id }).run().unwrap();
-    let from = commerce_core::SqliteStore::open(&world.folder.path().join("shop.db")).unwrap();
-    let to = MemoryStore::new(Currency::KRW);
+    let from = SqliteStore::open(&world.folder.path().join("shop.db")).unwrap();
+    let to = PostgresStore::open(&cluster::shared().database()).unwrap();
     copy(&from, &to, &mut |_| {}).unwrap();
     let copied = Shop::open(to);
     assert_eq!(copied.customer(id).unwrap().status, CustomerStatus::Erased);
