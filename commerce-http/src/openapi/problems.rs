@@ -44,7 +44,9 @@ fn member(name: &str) -> Value {
         "balance" | "required" | "subtotal" => reference("Money"),
         "min_order_amount" => reference("Amount"),
         // Money, or the bytes of a body.
-        "limit" | "quantity" | "rank" | "retry_after" => reference("Count"),
+        "limit" | "quantity" | "rank" | "retry_after" | "unpaid_orders" | "pending_charges" => {
+            reference("Count")
+        }
         "valid_from" | "valid_until" => reference("Instant"),
         "order_status" => reference("OrderStatus"),
         id if id.ends_with("_id") => reference("Id"),

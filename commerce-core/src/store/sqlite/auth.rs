@@ -42,11 +42,18 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     for row in &state.credentials {
         save_credentials(db, row, state)?;
     }
+    if !state.erasures.is_empty() {
+        // What is overwritten and deleted is zeroed in its pages, too.
+        db.execute_batch("PRAGMA secure_delete = ON;")?;
+    }
     for &customer in &state.profiles {
         save_profile(db, customer, state)?;
     }
     for erasure in &state.erasures {
         erase(db, erasure)?;
+    }
+    if !state.erasures.is_empty() {
+        db.execute_batch("PRAGMA secure_delete = OFF;")?;
     }
     // Before the attempts: an end in the middle of the batch must not remove attempts that were recorded after it.
     state.sessions.iter().try_for_each(|change| change_sessions(db, change))?;
