@@ -14,9 +14,9 @@ use crate::model::wallet::{Customer, Role};
 use crate::password::{Client, PasswordStats, Permit};
 use crate::query::{List, Page, PageRequest};
 use crate::rule::add_customer::AddCustomer;
-use crate::rule::change_password::{ChangePassword, no_login};
+use crate::rule::change_password::ChangePassword;
 use crate::rule::sessions::{
-    CloseSession, OpenSession, RecordLoginAttempt, RevokeSession, check_login_wait,
+    CloseSession, OpenSession, RecordLoginAttempt, RevokeSession, check_login_wait, no_login,
 };
 use crate::rule::set_credentials::{NewLogin, SetCredentials};
 use crate::shop::{Shop, account};

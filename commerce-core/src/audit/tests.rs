@@ -6,13 +6,13 @@ use crate::clock::{ManualClock, Timestamp};
 use crate::digest::Digested;
 use crate::error::StoreError;
 use crate::id::{CustomerId, Key, OrderId, OwnedCouponId, ProductId};
-use crate::idempotency::RefusedRequest;
-use crate::idempotency::StoredResult;
+use crate::idempotency::{IdempotencyRecord, RefusedRequest, StoredResult};
 use crate::model::audit_trail::{Action, Actor, Subject};
+use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
 use crate::model::coupon::Discount;
 use crate::model::event::EventKind;
 use crate::model::order::{Order, OrderStatus};
-use crate::model::wallet::EntryKind;
+use crate::model::wallet::{Account, ChargeSource, Customer, CustomerStatus, EntryKind};
 use crate::money::{Currency, Money};
 use crate::rule::add_coupon::AddCoupon;
 use crate::rule::add_customer::AddCustomer;
@@ -715,6 +715,93 @@ fn damaged_carts_are_reported(#[case] damage: Damage, #[case] expected: &[&str])
 )]
 fn damaged_audit_trail_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
     assert_reported("audit_trail", damage, expected);
+}
+
+/// Erases Kim's account only, or with the name.
+fn erase(records: &mut [Record], name: &str) {
+    for record in records {
+        if let Record::Account(Account { customer, .. }) = record
+            && customer.id == KIM
+        {
+            (customer.status, customer.name) = (CustomerStatus::Erased, name.to_owned());
+        }
+    }
+}
+
+fn is_cart(record: &Record) -> bool {
+    matches!(record, Record::CartLine { .. })
+}
+
+fn erased_without_cart(records: &mut Vec<Record>) {
+    erase(records, Customer::ERASED_NAME);
+    records.retain(|record| !is_cart(record));
+}
+
+fn kept_answer(answer: StoredResult, owner: CustomerId) -> Record {
+    let (created_at, digest) = (START, None);
+    let record = IdempotencyRecord { fingerprint: 1, answer, created_at, digest };
+    Record::Key { key: key("kept"), owner, record }
+}
+
+fn session_of(customer_id: CustomerId) -> Record {
+    let token = TokenHash::new([7; 32]);
+    let expires_at = START.plus_seconds(60);
+    Record::Session(SessionRow { token, customer_id, created_at: START, expires_at })
+}
+
+#[rstest]
+#[case::named(|rows: &mut Vec<Record>| { erased_without_cart(rows); erase(rows, "Kim") }, &["customer 1"])]
+#[case::with_cart(|rows: &mut Vec<Record>| erase(rows, Customer::ERASED_NAME), &["cart of customer 1"])]
+#[case::with_login(
+    |rows: &mut Vec<Record>| {
+        erased_without_cart(rows);
+        let (login, password) = ("kim".to_owned(), PasswordHash::new("$argon2id$..."));
+        rows.push(Record::Credentials(Credentials { customer_id: KIM, login, password }));
+    },
+    &["credentials of customer 1"],
+)]
+#[case::with_payment_method(
+    |rows: &mut Vec<Record>| {
+        erased_without_cart(rows);
+        for record in rows {
+            if let Record::Charge(row) = record && row.customer_id == KIM {
+                let (gateway, reference) = ("bank".to_owned(), "one".to_owned());
+                let payment_method = Some("card".to_owned());
+                row.source = Some(ChargeSource { gateway, reference, payment_method });
+            }
+        }
+    },
+    &["charge 1"],
+)]
+#[case::with_session(
+    |rows: &mut Vec<Record>| { erased_without_cart(rows); rows.push(session_of(KIM)) },
+    &["session of customer 1"],
+)]
+#[case::named_by_key(
+    |rows: &mut Vec<Record>| {
+        erased_without_cart(rows);
+        let found = rows.iter().find_map(|record| match record {
+            Record::Account(row) if row.customer.id == KIM => Some(row.customer.clone()),
+            _ => None,
+        });
+        let customer = Customer { name: "Kim".to_owned(), ..found.unwrap() };
+        rows.push(kept_answer(StoredResult::Customer(customer), KIM));
+    },
+    &["key kept"],
+)]
+#[case::disabled_with_session(
+    |rows: &mut Vec<Record>| {
+        for record in rows.iter_mut() {
+            if let Record::Account(row) = record && row.customer.id == LEE {
+                row.customer.status = CustomerStatus::Disabled;
+            }
+        }
+        rows.push(session_of(LEE));
+    },
+    &["session of customer 2"],
+)]
+fn remains_of_customers_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("customers", damage, expected);
 }
 
 /// Asserts that the check reports exactly these rows; other checks may report some as well.

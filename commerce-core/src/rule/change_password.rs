@@ -1,7 +1,7 @@
 //! Changes the password of a customer's login.
 
 use super::Rule;
-use super::sessions::reset_failures;
+use super::sessions::{no_login, reset_failures};
 use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::model::audit_trail::Action;
@@ -62,12 +62,6 @@ impl Rule for ChangePassword {
         });
         Ok(Output::Customer(customer))
     }
-}
-
-/// The refusal of a customer without a login.
-pub(crate) fn no_login(customer_id: CustomerId) -> Refusal {
-    let detail = format!("customer {customer_id} has no login: set one first");
-    Refusal::invalid("/customer_id", detail)
 }
 
 #[cfg(test)]

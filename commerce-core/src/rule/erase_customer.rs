@@ -169,35 +169,139 @@ fn new_digest<T: Digest>(
     Some(used.map_or(present, |used| new.digest_with(used)))
 }
 
-/// Returns the keys with a stored result that may hold personal data, and the result without it. A refusal stays as it
-/// was decided, but for the login in it.
+/// Returns the keys with a stored result that holds personal data, and the result without it.
 fn erase_answers(data: &PersonalData, before: &Customer) -> Vec<(Key, CustomerId, StoredResult)> {
     let id = before.id;
-    let keys =
-        data.keys.iter().filter(|(_, scope, kept)| may_be_personal(id, *scope, &kept.answer));
-    let erased = keys.filter_map(|(key, scope, kept)| {
+    let name = || Customer::ERASED_NAME.to_owned();
+    let erased = data.keys.iter().filter_map(|(key, scope, kept)| {
         let answer = match &kept.answer {
+            _ if !may_be_personal(id, *scope, &kept.answer) => return None,
             StoredResult::Customer(row) => {
-                let name = Customer::ERASED_NAME.to_owned();
-                StoredResult::Customer(Customer { name, login: None, ..row.clone() })
+                StoredResult::Customer(Customer { name: name(), login: None, ..row.clone() })
             }
             StoredResult::Cart(_) => StoredResult::Cart(Cart::priced(id, Vec::new())),
-            StoredResult::Refused(Refusal::LoginTaken { login }) => {
-                // Of the shop's refusals only those of this login are about the customer.
-                if before.login.as_ref() != Some(login) && *scope != id {
-                    return None;
-                }
-                let login = Customer::ERASED_NAME.to_owned();
-                StoredResult::Refused(Refusal::LoginTaken { login })
+            StoredResult::Refused(Refusal::LoginTaken { login })
+                if before.login.as_ref() == Some(login) =>
+            {
+                StoredResult::Refused(Refusal::LoginTaken { login: name() })
             }
-            answer => answer.clone(),
+            _ => return None,
         };
         Some((key.clone(), *scope, answer))
     });
-    erased.filter(|(.., answer)| is_written(answer)).collect()
+    erased.collect()
 }
 
-/// Returns true if the key is written again: its result, or the request of a refusal, is emptied.
-fn is_written(answer: &StoredResult) -> bool {
-    matches!(answer, StoredResult::Customer(_) | StoredResult::Cart(_) | StoredResult::Refused(_))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::id::OrderId;
+    use crate::idempotency::IdempotencyRecord;
+    use crate::model::wallet::{EntryKind, LedgerEntry};
+    use crate::rule::testing::{NOW, World, code};
+    use rstest::rstest;
+
+    const KIM: CustomerId = CustomerId::new(1);
+    const ERASE: EraseCustomer = EraseCustomer { customer_id: KIM };
+
+    fn debit() -> LedgerEntry {
+        LedgerEntry {
+            id: LedgerEntryId::new(9),
+            customer_id: KIM,
+            kind: EntryKind::Debit,
+            amount: Money::from_minor(-40),
+            balance_after: Money::ZERO,
+            order_id: None,
+            charge_id: None,
+            note: Some("gift".to_owned()),
+            created_at: NOW,
+            previous: None,
+        }
+    }
+
+    /// The key of the debit.
+    fn kept() -> (Key, CustomerId, IdempotencyRecord) {
+        let entry = debit();
+        let answer = StoredResult::Debit(crate::model::wallet::Debit {
+            id: entry.id,
+            customer_id: KIM,
+            amount: Money::from_minor(40),
+            status: ChargeStatus::Succeeded,
+            balance: Money::ZERO,
+            currency: crate::money::Currency::KRW,
+            created_at: NOW,
+        });
+        let (fingerprint, created_at, digest) = (7, NOW, None);
+        let record = IdempotencyRecord { fingerprint, answer, created_at, digest };
+        (Key::new("debit").unwrap(), KIM, record)
+    }
+
+    fn digest(entry: &LedgerEntry, with_key: bool) -> i64 {
+        let (key, scope, record) = kept();
+        let (fingerprint, created_at): (i64, Timestamp) = (record.fingerprint, record.created_at);
+        let used = KeyUse { key: &key, scope, fingerprint, created_at };
+        let (_, hash) = entry.hashed().unwrap();
+        if with_key { hash.digest_with(&used) } else { hash.digest() }
+    }
+
+    #[rstest]
+    #[case::with_a_key(Some(digest(&debit(), true)), Some(digest(&LedgerEntry { note: None, ..debit() }, true)))]
+    #[case::without_key(Some(digest(&debit(), false)), Some(digest(&LedgerEntry { note: None, ..debit() }, false)))]
+    #[case::of_an_earlier_version(None, None)]
+    #[case::damaged_before(Some(1), Some(1))]
+    fn digest_of_a_row_that_loses_its_note_is_computed_again(
+        #[case] before: Option<i64>,
+        #[case] after: Option<i64>,
+    ) {
+        let mut world = World::default().with_customer(1, 0);
+        let data = PersonalData {
+            notes: vec![(debit(), before)],
+            keys: vec![kept()],
+            ..PersonalData::default()
+        };
+        world.state.provide_personal_data(KIM, data);
+        world.run(ERASE).unwrap();
+        let erasure = world.state.erasures.last().unwrap();
+        assert_eq!(erasure.notes, [(LedgerEntryId::new(9), after)]);
+        assert_eq!(erasure.answers, []);
+    }
+
+    #[test]
+    fn erased_customer_has_no_name_login_role_session_or_cart() {
+        let mut world = World::default().with_customer(1, 0).with_product(1, 10, 5);
+        let account = world.state.accounts.get_mut(KIM).unwrap();
+        (account.customer.login, account.customer.role) = (Some("kim".to_owned()), Role::Clerk);
+        let lines = world.state.carts.get_mut(KIM).unwrap();
+        lines.1.insert(crate::id::ProductId::new(1), 2);
+        let Ok(Output::Customer(kim)) = world.run(ERASE) else { panic!() };
+        assert_eq!((kim.name.as_str(), kim.login, kim.role), ("erased", None, Role::Customer));
+        assert_eq!(kim.status, CustomerStatus::Erased);
+        assert!(world.state.cart(KIM).unwrap().is_empty());
+        assert_eq!(world.state.sessions, [SessionChange::ClosedAll(KIM)]);
+        assert_eq!(world.state.erasures.last().unwrap().login, Some(LoginHash::of("kim")));
+        world.run(ERASE).unwrap();
+        // Late money does not keep the customer from being erased again.
+        world.set_balance(1, 5);
+        world.run(ERASE).unwrap();
+    }
+
+    #[rstest]
+    #[case::unknown(9, 0, 0, "customer_not_found")]
+    #[case::money(1, 5, 0, "customer_not_erasable")]
+    #[case::unpaid_order(1, 0, 1, "customer_not_erasable")]
+    fn erase_refuses_unknown_customers_and_those_with_open_business(
+        #[case] customer: i64,
+        #[case] balance: i64,
+        #[case] orders: i64,
+        #[case] refused: &str,
+    ) {
+        let mut world = World::default().with_customer(1, balance);
+        let pending_orders = (0..orders).map(|number| OrderId::new(500 + number)).collect();
+        let data = PersonalData { pending_orders, ..PersonalData::default() };
+        world.state.provide_personal_data(KIM, data);
+        let request = EraseCustomer { customer_id: CustomerId::new(customer) };
+        assert_eq!(code(world.refused(request)), refused);
+        assert_eq!(world.state.erasures, []);
+    }
 }

@@ -1,7 +1,6 @@
 //! Opens and closes sessions, and counts failed login attempts.
 
 use super::Rule;
-use super::change_password::no_login;
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::id::CustomerId;
@@ -169,6 +168,12 @@ impl Rule for UnlockLogin {
         reset_failures(state, login);
         Ok(Output::Customer(customer))
     }
+}
+
+/// The refusal of a customer without a login.
+pub(crate) fn no_login(customer_id: CustomerId) -> Refusal {
+    let detail = format!("customer {customer_id} has no login: set one first");
+    Refusal::invalid("/customer_id", detail)
 }
 
 /// Removes sessions that have expired and failed attempts that no longer count. The store removes the rows; those in

@@ -1,5 +1,6 @@
 //! The personal data of a customer in all tables, and its erasure.
 
+use crate::error::Refusal;
 use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId};
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
 use crate::model::auth::LoginHash;
@@ -36,18 +37,16 @@ pub struct Erasure {
     pub answers: Vec<(Key, CustomerId, StoredResult)>,
 }
 
-/// Returns true if the answer of a key may hold personal data of a customer: any in the customer's own scope except
-/// orders, which consist of numbers, and those of the shop about the customer or about logins.
+/// Returns true if the answer of a key may hold personal data of a customer, or leads to a row that does: any in the
+/// customer's own scope except orders and refusals, which consist of numbers, and those of the shop about the customer or
+/// about a login.
 #[must_use]
 pub fn may_be_personal(customer: CustomerId, scope: CustomerId, answer: &StoredResult) -> bool {
-    use crate::error::Refusal::{CustomerExists, LoginTaken};
     match answer {
         StoredResult::Order(..) => false,
         StoredResult::Customer(row) if scope == GLOBAL_SCOPE => row.id == customer,
-        StoredResult::Refused(CustomerExists { customer_id }) if scope == GLOBAL_SCOPE => {
-            *customer_id == customer
-        }
-        StoredResult::Refused(LoginTaken { .. }) if scope == GLOBAL_SCOPE => true,
+        StoredResult::Refused(Refusal::LoginTaken { .. }) => scope == GLOBAL_SCOPE,
+        StoredResult::Refused(_) => false,
         _ => scope == customer,
     }
 }

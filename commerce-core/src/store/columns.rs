@@ -459,12 +459,11 @@ pub fn personal_keys(customer: &str) -> String {
     [
         "owner = ",
         customer,
-        " AND answer NOT LIKE '{\"order\":%' OR owner = 0 AND (answer LIKE '{\"customer\":{\"id\":' || ",
+        " AND answer NOT LIKE '{\"order\":%' AND answer NOT LIKE '{\"refused\":%' \
+         OR owner = 0 AND (answer LIKE '{\"refused\":{\"code\":\"login_taken\"%' \
+         OR answer LIKE '{\"customer\":{\"id\":' || ",
         customer,
-        " || ',%' OR answer LIKE '{\"refused\":{\"code\":\"login_taken\"%' OR answer LIKE \
-         '{\"refused\":{\"code\":\"customer_exists\",\"customer_id\":' || ",
-        customer,
-        " || '}%')",
+        " || ',%')",
     ]
     .concat()
 }
