@@ -6,6 +6,7 @@
 //! A history that fails is shrunk, and its seed is kept in `reference.proptest-regressions`, to be run first from
 //! then on: commit that file.
 
+mod lists;
 mod model;
 
 use crate::common::{NOW, PausableStore, assert_clean, cluster};
@@ -643,13 +644,13 @@ fn proven<R: ReportRequest>(shop: &Shop, request: &R) -> Result<Value, TestCaseE
 }
 
 /// Checks the answers, rows, rankings and reports of a history against the model, with batches of `batch` calls per commit.
-/// Returns the store's rows.
+/// Returns the store's rows, and the lists on which all stores agree.
 fn check<S: Store + 'static>(
     steps: &[Step],
     batch: usize,
     reports: &[Report],
     store: S,
-) -> Result<Vec<Record>, TestCaseError> {
+) -> Result<(Vec<Record>, Vec<Value>), TestCaseError> {
     let (mut model, predictions) = predict(steps);
     let pausable = PausableStore::new(store);
     let world = with_clock(Arc::clone(&pausable));
@@ -664,8 +665,9 @@ fn check<S: Store + 'static>(
         window_ends().into_iter().map(|at| model.best_sellers(at, clock)).collect();
     prop_assert_eq!(predicted, rankings(&world.0));
     check_reports(&world.0, &model, reports)?;
+    let lists = lists::check(&world.0, &model)?;
     assert_clean(&world.0);
-    Ok(rows)
+    Ok((rows, lists))
 }
 
 /// Checks a history against the model on the memory store, one call per commit, and on another in batches, and that
@@ -676,8 +678,10 @@ fn check_with_memory<S: Store + 'static>(
     reports: &[Report],
     store: S,
 ) -> Result<(), TestCaseError> {
-    let expected = check(steps, 1, reports, MemoryStore::new(Currency::KRW))?;
-    check_rows(&expected, &check(steps, batch, reports, store)?)
+    let (expected, lists) = check(steps, 1, reports, MemoryStore::new(Currency::KRW))?;
+    let (rows, own_lists) = check(steps, batch, reports, store)?;
+    prop_assert_eq!(lists, own_lists);
+    check_rows(&expected, &rows)
 }
 
 fn check_answers(

@@ -8,6 +8,7 @@
 
 mod catalog;
 mod customers;
+mod lists;
 mod orders;
 mod reports;
 mod wallet;
