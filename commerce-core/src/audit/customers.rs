@@ -34,13 +34,14 @@ impl Check for Customers {
             Record::CartLine { customer_id, .. } if self.is_erased(*customer_id) => {
                 report(format!("cart of customer {customer_id}"), "is of an erased customer");
             }
-            Record::Charge(row) if self.is_erased(row.customer_id) => {
-                if row.source.as_ref().is_some_and(|source| source.payment_method.is_some()) {
-                    report(
-                        format!("charge {}", row.id),
-                        "has a payment method of an erased customer",
-                    );
-                }
+            Record::Charge(row)
+                if self.is_erased(row.customer_id)
+                    && row
+                        .source
+                        .as_ref()
+                        .is_some_and(|source| source.payment_method.is_some()) =>
+            {
+                report(format!("charge {}", row.id), "has a payment method of an erased customer");
             }
             Record::Credentials(row) if self.is_erased(row.customer_id) => {
                 let row = format!("credentials of customer {}", row.customer_id);

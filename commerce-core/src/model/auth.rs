@@ -77,8 +77,8 @@ impl TokenHash {
     /// Returns the first 64 bits.
     #[must_use]
     pub fn prefix(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        let bytes = self.0.first_chunk().copied().unwrap_or_default();
+        u64::from_be_bytes(bytes)
     }
 
     /// Returns the smallest hash with these first 64 bits.

@@ -185,7 +185,14 @@ fn erase_answers(data: &PersonalData, before: &Customer) -> Vec<(Key, CustomerId
             {
                 StoredResult::Refused(Refusal::LoginTaken { login: name() })
             }
-            _ => return None,
+            StoredResult::Order(..)
+            | StoredResult::Charge(_)
+            | StoredResult::OpenedCharge(_)
+            | StoredResult::Debit(_)
+            | StoredResult::OwnedCoupon(_)
+            | StoredResult::Product(_)
+            | StoredResult::Coupon(_)
+            | StoredResult::Refused(_) => return None,
         };
         Some((key.clone(), *scope, answer))
     });

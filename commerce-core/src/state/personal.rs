@@ -43,11 +43,17 @@ pub struct Erasure {
 #[must_use]
 pub fn may_be_personal(customer: CustomerId, scope: CustomerId, answer: &StoredResult) -> bool {
     match answer {
-        StoredResult::Order(..) => false,
         StoredResult::Customer(row) if scope == GLOBAL_SCOPE => row.id == customer,
         StoredResult::Refused(Refusal::LoginTaken { .. }) => scope == GLOBAL_SCOPE,
-        StoredResult::Refused(_) => false,
-        _ => scope == customer,
+        StoredResult::Order(..) | StoredResult::Refused(_) => false,
+        StoredResult::Charge(_)
+        | StoredResult::OpenedCharge(_)
+        | StoredResult::Debit(_)
+        | StoredResult::OwnedCoupon(_)
+        | StoredResult::Product(_)
+        | StoredResult::Coupon(_)
+        | StoredResult::Customer(_)
+        | StoredResult::Cart(_) => scope == customer,
     }
 }
 

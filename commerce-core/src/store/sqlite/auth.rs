@@ -173,16 +173,12 @@ pub(super) fn sessions(
 ) -> Result<Vec<SessionRow>, StoreError> {
     const SESSION: &str = "SELECT customer_id, created_at, expires_at, token FROM sessions WHERE";
     let read = |row: &Row<'_>| columns::session(row, TokenHash::new(row.get(3)?));
-    match customer {
-        Some(customer) => {
-            let sql = format!("{SESSION} customer_id = ?1 AND token >= ?2 ORDER BY token LIMIT ?3");
-            many(db, &sql, params![customer, start.as_bytes(), limit(rows)], read)
-        }
-        None => {
-            let sql = format!("{SESSION} token >= ?1 ORDER BY token LIMIT ?2");
-            many(db, &sql, params![start.as_bytes(), limit(rows)], read)
-        }
+    if let Some(customer) = customer {
+        let sql = format!("{SESSION} customer_id = ?1 AND token >= ?2 ORDER BY token LIMIT ?3");
+        return many(db, &sql, params![customer, start.as_bytes(), limit(rows)], read);
     }
+    let sql = format!("{SESSION} token >= ?1 ORDER BY token LIMIT ?2");
+    many(db, &sql, params![start.as_bytes(), limit(rows)], read)
 }
 
 pub(super) fn session(

@@ -17,7 +17,7 @@ impl Model {
         let account = self.account(customer_id)?;
         match account.customer.status {
             CustomerStatus::Erased => Err(Refusal::CustomerErased { customer_id }),
-            _ => Ok(account),
+            CustomerStatus::Active | CustomerStatus::Disabled => Ok(account),
         }
     }
 
@@ -93,7 +93,7 @@ impl Model {
                     cart.total = Money::ZERO;
                 }
                 Err(Refusal::LoginTaken { login: taken }) if Some(&*taken) == login.as_ref() => {
-                    *taken = ERASED.to_owned();
+                    ERASED.clone_into(taken);
                 }
                 _ => {}
             }
