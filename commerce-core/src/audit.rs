@@ -26,6 +26,7 @@ mod keys;
 mod orders;
 mod payments;
 mod problems;
+mod purchases;
 mod recount;
 mod sales;
 mod stock;
@@ -76,6 +77,7 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
         Box::new(carts::Carts::default()),
         Box::new(coupons::Coupons::default()),
         Box::new(orders::Orders::default()),
+        Box::new(purchases::Purchases::default()),
         Box::new(first_orders::FirstOrders::default()),
         Box::new(payments::Payments::default()),
         Box::new(events::Events::default()),

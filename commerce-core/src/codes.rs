@@ -282,6 +282,13 @@ codes! {
                 vec![Shortage { product_id: ProductId::new(1), requested: 11, available: 10 }] }
             => format!("too little stock: {}: use a smaller quantity", join(", ", shortages));
 
+        PurchaseLimit "purchase_limit" Conflict "Purchase limit"
+            "A customer may buy only so many. `over_limit` has every product that is over."
+            "Order at most `limit` less `bought`."
+            { over_limit: Vec<OverLimit> =
+                vec![OverLimit { product_id: ProductId::new(1), requested: 2, bought: 2, limit: 3 }] }
+            => format!("over the limit per customer: {}: order fewer, or cancel an order", join(", ", over_limit));
+
         NotInCart "not_in_cart" Conflict "Product not in the cart"
             "The product is not in the cart."
             "Read the cart."
@@ -504,6 +511,19 @@ pub struct Shortage {
     pub available: i64,
 }
 
+/// A product of which an order requests more units than a customer may still buy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverLimit {
+    /// The product.
+    pub product_id: ProductId,
+    /// Units requested.
+    pub requested: i64,
+    /// Units of the customer's pending and paid orders.
+    pub bought: i64,
+    /// Units that a customer may buy.
+    pub limit: i64,
+}
+
 impl Refusal {
     /// A refusal for one invalid value of the request.
     #[must_use]
@@ -531,6 +551,16 @@ impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { product_id, requested, available } = self;
         write!(f, "product {product_id} has {available}, not {requested}")
+    }
+}
+
+impl fmt::Display for OverLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { product_id, requested, bought, limit } = self;
+        write!(
+            f,
+            "product {product_id} has a limit of {limit}, {bought} bought and {requested} requested"
+        )
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 const CHUNK: usize = 1_000;
 
 /// The tables, referenced ones first. Owned coupons come a second time, after the orders that use them.
-const ORDER: [Table; 20] = [
+const ORDER: [Table; 21] = [
     Table::Accounts,
     Table::Products,
     Table::StockMovements,
@@ -26,6 +26,7 @@ const ORDER: [Table; 20] = [
     Table::Coupons,
     Table::OwnedCoupons,
     Table::Orders,
+    Table::Purchases,
     Table::OwnedCoupons,
     Table::Charges,
     Table::Ledger,
@@ -190,6 +191,7 @@ impl<'a> Writer<'a> {
                 state.owned_coupons.insert(owned.id, owned);
             }
             Record::Order(order) => state.orders.insert(order.id, order),
+            Record::Purchase(row) => state.purchases.insert(row),
             Record::Charge(charge) => state.charges.insert(charge.id, charge),
             Record::LedgerEntry(entry) => state.ledger.push(entry),
             Record::Event(event) => {

@@ -2,7 +2,7 @@
 
 use crate::clock::InvalidClock;
 
-pub use crate::codes::{Code, ErrorClass, Invalid, Refusal, Shortage};
+pub use crate::codes::{Code, ErrorClass, Invalid, OverLimit, Refusal, Shortage};
 
 /// A failure of the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -159,7 +159,7 @@ pub use clock::{Clock, InvalidClock, ManualClock, ParseTimestampError, SystemClo
 pub use copy::copy;
 pub use destination::{DeliveryResult, Destination};
 pub use engine::Stats;
-pub use error::{Code, Error, ErrorClass, Invalid, Refusal, Shortage, StoreError};
+pub use error::{Code, Error, ErrorClass, Invalid, OverLimit, Refusal, Shortage, StoreError};
 pub use export::{Export, ExportError, ExportWindow, Exporter};
 pub use gateway::simulated::SimulatedGateway;
 pub use gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent};

@@ -25,6 +25,7 @@ mod deliveries;
 mod misread;
 mod next_ids;
 mod personal;
+mod purchases;
 mod read_set;
 mod rows;
 
@@ -34,6 +35,7 @@ pub use deliveries::{Deliveries, DueEventsQuery};
 use misread::Misread;
 pub use next_ids::NextIds;
 pub use personal::{Erasure, PersonalData, may_be_personal};
+pub use purchases::Purchases;
 pub use read_set::Needs;
 pub use rows::{Change, Rows};
 
@@ -57,6 +59,8 @@ pub struct State {
     pub claims: Rows<(CouponId, CustomerId), OwnedCouponId>,
     /// Orders.
     pub orders: Rows<OrderId, Order>,
+    /// Purchases of products with a limit.
+    pub purchases: Purchases,
     /// References of orders that were loaded, with the first order of the customer that has each.
     references: HashMap<(CustomerId, String), Option<OrderId>>,
     /// Pending orders that may be overdue: those that were loaded, and those placed since.
@@ -126,6 +130,7 @@ impl State {
             owned_coupons: Rows::default(),
             claims: Rows::default(),
             orders: Rows::default(),
+            purchases: Purchases::default(),
             references: HashMap::new(),
             due_orders: None,
             ids: None,
@@ -170,6 +175,7 @@ impl State {
             owned_coupons,
             claims: _,
             orders,
+            purchases: _,
             references: _,
             due_orders: _,
             ids: _,
@@ -233,6 +239,9 @@ impl State {
                 &self.misread,
             ),
         ];
+        if self.purchases.misread() {
+            return Some("purchases");
+        }
         all.into_iter().find_map(|(kind, misread)| misread.happened().then_some(kind))
     }
 

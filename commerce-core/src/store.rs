@@ -43,14 +43,14 @@ pub use crate::model::cart::CartLines;
 pub use crate::model::coupon::CouponUsage;
 pub use crate::model::delivery::DeliveryRow;
 pub use crate::model::event::{Epoch, EventRow};
-pub use crate::model::product::StockMovement;
+pub use crate::model::product::{Purchase, StockMovement};
 pub use crate::model::sale::{Figure, Figures, FirstOrder, Sale, Sold};
 pub use crate::model::settings::Settings;
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
 pub use crate::query::filter::{ChargeFilter, OrderFilter};
 pub use crate::state::{
-    Change, Deliveries, DueEventsQuery, Erasure, Needs, NextIds, PersonalData, Rows, SessionChange,
-    State, may_be_personal,
+    Change, Deliveries, DueEventsQuery, Erasure, Needs, NextIds, PersonalData, Purchases, Rows,
+    SessionChange, State, may_be_personal,
 };
 pub use lists::{Direction, IdRange};
 
@@ -469,6 +469,7 @@ pub enum Table {
     Coupons,
     OwnedCoupons,
     Orders,
+    Purchases,
     Charges,
     Ledger,
     Events,
@@ -485,7 +486,7 @@ pub enum Table {
 
 impl Table {
     /// All tables, referenced ones before those that refer to them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -493,6 +494,7 @@ impl Table {
         Self::Coupons,
         Self::OwnedCoupons,
         Self::Orders,
+        Self::Purchases,
         Self::Charges,
         Self::Ledger,
         Self::Events,
@@ -518,6 +520,7 @@ impl Table {
             Self::Coupons => "coupons",
             Self::OwnedCoupons => "owned_coupons",
             Self::Orders => "orders",
+            Self::Purchases => "purchases",
             Self::Charges => "charges",
             Self::Ledger => "ledger",
             Self::Events => "events",
@@ -549,6 +552,7 @@ pub enum Record {
     Coupon(Coupon),
     OwnedCoupon(OwnedCoupon),
     Order(Order),
+    Purchase(Purchase),
     Charge(ChargeRow),
     LedgerEntry(LedgerEntry),
     Event(EventRow),

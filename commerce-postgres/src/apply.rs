@@ -4,7 +4,7 @@
 use crate::query::Query;
 use crate::statements::{insert, insert_fixed, joined, names, unnest, update, upsert, with_values};
 use crate::{auth, deliveries};
-use commerce_core::store::columns::{Entity, LINE, TABLES_WITH_IDS};
+use commerce_core::store::columns::{Entity, LINE, PURCHASE, TABLES_WITH_IDS};
 use commerce_core::store::{Change, EventRow, State};
 use commerce_core::{Money, Order, OrderStatus, OwnedCoupon, StoreError, Timestamp};
 
@@ -27,6 +27,7 @@ pub(crate) fn apply(
     insert_all(&state.stock_movements, state, &mut queries);
     save(&state.coupons.changed(), state, &mut queries);
     orders(state, &mut queries);
+    purchases(state, &mut queries);
     save(&state.charges.changed(), state, &mut queries);
     insert_all(&state.ledger, state, &mut queries);
     events(state, &mut queries);
@@ -169,6 +170,35 @@ fn events(state: &State, queries: &mut Vec<Query<'static>>) {
         Some(customers) => query.with(customers).writing(EventRow::TABLE),
         None => query,
     });
+}
+
+fn purchases(state: &State, queries: &mut Vec<Query<'static>>) {
+    let (kept, gone) = state.purchases.changed();
+    if !state.purchases.cleared().is_empty() {
+        let products = column!(state.purchases.cleared(), product => product.get());
+        let sql = "DELETE FROM purchases WHERE product_id = ANY($1::bigint[])";
+        queries.push(Query::new(sql).with(products));
+    }
+    if !gone.is_empty() {
+        let sql = "DELETE FROM purchases USING unnest($1::bigint[], $2::bigint[]) AS gone (product, customer)
+                   WHERE product_id = product AND customer_id = customer AND customer_id = ANY($2)";
+        let products = column!(gone, row => row.product_id.get());
+        queries
+            .push(Query::new(sql).with(products).with(column!(gone, row => row.customer_id.get())));
+    }
+    if !kept.is_empty() {
+        let sql = format!(
+            "INSERT INTO purchases ({PURCHASE}) SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+             ON CONFLICT (product_id, customer_id) DO UPDATE SET units = excluded.units"
+        );
+        queries.push(
+            Query::new(sql)
+                .with(column!(kept, row => row.product_id.get()))
+                .with(column!(kept, row => row.customer_id.get()))
+                .with(column!(kept, row => row.units))
+                .changing(kept.len()),
+        );
+    }
 }
 
 fn carts(state: &State, queries: &mut Vec<Query<'static>>) {

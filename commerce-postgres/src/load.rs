@@ -14,7 +14,7 @@ use commerce_core::{
     OwnedCouponId, ProductId, StoreError, Timestamp,
 };
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
 
@@ -38,6 +38,8 @@ pub(crate) fn load(
     deliveries::load(&mut batch, needs);
     orders(&mut batch, needs);
     references(&mut batch, needs);
+    purchases(&mut batch, needs);
+    live_units(&mut batch, needs);
     if let Some(now) = due {
         due_orders(&mut batch, now);
         batch.add(select_first_expiry(), |rows, _| {
@@ -262,6 +264,50 @@ fn references<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
         }
         for (customer, reference) in &needs.references {
             state.provide_reference(*customer, reference.clone(), None);
+        }
+        Ok(())
+    });
+}
+
+fn purchases<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
+    if needs.purchases.is_empty() {
+        return;
+    }
+    let (products, customers): (Vec<i64>, Vec<i64>) =
+        needs.purchases.iter().map(|(product, customer)| (product.get(), customer.get())).unzip();
+    let sql = "SELECT product_id, customer_id, units
+               FROM unnest($1::bigint[], $2::bigint[]) AS wanted (product, customer)
+               JOIN purchases ON product_id = product AND customer_id = customer
+               WHERE product_id = ANY($1) AND customer_id = ANY($2)";
+    batch.add(Query::new(sql).with(products).with(customers), |rows, state| {
+        for row in &rows {
+            state.purchases.provide(get(row, 0)?, get(row, 1)?, get(row, 2)?);
+        }
+        for (product, customer) in &needs.purchases {
+            state.purchases.provide(*product, *customer, 0);
+        }
+        Ok(())
+    });
+}
+
+fn live_units<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
+    if needs.live_units.is_empty() {
+        return;
+    }
+    let products: Vec<i64> = needs.live_units.iter().map(|id| id.get()).collect();
+    // Orders and lines of a customer are on one machine of a cluster.
+    let sql = "SELECT product_id, orders.customer_id, sum(quantity)::bigint
+               FROM order_lines JOIN orders
+                 ON orders.id = order_lines.order_id AND orders.customer_id = order_lines.customer_id
+               WHERE product_id = ANY($1::bigint[]) AND status IN ('pending', 'paid')
+               GROUP BY product_id, orders.customer_id";
+    batch.add(Query::new(sql).with(products), |rows, state| {
+        let mut units: HashMap<ProductId, BTreeMap<CustomerId, i64>> = HashMap::new();
+        for row in &rows {
+            units.entry(get(row, 0)?).or_default().insert(get(row, 1)?, get(row, 2)?);
+        }
+        for product in &needs.live_units {
+            state.purchases.provide_live(*product, units.remove(product).unwrap_or_default());
         }
         Ok(())
     });

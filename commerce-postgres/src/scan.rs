@@ -7,8 +7,8 @@ use crate::query::Query;
 use crate::rows::{Row, read};
 use crate::sales;
 use commerce_core::store::columns::{
-    CREDENTIALS, Entity, KEY_RECORD, LINE, LINE_COLUMNS, SETTINGS, credentials, key_record, line,
-    session, settings,
+    CREDENTIALS, Entity, KEY_RECORD, LINE, LINE_COLUMNS, PURCHASE, SETTINGS, credentials,
+    key_record, line, purchase, session, settings,
 };
 use commerce_core::store::deliveries::{EPOCHS, NEXT_EVENT};
 use commerce_core::store::values::get;
@@ -46,6 +46,10 @@ pub(crate) fn scan(
         Table::Coupons => entity(connection, visit, Record::Coupon),
         Table::OwnedCoupons => with_digest(connection, visit, Record::OwnedCoupon),
         Table::Orders => orders(connection, visit),
+        Table::Purchases => {
+            let sql = format!("SELECT {PURCHASE} FROM purchases ORDER BY 1, 2");
+            records(connection, &sql, visit, |row| purchase(row).map(Record::Purchase))
+        }
         Table::Charges => with_digest(connection, visit, Record::Charge),
         Table::Ledger => with_digest(connection, visit, Record::LedgerEntry),
         Table::Events => entity(connection, visit, Record::Event),

@@ -109,6 +109,9 @@ pub(crate) struct UpdateArgs {
     /// Stock at and below which the product is low on stock, or `none`.
     #[arg(long, value_name = "N", value_parser = values::integer_patch, allow_negative_numbers = true)]
     low_stock_threshold: Option<Patch<i64>>,
+    /// Greatest number of units that a customer may have in pending and paid orders, or `none`.
+    #[arg(long, value_name = "N", value_parser = values::integer_patch, allow_negative_numbers = true)]
+    limit_per_customer: Option<Patch<i64>>,
 }
 
 impl UpdateArgs {
@@ -121,6 +124,7 @@ impl UpdateArgs {
             sale_from: self.sale_from,
             sale_until: self.sale_until.unwrap_or_default(),
             low_stock_threshold: self.low_stock_threshold.unwrap_or_default(),
+            limit_per_customer: self.limit_per_customer.unwrap_or_default(),
             ..UpdateProduct::new(self.id)
         }
     }
@@ -205,6 +209,7 @@ fn product(context: &CommandContext, product: &commerce_core::Product) -> String
         ("sale", or_dash(sale)),
         ("stock", product.stock.to_string()),
         ("low at", or_dash(product.low_stock_threshold)),
+        ("limit per customer", or_dash(product.limit_per_customer)),
         ("status", status.to_owned()),
     ])
 }

@@ -12,6 +12,7 @@ use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
 use crate::model::coupon::Discount;
 use crate::model::event::EventKind;
 use crate::model::order::{Order, OrderStatus};
+use crate::model::patch::Patch;
 use crate::model::wallet::{Account, ChargeSource, Customer, CustomerStatus, EntryKind};
 use crate::money::{Currency, Money};
 use crate::rule::add_coupon::AddCoupon;
@@ -19,6 +20,7 @@ use crate::rule::add_customer::AddCustomer;
 use crate::rule::add_product::AddProduct;
 use crate::rule::edit_cart::{CartEdit, EditCart};
 use crate::rule::place_order::{PayWhen, PlaceOrder};
+use crate::rule::update_product::UpdateProduct;
 use crate::shop::Shop;
 use crate::store::memory::MemoryStore;
 use crate::store::{
@@ -59,7 +61,7 @@ fn key(text: &str) -> Key {
 }
 
 /// Order 1 of Kim is paid with coupon 1, order 2 of Lee is paid later, order 3 of Kim is cancelled,
-/// order 4 of Lee is expired, and order 5 of Lee waits with coupon 2.
+/// order 4 of Lee is expired, and order 5 of Lee waits with coupon 2. Cups have a purchase limit.
 fn history() -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new(Currency::KRW));
     let clock = Arc::new(ManualClock::new(START));
@@ -104,6 +106,8 @@ fn history() -> Arc<MemoryStore> {
     shop.debit(KIM, money(10), &key("debit-1")).unwrap();
     shop.debit(LEE, money(9_999), &key("debit-2")).unwrap_err();
     shop.call(EditCart { customer_id: KIM, edit: CartEdit::Set(TEA, 1) }).run().unwrap();
+    let limit_per_customer = Patch::Set(9);
+    shop.call(UpdateProduct { limit_per_customer, ..UpdateProduct::new(CUP) }).run().unwrap();
     store
 }
 
@@ -157,6 +161,7 @@ fn table(record: &Record) -> Table {
         Record::Coupon(_) => Table::Coupons,
         Record::OwnedCoupon(_) => Table::OwnedCoupons,
         Record::Order(_) => Table::Orders,
+        Record::Purchase(_) => Table::Purchases,
         Record::Charge(_) => Table::Charges,
         Record::LedgerEntry(_) => Table::Ledger,
         Record::Event(_) => Table::Events,
@@ -196,7 +201,7 @@ fn audit_of_a_sound_history_finds_no_problem() {
     let AuditReport { ok, checked, problems } = audit(&*store.snapshot().unwrap()).unwrap();
     assert_eq!((ok, problems), (true, vec![]));
     let expected = [
-        ("audit_trail", 10),
+        ("audit_trail", 11),
         ("carts", 1),
         ("charges", 2),
         ("coupons", 1),
@@ -210,6 +215,7 @@ fn audit_of_a_sound_history_finds_no_problem() {
         ("orders", 5),
         ("owned_coupons", 2),
         ("products", 2),
+        ("purchases", 2),
         ("relay", 1),
         ("sales", 21),
         ("sessions", 0),
@@ -373,6 +379,10 @@ fn expire(order: &mut Order) {
     change!(Record::Order(o) if o.id.get() == 1 => o.lines[1].product_id = TEA),
     &["order 1"],
 )]
+#[case::regular_price(
+    change!(Record::Order(o) if o.id.get() == 4 => o.lines[0].regular_price = money(29)),
+    &["order 4"],
+)]
 #[case::subtotal(
     change!(Record::Order(o) if o.id.get() == 4 => (o.subtotal, o.total) = (money(9), money(9))),
     &["order 4"],
@@ -477,6 +487,43 @@ fn damaged_payments_are_reported(#[case] damage: Damage, #[case] expected: &[&st
 )]
 fn damaged_stock_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
     assert_reported("stock", damage, expected);
+}
+
+#[rstest]
+#[case::units(
+    change!(Record::Purchase(p) if p.customer_id == LEE => p.units = 1),
+    &["purchases of product 2 by customer 2"],
+)]
+#[case::lost(
+    lose!(Record::Purchase(p) if p.customer_id == KIM),
+    &["purchases of product 2 by customer 1"],
+)]
+#[case::no_limit(
+    change!(Record::Product(p) if p.id == CUP => p.limit_per_customer = None),
+    &["purchases of product 2 by customer 1", "purchases of product 2 by customer 2"],
+)]
+#[case::not_counted(
+    change!(Record::Product(p) if p.id == TEA => p.limit_per_customer = Some(1)),
+    &["purchases of product 1 by customer 1"],
+)]
+#[case::unknown_customer(
+    change!(Record::Purchase(p) if p.customer_id == LEE => p.customer_id = CustomerId::new(9)),
+    &[
+        "purchases of product 2 by customer 9",
+        "purchases of product 2 by customer 9",
+        "purchases of product 2 by customer 2",
+    ],
+)]
+#[case::unknown_product(
+    change!(Record::Purchase(p) if p.customer_id == LEE => p.product_id = ProductId::new(9)),
+    &["purchases of product 9 by customer 2", "purchases of product 2 by customer 2"],
+)]
+#[case::not_given_back(
+    change!(Record::Order(o) if o.id.get() == 5 => expire(o)),
+    &["purchases of product 2 by customer 2"],
+)]
+fn damaged_purchases_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("purchases", damage, expected);
 }
 
 #[rstest]
@@ -739,7 +786,7 @@ fn erased_without_cart(records: &mut Vec<Record>) {
 
 fn kept_answer(answer: StoredResult, owner: CustomerId) -> Record {
     let (created_at, digest) = (START, None);
-    let record = IdempotencyRecord { fingerprint: 1, answer, created_at, digest };
+    let record = IdempotencyRecord { fingerprint: 1, answer, created_at, digest, request: None };
     Record::Key { key: key("kept"), owner, record }
 }
 

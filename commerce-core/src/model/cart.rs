@@ -114,6 +114,7 @@ mod tests {
             regular_price: MAX_PRICE,
             sale: None,
             low_stock_threshold: None,
+            limit_per_customer: None,
             stock: MAX_STOCK,
             status: ProductStatus::Active,
         };

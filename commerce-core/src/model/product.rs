@@ -1,7 +1,7 @@
 //! Products, and the changes of their stock other than orders.
 
 use crate::clock::Timestamp;
-use crate::id::{ProductId, StockMovementId};
+use crate::id::{CustomerId, ProductId, StockMovementId};
 use crate::model::audit_trail::Actor;
 use crate::model::words::words;
 use crate::money::Money;
@@ -27,6 +27,9 @@ pub struct Product {
     /// The stock at and below which the product is low on stock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub low_stock_threshold: Option<i64>,
+    /// The greatest number of units that a customer may hold or buy over all live orders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_per_customer: Option<i64>,
     /// Active if it is sold.
     pub status: ProductStatus,
 }
@@ -70,15 +73,25 @@ struct ProductBody {
     sale: Option<SalePrice>,
     stock: i64,
     low_stock_threshold: Option<i64>,
+    limit_per_customer: Option<i64>,
     status: ProductStatus,
 }
 
 impl From<ProductBody> for Product {
     fn from(body: ProductBody) -> Self {
         let ProductBody { id, name, price, regular_price, sale, stock, .. } = body;
-        let ProductBody { low_stock_threshold, status, .. } = body;
-        let regular_price = regular_price.unwrap_or(price);
-        Self { id, name, price, regular_price, sale, stock, low_stock_threshold, status }
+        let ProductBody { low_stock_threshold, limit_per_customer, status, .. } = body;
+        Self {
+            id,
+            name,
+            price,
+            regular_price: regular_price.unwrap_or(price),
+            sale,
+            stock,
+            low_stock_threshold,
+            limit_per_customer,
+            status,
+        }
     }
 }
 
@@ -129,6 +142,17 @@ impl Product {
     }
 }
 
+/// The units of a product with a purchase limit that a customer holds or has bought: those of pending and paid orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    /// The product.
+    pub product_id: ProductId,
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// The units of all live orders.
+    pub units: i64,
+}
+
 /// A change of stock other than an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StockMovement {
@@ -167,6 +191,7 @@ mod tests {
             }),
             stock: 5,
             low_stock_threshold: None,
+            limit_per_customer: None,
             status: ProductStatus::Active,
         }
     }

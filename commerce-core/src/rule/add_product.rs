@@ -74,6 +74,7 @@ impl Rule for AddProduct {
             sale: None,
             stock: self.stock,
             low_stock_threshold: None,
+            limit_per_customer: None,
             status: ProductStatus::Active,
         };
         state.products.insert(id, product.clone());

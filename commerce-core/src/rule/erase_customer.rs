@@ -240,7 +240,7 @@ mod tests {
             created_at: NOW,
         });
         let (fingerprint, created_at, digest) = (7, NOW, None);
-        let record = IdempotencyRecord { fingerprint, answer, created_at, digest };
+        let record = IdempotencyRecord { fingerprint, answer, created_at, digest, request: None };
         (Key::new("debit").unwrap(), KIM, record)
     }
 

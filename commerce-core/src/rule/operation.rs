@@ -143,7 +143,7 @@ operations! {
             CouponExpired, CouponSoldOut];
     PlaceOrder => Order(Order),
         refused as [CustomerNotFound, CustomerErased, ReferenceTaken, CartEmpty, ProductNotFound, ProductArchived, CouponNotFound,
-            CouponAlreadyUsed, CouponNotStarted, CouponExpired, CouponNotApplicable, InsufficientStock,
+            CouponAlreadyUsed, CouponNotStarted, CouponExpired, CouponNotApplicable, PurchaseLimit, InsufficientStock,
             InsufficientBalance];
     PayOrder => Order(Order), refused as [OrderNotFound, OrderNotPayable, InsufficientBalance];
     CancelOrder => Order(Order), refused as [OrderNotFound, OrderNotCancellable, BalanceLimit];

@@ -73,13 +73,25 @@ pub(super) fn refund(state: &mut State, order: &Order, balance_after: Money, con
     emit_event(state, EventKind::OrderCancelled, order, context);
 }
 
-/// Releases the stock and the coupon that an order held.
-pub(super) fn release_holds(state: &mut State, order: &Order) {
+/// Takes the units of an order from the stock, and counts them as bought by its customer.
+pub(super) fn hold_units(state: &mut State, order: &Order) {
+    move_units(state, order, 1);
+}
+
+/// Moves the units of all lines: 1 takes them, -1 gives them back.
+fn move_units(state: &mut State, order: &Order, sign: i64) {
     for line in &order.lines {
-        if let Some(product) = state.products.get_mut(line.product_id) {
-            product.stock = product.stock.saturating_add(line.quantity);
-        }
+        let units = line.quantity.saturating_mul(sign);
+        let Some(product) = state.products.get_mut(line.product_id) else { continue };
+        product.stock = product.stock.saturating_sub(units);
+        let has_limit = product.limit_per_customer.is_some();
+        state.purchases.count(line.product_id, order.customer_id, units, has_limit);
     }
+}
+
+/// Releases the units and the coupon that an order held.
+pub(super) fn release_holds(state: &mut State, order: &Order) {
+    move_units(state, order, -1);
     if let Some(owned) = order.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
         owned.assign_order(None);
     }

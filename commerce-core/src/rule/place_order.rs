@@ -2,11 +2,11 @@
 //! changes.
 
 use super::Rule;
-use super::order_effects::pay;
+use super::order_effects::{hold_units, pay};
 use super::past_terms::PastTerms;
 use super::validate::{Checks, checked_debit};
 use crate::clock::Timestamp;
-use crate::error::{Refusal, Shortage};
+use crate::error::{OverLimit, Refusal, Shortage};
 use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::limits::{MAX_BALANCE, MAX_ORDER_LINES, MAX_STOCK};
 use crate::model::audit_trail::Action;
@@ -150,9 +150,19 @@ impl Rule for PlaceOrder {
         needs.account(state, self.customer_id);
         match &self.items {
             OrderItems::Listed(items) => {
-                items.iter().take(MAX_ORDER_LINES).for_each(|(id, _)| needs.product(state, *id));
+                for (id, _) in items.iter().take(MAX_ORDER_LINES) {
+                    needs.product(state, *id);
+                    needs.purchase(state, *id, self.customer_id);
+                }
             }
-            OrderItems::Cart => needs.cart(state, self.customer_id),
+            OrderItems::Cart => {
+                needs.cart(state, self.customer_id);
+                let is_known = state.carts.is_loaded(self.customer_id);
+                let lines = if is_known { state.cart(self.customer_id) } else { None };
+                for &product in lines.into_iter().flat_map(|lines| lines.keys()) {
+                    needs.purchase(state, product, self.customer_id);
+                }
+            }
         }
         if let Some(id) = self.owned_coupon_id {
             needs.owned_coupon(state, id);
@@ -189,6 +199,7 @@ impl Rule for PlaceOrder {
         let subtotal = subtotal(&lines)?;
         let discount = self.discount(state, subtotal, context.now)?;
         let total = subtotal.checked_sub(discount).unwrap_or_default();
+        self.check_limits(state, &items)?;
         check_stock(state, &items)?;
         let balance_after = match self.pay {
             PayWhen::Now => checked_debit(balance, total)?,
@@ -214,7 +225,8 @@ impl Rule for PlaceOrder {
             cancelled_at: None,
             previous,
         };
-        self.take_stock_and_coupon(state, id, &items);
+        hold_units(state, &order);
+        self.take_coupon_and_cart(state, id);
         match self.pay {
             PayWhen::Now => pay(state, &mut order, balance_after, context),
             // The order may already be overdue for a later command of the same batch.
@@ -232,6 +244,18 @@ impl PlaceOrder {
         state.order_with_reference(self.customer_id, reference).map_or(Ok(()), |order_id| {
             Err(Refusal::ReferenceTaken { reference: reference.clone(), order_id })
         })
+    }
+
+    /// Refuses the order if the customer would have more units of a product than its limit, with every such product.
+    fn check_limits(&self, state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal> {
+        let over = |(id, requested): &(ProductId, i64)| {
+            let limit = state.products.get(*id)?.limit_per_customer?;
+            let bought = state.purchases.units(*id, self.customer_id);
+            let excess = OverLimit { product_id: *id, requested: *requested, bought, limit };
+            (bought.saturating_add(*requested) > limit).then_some(excess)
+        };
+        let over_limit: Vec<OverLimit> = items.iter().filter_map(over).collect();
+        if over_limit.is_empty() { Ok(()) } else { Err(Refusal::PurchaseLimit { over_limit }) }
     }
 
     /// Returns the coupon's discount, zero without a coupon; refuses a coupon that cannot be used.
@@ -275,13 +299,8 @@ impl PlaceOrder {
         Ok((owned, state.coupons.get(owned.coupon_id).ok_or_else(unknown)?))
     }
 
-    /// Takes the stock, the coupon and the reference, empties the cart if its content is ordered, and links the order to its customer.
-    fn take_stock_and_coupon(&self, state: &mut State, id: OrderId, items: &[(ProductId, i64)]) {
-        for (product, units) in items {
-            if let Some(product) = state.products.get_mut(*product) {
-                product.stock = product.stock.saturating_sub(*units);
-            }
-        }
+    /// Takes the coupon and the reference, empties the cart if its content is ordered, and links the order to its customer.
+    fn take_coupon_and_cart(&self, state: &mut State, id: OrderId) {
         if let Some(owned) = self.owned_coupon_id.and_then(|id| state.owned_coupons.get_mut(id)) {
             owned.assign_order(Some(id));
         }
@@ -358,10 +377,12 @@ fn check_stock(state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal>
 mod tests {
     use super::*;
     use crate::model::event::EventKind;
+    use crate::model::patch::Patch;
     use crate::model::sale::Figure;
     use crate::model::wallet::EntryKind;
     use crate::rule::edit_cart::{CartEdit, EditCart};
     use crate::rule::testing::{NOW, World, code};
+    use crate::rule::update_product::UpdateProduct;
     use rstest::rstest;
 
     fn items(pairs: &[(i64, i64)]) -> Vec<(ProductId, i64)> {
@@ -541,6 +562,67 @@ mod tests {
         referenced(1, reference).needs(&world.state, &mut needs);
         assert!(needs.references.is_empty());
         assert_eq!(code(world.refused(referenced(1, reference))), "invalid_request");
+    }
+
+    fn limit(product: i64, limit_per_customer: Patch<i64>) -> UpdateProduct {
+        UpdateProduct { limit_per_customer, ..UpdateProduct::new(ProductId::new(product)) }
+    }
+
+    #[test]
+    fn purchase_limit_lists_every_product_that_is_over_and_counts_earlier_orders() {
+        let mut world = world();
+        placed(&mut world, order(&[(3, 2)]));
+        for product in [3, 4] {
+            world.run(limit(product, Patch::Set(3))).unwrap();
+        }
+        let over = |product, requested, bought| OverLimit {
+            product_id: ProductId::new(product),
+            requested,
+            bought,
+            limit: 3,
+        };
+        let over_limit = vec![over(3, 2, 2), over(4, 4, 0)];
+        let refusal = world.refused(order(&[(3, 2), (4, 4)]));
+        assert_eq!(refusal, Refusal::PurchaseLimit { over_limit });
+        placed(&mut world, order(&[(3, 1), (4, 3)]));
+        let other = PlaceOrder::new(CustomerId::new(2), items(&[(4, 3)]));
+        placed(&mut world, other);
+    }
+
+    #[test]
+    fn cancelled_and_expired_orders_give_their_units_back_to_the_limit() {
+        let mut world = world();
+        world.run(limit(4, Patch::Set(3))).unwrap();
+        let first = placed(&mut world, order(&[(4, 2)]));
+        let later = PlaceOrder { pay: PayWhen::Later, ..order(&[(4, 1)]) };
+        placed(&mut world, later);
+        assert_eq!(code(world.refused(order(&[(4, 1)]))), "purchase_limit");
+        world.run(crate::rule::cancel_order::CancelOrder { order_id: first.id }).unwrap();
+        assert_eq!(code(world.refused(order(&[(4, 3)]))), "purchase_limit");
+        world.now = NOW.plus_seconds(900);
+        placed(&mut world, order(&[(4, 3)]));
+    }
+
+    #[test]
+    fn limit_that_is_removed_and_set_again_counts_what_was_bought_meanwhile() {
+        let mut world = world();
+        world.run(limit(4, Patch::Set(1))).unwrap();
+        placed(&mut world, order(&[(4, 1)]));
+        world.run(limit(4, Patch::Remove)).unwrap();
+        placed(&mut world, order(&[(4, 4)]));
+        world.run(limit(4, Patch::Set(6))).unwrap();
+        assert_eq!(code(world.refused(order(&[(4, 2)]))), "purchase_limit");
+        placed(&mut world, order(&[(4, 1)]));
+    }
+
+    #[test]
+    fn purchase_limit_is_checked_after_the_coupon_and_before_the_stock() {
+        let mut world = world();
+        world.run(limit(3, Patch::Set(1))).unwrap();
+        let request =
+            PlaceOrder { owned_coupon_id: Some(OwnedCouponId::new(99)), ..order(&[(3, 99)]) };
+        assert_eq!(code(world.refused(request)), "coupon_not_found");
+        assert_eq!(code(world.refused(order(&[(3, 99)]))), "purchase_limit");
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl World {
             sale: None,
             stock,
             low_stock_threshold: None,
+            limit_per_customer: None,
             status: ProductStatus::Active,
         };
         self.state.products.insert(id, product);
@@ -210,7 +211,11 @@ impl World {
             self.state.products.provide(ProductId::new(id), None);
             self.state.coupons.provide(CouponId::new(id), None);
             self.state.owned_coupons.provide(OwnedCouponId::new(id), None);
+            self.state
+                .purchases
+                .provide_live(ProductId::new(id), std::collections::BTreeMap::new());
             for customer in 0..100 {
+                self.state.purchases.provide(ProductId::new(id), CustomerId::new(customer), 0);
                 self.state.claims.provide((CouponId::new(id), CustomerId::new(customer)), None);
             }
         }

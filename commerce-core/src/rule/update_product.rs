@@ -41,6 +41,10 @@ pub struct UpdateProduct {
     /// The stock at and below which the product is low on stock, 0 to [`MAX_STOCK`]; default: unchanged.
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     pub low_stock_threshold: Patch<i64>,
+    /// The greatest number of units that a customer may hold or buy over all live orders, 1 to [`MAX_STOCK`], those of
+    /// earlier orders included; default: unchanged.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    pub limit_per_customer: Patch<i64>,
 }
 
 impl UpdateProduct {
@@ -56,6 +60,7 @@ impl UpdateProduct {
             sale_from: None,
             sale_until: Patch::Keep,
             low_stock_threshold: Patch::Keep,
+            limit_per_customer: Patch::Keep,
         }
     }
 
@@ -74,8 +79,9 @@ impl UpdateProduct {
     fn validate(&self) -> Result<(), Refusal> {
         let mut checks = Checks::default();
         let is_empty = *self == Self::new(self.product_id);
-        checks
-            .that(!is_empty, "", || "give a new name, price, sale, threshold or status".to_owned());
+        checks.that(!is_empty, "", || {
+            "give a new name, price, sale, threshold, limit or status".to_owned()
+        });
         if let Some(name) = &self.name {
             checks.text(name, "/name");
         }
@@ -91,6 +97,9 @@ impl UpdateProduct {
         });
         if let Some(threshold) = self.low_stock_threshold.value() {
             checks.integer(threshold, 0..=MAX_STOCK, "/low_stock_threshold");
+        }
+        if let Some(limit) = self.limit_per_customer.value() {
+            checks.integer(limit, 1..=MAX_STOCK, "/limit_per_customer");
         }
         checks.done()
     }
@@ -111,6 +120,7 @@ impl UpdateProduct {
             sale: self.sale(before, now)?,
             stock: before.stock,
             low_stock_threshold: self.low_stock_threshold.apply(before.low_stock_threshold),
+            limit_per_customer: self.limit_per_customer.apply(before.limit_per_customer),
             status: self.status.unwrap_or(before.status),
         })
     }
@@ -152,6 +162,15 @@ impl Rule for UpdateProduct {
 
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.product(state, self.product_id);
+        let gets_limit = self.limit_per_customer.value().is_some() && self.validate().is_ok();
+        if gets_limit && state.products.is_loaded(self.product_id) {
+            let product = state.products.get(self.product_id);
+            // A product that has a limit is counted already.
+            let is_counted = product.is_none_or(|product| product.limit_per_customer.is_some());
+            if !is_counted && !state.purchases.is_live_loaded(self.product_id) {
+                needs.live_units.insert(self.product_id);
+            }
+        }
     }
 
     fn version(&self, state: &State, now: Timestamp) -> Result<Version, Refusal> {
@@ -173,6 +192,11 @@ impl Rule for UpdateProduct {
         let before = product.clone();
         let after = self.updated(&before, context.now)?;
 
+        match (before.limit_per_customer, after.limit_per_customer) {
+            (None, Some(_)) => state.purchases.begin(self.product_id),
+            (Some(_), None) => state.purchases.end(self.product_id),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
         record_changes(state, context, &before, &after);
         let change = |product: &mut Product| product.clone_from(&after);
         state.change_product(self.product_id, context.now, change).map(Output::Product)
@@ -190,6 +214,8 @@ fn record_changes(state: &mut State, context: Context<'_>, before: &Product, aft
     context.record_change(state, "sale_until", &until(before), &until(after));
     let (from, to) = (before.low_stock_threshold, after.low_stock_threshold);
     context.record_change(state, "low_stock_threshold", &from, &to);
+    let (from, to) = (before.limit_per_customer, after.limit_per_customer);
+    context.record_change(state, "limit_per_customer", &from, &to);
 }
 
 #[cfg(test)]
@@ -294,7 +320,11 @@ mod tests {
         UpdateProduct { low_stock_threshold: Patch::Set(-1), ..UpdateProduct::new(TEA) },
         "/low_stock_threshold"
     )]
-    fn update_product_refuses_invalid_sales_and_thresholds(
+    #[case::no_units(
+        UpdateProduct { limit_per_customer: Patch::Set(0), ..UpdateProduct::new(TEA) },
+        "/limit_per_customer"
+    )]
+    fn update_product_refuses_invalid_sales_thresholds_and_limits(
         #[case] request: UpdateProduct,
         #[case] pointer: &str,
     ) {

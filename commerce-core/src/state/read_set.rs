@@ -26,6 +26,12 @@ pub struct Needs {
     pub orders: BTreeSet<OrderId>,
     /// The first order of a customer with each reference.
     pub references: BTreeSet<(CustomerId, String)>,
+    /// The units of products with a purchase limit that customers hold or have bought, for
+    /// [`Purchases::provide`](crate::state::Purchases::provide).
+    pub purchases: BTreeSet<(ProductId, CustomerId)>,
+    /// Products for which the units of all live orders are needed, by customer, for
+    /// [`Purchases::provide_live`](crate::state::Purchases::provide_live). It may read all lines of orders.
+    pub live_units: BTreeSet<ProductId>,
     /// Charges by id.
     pub charges: BTreeSet<ChargeId>,
     /// Customers whose pending charges are needed, all of them.
@@ -80,6 +86,8 @@ impl Needs {
             claims,
             orders,
             references,
+            purchases,
+            live_units,
             charges,
             pending_charges,
             keys,
@@ -104,6 +112,8 @@ impl Needs {
             ("claims", !claims.is_empty()),
             ("orders", !orders.is_empty()),
             ("references", !references.is_empty()),
+            ("purchases", !purchases.is_empty()),
+            ("units of live orders", !live_units.is_empty()),
             ("charges", !charges.is_empty()),
             ("pending charges", !pending_charges.is_empty()),
             ("idempotency keys", !keys.is_empty()),
@@ -134,6 +144,18 @@ impl Needs {
     pub(crate) fn product(&mut self, state: &State, id: ProductId) {
         if !state.products.is_loaded(id) {
             self.products.insert(id);
+        }
+    }
+
+    /// The purchase of a product by a customer, if the product has a limit.
+    pub(crate) fn purchase(&mut self, state: &State, product: ProductId, customer: CustomerId) {
+        let is_known = state.products.is_loaded(product);
+        let product = if is_known { state.products.get(product) } else { None };
+        let limited = product.filter(|product| product.limit_per_customer.is_some());
+        if let Some(product) = limited
+            && !state.purchases.is_loaded(product.id, customer)
+        {
+            self.purchases.insert((product.id, customer));
         }
     }
 
@@ -226,6 +248,7 @@ impl Needs {
         self.account(state, order.customer_id);
         for line in &order.lines {
             self.product(state, line.product_id);
+            self.purchase(state, line.product_id, order.customer_id);
         }
         if let Some(owned) = order.owned_coupon_id {
             self.owned_coupon(state, owned);

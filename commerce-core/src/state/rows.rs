@@ -79,6 +79,11 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         changed.into_iter().map(|(_, row, change)| (row, change)).collect()
     }
 
+    /// Removes loaded rows and their changes, as if they had not been loaded.
+    pub(crate) fn forget(&mut self, is_forgotten: impl Fn(&K) -> bool) {
+        self.rows.retain(|key, _| !is_forgotten(key));
+    }
+
     /// The rows that exist, in no order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
         self.rows.values().filter_map(|(row, _)| row.as_ref())

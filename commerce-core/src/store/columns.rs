@@ -16,7 +16,7 @@ use crate::model::coupon::{Coupon, CouponUsage, Discount, OwnedCoupon, OwnedCoup
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
 use crate::model::order::{Order, OrderLine, OrderStatus};
-use crate::model::product::{Product, ProductStatus, SalePrice, StockMovement};
+use crate::model::product::{Product, ProductStatus, Purchase, SalePrice, StockMovement};
 use crate::model::sale::FirstOrder;
 use crate::model::settings::Settings;
 use crate::model::wallet::{
@@ -149,6 +149,7 @@ entity!(Product, "products", |row, state| {
     mutable sale_from: Option<Timestamp> = row.sale.map(|sale| sale.from);
     mutable sale_until: Option<Timestamp> = row.sale.and_then(|sale| sale.until);
     mutable low_stock_threshold: Option<i64> = row.low_stock_threshold;
+    mutable limit_per_customer: Option<i64> = row.limit_per_customer;
 } => Product {
     id,
     name,
@@ -162,6 +163,7 @@ entity!(Product, "products", |row, state| {
     },
     stock,
     low_stock_threshold,
+    limit_per_customer,
     status,
 });
 
@@ -383,6 +385,18 @@ pub const LINE_COLUMNS: usize = 5;
 pub const KEY_RECORD: &str = "fingerprint, answer, created_at, digest, request";
 /// The columns of [`Credentials`], from `customers` joined to `credentials`.
 pub const CREDENTIALS: &str = "id, login, password";
+
+/// The columns of a [`Purchase`].
+pub const PURCHASE: &str = "product_id, customer_id, units";
+
+/// Reads a row of [`PURCHASE`].
+///
+/// # Errors
+///
+/// A column holds another type.
+pub fn purchase<R: RowReader>(row: &R) -> Result<Purchase, R::Error> {
+    Ok(Purchase { product_id: get(row, 0)?, customer_id: get(row, 1)?, units: get(row, 2)? })
+}
 
 /// The tables whose rows have consecutive ids, in the order of [`next_ids`].
 pub const TABLES_WITH_IDS: [&str; 10] = [

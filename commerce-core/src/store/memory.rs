@@ -17,7 +17,7 @@ use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{Order, OrderStatus};
-use crate::model::product::{Product, StockMovement};
+use crate::model::product::{Product, Purchase, StockMovement};
 use crate::model::settings::Settings;
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
 use crate::money::Currency;
@@ -57,6 +57,8 @@ struct Tables {
     coupons: BTreeMap<CouponId, Coupon>,
     owned_coupons: BTreeMap<OwnedCouponId, OwnedCoupon>,
     orders: BTreeMap<OrderId, Order>,
+    purchases: BTreeMap<(ProductId, CustomerId), Purchase>,
+    unlimited: Vec<ProductId>,
     charges: BTreeMap<ChargeId, ChargeRow>,
     ledger: BTreeMap<LedgerEntryId, LedgerEntry>,
     events: BTreeMap<EventId, EventRow>,
@@ -150,6 +152,13 @@ impl Transaction for MemoryTransaction<'_> {
         for id in &needs.orders {
             state.orders.provide(*id, tables.orders.get(id).cloned());
         }
+        for (product, customer) in &needs.purchases {
+            let units = tables.purchases.get(&(*product, *customer)).map_or(0, |row| row.units);
+            state.purchases.provide(*product, *customer, units);
+        }
+        for product in &needs.live_units {
+            state.purchases.provide_live(*product, tables.live_units(*product));
+        }
         for (customer, reference) in &needs.references {
             let has_reference = |order: &&Order| {
                 order.customer_id == *customer && order.reference.as_ref() == Some(reference)
@@ -219,6 +228,11 @@ impl Transaction for MemoryTransaction<'_> {
             changes.keep_digest(state, order, change);
             changes.orders.insert(order.id, order.clone());
         }
+        changes.unlimited.extend(state.purchases.cleared());
+        let (kept, gone) = state.purchases.changed();
+        for row in kept.into_iter().chain(gone) {
+            changes.purchases.insert((row.product_id, row.customer_id), *row);
+        }
         for (key, owner, record) in state.new_keys() {
             changes.keys.insert((key.clone(), owner), record.clone());
         }
@@ -269,6 +283,9 @@ impl Transaction for MemoryTransaction<'_> {
         tables.coupons.extend(changes.coupons);
         tables.owned_coupons.extend(changes.owned_coupons);
         tables.orders.extend(changes.orders);
+        tables.purchases.retain(|(product, _), _| !changes.unlimited.contains(product));
+        tables.purchases.extend(changes.purchases);
+        tables.purchases.retain(|_, row| row.units > 0);
         tables.charges.extend(changes.charges);
         tables.ledger.extend(changes.ledger);
         tables.events.extend(changes.events);
@@ -378,6 +395,17 @@ impl Tables {
                 record.answer = answer;
             }
         }
+    }
+
+    fn live_units(&self, product: ProductId) -> BTreeMap<CustomerId, i64> {
+        let mut units: BTreeMap<CustomerId, i64> = BTreeMap::new();
+        for order in self.orders.values().filter(|order| order.is_live()) {
+            for line in order.lines.iter().filter(|line| line.product_id == product) {
+                let sum = units.entry(order.customer_id).or_default();
+                *sum = sum.saturating_add(line.quantity);
+            }
+        }
+        units
     }
 
     fn pending_charges(&self) -> impl Iterator<Item = &ChargeRow> {

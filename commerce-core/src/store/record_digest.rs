@@ -15,6 +15,7 @@ impl Digest for Record {
             | Self::StockMovement(_)
             | Self::CartLine { .. }
             | Self::Coupon(_)
+            | Self::Purchase(_)
             | Self::Event(_)
             | Self::NextEvent(_)
             | Self::Delivery(_)

@@ -1,7 +1,8 @@
 //! Sixteen threads on one shop compete: the outcome is exact, and no call ends with `busy`.
 
 use crate::common::contest::{
-    self, Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, counts, tally,
+    self, Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE,
+    counts, tally,
 };
 use crate::common::{On, World, key};
 use commerce_core::{Error, EventId, Money, PageRequest, PayWhen, PlaceOrder, Shop};
@@ -32,6 +33,8 @@ fn outcomes<T: Send>(
 #[case::last_coupons(&LAST_COUPONS)]
 #[case::one_balance(&ONE_BALANCE)]
 #[case::one_key(&ONE_KEY)]
+#[case::one_limit(&ONE_LIMIT)]
+#[case::one_reference(&ONE_REFERENCE)]
 fn contest_between_threads_ends_exactly(
     #[case] contest: &Contest,
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,

@@ -60,6 +60,9 @@ fn fill(store: &Arc<dyn Store>) {
         ..UpdateProduct::new(products[4])
     };
     shop.call(sale).run().unwrap();
+    let limit_per_customer = Patch::Set(2_000);
+    let limit = UpdateProduct { limit_per_customer, ..UpdateProduct::new(products[0]) };
+    shop.call(limit).run().unwrap();
     let coupon = commerce_core::AddCoupon {
         name: "Spring".to_owned(),
         discount: commerce_core::Discount::Percent { percent: 10, max_amount: None },

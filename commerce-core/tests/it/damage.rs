@@ -5,7 +5,8 @@ use crate::common::{On, World, cluster, key};
 use commerce_core::store::{EventRow, Needs, State};
 use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
 use commerce_core::{
-    CartEdit, EditCart, EventKind, Money, PageRequest, PayWhen, PlaceOrder, Store, StoreError,
+    CartEdit, EditCart, EventKind, Money, PageRequest, Patch, PayWhen, PlaceOrder, Store,
+    StoreError, UpdateProduct,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -29,6 +30,8 @@ fn history(on: On) -> World {
     shop.cancel_order(cancelled.id, &key("cancel")).unwrap();
     let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 1)]) };
     shop.place_order(later, &key("order-3")).unwrap();
+    let limit_per_customer = Patch::Set(9);
+    shop.call(UpdateProduct { limit_per_customer, ..UpdateProduct::new(tea) }).run().unwrap();
     let edit = CartEdit::Set(tea, 2);
     shop.call(EditCart { customer_id: kim, edit }).run().unwrap();
     world.clock.set(crate::common::NOW.plus_seconds(3 * 86_400));
@@ -108,6 +111,20 @@ fn problems(world: &World) -> Vec<String> {
     "UPDATE customers SET first_paid_at = first_paid_at + 1 WHERE id = 1",
     "first_orders: customer 1"
 )]
+#[case::purchase(
+    "UPDATE purchases SET units = units + 1",
+    "purchases: purchases of product 1 by customer 1"
+)]
+#[case::purchase_gone("DELETE FROM purchases", "purchases: purchases of product 1 by customer 1")]
+#[case::purchase_of_another(
+    "UPDATE purchases SET customer_id = 2",
+    "purchases: purchases of product 1 by customer 2"
+)]
+#[case::limit_gone(
+    "UPDATE products SET limit_per_customer = NULL WHERE id = 1",
+    "purchases: purchases of product 1 by customer 1"
+)]
+#[case::regular_price("UPDATE order_lines SET regular_price = 1", "orders: order 1")]
 #[case::coupon_used("UPDATE coupons SET used = used + 1", "coupons: coupon 1")]
 #[case::coupon_given_back("UPDATE coupons SET given_back = given_back + 1", "coupons: coupon 1")]
 #[case::coupon_discounts("UPDATE coupons SET discounts = discounts + 1", "coupons: coupon 1")]

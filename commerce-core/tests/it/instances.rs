@@ -2,7 +2,8 @@
 //! a contest is exact. Also what an instance refuses when it opens a database.
 
 use crate::common::contest::{
-    Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, add_customers, together,
+    Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE,
+    add_customers, together,
 };
 use crate::common::{assert_clean, cluster, key};
 use commerce_core::{AddCustomer, Currency, CustomerId, Money, Shop, StoreError};
@@ -26,6 +27,8 @@ fn instances_at(url: &str) -> Vec<Shop> {
 #[case::last_coupons(&LAST_COUPONS)]
 #[case::one_balance(&ONE_BALANCE)]
 #[case::one_key(&ONE_KEY)]
+#[case::one_limit(&ONE_LIMIT)]
+#[case::one_reference(&ONE_REFERENCE)]
 fn contest_between_instances_ends_exactly(#[case] contest: &Contest) {
     contest.run(&instances_at(&cluster::shared().database()), CALLERS);
 }

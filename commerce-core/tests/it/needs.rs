@@ -10,8 +10,8 @@ use commerce_core::testing::{
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, CartEdit, ChargeId, ClaimCoupon, CouponId, Currency,
     CustomerId, DebitBalance, EditCart, EraseCustomer, Error, EventId, MemoryStore, Money,
-    NewLogin, OrderId, PasswordHash, PayOrder, PlaceOrder, ProductId, Role, Shop, SqliteStore,
-    Store, StoreError,
+    NewLogin, OrderId, PasswordHash, Patch, PayOrder, PlaceOrder, ProductId, Role, Shop,
+    SqliteStore, Store, StoreError, UpdateProduct,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -121,7 +121,7 @@ fn settle() -> SettleCharge {
 /// A kind of rows, the function that omits it, and a call that needs it.
 type Case = (&'static str, Omit, fn(&Shop) -> Result<(), Error>);
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 24] = [
     ("customers", |needs| needs.accounts.clear(), |shop| shop.call(debit()).run().map(drop)),
     (
         "products",
@@ -171,6 +171,28 @@ const CASES: [Case; 22] = [
         |shop| {
             let order = PlaceOrder::new(KIM, [(ProductId::new(1), 1)]);
             shop.call(PlaceOrder { reference: Some("web-1".to_owned()), ..order }).run().map(drop)
+        },
+    ),
+    (
+        "purchases",
+        |needs| needs.purchases.clear(),
+        |shop| {
+            let product = ProductId::new(1);
+            let limit_per_customer = Patch::Set(9);
+            let update = UpdateProduct { limit_per_customer, ..UpdateProduct::new(product) };
+            shop.call(update).run().unwrap();
+            shop.call(PlaceOrder::new(KIM, [(product, 1)])).run().map(drop)
+        },
+    ),
+    (
+        "units of live orders",
+        |needs| needs.live_units.clear(),
+        |shop| {
+            let product = AddProduct::new("Cup", Money::from_minor(1), 1);
+            let product = shop.call(product).run().unwrap();
+            let limit_per_customer = Patch::Set(9);
+            let update = UpdateProduct { limit_per_customer, ..UpdateProduct::new(product.id) };
+            shop.call(update).run().map(drop)
         },
     ),
     ("charges", |needs| needs.charges.clear(), |shop| shop.call(settle()).run().map(drop)),

@@ -199,15 +199,16 @@ fn patch<T: Clone + std::fmt::Debug>(
     ]
 }
 
-/// Updates of sales and thresholds.
+/// Updates of sales, thresholds and limits.
 fn terms() -> impl Strategy<Value = AnyOperation> {
     let instant = || (0_i64..3_000).prop_map(|seconds| NOW.plus_seconds(seconds));
     let price = prop_oneof![4 => (1_i64..70).prop_map(Money::from_minor), 1 => amount()];
     let sale = (patch(price), prop::option::of(instant()), patch(instant()));
     let new_price = prop::option::weighted(0.2, amount());
     let threshold = patch(prop_oneof![3 => 0_i64..9, 1 => units()]);
-    (product(), sale, new_price, threshold, status()).prop_map(
-        |(product_id, (sale_price, sale_from, sale_until), price, threshold, status)| {
+    let limit = patch(prop_oneof![6 => 1_i64..6, 1 => units()]);
+    (product(), sale, new_price, (threshold, limit), status()).prop_map(
+        |(product_id, (sale_price, sale_from, sale_until), price, (threshold, limit), status)| {
             UpdateProduct {
                 price,
                 status,
@@ -215,6 +216,7 @@ fn terms() -> impl Strategy<Value = AnyOperation> {
                 sale_from,
                 sale_until,
                 low_stock_threshold: threshold,
+                limit_per_customer: limit,
                 ..UpdateProduct::new(product_id)
             }
             .into()
@@ -595,6 +597,7 @@ fn is_predicted(row: &Record) -> bool {
             | Record::Coupon(_)
             | Record::OwnedCoupon(_)
             | Record::Order(_)
+            | Record::Purchase(_)
             | Record::Charge(_)
             | Record::LedgerEntry(_)
             | Record::Event(_)

@@ -25,6 +25,8 @@ struct ProductChange {
     sale_until: Patch<Timestamp>,
     #[serde(default)]
     low_stock_threshold: Patch<i64>,
+    #[serde(default)]
+    limit_per_customer: Patch<i64>,
 }
 
 #[derive(Deserialize)]
@@ -74,6 +76,7 @@ pub(crate) fn change(call: Call<'_>) -> Submission<'_> {
         sale_from: change.sale_from,
         sale_until: change.sale_until,
         low_stock_threshold: change.low_stock_threshold,
+        limit_per_customer: change.limit_per_customer,
     };
     call.submit(request, |product| Success::ok(&call.priced(product)))
 }

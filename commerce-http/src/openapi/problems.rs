@@ -40,6 +40,7 @@ fn member(name: &str) -> Value {
     match name {
         "errors" => list("InvalidMember"),
         "shortages" => list("Shortage"),
+        "over_limit" => list("OverLimit"),
         "product_ids" => list("Id"),
         "balance" | "required" | "subtotal" => reference("Money"),
         "min_order_amount" => reference("Amount"),

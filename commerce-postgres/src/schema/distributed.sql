@@ -35,6 +35,8 @@ SELECT create_distributed_table('credentials', 'customer_id', colocate_with => '
 
 SELECT create_distributed_table('cart_lines', 'customer_id', colocate_with => 'customers')
 
+SELECT create_distributed_table('purchases', 'customer_id', colocate_with => 'customers')
+
 SELECT create_distributed_table('owned_coupons', 'customer_id', colocate_with => 'customers')
 
 SELECT create_distributed_table('orders', 'customer_id', colocate_with => 'customers')
@@ -60,6 +62,9 @@ ALTER TABLE credentials ADD CONSTRAINT credentials_customer_id_fkey
     FOREIGN KEY (customer_id) REFERENCES customers (id)
 
 ALTER TABLE cart_lines ADD CONSTRAINT cart_lines_customer_id_fkey
+    FOREIGN KEY (customer_id) REFERENCES customers (id)
+
+ALTER TABLE purchases ADD CONSTRAINT purchases_customer_id_fkey
     FOREIGN KEY (customer_id) REFERENCES customers (id)
 
 ALTER TABLE owned_coupons ADD CONSTRAINT owned_coupons_customer_id_fkey

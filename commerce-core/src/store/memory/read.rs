@@ -429,6 +429,9 @@ impl Snapshot for MemorySnapshot<'_> {
                 rows.map(Record::OwnedCoupon).for_each(digested);
             }
             Table::Orders => tables.orders.values().cloned().map(Record::Order).for_each(digested),
+            Table::Purchases => {
+                tables.purchases.values().copied().map(Record::Purchase).for_each(visit);
+            }
             Table::Charges => {
                 tables.charges.values().cloned().map(Record::Charge).for_each(digested);
             }

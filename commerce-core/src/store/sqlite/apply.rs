@@ -6,7 +6,7 @@ use super::{auth, deliveries, sales};
 use crate::error::StoreError;
 use crate::model::order::Order;
 use crate::state::{Change, State};
-use crate::store::columns::LINE;
+use crate::store::columns::{LINE, PURCHASE};
 use rusqlite::{Connection, params};
 
 pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
@@ -18,6 +18,7 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     let orders = state.orders.changed();
     save(db, state, &orders)?;
     insert_lines(db, &orders)?;
+    purchases(db, state)?;
     save(db, state, &state.charges.changed())?;
     insert(db, state, &state.ledger)?;
     insert(db, state, &state.events)?;
@@ -48,6 +49,26 @@ fn insert_lines(db: &Connection, orders: &[(&Order, Change)]) -> Result<(), Stor
                 line.reduced_from()
             ])?;
         }
+    }
+    Ok(())
+}
+
+fn purchases(db: &Connection, state: &State) -> Result<(), StoreError> {
+    for product in state.purchases.cleared() {
+        db.prepare_cached("DELETE FROM purchases WHERE product_id = ?1")?.execute([product])?;
+    }
+    let (kept, gone) = state.purchases.changed();
+    for row in gone {
+        let sql = "DELETE FROM purchases WHERE product_id = ?1 AND customer_id = ?2";
+        db.prepare_cached(sql)?.execute(params![row.product_id, row.customer_id])?;
+    }
+    for row in kept {
+        let sql = format!(
+            "INSERT INTO purchases ({PURCHASE}) VALUES (?1, ?2, ?3)
+             ON CONFLICT (product_id, customer_id) DO UPDATE SET units = excluded.units"
+        );
+        let values = params![row.product_id, row.customer_id, row.units];
+        db.prepare_cached(&sql)?.execute(values)?;
     }
     Ok(())
 }

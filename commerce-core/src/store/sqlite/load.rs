@@ -43,6 +43,7 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
         state.orders.provide(*id, order(db, *id)?);
     }
     references(db, needs, state)?;
+    purchases(db, needs, state)?;
     if let Some(now) = needs.due_orders {
         due_orders(db, now, state)?;
     }
@@ -134,6 +135,22 @@ fn personal_data(db: &Connection, needs: &Needs, state: &mut State) -> Result<()
             })?,
         };
         state.provide_personal_data(customer, data);
+    }
+    Ok(())
+}
+
+fn purchases(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    for (product, customer) in &needs.purchases {
+        let sql = "SELECT units FROM purchases WHERE product_id = ?1 AND customer_id = ?2";
+        let units: Option<i64> = one(db, sql, params![product, customer], |row| row.get(0))?;
+        state.purchases.provide(*product, *customer, units.unwrap_or(0));
+    }
+    for product in &needs.live_units {
+        // The key of a line begins with its order.
+        let sql = "SELECT customer_id, sum(quantity) FROM order_lines JOIN orders ON orders.id = order_lines.order_id
+                   WHERE product_id = ?1 AND status IN ('pending', 'paid') GROUP BY customer_id";
+        let units = many(db, sql, [product], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        state.purchases.provide_live(*product, units.into_iter().collect());
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::model::auth::TokenHash;
 use crate::model::order::Order;
-use crate::store::columns::{self, Entity, KEY_RECORD, LINE, LINE_COLUMNS, SETTINGS};
+use crate::store::columns::{self, Entity, KEY_RECORD, LINE, LINE_COLUMNS, PURCHASE, SETTINGS};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::values::get;
 use crate::store::{Record, Table, visit_with_digest};
@@ -31,6 +31,10 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         Table::Coupons => entity(db, visit, Record::Coupon),
         Table::OwnedCoupons => with_digest(db, visit, Record::OwnedCoupon),
         Table::Orders => orders(db, visit),
+        Table::Purchases => {
+            let sql = format!("SELECT {PURCHASE} FROM purchases ORDER BY 1, 2");
+            each(db, &sql, visit, |row| columns::purchase(row).map(Record::Purchase))
+        }
         Table::Charges => with_digest(db, visit, Record::Charge),
         Table::Ledger => with_digest(db, visit, Record::LedgerEntry),
         Table::Events => entity(db, visit, Record::Event),

@@ -3,8 +3,8 @@
 
 use super::{assert_clean, key};
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, CouponId, CustomerId, Discount, Error, Money, PageRequest,
-    PlaceOrder, ProductId, Shop,
+    AddCoupon, AddCustomer, AddProduct, CouponId, CustomerId, Discount, Error, Money, Order,
+    PageRequest, Patch, PayWhen, PlaceOrder, ProductId, Shop, UpdateProduct,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -19,7 +19,8 @@ pub struct Contest {
     check: fn(&Shop, &BTreeMap<String, usize>),
 }
 
-pub static CONTESTS: [Contest; 4] = [LAST_UNITS, LAST_COUPONS, ONE_BALANCE, ONE_KEY];
+pub static CONTESTS: [Contest; 6] =
+    [LAST_UNITS, LAST_COUPONS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE];
 
 const KIM: CustomerId = CustomerId::new(1);
 const TEA: ProductId = ProductId::new(1);
@@ -117,6 +118,72 @@ pub const ONE_KEY: Contest = Contest {
     check: |shop, answers| {
         assert_eq!(answers.values().copied().collect::<Vec<_>>(), [16; 20], "{answers:?}");
         assert_eq!(shop.orders(KIM, &PageRequest::first(100)).unwrap().items.len(), 20);
+        assert_eq!(shop.product(TEA).unwrap().stock, 1_000 - 20);
+    },
+};
+
+/// One customer with a limit of 3 places 200 orders of 1 to 3 units, some of them unpaid, and cancels some: the live
+/// orders never have a fourth unit, not for a moment.
+pub const ONE_LIMIT: Contest = Contest {
+    name: "one limit",
+    calls: 200,
+    prepare: |shop| {
+        add_customers(shop, 1, 100_000);
+        shop.call(AddProduct::new("Tea", Money::from_minor(10), 1_000)).run().unwrap();
+        let limit_per_customer = Patch::Set(3);
+        shop.call(UpdateProduct { limit_per_customer, ..UpdateProduct::new(TEA) }).run().unwrap();
+    },
+    call: |shop, number| {
+        let units = i64::try_from(number / 16 % 3 + 1).unwrap();
+        let pay = if number % 5 == 0 { PayWhen::Later } else { PayWhen::Now };
+        let order = PlaceOrder { pay, ..PlaceOrder::new(KIM, [(TEA, units)]) };
+        let order = shop.place_order(order, &key(&format!("limited-{number}")));
+        let live = live_units(shop);
+        assert!(live <= 3, "{live} units");
+        // The last orders stay.
+        if number < 150 {
+            shop.cancel_order(order?.id, &key(&format!("cancel-{number}")))?;
+            return Ok("cancelled".to_owned());
+        }
+        order.map(done)
+    },
+    check: |shop, answers| {
+        let known = ["cancelled", "done", "purchase_limit"];
+        assert!(answers.keys().all(|answer| known.contains(&answer.as_str())), "{answers:?}");
+        assert_eq!(answers.values().sum::<usize>(), 200);
+        assert!(answers.contains_key("cancelled") && answers.contains_key("done"), "{answers:?}");
+        let live = live_units(shop);
+        assert!((1..=3).contains(&live), "{live} units");
+        assert_eq!(shop.product(TEA).unwrap().stock, 1_000 - live);
+    },
+};
+
+/// Returns the units of the customer's live orders.
+fn live_units(shop: &Shop) -> i64 {
+    let (mut units, mut page) = (0, PageRequest::first(100));
+    loop {
+        let orders = shop.orders(KIM, &page).unwrap();
+        units += orders.items.iter().filter(|order| order.is_live()).map(Order::units).sum::<i64>();
+        let Some(cursor) = orders.next_cursor else { return units };
+        page = PageRequest { cursor: Some(cursor), ..PageRequest::first(100) };
+    }
+}
+
+/// 20 references, each used by 16 orders with keys of their own: one order a reference, and the others name it.
+pub const ONE_REFERENCE: Contest = Contest {
+    name: "one reference",
+    calls: 320,
+    prepare: |shop| {
+        add_customers(shop, 1, 100_000);
+        shop.call(AddProduct::new("Tea", Money::from_minor(10), 1_000)).run().unwrap();
+    },
+    call: |shop, number| {
+        let reference = Some(format!("web-{}", number / 16));
+        let order = PlaceOrder { reference, ..PlaceOrder::new(KIM, [(TEA, 1)]) };
+        shop.place_order(order, &key(&format!("referenced-{number}"))).map(done)
+    },
+    check: |shop, answers| {
+        assert_eq!(*answers, counts([("done", 20), ("reference_taken", 300)]));
         assert_eq!(shop.product(TEA).unwrap().stock, 1_000 - 20);
     },
 };

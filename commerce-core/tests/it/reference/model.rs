@@ -181,6 +181,7 @@ impl Model {
             .chain(coupons)
             .chain(self.owned_coupons.values().cloned().map(Record::OwnedCoupon))
             .chain(self.orders.values().cloned().map(Record::Order))
+            .chain(self.purchases())
             .chain(self.charges.values().cloned().map(Record::Charge))
             .chain(self.ledger.iter().cloned().map(Record::LedgerEntry))
             .chain(self.events.iter().cloned().map(Record::Event))

@@ -13,3 +13,14 @@ ALTER TABLE order_lines ADD COLUMN regular_price INTEGER CHECK (regular_price > 
 
 -- The stock at and below which a product is low on stock.
 ALTER TABLE products ADD COLUMN low_stock_threshold INTEGER CHECK (low_stock_threshold >= 0);
+
+-- The greatest number of units of a product that a customer may hold or buy, and those that customers do: of its pending
+-- and paid orders. Only products with a limit have rows.
+ALTER TABLE products ADD COLUMN limit_per_customer INTEGER CHECK (limit_per_customer >= 1);
+
+CREATE TABLE purchases (
+    product_id INTEGER NOT NULL REFERENCES products,
+    customer_id INTEGER NOT NULL REFERENCES customers,
+    units INTEGER NOT NULL CHECK (units >= 1),
+    PRIMARY KEY (product_id, customer_id)
+) STRICT, WITHOUT ROWID;

@@ -34,6 +34,7 @@ impl Model {
             sale: None,
             stock: request.stock,
             low_stock_threshold: None,
+            limit_per_customer: None,
             status,
         };
         self.products.insert(id, product.clone());
@@ -46,9 +47,10 @@ impl Model {
     pub(super) fn update_product(&mut self, request: &UpdateProduct, now: Timestamp) -> Decision {
         let UpdateProduct { product_id, name, price, status, .. } = request;
         let UpdateProduct { sale_price, sale_from, sale_until, low_stock_threshold, .. } = request;
+        let limit = request.limit_per_customer;
         let has_period = sale_from.is_some() || *sale_until != Patch::Keep;
         let has_sale = *sale_price != Patch::Keep || has_period;
-        let has_terms = has_sale || *low_stock_threshold != Patch::Keep;
+        let has_terms = has_sale || *low_stock_threshold != Patch::Keep || limit != Patch::Keep;
         let has_change = name.is_some() || price.is_some() || status.is_some() || has_terms;
         let is_price = |price: Money| (1..=MAX_PRICE).contains(&price.minor());
         let is_sale_price = match sale_price {
@@ -66,6 +68,10 @@ impl Model {
             (price.is_none_or(is_price), "/price"),
             (is_sale_price, "/sale_price"),
             (is_threshold, "/low_stock_threshold"),
+            (
+                !matches!(limit, Patch::Set(n) if !(1..=MAX_STOCK).contains(&n)),
+                "/limit_per_customer",
+            ),
         ])?;
         let product = self.product(*product_id)?;
         let stays_archived =
@@ -83,6 +89,11 @@ impl Model {
         match low_stock_threshold {
             Patch::Set(threshold) => product.low_stock_threshold = Some(*threshold),
             Patch::Remove => product.low_stock_threshold = None,
+            Patch::Keep => {}
+        }
+        match limit {
+            Patch::Set(limit) => product.limit_per_customer = Some(limit),
+            Patch::Remove => product.limit_per_customer = None,
             Patch::Keep => {}
         }
         product.status = status.unwrap_or(product.status);

@@ -5,11 +5,11 @@ use super::{
     Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_PRICE, MAX_STOCK, Model, invalid, is_text,
     next_id,
 };
-use commerce_core::store::EventRow;
+use commerce_core::store::{EventRow, Purchase, Record};
 use commerce_core::{
     CustomerId, Discount, EntryKind, EventId, EventKind, Money, Order, OrderId, OrderItems,
-    OrderLine, OrderStatus, OwnedCouponId, OwnedCouponStatus, PastLine, PayWhen, PlaceOrder,
-    Product, ProductId, ProductStatus, Refusal, Shortage, Timestamp,
+    OrderLine, OrderStatus, OverLimit, OwnedCouponId, OwnedCouponStatus, PastLine, PayWhen,
+    PlaceOrder, Product, ProductId, ProductStatus, Refusal, Shortage, Timestamp,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -97,6 +97,16 @@ impl Model {
             (None, Some(id)) => self.discount(id, customer_id, subtotal, now)?,
             (None, None) => 0,
         };
+        let is_over = |(id, requested): &(ProductId, i64)| {
+            let (bought, limit) =
+                (self.bought(*id, customer_id), self.products[id].limit_per_customer?);
+            let over = OverLimit { product_id: *id, requested: *requested, bought, limit };
+            (bought + requested > limit).then_some(over)
+        };
+        let over_limit: Vec<OverLimit> = items.iter().filter_map(is_over).collect();
+        if !over_limit.is_empty() {
+            return Err(Refusal::PurchaseLimit { over_limit });
+        }
         let is_short = |(id, requested): &(ProductId, i64)| {
             let (requested, available) = (*requested, self.products[id].stock);
             (requested > available).then_some(Shortage { product_id: *id, requested, available })
@@ -143,6 +153,27 @@ impl Model {
             self.pay(id, now);
         }
         Ok(self.orders[&id].clone().into())
+    }
+
+    /// Returns the units of a product in the pending and paid orders of a customer.
+    fn bought(&self, product: ProductId, customer: CustomerId) -> i64 {
+        let is_live =
+            |order: &&Order| matches!(order.status, OrderStatus::Pending | OrderStatus::Paid);
+        let orders = self.orders.values().filter(is_live);
+        let own = orders.filter(|order| order.customer_id == customer);
+        let lines = own.flat_map(|order| &order.lines).filter(|line| line.product_id == product);
+        lines.map(|line| line.quantity).sum()
+    }
+
+    /// Predicts the purchases of products with a limit.
+    pub(super) fn purchases(&self) -> Vec<Record> {
+        let limited = self.products.values().filter(|product| product.limit_per_customer.is_some());
+        let pairs = limited.flat_map(|product| self.accounts.keys().map(|id| (product.id, *id)));
+        let rows = pairs.map(|(product_id, customer_id)| {
+            let units = self.bought(product_id, customer_id);
+            Purchase { product_id, customer_id, units }
+        });
+        rows.filter(|row| row.units > 0).map(Record::Purchase).collect()
     }
 
     /// Returns the lines at current names and prices, each with its exact amount.
