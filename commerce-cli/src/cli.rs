@@ -2,8 +2,8 @@
 
 use crate::commands::{
     admin, audit, backup, balance, bench, cart, charge, charges, copy, coupon, customer, events,
-    export, import, init, manual, order, orders, password, product, report, seed, serve, sessions,
-    settings, top, why,
+    export, import, init, log, manual, order, orders, password, product, report, seed, serve,
+    sessions, settings, token, top, why,
 };
 use crate::context::CommandContext;
 use crate::database::{Database, OpenMode};
@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::interrupt;
 use crate::output::Output;
 use clap::{CommandFactory, Parser, Subcommand};
-use commerce_core::{PaymentGateway, StoreError, SystemClock};
+use commerce_core::{Actor, PaymentGateway, StoreError, SystemClock};
 use std::sync::Arc;
 
 /// An order service: prepaid balances, stock, coupons and orders.
@@ -90,6 +90,9 @@ enum WithShop {
     Events(events::EventsCommand),
     #[command(subcommand)]
     Admin(admin::AdminCommand),
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    Log(log::LogCommand),
     /// Checks that the store is consistent, and lists every row that is not.
     ///
     /// The exit status is 3 if problems are found.
@@ -124,8 +127,13 @@ impl Cli {
             Command::WithShop(command) => {
                 let database = Database::from_url(&self.database)?;
                 let gateway = command.gateway()?;
-                let context =
-                    CommandContext::open(&database, command.open_mode(), gateway, output)?;
+                let context = CommandContext::open(
+                    &database,
+                    command.open_mode(),
+                    gateway,
+                    command.actor(),
+                    output,
+                )?;
                 command.run(&context).map_err(|error| context.annotate(error))
             }
         }
@@ -173,6 +181,11 @@ impl WithShop {
         Ok(None)
     }
 
+    /// The author of changes. Sample data has none: entries of the audit trail would outnumber its rows.
+    fn actor(&self) -> Option<Actor> {
+        (!matches!(self, Self::Seed(_))).then_some(Actor::Cli)
+    }
+
     fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
         match self {
             Self::Seed(command) => return command.run(context),
@@ -198,6 +211,8 @@ impl WithShop {
             Self::Top(command) => command.run(context),
             Self::Why(command) => command.run(context),
             Self::Admin(command) => command.run(context),
+            Self::Token(command) => command.run(context),
+            Self::Log(command) => command.run(context),
             Self::Settings(command) => command.run(context),
         }?;
         Ok(ExitKind::Success)

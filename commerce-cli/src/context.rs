@@ -24,9 +24,13 @@ impl CommandContext {
         database: &Database,
         mode: OpenMode,
         gateway: Option<Arc<dyn PaymentGateway>>,
+        actor: Option<Actor>,
         output: Output,
     ) -> Result<Self, CliError> {
-        let builder = Shop::builder().actor(Actor::Cli);
+        let builder = match actor {
+            Some(actor) => Shop::builder().actor(actor),
+            None => Shop::builder(),
+        };
         let builder = match gateway {
             Some(gateway) => builder.gateway(gateway),
             None => builder,

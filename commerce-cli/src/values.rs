@@ -5,7 +5,7 @@ use crate::unique;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{
-    ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, Patch, Period, ProductId,
+    ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, Patch, Period, ProductId, Role,
     Timestamp, Zone,
 };
 use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
@@ -50,6 +50,51 @@ pub(crate) struct PageArgs {
 impl PageArgs {
     pub(crate) fn request(&self) -> PageRequest {
         PageRequest { limit: self.limit, cursor: self.cursor.clone() }
+    }
+}
+
+/// The `--role` option of a customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RoleArg {
+    /// Acts for themselves.
+    Customer,
+    /// Reads everything.
+    Reader,
+    /// Also acts for customers, and adjusts stock.
+    Clerk,
+    /// Also changes prices, campaigns, roles and tokens.
+    Admin,
+}
+
+impl From<RoleArg> for Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Customer => Self::Customer,
+            RoleArg::Reader => Self::Reader,
+            RoleArg::Clerk => Self::Clerk,
+            RoleArg::Admin => Self::Admin,
+        }
+    }
+}
+
+/// The `--role` option of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StaffRole {
+    /// Reads everything.
+    Reader,
+    /// Also acts for customers, and adjusts stock.
+    Clerk,
+    /// Also changes prices, campaigns, roles and tokens.
+    Admin,
+}
+
+impl From<StaffRole> for Role {
+    fn from(role: StaffRole) -> Self {
+        match role {
+            StaffRole::Reader => Self::Reader,
+            StaffRole::Clerk => Self::Clerk,
+            StaffRole::Admin => Self::Admin,
+        }
     }
 }
 

@@ -32,6 +32,7 @@ mod sales;
 mod stock;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod wallet;
 
 pub use problems::Problem;
@@ -84,6 +85,7 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
         Box::new(deliveries::Deliveries::default()),
         Box::new(keys::Keys::default()),
         Box::new(digests::Digests::default()),
+        Box::new(tokens::Tokens::default()),
         Box::new(audit_trail::AuditTrail::default()),
         Box::new(customers::Customers::default()),
         Box::new(sales::Sales::new(sales_levels)),

@@ -4,12 +4,13 @@
 
 use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
-use crate::id::CustomerId;
+use crate::id::{CustomerId, Key, TokenId};
 use crate::limits::{MAX_PASSWORD, MIN_PASSWORD, SESSION_SECONDS};
 use crate::model::audit_trail::Actor;
 use crate::model::auth::{
     Caller, Credentials, LoginHash, OpenedSession, Session, SessionInfo, SessionRow, TokenHash,
 };
+use crate::model::token::{CreatedToken, Token};
 use crate::model::wallet::{Customer, Role};
 use crate::password::{Client, PasswordStats, Permit};
 use crate::query::{List, Page, PageRequest};
@@ -19,19 +20,34 @@ use crate::rule::sessions::{
     CloseSession, OpenSession, RecordLoginAttempt, RevokeSession, check_login_wait, no_login,
 };
 use crate::rule::set_credentials::{NewLogin, SetCredentials};
-use crate::shop::{Shop, account};
+use crate::rule::tokens::{CreateToken, RecordTokenUse};
+use crate::shop::{Outcome, Shop, account};
 use crate::text;
 use common_passwords::is_common;
 
 mod common_passwords;
 
-/// The prefix of every token, by which scanners for leaked secrets recognize one.
-const TOKEN_PREFIX: &str = "cs_";
+/// The prefix of the token of a session, by which scanners for leaked secrets recognize one.
+const SESSION_TOKEN_PREFIX: &str = "cs_";
+
+/// The prefix of the token of a program.
+const PROGRAM_TOKEN_PREFIX: &str = "ct_";
 
 /// Random bytes of a token: 256 bits, which cannot be guessed.
 const TOKEN_BYTES: usize = 32;
 
-/// Calls about logins and sessions.
+/// A token to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewToken {
+    /// The name of the program.
+    pub name: String,
+    /// The role: reader, clerk or admin.
+    pub role: Role,
+    /// The days until it expires, 1 to [`MAX_TOKEN_DAYS`](crate::limits::MAX_TOKEN_DAYS); `None` for never.
+    pub days: Option<i64>,
+}
+
+/// Calls about logins, sessions and tokens.
 ///
 /// # Errors
 ///
@@ -64,21 +80,21 @@ impl Shop {
         password: &str,
         role: Role,
     ) -> Result<Customer, Error> {
-        let login = self.new_login(client, login, password, role)?;
+        let login = self.new_login(client, login, password, Some(role))?;
         self.call(AddCustomer { login: Some(login), ..AddCustomer::new(name) }).run()
     }
 
-    /// Sets a customer's login, password and role, and ends the customer's sessions.
+    /// Sets a customer's login, password and role, and ends the customer's sessions. `None` keeps the role.
     ///
-    /// Refused as `invalid_request`, `customer_not_found`, `login_taken`.
+    /// Refused as `invalid_request`, `customer_not_found`, `login_taken`, `last_admin`.
     pub fn set_credentials(
         &self,
         customer: CustomerId,
         login: &str,
         password: &str,
-        role: Role,
+        role: impl Into<Option<Role>>,
     ) -> Result<Customer, Error> {
-        let login = self.new_login(Client::default(), login, password, role)?;
+        let login = self.new_login(Client::default(), login, password, role.into())?;
         self.call(SetCredentials { customer_id: customer, login }).run()
     }
 
@@ -87,7 +103,7 @@ impl Shop {
         client: Client,
         login: &str,
         password: &str,
-        role: Role,
+        role: Option<Role>,
     ) -> Result<NewLogin, Error> {
         // The rule refuses an invalid login.
         let login = text::login(login).unwrap_or_else(|| login.to_owned());
@@ -264,7 +280,7 @@ impl Shop {
         login: Option<String>,
         seconds: i64,
     ) -> Result<Session, Error> {
-        let token = random_token()?;
+        let token = random_token(SESSION_TOKEN_PREFIX)?;
         let expires_at = self.now().plus_seconds(seconds);
         let opened = OpenSession { customer_id, login, token: TokenHash::of(&token), expires_at };
         self.call(opened).run()?;
@@ -283,9 +299,70 @@ impl Shop {
         self.call(CloseSession { token: TokenHash::of(token) }).run()
     }
 
-    /// Returns the caller that a token identifies. Refused as `unauthenticated` for an unknown or expired token.
+    /// Returns the caller that a token identifies: a customer with a session, or a program. Refused as `unauthenticated` for
+    /// an unknown, expired or revoked token.
     pub fn caller(&self, token: &str) -> Result<Caller, Error> {
+        if token.starts_with(PROGRAM_TOKEN_PREFIX) {
+            return self.program(token);
+        }
         self.session(token).map(|session| session.caller())
+    }
+
+    fn program(&self, token: &str) -> Result<Caller, Error> {
+        let hash = TokenHash::of(token).to_hex();
+        let (found, now) = (self.store().snapshot()?.token(&hash)?, self.now());
+        let valid = found.filter(|token| token.is_valid_at(now));
+        let token = valid.ok_or(Refusal::Unauthenticated)?;
+        if token.is_unused_on(now) {
+            // The request does not wait for the record, and succeeds without it.
+            drop(self.call(RecordTokenUse { token_id: token.id }).submit());
+        }
+        Ok(Caller { actor: Actor::Token(token.id), role: token.role })
+    }
+
+    /// Creates a token for a program, on behalf of that author instead of the shop's
+    /// ([`ShopBuilder::actor`](crate::ShopBuilder::actor)). A repeated call with the same key returns the token without its
+    /// secret, which is not stored.
+    ///
+    /// Refused as `invalid_request`.
+    #[must_use]
+    pub fn create_token(
+        &self,
+        actor: Option<Actor>,
+        new: &NewToken,
+        key: Option<&Key>,
+    ) -> Outcome<CreatedToken> {
+        let secret = match random_token(PROGRAM_TOKEN_PREFIX) {
+            Ok(secret) => secret,
+            Err(error) => return Outcome { result: Err(error.into()), replayed: false },
+        };
+        let hash = TokenHash::of(&secret).to_hex();
+        let NewToken { name, role, days } = new.clone();
+        let call = self.call(CreateToken { name, role, days, hash: hash.clone() }).by(actor);
+        let Outcome { result, replayed } = match key {
+            Some(key) => call.key(key).outcome(),
+            None => call.outcome(),
+        };
+        let result = result.map(|row| {
+            let token = (row.hash == hash).then_some(secret);
+            CreatedToken { row, token }
+        });
+        Outcome { result, replayed }
+    }
+
+    /// Returns one token of a program. Refused as `token_not_found`.
+    pub fn token(&self, id: TokenId) -> Result<Token, Error> {
+        let from = self.store().snapshot()?.tokens(id, 1)?.into_iter().next();
+        let found = from.filter(|token| token.id == id);
+        found.ok_or_else(|| Refusal::TokenNotFound { token_id: id }.into())
+    }
+
+    /// Returns the tokens of programs by id.
+    pub fn tokens(&self, page: &PageRequest) -> Result<Page<Token>, Error> {
+        const LIST: List = List::of_shop("tokens");
+        let start = TokenId::new(page.start(LIST, 1)?);
+        let rows = self.store().snapshot()?.tokens(start, page.rows())?;
+        Ok(Page::of(rows, page, LIST, |token| token.id.get()))
     }
 
     /// Returns the session of a token. Refused as `unauthenticated` for an unknown or expired token.
@@ -324,6 +401,6 @@ fn acceptable(password: &str, pointer: &str, login: &str) -> Result<String, Refu
     Ok(password)
 }
 
-fn random_token() -> Result<String, StoreError> {
-    Ok(format!("{TOKEN_PREFIX}{}", entropy::hex::<TOKEN_BYTES>()?))
+fn random_token(prefix: &str) -> Result<String, StoreError> {
+    Ok(format!("{prefix}{}", entropy::hex::<TOKEN_BYTES>()?))
 }

@@ -6,7 +6,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId, TokenId,
 };
 use crate::limits::{MAX_BALANCE, MAX_PENDING_CHARGES};
 use crate::model::order::OrderStatus;
@@ -199,6 +199,18 @@ codes! {
             "List the sessions."
             { session_id: String = "0f1e2d3c4b5a6978".to_owned() }
             => format!("there is no open session {session_id}: list the sessions");
+
+        LastAdmin "last_admin" Conflict "Last admin"
+            "The customer is the only active admin with a login."
+            "Make another customer an admin first."
+            { customer_id: CustomerId = CustomerId::new(1) }
+            => format!("customer {customer_id} is the only admin who can log in: make another customer an admin first");
+
+        TokenNotFound "token_not_found" NotFound "Unknown token"
+            "There is no token with that id."
+            "List the tokens."
+            { token_id: TokenId = TokenId::new(1) }
+            => format!("there is no token {token_id}: list the tokens");
 
         ProductNotFound "product_not_found" NotFound "Unknown product"
             "Some of the products do not exist."

@@ -9,6 +9,7 @@ use crate::id::OrderId;
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, RefusedRequest, StoredResult};
 use crate::limits::MAX_TEXT;
 use crate::model::audit_trail::{Actor, AuditEntry};
+use crate::model::token::Token;
 use crate::model::wallet::{ChargeRow, ChargeStatus};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
@@ -285,6 +286,7 @@ impl Command {
             StoredResult::Product(product) => Ok(Output::Product(product)),
             StoredResult::Coupon(coupon) => Ok(Output::Coupon(coupon)),
             StoredResult::Customer(customer) => Ok(Output::Customer(customer)),
+            StoredResult::Token(token) => Ok(Output::Token(token)),
             StoredResult::Cart(cart) => Ok(Output::Cart(cart)),
             StoredResult::Refused(refusal) => Err(refusal.into()),
             StoredResult::Order(id, status) => match state.orders.get(id) {
@@ -356,6 +358,9 @@ fn stored_result(result: &Result<Output, Refusal>) -> Option<StoredResult> {
         Ok(Output::Product(product)) => Some(StoredResult::Product(product.clone())),
         Ok(Output::Coupon(coupon)) => Some(StoredResult::Coupon(coupon.clone())),
         Ok(Output::Customer(customer)) => Some(StoredResult::Customer(customer.clone())),
+        Ok(Output::Token(token)) => {
+            Some(StoredResult::Token(Token { hash: String::new(), ..token.clone() }))
+        }
         Ok(Output::Cart(cart)) => Some(StoredResult::Cart(cart.clone())),
         Err(
             Refusal::InvalidRequest { .. }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 const CHUNK: usize = 1_000;
 
 /// The tables, referenced ones first. Owned coupons come a second time, after the orders that use them.
-const ORDER: [Table; 21] = [
+const ORDER: [Table; 22] = [
     Table::Accounts,
     Table::Products,
     Table::StockMovements,
@@ -39,6 +39,7 @@ const ORDER: [Table; 21] = [
     Table::Credentials,
     Table::Sessions,
     Table::Settings,
+    Table::Tokens,
     Table::AuditTrail,
 ];
 
@@ -219,6 +220,7 @@ impl<'a> Writer<'a> {
             Record::Digest { of, digest } => state.copy_digest(of, digest),
             Record::Session(row) => state.sessions.push(SessionChange::Opened(row)),
             Record::Settings(settings) => state.settings = Some(settings),
+            Record::Token(token) => state.tokens.insert(token.id, token),
             Record::AuditEntry(entry) => state.audit_trail.push(entry),
         }
     }

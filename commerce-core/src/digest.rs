@@ -35,6 +35,7 @@ impl Digested {
             StoredResult::Product(_)
             | StoredResult::Coupon(_)
             | StoredResult::Customer(_)
+            | StoredResult::Token(_)
             | StoredResult::Cart(_)
             | StoredResult::Refused(_) => None,
         }
@@ -185,6 +186,7 @@ pub(crate) fn of_key(key: &KeyUse<'_>, answer: &StoredResult) -> i64 {
         StoredResult::Product(row) => hash.number(row.id.get()),
         StoredResult::Coupon(row) => hash.number(row.id.get()),
         StoredResult::Customer(row) => hash.number(row.id.get()),
+        StoredResult::Token(row) => hash.number(row.id.get()),
         StoredResult::Cart(cart) => hash.number(cart.customer_id.get()),
         // The audit compares the other results with their rows; a refusal has none.
         StoredResult::Charge(_)

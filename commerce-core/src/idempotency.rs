@@ -7,6 +7,7 @@ use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::order::OrderStatus;
 use crate::model::product::Product;
+use crate::model::token::Token;
 use crate::model::wallet::{Charge, Customer, Debit};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,8 @@ pub enum StoredResult {
     Coupon(Coupon),
     /// A customer.
     Customer(Customer),
+    /// A new or revoked token, without its hash.
+    Token(Token),
     /// A cart.
     Cart(Cart),
     /// A refusal.

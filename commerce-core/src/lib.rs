@@ -153,6 +153,7 @@ mod version;
 mod zone;
 
 pub use audit::{AuditReport, Problem};
+pub use auth::NewToken;
 pub use background::{BackgroundJob, ReconcileReport, RelayReport};
 pub use charges::{NewCharge, ReconcileSummary, WebhookError, WebhookOutcome};
 pub use clock::{Clock, InvalidClock, ManualClock, ParseTimestampError, SystemClock, Timestamp};
@@ -180,6 +181,7 @@ pub use model::patch::Patch;
 pub use model::product::{Product, ProductStatus, SalePrice};
 pub use model::settings::Settings;
 pub use model::stock_change::StockChange;
+pub use model::token::{CreatedToken, Token};
 pub use model::wallet::{
     Balance, Charge, ChargeStatus, Customer, CustomerStatus, Debit, EntryKind, LedgerEntry,
     Payment, PaymentKind, Role,
@@ -217,12 +219,14 @@ pub use rule::pay_order::PayOrder;
 pub use rule::place_order::{OrderItems, PayWhen, PlaceOrder};
 pub use rule::sessions::UnlockLogin;
 pub use rule::set_credentials::NewLogin;
+pub use rule::set_role::SetRole;
+pub use rule::tokens::RevokeToken;
 pub use rule::update_customer::UpdateCustomer;
 pub use rule::update_product::UpdateProduct;
 pub use sequence::Sequence;
 pub use shop::{
-    ExplainedRefusal, ExplainedShortage, KeyExplanation, Outcome, PendingCall, PreparedCall,
-    Return, Shop, ShopBuilder, Taker,
+    ExplainedRefusal, ExplainedShortage, KeyExplanation, LogFilter, Outcome, PendingCall,
+    PreparedCall, Return, Shop, ShopBuilder, Taker,
 };
 pub use store::memory::MemoryStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};
@@ -247,4 +251,5 @@ pub mod testing {
     pub use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt, RevokeSession};
     pub use crate::rule::set_credentials::SetCredentials;
     pub use crate::rule::settle_charge::{SettleCharge, Settlement};
+    pub use crate::rule::tokens::{CreateToken, RecordTokenUse};
 }

@@ -82,6 +82,9 @@ pub const SESSION_SECONDS: i64 = 24 * 60 * 60;
 /// The longest session that is opened without a password, in seconds: a year.
 pub const MAX_SESSION_SECONDS: i64 = 366 * 24 * 60 * 60;
 
+/// The most days that a token of a program is valid for, if it expires at all: ten years.
+pub const MAX_TOKEN_DAYS: i64 = 3_650;
+
 /// The failed logins, beyond the first, before the next one is delayed: enough for people who mistype.
 pub const FREE_LOGIN_FAILURES: i64 = 5;
 

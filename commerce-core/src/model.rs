@@ -14,5 +14,6 @@ pub(crate) mod product;
 pub(crate) mod sale;
 pub(crate) mod settings;
 pub(crate) mod stock_change;
+pub(crate) mod token;
 pub(crate) mod wallet;
 mod words;

@@ -37,9 +37,11 @@ pub(crate) mod replay_events;
 pub(crate) mod retry_events;
 pub(crate) mod sessions;
 pub(crate) mod set_credentials;
+pub(crate) mod set_role;
 pub(crate) mod settle_charge;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod tokens;
 pub(crate) mod update_customer;
 pub(crate) mod update_product;
 pub(crate) mod validate;

@@ -36,6 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use call::{Outcome, PendingCall, PreparedCall};
+pub use read::LogFilter;
 pub(crate) use read::account;
 pub use read::{ExplainedRefusal, ExplainedShortage, KeyExplanation, Return, Taker};
 

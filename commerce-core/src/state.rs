@@ -4,7 +4,10 @@
 //! a row only after it asked for it in [`Needs`] (prefetch); any other read fails the command.
 
 use crate::digest::{Digest, Digested, KeyUse};
-use crate::id::{ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId};
+use crate::error::Refusal;
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId, TokenId,
+};
 use crate::idempotency::IdempotencyRecord;
 use crate::model::audit_trail::{AuditEntry, FieldChanges};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, PasswordHash};
@@ -15,7 +18,8 @@ use crate::model::order::Order;
 use crate::model::product::{Product, StockMovement};
 use crate::model::sale::Sale;
 use crate::model::settings::Settings;
-use crate::model::wallet::{Account, ChargeRow, LedgerEntry};
+use crate::model::token::Token;
+use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry};
 use crate::money::Currency;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
@@ -75,6 +79,8 @@ pub struct State {
     copied_digests: HashMap<Digested, i64>,
     /// New ledger entries.
     pub ledger: Vec<LedgerEntry>,
+    /// Tokens of programs.
+    pub tokens: Rows<TokenId, Token>,
     /// Charges.
     pub charges: Rows<ChargeId, ChargeRow>,
     /// The customers whose pending charges are all among `charges`.
@@ -113,6 +119,8 @@ pub struct State {
     personal: HashMap<CustomerId, PersonalData>,
     /// Erasures of personal data.
     pub erasures: Vec<Erasure>,
+    /// The number of admins who can log in, if it was loaded.
+    admins: Option<i64>,
     /// Changes of sessions.
     pub sessions: Vec<SessionChange>,
 }
@@ -138,6 +146,7 @@ impl State {
             made_with: HashMap::new(),
             copied_digests: HashMap::new(),
             ledger: Vec::new(),
+            tokens: Rows::default(),
             charges: Rows::default(),
             pending_charges: BTreeSet::new(),
             stock_movements: Vec::new(),
@@ -153,6 +162,7 @@ impl State {
             misread: Misread::default(),
             attempts: Rows::default(),
             credentials: Vec::new(),
+            admins: None,
             known_credentials: Rows::default(),
             profiles: BTreeSet::new(),
             personal: HashMap::new(),
@@ -183,10 +193,11 @@ impl State {
             made_with: _,
             copied_digests: _,
             ledger: _,
+            tokens,
             charges,
             pending_charges: _,
             stock_movements: _,
-            audit_trail: _,
+            audit_trail,
             field_changes: _,
             events: _,
             epochs: _,
@@ -198,6 +209,7 @@ impl State {
             misread: _,
             attempts,
             credentials: _,
+            admins: _,
             known_credentials: _,
             profiles: _,
             personal: _,
@@ -210,10 +222,12 @@ impl State {
             || coupons.has_changed()
             || owned_coupons.has_changed()
             || orders.has_changed()
+            || tokens.has_changed()
             || charges.has_changed()
             || attempts.has_changed()
             || deliveries.has_changed()
             || !sessions.is_empty()
+            || !audit_trail.is_empty()
             || settings.is_some()
             || keys.values().any(|(_, change)| *change != Change::None)
     }
@@ -229,13 +243,14 @@ impl State {
             ("claimed coupons", self.owned_coupons.misread()),
             ("claims", self.claims.misread()),
             ("orders", self.orders.misread()),
+            ("tokens", self.tokens.misread()),
             ("charges", self.charges.misread()),
             ("events", self.known_events.misread()),
             ("login attempts", self.attempts.misread()),
             ("credentials", self.known_credentials.misread()),
             ("deliveries", self.deliveries.misread()),
             (
-                "logins, keys, ids, references, overdue orders, pending charges or personal data",
+                "logins, admins, keys, ids, references, overdue orders, pending charges or personal data",
                 &self.misread,
             ),
         ];
@@ -277,6 +292,43 @@ impl State {
         let known = self.known_credentials.get(customer);
         let new = self.credentials.iter().rev().find(|row| row.customer_id == customer);
         new.or(known).map(|row| &row.password)
+    }
+
+    /// Returns true if the number of admins was loaded.
+    #[must_use]
+    pub const fn are_admins_counted(&self) -> bool {
+        self.admins.is_some()
+    }
+
+    /// Adds the number of admins who can log in ([`Customer::is_acting_admin`]).
+    pub fn provide_admins(&mut self, admins: i64) {
+        self.admins = self.admins.or(Some(admins));
+    }
+
+    /// Refuses a change after which no admin could log in.
+    pub(crate) fn keep_an_admin(&self, before: &Customer, after: &Customer) -> Result<(), Refusal> {
+        if !before.is_acting_admin() || after.is_acting_admin() {
+            return Ok(());
+        }
+        let admins = self.misread.check(self.admins).unwrap_or(0);
+        if admins > 1 { Ok(()) } else { Err(Refusal::LastAdmin { customer_id: before.id }) }
+    }
+
+    /// Changes the name, login, role or status of a customer. The rule has checked it with [`State::keep_an_admin`].
+    pub(crate) fn change_profile(
+        &mut self,
+        customer_id: CustomerId,
+        change: impl FnOnce(&mut Customer),
+    ) -> Result<Customer, Refusal> {
+        let unknown = Refusal::CustomerNotFound { customer_id };
+        let customer = &mut self.accounts.get_mut(customer_id).ok_or(unknown)?.customer;
+        let before = i64::from(customer.is_acting_admin());
+        change(customer);
+        let more = i64::from(customer.is_acting_admin()).saturating_sub(before);
+        let customer = customer.clone();
+        self.admins = self.admins.map(|admins| admins.saturating_add(more));
+        self.profiles.insert(customer_id);
+        Ok(customer)
     }
 
     /// Assigns a login to a customer, in place of the previous one.

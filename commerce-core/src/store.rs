@@ -9,9 +9,10 @@ use crate::clock::Timestamp;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    StockMovementId,
+    AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
+    OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
+use crate::model::audit_trail::Actor;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::Outbox;
 use crate::model::order::{Order, OrderStatus};
@@ -46,6 +47,7 @@ pub use crate::model::event::{Epoch, EventRow};
 pub use crate::model::product::{Purchase, StockMovement};
 pub use crate::model::sale::{Figure, Figures, FirstOrder, Sale, Sold};
 pub use crate::model::settings::Settings;
+pub use crate::model::token::Token;
 pub use crate::model::wallet::{Account, ChargeRow, ChargeSource};
 pub use crate::query::filter::{ChargeFilter, OrderFilter};
 pub use crate::state::{
@@ -248,6 +250,17 @@ pub trait Snapshot {
         start: TokenHash,
         limit: usize,
     ) -> Result<Vec<SessionRow>, StoreError>;
+    /// Returns the token of a program with that hash ([`Token::hash`]).
+    fn token(&self, hash: &str) -> Result<Option<Token>, StoreError>;
+    /// Returns tokens in id order, from `start` on.
+    fn tokens(&self, start: TokenId, limit: usize) -> Result<Vec<Token>, StoreError>;
+    /// Returns entries of the audit trail, of one actor or all, newest first, from `start` back.
+    fn audit_trail(
+        &self,
+        actor: Option<Actor>,
+        start: AuditEntryId,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
     /// Returns customers in id order, from `start` on.
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError>;
     /// Returns a product.
@@ -481,12 +494,13 @@ pub enum Table {
     Credentials,
     Sessions,
     Settings,
+    Tokens,
     AuditTrail,
 }
 
 impl Table {
     /// All tables, referenced ones before those that refer to them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -501,6 +515,7 @@ impl Table {
         Self::Epochs,
         Self::Relay,
         Self::Deliveries,
+        Self::Tokens,
         Self::Keys,
         Self::Sales,
         Self::Credentials,
@@ -532,6 +547,7 @@ impl Table {
             Self::Credentials => "credentials",
             Self::Sessions => "sessions",
             Self::Settings => "settings",
+            Self::Tokens => "tokens",
             Self::AuditTrail => "audit_trail",
         }
     }
@@ -570,6 +586,7 @@ pub enum Record {
     Session(SessionRow),
     /// The settings of the shop; the one row of its table.
     Settings(Settings),
+    Token(Token),
     AuditEntry(AuditEntry),
     /// The digest of the row that follows it, which is of the same table; not a row of its own.
     Digest {

@@ -47,7 +47,12 @@ pub(crate) fn authorize<'r>(
         Auth::Session => return Err(has_no_customer(shop, "a token has no session: log in")),
         // A parameter for staff.
         Auth::Public => permit(caller.is_at_least(Role::Reader))?,
-        Auth::Staff(_) => permit(caller.is_at_least(least))?,
+        Auth::Staff(_) => {
+            permit(caller.is_at_least(least))?;
+            if path.get("customer_id").is_some() {
+                auth.customer = customer(shop, caller, least, path)?;
+            }
+        }
         Auth::OwnerWithGateway => {
             permit(shop.has_gateway() || caller.is_at_least(least))?;
             auth.customer = customer(shop, caller, least, path)?;

@@ -10,5 +10,6 @@ pub(crate) mod orders;
 pub(crate) mod products;
 pub(crate) mod reports;
 pub(crate) mod sessions;
+pub(crate) mod staff;
 pub(crate) mod wallet;
 pub(crate) mod webhooks;

@@ -407,3 +407,11 @@ pub(crate) const COUPON_REPORT: &[Parameter] = &[FORMAT, PROVE];
 
 /// The query parameters of the balance report.
 pub(crate) const BALANCE_REPORT: &[Parameter] = &[AT, FORMAT, PROVE];
+
+/// The query parameters of the audit trail.
+pub(crate) const AUDIT_LOG: &[Parameter] = &[
+    LIMIT,
+    CURSOR,
+    own("actor", "Actor", "The author."),
+    own("from", "Instant", "The first instant."),
+];

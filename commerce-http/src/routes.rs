@@ -2,25 +2,25 @@
 
 use crate::handlers::{
     best_sellers, carts, coupons, customers, exports, operations, orders, products, reports,
-    sessions, wallet, webhooks,
+    sessions, staff, wallet, webhooks,
 };
 use crate::route::Auth::{Customer, Order, OwnerWithGateway, SelfOrBody, Session, Staff};
 use crate::route::Handler::{Blocking, Fixed, Read, Submit};
 use crate::route::KeyRule::{Optional, Required};
 use crate::route::Method::{Delete, Get, Patch, Post, Put};
 use crate::route::{
-    BALANCE_REPORT, BEST_SELLERS, CHARGES, COUPON_REPORT, CUSTOMERS, EXPORT, ORDERS,
+    AUDIT_LOG, BALANCE_REPORT, BEST_SELLERS, CHARGES, COUPON_REPORT, CUSTOMERS, EXPORT, ORDERS,
     PRODUCT_REPORT, PRODUCTS, Route, SALES_REPORT, STOCK_REPORT,
 };
 use commerce_core::Code::{
     BalanceLimit, ChargeDeclined, ChargeNotFound, CouponNotFound, CustomerDisabled, CustomerErased,
     CustomerNotFound, DebitNotFound, InvalidCredentials, LoginTaken, NotInCart, OrderNotFound,
-    ProductNotFound, SessionNotFound, TooManyRequests,
+    ProductNotFound, SessionNotFound, TokenNotFound, TooManyRequests,
 };
 use commerce_core::Role::{Admin, Clerk, Reader};
 use commerce_core::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, EditCart, Operation, PayOrder, PlaceOrder,
-    UpdateCustomer, UpdateProduct,
+    RevokeToken, SetRole, UpdateCustomer, UpdateProduct,
 };
 
 /// All calls, in the order of the document.
@@ -53,6 +53,9 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Session).response(200, "CurrentSession"),
     Route::new(Delete, "/v1/sessions/current", "logOut", "Log out and revoke the token", Blocking(sessions::log_out))
         .auth(Session).no_content(),
+
+    Route::new(Put, "/v1/customers/{customer_id}/role", "setRole", "Change a role", Submit(staff::set_role))
+        .auth(Staff(Admin)).request_body("NewRole").response(200, "Customer").errors(SetRole::REFUSALS),
 
     Route::new(Get, "/v1/customers/{customer_id}/balance", "getBalance", "Get a balance", Read(wallet::balance))
         .auth(Customer).response(200, "Balance").errors(&[CustomerNotFound]),
@@ -154,6 +157,18 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/exports/{kind}", "exportRows", "Export rows as CSV or NDJSON", Read(exports::export))
         .about("Streamed, of one snapshot. Products, customers and coupons are whole in any window.")
         .auth(Staff(Reader)).query(EXPORT).media_type("application/x-ndjson").csv(),
+
+    Route::new(Get, "/v1/tokens", "listTokens", "List tokens of programs", Read(staff::tokens))
+        .auth(Staff(Admin)).paginated("Token"),
+    Route::new(Post, "/v1/tokens", "createToken", "Create a token for a program", Blocking(staff::create_token))
+        .about("`token` is shown once.")
+        .auth(Staff(Admin)).key(Optional).request_body("NewToken").response(201, "CreatedToken"),
+    Route::new(Get, "/v1/tokens/{token_id}", "getToken", "Get a token without its secret", Read(staff::token))
+        .auth(Staff(Admin)).response(200, "Token").errors(&[TokenNotFound]),
+    Route::new(Delete, "/v1/tokens/{token_id}", "revokeToken", "Revoke a token at once", Submit(staff::revoke_token))
+        .auth(Staff(Admin)).no_content().errors(RevokeToken::REFUSALS),
+    Route::new(Get, "/v1/audit-log", "listAuditLog", "List changes by staff and programs, newest first", Read(staff::log))
+        .auth(Staff(Reader)).paginated("AuditEntry").query(AUDIT_LOG),
 
     Route::new(Post, "/v1/webhooks/stripe", "handleStripeWebhook", "Receive a Stripe webhook", Blocking(webhooks::stripe))
         .signed_by("Stripe-Signature").no_content().errors(&[BalanceLimit]),

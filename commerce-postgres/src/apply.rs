@@ -31,6 +31,7 @@ pub(crate) fn apply(
     save(&state.charges.changed(), state, &mut queries);
     insert_all(&state.ledger, state, &mut queries);
     events(state, &mut queries);
+    save(&state.tokens.changed(), state, &mut queries);
     insert_all(&state.audit_trail, state, &mut queries);
     if !state.epochs.is_empty() {
         queries.push(upsert(&state.epochs.iter().collect::<Vec<_>>(), state));

@@ -3,7 +3,7 @@
 use crate::query::{Query, QueryBatch};
 use crate::rows::is_storable;
 use commerce_core::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
-use commerce_core::store::columns::{CREDENTIALS, credentials};
+use commerce_core::store::columns::{ADMINS, CREDENTIALS, credentials};
 use commerce_core::store::values::get;
 use commerce_core::store::{Erasure, LoginAttempts, LoginHash, Needs, SessionChange, State};
 use commerce_core::{Customer, CustomerId, Role, StoreError};
@@ -42,6 +42,9 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             Ok(())
         });
     }
+    if needs.admins {
+        admins(batch);
+    }
     if !needs.attempts.is_empty() {
         let logins: Vec<Vec<u8>> =
             needs.attempts.iter().map(|login| login.as_bytes().to_vec()).collect();
@@ -64,6 +67,15 @@ pub(crate) fn load<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             Ok(())
         });
     }
+}
+
+fn admins(batch: &mut QueryBatch<'_>) {
+    batch.add(Query::new(ADMINS), |rows, state| {
+        if let Some(row) = rows.first() {
+            state.provide_admins(get(row, 0)?);
+        }
+        Ok(())
+    });
 }
 
 pub(crate) fn apply(state: &State, queries: &mut Vec<Query<'static>>) -> Result<(), StoreError> {

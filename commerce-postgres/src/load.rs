@@ -11,7 +11,7 @@ use commerce_core::store::values::get;
 use commerce_core::store::{CartLines, ChargeRow, Needs, PersonalData, Rows, State};
 use commerce_core::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntry, Order, OrderId, OwnedCoupon,
-    OwnedCouponId, ProductId, StoreError, Timestamp,
+    OwnedCouponId, ProductId, StoreError, Timestamp, TokenId,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -58,6 +58,7 @@ fn by_ids<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     by_id(batch, &needs.accounts, CustomerId::get, |s| &mut s.accounts, |row| row.customer.id);
     by_id(batch, &needs.products, ProductId::get, |s| &mut s.products, |row| row.id);
     by_id(batch, &needs.coupons, CouponId::get, |s| &mut s.coupons, |row| row.id);
+    by_id(batch, &needs.tokens, TokenId::get, |s| &mut s.tokens, |row| row.id);
     by_id(batch, &needs.charges, ChargeId::get, |s| &mut s.charges, |row| row.id);
     by_id(batch, &needs.events, EventId::get, |s| &mut s.known_events, |row| row.id);
     by_id(batch, &needs.owned_coupons, OwnedCouponId::get, |s| &mut s.owned_coupons, |row| row.id);

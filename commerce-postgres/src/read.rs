@@ -18,15 +18,15 @@ use commerce_core::store::lists::{self, Conditions, IS_RELEASED, RELEASED_AT, of
 use commerce_core::store::sales_rollup::levels;
 use commerce_core::store::values::{Value, get};
 use commerce_core::store::{
-    Account, CartLines, ChargeFilter, ChargeRow, Credentials, DeliveryFilter, DeliveryRow,
-    Direction, EventRow, Figures, IdRange, IdempotencyRecord, LedgerFilter, LoginAttempts,
-    LoginHash, OrderFilter, Record, SalesLevel, SessionRow, Settings, Snapshot, Sold,
-    StockMovement, StoreSize, Table, TokenHash,
+    Account, AuditEntry, CartLines, ChargeFilter, ChargeRow, Credentials, DeliveryFilter,
+    DeliveryRow, Direction, EventRow, Figures, IdRange, IdempotencyRecord, LedgerFilter,
+    LoginAttempts, LoginHash, OrderFilter, Record, SalesLevel, SessionRow, Settings, Snapshot,
+    Sold, StockMovement, StoreSize, Table, TokenHash,
 };
 use commerce_core::{
-    ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, Key, LedgerEntry, LedgerEntryId,
-    Order, OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId, Product, ProductId, Role,
-    StockMovementId, StoreError, Timestamp,
+    Actor, AuditEntryId, ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, Key,
+    LedgerEntry, LedgerEntryId, Order, OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId,
+    Product, ProductId, Role, StockMovementId, StoreError, Timestamp, Token, TokenId,
 };
 use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
@@ -207,6 +207,35 @@ impl Snapshot for PostgresSnapshot<'_> {
         let query = Query::new(sql).with(customer.map(CustomerId::get));
         let query = query.with(start.as_bytes().as_slice()).with(limit(rows));
         self.many(query, |row| session(row, scan::token(row, 3)?))
+    }
+
+    fn token(&self, hash: &str) -> Result<Option<Token>, StoreError> {
+        self.one(select::<Token>("WHERE hash = $1").with(hash), read)
+    }
+
+    fn tokens(&self, start: TokenId, rows: usize) -> Result<Vec<Token>, StoreError> {
+        self.from(start.get(), rows)
+    }
+
+    fn audit_trail(
+        &self,
+        actor: Option<Actor>,
+        start: AuditEntryId,
+        rows: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let order = "id <= $1 ORDER BY id DESC LIMIT $2";
+        let query = match actor.map(Actor::parts) {
+            None => select::<AuditEntry>(&format!("WHERE {order}")),
+            Some((kind, None)) => select::<AuditEntry>(&format!(
+                "WHERE actor = '{}' AND actor_id IS NULL AND {order}",
+                kind.as_str()
+            )),
+            Some((kind, Some(id))) => select::<AuditEntry>(&format!(
+                "WHERE actor = '{}' AND actor_id = {id} AND {order}",
+                kind.as_str()
+            )),
+        };
+        self.many(query.with(start.get()).with(limit(rows)), read)
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {

@@ -88,6 +88,7 @@ pub(crate) fn scan(
             );
             records(connection, &sql, visit, |row| credentials(row).map(Record::Credentials))
         }
+        Table::Tokens => entity(connection, visit, Record::Token),
         Table::AuditTrail => entity(connection, visit, Record::AuditEntry),
         Table::Sessions => {
             let sql =

@@ -5,9 +5,10 @@ use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::secret::PasswordArg;
 use crate::table::{TextTable, or_dash, properties};
-use crate::values::{self, KeyArg, PageArgs};
+use crate::values::{self, KeyArg, PageArgs, RoleArg};
 use commerce_core::{
-    AddCustomer, CustomerId, CustomerStatus, EraseCustomer, UnlockLogin, UpdateCustomer,
+    AddCustomer, CustomerId, CustomerStatus, EraseCustomer, Role, SetRole, UnlockLogin,
+    UpdateCustomer,
 };
 
 /// Adds and shows customers, and sets their logins.
@@ -28,6 +29,9 @@ pub(crate) enum CustomerCommand {
         id: CustomerId,
         /// Login name.
         login: String,
+        /// New role (default: unchanged).
+        #[arg(long)]
+        role: Option<RoleArg>,
         #[command(flatten)]
         password: PasswordArg,
     },
@@ -59,6 +63,14 @@ pub(crate) enum CustomerCommand {
         #[arg(value_parser = values::id::<CustomerId>)]
         id: CustomerId,
     },
+    /// Changes the role of a customer who has a login. It counts at once, also in open sessions. The last admin stays one.
+    Role {
+        /// The customer's id.
+        #[arg(value_parser = values::id::<CustomerId>)]
+        id: CustomerId,
+        /// The new role.
+        role: RoleArg,
+    },
     /// Unlocks a login that is locked after too many failed attempts. A new password unlocks it too.
     Unlock {
         /// The customer's id.
@@ -88,9 +100,9 @@ impl CustomerCommand {
                 let customer = context.call(AddCustomer::new(name), &key)?;
                 context.output.print(&customer, |c| format!("customer {} is {}", c.id, c.name))
             }
-            Self::Login { id, login, password } => {
+            Self::Login { id, login, role, password } => {
                 let password = password.get()?;
-                let role = context.shop.customer(id)?.role;
+                let role = role.map(Role::from);
                 let customer = context.shop.set_credentials(id, &login, &password.text, role)?;
                 print_login(context, customer, password)
             }
@@ -108,6 +120,11 @@ impl CustomerCommand {
                     "(backups and copies made before keep the personal data: delete them when they are due)"
                 ));
                 Ok(())
+            }
+            Self::Role { id, role } => {
+                let request = SetRole { customer_id: id, role: role.into() };
+                let customer = context.shop.call(request).run()?;
+                context.output.print(&customer, |c| format!("customer {} is {}", c.id, c.role))
             }
             Self::Unlock { id } => {
                 let customer = context.shop.call(UnlockLogin { customer_id: id }).run()?;

@@ -5,7 +5,7 @@ use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, LedgerEntryId, OrderId, ProductId, StockMovementId,
+    ChargeId, CouponId, CustomerId, LedgerEntryId, OrderId, ProductId, StockMovementId, TokenId,
 };
 use crate::model::audit_trail::{Action, Actor, AuditEntry, Subject};
 use crate::store::Record;
@@ -22,6 +22,7 @@ pub(super) struct AuditTrail {
     orders: ById<OrderId, ()>,
     charges: ById<ChargeId, ()>,
     ledger: ById<LedgerEntryId, ()>,
+    tokens: ById<TokenId, ()>,
     /// The last movement of each product by each actor, and the number of movements that have no entry yet.
     movements: BTreeMap<(ProductId, Actor), (StockMovementId, i64)>,
 }
@@ -35,6 +36,7 @@ impl Check for AuditTrail {
             Record::Order(order) => self.orders.push(order.id, ()),
             Record::Charge(charge) => self.charges.push(charge.id, ()),
             Record::LedgerEntry(entry) => self.ledger.push(entry.id, ()),
+            Record::Token(token) => self.tokens.push(token.id, ()),
             Record::StockMovement(movement) => {
                 if let Some(actor) = movement.actor {
                     let of = (movement.product_id, actor);
@@ -83,7 +85,8 @@ impl AuditTrail {
     fn has_actor(&self, actor: Actor) -> bool {
         match actor {
             Actor::Customer(id) => self.customers.has(id),
-            Actor::Cli | Actor::Token(_) => true,
+            Actor::Token(id) => self.tokens.has(id),
+            Actor::Cli => true,
         }
     }
 
@@ -95,7 +98,8 @@ impl AuditTrail {
             Subject::Order(id) => self.orders.has(id),
             Subject::Charge(id) => self.charges.has(id),
             Subject::LedgerEntry(id) => self.ledger.has(id),
-            Subject::Shop | Subject::Token(_) => true,
+            Subject::Token(id) => self.tokens.has(id),
+            Subject::Shop => true,
         }
     }
 }

@@ -7,10 +7,11 @@ use super::problems::Problems;
 use crate::clock::Timestamp;
 use crate::digest::Fnv;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId, TokenId,
 };
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
 use crate::model::coupon::{Coupon, OwnedCoupon};
+use crate::model::token::Token;
 use crate::model::wallet::{Account, Customer, EntryKind};
 use crate::money::Money;
 use crate::store::Record;
@@ -23,6 +24,7 @@ const CHECK: &str = "keys";
 pub(super) struct Keys {
     customers: ById<CustomerId, Immutable>,
     products: ById<ProductId, ()>,
+    tokens: ById<TokenId, Immutable>,
     coupons: ById<CouponId, Immutable>,
     owned_coupons: ById<OwnedCouponId, (CustomerId, Immutable)>,
     orders: ById<OrderId, CustomerId>,
@@ -49,6 +51,10 @@ fn coupon(row: &Coupon) -> Immutable {
     immutable(&(name, discount, min_order_amount, quantity, valid_from, valid_until))
 }
 
+fn token(row: &Token) -> Immutable {
+    immutable(&(&row.name, row.role, row.created_at, row.expires_at))
+}
+
 fn owned_coupon(row: &OwnedCoupon) -> Immutable {
     immutable(&(row.coupon_id, row.rank, row.claimed_at))
 }
@@ -65,6 +71,7 @@ impl Check for Keys {
                 self.customers.push(row.id, customer(row));
             }
             Record::Product(product) => self.products.push(product.id, ()),
+            Record::Token(row) => self.tokens.push(row.id, token(row)),
             Record::Coupon(row) => self.coupons.push(row.id, coupon(row)),
             Record::OwnedCoupon(row) => {
                 self.owned_coupons.push(row.id, (row.customer_id, owned_coupon(row)));
@@ -124,6 +131,7 @@ impl Keys {
                 let of = if owner == row.id { owner } else { GLOBAL_SCOPE };
                 self.customers.get(row.id).map(|known| (of, *known == customer(row)))
             }
+            StoredResult::Token(row) => of_shop(self.tokens.get(row.id), token(row)),
             StoredResult::Cart(cart) => {
                 self.customers.get(cart.customer_id).map(|_| (cart.customer_id, true))
             }
@@ -179,6 +187,7 @@ fn row_name(answer: &StoredResult) -> String {
         StoredResult::Product(product) => format!("product {}", product.id),
         StoredResult::Coupon(coupon) => format!("coupon {}", coupon.id),
         StoredResult::Customer(customer) => owner_name(customer.id),
+        StoredResult::Token(token) => format!("token {}", token.id),
         StoredResult::Cart(cart) => format!("the cart of {}", owner_name(cart.customer_id)),
         StoredResult::Refused(_) => "a refusal".to_owned(),
     }

@@ -13,13 +13,14 @@ use crate::model::coupon::Discount;
 use crate::model::event::EventKind;
 use crate::model::order::{Order, OrderStatus};
 use crate::model::patch::Patch;
-use crate::model::wallet::{Account, ChargeSource, Customer, CustomerStatus, EntryKind};
+use crate::model::wallet::{Account, ChargeSource, Customer, CustomerStatus, EntryKind, Role};
 use crate::money::{Currency, Money};
 use crate::rule::add_coupon::AddCoupon;
 use crate::rule::add_customer::AddCustomer;
 use crate::rule::add_product::AddProduct;
 use crate::rule::edit_cart::{CartEdit, EditCart};
 use crate::rule::place_order::{PayWhen, PlaceOrder};
+use crate::rule::tokens::CreateToken;
 use crate::rule::update_product::UpdateProduct;
 use crate::shop::Shop;
 use crate::store::memory::MemoryStore;
@@ -108,6 +109,11 @@ fn history() -> Arc<MemoryStore> {
     shop.call(EditCart { customer_id: KIM, edit: CartEdit::Set(TEA, 1) }).run().unwrap();
     let limit_per_customer = Patch::Set(9);
     shop.call(UpdateProduct { limit_per_customer, ..UpdateProduct::new(CUP) }).run().unwrap();
+    for number in ["token-1", "token-2"] {
+        let hash = TokenHash::of(number).to_hex();
+        let new = CreateToken { name: "till".to_owned(), role: Role::Clerk, days: None, hash };
+        shop.call(new).key(&key(number)).run().unwrap();
+    }
     store
 }
 
@@ -173,6 +179,7 @@ fn table(record: &Record) -> Table {
         Record::Credentials(_) => Table::Credentials,
         Record::Session(_) => Table::Sessions,
         Record::Settings(_) => Table::Settings,
+        Record::Token(_) => Table::Tokens,
         Record::AuditEntry(_) => Table::AuditTrail,
         Record::Digest { of, .. } => match of {
             Digested::Order(_) => Table::Orders,
@@ -201,7 +208,7 @@ fn audit_of_a_sound_history_finds_no_problem() {
     let AuditReport { ok, checked, problems } = audit(&*store.snapshot().unwrap()).unwrap();
     assert_eq!((ok, problems), (true, vec![]));
     let expected = [
-        ("audit_trail", 11),
+        ("audit_trail", 13),
         ("carts", 1),
         ("charges", 2),
         ("coupons", 1),
@@ -210,7 +217,7 @@ fn audit_of_a_sound_history_finds_no_problem() {
         ("deliveries", 0),
         ("epochs", 1),
         ("events", 4),
-        ("keys", 14),
+        ("keys", 16),
         ("ledger", 7),
         ("orders", 5),
         ("owned_coupons", 2),
@@ -221,6 +228,7 @@ fn audit_of_a_sound_history_finds_no_problem() {
         ("sessions", 0),
         ("settings", 1),
         ("stock_movements", 3),
+        ("tokens", 2),
     ];
     assert_eq!(checked.into_iter().collect::<Vec<_>>(), expected);
     assert_eq!(reported(&records()), [""; 0]);
@@ -760,6 +768,10 @@ fn damaged_carts_are_reported(#[case] damage: Damage, #[case] expected: &[&str])
     change!(Record::AuditEntry(e) if e.action == Action::StockAdjusted => e.actor = Actor::Customer(KIM)),
     &["stock movement 3"],
 )]
+#[case::unknown_token(
+    change!(Record::AuditEntry(e) if e.id.get() == 2 => e.actor = Actor::Token(9.into())),
+    &["audit entry 2"],
+)]
 fn damaged_audit_trail_is_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
     assert_reported("audit_trail", damage, expected);
 }
@@ -849,6 +861,15 @@ fn session_of(customer_id: CustomerId) -> Record {
 )]
 fn remains_of_customers_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
     assert_reported("customers", damage, expected);
+}
+
+#[rstest]
+#[case::lost(lose!(Record::Token(t) if t.id.get() == 1), &["token 2"])]
+#[case::role(change!(Record::Token(t) if t.id.get() == 1 => t.role = Role::Customer), &["token 1"])]
+#[case::hash(change!(Record::Token(t) if t.id.get() == 1 => t.hash = "secret".to_owned()), &["token 1"])]
+#[case::same_hash(change!(Record::Token(t) if t.id.get() > 0 => t.hash = "a".repeat(64)), &["token 2"])]
+fn damaged_tokens_are_reported(#[case] damage: Damage, #[case] expected: &[&str]) {
+    assert_reported("tokens", damage, expected);
 }
 
 /// Asserts that the check reports exactly these rows; other checks may report some as well.

@@ -91,6 +91,8 @@ pub enum Action {
     CustomerEnabled,
     #[serde(rename = "customer.erased")]
     CustomerErased,
+    #[serde(rename = "role.changed")]
+    RoleChanged,
     #[serde(rename = "login.set")]
     LoginSet,
     #[serde(rename = "login.unlocked")]
@@ -150,6 +152,7 @@ words! {
         CustomerDisabled = "customer.disabled",
         CustomerEnabled = "customer.enabled",
         CustomerErased = "customer.erased",
+        RoleChanged = "role.changed",
         LoginSet = "login.set",
         LoginUnlocked = "login.unlocked",
         PasswordChanged = "password.changed",
@@ -297,6 +300,12 @@ impl FieldChanges {
     /// Wraps the JSON of a column.
     pub(crate) const fn from_json(json: Option<String>) -> Self {
         Self(json)
+    }
+
+    /// Returns changes of these fields.
+    #[must_use]
+    pub fn of(fields: Map<String, Value>) -> Self {
+        Self((!fields.is_empty()).then(|| Value::Object(fields).to_string()))
     }
 
     /// Returns the JSON; `None` without fields.

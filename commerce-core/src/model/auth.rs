@@ -7,7 +7,7 @@ use crate::model::audit_trail::Actor;
 use crate::model::wallet::Role;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// A password hash: Argon2id in PHC string format, which contains its own parameters.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,6 +62,16 @@ macro_rules! hashes {
             #[must_use]
             pub fn of(text: &str) -> Self {
                 Self(Sha256::digest(text.as_bytes()).into())
+            }
+
+            /// Returns the hash in hexadecimal digits.
+            #[must_use]
+            pub fn to_hex(&self) -> String {
+                self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+                    // Writing to a string cannot fail.
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                })
             }
 
             /// Returns the bytes to store.

@@ -28,6 +28,12 @@ pub struct Customer {
 impl Customer {
     /// The name of every erased customer.
     pub const ERASED_NAME: &'static str = "erased";
+
+    /// Returns true for an admin who can log in. A shop that has one keeps one.
+    #[must_use]
+    pub fn is_acting_admin(&self) -> bool {
+        self.role == Role::Admin && self.status == CustomerStatus::Active && self.login.is_some()
+    }
 }
 
 /// The status of a customer.

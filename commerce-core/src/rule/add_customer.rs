@@ -95,6 +95,10 @@ impl Rule for AddCustomer {
         if self.balance > Money::ZERO {
             write_charge(state, id, self.balance, self.balance, context.now);
         }
+        let role = self.login.as_ref().and_then(|login| login.role);
+        if let Some(role) = role.filter(|role| *role != Role::Customer) {
+            context.record_field(state, "role", role);
+        }
         match &self.login {
             Some(login) => write_login(state, id, login),
             None => Ok(Output::Customer(customer)),

@@ -89,7 +89,7 @@ mod tests {
         let world = World::default().with_customer(1, 0).with_customer(2, 0).with_erased(3);
         let mut world = world.with_logins(&["kim"]);
         let login =
-            NewLogin { login: "kim".to_owned(), password: hash("old"), role: Role::Customer };
+            NewLogin { login: "kim".to_owned(), password: hash("old"), role: Some(Role::Customer) };
         world.run(SetCredentials { customer_id: KIM, login }).unwrap();
         world
     }

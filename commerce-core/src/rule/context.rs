@@ -9,6 +9,7 @@ use crate::model::delivery::EventLease;
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::settings::Settings;
+use crate::model::token::Token;
 use crate::model::wallet::{Charge, Customer, Debit};
 use crate::state::State;
 use serde::Serialize;
@@ -64,6 +65,7 @@ pub enum Output {
     EventLease(EventLease),
     Count(u64),
     Settings(Settings),
+    Token(Token),
 }
 
 impl Output {
@@ -78,6 +80,7 @@ impl Output {
             Self::Cart(cart) => Subject::Customer(cart.customer_id),
             Self::OwnedCoupon(owned) => Subject::Customer(owned.customer_id),
             Self::Order(order) => Subject::Order(order.id),
+            Self::Token(token) => Subject::Token(token.id),
             Self::Expired(_)
             | Self::Done(())
             | Self::EventLease(_)

@@ -1,7 +1,6 @@
 //! Erases a customer: the personal data of the customer ends, the ids and amounts stay.
 
 use super::Rule;
-use super::update_customer::change_profile;
 use crate::digest::{Digest, Digested, KeyUse};
 use crate::error::Refusal;
 use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId};
@@ -32,6 +31,7 @@ pub struct EraseCustomer {
 impl Rule for EraseCustomer {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
+        needs.admins_beside(state, self.customer_id);
         if !state.carts.is_loaded(self.customer_id) {
             needs.carts.insert(self.customer_id);
         }
@@ -60,6 +60,8 @@ impl Rule for EraseCustomer {
         if before.status != CustomerStatus::Erased {
             self.check_settled(state, &data, balance)?;
         }
+        let status = CustomerStatus::Erased;
+        state.keep_an_admin(&before, &Customer { status, ..before.clone() })?;
 
         let erasure = Erasure {
             customer_id,
@@ -75,14 +77,14 @@ impl Rule for EraseCustomer {
         {
             lines.clear();
         }
-        context.record_change(state, "status", &before.status, &CustomerStatus::Erased);
-        change_profile(state, customer_id, |customer| {
+        context.record_change(state, "status", &before.status, &status);
+        let customer = state.change_profile(customer_id, |customer| {
             Customer::ERASED_NAME.clone_into(&mut customer.name);
             customer.login = None;
             customer.role = Role::Customer;
-            customer.status = CustomerStatus::Erased;
-        })
-        .map(Output::Customer)
+            customer.status = status;
+        });
+        customer.map(Output::Customer)
     }
 }
 
@@ -192,6 +194,7 @@ fn erase_answers(data: &PersonalData, before: &Customer) -> Vec<(Key, CustomerId
             | StoredResult::OwnedCoupon(_)
             | StoredResult::Product(_)
             | StoredResult::Coupon(_)
+            | StoredResult::Token(_)
             | StoredResult::Refused(_) => return None,
         };
         Some((key.clone(), *scope, answer))

@@ -8,6 +8,7 @@ use crate::model::delivery::EventLease;
 use crate::model::order::Order;
 use crate::model::product::Product;
 use crate::model::settings::Settings;
+use crate::model::token::Token;
 use crate::model::wallet::{Charge, Customer, Debit};
 use crate::rule::Rule;
 use crate::rule::add_coupon::AddCoupon;
@@ -34,9 +35,11 @@ use crate::rule::sessions::{
     CloseSession, OpenSession, RecordLoginAttempt, RevokeSession, UnlockLogin,
 };
 use crate::rule::set_credentials::SetCredentials;
+use crate::rule::set_role::SetRole;
 use crate::rule::settle_charge::SettleCharge;
 #[cfg(test)]
 use crate::rule::testing::Careless;
+use crate::rule::tokens::{CreateToken, RecordTokenUse, RevokeToken};
 use crate::rule::update_customer::UpdateCustomer;
 use crate::rule::update_product::UpdateProduct;
 use serde::Serialize;
@@ -123,8 +126,8 @@ macro_rules! operations {
 
 operations! {
     AddCustomer => Customer(Customer), refused as [CustomerExists, LoginTaken];
-    UpdateCustomer => Customer(Customer), refused as [CustomerNotFound, CustomerErased];
-    EraseCustomer => Customer(Customer), refused as [CustomerNotFound, CustomerNotErasable];
+    UpdateCustomer => Customer(Customer), refused as [CustomerNotFound, CustomerErased, LastAdmin];
+    EraseCustomer => Customer(Customer), refused as [CustomerNotFound, CustomerNotErasable, LastAdmin];
     AddProduct => Product(Product), refused as [ProductExists];
     UpdateProduct => Product(Product), refused as [ProductNotFound, ProductArchived];
     AdjustStock => Product(Product), refused as [ProductNotFound, InsufficientStock];
@@ -149,7 +152,9 @@ operations! {
     CancelOrder => Order(Order), refused as [OrderNotFound, OrderNotCancellable, BalanceLimit];
     ChangeSettings => Settings(Settings), refused as [];
     ExpireOrders => Expired(Vec<OrderId>), refused as [];
-    SetCredentials => Customer(Customer), refused as [CustomerNotFound, CustomerErased, LoginTaken];
+    SetCredentials => Customer(Customer),
+        refused as [CustomerNotFound, CustomerErased, LoginTaken, LastAdmin];
+    SetRole => Customer(Customer), refused as [CustomerNotFound, CustomerErased, LastAdmin];
     ChangePassword => Customer(Customer),
         refused as [CustomerNotFound, CustomerErased, InvalidCredentials];
     RecordLoginAttempt => Done(()), refused as [TooManyRequests];
@@ -157,6 +162,9 @@ operations! {
     OpenSession => Done(()), refused as [CustomerNotFound, CustomerErased, CustomerDisabled];
     CloseSession => Done(()), refused as [];
     RevokeSession => Customer(Customer), refused as [CustomerNotFound];
+    CreateToken => Token(Token), refused as [];
+    RevokeToken => Token(Token), refused as [TokenNotFound];
+    RecordTokenUse => Done(()), refused as [];
     RelayEvents => EventLease(EventLease), refused as [];
     RetryEvents => Count(u64), refused as [];
     ReplayEvents => Count(u64), refused as [];

@@ -208,7 +208,6 @@ mod tests {
     use super::*;
     use crate::limits::MAX_CLOCK_SKEW;
     use crate::model::auth::PasswordHash;
-    use crate::model::wallet::Role;
     use crate::rule::operation::AnyOperation;
     use crate::rule::set_credentials::{NewLogin, SetCredentials};
     use crate::rule::testing::{NOW, World, code};
@@ -301,7 +300,7 @@ mod tests {
         let login = NewLogin {
             login: "kim".to_owned(),
             password: PasswordHash::new("$argon2id$..."),
-            role: Role::Customer,
+            role: None,
         };
         let set = SetCredentials { customer_id: CustomerId::new(1), login };
         let unlock = |customer| UnlockLogin { customer_id: CustomerId::new(customer) };

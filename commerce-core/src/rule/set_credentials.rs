@@ -7,7 +7,7 @@ use crate::error::Refusal;
 use crate::id::CustomerId;
 use crate::model::audit_trail::Action;
 use crate::model::auth::{Credentials, LoginHash, PasswordHash};
-use crate::model::wallet::Role;
+use crate::model::wallet::{Customer, Role};
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, SessionChange, State};
 use crate::text;
@@ -31,8 +31,8 @@ pub struct NewLogin {
     /// The password's hash.
     #[serde(skip)]
     pub password: PasswordHash,
-    /// The role.
-    pub role: Role,
+    /// The new role; `None` keeps the present one.
+    pub role: Option<Role>,
 }
 
 impl NewLogin {
@@ -72,6 +72,9 @@ impl NewLogin {
 impl Rule for SetCredentials {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
+        if self.login.role.is_some() {
+            needs.admins_beside(state, self.customer_id);
+        }
         self.login.needs(state, needs);
     }
 
@@ -79,13 +82,16 @@ impl Rule for SetCredentials {
         Some(Action::LoginSet)
     }
 
-    fn decide(&self, state: &mut State, _context: Context<'_>) -> Result<Output, Refusal> {
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let mut checks = Checks::default();
         self.login.check(&mut checks);
         checks.done()?;
-        state.known_customer(self.customer_id)?;
+        let before = state.known_customer(self.customer_id)?.customer.clone();
         self.login.check_available(state, Some(self.customer_id))?;
+        let role = self.login.role.unwrap_or(before.role);
+        state.keep_an_admin(&before, &Customer { role, ..before.clone() })?;
 
+        context.record_change(state, "role", &before.role, &role);
         write_login(state, self.customer_id, &self.login)
     }
 }
@@ -96,11 +102,11 @@ pub(super) fn write_login(
     customer_id: CustomerId,
     new: &NewLogin,
 ) -> Result<Output, Refusal> {
-    let account =
-        state.accounts.get_mut(customer_id).ok_or(Refusal::CustomerNotFound { customer_id })?;
-    let previous = account.customer.login.replace(new.login.clone());
-    account.customer.role = new.role;
-    let customer = account.customer.clone();
+    let previous = state.account(customer_id)?.customer.login.clone();
+    let customer = state.change_profile(customer_id, |customer| {
+        customer.login = Some(new.login.clone());
+        customer.role = new.role.unwrap_or(customer.role);
+    })?;
     state.assign_login(previous.as_deref(), &new.login, customer_id);
     let (login, password) = (new.login.clone(), new.password.clone());
     state.credentials.push(Credentials { customer_id, login, password });
@@ -113,14 +119,13 @@ pub(super) fn write_login(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::wallet::Role;
     use crate::rule::add_customer::AddCustomer;
     use crate::rule::testing::{World, code};
     use rstest::rstest;
 
     fn login(login: &str) -> NewLogin {
         let password = PasswordHash::new("$argon2id$...");
-        NewLogin { login: login.to_owned(), password, role: Role::Customer }
+        NewLogin { login: login.to_owned(), password, role: None }
     }
 
     fn set(customer: i64, name: &str) -> SetCredentials {

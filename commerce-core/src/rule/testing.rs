@@ -3,8 +3,9 @@
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::error::{Error, Refusal};
-use crate::id::{ChargeId, CouponId, CustomerId, OrderId, OwnedCouponId, ProductId};
+use crate::id::{ChargeId, CouponId, CustomerId, OrderId, OwnedCouponId, ProductId, TokenId};
 use crate::limits::HOLD_SECONDS;
+use crate::model::audit_trail::Actor;
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, CouponUsage, Discount};
 use crate::model::order::OrderStatus;
@@ -21,6 +22,8 @@ pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_767_225_600);
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) now: Timestamp,
+    /// The author of the operations.
+    pub(crate) actor: Option<Actor>,
 }
 
 impl Default for World {
@@ -31,7 +34,7 @@ impl Default for World {
         for id in 0..100 {
             state.orders.provide(OrderId::new(id), None);
         }
-        Self { state, now: NOW }
+        Self { state, now: NOW, actor: None }
     }
 }
 
@@ -176,7 +179,8 @@ impl World {
 
     pub(crate) fn run(&mut self, operation: impl Into<AnyOperation>) -> Result<Output, Error> {
         self.mark_all_loaded();
-        let decision = Command::new(operation, self.now).decide(&mut self.state, HOLD_SECONDS);
+        let command = Command::new(operation, self.now).with_actor(self.actor);
+        let decision = command.decide(&mut self.state, HOLD_SECONDS);
         assert_eq!(self.state.misread(), None, "a rule reads only its read set");
         let pending = |id: &OrderId| {
             self.state.orders.get(*id).is_some_and(|order| order.status == OrderStatus::Pending)
@@ -204,6 +208,7 @@ impl World {
         for id in 0..100 {
             self.state.accounts.provide(CustomerId::new(id), None);
             self.state.charges.provide(ChargeId::new(id), None);
+            self.state.tokens.provide(TokenId::new(id), None);
             self.state.pending_charges.insert(CustomerId::new(id));
             self.state.known_credentials.provide(CustomerId::new(id), None);
             self.state.provide_personal_data(CustomerId::new(id), PersonalData::default());

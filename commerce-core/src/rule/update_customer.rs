@@ -39,6 +39,7 @@ impl Rule for UpdateCustomer {
 
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.account(state, self.customer_id);
+        needs.admins_beside(state, self.customer_id);
     }
 
     fn action(&self) -> Option<Action> {
@@ -61,35 +62,22 @@ impl Rule for UpdateCustomer {
             checks.text(name, "/name");
         }
         checks.done()?;
-        let before = state.known_customer(self.customer_id)?.customer.status;
+        let before = state.known_customer(self.customer_id)?.customer.clone();
+        let status = self.status.unwrap_or(before.status);
+        state.keep_an_admin(&before, &Customer { status, ..before.clone() })?;
 
-        let after = self.status.unwrap_or(before);
-        context.record_change(state, "status", &before, &after);
-        if after == CustomerStatus::Disabled {
+        context.record_change(state, "status", &before.status, &status);
+        if status == CustomerStatus::Disabled {
             state.sessions.push(SessionChange::ClosedAll(self.customer_id));
         }
-        change_profile(state, self.customer_id, |customer| {
+        let customer = state.change_profile(self.customer_id, |customer| {
             if let Some(name) = &self.name {
                 customer.name.clone_from(name);
             }
-            customer.status = after;
-        })
-        .map(Output::Customer)
+            customer.status = status;
+        });
+        customer.map(Output::Customer)
     }
-}
-
-/// Changes the name, role or status of a customer.
-pub(super) fn change_profile(
-    state: &mut State,
-    customer_id: CustomerId,
-    change: impl FnOnce(&mut Customer),
-) -> Result<Customer, Refusal> {
-    let unknown = Refusal::CustomerNotFound { customer_id };
-    let customer = &mut state.accounts.get_mut(customer_id).ok_or(unknown)?.customer;
-    change(customer);
-    let customer = customer.clone();
-    state.profiles.insert(customer_id);
-    Ok(customer)
 }
 
 #[cfg(test)]

@@ -25,10 +25,13 @@ use std::time::Instant;
 mod events;
 mod history;
 mod lists;
+mod log;
 mod reports;
 mod why;
 
 pub use why::{ExplainedRefusal, ExplainedShortage, KeyExplanation, Return, Taker};
+
+pub use log::LogFilter;
 
 /// Reads.
 ///

@@ -2,7 +2,7 @@
 
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId,
-    ProductId, StockMovementId,
+    ProductId, StockMovementId, TokenId,
 };
 use crate::state::State;
 
@@ -20,6 +20,7 @@ pub struct NextIds {
     pub stock_movement: i64,
     pub event: i64,
     pub audit_entry: i64,
+    pub token: i64,
 }
 
 impl NextIds {
@@ -35,6 +36,7 @@ impl NextIds {
         stock_movement: 1,
         event: 1,
         audit_entry: 1,
+        token: 1,
     };
 }
 
@@ -80,4 +82,5 @@ next_ids! {
     next_stock_movement_id, stock_movement, StockMovementId;
     next_event_id, event, EventId;
     next_audit_entry_id, audit_entry, AuditEntryId;
+    next_token_id, token, TokenId;
 }

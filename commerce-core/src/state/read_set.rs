@@ -1,7 +1,9 @@
 //! The read set of a batch: the rows that its commands need and that are not loaded yet.
 
 use crate::clock::Timestamp;
-use crate::id::{ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId};
+use crate::id::{
+    ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId, TokenId,
+};
 use crate::model::auth::LoginHash;
 use crate::state::{DueEventsQuery, State};
 use std::collections::BTreeSet;
@@ -32,6 +34,8 @@ pub struct Needs {
     /// Products for which the units of all live orders are needed, by customer, for
     /// [`Purchases::provide_live`](crate::state::Purchases::provide_live). It may read all lines of orders.
     pub live_units: BTreeSet<ProductId>,
+    /// Tokens by id.
+    pub tokens: BTreeSet<TokenId>,
     /// Charges by id.
     pub charges: BTreeSet<ChargeId>,
     /// Customers whose pending charges are needed, all of them.
@@ -50,6 +54,8 @@ pub struct Needs {
     /// Customers with all their personal data, for
     /// [`State::provide_personal_data`](crate::state::State::provide_personal_data).
     pub personal: BTreeSet<CustomerId>,
+    /// The number of admins who can log in, for [`State::provide_admins`].
+    pub admins: bool,
     /// The next free id of every kind.
     pub ids: bool,
     /// Events by id.
@@ -88,6 +94,7 @@ impl Needs {
             references,
             purchases,
             live_units,
+            tokens,
             charges,
             pending_charges,
             keys,
@@ -96,6 +103,7 @@ impl Needs {
             attempts,
             credentials,
             personal,
+            admins,
             ids,
             events,
             deliveries,
@@ -114,6 +122,7 @@ impl Needs {
             ("references", !references.is_empty()),
             ("purchases", !purchases.is_empty()),
             ("units of live orders", !live_units.is_empty()),
+            ("tokens", !tokens.is_empty()),
             ("charges", !charges.is_empty()),
             ("pending charges", !pending_charges.is_empty()),
             ("idempotency keys", !keys.is_empty()),
@@ -122,6 +131,7 @@ impl Needs {
             ("login attempts", !attempts.is_empty()),
             ("credentials", !credentials.is_empty()),
             ("personal data", !personal.is_empty()),
+            ("the number of admins", *admins),
             ("next ids", *ids),
             ("events", !events.is_empty()),
             ("deliveries", !deliveries.is_empty()),
@@ -198,6 +208,13 @@ impl Needs {
         }
     }
 
+    /// The number of admins, if the customer is one.
+    pub(crate) fn admins_beside(&mut self, state: &State, id: CustomerId) {
+        let is_admin = state.accounts.is_loaded(id)
+            && state.accounts.get(id).is_some_and(|account| account.customer.is_acting_admin());
+        self.admins |= is_admin && !state.are_admins_counted();
+    }
+
     /// A claimed coupon and its campaign.
     pub(crate) fn owned_coupon(&mut self, state: &State, id: OwnedCouponId) {
         if !state.owned_coupons.is_loaded(id) {
@@ -229,6 +246,12 @@ impl Needs {
     pub(crate) fn reference(&mut self, state: &State, customer: CustomerId, reference: &str) {
         if !state.is_reference_loaded(customer, reference) {
             self.references.insert((customer, reference.to_owned()));
+        }
+    }
+
+    pub(crate) fn token(&mut self, state: &State, id: TokenId) {
+        if !state.tokens.is_loaded(id) {
+            self.tokens.insert(id);
         }
     }
 

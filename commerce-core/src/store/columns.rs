@@ -5,7 +5,7 @@ use super::values::{ColumnType, FromColumn, IntoValue, RowReader, Value, get, re
 use crate::clock::Timestamp;
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId,
-    ProductId, StockMovementId,
+    ProductId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::model::audit_trail::{
@@ -19,6 +19,7 @@ use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::model::product::{Product, ProductStatus, Purchase, SalePrice, StockMovement};
 use crate::model::sale::FirstOrder;
 use crate::model::settings::Settings;
+use crate::model::token::Token;
 use crate::model::wallet::{
     Account, ChargeRow, ChargeSource, ChargeStatus, Customer, CustomerStatus, EntryKind,
     LedgerEntry, Role,
@@ -204,6 +205,17 @@ entity!(AuditEntry, "audit_trail", |row, state| {
     subject: required(row, 6, Subject::from_parts(subject, subject_id))?,
     changes: FieldChanges::from_json(changes),
 });
+
+entity!(Token, "tokens", |row, state| {
+    key id: TokenId = row.id;
+    fixed name: String = row.name.as_str();
+    fixed role: Role = row.role;
+    fixed hash: String = row.hash.as_str();
+    fixed created_at: Timestamp = row.created_at;
+    fixed expires_at: Option<Timestamp> = row.expires_at;
+    mutable revoked_at: Option<Timestamp> = row.revoked_at;
+    mutable last_used_at: Option<Timestamp> = row.last_used_at;
+} => Token { id, name, role, created_at, expires_at, revoked_at, last_used_at, hash });
 
 entity!(Coupon, "coupons", |row, state| {
     key id: CouponId = row.id;
@@ -399,7 +411,7 @@ pub fn purchase<R: RowReader>(row: &R) -> Result<Purchase, R::Error> {
 }
 
 /// The tables whose rows have consecutive ids, in the order of [`next_ids`].
-pub const TABLES_WITH_IDS: [&str; 10] = [
+pub const TABLES_WITH_IDS: [&str; 11] = [
     Account::TABLE,
     Product::TABLE,
     Coupon::TABLE,
@@ -410,6 +422,7 @@ pub const TABLES_WITH_IDS: [&str; 10] = [
     StockMovement::TABLE,
     EventRow::TABLE,
     AuditEntry::TABLE,
+    Token::TABLE,
 ];
 
 /// Reads an order line, whose columns are those of [`LINE`].
@@ -512,8 +525,15 @@ pub fn next_ids<R: RowReader>(row: &R) -> Result<NextIds, R::Error> {
         stock_movement: next(7)?,
         event: next(8)?,
         audit_entry: next(9)?,
+        token: next(10)?,
     })
 }
+
+/// Counts the admins who can log in
+/// ([`Customer::is_acting_admin`](crate::model::wallet::Customer::is_acting_admin)). The condition `role <> 'customer'` lets
+/// `SQLite` use the index of staff.
+pub const ADMINS: &str = "SELECT count(*) FROM customers
+    WHERE role = 'admin' AND role <> 'customer' AND status = 'active' AND login IS NOT NULL";
 
 /// Returns the condition of overdue orders at a time: [`Order::is_due_at`] in SQL.
 #[must_use]

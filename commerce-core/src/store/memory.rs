@@ -6,7 +6,7 @@ use crate::digest::{Digest, Digested};
 use crate::error::StoreError;
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
-    OwnedCouponId, ProductId, StockMovementId,
+    OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::limits::EXPIRY_BATCH;
@@ -19,6 +19,7 @@ use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, Purchase, StockMovement};
 use crate::model::settings::Settings;
+use crate::model::token::Token;
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
 use crate::money::Currency;
 use crate::state::{
@@ -72,6 +73,7 @@ struct Tables {
     digests: BTreeMap<Digested, i64>,
     sales: BTreeMap<(Timestamp, Counted), i64>,
     settings: Option<Settings>,
+    tokens: BTreeMap<TokenId, Token>,
     audit_trail: BTreeMap<AuditEntryId, AuditEntry>,
     credentials: BTreeMap<CustomerId, Credentials>,
     sessions: BTreeMap<TokenHash, SessionRow>,
@@ -193,6 +195,13 @@ impl Transaction for MemoryTransaction<'_> {
         for customer in &needs.personal {
             state.provide_personal_data(*customer, tables.personal_data(*customer));
         }
+        if needs.admins {
+            let admins = tables.accounts.values().filter(|row| row.customer.is_acting_admin());
+            state.provide_admins(i64::try_from(admins.count()).unwrap_or(i64::MAX));
+        }
+        for id in &needs.tokens {
+            state.tokens.provide(*id, tables.tokens.get(id).cloned());
+        }
         for id in &needs.events {
             state.known_events.provide(*id, tables.events.get(id).cloned());
         }
@@ -260,6 +269,8 @@ impl Transaction for MemoryTransaction<'_> {
                 *count = count.saturating_add(more);
             }
         }
+        let tokens = state.tokens.changed();
+        changes.tokens.extend(tokens.into_iter().map(|(row, _)| (row.id, row.clone())));
         changes.settings = state.settings;
         changes.audit_trail.extend(state.audit_trail.iter().map(|row| (row.id, row.clone())));
         let credentials = state.credentials.iter();
@@ -313,6 +324,7 @@ impl Transaction for MemoryTransaction<'_> {
         }
         tables.sales.retain(|_, count| *count != 0);
         tables.settings = changes.settings.or(tables.settings);
+        tables.tokens.extend(changes.tokens);
         tables.audit_trail.extend(changes.audit_trail);
         Ok(())
     }
@@ -476,6 +488,7 @@ impl Tables {
             stock_movement: next!(stock_movements),
             event: next!(events),
             audit_entry: next!(audit_trail),
+            token: next!(tokens),
         }
     }
 }

@@ -24,6 +24,7 @@ impl Digest for Record {
             | Self::Credentials(_)
             | Self::Session(_)
             | Self::Settings(_)
+            | Self::Token(_)
             | Self::AuditEntry(_)
             | Self::Epoch(_)
             | Self::Digest { .. } => None,

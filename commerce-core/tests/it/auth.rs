@@ -86,9 +86,9 @@ fn new_password_revokes_sessions_of_the_old_one(
 ) {
     let TwoShops { open: [here, there], .. } = &two_shops(on);
     let kim = here.call(AddCustomer::new("Kim")).run().unwrap();
-    here.set_credentials(kim.id, "kim", PASSWORD, Role::Admin).unwrap();
+    here.set_credentials(kim.id, "kim", PASSWORD, Role::Clerk).unwrap();
     let session = there.log_in("kim", PASSWORD).unwrap();
-    assert_eq!(there.caller(&session.token).unwrap().role, Role::Admin);
+    assert_eq!(there.caller(&session.token).unwrap().role, Role::Clerk);
     here.set_credentials(kim.id, "kim", "another horse", Role::Customer).unwrap();
     assert_eq!(code(there.caller(&session.token)), Some(Code::Unauthenticated));
     assert_eq!(code(there.log_in("kim", PASSWORD)), Some(Code::InvalidCredentials));

@@ -167,7 +167,7 @@ fn personal(world: &World) -> Personal {
     shop.call(other).run().unwrap();
     let login = |login: &str| {
         let password = PasswordHash::new("$argon2id$v=19$...");
-        Some(NewLogin { login: login.to_owned(), password, role: Role::Clerk })
+        Some(NewLogin { login: login.to_owned(), password, role: Some(Role::Clerk) })
     };
     let balance = Money::from_minor(100);
     let add =

@@ -40,6 +40,7 @@ mod reference;
 mod relay;
 mod reports;
 mod sequence;
+mod staff;
 mod standby;
 mod stock_history;
 mod tidy;

@@ -10,8 +10,8 @@ use commerce_core::testing::{
 use commerce_core::{
     AddCustomer, AddProduct, AdjustStock, CartEdit, ChargeId, ClaimCoupon, CouponId, Currency,
     CustomerId, DebitBalance, EditCart, EraseCustomer, Error, EventId, MemoryStore, Money,
-    NewLogin, OrderId, PasswordHash, Patch, PayOrder, PlaceOrder, ProductId, Role, Shop,
-    SqliteStore, Store, StoreError, UpdateProduct,
+    NewLogin, OrderId, PasswordHash, Patch, PayOrder, PlaceOrder, ProductId, RevokeToken, Role,
+    SetRole, Shop, SqliteStore, Store, StoreError, TokenId, UpdateProduct,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -111,7 +111,10 @@ fn set_credentials() -> SetCredentials {
     let password = PasswordHash::new(
         "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5cyBzYWx0ISEh$AAAAAAAAAAAAAAAAAAAA",
     );
-    SetCredentials { customer_id: KIM, login: NewLogin { login, password, role: Role::Customer } }
+    SetCredentials {
+        customer_id: KIM,
+        login: NewLogin { login, password, role: Some(Role::Admin) },
+    }
 }
 
 fn settle() -> SettleCharge {
@@ -121,7 +124,7 @@ fn settle() -> SettleCharge {
 /// A kind of rows, the function that omits it, and a call that needs it.
 type Case = (&'static str, Omit, fn(&Shop) -> Result<(), Error>);
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 26] = [
     ("customers", |needs| needs.accounts.clear(), |shop| shop.call(debit()).run().map(drop)),
     (
         "products",
@@ -212,6 +215,16 @@ const CASES: [Case; 24] = [
         |shop| shop.call(ExpireOrders).run().map(drop),
     ),
     ("logins", |needs| needs.logins.clear(), |shop| shop.call(set_credentials()).run().map(drop)),
+    (
+        "the number of admins",
+        |needs| needs.admins = false,
+        |shop| shop.call(SetRole { customer_id: KIM, role: Role::Clerk }).run().map(drop),
+    ),
+    (
+        "tokens",
+        |needs| needs.tokens.clear(),
+        |shop| shop.call(RevokeToken { token_id: TokenId::new(1) }).run().map(drop),
+    ),
     (
         "login attempts",
         |needs| needs.attempts.clear(),

@@ -12,18 +12,19 @@ mod model;
 use crate::common::{NOW, PausableStore, assert_clean, cluster};
 use commerce_core::store::{Record, Table, TokenHash};
 use commerce_core::testing::{
-    AnyOperation, ChangePassword, CloseSession, ExpireOrders, OpenCharge, OpenSession,
-    RecordLoginAttempt, RevokeSession, SetCredentials, SettleCharge, Settlement,
+    AnyOperation, ChangePassword, CloseSession, CreateToken, ExpireOrders, OpenCharge, OpenSession,
+    RecordLoginAttempt, RecordTokenUse, RevokeSession, SetCredentials, SettleCharge, Settlement,
 };
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, AdjustStock, BalanceReportRequest, Basis,
+    Actor, AddCoupon, AddCustomer, AddProduct, AdjustStock, BalanceReportRequest, Basis,
     BestSellersRequest, CancelOrder, CartEdit, ChangeSettings, ChargeBalance, ChargeId,
     ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId, CustomerStatus,
     DebitBalance, Discount, EditCart, EraseCustomer, Error, Key, ManualClock, MemoryStore, Money,
     NewLogin, Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms,
     Patch, PayOrder, PayWhen, PendingCall, Period, PlaceOrder, ProductId, ProductReportRequest,
-    ProductStatus, Proof, RankBy, ReportRequest, Role, SalesReportRequest, Shop, SqliteStore,
-    StockReportRequest, Store, Timestamp, UnlockLogin, UpdateCustomer, UpdateProduct, Window,
+    ProductStatus, Proof, RankBy, ReportRequest, RevokeToken, Role, SalesReportRequest, SetRole,
+    Shop, SqliteStore, StockReportRequest, Store, Timestamp, TokenId, UnlockLogin, UpdateCustomer,
+    UpdateProduct, Window,
 };
 use commerce_postgres::PostgresStore;
 use model::{Answer, Model, Output, ZONES};
@@ -44,6 +45,7 @@ struct Step {
     clock: i64,
     /// The seconds by which the call is decided before that instant (imports), or after it if negative.
     before: i64,
+    actor: Option<Actor>,
 }
 
 /// Small ids, so that calls meet on the same rows, and some ids that do not exist.
@@ -251,6 +253,33 @@ fn catalog() -> impl Strategy<Value = AnyOperation> {
     ]
 }
 
+fn role() -> impl Strategy<Value = Role> {
+    select(vec![Role::Customer, Role::Reader, Role::Clerk, Role::Admin, Role::Admin])
+}
+
+/// Tokens, and the uses of some that do not exist.
+fn tokens() -> impl Strategy<Value = AnyOperation> {
+    let token = || id().prop_map(TokenId::new);
+    let days = prop_oneof![3 => 1_i64..4, 1 => select(vec![0, 3_650, 3_651, i64::MAX])];
+    prop_oneof![
+        2 => (select(vec!["till", ""]), role(), prop::option::of(days)).prop_map(|(name, role, days)| {
+            CreateToken { name: name.to_owned(), role, days, hash: String::new() }.into()
+        }),
+        2 => token().prop_map(|token_id| RevokeToken { token_id }.into()),
+        2 => token().prop_map(|token_id| RecordTokenUse { token_id }.into()),
+    ]
+}
+
+/// The customer concerned or another, the command line, or the token of the opening.
+fn actor() -> impl Strategy<Value = Option<Actor>> {
+    prop_oneof![
+        1 => Just(None),
+        2 => Just(Some(Actor::Cli)),
+        1 => Just(Some(Actor::Token(TokenId::new(1)))),
+        3 => (1_i64..4).prop_map(|id| Some(Actor::Customer(CustomerId::new(id)))),
+    ]
+}
+
 /// Logins of few names, so that they are taken, reassigned and attempted without success.
 fn logins() -> impl Strategy<Value = AnyOperation> {
     let names = vec!["kim", "kim", "kim", "lee", "", "two words"];
@@ -258,10 +287,10 @@ fn logins() -> impl Strategy<Value = AnyOperation> {
     let token = || (0_u8..4).prop_map(|byte| TokenHash::new([byte; 32]));
     let new = || {
         let password = PasswordHash::new("$argon2id$v=19$...");
-        name().prop_map(move |login| NewLogin {
+        (name(), prop::option::of(role())).prop_map(move |(login, role)| NewLogin {
             login,
             password: password.clone(),
-            role: Role::Admin,
+            role,
         })
     };
     prop_oneof![
@@ -270,6 +299,8 @@ fn logins() -> impl Strategy<Value = AnyOperation> {
         1 => new().prop_map(|login| {
             AddCustomer { login: Some(login), ..AddCustomer::new("Choi") }.into()
         }),
+        2 => (customer(), role())
+            .prop_map(|(customer_id, role)| SetRole { customer_id, role }.into()),
         6 => name().prop_map(|login| RecordLoginAttempt { login }.into()),
         1 => customer().prop_map(|customer_id| UnlockLogin { customer_id }.into()),
         1 => (customer(), prop::option::of(name()), token(), 0_i64..3_000).prop_map(
@@ -335,6 +366,7 @@ fn operation() -> impl Strategy<Value = AnyOperation> {
     prop_oneof![
         2 => catalog(),
         2 => logins(),
+        1 => tokens(),
         2 => (customer(), amount())
             .prop_map(|(customer_id, amount)| ChargeBalance { customer_id, amount }.into()),
         4 => gateway_charges(),
@@ -361,11 +393,8 @@ fn step() -> impl Strategy<Value = Step> {
     let edges = vec![-1, 899, 900, 1_999, 2_000, 86_400, 3 * 86_400, 40 * 86_400];
     let clock = prop_oneof![8 => 0_i64..3_000, 2 => select(edges)];
     let before = prop_oneof![8 => Just(0_i64), 2 => select(vec![-1, 1, 900, 2_000])];
-    (operation(), key, clock, before).prop_map(|(operation, key, clock, before)| Step {
-        operation,
-        key,
-        clock,
-        before,
+    (operation(), key, clock, before, actor()).prop_map(|(operation, key, clock, before, actor)| {
+        Step { operation, key, clock, before, actor }
     })
 }
 
@@ -392,16 +421,23 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
     })
 }
 
-/// Gives a gateway charge the unique reference that every request has, retries included.
+/// Gives a gateway charge the unique reference, and a token the unique hash, that every request has, retries included.
 fn with_reference(operation: AnyOperation, number: usize) -> AnyOperation {
-    let AnyOperation::OpenCharge(charge) = operation else { return operation };
-    OpenCharge { reference: format!("{number:032x}"), ..charge }.into()
+    match operation {
+        AnyOperation::OpenCharge(charge) => {
+            OpenCharge { reference: format!("{number:032x}"), ..charge }.into()
+        }
+        AnyOperation::CreateToken(token) => {
+            CreateToken { hash: format!("{number:064x}"), ..token }.into()
+        }
+        operation => operation,
+    }
 }
 
 /// The opening of every history: four customers with money, four products, two coupons of which some are claimed, an order
-/// to be paid later, of more than its customer has, and a customer who can be erased.
+/// to be paid later, of more than its customer has, a token, an admin and a customer who can be erased.
 fn opening() -> Vec<Step> {
-    let at_once = |operation| Step { operation, key: None, clock: 0, before: 0 };
+    let at_once = |operation| Step { operation, key: None, clock: 0, before: 0, actor: None };
     let customer =
         |balance| AddCustomer { balance: Money::from_minor(balance), ..AddCustomer::new("Kim") };
     let product = AddProduct::new("Tea", Money::from_minor(70), 9);
@@ -425,6 +461,11 @@ fn opening() -> Vec<Step> {
     operations.extend([(1, 1), (1, 2), (2, 3)].map(|(c, owner)| claim(c, owner).into()));
     let order = PlaceOrder::new(CustomerId::new(4), [(ProductId::new(1), 5)]);
     operations.push(PlaceOrder { pay: PayWhen::Later, ..order }.into());
+    let (name, hash) = ("till".to_owned(), "0".repeat(64));
+    operations.push(CreateToken { name, role: Role::Clerk, days: None, hash }.into());
+    let password = PasswordHash::new("$argon2id$v=19$...");
+    let login = NewLogin { login: "boss".to_owned(), password, role: Some(Role::Admin) };
+    operations.push(SetCredentials { customer_id: CustomerId::new(1), login }.into());
     let mut steps: Vec<Step> = operations.into_iter().map(at_once).collect();
     steps.extend(to_be_erased());
     steps
@@ -436,7 +477,7 @@ fn to_be_erased() -> impl Iterator<Item = Step> {
     let login = NewLogin {
         login: "park".to_owned(),
         password: PasswordHash::new("$argon2id$v=19$..."),
-        role: Role::Customer,
+        role: Some(Role::Customer),
     };
     let add =
         || AddCustomer { balance: amount, login: Some(login.clone()), ..AddCustomer::new("Park") };
@@ -467,6 +508,7 @@ fn to_be_erased() -> impl Iterator<Item = Step> {
     ];
     (30..).zip(operations).map(|(key, operation)| Step {
         operation,
+        actor: None,
         key: Some(key),
         clock: 0,
         before: 0,
@@ -513,7 +555,7 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
         request: R,
         step: &Step,
     ) -> Submitted<'a> {
-        let call = shop.call_at(request, step.now());
+        let call = shop.call_at(request, step.now()).actor(step.actor);
         let pending: PendingCall<R::Output> = match step.key() {
             Some(key) => call.key(&key).submit(),
             None => call.submit(),
@@ -538,6 +580,10 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
         AnyOperation::UpdateProduct(request) => go(shop, request, step),
         AnyOperation::AdjustStock(request) => go(shop, request, step),
         AnyOperation::SetCredentials(request) => go(shop, request, step),
+        AnyOperation::SetRole(request) => go(shop, request, step),
+        AnyOperation::CreateToken(request) => go(shop, request, step),
+        AnyOperation::RevokeToken(request) => go(shop, request, step),
+        AnyOperation::RecordTokenUse(request) => go(shop, request, step),
         AnyOperation::RecordLoginAttempt(request) => go(shop, request, step),
         AnyOperation::UnlockLogin(request) => go(shop, request, step),
         AnyOperation::OpenSession(request) => go(shop, request, step),
@@ -564,8 +610,10 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
 /// Returns the model after a history, and its predictions.
 fn predict(steps: &[Step]) -> (Model, Vec<Answer>) {
     let mut model = Model::default();
-    let mut answer =
-        |step: &Step| model.answer(&step.operation, step.key().as_ref(), step.now(), step.clock());
+    let mut answer = |step: &Step| {
+        let (key, now, clock) = (step.key(), step.now(), step.clock());
+        model.answer(&step.operation, key.as_ref(), now, clock, step.actor)
+    };
     let predictions = steps.iter().map(&mut answer).collect();
     (model, predictions)
 }
@@ -602,6 +650,8 @@ fn is_predicted(row: &Record) -> bool {
             | Record::LedgerEntry(_)
             | Record::Event(_)
             | Record::Settings(_)
+            | Record::Token(_)
+            | Record::AuditEntry(_)
     )
 }
 

@@ -128,7 +128,7 @@ fn request_of_a_refusal_has_no_personal_texts() {
     let login = NewLogin {
         login: "secret-login".into(),
         password: PasswordHash::new("$argon2id$secret-hash"),
-        role: Role::Admin,
+        role: Some(Role::Admin),
     };
     let customer =
         |name: &str| AddCustomer { login: Some(login.clone()), ..AddCustomer::new(name) };

@@ -6,9 +6,9 @@ use crate::access_log::LogFormat;
 use crate::route::Auth;
 use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, ChargeResult, ClaimCoupon, CollectRequest, Currency,
-    CustomerId, Discount, InvalidWebhook, ManualClock, MemoryStore, Money, NewLogin, PasswordHash,
-    PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway, Store, Timestamp,
-    WebhookEvent,
+    CustomerId, Discount, InvalidWebhook, ManualClock, MemoryStore, Money, NewLogin, NewToken,
+    PasswordHash, PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway, Store,
+    Timestamp, WebhookEvent,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -45,6 +45,8 @@ struct World {
     reader: String,
     clerk: String,
     admin: String,
+    /// Tokens of programs: a reader's, a clerk's and an admin's.
+    tokens: [String; 3],
 }
 
 fn key(text: &str) -> Key {
@@ -101,7 +103,7 @@ fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
     let lee = shop.call(AddCustomer::new("Lee")).run().unwrap().id;
     let staff = |login: &str, role| {
         let (login, password) = (login.to_owned(), PasswordHash::new("$argon2id$..."));
-        let login = Some(NewLogin { login, password, role });
+        let login = Some(NewLogin { login, password, role: Some(role) });
         shop.call(AddCustomer { login, ..AddCustomer::new("Staff") }).run().unwrap().id
     };
     let admin = staff("admin", Role::Admin);
@@ -122,6 +124,10 @@ fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
     let token = |customer| shop.open_session(customer, 600).unwrap().token;
     let (kim, lee, admin) = (token(kim), token(lee), token(admin));
     let (reader, clerk) = (token(reader), token(clerk));
+    let tokens = [Role::Reader, Role::Clerk, Role::Admin].map(|role| {
+        let new = NewToken { name: "till".to_owned(), role, days: None };
+        shop.create_token(None, &new, None).result.unwrap().token.unwrap()
+    });
     let lines: Arc<Mutex<Vec<String>>> = Arc::default();
     let sink = Arc::clone(&lines);
     let log = Log::new(
@@ -129,7 +135,7 @@ fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
         Box::new(move |line| sink.lock().unwrap().push(line.to_owned())),
     );
     let api = Arc::new(Api::new(shop, log).unwrap());
-    World { api, clock, lines, kim, lee, reader, clerk, admin }
+    World { api, clock, lines, kim, lee, reader, clerk, admin, tokens }
 }
 
 /// A response with a parsed body.
@@ -233,10 +239,17 @@ fn example(route: &Route) -> (String, Value) {
     // The debit comes after the opening charge in the ledger.
     let path = route.path.replace("{debit_id}", "2").replace("{kind}", "orders");
     let path = path.replace("{session_id}", "0f1e2d3c4b5a6978");
-    let path =
-        ["customer_id", "product_id", "coupon_id", "owned_coupon_id", "order_id", "charge_id"]
-            .iter()
-            .fold(path, |path, name| path.replace(&format!("{{{name}}}"), "1"));
+    let path = [
+        "customer_id",
+        "product_id",
+        "coupon_id",
+        "owned_coupon_id",
+        "order_id",
+        "charge_id",
+        "token_id",
+    ]
+    .iter()
+    .fold(path, |path, name| path.replace(&format!("{{{name}}}"), "1"));
     let body = route.body.map_or(Value::Null, |name| schema::find(name)["example"].clone());
     (path, body)
 }
@@ -288,7 +301,7 @@ fn every_route_enforces_its_permissions() {
             assert!(!closed.contains(&status("").1.as_str()), "{operation}");
             continue;
         }
-        for token in ["", "cs_0123456789", "x y"] {
+        for token in ["", "cs_0123456789", "ct_0123456789", "x y"] {
             assert_eq!(status(token), (401, "unauthenticated".to_owned()), "{operation}");
         }
         let refused = match route.auth {
@@ -302,6 +315,10 @@ fn every_route_enforces_its_permissions() {
             (&world.lee, route.auth == Auth::Session),
             (&world.reader, route.auth == Auth::Session || Role::Reader >= least),
             (&world.clerk, route.auth == Auth::Session || Role::Clerk >= least),
+            // A token has no session; where a customer is named, it is staff.
+            (&world.tokens[0], route.auth != Auth::Session && Role::Reader >= least),
+            (&world.tokens[1], route.auth != Auth::Session && Role::Clerk >= least),
+            (&world.tokens[2], route.auth != Auth::Session),
             (&world.admin, true),
         ];
         for (caller, (token, is_allowed)) in callers.into_iter().enumerate() {
@@ -319,12 +336,23 @@ fn least_roles_of_routes_are_those_of_the_contract() {
         let staff = ROUTES.iter().filter(|route| route.auth == Auth::Staff(least));
         staff.map(|route| route.operation).collect()
     };
-    let admin = ["addProduct", "changeProduct", "addCoupon"];
+    let admin = [
+        "setRole",
+        "addProduct",
+        "changeProduct",
+        "addCoupon",
+        "listTokens",
+        "createToken",
+        "getToken",
+        "revokeToken",
+    ];
     assert_eq!(operations(Role::Admin), admin);
     assert_eq!(operations(Role::Clerk), ["adjustStock"]);
     let reader = operations(Role::Reader);
-    assert!(reader.iter().all(|name| name.starts_with("report")), "{reader:?}");
-    for route in ROUTES.iter().filter(|route| route.path.contains("{customer_id}")) {
+    let is_read = |name: &&str| name.starts_with("report") || *name == "listAuditLog";
+    assert!(reader.iter().all(is_read), "{reader:?}");
+    let of_customers = ROUTES.iter().filter(|route| route.auth == Auth::Customer);
+    for route in of_customers {
         let reads = route.method == Method::Get;
         let least = if reads { Role::Reader } else { Role::Clerk };
         assert_eq!(route.least_staff_role(), least, "{}", route.operation);
@@ -1057,13 +1085,116 @@ fn id_beyond_2_to_53_is_not_found() {
 #[test]
 fn role_is_that_of_the_moment_in_open_sessions() {
     let world = world();
-    let shop = world.api.shop();
     let reports = |token: &str| world.call("GET", "/v1/reports/stock", token, "", &Value::Null);
+    let set = |customer: i64, role: &str| {
+        let path = format!("/v1/customers/{customer}/role");
+        world.call("PUT", &path, &world.admin, "", &json!({ "role": role }))
+    };
     assert_eq!(reports(&world.reader).status, 200);
-    let reader = shop.session(&world.reader).unwrap().customer_id;
-    let password = "correct horse battery";
-    shop.set_credentials(reader, "reader", password, Role::Customer).unwrap();
-    assert_eq!(reports(&world.reader).code(), "unauthenticated", "a new login ends sessions");
-    let token = shop.open_session(reader, 600).unwrap().token;
-    assert_eq!(reports(&token).code(), "forbidden");
+    assert_eq!(set(4, "customer").body["role"], "customer");
+    assert_eq!(reports(&world.reader).code(), "forbidden");
+    assert_eq!(set(4, "clerk").status, 200);
+    assert_eq!(reports(&world.reader).status, 200);
+    let last = set(3, "clerk");
+    assert_eq!((last.status, last.code()), (409, "last_admin"));
+}
+
+/// A token acts for customers whom the request names, and has no customer of its own.
+#[test]
+fn token_of_a_program_is_refused_where_a_customer_calls() {
+    let world = world();
+    let clerk = &world.tokens[1];
+    for (method, path, body) in [
+        ("GET", "/v1/customers/me", Value::Null),
+        ("GET", "/v1/sessions/current", Value::Null),
+        ("POST", "/v1/coupons/1/claims", json!({})),
+    ] {
+        let seen = world.call(method, path, clerk, "a", &body);
+        assert_eq!((seen.status, seen.code()), (403, "forbidden"), "{path}");
+        assert!(seen.body["detail"].as_str().unwrap().starts_with("a token has no "), "{seen:?}");
+    }
+    let claimed =
+        world.call("POST", "/v1/coupons/1/claims", clerk, "a", &json!({ "customer_id": 2 }));
+    assert_eq!((claimed.status, &claimed.body["customer_id"]), (201, &json!(2)));
+}
+
+#[test]
+fn token_is_shown_once_and_refused_once_revoked() {
+    let world = world();
+    let admin = |method: &str, path: &str, key: &str, body: &Value| {
+        world.call(method, path, &world.admin, key, body)
+    };
+    let new = json!({ "name": "till", "role": "reader", "days": 30 });
+    let created = admin("POST", "/v1/tokens", "a", &new);
+    let token = created.body["token"].as_str().unwrap().to_owned();
+    assert!(token.starts_with("ct_") && token.len() == 67, "{token}");
+    let again = admin("POST", "/v1/tokens", "a", &new);
+    assert_eq!((again.status, again.header(REPLAYED)), (201, Some("true")));
+    assert_eq!((&again.body["id"], &again.body["token"]), (&created.body["id"], &Value::Null));
+    let path = created.header("Location").unwrap();
+    let read = || world.call("GET", "/v1/customers/1/balance", &token, "", &Value::Null);
+    assert_eq!(read().status, 200);
+    // The use is recorded by a call of its own, which the next call waits for.
+    let shown = || admin("GET", path, "", &Value::Null).body;
+    assert_eq!(
+        admin("PUT", "/v1/customers/1/role", "", &json!({ "role": "customer" })).status,
+        200
+    );
+    assert_eq!((&shown()["last_used_on"], &shown()["token"]), (&json!("2027-01-15"), &Value::Null));
+    let line = world.lines.lock().unwrap().iter().find(|line| line.contains(" token=")).cloned();
+    assert!(line.unwrap().contains(" token=4"));
+    assert_eq!(admin("DELETE", path, "", &Value::Null).status, 204);
+    assert_eq!((read().status, read().code()), (401, "unauthenticated"));
+    assert_eq!(admin("DELETE", "/v1/tokens/99", "", &Value::Null).code(), "token_not_found");
+
+    let log = admin("GET", "/v1/audit-log", "", &Value::Null);
+    let entries: Vec<_> = log.body["items"].as_array().unwrap().iter().take(3).collect();
+    let actions: Vec<_> = entries.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["token.revoked", "role.changed", "token.created"]);
+    assert!(entries.iter().all(|entry| entry["actor"] == "customer:3"), "{entries:?}");
+    let everything = format!("{} {}", log.body, world.lines.lock().unwrap().join(" "));
+    assert!(!everything.contains(&token), "{everything}");
+}
+
+/// Every change by staff and programs is in the trail; those by customers for themselves are not.
+#[test]
+fn audit_log_names_the_caller_of_each_change() {
+    let world = world();
+    let order = json!({ "items": [{ "product_id": 1, "quantity": 1 }] });
+    let orders = "/v1/customers/1/orders";
+    let charge = json!({ "amount": 500 });
+    for (method, path, token, body) in [
+        ("POST", orders, &world.kim, &order),
+        ("POST", orders, &world.clerk, &order),
+        ("POST", orders, &world.tokens[1], &order),
+        ("POST", "/v1/customers/1/charges", &world.kim, &charge),
+        ("POST", "/v1/customers/1/charges", &world.clerk, &charge),
+        ("POST", "/v1/products/1/stock", &world.admin, &json!({ "delta": 2, "reason": "found" })),
+        ("PATCH", "/v1/products/1", &world.admin, &json!({ "price": 5_000 })),
+    ] {
+        let key = format!("{path} {}", token.len()).replace(' ', "-") + &token[3..9];
+        let seen = world.call(method, path, token, &key, body);
+        assert!(seen.status < 300, "{seen:?}");
+    }
+    let log = |query: &str| -> Vec<String> {
+        let path = format!("/v1/audit-log?{query}");
+        let seen = world.call("GET", &path, &world.reader, "", &Value::Null);
+        let text = |entry: &Value| {
+            let part = |name: &str| entry[name].as_str().unwrap().to_owned();
+            format!("{} {} {} {}", part("actor"), part("action"), part("subject"), entry["changes"])
+        };
+        seen.body["items"].as_array().unwrap().iter().map(text).collect()
+    };
+    let expected = [
+        r#"customer:3 product.updated product:1 {"price":{"from":4500,"to":5000}}"#,
+        r#"customer:3 stock.adjusted product:1 {"delta":2}"#,
+        r#"customer:5 balance.charged charge:3 {"amount":500}"#,
+        "token:2 order.placed order:4 {}",
+        "customer:5 order.placed order:3 {}",
+    ];
+    assert_eq!(log(""), expected);
+    assert_eq!(log("actor=customer:5"), [expected[2], expected[4]]);
+    assert_eq!(log("from=2027-01-16T00:00:00Z"), [""; 0]);
+    let wrong = world.call("GET", "/v1/audit-log?actor=boss", &world.reader, "", &Value::Null);
+    assert_eq!((wrong.status, wrong.code()), (422, "invalid_request"));
 }

@@ -214,6 +214,7 @@ impl Shop {
             // These answers contain their requests.
             StoredResult::Coupon(coupon) => (None, json!({ "coupon": coupon })),
             StoredResult::Customer(customer) => (None, json!({ "customer": customer })),
+            StoredResult::Token(token) => (None, json!({ "token": token })),
             StoredResult::Cart(cart) => (None, json!({ "cart": cart })),
             StoredResult::Refused(_) => return Ok(()),
         };

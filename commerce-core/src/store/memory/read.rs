@@ -5,10 +5,11 @@ use crate::clock::Timestamp;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    StockMovementId,
+    AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
+    OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
+use crate::model::audit_trail::{Actor, AuditEntry};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -18,6 +19,7 @@ use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
 use crate::model::sale::{Figures, Sale, Sold};
 use crate::model::settings::Settings;
+use crate::model::token::Token;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::{
     ChargeFilter, DeliveryFilter, Direction, IdRange, LedgerFilter, OrderFilter, Record,
@@ -76,6 +78,25 @@ impl Snapshot for MemorySnapshot<'_> {
         let rows = self.0.sessions.range(start..).map(|(_, row)| *row);
         let rows = rows.filter(|row| customer.is_none_or(|id| row.customer_id == id));
         Ok(rows.take(limit).collect())
+    }
+
+    fn token(&self, hash: &str) -> Result<Option<Token>, StoreError> {
+        Ok(self.0.tokens.values().find(|token| token.hash == hash).cloned())
+    }
+
+    fn tokens(&self, start: TokenId, limit: usize) -> Result<Vec<Token>, StoreError> {
+        Ok(self.0.tokens.range(start..).take(limit).map(|(_, token)| token.clone()).collect())
+    }
+
+    fn audit_trail(
+        &self,
+        actor: Option<Actor>,
+        start: AuditEntryId,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let entries = self.0.audit_trail.range(..=start).rev().map(|(_, entry)| entry);
+        let of_actor = entries.filter(|entry| actor.is_none_or(|actor| entry.actor == actor));
+        Ok(of_actor.take(limit).cloned().collect())
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
@@ -459,6 +480,7 @@ impl Snapshot for MemorySnapshot<'_> {
                 tables.credentials.values().cloned().map(Record::Credentials).for_each(visit);
             }
             Table::Settings => visit(Record::Settings(tables.settings.unwrap_or_default())),
+            Table::Tokens => tables.tokens.values().cloned().map(Record::Token).for_each(visit),
             Table::AuditTrail => {
                 tables.audit_trail.values().cloned().map(Record::AuditEntry).for_each(visit);
             }

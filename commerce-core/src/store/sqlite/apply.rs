@@ -22,6 +22,7 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     save(db, state, &state.charges.changed())?;
     insert(db, state, &state.ledger)?;
     insert(db, state, &state.events)?;
+    save(db, state, &state.tokens.changed())?;
     insert(db, state, &state.audit_trail)?;
     upsert(db, state, &state.epochs)?;
     deliveries::apply(db, state)?;

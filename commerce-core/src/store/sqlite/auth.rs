@@ -7,7 +7,7 @@ use crate::limits::{LOGIN_MEMORY, MAX_CLOCK_SKEW};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::wallet::{Customer, Role};
 use crate::state::{Erasure, Needs, SessionChange, State};
-use crate::store::columns::{self, CREDENTIALS};
+use crate::store::columns::{self, ADMINS, CREDENTIALS};
 use crate::store::values::get;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -24,6 +24,9 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     }
     for &login in &needs.attempts {
         state.attempts.provide(login, login_attempts(db, login)?);
+    }
+    if needs.admins {
+        state.provide_admins(db.prepare_cached(ADMINS)?.query_row([], |row| row.get(0))?);
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     by_id(db, &needs.products, &mut state.products)?;
     by_id(db, &needs.coupons, &mut state.coupons)?;
     by_id(db, &needs.owned_coupons, &mut state.owned_coupons)?;
+    by_id(db, &needs.tokens, &mut state.tokens)?;
     by_id(db, &needs.charges, &mut state.charges)?;
     pending_charges(db, needs, state)?;
     by_id(db, &needs.events, &mut state.known_events)?;

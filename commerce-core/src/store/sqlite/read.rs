@@ -8,10 +8,11 @@ use super::{auth, sales, scan};
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    StockMovementId,
+    AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
+    OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
+use crate::model::audit_trail::{Actor, AuditEntry};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -21,6 +22,7 @@ use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
 use crate::model::sale::{Figures, Sold};
 use crate::model::settings::Settings;
+use crate::model::token::Token;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::columns::{
     Entity, KEY_RECORD, LINE, SETTINGS, WRONG_PAYMENTS, key_record, line, overdue, settings,
@@ -120,6 +122,30 @@ impl Snapshot for SqliteSnapshot<'_> {
         limit: usize,
     ) -> Result<Vec<SessionRow>, StoreError> {
         auth::sessions(&self.0, customer, start, limit)
+    }
+
+    fn token(&self, hash: &str) -> Result<Option<Token>, StoreError> {
+        one(&self.0, &select::<Token>("WHERE hash = ?1"), [hash], read)
+    }
+
+    fn tokens(&self, start: TokenId, rows: usize) -> Result<Vec<Token>, StoreError> {
+        from(&self.0, start.get(), rows)
+    }
+
+    fn audit_trail(
+        &self,
+        actor: Option<Actor>,
+        start: AuditEntryId,
+        rows: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let Some((kind, id)) = actor.map(Actor::parts) else {
+            let sql = select::<AuditEntry>("WHERE id <= ?1 ORDER BY id DESC LIMIT ?2");
+            return many(&self.0, &sql, params![start.get(), limit(rows)], read);
+        };
+        let sql = select::<AuditEntry>(
+            "WHERE actor = ?1 AND actor_id IS ?2 AND id <= ?3 ORDER BY id DESC LIMIT ?4",
+        );
+        many(&self.0, &sql, params![kind.as_str(), id, start.get(), limit(rows)], read)
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {

@@ -64,6 +64,7 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
         Table::Settings => {
             each(db, SETTINGS, visit, |row| columns::settings(row).map(Record::Settings))
         }
+        Table::Tokens => entity(db, visit, Record::Token),
         Table::AuditTrail => entity(db, visit, Record::AuditEntry),
         Table::Sessions => {
             let sql =

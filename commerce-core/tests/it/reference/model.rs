@@ -11,14 +11,16 @@ mod customers;
 mod lists;
 mod orders;
 mod reports;
+mod staff;
 mod wallet;
 
 use commerce_core::store::{Account, ChargeRow, EventRow, Record, StockMovement};
-use commerce_core::testing::AnyOperation;
+use commerce_core::testing::{AnyOperation, CreateToken};
 use commerce_core::{
-    Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId, Currency, Customer, CustomerId, Debit,
-    Invalid, Key, LedgerEntry, Money, Order, OrderId, OrderItems, OwnedCoupon, OwnedCouponId,
-    PasswordHash, PlaceOrder, Product, ProductId, Refusal, Settings, Shortage, Timestamp,
+    Actor, AuditEntry, Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId, Currency, Customer,
+    CustomerId, Debit, Invalid, Key, LedgerEntry, Money, Order, OrderId, OrderItems, OwnedCoupon,
+    OwnedCouponId, PasswordHash, PlaceOrder, Product, ProductId, Refusal, Settings, Shortage,
+    Timestamp, Token,
 };
 use orders::merged;
 pub(crate) use reports::ZONES;
@@ -53,6 +55,7 @@ pub(crate) enum Output {
     Cart(Cart),
     OwnedCoupon(OwnedCoupon),
     Order(Order),
+    Token(Token),
     Expired(Vec<OrderId>),
     Done(()),
     Settings(Settings),
@@ -70,7 +73,7 @@ macro_rules! outputs {
 
 outputs! {
     Customer(Customer) Product(Product) Coupon(Coupon) Charge(Charge) Debit(Debit) Cart(Cart)
-    OwnedCoupon(OwnedCoupon) Order(Order) Expired(Vec<OrderId>) Done(()) Settings(Settings)
+    OwnedCoupon(OwnedCoupon) Order(Order) Expired(Vec<OrderId>) Done(()) Settings(Settings) Token(Token)
 }
 
 type Decision = Result<Output, Refusal>;
@@ -118,6 +121,8 @@ pub(crate) struct Model {
     attempts: BTreeMap<String, (i64, Timestamp)>,
     passwords: BTreeMap<CustomerId, PasswordHash>,
     settings: Settings,
+    tokens: Vec<Token>,
+    trail: Vec<AuditEntry>,
     keys: BTreeMap<(CustomerId, Key), (String, Stored)>,
 }
 
@@ -129,6 +134,7 @@ impl Model {
         key: Option<&Key>,
         now: Timestamp,
         clock: Timestamp,
+        actor: Option<Actor>,
     ) -> Answer {
         let expired = self.expire(clock);
         if now <= clock && matches!(operation, AnyOperation::ExpireOrders(_)) {
@@ -146,7 +152,17 @@ impl Model {
         if now > clock {
             return Answer::new(Err(invalid([String::new()])), false);
         }
+        let owner = self.key_scope(operation);
+        let actor = actor.filter(|actor| owner.map(Actor::Customer) != Some(*actor));
+        let before = self.present(operation);
+        let movements = self.movements.len();
         let decision = self.decide(operation, now);
+        if let (Ok(output), Some(actor)) = (&decision, actor) {
+            self.record(operation, output, &before, actor, clock);
+            for movement in &mut self.movements[movements..] {
+                movement.actor = Some(actor);
+            }
+        }
         if let Some(slot) = slot.filter(|(scope, _)| *scope == SHOP || self.is_customer(*scope))
             && let Some(stored) = stored(&decision)
         {
@@ -156,7 +172,7 @@ impl Model {
     }
 
     /// Predicts the rows of customers, products, movements, carts, coupons, claims, orders, charges, ledger,
-    /// events and settings.
+    /// events, tokens, settings and the audit trail.
     pub(crate) fn rows(&self) -> Vec<Record> {
         let cart_lines = self.carts.iter().flat_map(|(customer_id, lines)| {
             lines.iter().map(|(product_id, quantity)| Record::CartLine {
@@ -185,7 +201,9 @@ impl Model {
             .chain(self.charges.values().cloned().map(Record::Charge))
             .chain(self.ledger.iter().cloned().map(Record::LedgerEntry))
             .chain(self.events.iter().cloned().map(Record::Event))
+            .chain(self.tokens.iter().cloned().map(Record::Token))
             .chain([Record::Settings(self.settings)])
+            .chain(self.trail.iter().cloned().map(Record::AuditEntry))
             .collect()
     }
 
@@ -197,6 +215,8 @@ impl Model {
             | AnyOperation::AddProduct(_)
             | AnyOperation::UpdateProduct(_)
             | AnyOperation::AdjustStock(_)
+            | AnyOperation::CreateToken(_)
+            | AnyOperation::RevokeToken(_)
             | AnyOperation::AddCoupon(_) => Some(SHOP),
             AnyOperation::UpdateCustomer(request) => Some(request.customer_id),
             AnyOperation::ChangePassword(request) => Some(request.customer_id),
@@ -213,6 +233,8 @@ impl Model {
             | AnyOperation::ChangeSettings(_)
             | AnyOperation::ExpireOrders(_)
             | AnyOperation::SetCredentials(_)
+            | AnyOperation::SetRole(_)
+            | AnyOperation::RecordTokenUse(_)
             | AnyOperation::RecordLoginAttempt(_)
             | AnyOperation::UnlockLogin(_)
             | AnyOperation::OpenSession(_)
@@ -265,6 +287,10 @@ impl Model {
                 self.known(request.customer_id)?;
                 self.set_credentials(request.customer_id, &request.login)
             }
+            AnyOperation::SetRole(request) => self.set_role(request.customer_id, request.role),
+            AnyOperation::CreateToken(request) => self.create_token(request, now),
+            AnyOperation::RevokeToken(request) => self.revoke_token(request.token_id, now),
+            AnyOperation::RecordTokenUse(request) => self.use_token(request.token_id, now),
             AnyOperation::RecordLoginAttempt(request) => self.attempt_login(&request.login, now),
             AnyOperation::UnlockLogin(request) => {
                 let customer = self.known(request.customer_id)?.customer.clone();
@@ -327,6 +353,9 @@ fn identity(operation: &AnyOperation) -> String {
         let items = OrderItems::Listed(sums.into_iter().collect());
         return format!("{:?}", PlaceOrder { items, ..order.clone() });
     }
+    if let AnyOperation::CreateToken(request) = operation {
+        return format!("{:?}", CreateToken { hash: String::new(), ..request.clone() });
+    }
     format!("{operation:?}")
 }
 
@@ -341,6 +370,11 @@ fn stored(decision: &Decision) -> Option<Stored> {
         | Ok(Output::Expired(_) | Output::Done(())) => None,
         Ok(Output::Charge(charge)) if charge.status == ChargeStatus::Pending => {
             Some(Stored::Charge(charge.id))
+        }
+        // The hash of a token is not kept.
+        Ok(Output::Token(token)) => {
+            let token = Token { hash: String::new(), ..token.clone() };
+            Some(Stored::Decision(Ok(token.into())))
         }
         decision => Some(Stored::Decision(decision.clone())),
     }

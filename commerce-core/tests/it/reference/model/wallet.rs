@@ -203,10 +203,12 @@ impl Model {
         if self.has_login(&new.login).is_some_and(|owner| owner != customer_id) {
             return Err(Refusal::LoginTaken { login: new.login.clone() });
         }
+        let role = new.role.unwrap_or(self.account(customer_id)?.customer.role);
+        self.keep_an_admin(customer_id, role)?;
         self.reset_attempts(&new.login);
         self.passwords.insert(customer_id, new.password.clone());
         let customer = &mut self.accounts.get_mut(&customer_id).unwrap().customer;
-        (customer.login, customer.role) = (Some(new.login.clone()), new.role);
+        (customer.login, customer.role) = (Some(new.login.clone()), role);
         Ok(customer.clone().into())
     }
 

@@ -1,0 +1,58 @@
+//! `commerce log`: the audit trail of changes.
+
+use crate::context::CommandContext;
+use crate::error::CliError;
+use crate::table::TextTable;
+use crate::values::PageArgs;
+use commerce_core::{Actor, AuditEntry, LogFilter, Timestamp};
+use serde_json::Value;
+
+/// Lists the changes by staff, tokens and the command line, newest first.
+#[derive(clap::Args, Debug)]
+pub(crate) struct LogCommand {
+    /// Only changes by this actor: cli, customer:ID or token:ID.
+    #[arg(long)]
+    actor: Option<Actor>,
+    /// Only changes from this instant on.
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    #[command(flatten)]
+    page: PageArgs,
+}
+
+impl LogCommand {
+    pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
+        let filter = LogFilter { actor: self.actor, from: self.from };
+        context.list(&self.page, |page| context.shop.audit_log(&filter, page), entries)
+    }
+}
+
+fn entries(entries: &[AuditEntry]) -> String {
+    TextTable::new([">id", "at", "actor", "action", "subject", "changes"], "no entries")
+        .rows(entries, |entry| {
+            [
+                entry.id.to_string(),
+                entry.created_at.to_string(),
+                entry.actor.to_string(),
+                entry.action.to_string(),
+                entry.subject.to_string(),
+                changes(entry),
+            ]
+        })
+        .text()
+}
+
+/// `price 100 -> 120, status active -> archived`.
+fn changes(entry: &AuditEntry) -> String {
+    let fields = entry.changes.fields();
+    let texts = fields.iter().map(|(field, value)| match (value.get("from"), value.get("to")) {
+        (Some(from), Some(to)) => format!("{field} {} -> {}", plain(from), plain(to)),
+        _ => format!("{field} {}", plain(value)),
+    });
+    let text = texts.collect::<Vec<_>>().join(", ");
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
