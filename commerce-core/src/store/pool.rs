@@ -82,6 +82,16 @@ impl<C: Connect> Readers<C> {
         Ok(Reader(Slot::First(connection)))
     }
 
+    /// Returns a connection that is open and that no other read uses, if there is one.
+    pub fn idle(&self) -> Option<Reader<'_, C>> {
+        if let Some(mut connection) = self.first.get()?.try_lock() {
+            let is_broken = self.opener.is_broken(&mut connection);
+            return (!is_broken).then_some(Reader(Slot::First(connection)));
+        }
+        let pool = self.pool.lock().clone()?;
+        Some(Reader(Slot::Pooled(pool.try_get()?)))
+    }
+
     /// Opens the first connection and one of the pool.
     ///
     /// # Errors

@@ -249,9 +249,13 @@ impl Store for SqliteStore {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot + '_>, StoreError> {
-        // Before another connection is opened, which would open a replaced file.
-        self.files.check()?;
-        let reader = self.readers.get()?;
+        let reader = if let Some(idle) = self.readers.idle() {
+            idle
+        } else {
+            // Before another connection is opened, which would open a replaced file.
+            self.files.check()?;
+            self.readers.get()?
+        };
         self.files.check()?;
         Ok(Box::new(SqliteSnapshot::begin(reader, &self.connections)?))
     }
