@@ -218,7 +218,9 @@ impl Api {
             }));
         }
         record.detail = response.log_detail.take();
-        Ok(if route.has_etag() { etag::tag(response, route, request) } else { response })
+        // The bytes of a stream are not known yet.
+        let has_etag = route.has_etag() && response.stream.is_none();
+        Ok(if has_etag { etag::tag(response, route, request) } else { response })
     }
 
     /// The response to a request that failed: a problem document, with the headers of its status.
@@ -343,7 +345,7 @@ impl Api {
                 Err(self.finish(request, trace, record, response))
             }
             written => {
-                record.detail = refused;
+                record.detail = refused.or(record.detail);
                 let body = Body::from(b"".as_slice());
                 let response = Response { status: 200, headers: Vec::new(), body };
                 self.report(request, &trace, &record, &response);
