@@ -210,7 +210,7 @@ impl Command {
         let changes = mem::take(&mut state.field_changes);
         if let (Ok(output), Some(actor)) = (&result, actor)
             && let Some(action) = rule.action()
-            && action.is_recorded_for(actor)
+            && action.is_recorded_for(actor, output.subject())
         {
             let (id, created_at) = (state.next_audit_entry_id(), self.clock);
             let subject = output.subject();

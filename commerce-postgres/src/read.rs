@@ -224,18 +224,20 @@ impl Snapshot for PostgresSnapshot<'_> {
         rows: usize,
     ) -> Result<Vec<AuditEntry>, StoreError> {
         let order = "id <= $1 ORDER BY id DESC LIMIT $2";
-        let query = match actor.map(Actor::parts) {
-            None => select::<AuditEntry>(&format!("WHERE {order}")),
-            Some((kind, None)) => select::<AuditEntry>(&format!(
-                "WHERE actor = '{}' AND actor_id IS NULL AND {order}",
-                kind.as_str()
-            )),
-            Some((kind, Some(id))) => select::<AuditEntry>(&format!(
-                "WHERE actor = '{}' AND actor_id = {id} AND {order}",
-                kind.as_str()
-            )),
+        let of = |actor: &str| {
+            let query = select::<AuditEntry>(&format!("WHERE {actor}{order}"));
+            query.with(start.get()).with(limit(rows))
         };
-        self.many(query.with(start.get()).with(limit(rows)), read)
+        let query = match actor.map(Actor::parts) {
+            None => of(""),
+            Some((kind, None)) => {
+                of("actor = $3::text AND actor_id IS NULL AND ").with(kind.as_str())
+            }
+            Some((kind, Some(id))) => {
+                of("actor = $3::text AND actor_id = $4::bigint AND ").with(kind.as_str()).with(id)
+            }
+        };
+        self.many(query, read)
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {

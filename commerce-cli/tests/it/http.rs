@@ -16,6 +16,7 @@ mod relay;
 mod server;
 mod sessions;
 mod settings;
+mod staff;
 mod stopping;
 mod tls;
 mod webhooks;

@@ -171,15 +171,22 @@ words! {
 }
 
 impl Action {
-    /// Returns true if the trail records the action of that actor. Orders, payments, carts and claims at the command line
-    /// are those of the customer: an order that a script places writes the same rows as one that the customer places.
+    /// Returns true if the trail records the action of that actor on that subject. Orders, payments, carts and claims at the
+    /// command line are those of the customer: an order that a script places writes the same rows as one that the customer
+    /// places. Names, passwords and sessions are not recorded if they are the actor's own.
     #[must_use]
-    pub fn is_recorded_for(self, actor: Actor) -> bool {
-        actor != Actor::Cli
-            || !matches!(
-                self,
-                Self::OrderPlaced | Self::OrderPaid | Self::CartChanged | Self::CouponClaimed
-            )
+    pub fn is_recorded_for(self, actor: Actor, subject: Subject) -> bool {
+        match (self, actor) {
+            (
+                Self::OrderPlaced | Self::OrderPaid | Self::CartChanged | Self::CouponClaimed,
+                Actor::Cli,
+            ) => false,
+            (
+                Self::CustomerUpdated | Self::PasswordChanged | Self::SessionRevoked,
+                Actor::Customer(id),
+            ) => subject != Subject::Customer(id),
+            _ => true,
+        }
     }
 }
 
@@ -377,6 +384,22 @@ mod tests {
         if let Some(actor) = actor {
             assert_eq!(actor.to_string(), text);
         }
+    }
+
+    #[rstest]
+    #[case::own_password(Action::PasswordChanged, Actor::Customer(CustomerId::new(7)), false)]
+    #[case::password_of_another(Action::PasswordChanged, Actor::Customer(CustomerId::new(8)), true)]
+    #[case::own_role(Action::RoleChanged, Actor::Customer(CustomerId::new(7)), true)]
+    #[case::order_of_a_script(Action::OrderPlaced, Actor::Cli, false)]
+    #[case::order_of_a_program(Action::OrderPlaced, Actor::Token(TokenId::new(7)), true)]
+    #[case::cancellation_by_the_operator(Action::OrderCancelled, Actor::Cli, true)]
+    fn actions_of_customers_for_themselves_are_not_recorded(
+        #[case] action: Action,
+        #[case] actor: Actor,
+        #[case] is_recorded: bool,
+    ) {
+        let subject = Subject::Customer(CustomerId::new(7));
+        assert_eq!(action.is_recorded_for(actor, subject), is_recorded);
     }
 
     #[test]

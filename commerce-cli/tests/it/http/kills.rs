@@ -1,5 +1,5 @@
 //! Repeated `kill -9` of a server under load: no acknowledged call is lost, and no retried call
-//! took effect twice.
+//! took effect twice. Calls of staff have one entry each in the log of changes.
 
 use crate::http::client::{Client, Request, Response};
 use crate::http::server::{Server, wait_until};
@@ -157,6 +157,16 @@ fn acknowledged_calls_survive_kill_9_and_happen_once() {
     }
     assert_eq!(workspace.json("product show 1")["stock"], STOCK - sold);
     assert_eq!(workspace.json("top")["items"][0]["units_sold"], sold);
+    // Each call was made by the admin: it and its entry in the log were kept together, once.
+    let log = workspace.whole_list(&format!("log --actor customer:{}", CLIENTS + 1));
+    let entries = |action: &str| log.iter().filter(|entry| entry["action"] == action).count();
+    let total = |count: fn(&Acknowledged) -> i64| {
+        usize::try_from(acknowledged.iter().map(count).sum::<i64>()).unwrap()
+    };
+    let orders: usize = acknowledged.iter().map(|acknowledged| acknowledged.orders.len()).sum();
+    assert_eq!(entries("order.placed"), orders);
+    assert_eq!(entries("order.cancelled"), total(|acknowledged| acknowledged.cancelled));
+    assert_eq!(entries("balance.charged"), total(|acknowledged| acknowledged.charges));
     workspace.audit();
 }
 
