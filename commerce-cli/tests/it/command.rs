@@ -1,5 +1,6 @@
 //! Black-box tests of the binary: in its own directory, with a clean environment, by output and exit status.
 
+mod customers;
 mod export;
 mod gateway;
 mod import;
