@@ -153,6 +153,31 @@ fn sessions_are_listed_and_revoked_by_public_id(
     );
 }
 
+/// Of two admins who disable or erase themselves at once, one remains.
+#[rstest]
+fn last_admin_is_neither_disabled_nor_erased(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    let shop = &world.shop;
+    let admin = |login: &str| shop.register("Admin", login, PASSWORD, Role::Admin).unwrap().id;
+    let (first, second) = (admin("first"), admin("second"));
+    let disable = |id| shop.call(UpdateCustomer::to_status(id, CustomerStatus::Disabled));
+    let results = std::thread::scope(|scope| {
+        let calls = [first, second].map(|id| scope.spawn(move || code(disable(id).run())));
+        calls.map(|call| call.join().unwrap())
+    });
+    let refused = results.iter().filter(|code| **code == Some(Code::LastAdmin)).count();
+    assert_eq!((refused, results.contains(&None)), (1, true), "{results:?}");
+    let left = if results[0].is_none() { second } else { first };
+    assert_eq!(code(shop.call(EraseCustomer { customer_id: left }).run()), Some(Code::LastAdmin));
+    shop.call(UpdateCustomer { customer_id: left, name: Some("Root".to_owned()), status: None })
+        .run()
+        .unwrap();
+    assert_eq!(shop.customer(left).unwrap().role, Role::Admin);
+    world.assert_clean();
+}
+
 /// A customer with personal data in every table, and keys to all of it.
 struct Personal {
     id: CustomerId,
