@@ -310,8 +310,13 @@ pub(crate) const CHARGES: &[Parameter] =
 const SEARCH: Parameter = shared("search", "Text", "Search", "A part of the name, in any case.");
 
 /// The query parameters of products.
-pub(crate) const PRODUCTS: &[Parameter] =
-    &[SEARCH, for_staff("status", "ProductSelection", "For staff."), LIMIT, CURSOR];
+pub(crate) const PRODUCTS: &[Parameter] = &[
+    SEARCH,
+    for_staff("status", "ProductSelection", "For staff."),
+    for_staff("low_stock", "LowStock", "For staff."),
+    LIMIT,
+    CURSOR,
+];
 
 /// The query parameters of customers.
 pub(crate) const CUSTOMERS: &[Parameter] =

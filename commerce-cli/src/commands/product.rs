@@ -36,6 +36,9 @@ pub(crate) enum ProductCommand {
         /// Active and archived products.
         #[arg(long)]
         all: bool,
+        /// Only products with stock at or below their low-stock threshold.
+        #[arg(long)]
+        low: bool,
         #[command(flatten)]
         page: PageArgs,
     },
@@ -133,13 +136,13 @@ impl UpdateArgs {
 impl ProductCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let product = match self {
-            Self::List { search, archived, all, page } => {
+            Self::List { search, archived, all, low, page } => {
                 let status = match (archived, all) {
                     (true, _) => ProductSelection::Archived,
                     (false, true) => ProductSelection::All,
                     (false, false) => ProductSelection::Active,
                 };
-                let filter = ProductFilter { search, status };
+                let filter = ProductFilter { search, status, low_stock: low };
                 let read = |page: &_| context.shop.list_products(&filter, page);
                 return context.search_priced(&page, read, |rows| products(context, rows));
             }

@@ -79,6 +79,8 @@ pub struct ProductFilter {
     pub search: Option<String>,
     /// The status.
     pub status: ProductSelection,
+    /// Only products with stock at or below their low-stock threshold.
+    pub low_stock: bool,
 }
 
 /// A selection of products by status.
@@ -117,9 +119,11 @@ impl Search {
         self.0.as_ref().is_none_or(|part| text::fold(text).contains(part))
     }
 
-    /// Returns true if the product matches, and is in the selection.
-    pub(crate) fn selects_product(&self, selection: ProductSelection, product: &Product) -> bool {
-        selection.matches(product.status) && self.matches(&product.name)
+    /// Returns true if the product matches this search and the rest of its filter.
+    pub(crate) fn selects_product(&self, filter: &ProductFilter, product: &Product) -> bool {
+        filter.status.matches(product.status)
+            && (!filter.low_stock || product.is_low_on_stock())
+            && self.matches(&product.name)
     }
 
     /// Returns true if a customer's name or login matches.

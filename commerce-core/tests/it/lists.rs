@@ -5,8 +5,8 @@ use commerce_core::limits::MAX_EXAMINED;
 use commerce_core::{
     AddCustomer, AddProduct, CancelOrder, ChargeFilter, ChargeStatus, ClaimCoupon, Code, CouponId,
     CustomerId, Error, Money, Order, OrderFilter, OrderId, OrderStatus, OwnedCouponStatus, Page,
-    PageRequest, PayWhen, PlaceOrder, Product, ProductFilter, ProductId, ProductSelection, Shop,
-    UpdateProduct,
+    PageRequest, Patch, PayWhen, PlaceOrder, Product, ProductFilter, ProductId, ProductSelection,
+    ProductStatus, Shop, UpdateProduct,
 };
 use rstest::rstest;
 
@@ -34,7 +34,7 @@ fn orders(shop: &Shop, filter: &OrderFilter) -> Vec<i64> {
 
 fn products(shop: &Shop, search: &str, status: ProductSelection) -> Vec<i64> {
     let search = Some(search.to_owned()).filter(|text| !text.is_empty());
-    let filter = ProductFilter { search, status };
+    let filter = ProductFilter { search, status, low_stock: false };
     ids(|page| shop.list_products(&filter, page), |product: &Product| product.id.get())
 }
 
@@ -179,6 +179,18 @@ fn products_and_customers_are_found_by_a_part_of_their_names(
     assert_eq!(products(shop, "ÜBER", ProductSelection::Active), [3]);
     assert_eq!(products(shop, "차", ProductSelection::Active), [4]);
     assert_eq!(products(shop, "%", ProductSelection::All), Vec::<i64>::new());
+    for (id, threshold) in [(1, 1), (2, 1), (3, 0)] {
+        let id = ProductId::new(id);
+        let threshold = Patch::Set(threshold);
+        let set = UpdateProduct { low_stock_threshold: threshold, ..UpdateProduct::new(id) };
+        // An archived product must be reactivated before other changes.
+        let set = UpdateProduct { status: Some(ProductStatus::Active), ..set };
+        shop.call(set).run().unwrap();
+    }
+    let low = ProductFilter { low_stock: true, ..ProductFilter::default() };
+    assert_eq!(ids(|page| shop.list_products(&low, page), |row| row.id.get()), [1, 2]);
+    let low = ProductFilter { search: Some("pot".into()), ..low };
+    assert_eq!(ids(|page| shop.list_products(&low, page), |row| row.id.get()), [2]);
     for name in ["Kim Min", "kimiko", "Lee"] {
         shop.call(AddCustomer::new(name)).run().unwrap();
     }

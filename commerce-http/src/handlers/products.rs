@@ -39,6 +39,7 @@ pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
     let filter = ProductFilter {
         search: call.parameter("search")?,
         status: call.word("status")?.unwrap_or_default(),
+        low_stock: call.parameter("low_stock")?.unwrap_or_default(),
     };
     let (shop, page) = (call.shop(), call.page()?);
     // Without a filter, the store leaves out archived products by itself.

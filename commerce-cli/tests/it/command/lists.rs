@@ -41,6 +41,7 @@ fn ids(list: &Value) -> Vec<i64> {
 #[case::products("product list --search TEA", &[1])]
 #[case::archived("product list --archived", &[])]
 #[case::all_products("product list --all", &[1, 2])]
+#[case::low_products("product list --low", &[])]
 #[case::customers("customer list --search LE", &[2])]
 fn list_has_the_rows_of_its_filters(#[case] line: &str, #[case] expected: &[i64]) {
     assert_eq!(ids(&busy().json(line)), expected);

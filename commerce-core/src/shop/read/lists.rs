@@ -105,7 +105,7 @@ impl Shop {
         let id = |product: &Product| product.id.get();
         let read = |from, count| {
             let read = |from, rows| Ok(snapshot.all_products(ProductId::new(from), rows)?);
-            let matches = |product: &Product| search.selects_product(filter.status, product);
+            let matches = |product: &Product| search.selects_product(filter, product);
             let found = budget.matching(from, count, read, id, matches)?;
             Ok(found.into_iter().map(|product| product.at(self.now())).collect())
         };

@@ -85,6 +85,10 @@ fn archived_products_are_listed_for_staff_only() {
     assert_eq!(world.ids("/v1/products?status=all"), [1, 2]);
     assert_eq!(world.ids("/v1/products?status=archived&search=TEA"), [1]);
     assert_eq!(world.ids("/v1/products?search=TEA"), [2]);
+    let low = json!({ "low_stock_threshold": 1 });
+    assert_eq!(world.call("PATCH", "/v1/products/2", &world.admin, "low", &low).status, 200);
+    assert_eq!(world.ids("/v1/products?low_stock=true"), [2]);
+    assert_eq!(world.call("GET", "/v1/products?low_stock=true", "", "", &Value::Null).status, 401);
     // An encoded name is the same parameter.
     let encoded = world.call("GET", "/v1/products?st%61tus=all", "", "", &Value::Null);
     assert_eq!(encoded.status, 401);
