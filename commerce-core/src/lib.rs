@@ -221,6 +221,7 @@ pub use rule::sessions::UnlockLogin;
 pub use rule::set_credentials::NewLogin;
 pub use rule::set_role::SetRole;
 pub use rule::tokens::RevokeToken;
+pub use rule::update_coupon::UpdateCoupon;
 pub use rule::update_customer::UpdateCustomer;
 pub use rule::update_product::UpdateProduct;
 pub use sequence::Sequence;

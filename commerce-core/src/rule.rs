@@ -42,6 +42,7 @@ pub(crate) mod settle_charge;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tokens;
+pub(crate) mod update_coupon;
 pub(crate) mod update_customer;
 pub(crate) mod update_product;
 pub(crate) mod validate;

@@ -20,7 +20,7 @@ use commerce_core::Code::{
 use commerce_core::Role::{Admin, Clerk, Reader};
 use commerce_core::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, EditCart, Operation, PayOrder, PlaceOrder,
-    RevokeToken, SetRole, UpdateCustomer, UpdateProduct,
+    RevokeToken, SetRole, UpdateCoupon, UpdateCustomer, UpdateProduct,
 };
 
 /// All calls, in the order of the document.
@@ -114,6 +114,8 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Staff(Admin)).key(Optional).request_body("NewCoupon").response(201, "Coupon").etag(),
     Route::new(Get, "/v1/coupons/{coupon_id}", "getCoupon", "Get a coupon campaign", Read(coupons::show))
         .response(200, "Coupon").etag().errors(&[CouponNotFound]),
+    Route::new(Patch, "/v1/coupons/{coupon_id}", "changeCoupon", "Enlarge, extend or stop a coupon campaign", Submit(coupons::change))
+        .auth(Staff(Admin)).key(Optional).request_body("CouponChange").response(200, "Coupon").conditional().errors(UpdateCoupon::REFUSALS),
     Route::new(Post, "/v1/coupons/{coupon_id}/claims", "claimCoupon", "Claim a coupon, first come first served", Submit(coupons::claim))
         .auth(SelfOrBody).key(Required).request_body("NewClaim").response(201, "OwnedCoupon")
         .errors(ClaimCoupon::REFUSALS),

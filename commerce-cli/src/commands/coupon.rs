@@ -7,7 +7,7 @@ use crate::values::{self, KeyArg, PageArgs};
 use clap::ArgGroup;
 use commerce_core::{
     AddCoupon, ClaimCoupon, CouponId, CustomerId, Discount, Money, OwnedCoupon, OwnedCouponStatus,
-    Timestamp,
+    Patch, Timestamp, UpdateCoupon,
 };
 
 /// Creates coupon campaigns, claims their coupons and lists them.
@@ -25,6 +25,30 @@ pub(crate) enum CouponCommand {
         /// The campaign's id.
         #[arg(value_parser = values::id::<CouponId>)]
         id: CouponId,
+    },
+    /// Changes a campaign's name, quantity or end. Claimed coupons and their ranks stay.
+    Update {
+        /// The campaign's id.
+        #[arg(value_parser = values::id::<CouponId>)]
+        id: CouponId,
+        /// New name.
+        #[arg(long)]
+        name: Option<String>,
+        /// New number of coupons, at least those claimed.
+        #[arg(long, value_name = "N", value_parser = values::integer, allow_negative_numbers = true)]
+        quantity: Option<i64>,
+        /// New end of the campaign, exclusive, or `none`.
+        #[arg(long, value_name = "TIME", value_parser = values::instant_patch)]
+        until: Option<Patch<Timestamp>>,
+    },
+    /// Stops a campaign: no more coupons are claimed. Claimed ones stay usable until its end.
+    Stop {
+        /// The campaign's id.
+        #[arg(value_parser = values::id::<CouponId>)]
+        id: CouponId,
+        /// Resumes the campaign.
+        #[arg(long)]
+        undo: bool,
     },
     /// Claims a coupon for a customer: first come, first served, one a customer.
     Claim {
@@ -107,6 +131,15 @@ impl CouponCommand {
         match self {
             Self::Add(add) => context.print(context.call(add.request(), &add.key)?, text),
             Self::Show { id } => context.print(context.shop.coupon(id)?, text),
+            Self::Update { id, name, quantity, until } => {
+                let valid_until = until.unwrap_or_default();
+                let update = UpdateCoupon { name, quantity, valid_until, ..UpdateCoupon::new(id) };
+                context.print(context.shop.call(update).run()?, text)
+            }
+            Self::Stop { id, undo } => {
+                let update = UpdateCoupon { stopped: Some(!undo), ..UpdateCoupon::new(id) };
+                context.print(context.shop.call(update).run()?, text)
+            }
             Self::List { page } => context.list_priced(
                 &page,
                 |page| context.shop.coupons(page),
@@ -162,6 +195,7 @@ fn coupon_properties(context: &CommandContext, coupon: &commerce_core::Coupon) -
         ("claimed", format!("{} of {}", coupon.issued, coupon.quantity)),
         ("from", coupon.valid_from.to_string()),
         ("until", or_dash(coupon.valid_until)),
+        ("stopped", or_dash(coupon.stopped_at)),
     ])
 }
 

@@ -47,8 +47,8 @@ fn customer(row: &Customer) -> Immutable {
 }
 
 fn coupon(row: &Coupon) -> Immutable {
-    let Coupon { name, discount, min_order_amount, quantity, valid_from, valid_until, .. } = row;
-    immutable(&(name, discount, min_order_amount, quantity, valid_from, valid_until))
+    let Coupon { discount, min_order_amount, valid_from, .. } = row;
+    immutable(&(discount, min_order_amount, valid_from))
 }
 
 fn token(row: &Token) -> Immutable {

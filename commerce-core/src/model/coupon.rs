@@ -65,6 +65,9 @@ pub struct Coupon {
     pub valid_from: Timestamp,
     /// End of the window (exclusive); `None` for no end.
     pub valid_until: Option<Timestamp>,
+    /// The instant at which the campaign was stopped: from then on no coupon is claimed, and claimed ones stay usable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
     /// The use of its coupons.
     #[serde(skip)]
     pub usage: CouponUsage,
@@ -111,6 +114,12 @@ impl CouponUsage {
 }
 
 impl Coupon {
+    /// Returns the end of the claims (exclusive): that of the window, or the instant at which the campaign was stopped.
+    #[must_use]
+    pub fn claims_until(&self) -> Option<Timestamp> {
+        self.valid_until.into_iter().chain(self.stopped_at).min()
+    }
+
     /// Returns true if the campaign is over at `now`.
     #[must_use]
     pub fn is_over_at(&self, now: Timestamp) -> bool {

@@ -84,6 +84,7 @@ impl Rule for AddCoupon {
             issued: 0,
             valid_from,
             valid_until: self.valid_until,
+            stopped_at: None,
             usage: CouponUsage::default(),
         };
         state.coupons.insert(id, coupon.clone());

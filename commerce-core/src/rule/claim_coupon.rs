@@ -50,7 +50,7 @@ impl Rule for ClaimCoupon {
         if context.now < coupon.valid_from {
             return Err(Refusal::CouponNotStarted { coupon_id, valid_from: coupon.valid_from });
         }
-        if let Some(valid_until) = coupon.valid_until.filter(|until| context.now >= *until) {
+        if let Some(valid_until) = coupon.claims_until().filter(|until| context.now >= *until) {
             return Err(Refusal::CouponExpired { coupon_id, valid_until });
         }
         if coupon.issued >= coupon.quantity {

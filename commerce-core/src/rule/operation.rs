@@ -40,6 +40,7 @@ use crate::rule::settle_charge::SettleCharge;
 #[cfg(test)]
 use crate::rule::testing::Careless;
 use crate::rule::tokens::{CreateToken, RecordTokenUse, RevokeToken};
+use crate::rule::update_coupon::UpdateCoupon;
 use crate::rule::update_customer::UpdateCustomer;
 use crate::rule::update_product::UpdateProduct;
 use serde::Serialize;
@@ -132,6 +133,7 @@ operations! {
     UpdateProduct => Product(Product), refused as [ProductNotFound, ProductArchived];
     AdjustStock => Product(Product), refused as [ProductNotFound, InsufficientStock];
     AddCoupon => Coupon(Coupon), refused as [];
+    UpdateCoupon => Coupon(Coupon), refused as [CouponNotFound];
     ChargeBalance => Charge(Charge), refused as [CustomerNotFound, CustomerErased, BalanceLimit];
     #[serde(rename = "charge_balance")]
     OpenCharge => Charge(Charge),

@@ -164,6 +164,7 @@ impl World {
             issued: 0,
             valid_from: NOW,
             valid_until: Some(NOW.plus_seconds(1_000)),
+            stopped_at: None,
             usage: CouponUsage::default(),
         };
         self.state.coupons.insert(id, coupon);

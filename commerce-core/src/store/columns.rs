@@ -219,19 +219,20 @@ entity!(Token, "tokens", |row, state| {
 
 entity!(Coupon, "coupons", |row, state| {
     key id: CouponId = row.id;
-    fixed name: String = row.name.as_str();
+    mutable name: String = row.name.as_str();
     fixed amount: Option<Money> = discount_columns(row).0;
     fixed percent: Option<i64> = discount_columns(row).1;
     fixed max_amount: Option<Money> = discount_columns(row).2;
     fixed min_order_amount: Option<Money> = row.min_order_amount;
-    fixed quantity: i64 = row.quantity;
+    mutable quantity: i64 = row.quantity;
     mutable issued: i64 = row.issued;
     fixed valid_from: Timestamp = row.valid_from;
-    fixed valid_until: Option<Timestamp> = row.valid_until;
+    mutable valid_until: Option<Timestamp> = row.valid_until;
     mutable used: i64 = row.usage.used;
     mutable given_back: i64 = row.usage.given_back;
     mutable discounts: Money = row.usage.discounts;
     mutable net: Money = row.usage.net;
+    mutable stopped_at: Option<Timestamp> = row.stopped_at;
 } => Coupon {
     id,
     name,
@@ -244,6 +245,7 @@ entity!(Coupon, "coupons", |row, state| {
     issued,
     valid_from,
     valid_until,
+    stopped_at,
     usage: CouponUsage { used, given_back, discounts, net },
 });
 

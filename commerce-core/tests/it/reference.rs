@@ -23,8 +23,8 @@ use commerce_core::{
     NewLogin, Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms,
     Patch, PayOrder, PayWhen, PendingCall, Period, PlaceOrder, ProductId, ProductReportRequest,
     ProductStatus, Proof, RankBy, ReportRequest, RevokeToken, Role, SalesReportRequest, SetRole,
-    Shop, SqliteStore, StockReportRequest, Store, Timestamp, TokenId, UnlockLogin, UpdateCustomer,
-    UpdateProduct, Window,
+    Shop, SqliteStore, StockReportRequest, Store, Timestamp, TokenId, UnlockLogin, UpdateCoupon,
+    UpdateCustomer, UpdateProduct, Window,
 };
 use commerce_postgres::PostgresStore;
 use model::{Answer, Model, Output, ZONES};
@@ -148,6 +148,19 @@ fn add_coupon() -> impl Strategy<Value = AnyOperation> {
     )
 }
 
+fn update_coupon() -> impl Strategy<Value = AnyOperation> {
+    let instant = (0_i64..3_000).prop_map(|seconds| NOW.plus_seconds(seconds));
+    let name = prop::option::weighted(0.2, select(vec!["Summer", ""]))
+        .prop_map(|name| name.map(str::to_owned));
+    let stopped = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
+    (id(), name, prop::option::of(units()), patch(instant), stopped).prop_map(
+        |(coupon, name, quantity, valid_until, stopped)| {
+            let coupon_id = CouponId::new(coupon);
+            UpdateCoupon { coupon_id, name, quantity, valid_until, stopped }.into()
+        },
+    )
+}
+
 fn edit() -> impl Strategy<Value = CartEdit> {
     prop_oneof![
         (product(), units()).prop_map(|(id, units)| CartEdit::Set(id, units)),
@@ -250,6 +263,7 @@ fn catalog() -> impl Strategy<Value = AnyOperation> {
         .into()),
         product().prop_map(|product_id| UpdateProduct::archive(product_id).into()),
         add_coupon(),
+        update_coupon(),
     ]
 }
 
@@ -589,6 +603,7 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
         AnyOperation::OpenSession(request) => go(shop, request, step),
         AnyOperation::CloseSession(request) => go(shop, request, step),
         AnyOperation::AddCoupon(request) => go(shop, request, step),
+        AnyOperation::UpdateCoupon(request) => go(shop, request, step),
         AnyOperation::ChargeBalance(request) => go(shop, request, step),
         AnyOperation::OpenCharge(request) => go(shop, request, step),
         AnyOperation::SettleCharge(request) => go(shop, request, step),

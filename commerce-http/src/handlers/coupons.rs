@@ -1,7 +1,7 @@
 //! Coupon campaigns, and the coupons claimed from them.
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
-use commerce_core::{AddCoupon, ClaimCoupon, Discount, Money, Timestamp};
+use commerce_core::{AddCoupon, ClaimCoupon, Discount, Money, Patch, Timestamp, UpdateCoupon};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -12,6 +12,15 @@ struct NewCoupon {
     quantity: i64,
     valid_from: Option<Timestamp>,
     valid_until: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct CouponChange {
+    name: Option<String>,
+    quantity: Option<i64>,
+    #[serde(default)]
+    valid_until: Patch<Timestamp>,
+    stopped: Option<bool>,
 }
 
 pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
@@ -47,6 +56,13 @@ pub(crate) fn add(call: Call<'_>) -> Submission<'_> {
     call.submit(request, |coupon| {
         Success::created(&call.priced(coupon), format!("/v1/coupons/{}", coupon.id))
     })
+}
+
+pub(crate) fn change(call: Call<'_>) -> Submission<'_> {
+    let CouponChange { name, quantity, valid_until, stopped } = call.read()?;
+    let coupon_id = call.id("coupon_id");
+    let request = UpdateCoupon { coupon_id, name, quantity, valid_until, stopped };
+    call.submit(request, |coupon| Success::ok(&call.priced(coupon)))
 }
 
 pub(crate) fn claim(call: Call<'_>) -> Submission<'_> {

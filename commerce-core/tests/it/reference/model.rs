@@ -217,7 +217,8 @@ impl Model {
             | AnyOperation::AdjustStock(_)
             | AnyOperation::CreateToken(_)
             | AnyOperation::RevokeToken(_)
-            | AnyOperation::AddCoupon(_) => Some(SHOP),
+            | AnyOperation::AddCoupon(_)
+            | AnyOperation::UpdateCoupon(_) => Some(SHOP),
             AnyOperation::UpdateCustomer(request) => Some(request.customer_id),
             AnyOperation::ChangePassword(request) => Some(request.customer_id),
             AnyOperation::RevokeSession(request) => Some(request.customer_id),
@@ -271,6 +272,7 @@ impl Model {
             AnyOperation::UpdateProduct(request) => self.update_product(request, now),
             AnyOperation::AdjustStock(request) => self.adjust_stock(request, now),
             AnyOperation::AddCoupon(request) => self.add_coupon(request, now),
+            AnyOperation::UpdateCoupon(request) => self.update_coupon(request, now),
             AnyOperation::ChargeBalance(request) => {
                 self.charge(request.customer_id, request.amount, now)
             }

@@ -24,3 +24,6 @@ CREATE TABLE purchases (
     units INTEGER NOT NULL CHECK (units >= 1),
     PRIMARY KEY (product_id, customer_id)
 ) STRICT, WITHOUT ROWID;
+
+-- From this time on no coupon of the campaign is claimed.
+ALTER TABLE coupons ADD COLUMN stopped_at INTEGER;

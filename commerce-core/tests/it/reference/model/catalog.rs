@@ -8,7 +8,7 @@ use commerce_core::store::{CouponUsage, StockMovement};
 use commerce_core::{
     AddCoupon, AddProduct, AdjustStock, Cart, CartEdit, ClaimCoupon, Coupon, CouponId, Discount,
     EditCart, Money, OwnedCoupon, OwnedCouponId, OwnedCouponStatus, Patch, Product, ProductId,
-    ProductStatus, Refusal, SalePrice, StockMovementId, Timestamp, UpdateProduct,
+    ProductStatus, Refusal, SalePrice, StockMovementId, Timestamp, UpdateCoupon, UpdateProduct,
 };
 use serde_json::{Value, json};
 
@@ -163,10 +163,46 @@ impl Model {
             issued: 0,
             valid_from,
             valid_until: request.valid_until,
+            stopped_at: None,
             usage: CouponUsage::default(),
         };
         self.coupons.insert(id, coupon.clone());
         Ok(coupon.into())
+    }
+
+    pub(super) fn update_coupon(&mut self, request: &UpdateCoupon, now: Timestamp) -> Decision {
+        let UpdateCoupon { coupon_id, name, quantity, valid_until, stopped } = request;
+        let has_change = name.is_some()
+            || quantity.is_some()
+            || stopped.is_some()
+            || *valid_until != Patch::Keep;
+        validate(&[
+            (has_change, ""),
+            (name.as_deref().is_none_or(is_text), "/name"),
+            (quantity.is_none_or(|quantity| (1..=MAX_STOCK).contains(&quantity)), "/quantity"),
+        ])?;
+        let Some(coupon) = self.coupons.get_mut(coupon_id) else {
+            let (coupon_id, owned_coupon_id) = (Some(*coupon_id), None);
+            return Err(Refusal::CouponNotFound { coupon_id, owned_coupon_id });
+        };
+        let end = match valid_until {
+            Patch::Set(end) => Some(*end),
+            Patch::Remove => None,
+            Patch::Keep => coupon.valid_until,
+        };
+        validate(&[
+            (quantity.is_none_or(|quantity| quantity >= coupon.issued), "/quantity"),
+            (end.is_none_or(|end| end > coupon.valid_from), "/valid_until"),
+        ])?;
+        coupon.name = name.clone().unwrap_or(coupon.name.clone());
+        coupon.quantity = quantity.unwrap_or(coupon.quantity);
+        coupon.valid_until = end;
+        match stopped {
+            Some(true) if coupon.stopped_at.is_none() => coupon.stopped_at = Some(now),
+            Some(false) => coupon.stopped_at = None,
+            _ => {}
+        }
+        Ok(coupon.clone().into())
     }
 
     pub(super) fn claim_coupon(&mut self, request: &ClaimCoupon, now: Timestamp) -> Decision {
@@ -182,7 +218,9 @@ impl Model {
             let (owned_coupon_id, rank) = (*id, *rank);
             return Err(Refusal::CouponAlreadyClaimed { coupon_id, owned_coupon_id, rank });
         }
-        check_window(coupon, now)?;
+        // A stopped campaign ends for claims as at the end of its window.
+        let end = [coupon.valid_until, coupon.stopped_at].into_iter().flatten().min();
+        check_window(&Coupon { valid_until: end, ..coupon.clone() }, now)?;
         if coupon.issued == coupon.quantity {
             return Err(Refusal::CouponSoldOut { coupon_id, quantity: coupon.quantity });
         }
