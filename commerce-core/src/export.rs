@@ -25,7 +25,7 @@ mod columns;
 mod rows;
 mod sink;
 
-/// Events whose orders are read at once: enough that round trips do not matter, few enough to hold in memory.
+/// The number of events that are read at once, with their orders: enough that round trips do not matter, few enough to hold in memory.
 const EVENTS: usize = 500;
 
 /// The result of a visit after which the scan goes on.
@@ -248,6 +248,7 @@ impl<'a> Exporter<'a> {
         self.scan(Table::Products, |record| {
             let Record::Product(mut row) = record else { return NEXT };
             row.stock = row.stock.saturating_add(taken.get(&row.id).copied().unwrap_or(0));
+            let row = row.at(self.now);
             sink.row(&row)
         })
     }

@@ -113,7 +113,7 @@ fn feed<R: Operation + Clone>(
     let mut pipeline = Pipeline::new(&context.shop);
     let result = loop {
         let read = next(&mut rows);
-        // Checked after the read: Ctrl-C also stops the program that writes this input, whose last rows may then
+        // Checked after the read: Ctrl-C also stops the program that writes this input, and its last rows may then
         // be half an order.
         if interrupt::requested() {
             break Ok(ExitKind::Interrupted);

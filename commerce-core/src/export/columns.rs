@@ -34,13 +34,17 @@ macro_rules! columns {
     };
 }
 
-// The first four are those of an import.
+// The first four are those of an import, which must not make the price of a sale the regular one.
 columns!(Product, true, |row| {
     "id" = row.id.get();
     "name" = row.name.as_str();
-    "price" = row.price;
+    "price" = row.regular_price;
     "stock" = row.stock;
     "status" = row.status.as_str();
+    "sale_price" = row.sale.map(|sale| sale.price);
+    "sale_from" = row.sale.map(|sale| sale.from);
+    "sale_until" = row.sale.and_then(|sale| sale.until);
+    "low_stock_threshold" = row.low_stock_threshold;
 });
 
 // The first three are those of an import.
@@ -64,6 +68,7 @@ columns!(OrderRow<'_>, true, |row| {
     "name" = row.line.name.as_str();
     "unit_price" = row.line.unit_price;
     "amount" = row.line.amount;
+    "regular_price" = row.line.regular_price;
     "id" = row.first(row.order.id.get());
     "reference" = row.first(row.order.reference.as_deref());
     "status" = row.first(row.order.status.as_str());
@@ -83,6 +88,7 @@ columns!(LineRow<'_>, true, |row| {
     "product_id" = row.line.product_id.get();
     "name" = row.line.name.as_str();
     "unit_price" = row.line.unit_price;
+    "regular_price" = row.line.regular_price;
     "quantity" = row.line.quantity;
     "amount" = row.line.amount;
     "net" = row.net;

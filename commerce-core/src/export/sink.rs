@@ -14,7 +14,7 @@ const BUFFER: usize = 64 * 1024;
 
 pub(super) struct Sink<'a> {
     out: &'a mut dyn Write,
-    /// What is not written yet. After a failure of the store it never is.
+    /// The bytes that are not written yet, and never are if the store fails.
     buffer: Vec<u8>,
     format: ExportFormat,
     formulas: Formulas,

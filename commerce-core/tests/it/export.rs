@@ -3,7 +3,7 @@
 use crate::common::{NOW, On, World, key};
 use commerce_core::{
     AddCustomer, AddProduct, Code, Customer, Export, ExportError, ExportFormat, ExportKind,
-    ExportWindow, Exporter, Money, PageRequest, PayWhen, PlaceOrder, Product, ProductId,
+    ExportWindow, Exporter, Money, PageRequest, Patch, PayWhen, PlaceOrder, Product, ProductId,
     SalesReportRequest, Shop, Timestamp, UpdateProduct, Window,
 };
 use rstest::rstest;
@@ -298,16 +298,32 @@ fn window_is_after_its_start_and_includes_its_end(
     assert_eq!(error.code(), Code::InvalidRequest);
 }
 
+/// An import of the price of a sale would make it the regular one.
+#[test]
+fn price_of_a_sale_is_in_the_objects_and_the_regular_one_in_csv() {
+    let World { shop, .. } = &World::new(On::Sqlite);
+    let tea = shop.call(AddProduct::new("Tea", Money::from_minor(300), 10)).run().unwrap();
+    let sale_price = Patch::Set(Money::from_minor(250));
+    let sale_until = Patch::Set(NOW.plus_seconds(60));
+    let sale = UpdateProduct { sale_price, sale_until, ..UpdateProduct::new(tea.id) };
+    shop.call(sale).run().unwrap();
+    let exporter = shop.exporter().unwrap();
+    let row = &csv(&exporter, &Export::new(ExportKind::Products))[0];
+    assert_eq!(["price", "sale_price"].map(|column| number(row, column)), [300, 250]);
+    assert_eq!(row["sale_until"], NOW.plus_seconds(60).to_string());
+    assert_eq!(json(&exporter, ExportKind::Products)[0]["price"], 250);
+}
+
 #[test]
 fn formulas_are_defused_unless_raw() {
     let History { world, .. } = history(On::Memory);
     let exporter = world.shop.exporter().unwrap();
     let export = Export::new(ExportKind::Products);
     let (_, defused) = text(&exporter, &export);
-    assert!(defused.contains("\r\n3,'=cmd|' /C calc'!A0,9,4,archived\r\n"), "{defused}");
+    assert!(defused.contains("\r\n3,'=cmd|' /C calc'!A0,9,4,archived,,,,\r\n"), "{defused}");
     let (_, raw) = text(&exporter, &Export { raw: true, bom: true, ..export });
-    assert!(raw.contains("\r\n3,=cmd|' /C calc'!A0,9,4,archived\r\n"), "{raw}");
-    assert!(raw.starts_with("\u{feff}id,name,price,stock,status\r\n"));
+    assert!(raw.contains("\r\n3,=cmd|' /C calc'!A0,9,4,archived,,,,\r\n"), "{raw}");
+    assert!(raw.starts_with("\u{feff}id,name,price,stock,status,"));
     let json = json(&exporter, ExportKind::Movements);
     assert!(json.iter().any(|row| row["reason"] == "-broken, \"twice\""));
 }

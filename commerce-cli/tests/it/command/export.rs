@@ -7,6 +7,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 const WEEK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/week");
 
@@ -205,6 +207,27 @@ fn closed_pipe_ends_an_export_quietly() {
     let output = decode(&child.wait_with_output().unwrap());
     assert_eq!((output.status, output.err.as_str()), (0, ""));
     assert_eq!(&header, b"order_id");
+}
+
+/// The pipe is full when the signal arrives.
+#[test]
+fn interrupted_export_ends_early() {
+    let dir = TestDir::empty();
+    dir.json("seed --products 5 --customers 5 --orders 2000");
+    let mut command = dir.command(&["export", "lines"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut [0; 8]).unwrap();
+    let mut signal = std::process::Command::new("kill");
+    assert!(signal.args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    thread::sleep(Duration::from_millis(500));
+    let mut rest = Vec::new();
+    out.read_to_end(&mut rest).unwrap();
+    let output = decode(&child.wait_with_output().unwrap());
+    assert_eq!((output.status, output.err.as_str()), (130, ""));
+    let whole = dir.run("export lines").out;
+    assert!(rest.len() < whole.len() / 2, "{} of {}", rest.len(), whole.len());
 }
 
 #[test]
