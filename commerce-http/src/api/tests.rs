@@ -341,6 +341,7 @@ fn least_roles_of_routes_are_those_of_the_contract() {
         "addProduct",
         "changeProduct",
         "addCoupon",
+        "changeCoupon",
         "listTokens",
         "createToken",
         "getToken",

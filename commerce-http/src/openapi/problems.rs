@@ -50,6 +50,7 @@ fn member(name: &str) -> Value {
         }
         "valid_from" | "valid_until" => reference("Instant"),
         "order_status" => reference("OrderStatus"),
+        "session_id" => reference("SessionId"),
         id if id.ends_with("_id") => reference("Id"),
         _ => json!({ "type": "string" }),
     }
