@@ -17,6 +17,10 @@ use crate::store::{IdRange, Snapshot};
 /// The most orders of one customer that a page examines: they lie apart, and each is a read of its own.
 const MAX_CHAINED: usize = 1_000;
 
+/// The most orders that a page examines if their own rows decide. The store examines ten of them in the time of one with
+/// its lines: 100,000 take 7 ms on SQLite.
+const MAX_SCANNED: usize = 100_000;
+
 /// Lists with filters. A page may have fewer items than its limit, even none, and a cursor that leads to the rest. Errors
 /// are those of all reads.
 #[expect(clippy::missing_errors_doc, reason = "documented once, at the reads of a shop")]
@@ -51,7 +55,8 @@ impl Shop {
         }
         let newest = snapshot.last_order()?.map_or(0, OrderId::get);
         let start = page.start(list, newest)?;
-        let budget = Budget::of(MAX_EXAMINED);
+        let has_lines = filter.product_id.is_some() || filter.coupon_id.is_some();
+        let budget = Budget::of(if has_lines { MAX_EXAMINED } else { MAX_SCANNED });
         let read = |from, count| orders.of_shop(from, count, &budget);
         Page::search(page, list, start, &budget, read, id)
     }
