@@ -80,6 +80,16 @@ impl<'a> Conditions<'a> {
         self.sql.push_str(condition);
     }
 
+    /// Adds the condition that a table has such a row. SQLite counts: it turns an `EXISTS` into a join, and may then read the
+    /// whole other table first.
+    fn and_exists(&mut self, rows: &str) {
+        if self.mark == '?' {
+            self.and(&format!("0 < (SELECT count(*) FROM {rows})"));
+        } else {
+            self.and(&format!("EXISTS (SELECT 1 FROM {rows})"));
+        }
+    }
+
     fn integer(&mut self, condition: &str, value: Option<i64>) {
         if value.is_some() {
             let parameter = self.value(Value::Integer(value));
@@ -118,15 +128,13 @@ pub fn orders<'a>(
     }
     if let Some(id) = product_id {
         let product = rest.value(Value::Integer(Some(id.get())));
-        rest.and(&format!(
-            "EXISTS (SELECT 1 FROM order_lines WHERE {lines_of_order} AND product_id = {product})"
-        ));
+        rest.and_exists(&format!("order_lines WHERE {lines_of_order} AND product_id = {product}"));
     }
     if let Some(id) = coupon_id {
         let coupon = rest.value(Value::Integer(Some(id.get())));
-        rest.and(&format!(
-            "EXISTS (SELECT 1 FROM owned_coupons WHERE owned_coupons.id = orders.owned_coupon_id
-                          AND owned_coupons.customer_id = orders.customer_id AND coupon_id = {coupon})"
+        rest.and_exists(&format!(
+            "owned_coupons WHERE owned_coupons.id = orders.owned_coupon_id
+             AND owned_coupons.customer_id = orders.customer_id AND coupon_id = {coupon}"
         ));
     }
     rest.newest_first(limit)
