@@ -157,9 +157,8 @@ impl Rule for PlaceOrder {
             }
             OrderItems::Cart => {
                 needs.cart(state, self.customer_id);
-                let is_known = state.carts.is_loaded(self.customer_id);
-                let lines = if is_known { state.cart(self.customer_id) } else { None };
-                for &product in lines.into_iter().flat_map(|lines| lines.keys()) {
+                let cart = state.carts.peek(self.customer_id);
+                for &product in cart.into_iter().flat_map(|(_, lines)| lines.keys()) {
                     needs.purchase(state, product, self.customer_id);
                 }
             }

@@ -67,7 +67,9 @@ impl Purchases {
         has_limit: bool,
     ) {
         // The limit may be set later in the batch, when these units are not in the store yet.
-        if let Some(live) = self.live.get_mut(&product) {
+        if !self.live.is_empty()
+            && let Some(live) = self.live.get_mut(&product)
+        {
             let sum = live.entry(customer).or_default();
             *sum = sum.saturating_add(units);
         }

@@ -159,13 +159,10 @@ impl Needs {
 
     /// The purchase of a product by a customer, if the product has a limit.
     pub(crate) fn purchase(&mut self, state: &State, product: ProductId, customer: CustomerId) {
-        let is_known = state.products.is_loaded(product);
-        let product = if is_known { state.products.get(product) } else { None };
-        let limited = product.filter(|product| product.limit_per_customer.is_some());
-        if let Some(product) = limited
-            && !state.purchases.is_loaded(product.id, customer)
-        {
-            self.purchases.insert((product.id, customer));
+        let row = state.products.peek(product);
+        let has_limit = row.is_some_and(|product| product.limit_per_customer.is_some());
+        if has_limit && !state.purchases.is_loaded(product, customer) {
+            self.purchases.insert((product, customer));
         }
     }
 

@@ -79,6 +79,11 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         changed.into_iter().map(|(_, row, change)| (row, change)).collect()
     }
 
+    /// The row, if it is loaded and exists, for a read set that may still be extended.
+    pub(crate) fn peek(&self, key: K) -> Option<&V> {
+        self.rows.get(&key).and_then(|(row, _)| row.as_ref())
+    }
+
     /// Removes loaded rows and their changes, as if they had not been loaded.
     pub(crate) fn forget(&mut self, is_forgotten: impl Fn(&K) -> bool) {
         self.rows.retain(|key, _| !is_forgotten(key));
