@@ -5,9 +5,10 @@ use crate::common::{assert_clean, cluster, key};
 use commerce_core::store::State;
 use commerce_core::testing::RelayEvents;
 use commerce_core::{
-    Basis, Charge, ChargeId, ChargeStatus, CouponReportRequest, CustomerId, LedgerEntry,
-    ManualClock, Money, PageRequest, Period, PlaceOrder, ProductReportRequest, ReportRequest, Role,
-    SalesReportRequest, Shop, SqliteStore, Store, StoreError, Timestamp, Window, Zone,
+    Basis, Charge, ChargeId, ChargeStatus, CouponReportRequest, CustomerId, Error, LedgerEntry,
+    ManualClock, Money, PageRequest, Period, PlaceOrder, ProductReportRequest, Refusal,
+    ReportRequest, Role, SalesReportRequest, Shop, SqliteStore, Store, StoreError, Timestamp,
+    Window, Zone,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -394,4 +395,32 @@ fn migration_may_exceed_the_statement_timeout() {
             FOR EACH ROW EXECUTE FUNCTION take_time()";
     old.batch_execute(slow).unwrap();
     assert_continues(&Shop::open(PostgresStore::open(&url).unwrap()));
+}
+
+/// Orders of earlier versions may have one reference twice: they stay, and the first one is named.
+#[test]
+fn repeated_references_of_older_stores_stay_and_are_taken() {
+    let rows = "
+        INSERT INTO customers (id, name, role, balance, last_order, created_at)
+            VALUES (1, 'Kim', 'customer', 0, 2, 1000);
+        INSERT INTO products (id, name, price, stock, status) VALUES (1, 'Tea', 5, 9, 'active');
+        INSERT INTO stock_movements (id, product_id, delta, reason, created_at) VALUES (1, 1, 9, 'first', 1000);
+        INSERT INTO orders (id, customer_id, reference, status, subtotal, discount, total, paid, refunded, created_at,
+                            expires_at, previous)
+            VALUES (1, 1, 'web-1', 'expired', 5, 0, 5, 0, 0, 1000, 1900, NULL),
+                   (2, 1, 'web-1', 'expired', 5, 0, 5, 0, 0, 1000, 1900, 1);
+        INSERT INTO order_lines (id, product_id, name, unit_price, quantity)
+            VALUES (1024, 1, 'Tea', 5, 1), (2048, 1, 'Tea', 5, 1);";
+    let (_folder, file) = older_file(&[FIRST], rows);
+    let shop = Shop::open(SqliteStore::open(&file).unwrap());
+    assert_clean(&shop);
+    let order = shop.order(1.into()).unwrap();
+    assert_eq!(order.lines[0].reduced_from(), None);
+    let again = PlaceOrder {
+        reference: Some("web-1".to_owned()),
+        ..PlaceOrder::new(KIM, [(order.lines[0].product_id, 1)])
+    };
+    let taken = Refusal::ReferenceTaken { reference: "web-1".to_owned(), order_id: order.id };
+    let refused = shop.call(again).run().unwrap_err();
+    assert!(matches!(refused, Error::Refused(refusal) if refusal == taken));
 }
