@@ -115,6 +115,7 @@ columns!(MovementRow<'_>, false, |row| {
     "delta" = row.delta;
     "reason" = row.reason.as_ref();
     "order_id" = row.order_id.map(OrderId::get);
+    "actor" = row.actor.as_deref();
     "created_at" = row.created_at;
 });
 

@@ -91,6 +91,7 @@ pub(super) struct MovementRow<'a> {
     pub(super) delta: i64,
     pub(super) reason: Cow<'a, str>,
     pub(super) order_id: Option<OrderId>,
+    pub(super) actor: Option<String>,
     pub(super) created_at: Timestamp,
 }
 
@@ -101,6 +102,7 @@ impl<'a> MovementRow<'a> {
             delta: row.delta,
             reason: Cow::Borrowed(&row.reason),
             order_id: None,
+            actor: row.actor.map(|actor| actor.to_string()),
             created_at: row.created_at,
         }
     }
@@ -109,13 +111,13 @@ impl<'a> MovementRow<'a> {
     pub(super) fn all_of_order(order: &'a Order) -> impl Iterator<Item = Self> {
         let given_back = match order.status {
             OrderStatus::Pending | OrderStatus::Paid => None,
-            OrderStatus::Cancelled => order.cancelled_at.map(|at| ("cancelled", at)),
+            OrderStatus::Cancelled => order.cancelled_at.map(|at| ("order cancelled", at)),
             // The hold ends at that instant, whenever the sweep writes it.
-            OrderStatus::Expired => order.expires_at.map(|at| ("expired", at)),
+            OrderStatus::Expired => order.expires_at.map(|at| ("order expired", at)),
         };
         let taken = order.lines.iter().map(|line| {
             let units = line.quantity.saturating_neg();
-            Self::of_line(order, line, units, "order", order.created_at)
+            Self::of_line(order, line, units, "ordered", order.created_at)
         });
         let given_back = given_back.into_iter().flat_map(move |(reason, at)| {
             let lines = order.lines.iter();
@@ -132,7 +134,8 @@ impl<'a> MovementRow<'a> {
         created_at: Timestamp,
     ) -> Self {
         let (product_id, order_id) = (line.product_id, Some(order.id));
-        Self { product_id, delta, reason: Cow::Borrowed(reason), order_id, created_at }
+        let (reason, actor) = (Cow::Borrowed(reason), None);
+        Self { product_id, delta, reason, order_id, actor, created_at }
     }
 }
 

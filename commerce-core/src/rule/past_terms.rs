@@ -88,7 +88,12 @@ mod tests {
     }
 
     fn world() -> World {
-        World::default().with_customer(1, 1_000).with_product(3, 100, 5).with_product(4, 30, 10)
+        let mut world = World::default()
+            .with_customer(1, 1_000)
+            .with_product(3, 100, 5)
+            .with_product(4, 30, 10);
+        world.state.provide_reference(CustomerId::new(1), "A-1".to_owned(), None);
+        world
     }
 
     fn with(change: impl FnOnce(&mut PlaceOrder, &mut PastTerms)) -> PlaceOrder {

@@ -8,7 +8,7 @@ use crate::id::{CouponId, CustomerId};
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_COUPONS;
 use crate::model::audit_trail::Action;
-use crate::model::coupon::Coupon;
+use crate::model::coupon::{Coupon, CouponUsage};
 use crate::model::patch::Patch;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -119,7 +119,8 @@ impl Rule for UpdateCoupon {
         if let Some(coupon) = state.coupons.get_mut(self.coupon_id) {
             coupon.clone_from(&after);
         }
-        Ok(Output::Coupon(after))
+        // The use is not part of the answer, which is kept with the key.
+        Ok(Output::Coupon(Coupon { usage: CouponUsage::default(), ..after }))
     }
 }
 

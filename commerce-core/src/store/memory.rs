@@ -101,7 +101,7 @@ impl Store for MemoryStore {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, StoreError> {
         // A transaction that panicked has written no row yet: `commit` cannot fail midway.
         let tables = self.tables.write();
-        Ok(Box::new(MemoryTransaction { tables, changes: None }))
+        Ok(Box::new(MemoryTransaction { tables, changes: Vec::new() }))
     }
 
     fn try_begin(&self) -> Result<Option<Box<dyn Transaction + '_>>, StoreError> {
@@ -119,7 +119,8 @@ impl Store for MemoryStore {
 
 struct MemoryTransaction<'a> {
     tables: RwLockWriteGuard<'a, Tables>,
-    changes: Option<Tables>,
+    /// The changes of each save: a copy saves several times.
+    changes: Vec<Tables>,
 }
 
 impl Transaction for MemoryTransaction<'_> {
@@ -279,13 +280,21 @@ impl Transaction for MemoryTransaction<'_> {
         changes.session_changes.clone_from(&state.sessions);
         let attempts = state.attempts.changed();
         changes.attempts.extend(attempts.into_iter().map(|(row, _)| (row.login, *row)));
-        self.changes = Some(changes);
+        self.changes.push(changes);
         Ok(())
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
-        let Some(changes) = self.changes.take() else { return Ok(()) };
-        let tables = &mut *self.tables;
+        for changes in std::mem::take(&mut self.changes) {
+            self.tables.save(changes);
+        }
+        Ok(())
+    }
+}
+
+impl Tables {
+    fn save(&mut self, changes: Self) {
+        let tables = self;
         tables.accounts.extend(changes.accounts);
         tables.products.extend(changes.products);
         tables.stock_movements.extend(changes.stock_movements);
@@ -326,11 +335,8 @@ impl Transaction for MemoryTransaction<'_> {
         tables.settings = changes.settings.or(tables.settings);
         tables.tokens.extend(changes.tokens);
         tables.audit_trail.extend(changes.audit_trail);
-        Ok(())
     }
-}
 
-impl Tables {
     /// Saves the digest of a new row.
     fn keep_digest(&mut self, state: &State, row: &impl Digest, change: Change) {
         let new = row.hashed().filter(|_| change == Change::Inserted);

@@ -222,12 +222,12 @@ fn movements_show_adjustments_and_orders_alike(
     let expected = [
         (1_000, "first stock", None),
         (-5, "-broken, \"twice\"", None),
-        (-2, "order", Some(1)),
-        (-2, "order", Some(2)),
-        (-7, "order", Some(3)),
-        (7, "expired", Some(3)),
-        (-11, "order", Some(4)),
-        (-17, "order", Some(6)),
+        (-2, "ordered", Some(1)),
+        (-2, "ordered", Some(2)),
+        (-7, "ordered", Some(3)),
+        (7, "order expired", Some(3)),
+        (-11, "ordered", Some(4)),
+        (-17, "ordered", Some(6)),
     ];
     let expected = expected.map(|(delta, reason, order)| (delta, reason.to_owned(), order));
     assert_eq!(rows, expected);
