@@ -8,7 +8,8 @@ use commerce_core::testing::{
 };
 use commerce_core::{
     AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, Patch,
-    PayWhen, PlaceOrder, Role, Shop, SqliteStore, Store, StoreError, UpdateProduct, copy,
+    PayWhen, PlaceOrder, ProductId, Role, Shop, SqliteStore, Store, StoreError, UpdateProduct,
+    copy,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -23,6 +24,19 @@ fn shop(store: &Arc<dyn Store>) -> Shop {
 fn shop_at(store: &Arc<dyn Store>, seconds: i64) -> Shop {
     let clock = commerce_core::ManualClock::new(NOW.plus_seconds(seconds));
     Shop::builder().clock(clock).open(Arc::clone(store))
+}
+
+/// Puts a product on sale, and limits the units of another that a customer may buy.
+fn set_terms(shop: &Shop, reduced: ProductId, limited: ProductId) {
+    let sale = UpdateProduct {
+        sale_price: Patch::Set(Money::from_minor(3)),
+        low_stock_threshold: Patch::Set(4_990),
+        ..UpdateProduct::new(reduced)
+    };
+    shop.call(sale).run().unwrap();
+    let limit_per_customer = Patch::Set(2_000);
+    let limit = UpdateProduct { limit_per_customer, ..UpdateProduct::new(limited) };
+    shop.call(limit).run().unwrap();
 }
 
 /// Adds rows of every kind.
@@ -54,15 +68,7 @@ fn fill(store: &Arc<dyn Store>) {
     let add = |price| commerce_core::AddProduct::new("Tea", Money::from_minor(price), 5_000);
     let products: Vec<_> = (1..=30).map(|price| shop.call(add(price)).run().unwrap().id).collect();
     shop.adjust_stock(products[0], -3, "broken", &key("broken")).unwrap();
-    let sale = UpdateProduct {
-        sale_price: Patch::Set(Money::from_minor(3)),
-        low_stock_threshold: Patch::Set(4_990),
-        ..UpdateProduct::new(products[4])
-    };
-    shop.call(sale).run().unwrap();
-    let limit_per_customer = Patch::Set(2_000);
-    let limit = UpdateProduct { limit_per_customer, ..UpdateProduct::new(products[0]) };
-    shop.call(limit).run().unwrap();
+    set_terms(&shop, products[4], products[0]);
     let coupon = commerce_core::AddCoupon {
         name: "Spring".to_owned(),
         discount: commerce_core::Discount::Percent { percent: 10, max_amount: None },
