@@ -57,13 +57,9 @@ impl TokenCommand {
 }
 
 fn created_text(created: &CreatedToken) -> String {
-    match &created.token {
-        Some(token) => token.clone(),
-        None => {
-            let id = created.row.id;
-            format!("token {id} cannot be shown again: revoke it and create another")
-        }
-    }
+    let hidden =
+        || format!("token {} cannot be shown again: revoke it and create another", created.row.id);
+    created.token.clone().unwrap_or_else(hidden)
 }
 
 fn tokens(tokens: &[Token], now: Timestamp) -> String {

@@ -88,6 +88,7 @@ fn date_of(instant: Timestamp) -> String {
     text.split('T').next().unwrap_or_default().to_owned()
 }
 
+#[expect(clippy::ref_option, reason = "the signature that serde demands")]
 fn date<S: Serializer>(instant: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
     instant.map(date_of).serialize(serializer)
 }

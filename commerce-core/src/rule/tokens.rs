@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn token_ends_after_its_days_or_when_it_is_revoked() {
-        let mut world = World::default();
-        world.actor = Some(Actor::Cli);
+        let mut world = World { actor: Some(Actor::Cli), ..World::default() };
         let Ok(Output::Token(token)) = world.run(create("till", Role::Clerk, Some(2))) else {
             panic!()
         };

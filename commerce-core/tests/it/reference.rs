@@ -436,6 +436,7 @@ fn history() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// Gives a gateway charge the unique reference, and a token the unique hash, that every request has, retries included.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other operations have no such text")]
 fn with_reference(operation: AnyOperation, number: usize) -> AnyOperation {
     match operation {
         AnyOperation::OpenCharge(charge) => {

@@ -3,7 +3,7 @@
 use crate::common::{NOW, On, World, key};
 use commerce_core::store::{Record, StoredResult, Table};
 use commerce_core::{
-    AddCustomer, AddProduct, AdjustStock, ChargeBalance, Code, CustomerId, DebitBalance,
+    AddCustomer, AddProduct, AdjustStock, ChargeBalance, ChargeId, Code, CustomerId, DebitBalance,
     KeyExplanation, Money, NewLogin, Order, OrderId, PasswordHash, PayWhen, PlaceOrder, ProductId,
     Role, SqliteStore, Store, UpdateProduct,
 };
@@ -64,7 +64,7 @@ fn success_is_explained_by_what_it_made(#[values(On::Memory, On::Sqlite, On::Pos
         (&json!("pending"), Some(order.id))
     );
     assert_eq!(world.why("cancel").answer.unwrap()["order"]["status"], "cancelled");
-    assert_eq!(world.why("charge").charge_id.map(|id| id.get()), Some(2));
+    assert_eq!(world.why("charge").charge_id.map(ChargeId::get), Some(2));
     assert_eq!(world.why("claim").answer.unwrap()["owned_coupon"]["id"], json!(owned.id));
     assert_eq!(shop.explain_key(&key("unknown"), None).unwrap(), vec![]);
     assert_eq!(shop.explain_key(&key("order"), Some(CustomerId::new(9))).unwrap(), vec![]);

@@ -29,10 +29,10 @@ struct CustomerChange {
     status: Option<CustomerStatus>,
 }
 
-pub(crate) fn change<'a>(call: Call<'a>) -> Submission<'a> {
+pub(crate) fn change(call: Call<'_>) -> Submission<'_> {
     let CustomerChange { name, status } = call.read()?;
     let request = UpdateCustomer { customer_id: call.customer, name, status };
-    call.submit(request, |customer| Success::ok(customer))
+    call.submit(request, Success::ok)
 }
 
 #[derive(Deserialize)]

@@ -18,7 +18,7 @@ struct TokenRequest {
 
 pub(crate) fn set_role(call: Call<'_>) -> Submission<'_> {
     let NewRole { role } = call.read()?;
-    call.submit(SetRole { customer_id: call.customer, role }, |customer| Success::ok(customer))
+    call.submit(SetRole { customer_id: call.customer, role }, Success::ok)
 }
 
 pub(crate) fn tokens(call: &RequestContext<'_>) -> HandlerResult {

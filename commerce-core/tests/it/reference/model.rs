@@ -292,7 +292,10 @@ impl Model {
             AnyOperation::SetRole(request) => self.set_role(request.customer_id, request.role),
             AnyOperation::CreateToken(request) => self.create_token(request, now),
             AnyOperation::RevokeToken(request) => self.revoke_token(request.token_id, now),
-            AnyOperation::RecordTokenUse(request) => self.use_token(request.token_id, now),
+            AnyOperation::RecordTokenUse(request) => {
+                self.use_token(request.token_id, now);
+                Ok(().into())
+            }
             AnyOperation::RecordLoginAttempt(request) => self.attempt_login(&request.login, now),
             AnyOperation::UnlockLogin(request) => {
                 let customer = self.known(request.customer_id)?.customer.clone();

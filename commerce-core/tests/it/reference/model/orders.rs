@@ -38,6 +38,20 @@ fn wrong_terms(request: &PlaceOrder) -> Vec<String> {
     wrong
 }
 
+/// Replaces the names and prices of imported history; the amounts are exact.
+fn apply_past_terms(request: &PlaceOrder, lines: &mut [(OrderLine, i128)]) {
+    for (line, exact) in lines {
+        let past = request.past.as_ref().and_then(|past| past.lines.get(&line.product_id));
+        let Some(PastLine { name, unit_price }) = past.cloned() else { continue };
+        line.name = name.unwrap_or_else(|| line.name.clone());
+        if let Some(unit_price) = unit_price {
+            (line.unit_price, line.regular_price) = (unit_price, unit_price);
+        }
+        *exact = i128::from(line.unit_price.minor()) * i128::from(line.quantity);
+        line.amount = Money::from_minor(i64::try_from(*exact).unwrap_or(i64::MAX));
+    }
+}
+
 impl Model {
     pub(super) fn place_order(&mut self, request: &PlaceOrder, now: Timestamp) -> Decision {
         let customer_id = request.customer_id;
@@ -55,15 +69,7 @@ impl Model {
             return Err(invalid(wrong));
         }
         let previous = self.known(customer_id)?.last_order;
-        if let Some(reference) = &request.reference {
-            let has_it = |order: &&Order| {
-                order.customer_id == customer_id && order.reference.as_ref() == Some(reference)
-            };
-            if let Some(order) = self.orders.values().find(has_it) {
-                let (reference, order_id) = (reference.clone(), order.id);
-                return Err(Refusal::ReferenceTaken { reference, order_id });
-            }
-        }
+        self.check_reference(request)?;
         let items = match &request.items {
             OrderItems::Listed(items) => merged(items),
             OrderItems::Cart => {
@@ -74,16 +80,7 @@ impl Model {
             return Err(Refusal::CartEmpty { customer_id });
         }
         let mut lines = self.order_lines(&items, now)?;
-        for (line, exact) in &mut lines {
-            let past = request.past.as_ref().and_then(|past| past.lines.get(&line.product_id));
-            let Some(PastLine { name, unit_price }) = past.cloned() else { continue };
-            line.name = name.unwrap_or_else(|| line.name.clone());
-            if let Some(unit_price) = unit_price {
-                (line.unit_price, line.regular_price) = (unit_price, unit_price);
-            }
-            *exact = i128::from(line.unit_price.minor()) * i128::from(line.quantity);
-            line.amount = Money::from_minor(i64::try_from(*exact).unwrap_or(i64::MAX));
-        }
+        apply_past_terms(request, &mut lines);
         let exact: i128 = lines.iter().map(|(_, amount)| amount).sum();
         let Some(subtotal) = i64::try_from(exact).ok().filter(|sum| *sum <= MAX_BALANCE) else {
             return Err(invalid(["/items".to_owned()]));
@@ -153,6 +150,15 @@ impl Model {
             self.pay(id, now);
         }
         Ok(self.orders[&id].clone().into())
+    }
+
+    fn check_reference(&self, request: &PlaceOrder) -> Result<(), Refusal> {
+        let Some(reference) = &request.reference else { return Ok(()) };
+        let has_it = |order: &&Order| {
+            order.customer_id == request.customer_id && order.reference.as_ref() == Some(reference)
+        };
+        let Some(order) = self.orders.values().find(has_it) else { return Ok(()) };
+        Err(Refusal::ReferenceTaken { reference: reference.clone(), order_id: order.id })
     }
 
     /// Returns the units of a product in the pending and paid orders of a customer.

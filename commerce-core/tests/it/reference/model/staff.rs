@@ -69,15 +69,15 @@ impl Model {
         Ok(token.clone().into())
     }
 
-    pub(super) fn use_token(&mut self, token_id: TokenId, now: Timestamp) -> Decision {
+    pub(super) fn use_token(&mut self, token_id: TokenId, now: Timestamp) {
         if let Some(token) = self.tokens.iter_mut().find(|token| token.id == token_id) {
             let day = Timestamp::from_unix(now.unix() - now.unix() % DAY);
             token.last_used_at = token.last_used_at.max(Some(day));
         }
-        Ok(().into())
     }
 
     /// Returns the values that an operation may change.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other operations change none of them")]
     pub(super) fn present(&self, operation: &AnyOperation) -> Before {
         let (product, customer) = match operation {
             AnyOperation::UpdateProduct(request) => (Some(request.product_id), None),
@@ -119,16 +119,11 @@ impl Model {
             Output::Expired(_) | Output::Done(()) | Output::Settings(_) => Subject::Shop,
         };
         let id = AuditEntryId::new(next_id(self.trail.len()));
-        let changes = FieldChanges::of(self.changes(operation, output, before));
+        let changes = FieldChanges::of(Self::changes(operation, output, before));
         self.trail.push(AuditEntry { id, created_at: clock, actor, action, subject, changes });
     }
 
-    fn changes(
-        &self,
-        operation: &AnyOperation,
-        output: &Output,
-        before: &Before,
-    ) -> Map<String, Value> {
+    fn changes(operation: &AnyOperation, output: &Output, before: &Before) -> Map<String, Value> {
         let mut fields = Map::new();
         let given = given(operation, output);
         let mut changed = |field: &str, from: Value, to: Value| {
@@ -171,6 +166,7 @@ fn given(operation: &AnyOperation, output: &Output) -> Vec<(&'static str, Value)
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the trail records no others")]
 fn action_of(operation: &AnyOperation) -> Option<Action> {
     Some(match operation {
         AnyOperation::AddCustomer(_) => Action::CustomerAdded,
