@@ -29,6 +29,7 @@ impl Model {
             (name.as_deref().is_none_or(is_text), "/name"),
         ])?;
         self.known(*customer_id)?;
+        self.keep_an_admin(*customer_id, *status != Some(CustomerStatus::Disabled))?;
         let customer = self.customer_mut(*customer_id);
         if let Some(name) = name {
             customer.name.clone_from(name);
@@ -81,6 +82,7 @@ impl Model {
                 pending_charges,
             });
         }
+        self.keep_an_admin(customer_id, false)?;
         let login = account.customer.login;
         for ((scope, _), (_, stored)) in &mut self.keys {
             let Stored::Decision(decision) = stored else { continue };

@@ -3,8 +3,8 @@
 use super::{Decision, Model, Output, invalid, is_text, next_id, validate};
 use commerce_core::testing::{AnyOperation, CreateToken};
 use commerce_core::{
-    Action, Actor, AuditEntry, AuditEntryId, CustomerId, FieldChanges, Product, Refusal, Role,
-    Subject, Timestamp, Token, TokenId,
+    Action, Actor, AuditEntry, AuditEntryId, CustomerId, CustomerStatus, FieldChanges, Product,
+    Refusal, Role, Subject, Timestamp, Token, TokenId,
 };
 use serde_json::{Map, Value, json};
 
@@ -15,27 +15,34 @@ const MAX_TOKEN_DAYS: i64 = 3_650;
 pub(super) struct Before {
     product: Option<Product>,
     role: Option<Role>,
+    status: Option<CustomerStatus>,
 }
 
 impl Model {
     pub(super) fn set_role(&mut self, customer_id: CustomerId, role: Role) -> Decision {
-        let customer = &self.account(customer_id)?.customer;
+        let customer = &self.known(customer_id)?.customer;
         if customer.login.is_none() && role > customer.role {
             return Err(invalid(["/customer_id".to_owned()]));
         }
-        self.keep_an_admin(customer_id, role)?;
+        self.keep_an_admin(customer_id, role == Role::Admin)?;
         let customer = &mut self.accounts.get_mut(&customer_id).unwrap().customer;
         customer.role = role;
         Ok(customer.clone().into())
     }
 
-    /// Refuses to take the role from the last admin with a login.
-    pub(super) fn keep_an_admin(&self, customer_id: CustomerId, role: Role) -> Result<(), Refusal> {
+    /// Refuses a change after which the last admin who can log in is none.
+    pub(super) fn keep_an_admin(
+        &self,
+        customer_id: CustomerId,
+        stays: bool,
+    ) -> Result<(), Refusal> {
         let all = self.accounts.values().map(|account| &account.customer);
-        let admins =
-            all.filter(|customer| customer.role == Role::Admin && customer.login.is_some());
+        let admins = all.filter(|customer| {
+            let is_active = customer.status == CustomerStatus::Active;
+            customer.role == Role::Admin && is_active && customer.login.is_some()
+        });
         let ids: Vec<CustomerId> = admins.map(|customer| customer.id).collect();
-        if role != Role::Admin && ids == [customer_id] {
+        if !stays && ids == [customer_id] {
             return Err(Refusal::LastAdmin { customer_id });
         }
         Ok(())
@@ -83,11 +90,14 @@ impl Model {
             AnyOperation::UpdateProduct(request) => (Some(request.product_id), None),
             AnyOperation::SetCredentials(request) => (None, Some(request.customer_id)),
             AnyOperation::SetRole(request) => (None, Some(request.customer_id)),
+            AnyOperation::UpdateCustomer(request) => (None, Some(request.customer_id)),
+            AnyOperation::EraseCustomer(request) => (None, Some(request.customer_id)),
             _ => (None, None),
         };
         Before {
             product: product.and_then(|id| self.products.get(&id).cloned()),
             role: customer.and_then(|id| Some(self.accounts.get(&id)?.customer.role)),
+            status: customer.and_then(|id| Some(self.accounts.get(&id)?.customer.status)),
         }
     }
 
@@ -118,6 +128,13 @@ impl Model {
             Output::Token(token) => Subject::Token(token.id),
             Output::Expired(_) | Output::Done(()) | Output::Settings(_) => Subject::Shop,
         };
+        let of_oneself = [Action::CustomerUpdated, Action::PasswordChanged, Action::SessionRevoked];
+        if of_oneself.contains(&action)
+            && let (Actor::Customer(id), Subject::Customer(own)) = (actor, subject)
+            && id == own
+        {
+            return;
+        }
         let id = AuditEntryId::new(next_id(self.trail.len()));
         let changes = FieldChanges::of(Self::changes(operation, output, before));
         self.trail.push(AuditEntry { id, created_at: clock, actor, action, subject, changes });
@@ -134,12 +151,29 @@ impl Model {
         match (operation, output) {
             (AnyOperation::UpdateProduct(_), Output::Product(now)) => {
                 let before = before.product.as_ref().unwrap();
-                changed("price", json!(before.price), json!(now.price));
+                let (was, is) = (before.sale.as_ref(), now.sale.as_ref());
+                let prices = [was, is].map(|sale| json!(sale.map(|sale| sale.price)));
+                let begins = [was, is].map(|sale| json!(sale.map(|sale| sale.from)));
+                let ends = [was, is].map(|sale| json!(sale.map(|sale| sale.until)));
+                for (field, [from, to]) in
+                    [("sale_price", prices), ("sale_from", begins), ("sale_until", ends)]
+                {
+                    changed(field, from, to);
+                }
+                let (from, to) = (before.low_stock_threshold, now.low_stock_threshold);
+                changed("low_stock_threshold", json!(from), json!(to));
+                let (from, to) = (before.limit_per_customer, now.limit_per_customer);
+                changed("limit_per_customer", json!(from), json!(to));
+                changed("price", json!(before.regular_price), json!(now.regular_price));
                 changed("status", json!(before.status), json!(now.status));
             }
             (AnyOperation::SetCredentials(_) | AnyOperation::SetRole(_), Output::Customer(now)) => {
                 changed("role", json!(before.role), json!(now.role));
             }
+            (
+                AnyOperation::UpdateCustomer(_) | AnyOperation::EraseCustomer(_),
+                Output::Customer(now),
+            ) => changed("status", json!(before.status), json!(now.status)),
             _ => {}
         }
         fields.extend(given.into_iter().map(|(field, value)| (field.to_owned(), value)));
@@ -185,6 +219,14 @@ fn action_of(operation: &AnyOperation) -> Option<Action> {
         AnyOperation::SetCredentials(_) => Action::LoginSet,
         AnyOperation::SetRole(_) => Action::RoleChanged,
         AnyOperation::UnlockLogin(_) => Action::LoginUnlocked,
+        AnyOperation::UpdateCustomer(request) => match request.status {
+            None => Action::CustomerUpdated,
+            Some(CustomerStatus::Active) => Action::CustomerEnabled,
+            Some(_) => Action::CustomerDisabled,
+        },
+        AnyOperation::EraseCustomer(_) => Action::CustomerErased,
+        AnyOperation::ChangePassword(_) => Action::PasswordChanged,
+        AnyOperation::RevokeSession(_) => Action::SessionRevoked,
         AnyOperation::CreateToken(_) => Action::TokenCreated,
         AnyOperation::RevokeToken(_) => Action::TokenRevoked,
         _ => return None,

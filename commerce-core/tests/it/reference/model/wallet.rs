@@ -204,7 +204,7 @@ impl Model {
             return Err(Refusal::LoginTaken { login: new.login.clone() });
         }
         let role = new.role.unwrap_or(self.account(customer_id)?.customer.role);
-        self.keep_an_admin(customer_id, role)?;
+        self.keep_an_admin(customer_id, role == Role::Admin)?;
         self.reset_attempts(&new.login);
         self.passwords.insert(customer_id, new.password.clone());
         let customer = &mut self.accounts.get_mut(&customer_id).unwrap().customer;
