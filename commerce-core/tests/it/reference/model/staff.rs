@@ -3,8 +3,8 @@
 use super::{Decision, Model, Output, invalid, is_text, next_id, validate};
 use commerce_core::testing::{AnyOperation, CreateToken};
 use commerce_core::{
-    Action, Actor, AuditEntry, AuditEntryId, CustomerId, CustomerStatus, FieldChanges, Product,
-    Refusal, Role, Subject, Timestamp, Token, TokenId,
+    Action, Actor, AuditEntry, AuditEntryId, Coupon, CustomerId, CustomerStatus, FieldChanges,
+    Product, Refusal, Role, Subject, Timestamp, Token, TokenId,
 };
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,7 @@ const MAX_TOKEN_DAYS: i64 = 3_650;
 /// The values that an operation may change, as they were before it.
 pub(super) struct Before {
     product: Option<Product>,
+    coupon: Option<Coupon>,
     role: Option<Role>,
     status: Option<CustomerStatus>,
 }
@@ -94,7 +95,12 @@ impl Model {
             AnyOperation::EraseCustomer(request) => (None, Some(request.customer_id)),
             _ => (None, None),
         };
+        let coupon = match operation {
+            AnyOperation::UpdateCoupon(request) => self.coupons.get(&request.coupon_id).cloned(),
+            _ => None,
+        };
         Before {
+            coupon,
             product: product.and_then(|id| self.products.get(&id).cloned()),
             role: customer.and_then(|id| Some(self.accounts.get(&id)?.customer.role)),
             status: customer.and_then(|id| Some(self.accounts.get(&id)?.customer.status)),
@@ -170,6 +176,12 @@ impl Model {
             (AnyOperation::SetCredentials(_) | AnyOperation::SetRole(_), Output::Customer(now)) => {
                 changed("role", json!(before.role), json!(now.role));
             }
+            (AnyOperation::UpdateCoupon(_), Output::Coupon(now)) => {
+                let before = before.coupon.as_ref().unwrap();
+                changed("quantity", json!(before.quantity), json!(now.quantity));
+                changed("valid_until", json!(before.valid_until), json!(now.valid_until));
+                changed("stopped_at", json!(before.stopped_at), json!(now.stopped_at));
+            }
             (
                 AnyOperation::UpdateCustomer(_) | AnyOperation::EraseCustomer(_),
                 Output::Customer(now),
@@ -224,6 +236,10 @@ fn action_of(operation: &AnyOperation) -> Option<Action> {
             Some(CustomerStatus::Active) => Action::CustomerEnabled,
             Some(_) => Action::CustomerDisabled,
         },
+        AnyOperation::UpdateCoupon(request) if request.stopped == Some(true) => {
+            Action::CouponStopped
+        }
+        AnyOperation::UpdateCoupon(_) => Action::CouponUpdated,
         AnyOperation::EraseCustomer(_) => Action::CustomerErased,
         AnyOperation::ChangePassword(_) => Action::PasswordChanged,
         AnyOperation::RevokeSession(_) => Action::SessionRevoked,
