@@ -202,7 +202,8 @@ impl Model {
             Some(false) => coupon.stopped_at = None,
             _ => {}
         }
-        Ok(coupon.clone().into())
+        let coupon = coupon.clone();
+        Ok(Coupon { usage: self.usage(coupon.id), ..coupon }.into())
     }
 
     pub(super) fn claim_coupon(&mut self, request: &ClaimCoupon, now: Timestamp) -> Decision {
