@@ -157,6 +157,8 @@ impl Model {
         match (operation, output) {
             (AnyOperation::UpdateProduct(_), Output::Product(now)) => {
                 let before = before.product.as_ref().unwrap();
+                // An answer leaves out a sale that has ended.
+                let now = &self.products[&now.id];
                 let (was, is) = (before.sale.as_ref(), now.sale.as_ref());
                 let prices = [was, is].map(|sale| json!(sale.map(|sale| sale.price)));
                 let begins = [was, is].map(|sale| json!(sale.map(|sale| sale.from)));
