@@ -142,11 +142,16 @@ impl Model {
             return;
         }
         let id = AuditEntryId::new(next_id(self.trail.len()));
-        let changes = FieldChanges::of(Self::changes(operation, output, before));
+        let changes = FieldChanges::of(self.changes(operation, output, before));
         self.trail.push(AuditEntry { id, created_at: clock, actor, action, subject, changes });
     }
 
-    fn changes(operation: &AnyOperation, output: &Output, before: &Before) -> Map<String, Value> {
+    fn changes(
+        &self,
+        operation: &AnyOperation,
+        output: &Output,
+        before: &Before,
+    ) -> Map<String, Value> {
         let mut fields = Map::new();
         let given = given(operation, output);
         let mut changed = |field: &str, from: Value, to: Value| {
