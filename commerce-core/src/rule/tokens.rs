@@ -103,7 +103,8 @@ impl Rule for RevokeToken {
         };
 
         token.revoked_at = token.revoked_at.or(Some(context.now));
-        Ok(Output::Token(token.clone()))
+        // The last use is not part of the answer, which is kept with the key.
+        Ok(Output::Token(Token { last_used_at: None, ..token.clone() }))
     }
 }
 

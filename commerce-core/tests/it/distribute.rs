@@ -109,6 +109,7 @@ fn distributed_tables_keep_unique_keys_on_one_machine() {
         "orders customer_id customers",
         "owned_coupons customer_id customers",
         "products id products",
+        "purchases customer_id customers",
         "stock_movements product_id products",
     ];
     assert_eq!(names(&mut admin, sql), expected.map(str::to_owned).into());
@@ -129,6 +130,7 @@ fn distributed_tables_keep_unique_keys_on_one_machine() {
         "cart_lines FOREIGN KEY (product_id) REFERENCES products(id)",
         "owned_coupons FOREIGN KEY (coupon_id) REFERENCES coupons(id)",
         "owned_coupons UNIQUE (coupon_id, rank)",
+        "purchases FOREIGN KEY (product_id) REFERENCES products(id)",
         "sessions FOREIGN KEY (customer_id) REFERENCES customers(id)",
     ];
     assert_eq!(&before - &after, given_up.map(str::to_owned).into());
@@ -326,7 +328,7 @@ fn benchmark_of_a_distributed_store_is_distributed() {
     let scratch = PostgresStore::create_scratch_schema(&url, "aside", Currency::KRW).unwrap();
     let sql = "SELECT count(*) FROM pg_dist_partition JOIN pg_class ON oid = logicalrelid
                WHERE relnamespace = 'aside'::regnamespace";
-    assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), 13);
+    assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), 14);
     business(&Shop::open(scratch));
     PostgresStore::drop_scratch_schema(&url, "aside").unwrap();
 }

@@ -96,6 +96,10 @@ fn differences(
         for (row, other) in rows.iter().zip(&other[table]) {
             let differing = columns[table].iter().zip(row.iter().zip(other));
             let differing = differing.filter(|(_, (one, other))| one != other);
+            // Only debits have a digest: that of another entry is never read.
+            let is_debit = row.contains(&Value::Text("debit".to_owned()));
+            let is_read = |column: &str| table != "ledger" || column != "digest" || is_debit;
+            let differing = differing.filter(|(column, _)| is_read(column));
             found.extend(differing.map(|(column, _)| format!("{table}.{column}")));
         }
     }

@@ -203,7 +203,7 @@ impl Model {
             _ => {}
         }
         let coupon = coupon.clone();
-        Ok(Coupon { usage: self.usage(coupon.id), ..coupon }.into())
+        Ok(coupon.into())
     }
 
     pub(super) fn claim_coupon(&mut self, request: &ClaimCoupon, now: Timestamp) -> Decision {

@@ -74,7 +74,7 @@ impl Model {
         let token = self.tokens.iter_mut().find(|token| token.id == token_id);
         let token = token.ok_or(Refusal::TokenNotFound { token_id })?;
         token.revoked_at.get_or_insert(now);
-        Ok(token.clone().into())
+        Ok(Token { last_used_at: None, ..token.clone() }.into())
     }
 
     pub(super) fn use_token(&mut self, token_id: TokenId, now: Timestamp) {
