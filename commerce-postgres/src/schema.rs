@@ -45,6 +45,13 @@ const STATISTICS: usize = 7;
 /// The first version that keeps the greatest ids beside the writer lock.
 const KEPT_IDS: usize = 8;
 
+/// The first version that counts what customers have bought of products with a limit.
+const PURCHASES: usize = 10;
+
+/// Distributes that table of a store that was distributed before.
+const DISTRIBUTE_PURCHASES: &str =
+    "SELECT create_distributed_table('purchases', 'customer_id', colocate_with => 'customers')";
+
 /// The timeout of a migration, which may have to change every row of a big store: enough for any, but bounded.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
@@ -196,6 +203,10 @@ fn migrate_locked(
     connection.run("SET LOCAL statement_timeout = 0")?;
     for migration in MIGRATIONS.get(found..).unwrap_or_default() {
         connection.run_within(TIMEOUT, migration)?;
+    }
+    // A new store is distributed as a whole, below.
+    if (1..PURCHASES).contains(&found) && is_distributed(connection)? {
+        connection.run_within(TIMEOUT, DISTRIBUTE_PURCHASES)?;
     }
     if found < CANONICAL_LOGINS {
         canonicalize_logins(connection)?;

@@ -1,10 +1,12 @@
 -- The staff of a shop: roles, disabled and erased customers, tokens of programs, and the audit trail. Tokens and the audit
 -- trail stay on the coordinator of a cluster.
-ALTER TABLE customers
-    DROP CONSTRAINT customers_role_check,
-    ADD CONSTRAINT customers_role_check CHECK (role IN ('customer', 'reader', 'clerk', 'admin')),
-    ADD COLUMN status TEXT NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'disabled', 'erased')),
-    ADD CHECK (status <> 'erased' OR login IS NULL);
+-- One change of a constraint at a time, as a cluster needs it.
+ALTER TABLE customers DROP CONSTRAINT customers_role_check;
+ALTER TABLE customers ADD CONSTRAINT customers_role_check
+    CHECK (role IN ('customer', 'reader', 'clerk', 'admin'));
+ALTER TABLE customers ADD COLUMN status TEXT NOT NULL DEFAULT 'active'
+    CHECK (status IN ('active', 'disabled', 'erased'));
+ALTER TABLE customers ADD CONSTRAINT customers_erased_check CHECK (status <> 'erased' OR login IS NULL);
 
 -- The number of admins is asked for before one of them loses the role.
 CREATE INDEX customers_staff ON customers (role, id) WHERE role <> 'customer';
@@ -34,10 +36,14 @@ CREATE TABLE audit_trail (
 
 CREATE INDEX audit_trail_by_actor ON audit_trail (actor, actor_id, id);
 
-ALTER TABLE stock_movements
-    ADD COLUMN actor TEXT,
-    ADD COLUMN actor_id BIGINT,
-    ADD CHECK ((actor_id IS NULL) = (actor IS NULL OR actor = 'cli'));
+ALTER TABLE stock_movements ADD COLUMN actor TEXT;
+ALTER TABLE stock_movements ADD COLUMN actor_id BIGINT;
+ALTER TABLE stock_movements ADD CONSTRAINT stock_movements_actor_check
+    CHECK ((actor_id IS NULL) = (actor IS NULL OR actor = 'cli'));
+
+-- Sessions of a customer are listed in the order of their tokens.
+DROP INDEX sessions_by_customer;
+CREATE INDEX sessions_by_customer ON sessions (customer_id, token);
 
 ALTER TABLE store
     ADD COLUMN last_audit_trail BIGINT NOT NULL DEFAULT 0,

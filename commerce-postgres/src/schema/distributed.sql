@@ -64,9 +64,6 @@ ALTER TABLE credentials ADD CONSTRAINT credentials_customer_id_fkey
 ALTER TABLE cart_lines ADD CONSTRAINT cart_lines_customer_id_fkey
     FOREIGN KEY (customer_id) REFERENCES customers (id)
 
-ALTER TABLE purchases ADD CONSTRAINT purchases_customer_id_fkey
-    FOREIGN KEY (customer_id) REFERENCES customers (id)
-
 ALTER TABLE owned_coupons ADD CONSTRAINT owned_coupons_customer_id_fkey
     FOREIGN KEY (customer_id) REFERENCES customers (id)
 
