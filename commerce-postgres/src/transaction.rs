@@ -53,6 +53,13 @@ const BACKEND_COLUMN: usize = EXPIRY_COLUMN + 1;
 /// row then, so that only a foreign session can hold one, and all instances wait meanwhile.
 const ROW_LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '200ms'";
 
+/// The timeout of a scan of whole tables, which a rare command needs, unless its caller's deadline is earlier.
+const SCAN_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// Lets the statements after it scan whole tables, for as long as the caller waits.
+const ALLOW_SCAN: &str =
+    "SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'on', true)";
+
 /// Limits the waits of the statements after it.
 const LIMIT_WAITS: &str =
     "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)";
@@ -137,6 +144,8 @@ pub(crate) struct PostgresTransaction<'a> {
     wait_until: Option<Instant>,
     /// It saves rows without loading those that they refer to.
     is_copy: bool,
+    /// It loads rows that only a scan of whole tables finds.
+    scans: bool,
 }
 
 impl<'a> PostgresTransaction<'a> {
@@ -173,6 +182,7 @@ impl<'a> PostgresTransaction<'a> {
             pending: Vec::new(),
             wait_until: None,
             is_copy: false,
+            scans: false,
         }
     }
 
@@ -252,9 +262,13 @@ impl<'a> PostgresTransaction<'a> {
             }
             all.extend(self.limit());
         }
+        let longest = if self.scans { SCAN_TIMEOUT } else { TIMEOUT };
+        let timeout = self.time_left().map_or(longest, |left| left.clamp(MIN_TIMEOUT, longest));
+        if self.scans {
+            all.push(Query::new(ALLOW_SCAN).with(timeout.as_millis().to_string()));
+        }
         let first = all.len();
         all.extend(queries);
-        let timeout = self.time_left().map_or(TIMEOUT, |left| left.clamp(MIN_TIMEOUT, TIMEOUT));
         let start = Instant::now();
         let results = self.open()?.execute_with_timeout(timeout, &all);
         let mut results = results.map_err(Failure::before_commit)?;
@@ -276,8 +290,8 @@ impl<'a> PostgresTransaction<'a> {
             *self.last_watermarks() = self.watermarks;
             self.next_expiry = get(row, EXPIRY_COLUMN)?;
             self.hints.next_expiry.store(self.next_expiry, Ordering::Relaxed);
-            results.drain(..first.min(results.len()));
         }
+        results.drain(..first.min(results.len()));
         Ok(results)
     }
 }
@@ -324,6 +338,7 @@ impl PostgresTransaction<'_> {
 
 impl Transaction for PostgresTransaction<'_> {
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+        self.scans |= !needs.personal.is_empty() || !needs.live_units.is_empty();
         // The first load of a batch asks for overdue orders at the time of the batch.
         let now = needs.due_orders;
         let known = if self.watermarks.is_some() {
