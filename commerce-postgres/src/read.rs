@@ -155,7 +155,12 @@ const LINES_OF_ORDER: &str = "order_id = orders.id AND order_lines.customer_id =
 
 /// Selects the rows of a list.
 fn listed<T: Entity>(rest: Conditions<'_>) -> Query<'_> {
-    let query = select::<T>(&rest.sql);
+    let query = match &rest.rows {
+        None => select::<T>(&rest.sql),
+        Some(rows) => {
+            Query::new(format!("SELECT {} FROM {rows} AS {} {}", T::SELECT, T::TABLE, rest.sql))
+        }
+    };
     rest.values.into_iter().fold(query, |query, value| match value {
         Value::Integer(value) => query.with(value),
         Value::Text(value) => query.with(value),
@@ -223,19 +228,22 @@ impl Snapshot for PostgresSnapshot<'_> {
         start: AuditEntryId,
         rows: usize,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let order = "id <= $1 ORDER BY id DESC LIMIT $2";
-        let of = |actor: &str| {
-            let query = select::<AuditEntry>(&format!("WHERE {actor}{order}"));
+        let of = |actor: &str, order: &str| {
+            let query = select::<AuditEntry>(&format!(
+                "WHERE {actor}id <= $1 ORDER BY {order}id DESC LIMIT $2"
+            ));
             query.with(start.get()).with(limit(rows))
         };
         let query = match actor.map(Actor::parts) {
-            None => of(""),
+            None => of("", ""),
             Some((kind, None)) => {
-                of("actor = $3::text AND actor_id IS NULL AND ").with(kind.as_str())
+                // In the whole order of the index: the planner does not know that one value is left of `actor_id`.
+                of("actor = $3::text AND actor_id IS NULL AND ", "actor_id DESC, ")
+                    .with(kind.as_str())
             }
-            Some((kind, Some(id))) => {
-                of("actor = $3::text AND actor_id = $4::bigint AND ").with(kind.as_str()).with(id)
-            }
+            Some((kind, Some(id))) => of("actor = $3::text AND actor_id = $4::bigint AND ", "")
+                .with(kind.as_str())
+                .with(id),
         };
         self.many(query, read)
     }

@@ -58,6 +58,8 @@ pub struct Conditions<'a> {
     pub sql: String,
     /// The parameters.
     pub values: Vec<Value<'a>>,
+    /// The rows in place of the table, if the planner must not choose among its indexes.
+    pub rows: Option<String>,
     /// The character before the number of a parameter: `?` or `$`.
     mark: char,
 }
@@ -66,7 +68,7 @@ impl<'a> Conditions<'a> {
     fn of_range(mark: char, newest: i64, oldest: i64) -> Self {
         let sql = format!("WHERE id <= {mark}1 AND id >= {mark}2");
         let values = vec![Value::Integer(Some(newest)), Value::Integer(Some(oldest))];
-        Self { sql, values, mark }
+        Self { sql, values, rows: None, mark }
     }
 
     /// Adds a value, and returns its parameter.
@@ -116,8 +118,13 @@ pub fn orders<'a>(
 ) -> Conditions<'a> {
     let OrderFilter { customer_id, status, from, to, product_id, reference, coupon_id } = filter;
     let mut rest = Conditions::of_range(mark, range.newest.get(), range.oldest.get());
-    if let Some(status) = status {
-        rest.and(&of_status(*status));
+    match status {
+        // The plus sign keeps SQLite from the index of rare statuses, which has more rows than that of references.
+        Some(status) if reference.is_some() && mark == '?' => {
+            rest.and(&format!("+status = '{status}'"));
+        }
+        Some(status) => rest.and(&of_status(*status)),
+        None => {}
     }
     rest.integer("customer_id =", customer_id.map(CustomerId::get));
     rest.integer("created_at >", from.map(Timestamp::unix));
@@ -125,6 +132,8 @@ pub fn orders<'a>(
     if reference.is_some() {
         let parameter = rest.value(Value::Text(reference.as_deref()));
         rest.and(&format!("reference = {parameter}"));
+        // PostgreSQL would read the whole table by its key to save the sort of a few orders.
+        rest.rows = Some(format!("(SELECT * FROM orders WHERE reference = {parameter} OFFSET 0)"));
     }
     if let Some(id) = product_id {
         let product = rest.value(Value::Integer(Some(id.get())));
