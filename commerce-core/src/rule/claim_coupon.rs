@@ -1,6 +1,7 @@
 //! Claims a coupon, first come first served: exactly `quantity` in total, at most one per customer.
 
 use super::Rule;
+use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::id::{CouponId, CustomerId};
 use crate::model::audit_trail::Action;
@@ -50,7 +51,10 @@ impl Rule for ClaimCoupon {
         if context.now < coupon.valid_from {
             return Err(Refusal::CouponNotStarted { coupon_id, valid_from: coupon.valid_from });
         }
-        if let Some(valid_until) = coupon.claims_until().filter(|until| context.now >= *until) {
+        // A stop holds from its commit on, whatever the clock of this machine shows.
+        let is_stopped = coupon.stopped_at.is_some();
+        let is_over = |until: &Timestamp| is_stopped || context.now >= *until;
+        if let Some(valid_until) = coupon.claims_until().filter(is_over) {
             return Err(Refusal::CouponExpired { coupon_id, valid_until });
         }
         if coupon.issued >= coupon.quantity {

@@ -219,9 +219,12 @@ impl Model {
             let (owned_coupon_id, rank) = (*id, *rank);
             return Err(Refusal::CouponAlreadyClaimed { coupon_id, owned_coupon_id, rank });
         }
-        // A stopped campaign ends for claims as at the end of its window.
+        // A stopped campaign ends for claims as at the end of its window, whatever the time.
         let end = [coupon.valid_until, coupon.stopped_at].into_iter().flatten().min();
         check_window(&Coupon { valid_until: end, ..coupon.clone() }, now)?;
+        if let Some(valid_until) = end.filter(|_| coupon.stopped_at.is_some()) {
+            return Err(Refusal::CouponExpired { coupon_id, valid_until });
+        }
         if coupon.issued == coupon.quantity {
             return Err(Refusal::CouponSoldOut { coupon_id, quantity: coupon.quantity });
         }
