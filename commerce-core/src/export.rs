@@ -1,7 +1,8 @@
 //! Exports: the rows of a store as comma-separated values or JSON.
 //!
 //! All exports of an [`Exporter`] are of one snapshot, so that they agree with each other. Rows are written as they are
-//! read: the memory does not grow with the store.
+//! read: the memory does not grow with orders, lines, entries and events. Claims keep all campaigns, and
+//! [`Export::before_orders`] keeps one number for each product or customer.
 
 use crate::clock::Timestamp;
 use crate::error::{Error, Refusal, StoreError};

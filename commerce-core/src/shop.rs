@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::engine::{Engine, EventNotifier};
 use crate::error::Error;
 use crate::gateway::PaymentGateway;
-use crate::id::{CouponId, CustomerId, EventId, Key, OrderId, ProductId};
+use crate::id::{CouponId, CustomerId, EventId, Key, OrderId, ProductId, TokenId};
 use crate::limits::{
     EXPIRY_BATCH, HOLD_SECONDS, MAX_GATEWAY_CALLS, MAX_HOLD_SECONDS, MAX_LEASED_EVENTS,
 };
@@ -32,6 +32,7 @@ use crate::rule::replay_events::ReplayEvents;
 use crate::rule::retry_events::RetryEvents;
 use crate::store::Store;
 use crate::sync::{Mutex, Semaphore};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,8 @@ pub struct Shop {
     gateway_permits: Semaphore,
     /// The last sweep by a read, if it failed.
     failed_sweep: Mutex<Option<Instant>>,
+    /// The day on which the use of each token was submitted last: requests must not queue it again while writes wait.
+    token_days: Mutex<HashMap<TokenId, i64>>,
 }
 
 /// Settings of a [`Shop`].
@@ -143,6 +146,7 @@ impl ShopBuilder {
             relay_counts,
             gateway_permits,
             failed_sweep,
+            token_days: Mutex::default(),
         }
     }
 }
@@ -214,7 +218,7 @@ impl Shop {
 
     /// Claims a coupon for a customer.
     ///
-    /// Refused as `customer_not_found`, `coupon_not_found`, `coupon_already_claimed`,
+    /// Refused as `customer_not_found`, `customer_erased`, `coupon_not_found`, `coupon_already_claimed`,
     /// `coupon_not_started`, `coupon_expired`, `coupon_sold_out`.
     pub fn claim_coupon(
         &self,
@@ -227,9 +231,9 @@ impl Shop {
 
     /// Places an order.
     ///
-    /// Refused, in this order, as `invalid_request`, `customer_not_found`, `cart_empty`,
-    /// `product_not_found`, `product_archived`, `coupon_not_found`, `coupon_already_used`,
-    /// `coupon_not_started`, `coupon_expired`, `coupon_not_applicable`, `insufficient_stock`,
+    /// Refused, in this order, as `invalid_request`, `customer_not_found`, `customer_erased`, `reference_taken`,
+    /// `cart_empty`, `product_not_found`, `product_archived`, `coupon_not_found`, `coupon_already_used`,
+    /// `coupon_not_started`, `coupon_expired`, `coupon_not_applicable`, `purchase_limit`, `insufficient_stock`,
     /// `insufficient_balance`.
     pub fn place_order(&self, order: PlaceOrder, key: &Key) -> Result<Order, Error> {
         self.call(order).key(key).run()
@@ -308,6 +312,11 @@ impl Shop {
 
     pub(crate) fn passwords(&self) -> &Passwords {
         &self.passwords
+    }
+
+    /// Returns true for the first call with a token and a day.
+    pub(crate) fn is_first_use(&self, token: TokenId, day: i64) -> bool {
+        self.token_days.lock().insert(token, day) != Some(day)
     }
 
     /// The notifier that relays wait on.

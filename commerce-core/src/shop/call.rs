@@ -54,7 +54,8 @@ impl<'a, R> PreparedCall<'a, R> {
 impl<R: Operation> PreparedCall<'_, R> {
     /// Sets the idempotency key: a repeated call with the same key returns the stored result of the first. The key
     /// belongs to the customer whose balance, coupons, cart or order the call is about, and to the shop itself for
-    /// products, campaigns and new customers. Calls about logins ignore keys: repeating them is harmless.
+    /// products, campaigns, tokens and new customers. Calls that set logins and open sessions ignore keys: repeating them is
+    /// harmless.
     pub fn key(self, key: &Key) -> Self {
         Self { command: self.command.with_key(key.clone()), ..self }
     }

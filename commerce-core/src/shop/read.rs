@@ -278,7 +278,7 @@ impl Shop {
         Page::read(page, list, start, read, |order: &Order| order.id.get())
     }
 
-    /// Writes the rows of one kind, as CSV or JSON, and returns their number. The memory does not grow with the store.
+    /// Writes the rows of one kind, as CSV or JSON, and returns their number. The memory does not grow with the orders.
     ///
     /// ```
     /// use commerce_core::{AddProduct, Currency, Export, ExportKind, MemoryStore, Money, Shop};

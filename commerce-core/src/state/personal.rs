@@ -38,7 +38,7 @@ pub struct Erasure {
 }
 
 /// Returns true if the answer of a key may hold personal data of a customer, or leads to a row that does: any in the
-/// customer's own scope except orders and refusals, which consist of numbers, and those of the shop about the customer or
+/// customer's own scope except orders and refusals, which hold numbers and the references of orders, and those of the shop about the customer or
 /// about a login.
 #[must_use]
 pub fn may_be_personal(customer: CustomerId, scope: CustomerId, answer: &StoredResult) -> bool {
