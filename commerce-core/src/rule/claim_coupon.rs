@@ -131,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn stop_holds_on_a_machine_with_a_clock_that_is_behind() {
+        let mut world = World::default().with_customer(1, 0).with_coupon(1, 5);
+        let stopped_at = NOW.plus_seconds(100);
+        world.state.coupons.get_mut(CouponId::new(1)).unwrap().stopped_at = Some(stopped_at);
+        let expired =
+            Refusal::CouponExpired { coupon_id: CouponId::new(1), valid_until: stopped_at };
+        assert_eq!(world.refused(claim(1, 1)), expired);
+    }
+
+    #[test]
     fn claim_succeeds_in_first_and_last_second_of_window() {
         for seconds in [0, 999] {
             let mut world = World::default().with_customer(1, 0).with_coupon(1, 5);
