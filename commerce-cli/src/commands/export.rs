@@ -135,6 +135,11 @@ impl ExportCommand {
                 return to_stdout(&context.shop.exporter()?, &export);
             }
         };
+        if let Some((_, file)) = files.iter().find(|(_, file)| context.database.owns(file)) {
+            let file = file.display();
+            let message = format!("{file} is part of the store itself: name another file");
+            return Err(CliError::usage(message));
+        }
         interrupt::watch()?;
         to_files(context, &files)
     }

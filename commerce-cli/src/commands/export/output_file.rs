@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
@@ -17,7 +18,8 @@ struct Names {
 }
 
 impl OutputFile {
-    /// Creates the file under another name in the same directory.
+    /// Creates the file under another name in the same directory. Only its owner reads it: exports have names, logins and
+    /// balances.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Ok(Self { file: File::options().write(true).open(path)?, names: None });
@@ -27,7 +29,7 @@ impl OutputFile {
         let mut partial = complete.clone().into_os_string();
         partial.push(format!(".{}.partial", process::id()));
         let partial = PathBuf::from(partial);
-        let file = File::options().write(true).create_new(true).open(&partial)?;
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&partial)?;
         Ok(Self { file, names: Some(Names { partial, complete }) })
     }
 

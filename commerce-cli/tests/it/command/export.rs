@@ -5,6 +5,7 @@ use rstest::rstest;
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
 use std::thread;
@@ -207,6 +208,47 @@ fn closed_pipe_ends_an_export_quietly() {
     let output = decode(&child.wait_with_output().unwrap());
     assert_eq!((output.status, output.err.as_str()), (0, ""));
     assert_eq!(&header, b"order_id");
+}
+
+/// A file of the store, by its name or by a link.
+#[test]
+fn export_never_replaces_the_store() {
+    let dir = TestDir::stocked();
+    let path = |name: &str| dir.0.path().join(name);
+    let orders = "--database orders.csv";
+    dir.json(&format!("{orders} init"));
+    symlink("commerce.db", path("link.db")).unwrap();
+    for line in [
+        "export products --output commerce.db",
+        "export products --output ./commerce.db",
+        "export products --output link.db",
+        "export products --output commerce.db-wal",
+        "export products --output commerce.db-shm",
+        "export products --output commerce.db-lock",
+        "--database link.db export products --output commerce.db-lock",
+        &format!("{orders} export products orders --into ."),
+    ] {
+        let output = dir.run(line);
+        assert_eq!((output.status, output.out.as_str()), (2, ""), "{line}");
+        assert!(output.err.contains("is part of the store itself"), "{line}: {}", output.err);
+    }
+    assert!(!path("products.csv").exists());
+    for database in ["commerce.db", "orders.csv"] {
+        assert_eq!(dir.json(&format!("--database {database} audit"))["ok"], true);
+    }
+}
+
+#[test]
+fn only_the_owner_reads_an_exported_file() {
+    let dir = TestDir::stocked();
+    let path = dir.0.path().join("customers.csv");
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    dir.json("export customers --output customers.csv");
+    dir.json("export customers --into new");
+    for path in [path, dir.0.path().join("new/customers.csv")] {
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }
 
 /// The pipe is full when the signal arrives.
