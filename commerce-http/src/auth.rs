@@ -6,7 +6,7 @@ use crate::message::Request;
 use crate::problem::{HttpError, Problem};
 use crate::route::{Auth, Route};
 use crate::target;
-use commerce_core::{Caller, CustomerId, Order, OrderId, Refusal, Role, Shop};
+use commerce_core::{Caller, CustomerId, Error, Order, OrderId, Refusal, Role, Shop};
 use matchit::Params;
 use serde_json::Value;
 
@@ -60,11 +60,23 @@ pub(crate) fn authorize<'r>(
         Auth::Customer => auth.customer = customer(shop, caller, least, path)?,
         Auth::Order => auth.order = Some(order(shop, caller, least, path)?),
     }
+    if route.protects_seniors && caller.customer_id() != Some(auth.customer) {
+        permit(!is_senior(shop, auth.customer, caller)?)?;
+    }
     Ok(auth)
 }
 
 fn permit(is_allowed: bool) -> Result<(), Refusal> {
     if is_allowed { Ok(()) } else { Err(Refusal::Forbidden) }
+}
+
+/// Returns true if a customer has a higher role than the caller. The handler refuses an unknown customer.
+fn is_senior(shop: &Shop, customer: CustomerId, caller: Caller) -> Result<bool, Error> {
+    match shop.customer(customer) {
+        Ok(customer) => Ok(!caller.is_at_least(customer.role)),
+        Err(Error::Refused(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The refusal of a token where a customer calls.

@@ -123,6 +123,8 @@ pub(crate) struct Route {
     pub(crate) body: Option<&'static str>,
     /// The member of the body that only admins may send.
     pub(crate) admin_member: Option<&'static str>,
+    /// Staff of a higher role than the caller are out of reach: a change of them could lock them out.
+    pub(crate) protects_seniors: bool,
     /// The header with the signature of the body, which the handler verifies over the raw bytes.
     pub(crate) signature: Option<&'static str>,
     /// The status of success, and the schema of the response body, or of an item if `is_list`.
@@ -162,6 +164,7 @@ impl Route {
             query: &[],
             body: None,
             admin_member: None,
+            protects_seniors: false,
             signature: None,
             status: 200,
             response: None,
@@ -197,6 +200,11 @@ impl Route {
 
     pub(crate) const fn admin_member(self, name: &'static str) -> Self {
         Self { admin_member: Some(name), ..self }
+    }
+
+    /// Refuses a change of staff of a higher role than the caller's.
+    pub(crate) const fn protects_seniors(self) -> Self {
+        Self { protects_seniors: true, ..self }
     }
 
     pub(crate) const fn signed_by(self, header: &'static str) -> Self {

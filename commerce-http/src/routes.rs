@@ -37,7 +37,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Customer).response(200, "Customer").errors(&[CustomerNotFound]),
     Route::new(Patch, "/v1/customers/{customer_id}", "changeCustomer", "Rename, disable or enable a customer", Submit(customers::change))
         .about("`status` is for admins. A disabled customer cannot log in.")
-        .auth(Customer).admin_member("status").key(Optional).request_body("CustomerChange").response(200, "Customer")
+        .auth(Customer).protects_seniors().admin_member("status").key(Optional).request_body("CustomerChange").response(200, "Customer")
         .errors(UpdateCustomer::REFUSALS),
     Route::new(Post, "/v1/customers/me/password", "changePassword", "Change the caller's password", Blocking(customers::change_password))
         .about("Ends the customer's other sessions.")
@@ -45,7 +45,7 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/customers/{customer_id}/sessions", "listSessions", "List open sessions", Read(sessions::list))
         .auth(Customer).paginated("OpenSession").errors(&[CustomerNotFound]),
     Route::new(Delete, "/v1/customers/{customer_id}/sessions/{session_id}", "revokeSession", "End a session", Blocking(sessions::revoke))
-        .auth(Customer).no_content().errors(&[SessionNotFound]),
+        .auth(Customer).protects_seniors().no_content().errors(&[SessionNotFound]),
 
     Route::new(Post, "/v1/sessions", "logIn", "Log in and get a token", Blocking(sessions::log_in))
         .request_body("NewSession").response(201, "Session").errors(&[CustomerDisabled, InvalidCredentials, TooManyRequests]),

@@ -1082,6 +1082,41 @@ fn id_beyond_2_to_53_is_not_found() {
     }
 }
 
+/// Staff of a higher role are out of reach for changes that could lock them out; orders for them are not.
+#[test]
+fn clerk_does_not_change_staff_of_a_higher_role() {
+    let protected = ROUTES.iter().filter(|route| route.protects_seniors);
+    let protected: Vec<_> = protected.map(|route| route.operation).collect();
+    assert_eq!(protected, ["changeCustomer", "revokeSession"]);
+
+    let world = world();
+    let sessions = world.call("GET", "/v1/customers/3/sessions", &world.admin, "", &Value::Null);
+    let session = sessions.body["items"][0]["id"].as_str().unwrap().to_owned();
+    let end = format!("/v1/customers/3/sessions/{session}");
+    let name = json!({ "name": "Root" });
+    for token in [&world.clerk, &world.tokens[1]] {
+        let status = |method: &str, path: &str, body: &Value| {
+            let seen = world.call(method, path, token, "", body);
+            (seen.status, seen.code().to_owned())
+        };
+        let forbidden = (403, "forbidden".to_owned());
+        assert_eq!(status("PATCH", "/v1/customers/3", &name), forbidden);
+        assert_eq!(status("DELETE", &end, &Value::Null), forbidden);
+        // Staff of the same role or a lower one, and customers.
+        for customer in [1, 4, 5] {
+            assert_eq!(status("PATCH", &format!("/v1/customers/{customer}"), &name).0, 200);
+        }
+        assert_eq!(status("PATCH", "/v1/customers/99", &name).1, "customer_not_found");
+    }
+    let order = json!({ "items": [{ "product_id": 1, "quantity": 1 }], "payment": "later" });
+    let placed = world.call("POST", "/v1/customers/3/orders", &world.clerk, "o", &order);
+    assert_eq!(placed.status, 201, "{placed:?}");
+    for token in [&world.tokens[2], &world.admin] {
+        assert_eq!(world.call("PATCH", "/v1/customers/3", token, "", &name).status, 200);
+    }
+    assert_eq!(world.call("DELETE", &end, &world.admin, "", &Value::Null).status, 204);
+}
+
 /// A role that is given or taken counts from the next request on, in sessions that are open already.
 #[test]
 fn role_is_that_of_the_moment_in_open_sessions() {
