@@ -24,7 +24,7 @@ use crate::state::AppState;
 use crate::stream::{Counted, Streams};
 use crate::target;
 use crate::{etag, json};
-use commerce_core::{Caller, Code, Error, ExportKind, Key, Refusal, Shop, StoreError};
+use commerce_core::{Caller, Code, Error, ExportKind, Key, Refusal, Role, Shop, StoreError};
 use matchit::Router;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -200,6 +200,7 @@ impl Api {
             body,
             trace,
             actor: auth.caller.map(|caller| caller.actor),
+            is_staff: auth.caller.is_some_and(|caller| caller.is_at_least(Role::Reader)),
             token: auth.token,
             customer: auth.customer,
             order: auth.order,

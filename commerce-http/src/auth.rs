@@ -28,8 +28,8 @@ pub(crate) fn authorize<'r>(
     path: &Params<'_, '_>,
 ) -> Result<AuthContext<'r>, HandlerError> {
     if route.auth == Auth::Public && !is_for_staff(route, request) {
-        let customer = CustomerId::new(0);
-        return Ok(AuthContext { token: None, caller: None, customer, order: None });
+        let (customer, caller) = (CustomerId::new(0), staff(shop, route, request)?);
+        return Ok(AuthContext { token: None, caller, customer, order: None });
     }
     let token = bearer(request).ok_or(Refusal::Unauthenticated)?;
     let caller = shop.caller(token)?;
@@ -64,6 +64,18 @@ pub(crate) fn authorize<'r>(
         permit(!is_senior(shop, auth.customer, caller)?)?;
     }
     Ok(auth)
+}
+
+/// The caller of a public route, if the route shows more to staff and the caller is one of them.
+fn staff(shop: &Shop, route: &Route, request: &Request) -> Result<Option<Caller>, Error> {
+    let Some(token) = bearer(request).filter(|_| route.shows_more_to_staff) else {
+        return Ok(None);
+    };
+    match shop.caller(token) {
+        Ok(caller) => Ok(Some(caller).filter(|caller| caller.is_at_least(Role::Reader))),
+        Err(Error::Refused(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn permit(is_allowed: bool) -> Result<(), Refusal> {

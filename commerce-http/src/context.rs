@@ -46,6 +46,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) trace: &'a TraceContext,
     /// The author of changes; `None` for a public call.
     pub(crate) actor: Option<Actor>,
+    /// The caller is staff.
+    pub(crate) is_staff: bool,
     /// The bearer token.
     pub(crate) token: Option<&'a str>,
     /// The customer whose data the request touches.

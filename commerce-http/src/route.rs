@@ -125,6 +125,8 @@ pub(crate) struct Route {
     pub(crate) admin_member: Option<&'static str>,
     /// Staff of a higher role than the caller are out of reach: a change of them could lock them out.
     pub(crate) protects_seniors: bool,
+    /// A public route that shows more to staff: a valid token of theirs is enough, and none is needed.
+    pub(crate) shows_more_to_staff: bool,
     /// The header with the signature of the body, which the handler verifies over the raw bytes.
     pub(crate) signature: Option<&'static str>,
     /// The status of success, and the schema of the response body, or of an item if `is_list`.
@@ -165,6 +167,7 @@ impl Route {
             body: None,
             admin_member: None,
             protects_seniors: false,
+            shows_more_to_staff: false,
             signature: None,
             status: 200,
             response: None,
@@ -205,6 +208,11 @@ impl Route {
     /// Refuses a change of staff of a higher role than the caller's.
     pub(crate) const fn protects_seniors(self) -> Self {
         Self { protects_seniors: true, ..self }
+    }
+
+    /// Shows members for staff to callers with their token.
+    pub(crate) const fn more_for_staff(self) -> Self {
+        Self { shows_more_to_staff: true, ..self }
     }
 
     pub(crate) const fn signed_by(self, header: &'static str) -> Self {

@@ -79,12 +79,12 @@ pub(crate) static ROUTES: &[Route] = &[
 
     Route::new(Get, "/v1/products", "listProducts", "List products", Blocking(products::list))
         .about("Without archived products by default.")
-        .paginated("Product").query(PRODUCTS).etag(),
+        .paginated("Product").query(PRODUCTS).more_for_staff().etag(),
     Route::new(Post, "/v1/products", "addProduct", "Add a product", Submit(products::add))
         .auth(Staff(Admin)).key(Optional).request_body("NewProduct").response(201, "Product").etag(),
     Route::new(Get, "/v1/products/{product_id}", "getProduct", "Get a product", Read(products::show))
         .about("Includes archived products.")
-        .response(200, "Product").etag().errors(&[ProductNotFound]),
+        .response(200, "Product").more_for_staff().etag().errors(&[ProductNotFound]),
     Route::new(Patch, "/v1/products/{product_id}", "changeProduct", "Update, archive or reactivate a product", Submit(products::change))
         .about("Absent members are unchanged.")
         .auth(Staff(Admin)).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(UpdateProduct::REFUSALS),

@@ -2,7 +2,7 @@
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
 use commerce_core::{
-    AddProduct, AdjustStock, Money, Patch, ProductFilter, ProductStatus, Timestamp, UpdateProduct,
+    AddProduct, AdjustStock, Money, Patch, Product, ProductFilter, ProductStatus, Timestamp, UpdateProduct,
 };
 use serde::Deserialize;
 
@@ -48,7 +48,13 @@ pub(crate) fn list(call: &RequestContext<'_>) -> HandlerResult {
     } else {
         shop.list_products(&filter, &page)
     };
-    Ok(call.priced_page(products?))
+    Ok(call.priced_page(products?.map(|product| visible(call, product))))
+}
+
+/// Returns a product as its caller sees it: the threshold is for staff, who order the stock.
+fn visible(call: &RequestContext<'_>, product: Product) -> Product {
+    let low_stock_threshold = product.low_stock_threshold.filter(|_| call.is_staff);
+    Product { low_stock_threshold, ..product }
 }
 
 pub(crate) fn movements(call: &RequestContext<'_>) -> HandlerResult {
@@ -56,7 +62,8 @@ pub(crate) fn movements(call: &RequestContext<'_>) -> HandlerResult {
 }
 
 pub(crate) fn show(call: &RequestContext<'_>) -> HandlerResult {
-    Ok(Success::ok(&call.priced(call.shop().product(call.id("product_id"))?)))
+    let product = call.shop().product(call.id("product_id"))?;
+    Ok(Success::ok(&call.priced(visible(call, product))))
 }
 
 pub(crate) fn add(call: Call<'_>) -> Submission<'_> {

@@ -54,6 +54,40 @@ fn invalid_filter_is_refused(#[case] target: &str, #[case] pointer: &str) {
     assert_eq!(seen.body["errors"][0]["pointer"], pointer);
 }
 
+/// The tag is that of what is shown: an admin changes a product by the tag that an admin got.
+#[test]
+fn low_stock_threshold_is_shown_to_staff_only() {
+    let world = world();
+    let path = "/v1/products/1";
+    let low = json!({ "low_stock_threshold": 1 });
+    assert_eq!(world.call("PATCH", path, &world.admin, "low", &low).status, 200);
+    let get = |path: &str, token: &str| world.call("GET", path, token, "", &Value::Null);
+    let show = |token: &str| {
+        let (one, all) = (get(path, token), get("/v1/products", token));
+        let field = "low_stock_threshold";
+        assert_eq!(one.body[field], all.body["items"][0][field]);
+        (one.body[field].clone(), one.header("ETag").unwrap().to_owned())
+    };
+    let (hidden, public_tag) = show("");
+    assert!(hidden.is_null());
+    for token in [world.kim.as_str(), "cs_0123456789"] {
+        assert_eq!(show(token), (Value::Null, public_tag.clone()));
+    }
+    let (_, tag) = show(&world.admin);
+    for token in [&world.reader, &world.clerk, &world.tokens[0]] {
+        assert_eq!(show(token), (json!(1), tag.clone()));
+    }
+    for (sent, status) in [(&public_tag, 412), (&tag, 200)] {
+        let admin = format!("Bearer {}", world.admin);
+        let headers = [
+            ("Authorization", admin.as_str()),
+            ("Content-Type", "application/json"),
+            ("If-Match", sent.as_str()),
+        ];
+        assert_eq!(world.send("PATCH", path, &headers, br#"{"price":4600}"#).status, status);
+    }
+}
+
 #[test]
 fn cursor_of_another_filter_is_refused() {
     let world = world();
