@@ -4,7 +4,7 @@ use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::table::{TextTable, or_dash};
 use crate::values::{self, KeyArg, PageArgs, StaffRole};
-use commerce_core::{CreatedToken, NewToken, RevokeToken, Timestamp, Token, TokenId};
+use commerce_core::{CreatedToken, NewToken, Refusal, RevokeToken, Timestamp, Token, TokenId};
 
 /// Creates tokens for programs that call the HTTP API, lists and revokes them.
 #[derive(clap::Subcommand, Debug)]
@@ -42,7 +42,7 @@ impl TokenCommand {
                 let new = NewToken { name, role: role.into(), days };
                 let created = context
                     .call_with_key(&key, |key| context.shop.create_token(None, &new, Some(key)))?;
-                context.output.print(&created, created_text)
+                print_created(context, &created, &key)
             }
             Self::List { page } => {
                 let now = context.shop.now();
@@ -56,10 +56,27 @@ impl TokenCommand {
     }
 }
 
-fn created_text(created: &CreatedToken) -> String {
-    let hidden =
-        || format!("token {} cannot be shown again: revoke it and create another", created.row.id);
-    created.token.clone().unwrap_or_else(hidden)
+/// Prints a new token. A repetition has no token: its text goes to stderr, so that no program takes it for one.
+fn print_created(
+    context: &CommandContext,
+    created: &CreatedToken,
+    key: &KeyArg,
+) -> Result<(), CliError> {
+    let id = created.row.id;
+    match &created.token {
+        Some(token) => {
+            context.output.print(created, |_| token.clone())?;
+            context.output.note(format_args!("(token {id}: it cannot be shown again)"));
+            Ok(())
+        }
+        None if context.output.is_json() => context.output.print(created, |_| String::new()),
+        None => {
+            let refusal = Refusal::IdempotencyKeyReused { key: key.or_generate()? };
+            Err(CliError::from(refusal).with_message(format!(
+                "token {id} cannot be shown again: revoke it and create another with a new key"
+            )))
+        }
+    }
 }
 
 fn tokens(tokens: &[Token], now: Timestamp) -> String {

@@ -14,9 +14,13 @@ fn token_of_a_program_is_made_used_and_revoked_on_the_command_line() {
     let token = created["token"].as_str().unwrap().to_owned();
     assert!(token.starts_with("ct_"), "{created}");
     let again = workspace.run("token create till --role clerk --days 30 --key a");
-    assert_eq!(again.out.trim(), "token 1 cannot be shown again: revoke it and create another");
-    let alone = workspace.run("token create other --role reader").out;
-    assert!(alone.starts_with("ct_") && alone.lines().count() == 1, "{alone}");
+    assert_eq!((again.status, again.out.as_str()), (3, ""), "{}", again.err);
+    assert!(again.err.contains("token 1 cannot be shown again: revoke it"), "{}", again.err);
+    let again = workspace.json("token create till --role clerk --days 30 --key a");
+    assert!(again["id"] == 1 && again["token"].is_null(), "{again}");
+    let new = workspace.run("token create other --role reader");
+    assert!(new.out.starts_with("ct_") && new.out.lines().count() == 1, "{}", new.out);
+    assert!(new.err.contains("token 2"), "{}", new.err);
 
     let order = json!({"items": [{"product_id": 1, "quantity": 1}]});
     let order = Request::post("/v1/customers/1/orders", &order).key("a").by(&token);
