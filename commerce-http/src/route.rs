@@ -313,7 +313,7 @@ pub(crate) const ORDERS: &[Parameter] = &[
     own("from", "Instant", "Placed after it."),
     own("to", "Instant", "Placed until then, that second included."),
     own("product_id", "Id", ""),
-    own("reference", "Text", ""),
+    own("reference", "SearchText", ""),
     own("coupon_id", "Id", "The campaign."),
     LIMIT,
     CURSOR,
@@ -323,7 +323,7 @@ pub(crate) const ORDERS: &[Parameter] = &[
 pub(crate) const CHARGES: &[Parameter] =
     &[OF_CUSTOMER, own("status", "ChargeStatus", ""), LIMIT, CURSOR];
 
-const SEARCH: Parameter = shared("search", "Text", "Search", "A part of the name, in any case.");
+const SEARCH: Parameter = shared("search", "SearchText", "Search", "A part of the name, in any case.");
 
 /// The query parameters of products.
 pub(crate) const PRODUCTS: &[Parameter] = &[
@@ -336,7 +336,7 @@ pub(crate) const PRODUCTS: &[Parameter] = &[
 
 /// The query parameters of customers.
 pub(crate) const CUSTOMERS: &[Parameter] =
-    &[own("search", "Text", "A part of the name or login, in any case."), LIMIT, CURSOR];
+    &[own("search", "SearchText", "A part of the name or login, in any case."), LIMIT, CURSOR];
 
 /// A parameter that several calls share, with the name of its component.
 const fn shared(
