@@ -45,6 +45,7 @@ columns!(Product, true, |row| {
     "sale_from" = row.sale.map(|sale| sale.from);
     "sale_until" = row.sale.and_then(|sale| sale.until);
     "low_stock_threshold" = row.low_stock_threshold;
+    "limit_per_customer" = row.limit_per_customer;
 });
 
 // The first three are those of an import.
@@ -134,6 +135,7 @@ columns!(Coupon, true, |row| {
     "issued" = row.issued;
     "valid_from" = row.valid_from;
     "valid_until" = row.valid_until;
+    "stopped_at" = row.stopped_at;
 });
 
 columns!(OwnedCoupon, false, |row| {

@@ -4,7 +4,7 @@ use crate::common::{NOW, On, World, key};
 use commerce_core::{
     AddCustomer, AddProduct, Code, Customer, Export, ExportError, ExportFormat, ExportKind,
     ExportWindow, Exporter, Money, PageRequest, Patch, PayWhen, PlaceOrder, Product, ProductId,
-    SalesReportRequest, Shop, Timestamp, UpdateProduct, Window,
+    SalesReportRequest, Shop, Timestamp, UpdateCoupon, UpdateProduct, Window,
 };
 use rstest::rstest;
 use serde::Serialize;
@@ -315,14 +315,33 @@ fn price_of_a_sale_is_in_the_objects_and_the_regular_one_in_csv() {
 }
 
 #[test]
+fn limit_of_a_product_and_stop_of_a_campaign_are_in_csv() {
+    let world = World::new(On::Sqlite);
+    let (tea, _) = (world.product(300, 10), world.product(70, 10));
+    let limit_per_customer = Patch::Set(4);
+    let limit = UpdateProduct { limit_per_customer, ..UpdateProduct::new(tea.id) };
+    world.shop.call(limit).run().unwrap();
+    let (stopped, _) = (world.coupon(5, 100), world.coupon(5, 100));
+    world.clock.set(NOW.plus_seconds(30));
+    world.shop.call(UpdateCoupon::stop(stopped.id)).run().unwrap();
+    let exporter = world.shop.exporter().unwrap();
+    let column = |kind, name: &str| -> Vec<String> {
+        csv(&exporter, &Export::new(kind)).iter().map(|row| row[name].clone()).collect()
+    };
+    assert_eq!(column(ExportKind::Products, "limit_per_customer"), ["4", ""]);
+    let stop = NOW.plus_seconds(30).to_string();
+    assert_eq!(column(ExportKind::Coupons, "stopped_at"), [&*stop, ""]);
+}
+
+#[test]
 fn formulas_are_defused_unless_raw() {
     let History { world, .. } = history(On::Memory);
     let exporter = world.shop.exporter().unwrap();
     let export = Export::new(ExportKind::Products);
     let (_, defused) = text(&exporter, &export);
-    assert!(defused.contains("\r\n3,'=cmd|' /C calc'!A0,9,4,archived,,,,\r\n"), "{defused}");
+    assert!(defused.contains("\r\n3,'=cmd|' /C calc'!A0,9,4,archived,,,,,\r\n"), "{defused}");
     let (_, raw) = text(&exporter, &Export { raw: true, bom: true, ..export });
-    assert!(raw.contains("\r\n3,=cmd|' /C calc'!A0,9,4,archived,,,,\r\n"), "{raw}");
+    assert!(raw.contains("\r\n3,=cmd|' /C calc'!A0,9,4,archived,,,,,\r\n"), "{raw}");
     assert!(raw.starts_with("\u{feff}id,name,price,stock,status,"));
     let json = json(&exporter, ExportKind::Movements);
     assert!(json.iter().any(|row| row["reason"] == "-broken, \"twice\""));
