@@ -8,6 +8,7 @@ use commerce_core::{
     ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, Patch, Period, ProductId, Role,
     Timestamp, Zone,
 };
+use std::fmt;
 use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
 
 /// The `--key` option: the idempotency key of a command.
@@ -131,6 +132,22 @@ pub(crate) enum Edge {
     Day(String),
 }
 
+/// Refuses a window that ends before it begins, with its ends as they were given.
+pub(crate) fn check_window(
+    from: Option<&Edge>,
+    to: Option<&Edge>,
+    zone: Zone,
+) -> Result<(), CliError> {
+    match (from, to) {
+        (Some(from), Some(to)) if from.before(zone) >= to.last_second(zone) => {
+            Err(CliError::usage(format!(
+                "--from is {from} and must be before the end of --to, which is {to}"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Parses an end of a window.
 pub(crate) fn edge(text: &str) -> Result<Edge, String> {
     if Zone::UTC.parse_day(text).is_some() {
@@ -157,6 +174,15 @@ impl Edge {
                 let start = zone.parse_day(day).unwrap_or_default();
                 zone.next_period(start, Period::Day).plus_seconds(-1)
             }
+        }
+    }
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(at) => at.fmt(f),
+            Self::Day(day) => day.fmt(f),
         }
     }
 }

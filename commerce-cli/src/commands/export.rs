@@ -158,6 +158,7 @@ impl ExportCommand {
     ) -> Result<Vec<Export>, CliError> {
         let window = if self.from.is_some() || self.to.is_some() {
             let zone = context.shop.settings()?.zone;
+            values::check_window(self.from.as_ref(), self.to.as_ref(), zone)?;
             ExportWindow {
                 from: self.from.as_ref().map(|from| from.before(zone)),
                 to: self.to.as_ref().map(|to| to.last_second(zone)),

@@ -278,6 +278,7 @@ impl FormArgs {
 impl SalesArgs {
     fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
         let zone = self.zone.or_of_shop(context)?;
+        values::check_window(self.from.as_ref(), self.to.as_ref(), zone)?;
         let to = self.to.as_ref().map(|to| to.last_second(zone));
         let window = match &self.from {
             Some(from) => Window::Between { from: from.before(zone), to },

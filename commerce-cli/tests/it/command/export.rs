@@ -178,8 +178,13 @@ fn window_has_days_of_the_shop_and_leaves_lists_whole() {
     let output = dir.run("export products --to 2020-01-01");
     assert_eq!(output.out.lines().count(), 3);
     assert!(output.err.contains("products are exported whole, whatever the window"));
-    let output = dir.run("export orders --from 2020-01-02 --to 2020-01-01");
-    assert_eq!((output.status, output.out.as_str()), (2, ""));
+    let times = ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z");
+    for (from, to) in [("2020-01-02", "2020-01-01"), times] {
+        let output = dir.run(&format!("export orders --from {from} --to {to}"));
+        let message = format!("--from is {from} and must be before the end of --to, which is {to}");
+        assert_eq!((output.status, output.out.as_str()), (2, ""));
+        assert!(output.err.contains(&message), "{}", output.err);
+    }
 }
 
 #[rstest]
