@@ -1,5 +1,6 @@
 //! Rows of exports that no table of a store holds as they are.
 
+use super::Export;
 use crate::clock::Timestamp;
 use crate::csv::Cell;
 use crate::id::{CustomerId, OrderId, ProductId};
@@ -19,20 +20,35 @@ pub(super) struct CustomerRow {
     pub(super) balance: Money,
 }
 
+/// The beginning of the name that an order has by its id.
+const NAME_BY_ID: &str = "id:";
+
+impl Export {
+    /// Returns true if a reference has the form of the name that an order without a reference has in an export, like
+    /// `id:25`. An import of the order sets its reference to its name, so that it keeps its number in no other store: no
+    /// two orders of an export then have the same one.
+    #[must_use]
+    pub fn is_name_by_id(reference: &str) -> bool {
+        let digits = reference.strip_prefix(NAME_BY_ID).unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+    }
+}
+
 /// A line of an order with its order, as imports read it.
 pub(super) struct OrderRow<'a> {
     pub(super) order: &'a Order,
     pub(super) line: &'a OrderLine,
-    /// The name of the order in the file: its reference, or else its id.
+    /// The name of the order in the file: its reference, or else its id, like `id:25`.
     pub(super) name: Cow<'a, str>,
     is_first: bool,
 }
 
 impl<'a> OrderRow<'a> {
     pub(super) fn all_of(order: &'a Order) -> Vec<Self> {
-        let name = match order.reference.as_deref().filter(|reference| is_name(reference)) {
+        let is_kept = |reference: &&str| is_name(reference) && !Export::is_name_by_id(reference);
+        let name = match order.reference.as_deref().filter(is_kept) {
             Some(reference) => Cow::Borrowed(reference),
-            None => Cow::Owned(order.id.to_string()),
+            None => Cow::Owned(format!("{NAME_BY_ID}{}", order.id)),
         };
         let lines = order.lines.iter().enumerate();
         let row = |(index, line)| Self { order, line, name: name.clone(), is_first: index == 0 };

@@ -358,7 +358,7 @@ fn orders_have_the_rows_of_an_import() {
         ExportKind::Orders.columns()[..5].join(","),
         "order,customer_id,placed_at,product_id,quantity"
     );
-    assert_eq!(cells("order"), ["A-1", "A-1", "2", "2", "3", "4", "5", "6"]);
+    assert_eq!(cells("order"), ["A-1", "A-1", "id:2", "id:2", "id:3", "id:4", "id:5", "id:6"]);
     assert_eq!(cells("id"), ["1", "", "2", "", "3", "4", "5", "6"]);
     assert_eq!(cells("total"), ["810", "", "710", "", "2100", "3300", "910", "5100"]);
     assert_eq!(cells("reference")[..5], ["A-1", "", "", "", "'= 1 + 7"]);

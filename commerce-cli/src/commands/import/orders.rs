@@ -5,7 +5,8 @@ use crate::error::CliError;
 use crate::pipeline::Submission;
 use commerce_core::limits::{MAX_ORDER_LINES, MAX_TEXT};
 use commerce_core::{
-    Key, Money, OrderItems, OrderStatus, PastLine, PastTerms, PlaceOrder, ProductId, Timestamp,
+    Export, Key, Money, OrderItems, OrderStatus, PastLine, PastTerms, PlaceOrder, ProductId,
+    Timestamp,
 };
 use std::cell::Cell;
 
@@ -91,7 +92,7 @@ impl<'a> OrderReader<'a> {
 fn line(row: &CsvRow<'_>) -> Result<Line, CliError> {
     let order = row.text(0);
     let key = Some(order).filter(|order| (1..=MAX_TEXT).contains(&order.len()));
-    // Two orders of a customer may have a name in common: one as its reference, the other one as its id.
+    // A file may name two orders of a customer alike: each with an id is an order of its own.
     let id = row.given_text("id").map(|id| format!(":{id}")).unwrap_or_default();
     let key = key.and_then(|order| Key::new(&format!("import:{order}{id}")));
     let key = key.ok_or_else(|| {
@@ -124,8 +125,11 @@ impl Partial {
     fn begin(row: &CsvRow<'_>, line: Line) -> Result<Self, CliError> {
         let order = row.text(0);
         let paid_at = row.given("paid_at").map(|column| row.instant(column)).transpose()?;
+        let reference = row.given_text("reference");
+        // Such a reference has the id of another store, which another order of this export may have.
+        let reference = reference.filter(|reference| !Export::is_name_by_id(reference));
         let mut request = PlaceOrder {
-            reference: Some(row.given_text("reference").unwrap_or(order).to_owned()),
+            reference: Some(reference.unwrap_or(order).to_owned()),
             ..PlaceOrder::new(line.customer.into(), [line.item])
         };
         let discount = amount(row, "discount")?.filter(|discount| *discount != Money::ZERO);

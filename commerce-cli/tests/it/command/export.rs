@@ -109,10 +109,34 @@ fn store_before_its_orders_is_imported_with_them() {
     dir.json("orders cancel 5");
     dir.assert_same("commerce.db", "two.db", &["2100-01-01T00:00:00Z"]);
     let order = dir.json("--database two.db orders show 2");
-    assert_eq!((&order["discount"], &order["reference"]), (&641.into(), &"2".into()));
+    assert_eq!((&order["discount"], &order["reference"]), (&641.into(), &"id:2".into()));
     let names: Vec<_> = order["lines"].as_array().unwrap().iter().map(|l| &l["name"]).collect();
     assert_eq!(names, ["Tea", "Gum"]);
     assert_eq!(dir.json("--database two.db orders show 3")["lines"][0]["name"], "=Gum");
+}
+
+/// Orders without a reference, and ones with the id of another order as reference, also in the form of a name by id.
+#[test]
+fn imported_orders_of_a_customer_never_share_a_name() {
+    let dir = TestDir::stocked();
+    for line in ["1 1", "1 1 --reference 1", "1 1 --reference id:1", "1 1 --reference id:x"] {
+        dir.json(&format!("order {line}"));
+    }
+    let expected = ["id:1", "1", "id:3", "id:x"];
+    for (from, to) in [("commerce.db", "two.db"), ("two.db", "three.db")] {
+        let set = format!("{to}.set");
+        let kinds = "products customers orders --before-orders --raw";
+        dir.json(&format!("--database {from} export {kinds} --into {set}"));
+        dir.json(&format!("--database {to} init --currency USD"));
+        for kind in ["products", "customers", "orders"] {
+            dir.import(to, kind, &format!("{set}/{kind}.csv"));
+        }
+        let again = dir.import(to, "orders", &format!("{set}/orders.csv"));
+        assert_eq!((&again["imported"], &again["skipped"]), (&0.into(), &4.into()));
+        let reference =
+            |order| dir.json(&format!("--database {to} orders show {order}"))["reference"].clone();
+        assert_eq!([1, 2, 3, 4].map(reference), expected);
+    }
 }
 
 #[test]
@@ -125,7 +149,7 @@ fn stock_that_is_left_is_too_small_for_exported_orders() {
     }
     let output = dir.run("--database two.db import orders set/orders.csv");
     assert_eq!(output.status, 3);
-    assert!(output.err.contains("set/orders.csv, line 2, order 1: "), "{}", output.err);
+    assert!(output.err.contains("set/orders.csv, line 2, order id:1: "), "{}", output.err);
     assert!(
         output.err.contains("--before-orders has the stock and the balances"),
         "{}",
