@@ -25,12 +25,15 @@ pub struct PastLine {
     pub name: Option<String>,
     /// The price of one unit.
     pub unit_price: Option<Money>,
+    /// The price of one unit without a sale, at least `unit_price`; default: `unit_price`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regular_price: Option<Money>,
 }
 
 impl PastTerms {
     pub(super) fn validate(&self, checks: &mut Checks) {
         checks.integer(self.discount.minor(), 0..=MAX_BALANCE.minor(), "/past/discount");
-        for (product, PastLine { name, unit_price }) in &self.lines {
+        for (product, PastLine { name, unit_price, regular_price }) in &self.lines {
             if let Some(name) = name {
                 checks.text(name, &format!("/past/lines/{product}/name"));
             }
@@ -38,16 +41,26 @@ impl PastTerms {
                 let pointer = format!("/past/lines/{product}/unit_price");
                 checks.integer(price.minor(), 1..=MAX_PRICE.minor(), &pointer);
             }
+            if let Some(regular) = regular_price {
+                let is_above = unit_price.is_some_and(|price| price <= *regular);
+                let pointer = format!("/past/lines/{product}/regular_price");
+                checks.that(is_above && *regular <= MAX_PRICE, &pointer, || {
+                    format!("regular_price is {regular} and must be from unit_price to {MAX_PRICE}")
+                });
+            }
         }
     }
 
     /// Replaces names and prices. Returns `None` if an amount is too large.
     pub(super) fn apply(&self, lines: Vec<OrderLine>) -> Option<Vec<OrderLine>> {
         let past = |mut line: OrderLine| {
-            if let Some(PastLine { name, unit_price }) = self.lines.get(&line.product_id) {
+            if let Some(PastLine { name, unit_price, regular_price }) =
+                self.lines.get(&line.product_id)
+            {
                 if let Some(price) = *unit_price {
                     (line.unit_price, line.regular_price) = (price, price);
                 }
+                line.regular_price = regular_price.unwrap_or(line.regular_price);
                 line.amount = line.unit_price.checked_mul(line.quantity)?;
                 line.name = name.clone().unwrap_or(line.name);
             }
@@ -78,7 +91,7 @@ mod tests {
     /// Three units of a product that costs 100 now and cost 90 then.
     fn order(discount: i64) -> PlaceOrder {
         let (product, unit_price) = (ProductId::new(3), Some(Money::from_minor(90)));
-        let line = PastLine { name: Some("Old tea".to_owned()), unit_price };
+        let line = PastLine { name: Some("Old tea".to_owned()), unit_price, regular_price: None };
         let lines = BTreeMap::from([(product, line)]);
         PlaceOrder {
             reference: Some("A-1".to_owned()),
@@ -107,6 +120,11 @@ mod tests {
         past.lines.get_mut(&ProductId::new(3)).unwrap().unit_price = Some(Money::from_minor(price));
     }
 
+    fn regular_price(past: &mut PastTerms, price: Option<i64>) {
+        past.lines.get_mut(&ProductId::new(3)).unwrap().regular_price =
+            price.map(Money::from_minor);
+    }
+
     #[test]
     fn order_of_the_past_keeps_its_names_prices_and_discount() {
         let mut world = world();
@@ -126,6 +144,17 @@ mod tests {
     }
 
     #[rstest]
+    #[case::of_a_sale(Some(120), 120)]
+    #[case::unknown(None, 90)]
+    fn line_of_the_past_keeps_its_regular_price(#[case] regular: Option<i64>, #[case] kept: i64) {
+        let order = with(|_, past| regular_price(past, regular));
+        let Ok(Output::Order(placed)) = world().run(order) else { panic!() };
+        let line = &placed.lines[0];
+        let amounts = [line.unit_price, line.regular_price, line.amount].map(Money::minor);
+        assert_eq!(amounts, [90, kept, 270]);
+    }
+
+    #[rstest]
     #[case::all(330, true)]
     #[case::more(331, false)]
     #[case::negative(-1, false)]
@@ -138,6 +167,18 @@ mod tests {
     #[case::no_reference(with(|order, _| order.reference = None), "invalid_request")]
     #[case::no_price(with(|_, past| price(past, 0)), "invalid_request")]
     #[case::price_above_limit(with(|_, past| price(past, MAX_PRICE.minor() + 1)), "invalid_request")]
+    #[case::regular_price_below(with(|_, past| regular_price(past, Some(89))), "invalid_request")]
+    #[case::regular_price_above_limit(
+        with(|_, past| regular_price(past, Some(MAX_PRICE.minor() + 1))),
+        "invalid_request"
+    )]
+    #[case::regular_price_alone(
+        with(|_, past| {
+            regular_price(past, Some(120));
+            past.lines.values_mut().for_each(|line| line.unit_price = None);
+        }),
+        "invalid_request"
+    )]
     #[case::balance(with(|_, past| price(past, 500)), "insufficient_balance")]
     #[case::no_name(
         with(|_, past| past.lines.values_mut().for_each(|line| line.name = Some(" ".into()))),

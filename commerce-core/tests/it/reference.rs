@@ -121,7 +121,9 @@ fn past() -> impl Strategy<Value = Option<(PastTerms, Option<u64>)>> {
     let discount = prop_oneof![2 => Just(0), 4 => 1_i64..90, 1 => select(vec![-1, i64::MAX])];
     let name = prop::option::of(select(vec!["Old", ""]).prop_map(str::to_owned));
     let unit_price = prop::option::weighted(0.8, amount());
-    let line = (name, unit_price).prop_map(|(name, unit_price)| PastLine { name, unit_price });
+    let regular_price = prop::option::weighted(0.3, amount());
+    let line = (name, unit_price, regular_price)
+        .prop_map(|(name, unit_price, regular_price)| PastLine { name, unit_price, regular_price });
     let lines = prop::collection::btree_map(product(), line, 0..3);
     let discount = discount.prop_map(Money::from_minor);
     let terms = (lines, discount).prop_map(|(lines, discount)| PastTerms { lines, discount });

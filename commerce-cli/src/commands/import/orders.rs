@@ -99,10 +99,11 @@ fn line(row: &CsvRow<'_>) -> Result<Line, CliError> {
         row.invalid(0, &format!("must have 1 to {MAX_TEXT} visible ASCII characters and no spaces"))
     })?;
     let item = (ProductId::new(row.number(3)?), row.number(4)?);
-    let past = PastLine {
-        name: row.given_text("name").map(str::to_owned),
-        unit_price: amount(row, "unit_price")?,
-    };
+    let unit_price = amount(row, "unit_price")?;
+    // Said only of a sale, since it is the unit price otherwise.
+    let regular_price = amount(row, "regular_price")?.filter(|price| Some(*price) != unit_price);
+    let name = row.given_text("name").map(str::to_owned);
+    let past = PastLine { name, unit_price, regular_price };
     Ok(Line { key, customer: row.number(1)?, at: row.instant(2)?, item, past })
 }
 

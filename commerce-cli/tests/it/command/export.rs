@@ -139,6 +139,30 @@ fn imported_orders_of_a_customer_never_share_a_name() {
     }
 }
 
+/// An order during a sale, and one after it.
+#[test]
+fn imported_lines_keep_both_prices() {
+    let dir = TestDir::stocked();
+    dir.json("product update 1 --sale-price 1000");
+    dir.json("order 1 1:2 2");
+    dir.json("product update 1 --no-sale --price 1300");
+    dir.json("order 1 1");
+    dir.json("export products customers orders --before-orders --raw --into set");
+    dir.json("--database two.db init --currency USD");
+    for kind in ["products", "customers", "orders"] {
+        dir.import("two.db", kind, &format!("set/{kind}.csv"));
+    }
+    for order in [1, 2] {
+        let lines = |database: &str| {
+            dir.json(&format!("--database {database} orders show {order}"))["lines"].clone()
+        };
+        assert_eq!(lines("two.db"), lines("commerce.db"));
+    }
+    let sold = dir.json("--database two.db orders show 1")["lines"][0].clone();
+    assert_eq!((&sold["unit_price"], &sold["regular_price"]), (&1_000.into(), &1_250.into()));
+    assert_eq!(dir.json("--database two.db audit")["ok"], true);
+}
+
 #[test]
 fn stock_that_is_left_is_too_small_for_exported_orders() {
     let dir = TestDir::stocked();

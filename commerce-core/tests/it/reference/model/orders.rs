@@ -28,6 +28,12 @@ fn wrong_terms(request: &PlaceOrder) -> Vec<String> {
         if line.unit_price.is_some_and(|price| !(1..=MAX_PRICE).contains(&price.minor())) {
             wrong.push(format!("/past/lines/{id}/unit_price"));
         }
+        let is_wrong = |price: Money| {
+            price.minor() > MAX_PRICE || line.unit_price.is_none_or(|unit| unit > price)
+        };
+        if line.regular_price.is_some_and(is_wrong) {
+            wrong.push(format!("/past/lines/{id}/regular_price"));
+        }
     }
     if request.owned_coupon_id.is_some() {
         wrong.push("/owned_coupon_id".to_owned());
@@ -42,11 +48,12 @@ fn wrong_terms(request: &PlaceOrder) -> Vec<String> {
 fn apply_past_terms(request: &PlaceOrder, lines: &mut [(OrderLine, i128)]) {
     for (line, exact) in lines {
         let past = request.past.as_ref().and_then(|past| past.lines.get(&line.product_id));
-        let Some(PastLine { name, unit_price }) = past.cloned() else { continue };
+        let Some(PastLine { name, unit_price, regular_price }) = past.cloned() else { continue };
         line.name = name.unwrap_or_else(|| line.name.clone());
         if let Some(unit_price) = unit_price {
             (line.unit_price, line.regular_price) = (unit_price, unit_price);
         }
+        line.regular_price = regular_price.unwrap_or(line.regular_price);
         *exact = i128::from(line.unit_price.minor()) * i128::from(line.quantity);
         line.amount = Money::from_minor(i64::try_from(*exact).unwrap_or(i64::MAX));
     }
