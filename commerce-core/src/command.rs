@@ -211,6 +211,7 @@ impl Command {
         if let (Ok(output), Some(actor)) = (&result, actor)
             && let Some(action) = rule.action()
             && action.is_recorded_for(actor, output.subject())
+            && !(action.needs_change() && changes.as_json().is_none())
         {
             let (id, created_at) = (state.next_audit_entry_id(), self.clock);
             let subject = output.subject();

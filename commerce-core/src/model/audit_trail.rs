@@ -107,6 +107,8 @@ pub enum Action {
     TokenCreated,
     #[serde(rename = "token.revoked")]
     TokenRevoked,
+    #[serde(rename = "charge.opened")]
+    ChargeOpened,
     #[serde(rename = "balance.charged")]
     BalanceCharged,
     #[serde(rename = "balance.debited")]
@@ -160,6 +162,7 @@ words! {
         SessionRevoked = "session.revoked",
         TokenCreated = "token.created",
         TokenRevoked = "token.revoked",
+        ChargeOpened = "charge.opened",
         BalanceCharged = "balance.charged",
         BalanceDebited = "balance.debited",
         CartChanged = "cart.changed",
@@ -171,6 +174,22 @@ words! {
 }
 
 impl Action {
+    /// Returns true if the trail records the action only with a field that it changed: a request for the present state
+    /// changes nothing.
+    pub(crate) fn needs_change(self) -> bool {
+        let actions = [
+            Self::ProductUpdated,
+            Self::CouponUpdated,
+            Self::CouponStopped,
+            Self::CustomerUpdated,
+            Self::CustomerDisabled,
+            Self::CustomerEnabled,
+            Self::CustomerErased,
+            Self::RoleChanged,
+        ];
+        actions.contains(&self)
+    }
+
     /// Returns true if the trail records the action of that actor on that subject. Orders, payments, carts and claims at the
     /// command line are those of the customer: an order that a script places writes the same rows as one that the customer
     /// places. Names, passwords and sessions are not recorded if they are the actor's own.

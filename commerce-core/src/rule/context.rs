@@ -35,6 +35,13 @@ impl Context<'_> {
         }
     }
 
+    /// Records that the operation changes a name, without the name: it may be personal data.
+    pub(crate) fn record_name(&self, state: &mut State, from: &str, to: &str) {
+        if from != to {
+            self.record_field(state, "name", "changed");
+        }
+    }
+
     /// Records a field that the operation changes, for the audit trail.
     pub(crate) fn record_change<T: Serialize + PartialEq>(
         &self,

@@ -47,7 +47,7 @@ impl Rule for OpenCharge {
     }
 
     fn action(&self) -> Option<Action> {
-        Some(Action::BalanceCharged)
+        Some(Action::ChargeOpened)
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {

@@ -113,6 +113,7 @@ impl Rule for UpdateCoupon {
         let before = self.known(state)?.clone();
         let after = self.updated(&before, context.now)?;
 
+        context.record_name(state, &before.name, &after.name);
         context.record_change(state, "quantity", &before.quantity, &after.quantity);
         context.record_change(state, "valid_until", &before.valid_until, &after.valid_until);
         context.record_change(state, "stopped_at", &before.stopped_at, &after.stopped_at);

@@ -66,6 +66,9 @@ impl Rule for UpdateCustomer {
         let status = self.status.unwrap_or(before.status);
         state.keep_an_admin(&before, &Customer { status, ..before.clone() })?;
 
+        if let Some(name) = &self.name {
+            context.record_name(state, &before.name, name);
+        }
         context.record_change(state, "status", &before.status, &status);
         if status == CustomerStatus::Disabled {
             state.sessions.push(SessionChange::ClosedAll(self.customer_id));
@@ -84,7 +87,9 @@ impl Rule for UpdateCustomer {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::model::audit_trail::Actor;
     use crate::model::auth::TokenHash;
+    use crate::rule::erase_customer::EraseCustomer;
     use crate::rule::sessions::OpenSession;
     use crate::rule::testing::{NOW, World, code};
     use rstest::rstest;
@@ -119,6 +124,30 @@ mod tests {
         assert_eq!(code(world.refused(session.clone())), "customer_disabled");
         world.run(UpdateCustomer::to_status(KIM, CustomerStatus::Active)).unwrap();
         world.run(session).unwrap();
+    }
+
+    /// A name is recorded without its text, and a request for the present state is not recorded.
+    #[test]
+    fn trail_has_changes_only() {
+        let mut world = World { actor: Some(Actor::Cli), ..World::default() }.with_customer(1, 0);
+        let (active, disabled) = (CustomerStatus::Active, CustomerStatus::Disabled);
+        world.run(UpdateCustomer::to_status(KIM, active)).unwrap();
+        for _ in 0..2 {
+            world.run(rename(1, "Kim Jr.")).unwrap();
+            world.run(UpdateCustomer::to_status(KIM, disabled)).unwrap();
+        }
+        for _ in 0..2 {
+            world.run(EraseCustomer { customer_id: KIM }).unwrap();
+        }
+        let trail = world.state.audit_trail.iter();
+        let entries: Vec<_> =
+            trail.map(|row| (row.action, row.changes.as_json().unwrap())).collect();
+        let expected = [
+            (Action::CustomerUpdated, r#"{"name":"changed"}"#),
+            (Action::CustomerDisabled, r#"{"status":{"from":"active","to":"disabled"}}"#),
+            (Action::CustomerErased, r#"{"status":{"from":"disabled","to":"erased"}}"#),
+        ];
+        assert_eq!(entries, expected);
     }
 
     #[rstest]

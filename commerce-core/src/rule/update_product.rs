@@ -207,6 +207,7 @@ fn record_changes(state: &mut State, context: Context<'_>, before: &Product, aft
     let sale = |product: &Product| product.sale.map(|sale| sale.price);
     let from = |product: &Product| product.sale.map(|sale| sale.from);
     let until = |product: &Product| product.sale.and_then(|sale| sale.until);
+    context.record_name(state, &before.name, &after.name);
     context.record_change(state, "price", &before.regular_price, &after.regular_price);
     context.record_change(state, "status", &before.status, &after.status);
     context.record_change(state, "sale_price", &sale(before), &sale(after));
@@ -221,6 +222,7 @@ fn record_changes(state: &mut State, context: Context<'_>, before: &Product, aft
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::audit_trail::Actor;
     use crate::rule::place_order::PlaceOrder;
     use crate::rule::testing::{NOW, World, code};
     use rstest::rstest;
@@ -248,6 +250,26 @@ mod tests {
             sale_until: Patch::Set(after(200)),
             ..UpdateProduct::new(TEA)
         }
+    }
+
+    #[test]
+    fn trail_has_changes_only() {
+        let mut world =
+            World { actor: Some(Actor::Cli), ..World::default() }.with_product(1, 100, 5);
+        let tea = ProductId::new(1);
+        let same = UpdateProduct { status: None, ..UpdateProduct::archive(tea) };
+        let renamed = UpdateProduct { name: Some("Black tea".to_owned()), ..same.clone() };
+        let unlimited = UpdateProduct { limit_per_customer: Patch::Remove, ..same };
+        for request in [unlimited, renamed, UpdateProduct::archive(tea)] {
+            for _ in 0..2 {
+                let _ = world.run(request.clone());
+            }
+        }
+        let trail = world.state.audit_trail.iter();
+        let changes: Vec<_> = trail.filter_map(|row| row.changes.as_json()).collect();
+        let archived = r#"{"status":{"from":"active","to":"archived"}}"#;
+        assert_eq!(changes, [r#"{"name":"changed"}"#, archived]);
+        assert_eq!(world.state.audit_trail.len(), 2);
     }
 
     #[rstest]

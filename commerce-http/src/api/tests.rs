@@ -1224,7 +1224,7 @@ fn audit_log_names_the_caller_of_each_change() {
     let expected = [
         r#"customer:3 product.updated product:1 {"price":{"from":4500,"to":5000}}"#,
         r#"customer:3 stock.adjusted product:1 {"delta":2}"#,
-        r#"customer:5 balance.charged charge:3 {"amount":500}"#,
+        r#"customer:5 charge.opened charge:3 {"amount":500}"#,
         "token:2 order.placed order:4 {}",
         "customer:5 order.placed order:3 {}",
     ];

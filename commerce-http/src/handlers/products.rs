@@ -2,7 +2,8 @@
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
 use commerce_core::{
-    AddProduct, AdjustStock, Money, Patch, Product, ProductFilter, ProductStatus, Timestamp, UpdateProduct,
+    AddProduct, AdjustStock, Money, Patch, Product, ProductFilter, ProductStatus, Timestamp,
+    UpdateProduct,
 };
 use serde::Deserialize;
 

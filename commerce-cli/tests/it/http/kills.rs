@@ -166,7 +166,7 @@ fn acknowledged_calls_survive_kill_9_and_happen_once() {
     let orders: usize = acknowledged.iter().map(|acknowledged| acknowledged.orders.len()).sum();
     assert_eq!(entries("order.placed"), orders);
     assert_eq!(entries("order.cancelled"), total(|acknowledged| acknowledged.cancelled));
-    assert_eq!(entries("balance.charged"), total(|acknowledged| acknowledged.charges));
+    assert_eq!(entries("charge.opened"), total(|acknowledged| acknowledged.charges));
     workspace.audit();
 }
 

@@ -15,6 +15,7 @@ const MAX_TOKEN_DAYS: i64 = 3_650;
 pub(super) struct Before {
     product: Option<Product>,
     coupon: Option<Coupon>,
+    name: Option<String>,
     role: Option<Role>,
     status: Option<CustomerStatus>,
 }
@@ -102,6 +103,7 @@ impl Model {
         Before {
             coupon,
             product: product.and_then(|id| self.products.get(&id).cloned()),
+            name: customer.and_then(|id| Some(self.accounts.get(&id)?.customer.name.clone())),
             role: customer.and_then(|id| Some(self.accounts.get(&id)?.customer.role)),
             status: customer.and_then(|id| Some(self.accounts.get(&id)?.customer.status)),
         }
@@ -143,6 +145,19 @@ impl Model {
         }
         let id = AuditEntryId::new(next_id(self.trail.len()));
         let changes = FieldChanges::of(self.changes(operation, output, before));
+        let of_fields = [
+            Action::ProductUpdated,
+            Action::CouponUpdated,
+            Action::CouponStopped,
+            Action::CustomerUpdated,
+            Action::CustomerDisabled,
+            Action::CustomerEnabled,
+            Action::CustomerErased,
+            Action::RoleChanged,
+        ];
+        if of_fields.contains(&action) && changes.as_json().is_none() {
+            return;
+        }
         self.trail.push(AuditEntry { id, created_at: clock, actor, action, subject, changes });
     }
 
@@ -179,6 +194,9 @@ impl Model {
                 changed("limit_per_customer", json!(from), json!(to));
                 changed("price", json!(before.regular_price), json!(now.regular_price));
                 changed("status", json!(before.status), json!(now.status));
+                if before.name != now.name {
+                    fields.insert("name".to_owned(), json!("changed"));
+                }
             }
             (AnyOperation::SetCredentials(_) | AnyOperation::SetRole(_), Output::Customer(now)) => {
                 changed("role", json!(before.role), json!(now.role));
@@ -188,11 +206,20 @@ impl Model {
                 changed("quantity", json!(before.quantity), json!(now.quantity));
                 changed("valid_until", json!(before.valid_until), json!(now.valid_until));
                 changed("stopped_at", json!(before.stopped_at), json!(now.stopped_at));
+                if before.name != now.name {
+                    fields.insert("name".to_owned(), json!("changed"));
+                }
             }
             (
                 AnyOperation::UpdateCustomer(_) | AnyOperation::EraseCustomer(_),
                 Output::Customer(now),
-            ) => changed("status", json!(before.status), json!(now.status)),
+            ) => {
+                changed("status", json!(before.status), json!(now.status));
+                let is_renamed = before.name.as_ref() != Some(&now.name);
+                if matches!(operation, AnyOperation::UpdateCustomer(_)) && is_renamed {
+                    fields.insert("name".to_owned(), json!("changed"));
+                }
+            }
             _ => {}
         }
         fields.extend(given.into_iter().map(|(field, value)| (field.to_owned(), value)));
@@ -227,7 +254,8 @@ fn action_of(operation: &AnyOperation) -> Option<Action> {
         AnyOperation::UpdateProduct(_) => Action::ProductUpdated,
         AnyOperation::AdjustStock(_) => Action::StockAdjusted,
         AnyOperation::AddCoupon(_) => Action::CouponAdded,
-        AnyOperation::ChargeBalance(_) | AnyOperation::OpenCharge(_) => Action::BalanceCharged,
+        AnyOperation::ChargeBalance(_) => Action::BalanceCharged,
+        AnyOperation::OpenCharge(_) => Action::ChargeOpened,
         AnyOperation::DebitBalance(_) => Action::BalanceDebited,
         AnyOperation::EditCart(_) => Action::CartChanged,
         AnyOperation::ClaimCoupon(_) => Action::CouponClaimed,
