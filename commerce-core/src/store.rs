@@ -261,6 +261,8 @@ pub trait Snapshot {
         start: AuditEntryId,
         limit: usize,
     ) -> Result<Vec<AuditEntry>, StoreError>;
+    /// Returns the entries of the audit trail about these orders.
+    fn audit_trail_of_orders(&self, orders: &[OrderId]) -> Result<Vec<AuditEntry>, StoreError>;
     /// Returns customers in id order, from `start` on.
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError>;
     /// Returns a product.

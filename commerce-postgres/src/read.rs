@@ -248,6 +248,12 @@ impl Snapshot for PostgresSnapshot<'_> {
         self.many(query, read)
     }
 
+    fn audit_trail_of_orders(&self, orders: &[OrderId]) -> Result<Vec<AuditEntry>, StoreError> {
+        let ids: Vec<i64> = orders.iter().map(|id| id.get()).collect();
+        let of = "WHERE subject = 'order' AND subject_id = ANY($1::bigint[])";
+        self.many(select::<AuditEntry>(of).with(ids), read)
+    }
+
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {
         let accounts: Vec<Account> = self.from(start.get(), limit)?;
         Ok(accounts.into_iter().map(|account| account.customer).collect())

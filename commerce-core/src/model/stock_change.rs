@@ -19,6 +19,6 @@ pub struct StockChange {
     pub reason: String,
     /// The order that took the units or gave them back; `None` for a manual change.
     pub order_id: Option<OrderId>,
-    /// The author of a manual change, if the audit trail records one.
+    /// The author of the adjustment, the order or its cancellation, if the audit trail records one.
     pub actor: Option<Actor>,
 }

@@ -3,8 +3,8 @@
 use crate::common::{NOW, On, World, key};
 use commerce_core::limits::MAX_EXAMINED;
 use commerce_core::{
-    AddProduct, AdjustStock, Code, Error, Money, OrderId, PageRequest, PayWhen, PlaceOrder,
-    ProductId, StockChange,
+    Actor, AddProduct, AdjustStock, CancelOrder, Code, Error, Money, OrderId, PageRequest, PayWhen,
+    PlaceOrder, ProductId, StockChange,
 };
 use rstest::rstest;
 
@@ -43,6 +43,33 @@ fn assert_history(world: &World, product: ProductId, expected: &[Short]) {
         let history = world.history(product, limit);
         assert_eq!(history.iter().map(short).collect::<Vec<_>>(), expected, "limit {limit}");
     }
+}
+
+/// Orders and cancellations by others than the customer have the actor that the audit trail names.
+#[rstest]
+fn history_names_the_actors_of_orders(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let world = World::new(on);
+    let (kim, lee) = (world.customer(100_000).id, world.customer(0).id);
+    let (tea, staff) = (world.product(100, 10).id, Some(Actor::Customer(lee)));
+    let order = || world.shop.call(PlaceOrder::new(kim, [(tea, 1)]));
+    order().actor(Some(Actor::Customer(kim))).run().unwrap();
+    order().actor(staff).run().unwrap();
+    world.at(10);
+    for (id, actor) in [(2, Actor::Cli), (1, Actor::Customer(kim))] {
+        let cancel = CancelOrder { order_id: OrderId::new(id) };
+        world.shop.call(cancel).actor(Some(actor)).run().unwrap();
+    }
+    let history = world.history(tea, 2);
+    let mut actors: Vec<_> =
+        history.iter().map(|row| (row.order_id.map(OrderId::get), row.delta, row.actor)).collect();
+    actors.sort_by_key(|(order, delta, _)| (*order, *delta));
+    let expected = [
+        (Some(1), -1, None),
+        (Some(1), 1, None),
+        (Some(2), -1, staff),
+        (Some(2), 1, Some(Actor::Cli)),
+    ];
+    assert_eq!(actors[1..], expected);
 }
 
 #[rstest]

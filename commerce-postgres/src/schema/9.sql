@@ -35,6 +35,7 @@ CREATE TABLE audit_trail (
 );
 
 CREATE INDEX audit_trail_by_actor ON audit_trail (actor, actor_id, id);
+CREATE INDEX audit_trail_by_subject ON audit_trail (subject, subject_id);
 
 ALTER TABLE stock_movements ADD COLUMN actor TEXT;
 ALTER TABLE stock_movements ADD COLUMN actor_id BIGINT;

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Refusal};
 use crate::id::{OrderId, ProductId, StockMovementId};
 use crate::limits::{MAX_EXAMINED, MAX_PAGE};
+use crate::model::audit_trail::{Action, Subject};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::product::StockMovement;
 use crate::model::stock_change::StockChange;
@@ -16,7 +17,7 @@ use crate::query::filter::OrderFilter;
 use crate::query::{Budget, List, Page, PageRequest};
 use crate::shop::Shop;
 use crate::store::{Direction, IdRange, Snapshot};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// The most cancelled and expired orders that a page examines, with their lines.
 const MAX_RELEASED: usize = 2_000;
@@ -47,9 +48,27 @@ impl Shop {
         let newest = snapshot.last_order()?.unwrap_or(OrderId::new(0));
         let position = position.unwrap_or_else(|| Position::newest(newest, product.stock));
         let mut history = History::new(&*snapshot, id, position);
-        let items = history.take(page.limit)?;
+        let mut items = history.take(page.limit)?;
+        add_actors(&*snapshot, &mut items)?;
         Ok(Page::at(list, items, history.rest()?.map(Position::numbers)))
     }
+}
+
+/// Adds the authors of orders and cancellations that the audit trail records.
+fn add_actors(snapshot: &dyn Snapshot, items: &mut [StockChange]) -> Result<(), Error> {
+    let orders: Vec<OrderId> = items.iter().filter_map(|item| item.order_id).collect();
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let entries = snapshot.audit_trail_of_orders(&orders)?.into_iter();
+    let actors: HashMap<_, _> =
+        entries.map(|entry| ((entry.subject, entry.action), entry.actor)).collect();
+    for item in items {
+        let Some(order) = item.order_id else { continue };
+        let action = if item.delta < 0 { Action::OrderPlaced } else { Action::OrderCancelled };
+        item.actor = actors.get(&(Subject::Order(order), action)).copied();
+    }
+    Ok(())
 }
 
 /// A position in the history of a product: the first row of each stream that is not shown yet, and the stock before it was

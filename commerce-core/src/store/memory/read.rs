@@ -9,7 +9,7 @@ use crate::id::{
     OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
-use crate::model::audit_trail::{Actor, AuditEntry};
+use crate::model::audit_trail::{Actor, AuditEntry, Subject};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -97,6 +97,12 @@ impl Snapshot for MemorySnapshot<'_> {
         let entries = self.0.audit_trail.range(..=start).rev().map(|(_, entry)| entry);
         let of_actor = entries.filter(|entry| actor.is_none_or(|actor| entry.actor == actor));
         Ok(of_actor.take(limit).cloned().collect())
+    }
+
+    fn audit_trail_of_orders(&self, orders: &[OrderId]) -> Result<Vec<AuditEntry>, StoreError> {
+        let orders: BTreeSet<OrderId> = orders.iter().copied().collect();
+        let is_wanted = |entry: &&AuditEntry| matches!(entry.subject, Subject::Order(id) if orders.contains(&id));
+        Ok(self.0.audit_trail.values().filter(is_wanted).cloned().collect())
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {

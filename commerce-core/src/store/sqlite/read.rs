@@ -12,7 +12,7 @@ use crate::id::{
     OwnedCouponId, ProductId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
-use crate::model::audit_trail::{Actor, AuditEntry};
+use crate::model::audit_trail::{Actor, AuditEntry, SubjectKind};
 use crate::model::auth::{Credentials, LoginAttempts, LoginHash, SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -146,6 +146,16 @@ impl Snapshot for SqliteSnapshot<'_> {
             "WHERE actor = ?1 AND actor_id IS ?2 AND id <= ?3 ORDER BY id DESC LIMIT ?4",
         );
         many(&self.0, &sql, params![kind.as_str(), id, start.get(), limit(rows)], read)
+    }
+
+    fn audit_trail_of_orders(&self, orders: &[OrderId]) -> Result<Vec<AuditEntry>, StoreError> {
+        let sql = select::<AuditEntry>("WHERE subject = ?1 AND subject_id = ?2");
+        let kind = SubjectKind::Order.as_str();
+        let mut entries = Vec::new();
+        for order in orders {
+            entries.extend(many(&self.0, &sql, params![kind, order.get()], read::<AuditEntry>)?);
+        }
+        Ok(entries)
     }
 
     fn customers(&self, start: CustomerId, limit: usize) -> Result<Vec<Customer>, StoreError> {

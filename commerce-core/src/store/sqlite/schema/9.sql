@@ -50,6 +50,7 @@ CREATE TABLE audit_trail (
 ) STRICT;
 
 CREATE INDEX audit_trail_by_actor ON audit_trail (actor, actor_id, id);
+CREATE INDEX audit_trail_by_subject ON audit_trail (subject, subject_id);
 
 ALTER TABLE stock_movements ADD COLUMN actor TEXT;
 ALTER TABLE stock_movements ADD COLUMN actor_id INTEGER CHECK ((actor_id IS NULL) = (actor IS NULL OR actor = 'cli'));
