@@ -4,9 +4,10 @@ use crate::database::{Database, OpenMode};
 use crate::error::CliError;
 use crate::output::Output;
 use crate::progress;
-use crate::values::{KeyArg, PageArgs};
+use crate::values::{Edge, KeyArg, PageArgs};
 use commerce_core::{
-    Actor, Error, Key, Money, Operation, Outcome, Page, PageRequest, PaymentGateway, Shop,
+    Actor, Error, Key, Money, Operation, Outcome, Page, PageRequest, Patch, PaymentGateway, Shop,
+    Timestamp, Zone,
 };
 use serde::Serialize;
 use std::sync::{Arc, OnceLock};
@@ -140,6 +141,28 @@ impl CommandContext {
             self.output.note(format_args!("(more items: add --cursor {cursor})"));
         }
         Ok(())
+    }
+
+    /// Returns the instant that an end of a window stands for, in the zone of the shop.
+    pub(crate) fn instant(
+        &self,
+        edge: Option<&Edge>,
+        instant: impl FnOnce(&Edge, Zone) -> Timestamp,
+    ) -> Result<Option<Timestamp>, CliError> {
+        let Some(edge) = edge else { return Ok(None) };
+        Ok(Some(instant(edge, self.shop.settings()?.zone)))
+    }
+
+    /// Returns the change of an instant, in which a day stands for its start.
+    pub(crate) fn instant_patch(
+        &self,
+        patch: Option<&Patch<Edge>>,
+    ) -> Result<Patch<Timestamp>, CliError> {
+        Ok(match patch {
+            None | Some(Patch::Keep) => Patch::Keep,
+            Some(Patch::Remove) => Patch::Remove,
+            Some(Patch::Set(edge)) => self.instant(Some(edge), Edge::start)?.into(),
+        })
     }
 
     /// An amount with its currency.

@@ -158,6 +158,14 @@ pub(crate) fn edge(text: &str) -> Result<Edge, String> {
 }
 
 impl Edge {
+    /// The first instant of a window that begins here: a day counts from its start.
+    pub(crate) fn start(&self, zone: Zone) -> Timestamp {
+        match self {
+            Self::At(at) => *at,
+            Self::Day(day) => zone.parse_day(day).unwrap_or_default(),
+        }
+    }
+
     /// The instant right before a window that begins here: a time does not count itself.
     pub(crate) fn before(&self, zone: Zone) -> Timestamp {
         match self {
@@ -200,9 +208,8 @@ pub(crate) fn integer_or(text: &str, expected: &str) -> Result<i64, String> {
 
 /// Parses an id.
 pub(crate) fn id<T: From<i64>>(text: &str) -> Result<T, String> {
-    let expected = "expected an id: an integer of 1 or more";
-    let number = integer_or(text, expected)?;
-    if number > 0 { Ok(T::from(number)) } else { Err(expected.to_owned()) }
+    let number = text.parse().ok().filter(|number: &i64| *number > 0);
+    number.map(T::from).ok_or_else(|| "expected an id: an integer of 1 or more".to_owned())
 }
 
 /// Parses an amount of money.
@@ -255,9 +262,9 @@ pub(crate) fn integer_patch(text: &str) -> Result<Patch<i64>, String> {
     patch(text, |text| integer_or(text, "expected an integer or none"))
 }
 
-/// Parses an instant that may be removed.
-pub(crate) fn instant_patch(text: &str) -> Result<Patch<Timestamp>, String> {
-    patch(text, |text| text.parse().map_err(|error| format!("{error}, or none")))
+/// Parses an end of a window that may be removed.
+pub(crate) fn edge_patch(text: &str) -> Result<Patch<Edge>, String> {
+    patch(text, |text| edge(text).map_err(|error| format!("{error}, or none")))
 }
 
 /// Parses an idempotency key.
@@ -307,11 +314,25 @@ mod tests {
             let range = "must be from -9223372036854775808 to 9223372036854775807".to_owned();
             assert_eq!(integer(text), Err(range.clone()));
             assert_eq!(amount(text), Err(range.clone()));
-            assert_eq!(id::<ProductId>(text), Err(range.clone()));
+            assert!(id::<ProductId>(text).unwrap_err().contains("an integer of 1 or more"));
             assert_eq!(count(text), Err(range.clone()));
             assert_eq!(item(&format!("3:{text}")), Err(range));
         }
         assert!(integer("many").unwrap_err().contains("integer"));
+    }
+
+    #[test]
+    fn day_is_of_the_zone_and_an_edge_is_its_start_or_its_end() {
+        let seoul: Zone = "Asia/Seoul".parse().unwrap();
+        let day = edge("2026-11-01").unwrap();
+        assert_eq!(day.start(seoul).to_string(), "2026-10-31T15:00:00Z");
+        assert_eq!(day.before(seoul).to_string(), "2026-10-31T14:59:59Z");
+        assert_eq!(day.last_second(seoul).to_string(), "2026-11-01T14:59:59Z");
+        let at = edge("2026-11-01T09:00:00+09:00").unwrap();
+        for instant in [at.start(seoul), at.before(seoul), at.last_second(seoul)] {
+            assert_eq!(instant.to_string(), "2026-11-01T00:00:00Z");
+        }
+        assert!(edge_patch("soon").unwrap_err().contains("a day like 2026-01-31, or none"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::context::CommandContext;
 use crate::error::CliError;
-use crate::table::TextTable;
+use crate::table::{REGULAR, TextTable};
 use crate::values;
 use commerce_core::{CartEdit, CustomerId, EditCart, ProductId, ProductStatus};
 
@@ -80,7 +80,7 @@ impl CartCommand {
 fn cart(context: &CommandContext, cart: &commerce_core::Cart) -> String {
     let (price, amount) = (context.head("price"), context.head("amount"));
     let table = TextTable::new(
-        [">product", "name", &price, ">quantity", &amount, ">stock"],
+        [">product", "name", &price, REGULAR, ">quantity", &amount, ">stock"],
         "the cart is empty",
     )
     .rows(&cart.items, |item| {
@@ -92,11 +92,13 @@ fn cart(context: &CommandContext, cart: &commerce_core::Cart) -> String {
             item.product_id.to_string(),
             item.name.clone(),
             context.number(item.unit_price),
+            context.number(item.regular_price),
             item.quantity.to_string(),
             context.number(item.amount),
             stock,
         ]
-    });
+    })
+    .hide_if(3, cart.items.iter().all(|item| item.unit_price == item.regular_price));
     if cart.items.is_empty() {
         return table.text();
     }

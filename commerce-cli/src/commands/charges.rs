@@ -58,7 +58,7 @@ impl ChargesCommand {
 }
 
 fn charges(context: &CommandContext, charges: &[Charge]) -> String {
-    let headers = [">id", "at", ">customer", &context.head("amount"), "status", "failure"];
+    let headers = [">id", "at", ">customer", &context.head("amount"), "status", "~failure"];
     TextTable::new(headers, "no charges")
         .rows(charges, |charge| {
             [

@@ -5,7 +5,7 @@ use crate::error::CliError;
 use crate::exit::ExitKind;
 use crate::output::Output;
 use crate::progress;
-use commerce_core::Shop;
+use commerce_core::{Shop, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,13 +42,21 @@ impl CopyCommand {
         let source = from.find()?.ok_or_else(|| {
             CliError::storage(format!("there is no store at {from}: name another --from"))
         })?;
-        let target = match to.find()? {
+        let existing = to.find()?;
+        let exists = existing.is_some();
+        let target = match existing {
             Some(store) => store,
             None => to.create(Some(source.currency()))?,
         };
         let bar = progress::items("rows", 0);
         let rows =
-            commerce_core::copy(&*source, &*target, &mut |written| bar.set_position(written))?;
+            commerce_core::copy(&*source, &*target, &mut |written| bar.set_position(written));
+        let rows = rows.map_err(|error| match error {
+            StoreError::Incompatible(text) if exists => {
+                CliError::usage(format!("{to}: {text}: name another --to"))
+            }
+            error => error.into(),
+        })?;
         bar.finish_and_clear();
         let before = Shop::open(Arc::clone(&source)).audit()?;
         let after = Shop::open(Arc::clone(&target)).audit()?;

@@ -3,11 +3,11 @@
 use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::table::{TextTable, or_dash, properties};
-use crate::values::{self, KeyArg, PageArgs};
+use crate::values::{self, Edge, KeyArg, PageArgs};
 use clap::ArgGroup;
 use commerce_core::{
     AddCoupon, ClaimCoupon, CouponId, CustomerId, Discount, Money, OwnedCoupon, OwnedCouponStatus,
-    Patch, Timestamp, UpdateCoupon,
+    Patch, UpdateCoupon,
 };
 
 /// Creates coupon campaigns, claims their coupons and lists them.
@@ -37,9 +37,9 @@ pub(crate) enum CouponCommand {
         /// New number of coupons, at least those claimed.
         #[arg(long, value_name = "N", value_parser = values::integer, allow_negative_numbers = true)]
         quantity: Option<i64>,
-        /// New end of the campaign, exclusive, or `none`.
-        #[arg(long, value_name = "TIME", value_parser = values::instant_patch)]
-        until: Option<Patch<Timestamp>>,
+        /// New end of the campaign, exclusive, or `none`. A day means its start.
+        #[arg(long, value_name = "TIME", value_parser = values::edge_patch)]
+        until: Option<Patch<Edge>>,
     },
     /// Stops a campaign: no more coupons are claimed. Claimed ones stay usable until its end.
     Stop {
@@ -100,28 +100,28 @@ pub(crate) struct CampaignArgs {
     /// Minimum order amount before the discount, in minor units.
     #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]
     min_order: Option<Money>,
-    /// Start of the campaign (default: now).
-    #[arg(long, value_name = "TIME")]
-    from: Option<Timestamp>,
-    /// End of the campaign, exclusive (default: none).
-    #[arg(long, value_name = "TIME")]
-    until: Option<Timestamp>,
+    /// Start of the campaign, a time or a day of the zone of the shop (default: now).
+    #[arg(long, value_name = "TIME", value_parser = values::edge)]
+    from: Option<Edge>,
+    /// End of the campaign, exclusive (default: none). A day means its start.
+    #[arg(long, value_name = "TIME", value_parser = values::edge)]
+    until: Option<Edge>,
     #[command(flatten)]
     key: KeyArg,
 }
 
 impl CampaignArgs {
-    fn request(&self) -> AddCoupon {
+    fn request(&self, context: &CommandContext) -> Result<AddCoupon, CliError> {
         let percent = |percent| Discount::Percent { percent, max_amount: self.max };
         let fixed = Discount::Fixed { amount: self.amount.unwrap_or_default() };
-        AddCoupon {
+        Ok(AddCoupon {
             name: self.name.clone(),
             discount: self.percent.map_or(fixed, percent),
             min_order_amount: self.min_order,
             quantity: self.quantity,
-            valid_from: self.from,
-            valid_until: self.until,
-        }
+            valid_from: context.instant(self.from.as_ref(), Edge::start)?,
+            valid_until: context.instant(self.until.as_ref(), Edge::start)?,
+        })
     }
 }
 
@@ -129,10 +129,10 @@ impl CouponCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let text = |coupon: &_| coupon_properties(context, coupon);
         match self {
-            Self::Add(add) => context.print(context.call(add.request(), &add.key)?, text),
+            Self::Add(add) => context.print(context.call(add.request(context)?, &add.key)?, text),
             Self::Show { id } => context.print(context.shop.coupon(id)?, text),
             Self::Update { id, name, quantity, until } => {
-                let valid_until = until.unwrap_or_default();
+                let valid_until = context.instant_patch(until.as_ref())?;
                 let update = UpdateCoupon { name, quantity, valid_until, ..UpdateCoupon::new(id) };
                 context.print(context.shop.call(update).run()?, text)
             }
@@ -170,7 +170,7 @@ fn discount(context: &CommandContext, discount: Discount) -> String {
 }
 
 fn coupons(context: &CommandContext, coupons: &[commerce_core::Coupon]) -> String {
-    let headers = [">id", "name", "discount", ">claimed", ">of", "from", "until"];
+    let headers = [">id", "~name", "discount", ">claimed", ">of", "from", "until", "stopped"];
     TextTable::new(headers, "no campaigns")
         .rows(coupons, |coupon| {
             [
@@ -181,8 +181,10 @@ fn coupons(context: &CommandContext, coupons: &[commerce_core::Coupon]) -> Strin
                 coupon.quantity.to_string(),
                 coupon.valid_from.to_string(),
                 or_dash(coupon.valid_until),
+                or_dash(coupon.stopped_at),
             ]
         })
+        .hide_if(7, coupons.iter().all(|coupon| coupon.stopped_at.is_none()))
         .text()
 }
 

@@ -151,13 +151,14 @@ fn set_status(
 }
 
 fn customers(customers: &[commerce_core::Customer]) -> String {
-    TextTable::new([">id", "name", "login", "role", "added"], "no customers")
+    TextTable::new([">id", "~name", "~login", "role", "status", "added"], "no customers")
         .rows(customers, |c| {
             [
                 c.id.to_string(),
                 c.name.clone(),
                 or_dash(c.login.clone()),
                 c.role.to_string(),
+                c.status.to_string(),
                 c.created_at.to_string(),
             ]
         })

@@ -3,8 +3,8 @@
 use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::table::TextTable;
-use crate::values::PageArgs;
-use commerce_core::{Actor, AuditEntry, LogFilter, Timestamp};
+use crate::values::{self, Edge, PageArgs};
+use commerce_core::{Actor, AuditEntry, LogFilter};
 use serde_json::Value;
 
 /// Lists the changes by staff, tokens and the command line, newest first.
@@ -13,22 +13,25 @@ pub(crate) struct LogCommand {
     /// Only changes by this actor: cli, customer:ID or token:ID.
     #[arg(long)]
     actor: Option<Actor>,
-    /// Only changes from this instant on.
-    #[arg(long, value_name = "TIME")]
-    from: Option<Timestamp>,
+    /// Only changes from this time or day on.
+    #[arg(long, value_name = "TIME", value_parser = values::edge)]
+    from: Option<Edge>,
     #[command(flatten)]
     page: PageArgs,
 }
 
 impl LogCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
-        let filter = LogFilter { actor: self.actor, from: self.from };
+        let filter = LogFilter {
+            actor: self.actor,
+            from: context.instant(self.from.as_ref(), Edge::start)?,
+        };
         context.list(&self.page, |page| context.shop.audit_log(&filter, page), entries)
     }
 }
 
 fn entries(entries: &[AuditEntry]) -> String {
-    TextTable::new([">id", "at", "actor", "action", "subject", "changes"], "no entries")
+    TextTable::new([">id", "at", "actor", "action", "subject", "~changes"], "no entries")
         .rows(entries, |entry| {
             [
                 entry.id.to_string(),

@@ -2,11 +2,11 @@
 
 use crate::context::CommandContext;
 use crate::error::CliError;
-use crate::table::{TextTable, or_dash, properties};
-use crate::values::{self, KeyArg, PageArgs};
+use crate::table::{REGULAR, TextTable, or_dash, properties};
+use crate::values::{self, Edge, KeyArg, PageArgs};
 use commerce_core::{
     CancelOrder, CouponId, CustomerId, Money, Order, OrderFilter, OrderId, OrderStatus, PayOrder,
-    ProductId, Timestamp,
+    ProductId,
 };
 use serde::Serialize;
 
@@ -51,12 +51,12 @@ pub(crate) struct ListArgs {
     /// Present status.
     #[arg(long, value_parser = values::order_status())]
     status: Option<OrderStatus>,
-    /// Only orders placed after this instant, as in a report.
-    #[arg(long, value_name = "TIME")]
-    from: Option<Timestamp>,
-    /// Only orders placed until this instant, that second included.
-    #[arg(long, value_name = "TIME")]
-    to: Option<Timestamp>,
+    /// Only orders placed after this time, or from this day on, as in a report.
+    #[arg(long, value_name = "TIME", value_parser = values::edge)]
+    from: Option<Edge>,
+    /// Only orders placed up to this time or day, which counts itself.
+    #[arg(long, value_name = "TIME", value_parser = values::edge)]
+    to: Option<Edge>,
     /// Only orders with this product.
     #[arg(long, value_name = "ID", value_parser = values::id::<ProductId>)]
     product: Option<ProductId>,
@@ -74,6 +74,8 @@ impl ListArgs {
     fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let Self { customer: customer_id, status, from, to, .. } = self;
         let Self { product: product_id, reference, coupon: coupon_id, page, .. } = self;
+        let from = context.instant(from.as_ref(), Edge::before)?;
+        let to = context.instant(to.as_ref(), Edge::last_second)?;
         let filter =
             OrderFilter { customer_id, status, from, to, product_id, reference, coupon_id };
         let of_customer = OrderFilter { customer_id, ..OrderFilter::default() };
@@ -118,7 +120,7 @@ fn expire(context: &CommandContext) -> Result<(), CliError> {
 
 fn orders(context: &CommandContext, orders: &[Order]) -> String {
     let total = context.head("total");
-    let headers = [">id", ">customer", "placed", "status", ">lines", &total, "reference"];
+    let headers = [">id", ">customer", "placed", "status", ">lines", &total, "~reference"];
     TextTable::new(headers, "no orders")
         .rows(orders, |order| {
             [
@@ -137,24 +139,27 @@ fn orders(context: &CommandContext, orders: &[Order]) -> String {
 /// The text of one order.
 pub(crate) fn order(context: &CommandContext, order: &Order) -> String {
     let (price, amount) = (context.head("price"), context.head("amount"));
-    let lines = TextTable::new([">product", "name", &price, ">quantity", &amount], "no lines")
-        .rows(&order.lines, |line| {
-            [
-                line.product_id.to_string(),
-                line.name.clone(),
-                context.number(line.unit_price),
-                line.quantity.to_string(),
-                context.number(line.amount),
-            ]
-        })
-        .text();
+    let lines =
+        TextTable::new([">product", "name", &price, REGULAR, ">quantity", &amount], "no lines")
+            .rows(&order.lines, |line| {
+                [
+                    line.product_id.to_string(),
+                    line.name.clone(),
+                    context.number(line.unit_price),
+                    context.number(line.regular_price),
+                    line.quantity.to_string(),
+                    context.number(line.amount),
+                ]
+            })
+            .hide_if(3, order.lines.iter().all(|line| line.unit_price == line.regular_price))
+            .text();
     let properties = properties([
         ("order", order.id.to_string()),
         ("customer", order.customer_id.to_string()),
         ("placed", order.created_at.to_string()),
         ("status", status(order)),
         ("reference", or_dash(order.reference.clone())),
-        ("coupon", or_dash(order.owned_coupon_id)),
+        ("owned coupon", or_dash(order.owned_coupon_id)),
     ]);
     format!("{properties}\n\n{lines}\n{}", total(context, order))
 }

@@ -2,11 +2,11 @@
 
 use crate::context::CommandContext;
 use crate::error::CliError;
-use crate::table::{TextTable, or_dash, properties};
-use crate::values::{self, KeyArg, PageArgs};
+use crate::table::{REGULAR, TextTable, or_dash, properties};
+use crate::values::{self, Edge, KeyArg, PageArgs};
 use commerce_core::{
     AddProduct, AdjustStock, Money, Patch, ProductFilter, ProductId, ProductSelection,
-    ProductStatus, SalePrice, StockChange, Timestamp, UpdateProduct,
+    ProductStatus, SalePrice, StockChange, UpdateProduct,
 };
 
 /// Adds, shows and changes products.
@@ -100,12 +100,12 @@ pub(crate) struct UpdateArgs {
     /// Price of a unit during a sale, below the regular price.
     #[arg(long, value_name = "PRICE", value_parser = values::amount, allow_negative_numbers = true)]
     sale_price: Option<Money>,
-    /// Start of the sale (default: now).
-    #[arg(long, value_name = "TIME")]
-    sale_from: Option<Timestamp>,
-    /// End of the sale, exclusive, or `none` (default: none).
-    #[arg(long, value_name = "TIME", value_parser = values::instant_patch)]
-    sale_until: Option<Patch<Timestamp>>,
+    /// Start of the sale, a time or a day of the zone of the shop (default: now).
+    #[arg(long, value_name = "TIME", value_parser = values::edge)]
+    sale_from: Option<Edge>,
+    /// End of the sale, exclusive, or `none` (default: none). A day means its start.
+    #[arg(long, value_name = "TIME", value_parser = values::edge_patch)]
+    sale_until: Option<Patch<Edge>>,
     /// Removes the sale.
     #[arg(long, conflicts_with_all = ["sale_price", "sale_from", "sale_until"])]
     no_sale: bool,
@@ -118,18 +118,18 @@ pub(crate) struct UpdateArgs {
 }
 
 impl UpdateArgs {
-    fn request(self) -> UpdateProduct {
+    fn request(self, context: &CommandContext) -> Result<UpdateProduct, CliError> {
         let sale_price = self.sale_price.map(Patch::Set).unwrap_or_default();
-        UpdateProduct {
+        Ok(UpdateProduct {
             name: self.name,
             price: self.price,
             sale_price: if self.no_sale { Patch::Remove } else { sale_price },
-            sale_from: self.sale_from,
-            sale_until: self.sale_until.unwrap_or_default(),
+            sale_from: context.instant(self.sale_from.as_ref(), Edge::start)?,
+            sale_until: context.instant_patch(self.sale_until.as_ref())?,
             low_stock_threshold: self.low_stock_threshold.unwrap_or_default(),
             limit_per_customer: self.limit_per_customer.unwrap_or_default(),
             ..UpdateProduct::new(self.id)
-        }
+        })
     }
 }
 
@@ -144,7 +144,7 @@ impl ProductCommand {
                 };
                 let filter = ProductFilter { search, status, low_stock: low };
                 let read = |page: &_| context.shop.list_products(&filter, page);
-                return context.search_priced(&page, read, |rows| products(context, rows));
+                return context.search_priced(&page, read, |rows| products(context, rows, low));
             }
             Self::History { id, page } => {
                 return context.search(
@@ -157,7 +157,7 @@ impl ProductCommand {
             Self::Add { name, price, stock, key } => {
                 context.call(AddProduct::new(name, price, stock), &key)?
             }
-            Self::Update(update) => context.shop.call(update.request()).run()?,
+            Self::Update(update) => context.shop.call(update.request(context)?).run()?,
             Self::Stock { id, delta, reason, key } => {
                 context.call(AdjustStock { product_id: id, delta, reason }, &key)?
             }
@@ -168,19 +168,24 @@ impl ProductCommand {
     }
 }
 
-fn products(context: &CommandContext, products: &[commerce_core::Product]) -> String {
-    let headers = [">id", "name", &context.head("price"), ">stock", "status"];
+fn products(context: &CommandContext, products: &[commerce_core::Product], low: bool) -> String {
+    let headers = [">id", "~name", &context.head("price"), REGULAR, ">stock", ">low at", "status"];
     TextTable::new(headers, "no products")
         .rows(products, |product| {
             let (id, stock) = (product.id.to_string(), product.stock.to_string());
             let status = product.status.to_string();
-            [id, product.name.clone(), context.number(product.price), stock, status]
+            let prices = [product.price, product.regular_price].map(|price| context.number(price));
+            let [price, regular] = prices;
+            let low_at = or_dash(product.low_stock_threshold);
+            [id, product.name.clone(), price, regular, stock, low_at, status]
         })
+        .hide_if(3, products.iter().all(|product| product.price == product.regular_price))
+        .hide_if(5, !low)
         .text()
 }
 
 fn history(changes: &[StockChange]) -> String {
-    let headers = ["at", ">change", ">stock after", "reason", "order", "by"];
+    let headers = ["at", ">change", ">stock after", "~reason", "order", "by"];
     TextTable::new(headers, "no changes")
         .rows(changes, |change| {
             [

@@ -33,7 +33,7 @@ const ONE_CLIENT: &str = "clients of the Unix socket count as one, and one that 
 
 /// The warning of a server on which any customer can charge a balance without paying.
 const SIMULATED: &str = "the payment gateway is simulated: charges succeed and no real money is taken. Use \
-                         --gateway stripe to collect money, or --gateway none so that only admins may charge";
+                         --gateway stripe to collect money, or --gateway none so that only clerks and admins may charge";
 
 /// The warning of a server that cannot verify Stripe's webhook events.
 const NO_WEBHOOK_SECRET: &str = "Stripe's webhook events are rejected: name the file of their signing secret \

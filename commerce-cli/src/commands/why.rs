@@ -2,10 +2,11 @@
 
 use crate::context::CommandContext;
 use crate::error::CliError;
-use crate::table::{TextTable, or_dash, properties};
+use crate::table::{TextTable, properties};
 use crate::values;
 use commerce_core::{CustomerId, ExplainedShortage, Key, KeyExplanation};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Explains an idempotency key: the request that it was used for, the answer or the refusal with its numbers, and
 /// the order or charge that it made.
@@ -40,21 +41,69 @@ fn text(explained: &KeyExplanation) -> String {
     let owner =
         explained.customer_id.map_or_else(|| "the shop".to_owned(), |id| format!("customer {id}"));
     let refusal = explained.refusal.as_ref();
-    let outcome = refusal.map_or_else(
-        || or_dash(explained.answer.as_ref()),
-        |refusal| format!("{}: {}", refusal.code, refusal.detail),
-    );
-    let mut parts = vec![properties([
+    let mut head = vec![
         ("key", explained.key.to_string()),
         ("of", owner),
         ("at", explained.created_at.to_string()),
-        ("request", or_dash(explained.request.as_ref())),
-        (if refusal.is_some() { "refused" } else { "answer" }, outcome),
-        ("order", or_dash(explained.order_id)),
-        ("charge", or_dash(explained.charge_id)),
-    ])];
+    ];
+    head.extend(
+        refusal.map(|refusal| ("refused", format!("{}: {}", refusal.code, refusal.detail))),
+    );
+    head.extend(explained.order_id.map(|id| ("order", id.to_string())));
+    head.extend(explained.charge_id.map(|id| ("charge", id.to_string())));
+    let mut parts = vec![properties(head)];
+    for (title, value) in [("request", &explained.request), ("answer", &explained.answer)] {
+        if let Some(value) = value {
+            let mut lines = vec![title.to_owned()];
+            members(value, 1, &mut lines);
+            parts.push(lines.join("\n"));
+        }
+    }
     parts.extend(explained.shortages.iter().map(shortage));
     parts.join("\n\n")
+}
+
+/// Adds a line for each member that has a value, those of inner objects and lists indented.
+fn members(value: &Value, depth: usize, lines: &mut Vec<String>) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                match value {
+                    Value::Null => {}
+                    Value::Object(_) | Value::Array(_) => {
+                        lines.push(format!("{indent}{name}"));
+                        members(value, depth.saturating_add(1), lines);
+                    }
+                    value => lines.push(format!("{indent}{name} {}", plain(value))),
+                }
+            }
+        }
+        Value::Array(items) => {
+            lines.extend(items.iter().map(|item| format!("{indent}{}", in_a_line(item))));
+        }
+        value => lines.push(format!("{indent}{}", plain(value))),
+    }
+}
+
+/// An item of a list: `product_id 12, quantity 2`.
+fn in_a_line(item: &Value) -> String {
+    let object = match item {
+        Value::Object(object) => object,
+        Value::Array(items) => return items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        item => return plain(item),
+    };
+    let members = object.iter().filter(|(_, value)| !value.is_null());
+    members.map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// `1 unit`, `2 units`.
+fn units(count: i64) -> String {
+    format!("{count} {}", if count == 1 { "unit" } else { "units" })
 }
 
 fn shortage(shortage: &ExplainedShortage) -> String {
@@ -77,10 +126,35 @@ fn shortage(shortage: &ExplainedShortage) -> String {
         None => "no units have come back since".to_owned(),
         Some(back) => {
             let of = back.order_id.map(|id| format!(", order {id}")).unwrap_or_default();
-            format!("{} units came back at {}: {}{of}", back.delta, back.created_at, back.reason)
+            format!("{} came back at {}: {}{of}", units(back.delta), back.created_at, back.reason)
         }
     };
     format!(
-        "product {product_id} had {available} units, not {requested}; the last orders that took some:\n{table}\n{back}"
+        "product {product_id} had {}, not {requested}; the last orders that took some:\n{table}\n{back}",
+        units(*available)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn request_and_answer_are_lines_of_their_members() {
+        let answer = json!({"order": {"id": 7, "reference": null, "status": "paid",
+            "lines": [{"product_id": 12, "name": "Green tea"}, {"product_id": 10, "name": "Spoon"}]}});
+        let mut lines = Vec::new();
+        members(&answer, 1, &mut lines);
+        let expected = [
+            "  order",
+            "    id 7",
+            "    lines",
+            "      name Green tea, product_id 12",
+            "      name Spoon, product_id 10",
+            "    status paid",
+        ];
+        assert_eq!(lines, expected);
+        assert_eq!((units(1), units(0)), ("1 unit".to_owned(), "0 units".to_owned()));
+    }
 }

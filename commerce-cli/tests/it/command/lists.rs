@@ -34,6 +34,10 @@ fn ids(list: &Value) -> Vec<i64> {
 #[case::together("orders list 1 --product 2 --status paid", &[1])]
 #[case::future("orders list --from 2999-01-01T00:00:00Z", &[])]
 #[case::past("orders list --to 1999-01-01T00:00:00Z", &[])]
+#[case::from_a_day("orders list --from 2999-01-01", &[])]
+#[case::to_a_day("orders list --to 1999-01-01", &[])]
+#[case::between_days("orders list --from 1999-01-01 --to 2999-01-01", &[3, 2, 1])]
+#[case::log_from_a_day("log --from 2999-01-01", &[])]
 #[case::coupon("orders list --coupon 1", &[])]
 #[case::reference("orders list --reference PO-1", &[])]
 #[case::charges("charges list --status succeeded --customer 1", &[1])]
@@ -90,4 +94,77 @@ fn claims_of_a_campaign_are_listed_by_rank() {
     assert_eq!(customers, [&json!(2), &json!(1)]);
     assert!(dir.run("coupon claims 1").out.contains("held"));
     assert_eq!(dir.run("coupon claims 9").status, 3);
+}
+
+#[test]
+fn day_of_a_sale_or_a_campaign_begins_in_the_zone_of_the_shop() {
+    let dir = TestDir::stocked();
+    dir.json("settings zone Asia/Seoul");
+    for line in [
+        "product update 1 --sale-price 200 --sale-from 2020-01-01 --sale-until 2990-01-01",
+        "coupon add Spring --quantity 5 --amount 100 --from 2020-01-01 --until 2990-01-01",
+        "coupon update 1 --until 2990-01-01",
+    ] {
+        let text = dir.run(line);
+        assert_eq!(text.status, 0, "{line}: {}", text.err);
+        assert!(text.out.contains("2019-12-31T15:00:00Z"), "{line}: {}", text.out);
+        assert!(text.out.contains("2989-12-31T15:00:00Z"), "{line}: {}", text.out);
+    }
+    let wrong = dir.run("coupon update 1 --until soon");
+    assert!(wrong.status == 2 && wrong.err.contains("a day like 2026-01-31, or none"));
+}
+
+#[test]
+fn regular_price_is_beside_a_sale_price() {
+    let dir = TestDir::stocked();
+    dir.json("cart set 1 1 2");
+    for line in ["product list", "cart show 1", "order 1 1"] {
+        let text = dir.run(line).out;
+        assert!(text.contains("12.50") && !text.contains("regular"), "{line}: {text}");
+    }
+    dir.json("product update 1 --sale-price 200");
+    for line in ["product list", "cart show 1", "order 1 1"] {
+        let text = dir.run(line).out;
+        let row = text.lines().find(|line| line.contains(" 2.00")).unwrap_or_default();
+        assert!(text.contains("regular") && row.contains("12.50"), "{line}: {text}");
+    }
+    let order = dir.run("orders show 1").out;
+    assert!(order.contains("owned coupon"), "{order}");
+}
+
+#[test]
+fn list_shows_what_sets_its_rows_apart() {
+    let dir = TestDir::stocked();
+    for (change, list, part) in [
+        ("customer disable 1", "customer list", "disabled"),
+        ("product update 1 --low-stock-threshold 77", "product list --low", "77"),
+        ("coupon add Spring --quantity 5 --amount 100", "coupon list", "Spring"),
+        ("coupon stop 1", "coupon list", "stopped"),
+    ] {
+        assert!(!dir.run(list).out.contains(part), "{list}");
+        assert_eq!(dir.run(change).status, 0, "{change}");
+        let text = dir.run(list).out;
+        assert!(text.contains(part), "{list}: {text}");
+    }
+    let refused = dir.run("coupon claim 1 1");
+    assert_eq!(refused.status, 3);
+    assert!(refused.err.contains("stopped"), "{}", refused.err);
+}
+
+#[test]
+fn key_is_explained_in_lines() {
+    let dir = busy();
+    let text = dir.run("why one").out;
+    assert!(text.contains("order  1") && !text.contains('{'), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("charge")), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+}
+
+#[test]
+fn store_with_rows_is_no_target_of_a_copy() {
+    let dir = busy();
+    assert_eq!(dir.run("copy --from commerce.db --to other.db").status, 0);
+    let again = dir.run("copy --from commerce.db --to other.db");
+    assert_eq!((again.status, again.out.as_str()), (2, ""));
+    assert!(again.err.contains("name another --to"), "{}", again.err);
 }
