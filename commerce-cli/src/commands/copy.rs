@@ -51,11 +51,11 @@ impl CopyCommand {
         let bar = progress::items("rows", 0);
         let rows =
             commerce_core::copy(&*source, &*target, &mut |written| bar.set_position(written));
-        let rows = rows.map_err(|error| match error {
-            StoreError::Incompatible(text) if exists => {
-                CliError::usage(format!("{to}: {text}: name another --to"))
+        let rows = rows.map_err(|error| {
+            if let (StoreError::Incompatible(text), true) = (&error, exists) {
+                return CliError::usage(format!("{to}: {text}: name another --to"));
             }
-            error => error.into(),
+            error.into()
         })?;
         bar.finish_and_clear();
         let before = Shop::open(Arc::clone(&source)).audit()?;

@@ -75,14 +75,18 @@ fn members(value: &Value, depth: usize, lines: &mut Vec<String>) {
                         lines.push(format!("{indent}{name}"));
                         members(value, depth.saturating_add(1), lines);
                     }
-                    value => lines.push(format!("{indent}{name} {}", plain(value))),
+                    Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                        lines.push(format!("{indent}{name} {}", plain(value)));
+                    }
                 }
             }
         }
         Value::Array(items) => {
             lines.extend(items.iter().map(|item| format!("{indent}{}", in_a_line(item))));
         }
-        value => lines.push(format!("{indent}{}", plain(value))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            lines.push(format!("{indent}{}", plain(value)));
+        }
     }
 }
 
@@ -91,7 +95,7 @@ fn in_a_line(item: &Value) -> String {
     let object = match item {
         Value::Object(object) => object,
         Value::Array(items) => return items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        item => return plain(item),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return plain(item),
     };
     let members = object.iter().filter(|(_, value)| !value.is_null());
     members.map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
