@@ -8,7 +8,7 @@ use crate::id::Key;
 use crate::id::OrderId;
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, RefusedRequest, StoredResult};
 use crate::limits::MAX_TEXT;
-use crate::model::audit_trail::{Actor, AuditEntry};
+use crate::model::audit_trail::{Action, Actor, AuditEntry};
 use crate::model::token::Token;
 use crate::model::wallet::{ChargeRow, ChargeStatus};
 use crate::money::Money;
@@ -199,7 +199,9 @@ impl Command {
             let refusal = ahead_of_clock(self.now, self.clock);
             return Decision { result: Err(refusal.into()), replayed: false };
         }
-        let actor = self.actor.filter(|actor| scope.map(Actor::Customer) != Some(*actor));
+        let is_of_staff = rule.action().is_some_and(Action::is_of_staff);
+        let is_own = |actor: &Actor| scope.map(Actor::Customer) == Some(*actor);
+        let actor = self.actor.filter(|actor| is_of_staff || !is_own(actor));
         let context = Context { now: self.now, hold_seconds, actor, trace: self.trace.as_deref() };
         // Checked on the rows that the rule is about to change, in the same transaction (optimistic concurrency).
         let current = self.only_if.as_ref().map_or(Ok(()), |allowed| {

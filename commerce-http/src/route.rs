@@ -323,7 +323,8 @@ pub(crate) const ORDERS: &[Parameter] = &[
 pub(crate) const CHARGES: &[Parameter] =
     &[OF_CUSTOMER, own("status", "ChargeStatus", ""), LIMIT, CURSOR];
 
-const SEARCH: Parameter = shared("search", "SearchText", "Search", "A part of the name, in any case.");
+const SEARCH: Parameter =
+    shared("search", "SearchText", "Search", "A part of the name, in any case.");
 
 /// The query parameters of products.
 pub(crate) const PRODUCTS: &[Parameter] = &[

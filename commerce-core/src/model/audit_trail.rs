@@ -190,6 +190,13 @@ impl Action {
         actions.contains(&self)
     }
 
+    /// Returns true if only staff may act so, for themselves too: a customer can neither add money that no gateway collects,
+    /// nor be disabled or enabled on the customer's own request.
+    #[must_use]
+    pub const fn is_of_staff(self) -> bool {
+        matches!(self, Self::BalanceCharged | Self::CustomerDisabled | Self::CustomerEnabled)
+    }
+
     /// Returns true if the trail records the action of that actor on that subject. Orders, payments, carts and claims at the
     /// command line are those of the customer: an order that a script places writes the same rows as one that the customer
     /// places. Names, passwords and sessions are not recorded if they are the actor's own.
