@@ -109,6 +109,7 @@ pub(crate) struct Parameter {
 
 /// A call of the API.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks of a row of the table")]
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
