@@ -384,7 +384,7 @@ fn stored_result(result: &Result<Output, Refusal>) -> Option<StoredResult> {
 
 /// The hash of the request's JSON. It only has to distinguish the requests with one key in one scope, so that 64
 /// bits are enough. It covers the whole request, and neither the instant nor the trace.
-fn fingerprint(operation: &AnyOperation) -> i64 {
+pub(crate) fn fingerprint(operation: &AnyOperation) -> i64 {
     let mut hash = Fnv::default();
     // The sink cannot fail, and plain structs with string keys can always be written.
     let _ = serde_json::to_writer(&mut hash, operation);

@@ -227,7 +227,7 @@ pub use rule::update_product::UpdateProduct;
 pub use sequence::Sequence;
 pub use shop::{
     ExplainedRefusal, ExplainedShortage, KeyExplanation, LogFilter, Outcome, PendingCall,
-    PreparedCall, Return, Shop, ShopBuilder, Taker,
+    PreparedCall, Removal, Return, Shop, ShopBuilder, Taker,
 };
 pub use store::memory::MemoryStore;
 pub use store::sqlite::{BackupProgress, SqliteStore};

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 pub use call::{Outcome, PendingCall, PreparedCall};
 pub use read::LogFilter;
 pub(crate) use read::account;
-pub use read::{ExplainedRefusal, ExplainedShortage, KeyExplanation, Return, Taker};
+pub use read::{ExplainedRefusal, ExplainedShortage, KeyExplanation, Removal, Return, Taker};
 
 /// The longest timeout. The deadline of a call must be representable as an [`Instant`](std::time::Instant).
 const MAX_TIMEOUT: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -111,7 +111,8 @@ fn units(count: i64) -> String {
 }
 
 fn shortage(shortage: &ExplainedShortage) -> String {
-    let ExplainedShortage { product_id, requested, available, taken_by, back, .. } = shortage;
+    let ExplainedShortage { product_id, requested, available, taken_by, removed_by, back, .. } =
+        shortage;
     let table = TextTable::new(
         [">order", ">customer", ">units", "placed", "status"],
         "no order had taken units",
@@ -126,6 +127,13 @@ fn shortage(shortage: &ExplainedShortage) -> String {
         ]
     })
     .text();
+    let removed: String = removed_by
+        .iter()
+        .map(|row| {
+            let by = row.actor.map(|actor| format!(", {actor}")).unwrap_or_default();
+            format!("\n{} units by hand at {}: {}{by}", row.delta, row.created_at, row.reason)
+        })
+        .collect();
     let back = match back {
         None => "no units have come back since".to_owned(),
         Some(back) => {
@@ -134,7 +142,7 @@ fn shortage(shortage: &ExplainedShortage) -> String {
         }
     };
     format!(
-        "product {product_id} had {}, not {requested}; the last orders that took some:\n{table}\n{back}",
+        "product {product_id} had {}, not {requested}; the last orders that took some:\n{table}{removed}\n{back}",
         units(*available)
     )
 }

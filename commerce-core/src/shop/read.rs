@@ -29,7 +29,7 @@ mod log;
 mod reports;
 mod why;
 
-pub use why::{ExplainedRefusal, ExplainedShortage, KeyExplanation, Return, Taker};
+pub use why::{ExplainedRefusal, ExplainedShortage, KeyExplanation, Removal, Return, Taker};
 
 pub use log::LogFilter;
 

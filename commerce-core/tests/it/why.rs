@@ -3,9 +3,10 @@
 use crate::common::{NOW, On, World, key};
 use commerce_core::store::{Record, StoredResult, Table};
 use commerce_core::{
-    AddCustomer, AddProduct, AdjustStock, ChargeBalance, ChargeId, Code, CustomerId, DebitBalance,
-    KeyExplanation, Money, NewLogin, Order, OrderId, PasswordHash, PayWhen, PlaceOrder, ProductId,
-    Role, SqliteStore, Store, UpdateProduct,
+    Actor, AddCoupon, AddCustomer, AddProduct, AdjustStock, ChargeBalance, ChargeId, Code,
+    CustomerId, DebitBalance, Discount, KeyExplanation, Money, NewLogin, Order, OrderId,
+    PasswordHash, PayWhen, PlaceOrder, ProductId, Role, SqliteStore, Store, UpdateCoupon,
+    UpdateProduct,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -69,6 +70,54 @@ fn success_is_explained_by_what_it_made(#[values(On::Memory, On::Sqlite, On::Pos
     assert_eq!(shop.explain_key(&key("unknown"), None).unwrap(), vec![]);
     assert_eq!(shop.explain_key(&key("order"), Some(CustomerId::new(9))).unwrap(), vec![]);
     world.assert_clean();
+}
+
+#[rstest]
+fn requests_of_the_back_office_are_named(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let world = World::new(on);
+    let shop = &world.shop;
+    let tea = AddProduct::new("Tea", Money::from_minor(450), 9);
+    let tea: ProductId = shop.call(tea).key(&key("add")).run().unwrap().id;
+    shop.adjust_stock(tea, 3, "delivery", &key("stock")).unwrap();
+    let archive = UpdateProduct::archive(tea);
+    shop.call(archive).key(&key("archive")).run().unwrap();
+    let five = Discount::Fixed { amount: Money::from_minor(5) };
+    let spring = AddCoupon::new("Spring", five, 10);
+    let spring = shop.call(spring).key(&key("coupon")).run().unwrap();
+    let more = UpdateCoupon { quantity: Some(20), ..UpdateCoupon::new(spring.id) };
+    shop.call(more).key(&key("more")).run().unwrap();
+    let kim = shop.call(AddCustomer::new("Kim")).key(&key("kim")).run().unwrap().id;
+    let expected = [
+        ("add", json!({ "id": null, "name": "Tea", "price": 450, "stock": 9 }), "add_product"),
+        ("stock", json!({ "product_id": tea, "delta": 3, "reason": "delivery" }), "adjust_stock"),
+        ("archive", json!({ "product_id": tea }), "update_product"),
+        ("more", json!({ "coupon_id": spring.id }), "update_coupon"),
+        ("kim", json!({ "customer_id": kim }), "add_customer"),
+    ];
+    for (text, request, kind) in expected {
+        assert_eq!(world.why(text).request, Some(json!({ kind: request })), "{text}");
+    }
+    let request = world.why("coupon").request.unwrap();
+    assert_eq!(request["add_coupon"]["quantity"], 10, "{request}");
+}
+
+#[rstest]
+fn adjustments_that_took_the_last_units_are_named(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    let kim = world.customer(10_000).id;
+    let tea = world.product(100, 9).id;
+    let broken = AdjustStock { product_id: tea, delta: -9, reason: "broken".to_owned() };
+    world.shop.call(broken).actor(Some(Actor::Cli)).run().unwrap();
+    world.shop.place_order(PlaceOrder::new(kim, [(tea, 1)]), &key("late")).unwrap_err();
+    world.shop.adjust_stock(tea, 5, "delivery", &key("more")).unwrap();
+    world.shop.adjust_stock(tea, -1, "lost", &key("lost")).unwrap();
+    let shortage = world.why("late").shortages.remove(0);
+    let removed: Vec<_> =
+        shortage.removed_by.iter().map(|row| (row.delta, row.reason.as_str(), row.actor)).collect();
+    assert_eq!(removed, [(-9, "broken", Some(Actor::Cli))]);
+    assert_eq!(shortage.taken_by, vec![]);
 }
 
 #[rstest]

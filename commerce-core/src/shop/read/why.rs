@@ -1,15 +1,23 @@
 //! The explanation of an idempotency key: the request, its answer or refusal, and the rows that it made.
 
 use crate::clock::Timestamp;
+use crate::command;
 use crate::error::{Code, Error, Refusal, Shortage};
 use crate::id::{ChargeId, CustomerId, Key, OrderId, ProductId, StockMovementId};
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, RefusedRequest, StoredResult};
-use crate::limits::MAX_LEASED_EVENTS;
+use crate::limits::{MAX_CLOCK_SKEW, MAX_LEASED_EVENTS};
+use crate::model::audit_trail::Actor;
+use crate::model::coupon::Coupon;
 use crate::model::event::EventKind;
 use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
 use crate::query::Budget;
 use crate::query::filter::OrderFilter;
+use crate::rule::add_coupon::AddCoupon;
+use crate::rule::add_product::AddProduct;
+use crate::rule::adjust_stock::AdjustStock;
+use crate::rule::operation::AnyOperation;
+use crate::rule::tokens::RevokeToken;
 use crate::shop::Shop;
 use crate::store::{Direction, IdRange, Snapshot};
 use serde::Serialize;
@@ -73,6 +81,8 @@ pub struct ExplainedShortage {
     pub available: i64,
     /// The orders that took the last units before it, the last one first.
     pub taken_by: Vec<Taker>,
+    /// The last adjustments before it that removed units, the last one first.
+    pub removed_by: Vec<Removal>,
     /// The first time after it that units came back; `None` if they have not.
     pub back: Option<Return>,
 }
@@ -91,6 +101,20 @@ pub struct Taker {
     pub status: OrderStatus,
     /// The instant it was placed.
     pub created_at: Timestamp,
+}
+
+/// An adjustment that removed units of a product.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Removal {
+    /// The instant.
+    pub created_at: Timestamp,
+    /// Units removed, as a negative number.
+    pub delta: i64,
+    /// The reason.
+    pub reason: String,
+    /// The author, if the adjustment has one.
+    pub actor: Option<Actor>,
 }
 
 /// Units of a product that came back.
@@ -138,7 +162,7 @@ impl Shop {
         owner: CustomerId,
         record: IdempotencyRecord,
     ) -> Result<KeyExplanation, Error> {
-        let IdempotencyRecord { answer, created_at, request, .. } = record;
+        let IdempotencyRecord { answer, created_at, request, fingerprint, .. } = record;
         let mut explained = KeyExplanation {
             key: key.clone(),
             customer_id: (owner != GLOBAL_SCOPE).then_some(owner),
@@ -151,7 +175,7 @@ impl Shop {
             shortages: Vec::new(),
         };
         let StoredResult::Refused(refusal) = answer else {
-            self.explain_success(snapshot, answer, &mut explained)?;
+            self.explain_success(snapshot, answer, fingerprint, &mut explained)?;
             return Ok(explained);
         };
         if let Refusal::InsufficientStock { shortages } = &refusal {
@@ -173,6 +197,7 @@ impl Shop {
         &self,
         snapshot: &dyn Snapshot,
         answer: StoredResult,
+        fingerprint: i64,
         explained: &mut KeyExplanation,
     ) -> Result<(), Error> {
         let (request, body) = match answer {
@@ -208,14 +233,31 @@ impl Shop {
                 (Some(json!({ "claim_coupon": request })), json!({ "owned_coupon": owned }))
             }
             StoredResult::Product(product) => {
-                let request = request_of_product(snapshot, &product, explained.created_at)?;
+                let request =
+                    request_of_product(snapshot, &product, explained.created_at, fingerprint)?;
                 (request, json!({ "product": product }))
             }
-            // These answers contain their requests.
-            StoredResult::Coupon(coupon) => (None, json!({ "coupon": coupon })),
-            StoredResult::Customer(customer) => (None, json!({ "customer": customer })),
-            StoredResult::Token(token) => (None, json!({ "token": token })),
-            StoredResult::Cart(cart) => (None, json!({ "cart": cart })),
+            StoredResult::Coupon(coupon) => {
+                let request = request_of_coupon(&coupon, fingerprint);
+                (Some(request), json!({ "coupon": coupon }))
+            }
+            StoredResult::Customer(customer) => {
+                let id = json!({ "customer_id": customer.id });
+                let is_new = explained.customer_id.is_none();
+                let kind = if is_new { "add_customer" } else { "update_customer" };
+                (Some(json!({ kind: id })), json!({ "customer": customer }))
+            }
+            StoredResult::Token(token) => {
+                let id = json!({ "token_id": token.id });
+                let revokes = RevokeToken { token_id: token.id }.into();
+                let is_end = fingerprint == command::fingerprint(&revokes);
+                let kind = if is_end { "revoke_token" } else { "create_token" };
+                (Some(json!({ kind: id })), json!({ "token": token }))
+            }
+            StoredResult::Cart(cart) => {
+                let id = json!({ "customer_id": cart.customer_id });
+                (Some(json!({ "edit_cart": id })), json!({ "cart": cart }))
+            }
             StoredResult::Refused(_) => return Ok(()),
         };
         explained.request = request;
@@ -250,20 +292,57 @@ fn request_of_order(order: &Order, status: OrderStatus) -> Value {
     }
 }
 
-/// The adjustment of stock that returned a product, if it was one: the change of that second after which the stock was as
-/// answered, unless there were several.
+/// Returns the first of these requests that has the fingerprint.
+fn matching(requests: Vec<AnyOperation>, fingerprint: i64) -> Option<Value> {
+    let found = requests.into_iter().find(|known| command::fingerprint(known) == fingerprint);
+    found.map(|request| json!(request))
+}
+
+/// The campaign that was started, or else only that it was changed: the answer has more than the request.
+fn request_of_coupon(coupon: &Coupon, fingerprint: i64) -> Value {
+    let Coupon { id, quantity, min_order_amount, valid_from, valid_until, .. } = *coupon;
+    let added = [None, Some(valid_from)].map(|valid_from| {
+        let (name, discount) = (coupon.name.clone(), coupon.discount.clone());
+        AddCoupon { name, discount, min_order_amount, quantity, valid_from, valid_until }.into()
+    });
+    let changed = json!({ "update_coupon": { "coupon_id": id } });
+    matching(added.into(), fingerprint).unwrap_or(changed)
+}
+
+/// The product that was added, or the adjustment of its stock in that second, or else only that it was changed; `None`
+/// after too many adjustments since.
 fn request_of_product(
     snapshot: &dyn Snapshot,
     product: &Product,
     at: Timestamp,
+    fingerprint: i64,
 ) -> Result<Option<Value>, Error> {
-    let start = StockMovementId::new(i64::MAX);
-    let movements = snapshot.stock_movements(product.id, start, Direction::Back, CHUNK)?;
-    let mut of_then = movements.into_iter().filter(|movement| movement.created_at == at);
-    Ok(of_then.next().filter(|_| of_then.next().is_none()).map(|movement| {
-        let StockMovement { product_id, delta, reason, .. } = movement;
-        json!({ "adjust_stock": { "product_id": product_id, "delta": delta, "reason": reason } })
-    }))
+    let Product { id: product_id, stock, .. } = *product;
+    let added = [None, Some(product_id)].map(|id| {
+        let (name, price) = (product.name.clone(), product.regular_price);
+        AddProduct { id, name, price, stock }.into()
+    });
+    if let Some(request) = matching(added.into(), fingerprint) {
+        return Ok(Some(request));
+    }
+    let mut start = StockMovementId::new(i64::MAX);
+    for _ in 0..MAX_SEARCHED.div_ceil(CHUNK) {
+        let rows = snapshot.stock_movements(product_id, start, Direction::Back, CHUNK)?;
+        let end = at.plus_seconds(MAX_CLOCK_SKEW.saturating_neg());
+        let last = rows.last().filter(|last| rows.len() >= CHUNK && last.created_at >= end);
+        let last = last.map(|row| row.id.get());
+        let adjusted = rows.into_iter().map(|StockMovement { delta, reason, .. }| {
+            AdjustStock { product_id, delta, reason }.into()
+        });
+        if let Some(request) = matching(adjusted.collect(), fingerprint) {
+            return Ok(Some(request));
+        }
+        let Some(last) = last else {
+            return Ok(Some(json!({ "update_product": { "product_id": product_id } })));
+        };
+        start = StockMovementId::new(last.saturating_sub(1));
+    }
+    Ok(None)
 }
 
 /// The point at which a request was refused.
@@ -278,11 +357,12 @@ impl Refused<'_> {
     fn explain(&self, shortage: Shortage) -> Result<ExplainedShortage, Error> {
         let Shortage { product_id, requested, available } = shortage;
         let taken_by = self.takers(product_id)?;
+        let removed_by = self.removals(product_id)?;
         let adjusted = self.adjustment(product_id)?;
         let released = self.release(product_id)?;
         let earliest = |change: &Return| change.created_at;
         let back = adjusted.into_iter().chain(released).min_by_key(earliest);
-        Ok(ExplainedShortage { product_id, requested, available, taken_by, back })
+        Ok(ExplainedShortage { product_id, requested, available, taken_by, removed_by, back })
     }
 
     /// The last orders with a product before the refusal.
@@ -302,6 +382,32 @@ impl Refused<'_> {
         let newest = newest.map_or(0, OrderId::get);
         let orders = Budget::of(MAX_SEARCHED).windows(newest, MAX_TAKERS, read, id)?;
         Ok(orders.iter().map(|order| taker(order, product)).collect())
+    }
+
+    /// The last adjustments before the refusal that removed units.
+    fn removals(&self, product: ProductId) -> Result<Vec<Removal>, Error> {
+        let mut start = self.request.map_or(i64::MAX, |request| request.last_movement);
+        let mut removals = Vec::new();
+        for _ in 0..MAX_SEARCHED.div_ceil(CHUNK) {
+            let from = StockMovementId::new(start);
+            let rows = self.snapshot.stock_movements(product, from, Direction::Back, CHUNK)?;
+            let last = rows.last().filter(|_| rows.len() >= CHUNK).map(|row| row.id.get());
+            let removed = rows.into_iter().filter(|row| row.delta < 0 && row.created_at <= self.at);
+            removals.extend(removed.map(
+                |StockMovement { created_at, delta, reason, actor, .. }| Removal {
+                    created_at,
+                    delta,
+                    reason,
+                    actor,
+                },
+            ));
+            match last {
+                Some(last) if removals.len() < MAX_TAKERS => start = last.saturating_sub(1),
+                _ => break,
+            }
+        }
+        removals.truncate(MAX_TAKERS);
+        Ok(removals)
     }
 
     /// The first adjustment after the refusal that added units.
