@@ -302,7 +302,7 @@ fn matching(requests: Vec<AnyOperation>, fingerprint: i64) -> Option<Value> {
 fn request_of_coupon(coupon: &Coupon, fingerprint: i64) -> Value {
     let Coupon { id, quantity, min_order_amount, valid_from, valid_until, .. } = *coupon;
     let added = [None, Some(valid_from)].map(|valid_from| {
-        let (name, discount) = (coupon.name.clone(), coupon.discount.clone());
+        let (name, discount) = (coupon.name.clone(), coupon.discount);
         AddCoupon { name, discount, min_order_amount, quantity, valid_from, valid_until }.into()
     });
     let changed = json!({ "update_coupon": { "coupon_id": id } });
