@@ -121,13 +121,24 @@ fn past() -> impl Strategy<Value = Option<(PastTerms, Option<u64>)>> {
     let discount = prop_oneof![2 => Just(0), 4 => 1_i64..90, 1 => select(vec![-1, i64::MAX])];
     let name = prop::option::of(select(vec!["Old", ""]).prop_map(str::to_owned));
     let unit_price = prop::option::weighted(0.8, amount());
-    let regular_price = prop::option::weighted(0.3, amount());
-    let line = (name, unit_price, regular_price)
-        .prop_map(|(name, unit_price, regular_price)| PastLine { name, unit_price, regular_price });
+    let line = (name, unit_price).prop_map(|(name, unit_price)| {
+        let regular_price = unit_price.and_then(regular_price);
+        PastLine { name, unit_price, regular_price }
+    });
     let lines = prop::collection::btree_map(product(), line, 0..3);
     let discount = discount.prop_map(Money::from_minor);
     let terms = (lines, discount).prop_map(|(lines, discount)| PastTerms { lines, discount });
     prop::option::weighted(0.15, (terms, prop::option::weighted(0.9, any::<u64>())))
+}
+
+/// Returns a regular price for some unit prices, rarely one below it.
+fn regular_price(unit_price: Money) -> Option<Money> {
+    let unit = unit_price.minor();
+    match unit.rem_euclid(16) {
+        1 | 5 | 9 => Some(Money::from_minor(unit.saturating_add(30))),
+        3 => Some(Money::from_minor(unit.saturating_sub(1))),
+        _ => None,
+    }
 }
 
 fn discount() -> impl Strategy<Value = Discount> {
