@@ -189,9 +189,10 @@ codes! {
             { customer_id: CustomerId = CustomerId::new(1), balance: Money = Money::from_minor(500),
               unpaid_orders: u64 = 1, pending_charges: u64 = 0 }
             => format!(
-                "customer {customer_id} has a balance of {}, {unpaid_orders} unpaid orders and {pending_charges} \
-                 pending charges: debit the balance, cancel the orders and settle the charges first",
-                money(*balance)
+                "customer {customer_id} has a balance of {}, {} and {}: debit the balance, cancel the orders and settle the charges first",
+                money(*balance),
+                counted(*unpaid_orders, "unpaid order"),
+                counted(*pending_charges, "pending charge")
             );
 
         SessionNotFound "session_not_found" NotFound "Unknown session"
@@ -341,7 +342,7 @@ codes! {
             "No retry helps."
             { coupon_id: CouponId = CouponId::new(1),
               valid_until: Timestamp = Timestamp::from_unix(1_769_860_800) }
-            => format!("coupon {coupon_id} expired at {valid_until}: use another or none");
+            => format!("coupon {coupon_id} expired or was stopped at {valid_until}: use another or none");
 
         CouponAlreadyUsed "coupon_already_used" Conflict "Coupon already used"
             "Another order holds or has used the coupon."
@@ -574,6 +575,12 @@ impl fmt::Display for OverLimit {
             "product {product_id} has a limit of {limit}, {bought} bought and {requested} requested"
         )
     }
+}
+
+/// `1 order`, `2 orders`.
+fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 fn no_such(kind: &str, id: &dyn fmt::Display) -> String {
