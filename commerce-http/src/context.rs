@@ -180,12 +180,16 @@ impl RequestContext<'_> {
     }
 
     /// A query parameter.
-    pub(crate) fn parameter<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Error> {
+    pub(crate) fn parameter<T>(&self, name: &str) -> Result<Option<T>, Error>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
         let Some((_, text)) = self.query.iter().find(|(known, _)| known == name) else {
             return Ok(None);
         };
-        let invalid = || Refusal::invalid(&format!("/{name}"), format!("{name} is {text:?}"));
-        text.parse().map(Some).map_err(|_| invalid().into())
+        text.parse().map(Some).map_err(|error: T::Err| {
+            Refusal::invalid(&format!("/{name}"), format!("{name} is {text:?}: {error}")).into()
+        })
     }
 
     /// The pagination parameters.

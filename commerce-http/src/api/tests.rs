@@ -1233,4 +1233,6 @@ fn audit_log_names_the_caller_of_each_change() {
     assert_eq!(log("from=2027-01-16T00:00:00Z"), [""; 0]);
     let wrong = world.call("GET", "/v1/audit-log?actor=boss", &world.reader, "", &Value::Null);
     assert_eq!((wrong.status, wrong.code()), (422, "invalid_request"));
+    let detail = wrong.body["detail"].as_str().unwrap();
+    assert!(detail.contains("cli, customer:ID or token:ID"), "{detail}");
 }
