@@ -127,13 +127,11 @@ fn shortage(shortage: &ExplainedShortage) -> String {
         ]
     })
     .text();
-    let removed: String = removed_by
-        .iter()
-        .map(|row| {
-            let by = row.actor.map(|actor| format!(", {actor}")).unwrap_or_default();
-            format!("\n{} units by hand at {}: {}{by}", row.delta, row.created_at, row.reason)
-        })
-        .collect();
+    let removed = removed_by.iter().map(|row| {
+        let by = row.actor.map(|actor| format!(", {actor}")).unwrap_or_default();
+        format!("\n{} units by hand at {}: {}{by}", row.delta, row.created_at, row.reason)
+    });
+    let removed = removed.collect::<Vec<_>>().concat();
     let back = match back {
         None => "no units have come back since".to_owned(),
         Some(back) => {
