@@ -1184,9 +1184,10 @@ fn token_is_shown_once_and_refused_once_revoked() {
     assert_eq!(admin("DELETE", "/v1/tokens/99", "", &Value::Null).code(), "token_not_found");
 
     let log = admin("GET", "/v1/audit-log", "", &Value::Null);
-    let entries: Vec<_> = log.body["items"].as_array().unwrap().iter().take(3).collect();
+    let entries: Vec<_> = log.body["items"].as_array().unwrap().iter().take(2).collect();
     let actions: Vec<_> = entries.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
-    assert_eq!(actions, ["token.revoked", "role.changed", "token.created"]);
+    // The role was the same before.
+    assert_eq!(actions, ["token.revoked", "token.created"]);
     assert!(entries.iter().all(|entry| entry["actor"] == "customer:3"), "{entries:?}");
     let everything = format!("{} {}", log.body, world.lines.lock().unwrap().join(" "));
     assert!(!everything.contains(&token), "{everything}");
