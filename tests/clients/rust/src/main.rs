@@ -83,7 +83,7 @@ async fn session(base: &str) -> Outcome<()> {
             })
         };
         let items = items.iter().map(item).collect::<Outcome<Vec<_>>>()?;
-        let body = NewOrder::Items(NewOrderOfItems { items, owned_coupon_id: None, payment: None });
+        let body = NewOrder::Items(NewOrderOfItems { items, owned_coupon_id: None, payment: None, reference: None });
         match client.place_order(&me, &key.parse()?, &body).await {
             Ok(order) => Ok(Ok(order.into_inner())),
             Err(Error::ErrorResponse(problem)) => Ok(Err(problem.into_inner())),
