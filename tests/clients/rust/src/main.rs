@@ -41,10 +41,8 @@ async fn report(base: &str, admin: &str) -> Outcome<()> {
     let owner = client(base, admin)?;
     let today = Some(1.try_into()?);
     let by = Some(Period::Hour);
-    let sales = owner
-        .report_sales(None, by, None, today, None, None, None, None, None)
-        .await?
-        .into_inner();
+    let sales =
+        owner.report_sales(None, by, None, today, None, None, None, None, None).await?.into_inner();
     assert_eq!(*sales.totals.orders, *sales.totals.cancelled_orders);
     assert_eq!(*sales.totals.net, sales.buckets.iter().map(|bucket| *bucket.net).sum::<i64>());
     Ok(())
@@ -83,7 +81,12 @@ async fn session(base: &str) -> Outcome<()> {
             })
         };
         let items = items.iter().map(item).collect::<Outcome<Vec<_>>>()?;
-        let body = NewOrder::Items(NewOrderOfItems { items, owned_coupon_id: None, payment: None, reference: None });
+        let body = NewOrder::Items(NewOrderOfItems {
+            items,
+            owned_coupon_id: None,
+            payment: None,
+            reference: None,
+        });
         match client.place_order(&me, &key.parse()?, &body).await {
             Ok(order) => Ok(Ok(order.into_inner())),
             Err(Error::ErrorResponse(problem)) => Ok(Err(problem.into_inner())),
