@@ -1,7 +1,8 @@
 //! Orders a second, each case beside the hand-written baseline of the same run, as ratios.
 //!
 //! `cargo bench --bench orders` takes some minutes; `-- --seconds 2` shortens each case, and
-//! `-- --history 2000000` adds the case of a store that holds so many orders already.
+//! `-- --history 2000000` adds the case of a store that holds so many orders already. `-- --case 64` runs only the cases
+//! with that text in their names.
 //!
 //! The result is a table of ratios, of cases that run for seconds with many threads; harnesses that
 //! repeat a closure until its time is known do not fit.
@@ -26,6 +27,8 @@ fn main() {
     };
     let time = Duration::from_secs(number("--seconds", 5));
     let history = number("--history", 0);
+    let wanted = arguments.iter().skip_while(|argument| *argument != "--case").nth(1);
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| name.contains(wanted));
     let folder = tempfile::tempdir_in(".").unwrap();
     let file = folder.path().join("bench.db");
 
@@ -46,6 +49,9 @@ fn main() {
         (rate, (before + baseline(&file, slice)) / 2.0, batch)
     };
     let case = |name: &str, callers: usize, taste: Taste, random_keys: bool| {
+        if !is_wanted(name) {
+            return;
+        }
         let file = folder.path().join(format!("{name}.db").replace(' ', "-"));
         let shop = shop(&file, PRODUCTS);
         let (rate, base, batch) =
@@ -59,8 +65,11 @@ fn main() {
     case("64 callers", 64, Taste::Spread(PRODUCTS), false);
     case("256 callers", 256, Taste::Spread(PRODUCTS), false);
     case("256 callers, one hot product", 256, Taste::OneHot(PRODUCTS), false);
-    let (rate, base, batch) = beside(&mut || submitted_ahead(folder.path(), time));
-    report("1 caller that submits ahead", rate, base, batch);
+    let ahead = "1 caller that submits ahead";
+    if is_wanted(ahead) {
+        let (rate, base, batch) = beside(&mut || submitted_ahead(folder.path(), time));
+        report(ahead, rate, base, batch);
+    }
     if history > 0 {
         after_history(folder.path(), history, time);
     }

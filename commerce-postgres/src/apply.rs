@@ -2,7 +2,9 @@
 //! refer to them.
 
 use crate::query::Query;
-use crate::statements::{insert, insert_fixed, joined, names, unnest, update, upsert, with_values};
+use crate::statements::{
+    insert, insert_fixed, joined, names, unnest, update, update_edited, upsert, with_values,
+};
 use crate::{auth, deliveries};
 use commerce_core::store::columns::{Entity, LINE, PURCHASE, TABLES_WITH_IDS};
 use commerce_core::store::{Change, EventRow, State};
@@ -85,11 +87,16 @@ fn split<'a, V>(changed: &[(&'a V, Change)]) -> (Vec<&'a V>, Vec<&'a V>) {
     (with(true), with(false))
 }
 
-/// Inserts the new rows and updates the changed ones.
+/// Inserts the new rows, and updates the others.
 fn save<T: Entity>(changed: &[(&T, Change)], state: &State, queries: &mut Vec<Query<'static>>) {
-    let (new, old) = split(changed);
+    let of = |wanted| {
+        let rows = changed.iter().filter(move |(_, change)| *change == wanted);
+        rows.map(|(row, _)| *row).collect::<Vec<_>>()
+    };
+    let (new, updated, edited) = (of(Change::Inserted), of(Change::Updated), of(Change::Edited));
     queries.extend((!new.is_empty()).then(|| insert(&new, state)));
-    queries.extend((!old.is_empty()).then(|| update(&old, state)));
+    queries.extend((!updated.is_empty()).then(|| update(&updated, state)));
+    queries.extend((!edited.is_empty()).then(|| update_edited(&edited, state)));
 }
 
 fn insert_all<T: Entity>(rows: &[T], state: &State, queries: &mut Vec<Query<'static>>) {

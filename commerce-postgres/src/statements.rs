@@ -21,6 +21,7 @@ enum Kind {
     InsertFixed,
     Upsert,
     Update,
+    UpdateEdited,
 }
 
 /// Returns the text of a statement. Each is built once: building them for every batch took a tenth of this side's time.
@@ -55,13 +56,27 @@ pub(crate) fn upsert<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
 
 /// Updates the mutable columns of rows.
 pub(crate) fn update<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
+    update_columns(rows, state, &with_role(|role| role == ColumnRole::Mutable), Kind::Update)
+}
+
+/// Updates the mutable and the rare columns of rows.
+pub(crate) fn update_edited<T: Entity>(rows: &[&T], state: &State) -> Query<'static> {
+    let columns = with_role(|role| matches!(role, ColumnRole::Mutable | ColumnRole::Rare));
+    update_columns(rows, state, &columns, Kind::UpdateEdited)
+}
+
+fn update_columns<T: Entity>(
+    rows: &[&T],
+    state: &State,
+    changed: &[&Column<T>],
+    kind: Kind,
+) -> Query<'static> {
     let key: Vec<&Column<T>> =
         with_role(|role| matches!(role, ColumnRole::Key | ColumnRole::Owner));
-    let changed: Vec<&Column<T>> = with_role(|role| role == ColumnRole::Mutable);
     let table = T::TABLE;
-    let columns = [key.clone(), changed.clone()].concat();
-    let sql = text_of::<T>(Kind::Update, || {
-        let set = joined(&changed, ", ", |name| format!("{name} = new.{name}"));
+    let columns = [&key[..], changed].concat();
+    let sql = text_of::<T>(kind, || {
+        let set = joined(changed, ", ", |name| format!("{name} = new.{name}"));
         let same = joined(&key, " AND ", |name| format!("{table}.{name} = new.{name}"));
         // The key comes first: `$1` has all keys, so that the rows are found by index.
         let id = key.first().map(|column| column.name).unwrap_or_default();

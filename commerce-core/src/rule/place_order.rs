@@ -151,15 +151,14 @@ impl Rule for PlaceOrder {
         match &self.items {
             OrderItems::Listed(items) => {
                 for (id, _) in items.iter().take(MAX_ORDER_LINES) {
-                    needs.product(state, *id);
-                    needs.purchase(state, *id, self.customer_id);
+                    needs.ordered_product(state, *id, self.customer_id);
                 }
             }
             OrderItems::Cart => {
                 needs.cart(state, self.customer_id);
-                let cart = state.carts.peek(self.customer_id);
+                let cart = state.carts.loaded(self.customer_id).flatten();
                 for &product in cart.into_iter().flat_map(|(_, lines)| lines.keys()) {
-                    needs.purchase(state, product, self.customer_id);
+                    needs.ordered_product(state, product, self.customer_id);
                 }
             }
         }
@@ -247,6 +246,10 @@ impl PlaceOrder {
 
     /// Refuses the order if the customer would have more units of a product than its limit, with every such product.
     fn check_limits(&self, state: &State, items: &[(ProductId, i64)]) -> Result<(), Refusal> {
+        // Without a loaded purchase no product of the batch has a limit.
+        if state.purchases.is_empty() {
+            return Ok(());
+        }
         let over = |(id, requested): &(ProductId, i64)| {
             let limit = state.products.get(*id)?.limit_per_customer?;
             let bought = state.purchases.units(*id, self.customer_id);

@@ -117,7 +117,7 @@ impl Rule for UpdateCoupon {
         context.record_change(state, "quantity", &before.quantity, &after.quantity);
         context.record_change(state, "valid_until", &before.valid_until, &after.valid_until);
         context.record_change(state, "stopped_at", &before.stopped_at, &after.stopped_at);
-        if let Some(coupon) = state.coupons.get_mut(self.coupon_id) {
+        if let Some(coupon) = state.coupons.edit(self.coupon_id) {
             coupon.clone_from(&after);
         }
         // The use is not part of the answer, which is kept with the key.

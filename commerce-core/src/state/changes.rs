@@ -74,7 +74,7 @@ impl State {
         change: impl FnOnce(&mut Product),
     ) -> Result<Product, Refusal> {
         let unknown = || Refusal::ProductNotFound { product_ids: vec![id] };
-        let product = self.products.get_mut(id).ok_or_else(unknown)?;
+        let product = self.products.edit(id).ok_or_else(unknown)?;
         change(product);
         Ok(product.clone().at(now))
     }

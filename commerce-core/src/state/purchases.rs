@@ -49,6 +49,10 @@ impl Purchases {
         self.rows.is_loaded((product, customer))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(crate) fn is_live_loaded(&self, product: ProductId) -> bool {
         self.live.contains_key(&product)
     }

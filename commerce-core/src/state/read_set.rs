@@ -157,12 +157,15 @@ impl Needs {
         }
     }
 
-    /// The purchase of a product by a customer, if the product has a limit.
-    pub(crate) fn purchase(&mut self, state: &State, product: ProductId, customer: CustomerId) {
-        let row = state.products.peek(product);
-        let has_limit = row.is_some_and(|product| product.limit_per_customer.is_some());
-        if has_limit && !state.purchases.is_loaded(product, customer) {
-            self.purchases.insert((product, customer));
+    /// A product of an order, and what the customer holds or has bought of it if it has a limit.
+    pub(crate) fn ordered_product(&mut self, state: &State, id: ProductId, customer: CustomerId) {
+        let Some(product) = state.products.loaded(id) else {
+            self.products.insert(id);
+            return;
+        };
+        let has_limit = product.is_some_and(|product| product.limit_per_customer.is_some());
+        if has_limit && !state.purchases.is_loaded(id, customer) {
+            self.purchases.insert((id, customer));
         }
     }
 
@@ -267,8 +270,7 @@ impl Needs {
         let Some(order) = state.orders.get(id) else { return };
         self.account(state, order.customer_id);
         for line in &order.lines {
-            self.product(state, line.product_id);
-            self.purchase(state, line.product_id, order.customer_id);
+            self.ordered_product(state, line.product_id, order.customer_id);
         }
         if let Some(owned) = order.owned_coupon_id {
             self.owned_coupon(state, owned);

@@ -11,8 +11,10 @@ pub enum Change {
     None,
     /// A new row.
     Inserted,
-    /// A changed row.
+    /// A row with changes that many commands make, such as those of a balance or a stock.
     Updated,
+    /// A row with any change, also of its rare columns ([`ColumnRole::Rare`](crate::store::columns::ColumnRole::Rare)).
+    Edited,
 }
 
 /// Rows of one kind by key. A loaded key has a row, or is known to have none.
@@ -47,7 +49,16 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         row.as_ref()
     }
 
-    /// The row for a change, if it exists. It counts as updated.
+    /// The row for a change of any of its columns, if it exists. It counts as edited.
+    pub fn edit(&mut self, key: K) -> Option<&mut V> {
+        let (row, change) = self.misread.check(self.rows.get_mut(&key))?;
+        if row.is_some() && *change != Change::Inserted {
+            *change = Change::Edited;
+        }
+        row.as_mut()
+    }
+
+    /// The row for a change of none of its rare columns, if it exists. It counts as updated.
     pub fn get_mut(&mut self, key: K) -> Option<&mut V> {
         let (row, change) = self.misread.check(self.rows.get_mut(&key))?;
         if row.is_some() && *change == Change::None {
@@ -66,7 +77,7 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         self.rows.insert(key, (Some(row), Change::Inserted));
     }
 
-    /// The inserted and updated rows, by key.
+    /// The inserted, updated and edited rows, by key.
     #[must_use]
     pub fn changed(&self) -> Vec<(&V, Change)> {
         let mut changed: Vec<_> = self
@@ -79,9 +90,9 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         changed.into_iter().map(|(_, row, change)| (row, change)).collect()
     }
 
-    /// The row, if it is loaded and exists, for a read set that may still be extended.
-    pub(crate) fn peek(&self, key: K) -> Option<&V> {
-        self.rows.get(&key).and_then(|(row, _)| row.as_ref())
+    /// What is loaded under that key, for a read set that may still be extended; `None` if it is not loaded.
+    pub(crate) fn loaded(&self, key: K) -> Option<Option<&V>> {
+        self.rows.get(&key).map(|(row, _)| row.as_ref())
     }
 
     /// Removes loaded rows and their changes, as if they had not been loaded.
@@ -96,6 +107,10 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
 }
 
 impl<K, V> Rows<K, V> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(super) fn has_changed(&self) -> bool {
         self.rows.values().any(|(_, change)| *change != Change::None)
     }

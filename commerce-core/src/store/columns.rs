@@ -38,6 +38,9 @@ pub enum ColumnRole {
     Fixed,
     /// Written by the insert and by updates.
     Mutable,
+    /// Written by the insert, and by the update of a row that was edited ([`Change::Edited`](crate::state::Change)): an
+    /// order changes the stock of a product, and need not write its name and prices.
+    Rare,
     /// Written by a statement of its own.
     Loaded,
 }
@@ -106,6 +109,7 @@ macro_rules! entity {
     (@role fixed) => { ColumnRole::Fixed };
     (@role digest) => { ColumnRole::Fixed };
     (@role mutable) => { ColumnRole::Mutable };
+    (@role rare) => { ColumnRole::Rare };
     (@role derived) => { ColumnRole::Mutable };
     (@role loaded) => { ColumnRole::Loaded };
     (@read derived $row:ident $next:ident $name:ident: $type:ty) => {};
@@ -142,15 +146,15 @@ entity!(Account, "customers", |row, state| {
 
 entity!(Product, "products", |row, state| {
     key id: ProductId = row.id;
-    mutable name: String = row.name.as_str();
-    mutable price: Money = row.regular_price;
+    rare name: String = row.name.as_str();
+    rare price: Money = row.regular_price;
     mutable stock: i64 = row.stock;
-    mutable status: ProductStatus = row.status;
-    mutable sale_price: Option<Money> = row.sale.map(|sale| sale.price);
-    mutable sale_from: Option<Timestamp> = row.sale.map(|sale| sale.from);
-    mutable sale_until: Option<Timestamp> = row.sale.and_then(|sale| sale.until);
-    mutable low_stock_threshold: Option<i64> = row.low_stock_threshold;
-    mutable limit_per_customer: Option<i64> = row.limit_per_customer;
+    rare status: ProductStatus = row.status;
+    rare sale_price: Option<Money> = row.sale.map(|sale| sale.price);
+    rare sale_from: Option<Timestamp> = row.sale.map(|sale| sale.from);
+    rare sale_until: Option<Timestamp> = row.sale.and_then(|sale| sale.until);
+    rare low_stock_threshold: Option<i64> = row.low_stock_threshold;
+    rare limit_per_customer: Option<i64> = row.limit_per_customer;
 } => Product {
     id,
     name,
@@ -219,20 +223,20 @@ entity!(Token, "tokens", |row, state| {
 
 entity!(Coupon, "coupons", |row, state| {
     key id: CouponId = row.id;
-    mutable name: String = row.name.as_str();
+    rare name: String = row.name.as_str();
     fixed amount: Option<Money> = discount_columns(row).0;
     fixed percent: Option<i64> = discount_columns(row).1;
     fixed max_amount: Option<Money> = discount_columns(row).2;
     fixed min_order_amount: Option<Money> = row.min_order_amount;
-    mutable quantity: i64 = row.quantity;
+    rare quantity: i64 = row.quantity;
     mutable issued: i64 = row.issued;
     fixed valid_from: Timestamp = row.valid_from;
-    mutable valid_until: Option<Timestamp> = row.valid_until;
+    rare valid_until: Option<Timestamp> = row.valid_until;
     mutable used: i64 = row.usage.used;
     mutable given_back: i64 = row.usage.given_back;
     mutable discounts: Money = row.usage.discounts;
     mutable net: Money = row.usage.net;
-    mutable stopped_at: Option<Timestamp> = row.stopped_at;
+    rare stopped_at: Option<Timestamp> = row.stopped_at;
 } => Coupon {
     id,
     name,

@@ -42,25 +42,37 @@ pub(super) fn select<T: Entity>(rest: &str) -> String {
     format!("SELECT {} FROM {} {rest}", T::SELECT, T::TABLE)
 }
 
-/// Inserts the new rows and updates the changed ones.
+/// Inserts the new rows, and updates the others.
 pub(super) fn save<T: Entity>(
     db: &Connection,
     state: &State,
     rows: &[(&T, Change)],
 ) -> Result<(), StoreError> {
-    let (new, old): (Vec<_>, Vec<_>) =
-        rows.iter().copied().partition(|(_, change)| *change == Change::Inserted);
-    insert(db, state, new.into_iter().map(|(row, _)| row))?;
-    if old.is_empty() {
+    let of = |wanted| rows.iter().filter(move |(_, change)| *change == wanted).map(|(row, _)| *row);
+    insert(db, state, of(Change::Inserted))?;
+    update(db, state, of(Change::Updated), |role| role == ColumnRole::Mutable)?;
+    update(db, state, of(Change::Edited), |role| {
+        matches!(role, ColumnRole::Mutable | ColumnRole::Rare)
+    })
+}
+
+fn update<'a, T: Entity>(
+    db: &Connection,
+    state: &State,
+    rows: impl Iterator<Item = &'a T>,
+    is_changed: fn(ColumnRole) -> bool,
+) -> Result<(), StoreError> {
+    let mut rows = rows.peekable();
+    if rows.peek().is_none() {
         return Ok(());
     }
-    let changed: Vec<&Column<T>> = with_role(|role| role == ColumnRole::Mutable);
+    let changed: Vec<&Column<T>> = with_role(is_changed);
     let key: Vec<&Column<T>> = with_role(|role| role == ColumnRole::Key);
     let (set, condition) = (joined(&changed, " = ?"), joined(&key, " = ?"));
     let sql = format!("UPDATE {} SET {set} WHERE {condition}", T::TABLE);
     let mut update = db.prepare_cached(&sql)?;
     let columns = [changed, key].concat();
-    old.into_iter().try_for_each(|(row, _)| execute(&mut update, &columns, row, state))
+    rows.try_for_each(|row| execute(&mut update, &columns, row, state))
 }
 
 /// Inserts rows.
