@@ -11,16 +11,13 @@ use commerce_core::{
     ProductId, Timestamp,
 };
 use std::time::Instant;
-use support::{Random, Taste, fill, growing_key, order, shop};
+use support::{Random, Taste, fill, growing_key, number_argument, order, shop};
 
 const PRODUCTS: i64 = 10_000;
 const DAY: i64 = 86_400;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let index = arguments.iter().position(|argument| argument == "--orders");
-    let orders: i64 =
-        index.and_then(|index| arguments.get(index + 1)?.parse().ok()).unwrap_or(200_000);
+    let orders = number_argument("--orders", 200_000) as i64;
     let folder = tempfile::tempdir_in(".").unwrap();
     let shop = shop(&folder.path().join("bench.db"), PRODUCTS);
     let end = 1_767_225_600; // calls ahead of the clock are refused

@@ -15,20 +15,17 @@ mod support;
 use commerce_core::Shop;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::{Baseline, Random, Taste, fill, growing_key, order, random_key, shop};
+use support::{
+    Baseline, Random, Taste, argument, fill, growing_key, number_argument, order, random_key, shop,
+};
 
 const PRODUCTS: i64 = 1_000;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let number = |name: &str, usual: u64| {
-        let index = arguments.iter().position(|argument| argument == name);
-        index.and_then(|index| arguments.get(index + 1)?.parse().ok()).unwrap_or(usual)
-    };
-    let time = Duration::from_secs(number("--seconds", 5));
-    let history = number("--history", 0);
-    let wanted = arguments.iter().skip_while(|argument| *argument != "--case").nth(1);
-    let is_wanted = |name: &str| wanted.is_none_or(|wanted| name.contains(wanted));
+    let time = Duration::from_secs(number_argument("--seconds", 5));
+    let history = number_argument("--history", 0);
+    let case = argument("--case");
+    let is_wanted = |name: &str| case.as_deref().is_none_or(|case| name.contains(case));
     let folder = tempfile::tempdir_in(".").unwrap();
     let file = folder.path().join("bench.db");
 

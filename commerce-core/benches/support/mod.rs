@@ -15,6 +15,16 @@ pub const CUSTOMERS: i64 = 1_000;
 /// The number of lines of an order.
 pub const LINES: i64 = 3;
 
+/// The value that follows that name on the command line.
+pub fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+/// The number that follows that name on the command line, or the usual one.
+pub fn number_argument(name: &str, usual: u64) -> u64 {
+    argument(name).and_then(|value| value.parse().ok()).unwrap_or(usual)
+}
+
 /// SplitMix64: repeatable, and random enough to choose products.
 #[derive(Clone)]
 pub struct Random(pub u64);

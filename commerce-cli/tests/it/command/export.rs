@@ -304,7 +304,7 @@ fn only_the_owner_reads_an_exported_file() {
     }
 }
 
-/// The pipe is full when the signal arrives.
+/// The pipe is full when the signal arrives, and stays full until the thread of the handler has run.
 #[test]
 fn interrupted_export_ends_early() {
     let dir = TestDir::empty();
