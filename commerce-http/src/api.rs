@@ -526,6 +526,10 @@ impl Service for Api {
                 HttpError::Malformed,
                 "the request is not valid HTTP/1.1: send a path, one Host, and one Content-Length",
             ),
+            TransportError::TooOld => HandlerError::http(
+                HttpError::Malformed,
+                "the answer is a stream: ask for it with HTTP/1.1",
+            ),
             TransportError::TooSlow => HandlerError::http(
                 HttpError::BodyTimeout,
                 "the body did not come in time: send it again",

@@ -178,6 +178,8 @@ pub struct Connections {
 pub enum TransportError {
     /// The framing is invalid or ambiguous (request smuggling): 400, and the connection is closed.
     Malformed,
+    /// The answer is a stream, which HTTP/1.0 has no framing for: 400.
+    TooOld,
     /// The body did not arrive in time: 408, and the connection is closed.
     TooSlow,
     /// The body is too large: 413.

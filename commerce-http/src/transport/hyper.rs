@@ -205,7 +205,7 @@ async fn exchange(
         Body::Complete(_) | Body::Stream(_) => return Ok(translate(response, is_last)),
     };
     if !is_1_1 {
-        return rejected(TransportError::Malformed, &request);
+        return rejected(TransportError::TooOld, &request);
     }
     response.body = Body::Complete(Cow::Borrowed(b""));
     match start_stream(shared, write).await {

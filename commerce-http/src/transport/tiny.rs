@@ -114,7 +114,7 @@ impl Shared {
         let write = match response.body {
             Body::Stream(write) if !is_head && is_1_1 => write,
             Body::Stream(_) if !is_head => {
-                return send(&self.reject(TransportError::Malformed, request), false, writer);
+                return send(&self.reject(TransportError::TooOld, request), false, writer);
             }
             Body::Complete(_) | Body::Stream(_) => {
                 return writer.write_all(&head.unwrap_or_default());

@@ -155,7 +155,7 @@ impl Service for Double {
     fn reject(&self, why: TransportError, request: &Request) -> Response {
         REJECTED.lock().push(format!("{why:?} {}", request.target));
         let status = match why {
-            TransportError::Malformed => 400,
+            TransportError::Malformed | TransportError::TooOld => 400,
             TransportError::TooSlow => 408,
             TransportError::BodyTooLarge { .. } => 413,
             TransportError::HeadTooLarge => 431,
