@@ -5,8 +5,7 @@ use crate::unique;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use commerce_core::limits::DEFAULT_PAGE;
 use commerce_core::{
-    ChargeStatus, Currency, Key, Money, OrderStatus, PageRequest, Patch, Period, ProductId, Role,
-    Timestamp, Zone,
+    Currency, Key, Money, PageRequest, Patch, Period, ProductId, Role, Timestamp, Zone,
 };
 use std::fmt;
 use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
@@ -235,18 +234,17 @@ pub(crate) fn currency(text: &str) -> Result<Currency, String> {
     Currency::from_code(&text.to_ascii_uppercase()).ok_or_else(|| expected.to_owned())
 }
 
-/// The parser of the status of an order.
-pub(crate) fn order_status() -> impl TypedValueParser<Value = OrderStatus> {
-    let words = OrderStatus::ALL.iter().map(|status| status.as_str());
-    PossibleValuesParser::new(words)
-        .try_map(|word| OrderStatus::from_word(&word).ok_or("expected a status of an order"))
-}
-
-/// The parser of the status of a charge.
-pub(crate) fn charge_status() -> impl TypedValueParser<Value = ChargeStatus> {
-    let words = ChargeStatus::ALL.iter().map(|status| status.as_str());
-    PossibleValuesParser::new(words)
-        .try_map(|word| ChargeStatus::from_word(&word).ok_or("expected a status of a charge"))
+/// Returns the parser of an enum by its words.
+pub(crate) fn words<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    word_of: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|value| word_of(*value))).try_map(move |word| {
+        all.iter()
+            .copied()
+            .find(|value| word_of(*value) == word)
+            .ok_or("expected one of these words")
+    })
 }
 
 /// Parses a value that may be removed: `none`, or what `value` accepts.

@@ -13,7 +13,7 @@ pub(crate) enum ChargesCommand {
     /// Lists charges, newest first. Filters combine.
     List {
         /// Present status.
-        #[arg(long, value_parser = values::charge_status())]
+        #[arg(long, value_parser = values::words(ChargeStatus::ALL, ChargeStatus::as_str))]
         status: Option<ChargeStatus>,
         /// Only charges of this customer.
         #[arg(long, value_name = "ID", value_parser = values::id::<CustomerId>)]

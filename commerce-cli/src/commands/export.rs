@@ -6,11 +6,12 @@ use crate::exit::ExitKind;
 use crate::interrupt;
 use crate::progress;
 use crate::values::{self, Edge};
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use commerce_core::{Export, ExportError, ExportFormat, ExportKind, ExportWindow, Exporter};
 use indicatif::ProgressBar;
 use output_file::OutputFile;
 use serde::Serialize;
+use std::convert::Infallible;
 use std::fs;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ mod output_file;
 #[derive(clap::Args, Debug)]
 pub(crate) struct ExportCommand {
     /// Kinds of rows; several, or all, need --into.
-    #[arg(required = true, value_name = "KIND")]
-    kinds: Vec<KindArg>,
+    #[arg(required = true, value_name = "KIND", value_parser = kinds())]
+    kinds: Vec<&'static [ExportKind]>,
     /// Rows written after this time, or from this day on, like 2026-01-31 in the zone of the shop. Products, customers
     /// and coupons are exported whole.
     #[arg(long, value_name = "TIME", value_parser = values::edge)]
@@ -33,9 +34,11 @@ pub(crate) struct ExportCommand {
     /// Rows written up to this time or day, which counts itself.
     #[arg(long, value_name = "TIME", value_parser = values::edge)]
     to: Option<Edge>,
-    /// Format of the rows.
-    #[arg(long, value_name = "FORMAT", default_value = "csv")]
-    format: FormatArg,
+    /// Format of the rows: comma-separated values with a header, amounts in minor units and times in UTC, or a JSON object a
+    /// line.
+    #[arg(long, value_name = "FORMAT", default_value = "csv",
+          value_parser = values::words(ExportFormat::ALL, ExportFormat::as_str))]
+    format: ExportFormat,
     /// Writes texts that a spreadsheet would run as formulas as they are. By default an apostrophe precedes them in CSV.
     #[arg(long)]
     raw: bool,
@@ -54,28 +57,6 @@ pub(crate) struct ExportCommand {
     into: Option<PathBuf>,
 }
 
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum KindArg {
-    Products,
-    Customers,
-    Orders,
-    Lines,
-    Ledger,
-    Movements,
-    Coupons,
-    Claims,
-    Events,
-    All,
-}
-
-#[derive(ValueEnum, Clone, Copy, Debug)]
-enum FormatArg {
-    /// Comma-separated values with a header; amounts in minor units, times in UTC
-    Csv,
-    /// A JSON object a line
-    Ndjson,
-}
-
 /// A file that was written.
 #[derive(Serialize)]
 struct ExportedFile {
@@ -89,26 +70,19 @@ struct ExportReport {
     files: Vec<ExportedFile>,
 }
 
-impl KindArg {
-    fn kinds(self) -> &'static [ExportKind] {
-        match self {
-            Self::Products => &[ExportKind::Products],
-            Self::Customers => &[ExportKind::Customers],
-            Self::Orders => &[ExportKind::Orders],
-            Self::Lines => &[ExportKind::Lines],
-            Self::Ledger => &[ExportKind::Ledger],
-            Self::Movements => &[ExportKind::Movements],
-            Self::Coupons => &[ExportKind::Coupons],
-            Self::Claims => &[ExportKind::Claims],
-            Self::Events => &[ExportKind::Events],
-            Self::All => ExportKind::ALL,
-        }
-    }
+/// The kinds that a word selects: one, or all of them.
+fn kinds() -> impl TypedValueParser<Value = &'static [ExportKind]> {
+    let words = ExportKind::ALL.iter().map(|kind| kind.as_str());
+    PossibleValuesParser::new(words.chain(["all"])).try_map(|word| {
+        let one =
+            ExportKind::ALL.chunks(1).find(|kind| kind.iter().any(|kind| kind.as_str() == word));
+        Ok::<_, Infallible>(one.unwrap_or(ExportKind::ALL))
+    })
 }
 
 impl ExportCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<ExitKind, CliError> {
-        let kinds = self.kinds.iter().flat_map(|kind| kind.kinds().iter().copied());
+        let kinds = self.kinds.iter().flat_map(|kinds| kinds.iter().copied());
         // In the order of an import, each once.
         let mut kinds: Vec<ExportKind> = kinds.collect();
         let position = |kind: &ExportKind| ExportKind::ALL.iter().position(|other| other == kind);
@@ -119,8 +93,8 @@ impl ExportCommand {
             (Some(file), _) => one(&exports).map(|export| vec![(export, file.clone())])?,
             (None, Some(folder)) => {
                 fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
-                let extension = self.extension();
-                let file = |export: &Export| folder.join(format!("{}.{extension}", export.kind));
+                let file =
+                    |export: &Export| folder.join(format!("{}.{}", export.kind, export.format));
                 exports.iter().map(|export| (*export, file(export))).collect()
             }
             (None, None) => {
@@ -142,13 +116,6 @@ impl ExportCommand {
         }
         interrupt::watch()?;
         to_files(context, &files)
-    }
-
-    fn extension(&self) -> &'static str {
-        match self.format {
-            FormatArg::Csv => "csv",
-            FormatArg::Ndjson => "ndjson",
-        }
     }
 
     fn exports(
@@ -178,10 +145,7 @@ impl ExportCommand {
         }
         let export = |kind: &ExportKind| Export {
             kind: *kind,
-            format: match self.format {
-                FormatArg::Csv => ExportFormat::Csv,
-                FormatArg::Ndjson => ExportFormat::Ndjson,
-            },
+            format: self.format,
             window,
             raw: self.raw,
             bom: self.bom,
@@ -318,12 +282,5 @@ mod tests {
             let row = formats.lines().find(|line| line.starts_with(&row)).expect(&row);
             assert_eq!(kind.has_window(), !row.ends_with("| - |"), "{kind}");
         }
-    }
-
-    #[test]
-    fn all_kinds_can_be_named() {
-        let named = KindArg::value_variants().iter();
-        let named = named.filter(|kind| **kind != KindArg::All).flat_map(|kind| kind.kinds());
-        assert!(named.eq(ExportKind::ALL));
     }
 }

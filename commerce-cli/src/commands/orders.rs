@@ -49,7 +49,7 @@ pub(crate) struct ListArgs {
     #[arg(value_parser = values::id::<CustomerId>)]
     customer: Option<CustomerId>,
     /// Present status.
-    #[arg(long, value_parser = values::order_status())]
+    #[arg(long, value_parser = values::words(OrderStatus::ALL, OrderStatus::as_str))]
     status: Option<OrderStatus>,
     /// Only orders placed after this time, or from this day on, as in a report.
     #[arg(long, value_name = "TIME", value_parser = values::edge)]
