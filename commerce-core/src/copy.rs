@@ -103,7 +103,7 @@ impl<'a> Writer<'a> {
             let text = "there are rows in it already: only a new store can be copied into";
             return Err(StoreError::Incompatible(text.to_owned()));
         }
-        transaction.expect_pauses()?;
+        transaction.expect_copy()?;
         Ok(Self {
             transaction,
             to,

@@ -185,13 +185,13 @@ pub trait Transaction {
     /// together. Any other failure of the store; the transaction cannot be used after it.
     fn load(&mut self, needs: &Needs, state: &mut State) -> Result<(), StoreError>;
 
-    /// Announces long pauses between saves, such as those of a copy that reads another store: the transaction is
-    /// not aborted for being idle. It is called after a load.
+    /// Announces a copy: rows are saved without loading those that they refer to, and with long pauses, while another store
+    /// is read. The transaction is not aborted for being idle. It is called after a load.
     ///
     /// # Errors
     ///
     /// Any failure of the store; the transaction cannot be used after it.
-    fn expect_pauses(&mut self) -> Result<(), StoreError> {
+    fn expect_copy(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
 

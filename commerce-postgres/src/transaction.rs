@@ -369,7 +369,7 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(())
     }
 
-    fn expect_pauses(&mut self) -> Result<(), StoreError> {
+    fn expect_copy(&mut self) -> Result<(), StoreError> {
         self.is_copy = true;
         // Longer than a read may take on any server.
         let set = "SET LOCAL idle_in_transaction_session_timeout = '60s'";
