@@ -10,7 +10,7 @@ use crate::model::audit_trail::Actor;
 use crate::model::auth::{
     Caller, Credentials, LoginHash, OpenedSession, Session, SessionInfo, SessionRow, TokenHash,
 };
-use crate::model::token::{CreatedToken, Token};
+use crate::model::token::{CreatedToken, Token, day_of};
 use crate::model::wallet::{Customer, Role};
 use crate::password::{Client, PasswordStats, Permit};
 use crate::query::{List, Page, PageRequest};
@@ -313,8 +313,7 @@ impl Shop {
         let (found, now) = (self.store().snapshot()?.token(&hash)?, self.now());
         let valid = found.filter(|token| token.is_valid_at(now));
         let token = valid.ok_or(Refusal::Unauthenticated)?;
-        let day = now.unix().div_euclid(24 * 60 * 60);
-        if token.is_unused_on(now) && self.is_first_use(token.id, day) {
+        if token.is_unused_on(now) && self.is_first_use(token.id, day_of(now)) {
             // The request does not wait for the record, and succeeds without it.
             drop(self.call(RecordTokenUse { token_id: token.id }).submit());
         }

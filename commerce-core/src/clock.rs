@@ -19,6 +19,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+/// The seconds of a day in UTC.
+pub(crate) const DAY_SECONDS: i64 = 24 * 60 * 60;
+
 impl Timestamp {
     /// The earliest instant: 1970-01-01T00:00:00Z.
     pub const MIN: Self = Self(0);

@@ -8,7 +8,7 @@ use crate::id::Key;
 use crate::id::OrderId;
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, RefusedRequest, StoredResult};
 use crate::limits::MAX_TEXT;
-use crate::model::audit_trail::{Action, Actor, AuditEntry};
+use crate::model::audit_trail::{Actor, AuditEntry};
 use crate::model::token::Token;
 use crate::model::wallet::{ChargeRow, ChargeStatus};
 use crate::money::Money;
@@ -199,9 +199,12 @@ impl Command {
             let refusal = ahead_of_clock(self.now, self.clock);
             return Decision { result: Err(refusal.into()), replayed: false };
         }
-        let is_of_staff = rule.action().is_some_and(Action::is_of_staff);
-        let is_own = |actor: &Actor| scope.map(Actor::Customer) == Some(*actor);
-        let actor = self.actor.filter(|actor| is_of_staff || !is_own(actor));
+        let action = rule.action();
+        let is_recorded = |actor: &Actor| {
+            let is_own = scope.map(Actor::Customer) == Some(*actor);
+            action.is_some_and(|action| action.is_recorded_for(*actor, is_own))
+        };
+        let actor = self.actor.filter(is_recorded);
         let context = Context { now: self.now, hold_seconds, actor, trace: self.trace.as_deref() };
         // Checked on the rows that the rule is about to change, in the same transaction (optimistic concurrency).
         let current = self.only_if.as_ref().map_or(Ok(()), |allowed| {
@@ -210,9 +213,7 @@ impl Command {
         });
         let result = current.and_then(|()| rule.decide(state, context));
         let changes = mem::take(&mut state.field_changes);
-        if let (Ok(output), Some(actor)) = (&result, actor)
-            && let Some(action) = rule.action()
-            && action.is_recorded_for(actor, output.subject())
+        if let (Ok(output), Some(actor), Some(action)) = (&result, actor, action)
             && !(action.needs_change() && changes.as_json().is_none())
         {
             let (id, created_at) = (state.next_audit_entry_id(), self.clock);

@@ -1,6 +1,6 @@
 //! Requests for reads: keyset pagination of lists, their filters, and the window of best sellers.
 
-use crate::clock::Timestamp;
+use crate::clock::{DAY_SECONDS, Timestamp};
 use crate::digest::Fnv;
 use crate::error::{Error, Refusal};
 use crate::id::{CustomerId, EventId, ProductId};
@@ -392,7 +392,7 @@ impl BestSellersRequest {
             let detail = format!("limit is {} and must be from 1 to {MAX_PAGE}", self.limit);
             return Err(Refusal::invalid("/limit", detail));
         }
-        Ok(until.plus_seconds(self.days.saturating_mul(-24 * 60 * 60)))
+        Ok(until.plus_seconds(self.days.saturating_mul(-DAY_SECONDS)))
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Shop {
     /// The last sweep by a read, if it failed.
     failed_sweep: Mutex<Option<Instant>>,
     /// The day on which the use of each token was submitted last: requests must not queue it again while writes wait.
-    token_days: Mutex<HashMap<TokenId, i64>>,
+    token_days: Mutex<HashMap<TokenId, Timestamp>>,
 }
 
 /// Settings of a [`Shop`].
@@ -315,7 +315,7 @@ impl Shop {
     }
 
     /// Returns true for the first call with a token and a day.
-    pub(crate) fn is_first_use(&self, token: TokenId, day: i64) -> bool {
+    pub(crate) fn is_first_use(&self, token: TokenId, day: Timestamp) -> bool {
         self.token_days.lock().insert(token, day) != Some(day)
     }
 

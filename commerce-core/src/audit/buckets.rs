@@ -1,6 +1,6 @@
 //! The buckets of the sales roll-up, grouped by day.
 
-use crate::clock::Timestamp;
+use crate::clock::{DAY_SECONDS, Timestamp};
 use crate::id::OrderId;
 use crate::model::order::Order;
 use crate::model::sale::Sale;
@@ -9,8 +9,6 @@ use std::collections::HashSet;
 
 /// The name of the check of sales counts.
 pub(super) const CHECK: &str = "sales";
-
-const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// The buckets of one length that begin on one day.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

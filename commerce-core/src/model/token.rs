@@ -1,12 +1,10 @@
 //! Tokens of programs.
 
-use crate::clock::Timestamp;
+use crate::clock::{DAY_SECONDS, Timestamp};
 use crate::id::TokenId;
 use crate::model::wallet::Role;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
-
-const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// A token of a program, which acts for the shop with a role of staff. It stays after its end, since the audit trail
 /// names it.
@@ -51,11 +49,9 @@ impl Token {
         self.last_used_at.map(date_of)
     }
 
-    /// Records a use.
+    /// Records a use on the day of `now`.
     pub(crate) fn record_use(&mut self, now: Timestamp) {
-        if self.is_unused_on(now) {
-            self.last_used_at = Some(day_of(now));
-        }
+        self.last_used_at = Some(day_of(now));
     }
 }
 
@@ -79,7 +75,7 @@ impl fmt::Debug for CreatedToken {
 }
 
 /// Returns the first second of the day in UTC.
-fn day_of(instant: Timestamp) -> Timestamp {
+pub(crate) fn day_of(instant: Timestamp) -> Timestamp {
     instant.plus_seconds(instant.unix().rem_euclid(DAY_SECONDS).saturating_neg())
 }
 
@@ -120,7 +116,9 @@ mod tests {
         let now = Timestamp::from_unix(DAY_SECONDS + 5_000);
         let mut token = token(last);
         assert_eq!(token.is_unused_on(now), is_unused);
-        token.record_use(now);
+        if is_unused {
+            token.record_use(now);
+        }
         assert!(!token.is_unused_on(now));
     }
 

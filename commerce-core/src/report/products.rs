@@ -3,7 +3,7 @@
 use super::sealed::Build;
 use super::window::check_days;
 use super::{Facts, Products, Source, basis_points, sold};
-use crate::clock::Timestamp;
+use crate::clock::{DAY_SECONDS, Timestamp};
 use crate::error::{Error, Refusal};
 use crate::id::ProductId;
 use crate::limits::MAX_PAGE;
@@ -100,7 +100,7 @@ impl Build for ProductReportRequest {
             return Err(Refusal::invalid("/limit", detail).into());
         }
         let to = self.at.unwrap_or(source.now);
-        let back = |at: Timestamp| at.plus_seconds(self.days.saturating_mul(-24 * 60 * 60));
+        let back = |at: Timestamp| at.plus_seconds(self.days.saturating_mul(-DAY_SECONDS));
         let from = back(to);
         let now = facts.products(from, to)?;
         let before = facts.products(back(from), from)?;

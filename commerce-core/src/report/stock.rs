@@ -3,7 +3,7 @@
 use super::sealed::Build;
 use super::window::check_days;
 use super::{Facts, Source, basis_points, sold, visit};
-use crate::clock::Timestamp;
+use crate::clock::{DAY_SECONDS, Timestamp};
 use crate::error::{Error, Refusal, StoreError};
 use crate::id::ProductId;
 use crate::limits::MAX_PAGE;
@@ -70,7 +70,7 @@ impl Build for StockReportRequest {
             return Err(Refusal::invalid("/limit", detail).into());
         }
         let to = source.now;
-        let from = to.plus_seconds(self.days.saturating_mul(-24 * 60 * 60));
+        let from = to.plus_seconds(self.days.saturating_mul(-DAY_SECONDS));
         let sales = facts.products(from, to)?;
         let received = received(source.snapshot, from, to)?;
         let mut products = Vec::new();

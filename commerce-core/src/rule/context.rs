@@ -21,7 +21,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Timestamp,
     /// The time that an unpaid order holds its stock, in seconds.
     pub(crate) hold_seconds: i64,
-    /// The author, unless it is the customer concerned or an embedding program.
+    /// The author, if the audit trail records the change.
     pub(crate) actor: Option<Actor>,
     /// The trace of the request, for its events.
     pub(crate) trace: Option<&'a str>,

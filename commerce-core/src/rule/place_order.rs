@@ -156,7 +156,7 @@ impl Rule for PlaceOrder {
             }
             OrderItems::Cart => {
                 needs.cart(state, self.customer_id);
-                let cart = state.carts.loaded(self.customer_id).flatten();
+                let cart = state.carts.loaded(self.customer_id).and_then(Option::as_ref);
                 for &product in cart.into_iter().flat_map(|(_, lines)| lines.keys()) {
                     needs.ordered_product(state, product, self.customer_id);
                 }

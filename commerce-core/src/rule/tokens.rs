@@ -2,6 +2,7 @@
 
 use super::Rule;
 use super::validate::Checks;
+use crate::clock::DAY_SECONDS;
 use crate::error::Refusal;
 use crate::id::{CustomerId, TokenId};
 use crate::idempotency::GLOBAL_SCOPE;
@@ -12,8 +13,6 @@ use crate::model::wallet::Role;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
 use serde::Serialize;
-
-const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// Creates a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -163,7 +163,8 @@ impl Needs {
             self.products.insert(id);
             return;
         };
-        let has_limit = product.is_some_and(|product| product.limit_per_customer.is_some());
+        let has_limit =
+            product.as_ref().is_some_and(|product| product.limit_per_customer.is_some());
         if has_limit && !state.purchases.is_loaded(id, customer) {
             self.purchases.insert((id, customer));
         }

@@ -90,9 +90,9 @@ impl<K: Copy + Ord + Hash, V> Rows<K, V> {
         changed.into_iter().map(|(_, row, change)| (row, change)).collect()
     }
 
-    /// What is loaded under that key, for a read set that may still be extended; `None` if it is not loaded.
-    pub(crate) fn loaded(&self, key: K) -> Option<Option<&V>> {
-        self.rows.get(&key).map(|(row, _)| row.as_ref())
+    /// The row under that key if it is loaded, for a read set that may still be extended: it may not exist.
+    pub(crate) fn loaded(&self, key: K) -> Option<&Option<V>> {
+        self.rows.get(&key).map(|(row, _)| row)
     }
 
     /// Removes loaded rows and their changes, as if they had not been loaded.
