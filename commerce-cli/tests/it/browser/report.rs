@@ -134,10 +134,12 @@ fn report_page_follows_choices_and_shows_a_cancellation() {
 fn report_page_turns_away_others() {
     let server = shop("tiny");
     let mut browser = Browser::start(1280, 900);
+    open(&mut browser, &server);
+    // Set before the first page, the language may not have reached the process that draws the page.
     let korean = json!({ "userAgent": "", "acceptLanguage": "ko-KR" });
     browser.call("Emulation.setUserAgentOverride", korean);
-    open(&mut browser, &server);
-    assert_eq!(browser.text("#login h2"), "로그인");
+    browser.call("Page.reload", json!({}));
+    shows(&mut browser, "#login h2", "로그인");
     log_in(&mut browser, "wrong password");
     shows(&mut browser, "#notice", "아이디 또는 비밀번호가 올바르지 않습니다.");
     browser.click("#language");
