@@ -3,7 +3,7 @@
 
 use crate::query::Query;
 use crate::statements::{
-    insert, insert_fixed, joined, names, unnest, update, update_edited, upsert, with_values,
+    insert, insert_fixed, joined, names, unnest, update, update_edited, upsert, values, with_values,
 };
 use crate::{auth, deliveries};
 use commerce_core::store::columns::{Entity, LINE, PURCHASE, TABLES_WITH_IDS};
@@ -129,8 +129,8 @@ fn insert_lines(orders: &[&Order]) -> Query<'static> {
         .collect();
     let sql = format!(
         "INSERT INTO order_lines (order_id, position, customer_id, {LINE})
-         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[],
-                              $5::text[], $6::bigint[], $7::bigint[], $8::bigint[])"
+         SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]),
+                unnest($5::text[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[])"
     );
     Query::new(sql)
         .with(column!(lines, (order, ..) => order.id.get()))
@@ -157,26 +157,25 @@ fn events(state: &State, queries: &mut Vec<Query<'static>>) {
     let customers: Option<Vec<i64>> =
         if are_loaded { rows.iter().map(|row| customer(row.order_id)).collect() } else { None };
     let columns: Vec<_> = EventRow::COLUMNS.iter().collect();
-    let (names, values) = (names(&columns), unnest(&columns));
-    let new = joined(&columns, ", ", |name| format!("new.{name}"));
-    let source = if customers.is_some() {
-        let values = values.trim_end_matches(')');
+    let names = names(&columns);
+    let select = if customers.is_some() {
         let number = columns.len().saturating_add(1);
-        format!("new.customer_id FROM {values}, ${number}::bigint[]) AS new ({names}, customer_id)")
+        format!("{}, unnest(${number}::bigint[])", values(&columns))
     } else {
+        let new = joined(&columns, ", ", |name| format!("new.{name}"));
         format!(
-            "orders.customer_id FROM {values} AS new ({names}) JOIN orders ON orders.id = order_id
-             WHERE orders.id = ANY($3)"
+            "{new}, orders.customer_id FROM {} AS new ({names}) JOIN orders ON orders.id = order_id
+             WHERE orders.id = ANY($3)",
+            unnest(&columns)
         )
     };
-    let query =
-        Query::new(format!("INSERT INTO events ({names}, customer_id) SELECT {new}, {source}"));
-    let query = with_values(query, &columns, &rows, state).changing(rows.len());
+    let query = Query::new(format!("INSERT INTO events ({names}, customer_id) SELECT {select}"));
+    let query = with_values(query, &columns, &rows, state);
     let newest = rows.iter().map(|row| row.id.get()).max();
     let query = Query { newest: newest.map(|id| (EventRow::TABLE, id)), ..query };
     queries.push(match customers {
-        Some(customers) => query.with(customers).writing(EventRow::TABLE),
-        None => query,
+        Some(customers) => query.with(customers).writing(EventRow::TABLE).changing(rows.len()),
+        None => query.changing(rows.len()),
     });
 }
 
@@ -248,8 +247,8 @@ fn keys(state: &State, queries: &mut Vec<Query<'static>>) -> Result<(), StoreErr
     let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
     let sql =
         "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest, request)
-               SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[],
-                                    $5::bigint[], $6::bigint[], $7::text[])";
+               SELECT unnest($1::text[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::text[]),
+                      unnest($5::bigint[]), unnest($6::bigint[]), unnest($7::text[])";
     queries.push(
         Query::new(sql)
             .with(column!(rows, (key, ..) => key.as_str().to_owned()))

@@ -89,7 +89,7 @@ pub(crate) fn count(
         let (ids, rows): (Vec<i64>, Vec<BucketRow>) = kept.into_iter().unzip();
         let sql = format!(
             "INSERT INTO sales ({BUCKET})
-             SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[])
+             SELECT unnest($1::bigint[]), unnest($2::bytea[]), unnest($3::bytea[]), unnest($4::bytea[])
              ON CONFLICT (id) DO UPDATE
              SET totals = excluded.totals, units = excluded.units, net = excluded.net"
         );
