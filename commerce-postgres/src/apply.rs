@@ -142,7 +142,7 @@ fn insert_lines(orders: &[&Order]) -> Query<'static> {
         .with(column!(lines, (.., line) => line.quantity))
         .with(column!(lines, (.., line) => line.reduced_from().map(Money::minor)))
         .writing("order_lines")
-        .changing(lines.len())
+        .inserting(lines.len())
 }
 
 /// Saves events with the customer of their order, taken from the loaded order. A copy loads no orders, so there
@@ -174,7 +174,7 @@ fn events(state: &State, queries: &mut Vec<Query<'static>>) {
     let newest = rows.iter().map(|row| row.id.get()).max();
     let query = Query { newest: newest.map(|id| (EventRow::TABLE, id)), ..query };
     queries.push(match customers {
-        Some(customers) => query.with(customers).writing(EventRow::TABLE).changing(rows.len()),
+        Some(customers) => query.with(customers).writing(EventRow::TABLE).inserting(rows.len()),
         None => query.changing(rows.len()),
     });
 }
@@ -258,7 +258,8 @@ fn keys(state: &State, queries: &mut Vec<Query<'static>>) -> Result<(), StoreErr
             .with(column!(rows, (.., record) => record.created_at.unix()))
             .with(column!(rows, (.., record) => record.digest))
             .with(requests.map_err(unwritable)?)
-            .writing("idempotency_keys"),
+            .writing("idempotency_keys")
+            .inserting(rows.len()),
     );
     Ok(())
 }

@@ -16,6 +16,8 @@ pub(crate) struct Query<'a> {
     pub(crate) parameters: Vec<Box<dyn ToSql + Sync + 'a>>,
     /// The number of rows that it must change.
     pub(crate) changes: Option<usize>,
+    /// It fails unless it changes all of its rows, as an insert does: they need not be counted.
+    pub(crate) inserts: bool,
     /// The table that it writes, if it reads no other one: it may be fused with statements that write others.
     pub(crate) table: Option<&'static str>,
     /// The greatest id that it inserts, and the table.
@@ -28,7 +30,7 @@ pub(crate) struct Query<'a> {
     pub(crate) separate: bool,
 }
 
-/// A statement that is fused with others.
+/// A statement that is fused with others, and whose rows are counted.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) sql: Cow<'static, str>,
@@ -41,6 +43,7 @@ impl<'a> Query<'a> {
             sql: sql.into(),
             parameters: Vec::new(),
             changes: None,
+            inserts: false,
             table: None,
             newest: None,
             parts: Vec::new(),
@@ -79,6 +82,13 @@ impl<'a> Query<'a> {
         self.changes = Some(rows);
         self
     }
+
+    /// Fails the statement unless it inserts exactly this number of rows. The server fails by itself on a row that it cannot
+    /// insert.
+    pub(crate) fn inserting(mut self, rows: usize) -> Self {
+        self.inserts = true;
+        self.changing(rows)
+    }
 }
 
 /// Fuses neighbouring statements that write different tables into one: a statement costs the server and the client some
@@ -109,7 +119,10 @@ fn fuse_group(mut queries: Vec<Query<'_>>) -> Query<'_> {
     let (mut parameters, mut parts) = (vec![], vec![]);
     for query in queries {
         parameters.extend(query.parameters);
-        parts.push(Part { sql: query.sql, changes: query.changes });
+        // Those that insert are not counted.
+        if !query.inserts {
+            parts.push(Part { sql: query.sql, changes: query.changes });
+        }
     }
     Query { parameters, parts, ..Query::new(sql) }
 }
@@ -149,8 +162,12 @@ fn build_fused(queries: &[Query<'_>]) -> String {
     let (mut parts, mut counts, mut parameters) = (vec![], vec![], 0_usize);
     for (index, query) in queries.iter().enumerate() {
         let sql = renumber(&query.sql, parameters);
-        parts.push(format!("part_{index} AS ({sql} RETURNING 1)"));
-        counts.push(format!("(SELECT count(*) FROM part_{index})"));
+        if query.inserts {
+            parts.push(format!("part_{index} AS ({sql})"));
+        } else {
+            parts.push(format!("part_{index} AS ({sql} RETURNING 1)"));
+            counts.push(format!("(SELECT count(*) FROM part_{index})"));
+        }
         parameters = parameters.saturating_add(query.parameters.len());
     }
     format!("WITH {} SELECT {}", parts.join(", "), counts.join(", "))
@@ -241,20 +258,24 @@ mod tests {
         fuse(queries).into_iter().map(|query| query.sql.into_owned()).collect()
     }
 
+    /// An insert fails by itself unless it inserts all rows.
     #[test]
-    fn fused_statements_keep_their_parameters_and_row_counts() {
-        let first = Query::new("INSERT INTO a SELECT $1, $2").with(1_i64).with(2_i64);
-        let second = Query::new("UPDATE b SET c = $1 WHERE d = $1").with(3_i64).changing(1);
-        let mut fused = fuse(vec![first.writing("a").changing(2), second.writing("b")]);
+    fn fused_statements_keep_their_parameters_and_the_row_counts_of_updates() {
+        let first = Query::new("UPDATE a SET b = $1 WHERE c = $2").with(1_i64).with(2_i64);
+        let second = Query::new("INSERT INTO b SELECT $1, $1").with(3_i64).inserting(4);
+        let third = Query::new("UPDATE c SET d = $1").with(5_i64).changing(1);
+        let parts = [first.changing(2).writing("a"), second.writing("b"), third.writing("c")];
+        let mut fused = fuse(parts.into());
         let query = fused.pop().unwrap();
         assert!(fused.is_empty());
         assert_eq!(
             query.sql,
-            "WITH part_0 AS (INSERT INTO a SELECT $1, $2 RETURNING 1), \
-             part_1 AS (UPDATE b SET c = $3 WHERE d = $3 RETURNING 1) \
-             SELECT (SELECT count(*) FROM part_0), (SELECT count(*) FROM part_1)"
+            "WITH part_0 AS (UPDATE a SET b = $1 WHERE c = $2 RETURNING 1), \
+             part_1 AS (INSERT INTO b SELECT $3, $3), \
+             part_2 AS (UPDATE c SET d = $4 RETURNING 1) \
+             SELECT (SELECT count(*) FROM part_0), (SELECT count(*) FROM part_2)"
         );
-        assert_eq!(query.parameters.len(), 3);
+        assert_eq!(query.parameters.len(), 4);
         assert_eq!(
             query.parts.iter().map(|part| part.changes).collect::<Vec<_>>(),
             [Some(2), Some(1)]

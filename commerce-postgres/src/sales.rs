@@ -99,7 +99,7 @@ pub(crate) fn count(
         };
         let query = Query::new(sql).with(ids).with(column(|row| &row.totals));
         let query = query.with(column(|row| &row.units)).with(column(|row| &row.net));
-        queries.push(query.writing("sales").changing(count));
+        queries.push(query.writing("sales").inserting(count));
     }
     if !empty.is_empty() {
         let ids: Vec<i64> = empty.into_iter().map(|(id, _)| id).collect();

@@ -104,7 +104,7 @@ fn insert_columns<T: Entity>(
     let query = with_values(Query::new(sql), columns, rows, state).writing(table);
     let key = columns.iter().find(|column| column.role == ColumnRole::Key);
     let ids = rows.iter().filter_map(|row| key.and_then(|key| integer((key.value)(row, state))));
-    Query { newest: ids.max().map(|id| (table, id)), ..query }.changing(rows.len())
+    Query { newest: ids.max().map(|id| (table, id)), ..query }.inserting(rows.len())
 }
 
 /// Adds the values of each column as a parameter.
