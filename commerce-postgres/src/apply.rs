@@ -9,6 +9,40 @@ use crate::{auth, deliveries};
 use commerce_core::store::columns::{Entity, LINE, PURCHASE, TABLES_WITH_IDS};
 use commerce_core::store::{Change, EventRow, State};
 use commerce_core::{Money, Order, OrderStatus, OwnedCoupon, StoreError, Timestamp};
+use std::sync::LazyLock;
+
+/// Updates what is kept beside the writer lock: the greatest ids, and the time before which no pending order expires.
+static UPDATE_STORE: LazyLock<String> = LazyLock::new(|| {
+    let set = (1_usize..).zip(TABLES_WITH_IDS);
+    let set = set.map(|(n, table)| format!("last_{table} = greatest(last_{table}, ${n}::bigint)"));
+    format!(
+        "UPDATE store SET {}, next_expiry = least(coalesce(${}::bigint, next_expiry), ${}::bigint)
+         WHERE id = 1",
+        set.collect::<Vec<_>>().join(", "),
+        TABLES_WITH_IDS.len().saturating_add(1),
+        TABLES_WITH_IDS.len().saturating_add(2)
+    )
+});
+
+/// Inserts the lines of orders.
+static INSERT_LINES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO order_lines (order_id, position, customer_id, {LINE})
+         SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]),
+                unnest($5::text[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[])"
+    )
+});
+
+/// Inserts events, each with the customer of its order.
+static INSERT_EVENTS: LazyLock<String> = LazyLock::new(|| {
+    let columns: Vec<_> = EventRow::COLUMNS.iter().collect();
+    let number = columns.len().saturating_add(1);
+    format!(
+        "INSERT INTO events ({}, customer_id) SELECT {}, unnest(${number}::bigint[])",
+        names(&columns),
+        values(&columns)
+    )
+});
 
 /// A parameter with one value a row.
 macro_rules! column {
@@ -50,7 +84,7 @@ pub(crate) fn apply(
     Ok(queries)
 }
 
-/// Updates what is kept beside the writer lock: the greatest ids, and the time before which no pending order expires.
+/// Returns the update of what is kept beside the writer lock, if it changes.
 fn update_store(
     queries: &[Query<'static>],
     state: &State,
@@ -59,20 +93,12 @@ fn update_store(
     let newest: Vec<_> = queries.iter().filter_map(|query| query.newest).collect();
     let newest = TABLES_WITH_IDS
         .map(|table| newest.iter().filter(|(of, _)| *of == table).map(|(_, id)| *id).max());
-    let set = (1_usize..).zip(TABLES_WITH_IDS);
-    let set = set.map(|(n, table)| format!("last_{table} = greatest(last_{table}, ${n}::bigint)"));
-    let sql = format!(
-        "UPDATE store SET {}, next_expiry = least(coalesce(${}::bigint, next_expiry), ${}::bigint)
-         WHERE id = 1",
-        set.collect::<Vec<_>>().join(", "),
-        TABLES_WITH_IDS.len().saturating_add(1),
-        TABLES_WITH_IDS.len().saturating_add(2)
-    );
     let changed = state.orders.changed();
     let new = changed.iter().filter(|(_, change)| *change == Change::Inserted);
     let pending = new.filter(|(order, _)| order.status == OrderStatus::Pending);
     let earliest = pending.filter_map(|(order, _)| order.expires_at.map(Timestamp::unix)).min();
-    let update = newest.iter().fold(Query::new(sql), |update, id| update.with(*id));
+    let update = Query::new(UPDATE_STORE.as_str());
+    let update = newest.iter().fold(update, |update, id| update.with(*id));
     let update = update.with(next_expiry).with(earliest).writing("store").changing(1);
     (newest.iter().any(Option::is_some) || next_expiry.is_some()).then_some(update)
 }
@@ -127,12 +153,7 @@ fn insert_lines(orders: &[&Order]) -> Query<'static> {
         .iter()
         .flat_map(|order| (0_i64..).zip(&order.lines).map(|(index, line)| (*order, index, line)))
         .collect();
-    let sql = format!(
-        "INSERT INTO order_lines (order_id, position, customer_id, {LINE})
-         SELECT unnest($1::bigint[]), unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bigint[]),
-                unnest($5::text[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[])"
-    );
-    Query::new(sql)
+    Query::new(INSERT_LINES.as_str())
         .with(column!(lines, (order, ..) => order.id.get()))
         .with(column!(lines, (_, index, _) => *index))
         .with(column!(lines, (order, ..) => order.customer_id.get()))
@@ -157,19 +178,17 @@ fn events(state: &State, queries: &mut Vec<Query<'static>>) {
     let customers: Option<Vec<i64>> =
         if are_loaded { rows.iter().map(|row| customer(row.order_id)).collect() } else { None };
     let columns: Vec<_> = EventRow::COLUMNS.iter().collect();
-    let names = names(&columns);
-    let select = if customers.is_some() {
-        let number = columns.len().saturating_add(1);
-        format!("{}, unnest(${number}::bigint[])", values(&columns))
+    let query = if customers.is_some() {
+        Query::new(INSERT_EVENTS.as_str())
     } else {
         let new = joined(&columns, ", ", |name| format!("new.{name}"));
-        format!(
-            "{new}, orders.customer_id FROM {} AS new ({names}) JOIN orders ON orders.id = order_id
-             WHERE orders.id = ANY($3)",
-            unnest(&columns)
-        )
+        let (names, rows) = (names(&columns), unnest(&columns));
+        Query::new(format!(
+            "INSERT INTO events ({names}, customer_id) SELECT {new}, orders.customer_id
+             FROM {rows} AS new ({names}) JOIN orders ON orders.id = order_id
+             WHERE orders.id = ANY($3)"
+        ))
     };
-    let query = Query::new(format!("INSERT INTO events ({names}, customer_id) SELECT {select}"));
     let query = with_values(query, &columns, &rows, state);
     let newest = rows.iter().map(|row| row.id.get()).max();
     let query = Query { newest: newest.map(|id| (EventRow::TABLE, id)), ..query };

@@ -3,7 +3,7 @@
 
 use crate::query::{Execute, Query, QueryBatch};
 use crate::rows::{self, Row, read};
-use crate::statements::select;
+use crate::statements::{select, select_by_ids};
 use crate::{auth, deliveries};
 use commerce_core::limits::EXPIRY_BATCH;
 use commerce_core::store::columns::{Entity, KEY_RECORD, key_record, overdue, personal_keys};
@@ -17,6 +17,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
+use std::sync::LazyLock;
+
+/// Selects keys of owners.
+static SELECT_KEYS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT known.key, known.owner, {KEY_RECORD}
+         FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
+         JOIN idempotency_keys AS known ON known.key = wanted.key AND known.owner = wanted.owner
+         WHERE known.key = ANY($1)"
+    )
+});
 
 /// Loads the rows, with the orders that are overdue at `due`. Returns the time at which the first pending order expires, if
 /// it was asked for overdue ones.
@@ -73,7 +84,7 @@ fn by_id<'a, K: Copy + Ord + Hash, T: Entity>(
 ) {
     if !needed.is_empty() {
         let ids: Vec<i64> = needed.iter().copied().map(number).collect();
-        let query = select::<T>("WHERE id = ANY($1::bigint[])").with(ids);
+        let query = select_by_ids::<T>(ids);
         batch.add(query, move |rows, state| provide(needed, &rows, rows_of(state), key));
     }
 }
@@ -162,13 +173,7 @@ fn keys<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     }
     let (keys, owners): (Vec<&str>, Vec<i64>) =
         needs.keys.iter().map(|(key, owner)| (key.as_str(), owner.get())).unzip();
-    let sql = format!(
-        "SELECT known.key, known.owner, {KEY_RECORD}
-         FROM unnest($1::text[], $2::bigint[]) AS wanted (key, owner)
-         JOIN idempotency_keys AS known ON known.key = wanted.key AND known.owner = wanted.owner
-         WHERE known.key = ANY($1)"
-    );
-    batch.add(Query::new(sql).with(keys).with(owners), |rows, state| {
+    batch.add(Query::new(SELECT_KEYS.as_str()).with(keys).with(owners), |rows, state| {
         for row in &rows {
             let (key, owner): (Key, CustomerId) = (get(row, 0)?, get(row, 1)?);
             state.provide_key(key, owner, Some(key_record(row, 2)?));
@@ -239,8 +244,7 @@ fn orders<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
         return;
     }
     let ids: Vec<i64> = needs.orders.iter().map(|id| id.get()).collect();
-    let query = select::<Order>("WHERE id = ANY($1::bigint[])");
-    batch.add(query.with(ids.clone()), |rows, state| {
+    batch.add(select_by_ids::<Order>(ids.clone()), |rows, state| {
         provide(&needs.orders, &rows, &mut state.orders, |row| row.id)
     });
     batch.add(Query::new(rows::select_lines()).with(ids), |rows, state| add_lines(&rows, state));
