@@ -53,10 +53,10 @@ impl Passwords {
     /// Fails with [`StoreError::Overloaded`] when too many callers wait, and with [`StoreError::OutOfMemory`] when there
     /// is no memory: before any attempt is counted or compared.
     pub(crate) fn acquire(&self, client: Client, login: &str) -> Result<Permit<'_>, StoreError> {
-        let hashing = self.hashing.acquire(client, LoginHash::of(login));
-        let hashing = hashing.ok_or(StoreError::Overloaded)?;
+        let login = LoginHash::of(login);
+        let hashing = self.hashing.acquire(client, login).ok_or(StoreError::Overloaded)?;
         let memory = self.spare.lock().pop().unwrap_or_default();
-        let mut permit = Permit { spare: &self.spare, memory, _hashing: hashing };
+        let mut permit = Permit { passwords: self, client, login, memory, _hashing: hashing };
         permit.reserve(&Params::default())?;
         Ok(permit)
     }
@@ -79,7 +79,9 @@ pub struct PasswordStats {
 /// A permit to hash a password, with its working memory; both are returned when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<'a> {
-    spare: &'a Mutex<Vec<Vec<Block>>>,
+    passwords: &'a Passwords,
+    client: Client,
+    login: LoginHash,
     memory: Vec<Block>,
     /// Released after the memory was returned.
     _hashing: fair_queue::Permit<'a>,
@@ -101,7 +103,8 @@ impl Permit<'_> {
         Ok(PasswordHash::new(hash.to_string()))
     }
 
-    /// Returns true if the hash is of this password. Takes as long without a hash.
+    /// Returns true if the hash is of this password. Takes as long without a hash. The login is then known: while others
+    /// at the address of its client guess passwords, it gets every second permit that the address gets.
     pub(crate) fn matches(
         &mut self,
         password: &str,
@@ -113,7 +116,11 @@ impl Permit<'_> {
         let salt = stored.salt.ok_or_else(|| failed("the hash has no salt"))?;
         let output = self.output(password, &salt, params)?;
         // `Output` compares in constant time.
-        Ok(stored.hash == Some(output) && hash.is_some())
+        let is_match = stored.hash == Some(output) && hash.is_some();
+        if is_match {
+            self.passwords.hashing.remember(self.client, self.login);
+        }
+        Ok(is_match)
     }
 
     fn output(&mut self, password: &str, salt: &[u8], params: Params) -> Result<Output, Error> {
@@ -140,7 +147,7 @@ impl Permit<'_> {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.memory.is_empty() {
-            self.spare.lock().push(std::mem::take(&mut self.memory));
+            self.passwords.spare.lock().push(std::mem::take(&mut self.memory));
         }
     }
 }

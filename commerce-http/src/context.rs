@@ -56,6 +56,9 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) order: Option<Order>,
 }
 
+/// The size of most JSON documents, which are thus written without growing.
+const USUAL_BODY: usize = 1024;
+
 /// The result of a handler.
 pub(crate) type HandlerResult = Result<Success, HandlerError>;
 
@@ -122,9 +125,10 @@ impl Success {
         Self { stream: Some(Box::new(write)), ..Self::text(media, b"".as_slice()) }
     }
 
-    fn json(status: u16, body: &impl Serialize) -> Self {
-        // Serialization cannot fail: plain structs with string keys.
-        let body = serde_json::to_vec(body).unwrap_or_default();
+    fn json(status: u16, document: &impl Serialize) -> Self {
+        let mut body = Vec::with_capacity(USUAL_BODY);
+        // Serialization cannot fail: plain structs with string keys, written to memory.
+        let _ = serde_json::to_writer(&mut body, document);
         let headers = vec![("Content-Type", Cow::Borrowed("application/json"))];
         Self { status, headers, body: Cow::Owned(body), stream: None, log_detail: None }
     }

@@ -37,12 +37,29 @@ pub(crate) fn is_optional(schema: &Value) -> bool {
 /// Validates a value against a schema and returns all errors, up to [`MAX_ERRORS`].
 pub(crate) fn validate(schema: &Value, value: &Value) -> Vec<Invalid> {
     let mut errors = Vec::new();
-    check(schema, value, "", &mut errors);
+    check(schema, value, &Place::Body, &mut errors);
     errors.truncate(MAX_ERRORS);
     errors
 }
 
-fn check(schema: &Value, value: &Value, at: &str, errors: &mut Vec<Invalid>) {
+/// The place of a value in a body. It becomes text only for an error, since most bodies are valid.
+enum Place<'a> {
+    Body,
+    Member(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl Place<'_> {
+    fn pointer(&self) -> String {
+        match self {
+            Self::Body => String::new(),
+            Self::Member(outer, name) => member_pointer(&outer.pointer(), name),
+            Self::Item(outer, index) => format!("{}/{index}", outer.pointer()),
+        }
+    }
+}
+
+fn check(schema: &Value, value: &Value, at: &Place<'_>, errors: &mut Vec<Invalid>) {
     let schema = resolved(schema);
     for part in schema["allOf"].as_array().into_iter().flatten() {
         check(part, value, at, errors);
@@ -51,14 +68,16 @@ fn check(schema: &Value, value: &Value, at: &str, errors: &mut Vec<Invalid>) {
         return check_branches(branches, value, at, errors);
     }
     if let Some(detail) = type_error(schema, value).or_else(|| range_error(schema, value)) {
-        let name = at.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("the body");
-        return errors.push(Invalid { detail: format!("{name} {detail}"), pointer: at.to_owned() });
+        let pointer = at.pointer();
+        let name = pointer.rsplit('/').next().filter(|name| !name.is_empty());
+        let detail = format!("{} {detail}", name.unwrap_or("the body"));
+        return errors.push(Invalid { detail, pointer });
     }
     match value {
         Value::Object(members) => check_members(schema, members, at, errors),
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                check(&schema["items"], item, &format!("{at}/{index}"), errors);
+                check(&schema["items"], item, &Place::Item(at, index), errors);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -72,9 +91,9 @@ pub(crate) fn resolved(schema: &Value) -> &Value {
 }
 
 /// Reports the errors of the branch that was most likely meant: one with the right type, if there is one.
-fn check_branches(branches: &[Value], value: &Value, at: &str, errors: &mut Vec<Invalid>) {
+fn check_branches(branches: &[Value], value: &Value, at: &Place<'_>, errors: &mut Vec<Invalid>) {
     if let Some((name, detail)) = unknown_tag(branches, value) {
-        return errors.push(Invalid { detail, pointer: member_pointer(at, name) });
+        return errors.push(Invalid { detail, pointer: Place::Member(at, name).pointer() });
     }
     let distance = |branch: &&Value| (type_error(branch, value).is_some(), mismatch(branch, value));
     if let Some(meant) = branches.iter().map(resolved).min_by_key(distance) {
@@ -98,36 +117,36 @@ fn unknown_tag<'a>(branches: &'a [Value], value: &Value) -> Option<(&'a str, Str
 /// The distance of a value to a branch: the number of required `const` members that contradict it, then the number of
 /// required members that are missing.
 fn mismatch(branch: &Value, value: &Value) -> (usize, usize) {
-    let required = branch["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let (present, missing): (Vec<&str>, Vec<&str>) =
-        required.partition(|name| value.get(name).is_some());
-    let contradicts = |name: &&&str| {
-        let expected = branch["properties"][**name].get("const");
-        expected.is_some_and(|expected| *expected != value[**name])
+    let required = branch["required"].as_array().map_or(&[][..], Vec::as_slice);
+    let required = required.iter().filter_map(Value::as_str);
+    let missing = required.clone().filter(|name| value.get(name).is_none()).count();
+    let contradicts = |name: &&str| {
+        let expected = branch["properties"][*name].get("const");
+        expected.zip(value.get(*name)).is_some_and(|(expected, found)| expected != found)
     };
-    (present.iter().filter(contradicts).count(), missing.len())
+    (required.filter(contradicts).count(), missing)
 }
 
 fn check_members(
     schema: &Value,
     members: &Map<String, Value>,
-    at: &str,
+    at: &Place<'_>,
     errors: &mut Vec<Invalid>,
 ) {
     let known = &schema["properties"];
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !members.contains_key(name) {
             let detail = format!("{name} is missing");
-            errors.push(Invalid { detail, pointer: format!("{at}/{name}") });
+            errors.push(Invalid { detail, pointer: Place::Member(at, name).pointer() });
         }
     }
     for (name, member) in members {
-        let pointer = member_pointer(at, name);
+        let place = Place::Member(at, name);
         match known.get(name) {
-            Some(schema) => check(schema, member, &pointer, errors),
+            Some(schema) => check(schema, member, &place, errors),
             None if schema["additionalProperties"] == false => {
                 let detail = format!("{name:?} is not known here");
-                errors.push(Invalid { detail, pointer });
+                errors.push(Invalid { detail, pointer: place.pointer() });
             }
             None => {}
         }
@@ -142,18 +161,22 @@ pub(crate) fn member_pointer(at: &str, name: &str) -> String {
 /// The error if a value has the wrong type or is not one of the allowed values.
 fn type_error(schema: &Value, value: &Value) -> Option<String> {
     if let Some(allowed) = schema["enum"].as_array() {
-        let names: Vec<String> = allowed.iter().map(Value::to_string).collect();
-        return (!allowed.contains(value)).then(|| format!("must be one of {}", names.join(", ")));
+        return (!allowed.contains(value)).then(|| {
+            let names: Vec<String> = allowed.iter().map(Value::to_string).collect();
+            format!("must be one of {}", names.join(", "))
+        });
     }
     if let Some(only) = schema.get("const") {
         return (only != value).then(|| format!("must be {only}"));
     }
     let one = std::slice::from_ref(&schema["type"]);
     let types = schema["type"].as_array().map_or(one, Vec::as_slice);
-    let types: Vec<&str> = types.iter().filter_map(Value::as_str).collect();
-    let matches = types.iter().any(|name| has_type(name, value));
-    let names: Vec<&str> = types.iter().map(|name| in_words(name)).collect();
-    (!matches && !types.is_empty()).then(|| format!("must be {}", names.join(" or ")))
+    let types = types.iter().filter_map(Value::as_str);
+    if types.clone().any(|name| has_type(name, value)) {
+        return None;
+    }
+    let names: Vec<&str> = types.map(in_words).collect();
+    (!names.is_empty()).then(|| format!("must be {}", names.join(" or ")))
 }
 
 fn has_type(name: &str, value: &Value) -> bool {

@@ -1,9 +1,17 @@
-//! A semaphore with a fair wait queue: round robin between clients, and between the logins of each client.
+//! A semaphore with a fair wait queue: round robin between clients, then between the known and the other logins of each
+//! client, and between single logins.
+//!
+//! An attacker can guess passwords of any number of logins, and would crowd out others at the same address. But only the
+//! right password makes a login known.
 
 use super::client::Client;
 use crate::model::auth::LoginHash;
 use crate::sync::Mutex;
+use std::collections::VecDeque;
 use std::sync::mpsc::{SyncSender, sync_channel};
+
+/// The number of known logins that are kept, each with its client: some 50 bytes each.
+const MAX_KNOWN: usize = 1024;
 
 /// Permits that waiting threads get in fair order.
 #[derive(Debug)]
@@ -13,6 +21,8 @@ pub(super) struct FairSemaphore(Mutex<State>);
 struct State {
     available: usize,
     queue: FairQueue<SyncSender<()>>,
+    /// Logins that proved their passwords from a client, the latest last.
+    known: VecDeque<(Client, LoginHash)>,
     shed: u64,
 }
 
@@ -25,7 +35,8 @@ impl FairSemaphore {
     /// Returns a semaphore of `permits`, for which this number of threads may wait, altogether and of each client.
     pub(super) fn new(permits: usize, max_waiting: usize, max_waiting_per_client: usize) -> Self {
         let queue = FairQueue { waiters: Vec::new(), max_waiting, max_waiting_per_client };
-        Self(Mutex::new(State { available: permits, queue, shed: 0 }))
+        let (available, known) = (permits, VecDeque::new());
+        Self(Mutex::new(State { available, queue, known, shed: 0 }))
     }
 
     /// Waits for a permit. Returns `None` at once if the client has no place in the queue, or later if it loses the
@@ -33,13 +44,24 @@ impl FairSemaphore {
     pub(super) fn acquire(&self, client: Client, login: LoginHash) -> Option<Permit<'_>> {
         let (grant, granted) = sync_channel(1);
         let mut state = self.0.lock();
-        if state.queue.push(client, login, grant).is_some() {
+        let is_known = state.known.contains(&(client, login));
+        if state.queue.push(Waiter { client, login, is_known, value: grant }).is_some() {
             state.shed = state.shed.saturating_add(1);
         }
         state.grant();
         drop(state);
         // The sender of a waiter that is shed is dropped.
         granted.recv().ok().map(|()| Permit(self))
+    }
+
+    /// Makes a login of a client known, or the latest of those that are.
+    pub(super) fn remember(&self, client: Client, login: LoginHash) {
+        let mut state = self.0.lock();
+        state.known.retain(|known| *known != (client, login));
+        if state.known.len() >= MAX_KNOWN {
+            state.known.pop_front();
+        }
+        state.known.push_back((client, login));
     }
 
     /// The number of threads that wait for a permit.
@@ -75,11 +97,11 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// A bounded queue with two levels of round robin. It is short, so that scanning it costs less than maps would.
+/// A bounded queue with three levels of round robin. It is short, so that scanning it costs less than maps would.
 #[derive(Debug)]
 struct FairQueue<T> {
     /// The client of the first waiter is next, then the client of the first waiter of another client, and so on. The
-    /// same holds for the logins of each client.
+    /// same holds for the known and the other logins of each client, and for single logins.
     waiters: Vec<Waiter<T>>,
     max_waiting: usize,
     max_waiting_per_client: usize,
@@ -89,14 +111,16 @@ struct FairQueue<T> {
 struct Waiter<T> {
     client: Client,
     login: LoginHash,
+    is_known: bool,
     value: T,
 }
 
 impl<T> FairQueue<T> {
     /// Adds a waiter. If there are too many, returns the one that leaves, perhaps the new one: of the client that has
-    /// most, and of the login that has most, the one that is last.
-    fn push(&mut self, client: Client, login: LoginHash, value: T) -> Option<T> {
-        self.waiters.push(Waiter { client, login, value });
+    /// most, one that is not known if there is one, and of the login that has most the one that is last.
+    fn push(&mut self, waiter: Waiter<T>) -> Option<T> {
+        let client = waiter.client;
+        self.waiters.push(waiter);
         let count =
             |is: &dyn Fn(&Waiter<T>) -> bool| self.waiters.iter().filter(|it| is(it)).count();
         let is_client_full = count(&|other| other.client == client) > self.max_waiting_per_client;
@@ -107,7 +131,7 @@ impl<T> FairQueue<T> {
         let candidates = all.filter(|(_, waiter)| !is_client_full || waiter.client == client);
         let crowded = candidates.max_by_key(|(at, waiter)| {
             let of_client = count(&|other| other.client == waiter.client);
-            (of_client, count(&|other| other.is_like(waiter)), *at)
+            (of_client, !waiter.is_known, count(&|other| other.is_like(waiter)), *at)
         });
         let at = crowded.map(|(at, _)| at)?;
         Some(self.waiters.remove(at).value)
@@ -119,8 +143,12 @@ impl<T> FairQueue<T> {
             return None;
         }
         let next = self.waiters.remove(0);
-        // The sort is stable: first the other clients, then the other logins of this client, then this login.
-        self.waiters.sort_by_key(|other| (other.client == next.client, other.is_like(&next)));
+        // The sort is stable: first the other clients, then the logins of this client that are known if this one is not, or
+        // the other way round, then those like it, then this login.
+        self.waiters.sort_by_key(|other| {
+            let is_same = other.client == next.client;
+            (is_same, is_same && other.is_known == next.is_known, other.is_like(&next))
+        });
         Some(next.value)
     }
 }
@@ -142,12 +170,13 @@ mod tests {
         FairQueue { waiters: Vec::new(), max_waiting, max_waiting_per_client }
     }
 
-    /// Adds a waiter named by its client, its login and a number, such as `A-kim-1`.
+    /// Adds a waiter named by its client, its login and a number, such as `A-kim-1`. Logins in capitals are known.
     fn push(queue: &mut FairQueue<&'static str>, name: &'static str) -> Option<&'static str> {
         let mut parts = name.split('-');
-        let mut part = || parts.next().unwrap();
-        let client = Client::new(part().bytes().map(u128::from).sum());
-        queue.push(client, LoginHash::of(part()), name)
+        let client = Client::new(parts.next().unwrap().bytes().map(u128::from).sum());
+        let login = parts.next().unwrap();
+        let is_known = login.chars().all(char::is_uppercase);
+        queue.push(Waiter { client, login: LoginHash::of(login), is_known, value: name })
     }
 
     fn order(mut queue: FairQueue<&'static str>) -> Vec<&'static str> {
@@ -204,19 +233,67 @@ mod tests {
         assert_eq!(queue.waiters.len(), 6);
     }
 
+    #[test]
+    fn known_login_takes_turns_with_all_others_of_its_client() {
+        let mut queue = queue(16, 16);
+        for name in ["A-a-1", "A-b-1", "A-c-1", "B-d-1", "A-KIM-1", "A-KIM-2", "A-LEE-1"] {
+            push(&mut queue, name);
+        }
+        let expected = ["A-a-1", "B-d-1", "A-KIM-1", "A-b-1", "A-LEE-1", "A-c-1", "A-KIM-2"];
+        assert_eq!(order(queue), expected);
+    }
+
+    #[test]
+    fn known_login_is_shed_after_all_others_of_its_client() {
+        let mut queue = queue(8, 3);
+        for name in ["A-a-1", "A-b-1", "A-c-1", "B-d-1"] {
+            assert_eq!(push(&mut queue, name), None);
+        }
+        assert_eq!(push(&mut queue, "A-KIM-1"), Some("A-c-1"));
+        assert_eq!(push(&mut queue, "A-e-1"), Some("A-e-1"));
+        assert_eq!(push(&mut queue, "A-KIM-2"), Some("A-b-1"));
+        assert_eq!(push(&mut queue, "A-LEE-1"), Some("A-a-1"));
+        assert_eq!(push(&mut queue, "A-OH-1"), Some("A-KIM-2"), "only known logins are left");
+        assert_eq!(order(queue), ["B-d-1", "A-KIM-1", "A-LEE-1", "A-OH-1"]);
+    }
+
+    #[test]
+    fn login_is_known_to_one_client_until_many_others_are() {
+        let semaphore = FairSemaphore::new(1, 1, 1);
+        let [first, second] = [1, 2].map(Client::new);
+        let is_known = |client, login: &str| {
+            semaphore.0.lock().known.contains(&(client, LoginHash::of(login)))
+        };
+        semaphore.remember(first, LoginHash::of("kim"));
+        semaphore.remember(first, LoginHash::of("lee"));
+        assert!(is_known(first, "kim") && !is_known(second, "kim"));
+        semaphore.remember(first, LoginHash::of("kim"));
+        for number in 0..MAX_KNOWN - 1 {
+            semaphore.remember(second, LoginHash::of(&number.to_string()));
+        }
+        assert!(is_known(first, "kim") && !is_known(first, "lee"));
+        assert_eq!(semaphore.0.lock().known.len(), MAX_KNOWN);
+    }
+
     proptest! {
         /// One client sends as much as it likes, with any logins. Another that waits once is never shed, and waits for
         /// one turn of each other client at most.
         #[test]
         fn client_with_one_waiter_is_neither_shed_nor_delayed(
-            steps in prop::collection::vec((0_u128..3, 0_u8..6, any::<bool>()), 1..200),
+            steps in prop::collection::vec(
+                (0_u128..3, 0_u8..6, any::<bool>(), any::<bool>()),
+                1..200,
+            ),
         ) {
             let honest = Client::new(9);
+            let waiter = |client, login: &str, is_known| {
+                Waiter { client, login: LoginHash::of(login), is_known, value: client }
+            };
             let mut queue = FairQueue { waiters: Vec::new(), max_waiting: 6, max_waiting_per_client: 4 };
             let mut turns_until_honest = None;
-            for (client, login, is_pop) in steps {
+            for (client, login, is_known, is_pop) in steps {
                 if turns_until_honest.is_none() {
-                    prop_assert_ne!(queue.push(honest, LoginHash::of("kim"), honest), Some(honest));
+                    prop_assert_ne!(queue.push(waiter(honest, "kim", false)), Some(honest));
                     turns_until_honest = Some(0);
                 }
                 if is_pop {
@@ -226,9 +303,8 @@ mod tests {
                         .filter(|_| served != Some(honest));
                     prop_assert!(turns_until_honest.is_none_or(|turns| turns <= 3));
                 } else {
-                    let client = Client::new(client);
-                    let login = LoginHash::of(&login.to_string());
-                    prop_assert_ne!(queue.push(client, login, client), Some(honest));
+                    let pushed = waiter(Client::new(client), &login.to_string(), is_known);
+                    prop_assert_ne!(queue.push(pushed), Some(honest));
                 }
                 let mut of_client = BTreeMap::<_, usize>::new();
                 for waiter in &queue.waiters {

@@ -6,7 +6,7 @@ use commerce_core::sync::Mutex;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -40,15 +40,16 @@ pub(super) struct Connection {
     pub(super) shared: Arc<Shared>,
     pub(super) number: u64,
     pub(super) peer: Option<IpAddr>,
-    /// A request without its body, or the reason for which it is rejected with the part that was read: on its way from
-    /// the gate to the service of hyper.
-    pub(super) head: Mutex<Option<Result<Request, (TransportError, Request)>>>,
+    /// A request without its body, on its way from the gate to the service of hyper.
+    pub(super) head: Mutex<Option<Request>>,
     state: Mutex<State>,
 }
 
 struct State {
     phase: Phase,
     since: Instant,
+    /// The instant since which the client has read nothing of a response.
+    blocked_since: Option<Instant>,
     /// False before the first complete request.
     is_known: bool,
     is_closed: bool,
@@ -84,8 +85,9 @@ impl Shared {
         peer: Option<IpAddr>,
         start: impl FnOnce(Arc<Connection>) -> JoinHandle<()>,
     ) {
-        let (phase, since) = (Phase::Idle, Instant::now());
-        let state = Mutex::new(State { phase, since, is_known: false, is_closed: false });
+        let (phase, since, blocked_since) = (Phase::Idle, Instant::now(), None);
+        let state = State { phase, since, blocked_since, is_known: false, is_closed: false };
+        let state = Mutex::new(state);
         // The lock is held, so that a task that ends at once finds its entry.
         let mut open = self.open.lock();
         open.last = open.last.wrapping_add(1);
@@ -113,12 +115,12 @@ impl Shared {
     /// Returns false if the service works for all of them.
     pub(super) async fn evict(&self) -> bool {
         self.count(|counts| &mut counts.beyond_limit);
-        let is_waiting = |phase| phase != Phase::Work;
+        let is_waiting = |state: &State| !state.is_closed && state.phase != Phase::Work;
         let evicted = {
             let mut open = self.open.lock();
             let ranked = open.tasks.values().filter_map(|(connection, _)| {
                 let state = connection.state.lock();
-                is_waiting(state.phase).then_some((state.is_known, state.since, connection.number))
+                is_waiting(&state).then_some((state.is_known, state.since, connection.number))
             });
             let least = ranked.min().map(|(.., number)| number);
             let is_closed = |least: &u64| {
@@ -135,10 +137,26 @@ impl Shared {
         true
     }
 
-    /// Closes all connections that wait for a request.
-    pub(super) fn close_idle(&self) {
+    /// Closes the connections that have waited too long for their clients, and once the server stops all that wait for
+    /// a request. A late head or body has a deadline of its own, since it is answered.
+    pub(super) fn sweep(&self) {
+        let (settings, now) = (&self.settings, Instant::now());
+        let is_stopping = self.is_stopping.load(Ordering::Acquire);
+        let is_late = |since, time| now.saturating_duration_since(since) >= time;
+        let is_unread = |state: &State| {
+            state.phase == Phase::Transfer
+                && (is_late(state.since, settings.response_deadline)
+                    || state.blocked_since.is_some_and(|at| is_late(at, settings.write_deadline)))
+        };
+        let is_idle = |state: &State| {
+            let is_over = state.is_known && is_late(state.since, settings.idle_deadline);
+            state.phase == Phase::Idle && (is_stopping || is_over)
+        };
         for (connection, task) in self.open.lock().tasks.values() {
-            if connection.close(|phase| phase == Phase::Idle) {
+            if connection.close(is_unread) {
+                self.count(|counts| &mut counts.unread);
+                task.abort();
+            } else if connection.close(is_idle) {
                 task.abort();
             }
         }
@@ -165,23 +183,26 @@ impl Shared {
 }
 
 impl Connection {
-    /// Changes the phase. Returns false if the connection is being closed.
+    /// Enters a phase. Returns false if the connection is being closed.
     pub(super) fn enter(&self, phase: Phase) -> bool {
         let mut state = self.state.lock();
+        if state.phase != phase {
+            (state.phase, state.since) = (phase, Instant::now());
+        }
         state.is_known |= phase == Phase::Work;
-        (state.phase, state.since) = (phase, Instant::now());
         !state.is_closed
     }
 
-    /// The deadline of the response that is being sent.
-    pub(super) fn response_by(&self) -> Option<Instant> {
-        self.state.lock().since.checked_add(self.shared.settings.response_deadline)
+    /// Notes that a write begins or ends to wait for the client.
+    pub(super) fn block(&self, is_blocked: bool) {
+        self.state.lock().blocked_since = is_blocked.then(Instant::now);
     }
 
-    /// Marks the connection as closed if it is in such a phase. A request that begins at the same time is not served.
-    fn close(&self, is_such: impl Fn(Phase) -> bool) -> bool {
+    /// Closes the connection if it is open and in such a state. A request that begins at the same time is not served.
+    fn close(&self, is_such: impl Fn(&State) -> bool) -> bool {
         let mut state = self.state.lock();
-        state.is_closed |= is_such(state.phase);
-        state.is_closed
+        let closes = !state.is_closed && is_such(&state);
+        state.is_closed |= closes;
+        closes
     }
 }

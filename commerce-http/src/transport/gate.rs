@@ -2,30 +2,28 @@
 //!
 //! hyper answers a head that it cannot parse by itself, without a problem document or a line in the log, and hides
 //! repeated lengths from the service. So the parsed head of a valid request goes to the service past hyper, which reads a
-//! head of five lines at most with the same framing. An invalid head is replaced by the head of a request that closes
-//! the connection, whose response is the rejection. hyper thus sees no head that others have written, and frames each
-//! body exactly as validated.
+//! head of five lines at most with the same framing. Before an invalid head the connection ends for hyper, and its
+//! rejection is sent after the last response. hyper thus sees no head that others have written, and frames each body
+//! exactly as validated.
 
 use super::connections::{Connection, Phase};
 use super::head::{self, Framing};
+use super::response;
 use crate::message::{Request, TransportError};
 use hyper::rt::ReadBufCursor;
 use std::fmt::Write;
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// Space for the version, the colons and the line ends of a head.
 const SEPARATORS: usize = 512;
 /// The number of bytes that are received at once.
 const READ: usize = 4 * 1024;
-/// A deadline that never comes.
-const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// A connected socket, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -40,78 +38,67 @@ pub(super) struct Gate {
     body: usize,
     /// No further request is read.
     is_last: bool,
-    /// The deadline of a head or a body; `None` before the wait for the next head.
-    read_by: Option<Instant>,
-    /// No byte of the next head is due.
-    is_idle: bool,
-    /// The deadline of a write that the client does not read.
-    write_by: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
+    /// The response to an invalid head, the last of the connection.
+    rejection: Vec<u8>,
+    /// The deadline of the first head, or of one that has begun.
+    head_by: Option<Pin<Box<Sleep>>>,
+    /// The last write waits for the client.
+    is_blocked: bool,
 }
 
 impl Gate {
     pub(super) fn new(stream: Box<dyn Stream>, connection: Arc<Connection>) -> Self {
-        let head_deadline = connection.shared.settings.head_deadline;
+        let head_by = Some(Box::pin(sleep(connection.shared.settings.head_deadline)));
         Self {
             stream,
             connection,
             received: Vec::new(),
             body: 0,
             is_last: false,
-            read_by: Some(later(head_deadline)),
-            is_idle: false,
-            write_by: None,
-            timer: Box::pin(sleep(head_deadline)),
+            rejection: Vec::new(),
+            head_by,
+            is_blocked: false,
         }
     }
 
     /// Closes the connection after its last response: discards what the client still sends, for a limited time.
     /// Closing a socket with unread bytes resets the connection, and the client may lose the response.
     pub(super) async fn close(mut self, time: Duration) {
+        self.connection.enter(Phase::Transfer);
         let discard = async {
-            poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
-            loop {
-                self.received.clear();
-                if poll_fn(|cx| self.poll_fill(cx)).await? == 0 {
-                    return io::Result::Ok(());
-                }
-            }
+            self.stream.write_all(&self.rejection).await?;
+            self.stream.shutdown().await?;
+            copy(&mut self.stream, &mut sink()).await
         };
         let _ = timeout(time, discard).await;
     }
 
     /// Reads the next head, and returns the one for hyper: empty at the end of the connection.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<String>> {
-        let settings = &self.connection.shared.settings;
-        let (head_deadline, idle_deadline) = (settings.head_deadline, settings.idle_deadline);
-        if self.read_by.is_none() {
-            self.connection.enter(Phase::Idle);
-            self.is_idle = true;
-            self.read_by = Some(later(idle_deadline));
-        }
+        self.connection.enter(Phase::Idle);
         while !self.is_last {
-            if !self.received.is_empty() {
-                if std::mem::take(&mut self.is_idle) {
-                    self.read_by = Some(later(head_deadline));
-                }
-                if let Some(head) = self.read_head() {
-                    return Poll::Ready(Ok(head));
-                }
+            if !self.received.is_empty()
+                && let Some(head) = self.read_head()
+            {
+                self.head_by = None;
+                return Poll::Ready(Ok(head));
             }
             let reason = match self.poll_fill(cx)? {
                 Poll::Ready(0) if self.received.is_empty() => break,
                 Poll::Ready(0) => TransportError::Malformed,
                 Poll::Ready(_) => continue,
+                Poll::Pending if self.received.is_empty() && self.head_by.is_none() => {
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
-                    ready!(self.poll_timer(self.read_by, cx));
+                    let deadline = self.connection.shared.settings.head_deadline;
+                    let head_by = self.head_by.get_or_insert_with(|| Box::pin(sleep(deadline)));
+                    ready!(head_by.as_mut().poll(cx));
                     TransportError::TooSlow
                 }
             };
-            if self.is_idle {
-                break;
-            }
             let (request, _) = self.parse();
-            return Poll::Ready(Ok(self.reject(reason, request)));
+            return Poll::Ready(Ok(self.reject(reason, &request)));
         }
         Poll::Ready(Ok(String::new()))
     }
@@ -132,15 +119,15 @@ impl Gate {
         };
         Some(match valid {
             Ok((framing, is_1_1)) => self.accept(request, framing, is_1_1),
-            Err(reason) => self.reject(reason, request),
+            Err(reason) => self.reject(reason, &request),
         })
     }
 
-    /// Replaces an invalid head. Nothing is read after it.
-    fn reject(&mut self, reason: TransportError, request: Request) -> String {
+    /// Ends the connection at an invalid head.
+    fn reject(&mut self, reason: TransportError, request: &Request) -> String {
         self.is_last = true;
-        *self.connection.head.lock() = Some(Err((reason, request)));
-        "POST / HTTP/1.1\r\nconnection: close\r\n\r\n".to_owned()
+        self.rejection = response::render(&self.connection.shared.reject(reason, request), false);
+        String::new()
     }
 
     /// Keeps a valid head, and returns one with the same framing.
@@ -163,9 +150,7 @@ impl Gate {
             head.push_str("expect: 100-continue\r\n");
         }
         self.connection.enter(Phase::Transfer);
-        let deadline = self.connection.shared.settings.body_deadline;
-        self.read_by = (self.body > 0).then(|| later(deadline));
-        *self.connection.head.lock() = Some(Ok(request));
+        *self.connection.head.lock() = Some(request);
         head + "\r\n"
     }
 
@@ -175,9 +160,8 @@ impl Gate {
         cx: &mut Context<'_>,
         mut out: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.received.is_empty() && self.poll_fill(cx)?.is_pending() {
-            ready!(self.poll_timer(self.read_by, cx));
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if self.received.is_empty() {
+            ready!(self.poll_fill(cx))?;
         }
         let length = self.body.min(out.remaining()).min(self.received.len());
         out.put_slice(&self.received[..length]);
@@ -185,47 +169,22 @@ impl Gate {
         if self.body != usize::MAX {
             self.body = self.body.saturating_sub(length);
         }
-        if self.body == 0 {
-            self.read_by = None;
-        }
         Poll::Ready(Ok(()))
     }
 
-    /// Passes the result of a write on. A client that reads nothing, or not the whole response in time, is closed.
-    fn bound<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.write_by = None;
-            return written;
+    /// Passes the result of a write on, and notes the time at which a client stops to read.
+    fn note<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        if written.is_pending() != self.is_blocked {
+            self.is_blocked = written.is_pending();
+            self.connection.block(self.is_blocked);
         }
-        let deadline = self.connection.shared.settings.write_deadline;
-        let write_by = *self.write_by.get_or_insert_with(|| later(deadline));
-        let response_by = self.connection.response_by().map_or(write_by, Instant::from_std);
-        ready!(self.poll_timer(Some(write_by.min(response_by)), cx));
-        self.connection.shared.count(|counts| &mut counts.unread);
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    fn poll_timer(&mut self, until: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(until) = until else { return Poll::Pending };
-        if self.timer.deadline() != until {
-            self.timer.as_mut().reset(until);
-        }
-        self.timer.as_mut().poll(cx)
+        written
     }
 
     /// Receives more bytes; zero at the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let length = self.received.len();
-        self.received.resize(length.saturating_add(READ), 0);
-        let mut free = ReadBuf::new(&mut self.received[length..]);
-        let read = Pin::new(&mut self.stream).poll_read(cx, &mut free);
-        let count = free.filled().len();
-        self.received.truncate(length.saturating_add(count));
-        read.map_ok(|()| count)
+        self.received.reserve(READ);
+        pin!(self.stream.read_buf(&mut self.received)).poll(cx)
     }
 
     /// Parses the received bytes as a head: the request as far as it goes, and whether it is complete.
@@ -292,7 +251,7 @@ impl hyper::rt::Write for Gate {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.bound(cx, written)
+        self.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -301,15 +260,10 @@ impl hyper::rt::Write for Gate {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = Pin::new(&mut self.stream).poll_flush(cx);
-        self.bound(cx, written)
+        self.note(written)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
-}
-
-fn later(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).or_else(|| now.checked_add(FAR)).unwrap_or(now)
 }

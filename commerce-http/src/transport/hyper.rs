@@ -7,26 +7,25 @@ use super::stream::{self, PIECE};
 use super::{Settings, Tls, limits, response};
 use crate::message::{Answer, Body, Request, Response, Service, Stream, TransportError};
 use commerce_core::CancellationToken;
-use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper::{Method, Version};
 use std::borrow::Cow;
-use std::error::Error;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, TcpListener as StdTcpListener};
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -34,7 +33,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// The pause after a failed `accept`, and between the checks of a shutdown.
 const TICK: Duration = Duration::from_millis(10);
-/// The interval of connection statistics.
+/// The interval of connection statistics, and of the search for clients that neither read nor send.
 const REPORT: Duration = Duration::from_millis(500);
 
 /// A running server.
@@ -63,6 +62,14 @@ impl Hyper {
             Acceptor::new(&listener)?
         };
         let accepting = runtime.spawn(accept(Arc::clone(&shared), acceptor, tls));
+        let swept = Arc::clone(&shared);
+        runtime.spawn(async move {
+            loop {
+                sleep(REPORT).await;
+                swept.sweep();
+                swept.report();
+            }
+        });
         Ok(Self { runtime, shared, listener, accepting })
     }
 
@@ -70,16 +77,14 @@ impl Hyper {
     /// within the grace period.
     pub(super) fn watch(self, stop: &CancellationToken) {
         let Self { runtime, shared, listener, accepting } = self;
-        while !stop.wait_timeout(REPORT) {
-            shared.report();
-        }
+        while !stop.wait_timeout(Duration::MAX) {}
         shared.is_stopping.store(true, Ordering::Release);
         accepting.abort();
         let _ = runtime.block_on(accepting);
         drop(listener);
         let until = Instant::now().checked_add(shared.settings.grace);
         loop {
-            shared.close_idle();
+            shared.sweep();
             if shared.count_open() == 0 || until.is_none_or(|until| Instant::now() >= until) {
                 break;
             }
@@ -111,9 +116,8 @@ async fn accept(shared: Arc<Shared>, acceptor: Acceptor, tls: Option<Tls>) {
         let response = shared.reject(TransportError::Overloaded, &of_peer(peer));
         if tls.is_none() {
             let bytes = response::render(&response, false);
-            let write = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &bytes));
             // A new connection has room for it.
-            let _ = timeout(TICK, write).await;
+            let _ = timeout(TICK, stream.write(&bytes)).await;
         }
     }
 }
@@ -138,7 +142,9 @@ async fn serve(
     let gate = Gate::new(stream, Arc::clone(&connection));
     let called = Arc::clone(&connection);
     let served = Builder::new()
-        .half_close(true) // a client that has sent its last request still reads the response
+        // A client that has sent its last request still reads the response. And hyper reads nothing while the service
+        // works, so that a started answer is awaited to its end, even if the client has left: then it is counted and logged.
+        .half_close(true)
         .header_read_timeout(None) // the gate has its own
         .max_buf_size(PIECE)
         .title_case_headers(true)
@@ -146,7 +152,6 @@ async fn serve(
         .without_shutdown()
         .await;
     if let Ok(parts) = served {
-        connection.enter(Phase::Transfer);
         parts.io.close(CLOSE).await;
     }
 }
@@ -182,14 +187,13 @@ async fn exchange(
     let shared = &connection.shared;
     let rejected = |reason, request: &Request| Ok(translate(shared.reject(reason, request), true));
     let head = connection.head.lock().take();
-    let mut request = match head.ok_or(io::ErrorKind::NotConnected)? {
-        Ok(request) => request,
-        Err((reason, request)) => return rejected(reason, &request),
-    };
+    let mut request = head.ok_or(io::ErrorKind::NotConnected)?;
     let (is_head, is_1_1) = (raw.method() == Method::HEAD, raw.version() == Version::HTTP_11);
-    match read_body(raw.into_body(), shared.settings.max_body).await {
-        Ok(body) => request.body = body,
-        Err(reason) => return rejected(reason, &request),
+    let body = read_body(raw.into_body(), shared.settings.max_body);
+    match timeout(shared.settings.body_deadline, body).await {
+        Ok(Ok(body)) => request.body = body,
+        Ok(Err(reason)) => return rejected(reason, &request),
+        Err(_) => return rejected(TransportError::TooSlow, &request),
     }
     if !connection.enter(Phase::Work) {
         return Err(io::ErrorKind::ConnectionAborted.into());
@@ -216,18 +220,11 @@ async fn exchange(
 }
 
 /// Reads a complete body.
-async fn read_body(mut incoming: Incoming, limit: usize) -> Result<Vec<u8>, TransportError> {
-    let mut body = Vec::new();
-    while let Some(frame) =
-        poll_fn(|cx| hyper::body::Body::poll_frame(Pin::new(&mut incoming), cx)).await
-    {
-        let reason = |error: hyper::Error| {
-            let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-            let is_late = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut);
-            if is_late { TransportError::TooSlow } else { TransportError::Malformed }
-        };
-        let Ok(data) = frame.map_err(reason)?.into_data() else { continue };
-        body.extend_from_slice(&data);
+async fn read_body(incoming: Incoming, limit: usize) -> Result<Vec<u8>, TransportError> {
+    let (mut incoming, mut body) = (pin!(incoming), Vec::new());
+    while let Some(frame) = poll_fn(|cx| incoming.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|_| TransportError::Malformed)?;
+        body.extend_from_slice(&frame.into_data().unwrap_or_default());
         if body.len() > limit {
             return Err(TransportError::BodyTooLarge { limit });
         }
@@ -240,7 +237,13 @@ async fn answer(shared: &Shared, request: &Arc<Request>) -> Option<Response> {
     let start = || Arc::clone(&shared.service).start(Arc::clone(request));
     match catch_unwind(AssertUnwindSafe(start)).ok()? {
         Answer::Ready(response) => Some(response),
-        Answer::Pending(future) => Completed(Some(future)).await,
+        Answer::Pending(mut future) => {
+            poll_fn(|cx| {
+                let poll = || future.as_mut().poll(cx).map(Some);
+                catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(None))
+            })
+            .await
+        }
         Answer::Blocking(work) => {
             let permit = Arc::clone(&shared.work).try_acquire_owned().ok()?;
             let work = move || {
@@ -248,33 +251,6 @@ async fn answer(shared: &Shared, request: &Arc<Request>) -> Option<Response> {
                 work()
             };
             spawn_blocking(work).await.ok()
-        }
-    }
-}
-
-/// An answer that comes later, and is completed even if the client leaves: only then it is counted and logged. Returns
-/// nothing after a panic.
-struct Completed(Option<Pin<Box<dyn Future<Output = Response> + Send>>>);
-
-impl Future for Completed {
-    type Output = Option<Response>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Response>> {
-        let Some(mut future) = self.0.take() else { return Poll::Ready(None) };
-        let Ok(polled) = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) else {
-            return Poll::Ready(None);
-        };
-        if polled.is_pending() {
-            self.0 = Some(future);
-        }
-        polled.map(Some)
-    }
-}
-
-impl Drop for Completed {
-    fn drop(&mut self) {
-        if let (Some(future), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(future);
         }
     }
 }
@@ -387,33 +363,5 @@ impl Acceptor {
             }
             Self::Unix(listener) => (Box::new(listener.accept().await?.0), None),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Completed;
-    use crate::message::Response;
-    use std::pin::Pin;
-    use std::task::{Context, Poll, Waker};
-    use tokio::sync::oneshot;
-
-    #[test]
-    fn answer_is_completed_after_its_connection_is_dropped() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let (commit, committed) = oneshot::channel::<()>();
-            let (finish, finished) = oneshot::channel();
-            let mut answer = Completed(Some(Box::pin(async {
-                committed.await.unwrap();
-                finish.send("counted and logged").unwrap();
-                Response { status: 200, headers: Vec::new(), body: b""[..].into() }
-            })));
-            let polled = Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop()));
-            assert!(matches!(polled, Poll::Pending));
-            drop(answer);
-            commit.send(()).unwrap();
-            assert_eq!(finished.await, Ok("counted and logged"));
-        });
     }
 }

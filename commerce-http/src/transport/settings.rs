@@ -3,7 +3,8 @@
 use super::{Backend, Tls};
 use std::time::Duration;
 
-/// Settings of a [`Server`](super::Server). The defaults suit a small machine.
+/// Settings of a [`Server`](super::Server). The defaults suit a small machine. Deadlines without an answer are checked
+/// twice a second.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The HTTP library. By default [`Backend::Tiny`] on loopback addresses without TLS, and [`Backend::Hyper`] otherwise.

@@ -134,6 +134,41 @@ fn flood_of_wrong_passwords_is_shed_and_honest_logins_are_not(
     assert!(!other, "addresses of successful calls are not logged");
 }
 
+/// All clients have one address, as behind a proxy without forwarded headers. The flood has as many logins as it likes,
+/// and fills the places of the address. A login that came in from there before is still served.
+#[test]
+fn flood_of_other_logins_does_not_keep_a_known_login_out() {
+    let world = &Gated::new("one-address");
+    for login in ["kim", "lee"] {
+        assert_eq!(world.register(FLOOD, login).status, 201);
+    }
+    assert_eq!(world.log_in(FLOOD, "kim", PASSWORD).status, 201);
+    let store = world.gate();
+    let (sender, flood) = channel();
+    let next_of_flood = || flood.recv_timeout(TIMEOUT).unwrap();
+    std::thread::scope(|scope| {
+        let gate = store.begin().unwrap();
+        for number in 0..40 {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                let login = format!("flood-{number}");
+                sender.send(world.log_in(FLOOD, &login, "a wrong guess")).unwrap();
+            });
+        }
+        // Two hold a permit, and twelve wait.
+        (0..26).for_each(|_| assert_busy(&next_of_flood()));
+        world.wait_for_waiting(12);
+        assert_busy(&world.log_in(FLOOD, "lee", PASSWORD));
+        let known = scope.spawn(|| world.log_in(FLOOD, "kim", PASSWORD));
+        assert_busy(&next_of_flood());
+        drop(gate);
+        assert_eq!(known.join().unwrap().status, 201);
+        for _ in 0..13 {
+            assert_eq!(next_of_flood().status, http_status(Code::InvalidCredentials));
+        }
+    });
+}
+
 /// A login in back-off is refused before it waits for anything: it takes no place from others.
 #[test]
 fn login_that_has_to_wait_takes_no_place() {
