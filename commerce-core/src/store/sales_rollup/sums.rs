@@ -10,9 +10,8 @@ use crate::error::StoreError;
 use crate::id::ProductId;
 use crate::model::sale::Sold;
 use crate::money::Money;
+use foldhash::HashMap;
 use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 /// Adds units up and ranks the products.
@@ -178,25 +177,4 @@ impl Totals {
 }
 
 /// Sums by product.
-type ByProduct<T> = HashMap<i64, T, BuildHasherDefault<IdHasher>>;
-
-/// Hashes an id by one multiplication: ids are not secret, and a ranking adds up very many.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_i64(i64::from(*byte));
-        }
-    }
-
-    fn write_i64(&mut self, id: i64) {
-        let spread = (self.0 ^ id.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = spread ^ (spread >> 32);
-    }
-}
+type ByProduct<T> = HashMap<i64, T>;
