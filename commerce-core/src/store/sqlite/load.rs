@@ -1,4 +1,4 @@
-//! Loads the rows that a batch needs: one prepared statement a table.
+//! Loads the rows that a batch needs, by prepared statements of several rows.
 
 use super::query::{groups, many, one, read, repeated, select};
 use super::read::{cart, order};
