@@ -74,9 +74,9 @@ pub struct State {
     /// Idempotency records, loaded and new.
     keys: HashMap<(Key, CustomerId), (Option<IdempotencyRecord>, Change)>,
     /// The keys of the requests that created new rows.
-    made_with: HashMap<Digested, (Key, CustomerId)>,
+    made_with: foldhash::HashMap<Digested, (Key, CustomerId)>,
     /// Digests of new rows that were copied from another store.
-    copied_digests: HashMap<Digested, i64>,
+    copied_digests: foldhash::HashMap<Digested, i64>,
     /// New ledger entries.
     pub ledger: Vec<LedgerEntry>,
     /// Tokens of programs.
@@ -143,8 +143,8 @@ impl State {
             due_orders: None,
             ids: None,
             keys: HashMap::new(),
-            made_with: HashMap::new(),
-            copied_digests: HashMap::new(),
+            made_with: foldhash::HashMap::default(),
+            copied_digests: foldhash::HashMap::default(),
             ledger: Vec::new(),
             tokens: Rows::default(),
             charges: Rows::default(),

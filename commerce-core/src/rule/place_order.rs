@@ -15,8 +15,9 @@ use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
+use foldhash::{HashMap, HashMapExt};
 use serde::{Serialize, Serializer};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Places an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

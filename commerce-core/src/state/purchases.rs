@@ -4,7 +4,8 @@ use super::misread::Misread;
 use super::rows::Rows;
 use crate::id::{CustomerId, ProductId};
 use crate::model::product::Purchase;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Purchases that were loaded, and their changes. A purchase without units has no row in a store.
 #[derive(Debug, Default)]

@@ -204,7 +204,18 @@ impl<'a> Decoder<'a> {
         Self { bytes, last: 0 }
     }
 
+    #[inline]
     fn number(&mut self) -> Option<u64> {
+        let (&first, rest) = self.bytes.split_first()?;
+        if first < 0x80 {
+            // Most distances and units.
+            self.bytes = rest;
+            return Some(u64::from(first));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Option<u64> {
         let mut number = 0_u64;
         let mut shift = 0_u32;
         loop {

@@ -1,12 +1,13 @@
 //! Saves the changes of a batch table by table, referenced rows before the rows that refer to them.
 
-use super::query::{insert, save, upsert};
+use super::query::{insert, insert_values, save, upsert};
 use super::rows::first_line;
 use super::{auth, deliveries, sales};
 use crate::error::StoreError;
 use crate::model::order::Order;
 use crate::state::{Change, State};
-use crate::store::columns::{LINE, PURCHASE};
+use crate::store::columns::{LINE, LINE_COLUMNS, PURCHASE};
+use crate::store::values::IntoValue;
 use rusqlite::{Connection, params};
 
 pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
@@ -37,21 +38,20 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
 }
 
 fn insert_lines(db: &Connection, orders: &[(&Order, Change)]) -> Result<(), StoreError> {
-    for (order, _) in orders.iter().filter(|(_, change)| *change == Change::Inserted) {
-        let sql = format!("INSERT INTO order_lines (id, {LINE}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
-        let mut insert = db.prepare_cached(&sql)?;
-        for (id, line) in (first_line(order.id)..).zip(&order.lines) {
-            insert.execute(params![
-                id,
-                line.product_id,
-                line.name,
-                line.unit_price,
-                line.quantity,
-                line.reduced_from()
-            ])?;
-        }
-    }
-    Ok(())
+    let new = orders.iter().filter(|(_, change)| *change == Change::Inserted);
+    let lines: Vec<_> =
+        new.flat_map(|(order, _)| (first_line(order.id)..).zip(&order.lines)).collect();
+    let into = format!("order_lines (id, {LINE})");
+    insert_values(db, (&into, LINE_COLUMNS.saturating_add(1)), "", &lines, |(id, line)| {
+        [
+            id.into_value(),
+            line.product_id.into_value(),
+            line.name.as_str().into_value(),
+            line.unit_price.into_value(),
+            line.quantity.into_value(),
+            line.reduced_from().into_value(),
+        ]
+    })
 }
 
 fn purchases(db: &Connection, state: &State) -> Result<(), StoreError> {
@@ -92,24 +92,23 @@ fn keys(db: &Connection, state: &State) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
-    let mut insert = db.prepare_cached(
-        "INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at, digest, request)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
+    let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
+    let mut rows = Vec::with_capacity(new.len());
     for (key, owner, record) in new {
-        let unwritable = |error: serde_json::Error| StoreError::Corrupt(error.to_string());
         let answer = serde_json::to_string(&record.answer).map_err(unwritable)?;
         let request = record.request.as_ref().map(serde_json::to_string).transpose();
-        let request = request.map_err(unwritable)?;
-        insert.execute(params![
-            key.as_str(),
-            owner,
-            record.fingerprint,
-            answer,
-            record.created_at,
-            record.digest,
-            request
-        ])?;
+        rows.push((key, owner, record, answer, request.map_err(unwritable)?));
     }
-    Ok(())
+    let into = "idempotency_keys (key, owner, fingerprint, answer, created_at, digest, request)";
+    insert_values(db, (into, 7), "", &rows, |(key, owner, record, answer, request)| {
+        [
+            key.as_str().into_value(),
+            owner.into_value(),
+            record.fingerprint.into_value(),
+            answer.as_str().into_value(),
+            record.created_at.into_value(),
+            record.digest.into_value(),
+            request.as_deref().into_value(),
+        ]
+    })
 }

@@ -33,7 +33,7 @@ const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 const CACHE: i64 = -8 * 1024;
 
 /// Prepared statements kept for each connection: more than the code has.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 256;
 
 pub(super) type Reader<'a> = pool::Reader<'a, ConnectionManager>;
 

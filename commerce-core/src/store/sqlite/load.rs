@@ -1,6 +1,6 @@
-//! Loads the rows that a batch needs: one prepared statement a table.
+//! Loads the rows that a batch needs, by prepared statements of several rows.
 
-use super::query::{many, one, read, select};
+use super::query::{groups, many, one, read, repeated, select};
 use super::read::{cart, order};
 use super::{auth, deliveries};
 use crate::clock::Timestamp;
@@ -12,7 +12,8 @@ use crate::model::wallet::{ChargeRow, LedgerEntry};
 use crate::state::{Needs, PersonalData, Rows, State};
 use crate::store::columns::{self, Entity, KEY_RECORD, TABLES_WITH_IDS, personal_keys};
 use crate::store::values::get;
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 use std::collections::BTreeSet;
 use std::hash::Hash;
 use std::sync::LazyLock;
@@ -54,17 +55,27 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     Ok(())
 }
 
-fn by_id<K: Copy + Ord + Hash + ToSql, T: Entity>(
+fn by_id<K: Copy + Ord + Hash + ToSql + FromSql, T: Entity>(
     db: &Connection,
     ids: &BTreeSet<K>,
     rows: &mut Rows<K, T>,
 ) -> Result<(), StoreError> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let mut select = db.prepare_cached(&select::<T>("WHERE id = ?1"))?;
-    for id in ids {
-        rows.provide(*id, select.query_row([id], read).optional()?);
+    let ids: Vec<K> = ids.iter().copied().collect();
+    for (size, groups) in groups(&ids) {
+        // A cross join reads the left side first, and looks each id up on the right.
+        let (columns, table, values) = (T::SELECT, T::TABLE, repeated("(?)", size));
+        let sql =
+            format!("SELECT {columns} FROM (VALUES {values}) CROSS JOIN {table} ON id = column1");
+        let mut select = db.prepare_cached(&sql)?;
+        for group in groups {
+            let mut found = select.query(params_from_iter(group))?;
+            while let Some(row) = found.next()? {
+                rows.provide(row.get(0)?, Some(read(row)?));
+            }
+            for id in group {
+                rows.provide(*id, None);
+            }
+        }
     }
     Ok(())
 }
@@ -94,11 +105,14 @@ fn claims(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), Store
 }
 
 fn keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    if needs.keys.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("SELECT {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 AND owner = ?2");
+    let mut select = db.prepare_cached(&sql)?;
     for (key, owner) in &needs.keys {
-        let sql =
-            format!("SELECT {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 AND owner = ?2");
         let read = |row: &Row<'_>| columns::key_record(row, 0);
-        let record = one(db, &sql, params![key.as_str(), owner], read)?;
+        let record = select.query_row(params![key.as_str(), owner], read).optional()?;
         state.provide_key(key.clone(), *owner, record);
     }
     Ok(())
