@@ -6,6 +6,7 @@ use crate::store::pool::Readers;
 use crate::store::sqlite::connection::{BUSY_TIMEOUT, ConnectionManager, ConnectionRole};
 use crate::store::sqlite::identity::OpenFiles;
 use crate::store::sqlite::read::SqliteSnapshot;
+use crate::store::sqlite::schema::Contents;
 use crate::store::sqlite::transaction::SqliteTransaction;
 use crate::store::sqlite::write_lock::{WriteLock, WriteLockGuard};
 use crate::store::{Snapshot, Store, Transaction};
@@ -103,11 +104,11 @@ impl SqliteStore {
         }
         let connections = ConnectionManager::new(&connection::existing_file(path)?);
         check_log(connections.path())?;
-        let (first, holds_store) = retry_busy(|| connections.identify())?;
-        if !holds_store {
+        let (first, contents) = retry_busy(|| connections.inspect())?;
+        if let Contents::Nothing = contents {
             return Ok(None);
         }
-        Self::opened_by(connections, first, Currency::KRW).map(Some)
+        Self::opened_by(connections, first, contents, Currency::KRW).map(Some)
     }
 
     /// Opens the store in a file, and creates it with this currency if there is none.
@@ -118,54 +119,62 @@ impl SqliteStore {
         }
         let connections = ConnectionManager::new(&connection::prepare_file(path)?);
         check_log(connections.path())?;
-        let (first, _) = retry_busy(|| connections.identify())?;
-        Self::opened_by(connections, first, currency)
+        let (first, contents) = retry_busy(|| connections.inspect())?;
+        Self::opened_by(connections, first, contents, currency)
     }
 
     /// Opens the store with the connection that has found the file to belong to this program.
     fn opened_by(
         connections: ConnectionManager,
         first: Connection,
+        contents: Contents,
         currency: Currency,
     ) -> Result<Self, StoreError> {
         if connections.is_read_only() {
-            return Self::read_only(connections, first);
+            return Self::read_only(connections, first, contents);
         }
         let write_lock = WriteLock::open(connections.path())?;
         let place = identity::file_identity(connections.path())?;
-        let configured = connections.configure(first);
-        let (first, currency) = match configured.and_then(|first| schema::ready(first, &place)) {
-            Ok(Some(ready)) => ready,
+        let ready = match (connections.configure(first), contents) {
+            (Ok(first), Contents::Store(found)) if found.place == place => Some((first, found)),
             // A new file, an old version, a restored file, or one that another process creates right now.
             // Switching a file to WAL mode is a write as well, for which SQLite does not wait.
-            Ok(None) | Err(StoreError::Busy(_)) => {
-                let _guard = write_lock.lock_within(OPEN_TIMEOUT)?;
-                let first = retry_busy(|| connections.open(ConnectionRole::Writer))?;
-                let currency = schema::migrate(&first, currency, &place)?;
-                // The file has to hold its name without the log. While others read, the next process does this.
-                checkpoint(&first)?;
-                (first, currency)
-            }
-            Err(error) => return Err(error),
+            (Ok(_) | Err(StoreError::Busy(_)), _) => None,
+            (Err(error), _) => return Err(error),
         };
-        write_lock.bind(connections.path(), &schema::name_of(&first)?)?;
+        let (first, description) = if let Some(ready) = ready {
+            ready
+        } else {
+            let _guard = write_lock.lock_within(OPEN_TIMEOUT)?;
+            let first = retry_busy(|| connections.open(ConnectionRole::Writer))?;
+            let description = schema::migrate(&first, currency, &place)?;
+            // The file has to hold its name without the log. While others read, the next process does this.
+            checkpoint(&first)?;
+            (first, description)
+        };
+        write_lock.bind(connections.path(), &description.name)?;
         let files = OpenFiles::of(connections.path())?;
         connections.keep(first);
         let (readers, writer) = (readers(&connections), Mutex::new(None));
         let write_lock = Some(write_lock);
+        let currency = description.currency;
         Ok(Self { currency, writer, files, connections, write_lock, readers })
     }
 
     /// Opens a store with a file or folder that cannot be written. Each read checks by itself that the file has not
     /// changed.
-    fn read_only(connections: ConnectionManager, first: Connection) -> Result<Self, StoreError> {
-        let first = connections.configure(first)?;
-        let ready = schema::readable(&first)?;
-        let currency = ready.ok_or_else(|| read_only::refusal_of_older(connections.path()))?;
-        connections.keep(first);
+    fn read_only(
+        connections: ConnectionManager,
+        first: Connection,
+        contents: Contents,
+    ) -> Result<Self, StoreError> {
+        let Contents::Store(description) = contents else {
+            return Err(read_only::refusal_of_older(connections.path()));
+        };
+        connections.keep(connections.configure(first)?);
         let (writer, readers) = (Mutex::new(None), readers(&connections));
         Ok(Self {
-            currency,
+            currency: description.currency,
             writer,
             files: OpenFiles::default(),
             connections,

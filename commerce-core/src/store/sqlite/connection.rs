@@ -1,11 +1,12 @@
 //! Opens connections. Every setting that correctness depends on is set here, and read back.
 
 use super::read_only::ReadOnly;
-use super::schema;
+use super::schema::{self, Contents};
 use crate::error::StoreError;
 use crate::store::pool::{self, Connect};
 use crate::sync::Mutex;
 use rusqlite::config::DbConfig;
+use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
@@ -86,11 +87,11 @@ impl ConnectionManager {
     }
 
     /// Opens the file and checks that it belongs to this program, before any change to it or beside it. Returns the
-    /// connection, and true if the file contains a store; fails with `Busy` while another process creates one.
-    pub(super) fn identify(&self) -> Result<(Connection, bool), StoreError> {
+    /// connection and the contents; fails with `Busy` while another process creates a store.
+    pub(super) fn inspect(&self) -> Result<(Connection, Contents), StoreError> {
         let connection = self.open_unconfigured()?;
-        let holds_store = schema::identify_now(&connection)? > 0;
-        Ok((connection, holds_store))
+        let contents = schema::inspect(&connection)?;
+        Ok((connection, contents))
     }
 
     /// Keeps a configured connection for the first caller of [`ConnectionManager::open_or_take`].
@@ -144,10 +145,10 @@ impl ConnectionManager {
             return Ok(connection);
         }
         // On filesystems without shared memory SQLite stays in another mode, which `ensure` detects.
-        ensure(&connection, "journal_mode = WAL", "journal_mode", "wal")?;
+        ensure(&connection, "journal_mode = WAL", "journal_mode", &Value::Text("wal".to_owned()))?;
         // FULL syncs the disk at every commit; a lower value loses acknowledged orders.
-        ensure(&connection, "synchronous = FULL", "synchronous", "2")?;
-        ensure(&connection, "foreign_keys = ON", "foreign_keys", "1")?;
+        ensure(&connection, "synchronous = FULL", "synchronous", &Value::Integer(2))?;
+        ensure(&connection, "foreign_keys = ON", "foreign_keys", &Value::Integer(1))?;
         Ok(connection)
     }
 }
@@ -164,14 +165,18 @@ impl Connect for ConnectionManager {
     }
 }
 
-fn ensure(connection: &Connection, set: &str, name: &str, wanted: &str) -> Result<(), StoreError> {
+fn ensure(
+    connection: &Connection,
+    set: &str,
+    name: &str,
+    wanted: &Value,
+) -> Result<(), StoreError> {
     connection.execute_batch(&format!("PRAGMA {set};"))?;
-    let select = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
-    let actual: String = connection.query_row(&select, [], |row| row.get(0))?;
-    if actual == wanted {
+    let actual: Value = connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?;
+    if actual == *wanted {
         return Ok(());
     }
-    Err(StoreError::Unavailable(format!("SQLite kept {name} = {actual} after PRAGMA {set}")))
+    Err(StoreError::Unavailable(format!("SQLite kept {name} = {actual:?} after PRAGMA {set}")))
 }
 
 /// Creates the file if it does not exist, readable by its owner only, and resolves its path: two names for one file

@@ -9,7 +9,7 @@ use crate::model::event::Epoch;
 use crate::money::Currency;
 use crate::state::State;
 use crate::text;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 /// Marks a file as a store of this program: "COMM".
 const APPLICATION_ID: i64 = 0x434f_4d4d;
@@ -39,18 +39,37 @@ const CANONICAL_LOGINS: i64 = 6;
 /// The first version that counts the figures of orders and the money of products.
 const STATISTICS: i64 = 8;
 
+/// The contents of a file that belongs to this program.
+#[derive(Debug)]
+pub(super) enum Contents {
+    Nothing,
+    /// A store of an older version.
+    Older,
+    Store(Description),
+}
+
+/// The row of a store that describes it.
+#[derive(Debug)]
+pub(super) struct Description {
+    pub(super) currency: Currency,
+    /// The random name of the store.
+    pub(super) name: String,
+    /// The identity of the file in which the newest epoch of events began.
+    pub(super) place: String,
+}
+
 /// Migrates the file to [`VERSION`] in one transaction, begins an epoch if it is another file than before, and returns
-/// the currency of the store. A new store gets `currency`.
+/// the description of the store. A new store gets `currency`.
 pub(super) fn migrate(
     connection: &Connection,
     currency: Currency,
     place: &str,
-) -> Result<Currency, StoreError> {
+) -> Result<Description, StoreError> {
     // A referenced table can only be replaced without foreign keys; `migrate_locked` checks them afterwards.
     connection.execute_batch("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
-    let result = migrate_locked(connection, currency, place).and_then(|currency| {
+    let result = migrate_locked(connection, currency, place).and_then(|description| {
         connection.execute_batch("COMMIT").map_err(super::error::of_commit)?;
-        Ok(currency)
+        Ok(description)
     });
     if result.is_err() && !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
@@ -59,33 +78,11 @@ pub(super) fn migrate(
     result
 }
 
-/// Returns the connection with the currency of the store if the file has [`VERSION`] and its newest epoch began in
-/// this file.
-pub(super) fn ready(
-    connection: Connection,
-    place: &str,
-) -> Result<Option<(Connection, Currency)>, StoreError> {
-    if identify_now(&connection)? < VERSION || recorded_file(&connection)? != place {
-        return Ok(None);
-    }
-    let currency = currency_of(&connection)?;
-    Ok(Some((connection, currency)))
-}
-
-/// Returns the currency of the store if the file has [`VERSION`]. A read-only file creates no events, so that it needs no
-/// new epoch.
-pub(super) fn readable(connection: &Connection) -> Result<Option<Currency>, StoreError> {
-    if identify_now(connection)? < VERSION {
-        return Ok(None);
-    }
-    currency_of(connection).map(Some)
-}
-
 fn migrate_locked(
     connection: &Connection,
     currency: Currency,
     place: &str,
-) -> Result<Currency, StoreError> {
+) -> Result<Description, StoreError> {
     let found = identify(connection)?;
     let todo = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
     for migration in todo.unwrap_or_default() {
@@ -109,30 +106,23 @@ fn migrate_locked(
             "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         ))?;
     }
-    if recorded_file(connection)? != place {
-        begin_epoch(connection, place)?;
+    let description = describe(connection)?;
+    if description.place == place {
+        return Ok(description);
     }
-    currency_of(connection)
+    begin_epoch(connection, description.currency, place)?;
+    describe(connection)
 }
 
 /// Begins an epoch of events: the file is new, or was restored from a copy, which lacks the events that its source has
 /// written since.
-fn begin_epoch(connection: &Connection, place: &str) -> Result<(), StoreError> {
+fn begin_epoch(connection: &Connection, currency: Currency, place: &str) -> Result<(), StoreError> {
     let sql = "SELECT coalesce(max(id), 0) + 1 FROM events";
     let next: EventId = connection.query_row(sql, [], |row| row.get(0))?;
-    upsert(connection, &State::new(currency_of(connection)?), [&Epoch::begin(next)?])?;
+    upsert(connection, &State::new(currency), [&Epoch::begin(next)?])?;
     let sql = "UPDATE store SET place = ?1, name = CASE name WHEN '' THEN ?2 ELSE name END";
     connection.execute(sql, [place, &entropy::hex::<8>()?])?;
     Ok(())
-}
-
-/// Returns the random name of the store.
-pub(super) fn name_of(connection: &Connection) -> Result<String, StoreError> {
-    Ok(connection.query_row("SELECT name FROM store", [], |row| row.get(0))?)
-}
-
-fn recorded_file(connection: &Connection) -> Result<String, StoreError> {
-    Ok(connection.query_row("SELECT place FROM store", [], |row| row.get(0))?)
 }
 
 /// Replaces logins that were kept as typed by their canonical form, by which they are looked up. If two become equal, the
@@ -152,18 +142,39 @@ fn canonicalize_logins(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn currency_of(connection: &Connection) -> Result<Currency, StoreError> {
-    let code: String = connection.query_row("SELECT currency FROM store", [], |row| row.get(0))?;
-    Currency::from_code(&code).ok_or_else(|| {
+fn describe(connection: &Connection) -> Result<Description, StoreError> {
+    let row = |row: &Row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?));
+    let sql = "SELECT currency, name, place FROM store";
+    let (code, name, place) = connection.query_row(sql, [], row)?;
+    let currency = Currency::from_code(&code).ok_or_else(|| {
         StoreError::Incompatible(format!("its currency {code} is not one of ISO 4217"))
+    })?;
+    Ok(Description { currency, name, place })
+}
+
+/// Returns the contents of a file. They are read in one transaction, because another process may be creating the store.
+pub(super) fn inspect(connection: &Connection) -> Result<Contents, StoreError> {
+    in_transaction(connection, || {
+        Ok(match identify(connection)? {
+            0 => Contents::Nothing,
+            VERSION => Contents::Store(describe(connection)?),
+            _ => Contents::Older,
+        })
     })
 }
 
-/// Returns the version of a file that belongs to this program or is empty. It is read in a transaction, because another
-/// process may be creating the store.
+/// Returns the version of a file that belongs to this program or is empty.
 pub(super) fn identify_now(connection: &Connection) -> Result<i64, StoreError> {
+    in_transaction(connection, || identify(connection))
+}
+
+/// Reads in a transaction.
+fn in_transaction<T>(
+    connection: &Connection,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     connection.execute_batch("BEGIN")?;
-    let found = identify(connection);
+    let found = read();
     // After some failures SQLite has ended the transaction by itself; the failure is returned.
     if !connection.is_autocommit() {
         connection.execute_batch("ROLLBACK")?;
