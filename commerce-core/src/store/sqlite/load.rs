@@ -62,10 +62,13 @@ fn by_id<K: Copy + Ord + Hash + ToSql + FromSql, T: Entity>(
 ) -> Result<(), StoreError> {
     let ids: Vec<K> = ids.iter().copied().collect();
     for (size, groups) in groups(&ids) {
-        // A cross join reads the left side first, and looks each id up on the right.
-        let (columns, table, values) = (T::SELECT, T::TABLE, repeated("(?)", size));
-        let sql =
-            format!("SELECT {columns} FROM (VALUES {values}) CROSS JOIN {table} ON id = column1");
+        let sql = if size == 1 {
+            select::<T>("WHERE id = ?1")
+        } else {
+            // A cross join reads the left side first, and looks each id up on the right.
+            let (columns, table, values) = (T::SELECT, T::TABLE, repeated("(?)", size));
+            format!("SELECT {columns} FROM (VALUES {values}) CROSS JOIN {table} ON id = column1")
+        };
         let mut select = db.prepare_cached(&sql)?;
         for group in groups {
             let mut found = select.query(params_from_iter(group))?;
