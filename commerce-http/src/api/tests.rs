@@ -110,6 +110,7 @@ fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
     let (reader, clerk) = (staff("reader", Role::Reader), staff("clerk", Role::Clerk));
     let tea = shop.call(AddProduct::new("Tea", Money::from_minor(4_500), 10)).run().unwrap().id;
     let coupon = AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Spring".to_owned(),
         discount: Discount::Fixed { amount: Money::from_minor(500) },
         min_order_amount: None,
