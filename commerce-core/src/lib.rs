@@ -138,6 +138,7 @@ mod model;
 mod money;
 mod password;
 mod query;
+mod refunds;
 mod relay;
 mod relay_stats;
 mod report;
@@ -163,7 +164,10 @@ pub use engine::Stats;
 pub use error::{Code, Error, ErrorClass, Invalid, OverLimit, Refusal, Shortage, StoreError};
 pub use export::{Export, ExportError, ExportWindow, Exporter};
 pub use gateway::simulated::SimulatedGateway;
-pub use gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent};
+pub use gateway::{
+    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, RefundRequest, WebhookEvent,
+    WebhookNotice,
+};
 pub use histogram::{Distribution, Histogram, SIZES, TIMES};
 pub use id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
@@ -193,6 +197,7 @@ pub use money::{Currency, InCurrency, Money};
 pub use password::{Client, PasswordStats};
 pub use query::filter::{ChargeFilter, OrderFilter, ProductFilter, ProductSelection};
 pub use query::{BestSeller, BestSellers, BestSellersBy, BestSellersRequest, Page, PageRequest};
+pub use refunds::NewRefund;
 pub use relay::{Relay, RelayError};
 pub use relay_stats::RelayStats;
 pub use report::balances::{BalanceReport, BalanceReportRequest};

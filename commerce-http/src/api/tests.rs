@@ -8,7 +8,7 @@ use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, ChargeResult, ClaimCoupon, CollectRequest, Currency,
     CustomerId, Discount, InvalidWebhook, ManualClock, MemoryStore, Money, NewLogin, NewToken,
     PasswordHash, PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway, Store,
-    Timestamp, WebhookEvent,
+    Timestamp, WebhookEvent, WebhookNotice,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -82,7 +82,7 @@ impl PaymentGateway for Bank {
             reference: reference.to_owned(),
             amount: Money::from_minor(amount.parse().unwrap()),
             currency: Currency::KRW,
-            result: ChargeResult::Paid,
+            notice: WebhookNotice::Charge(ChargeResult::Paid),
         }))
     }
 }
