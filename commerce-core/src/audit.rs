@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 mod audit_trail;
 mod buckets;
 mod by_id;
+mod cancellations;
 mod carts;
 mod coupons;
 mod customers;
@@ -78,6 +79,7 @@ fn checks(sales_levels: Vec<SalesLevel>) -> Vec<Box<dyn Check>> {
         Box::new(carts::Carts::default()),
         Box::new(coupons::Coupons::default()),
         Box::new(orders::Orders::default()),
+        Box::new(cancellations::Cancellations::default()),
         Box::new(purchases::Purchases::default()),
         Box::new(first_orders::FirstOrders::default()),
         Box::new(payments::Payments::default()),

@@ -7,15 +7,19 @@
 use crate::clock::Timestamp;
 use crate::entropy;
 use crate::error::{Error, Refusal, StoreError};
-use crate::gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway};
+use crate::gateway::{
+    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent, WebhookNotice,
+};
 use crate::id::{ChargeId, CustomerId, Key};
 use crate::limits::MAX_PAGE;
 use crate::model::audit_trail::Actor;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus};
 use crate::money::Money;
 use crate::query::{List, Page, PageRequest};
+use crate::refunds::RefundOutcome;
 use crate::rule::charge_balance::ChargeBalance;
 use crate::rule::open_charge::OpenCharge;
+use crate::rule::record_notice::{Notice, RecordNotice};
 use crate::rule::settle_charge::{SettleCharge, Settlement};
 use crate::shop::{Outcome, Shop, account};
 use crate::sync::CancellationToken;
@@ -23,7 +27,7 @@ use serde::Serialize;
 use std::fmt;
 
 /// Random bytes of a reference: 128 bits, so that references are unique across stores.
-const REFERENCE_BYTES: usize = 16;
+pub(crate) const REFERENCE_BYTES: usize = 16;
 
 /// A charge to be made: money to add to a balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +40,7 @@ pub struct NewCharge {
     pub payment_method: Option<String>,
 }
 
-/// The results of [`Shop::settle_charges`] by number of charges.
+/// The results of [`Shop::settle_charges`] by number of charges and refunds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReconcileSummary {
@@ -292,6 +296,7 @@ impl Shop {
         stop: &CancellationToken,
     ) -> Result<ReconcileSummary, Error> {
         let mut summary = ReconcileSummary::default();
+        self.settle_refunds(seconds, stop, &mut |outcome| summary.add_refund(outcome))?;
         let mut start = FIRST;
         loop {
             let rows = self.store().snapshot()?.pending_charges(start, MAX_PAGE)?;
@@ -338,20 +343,37 @@ impl Shop {
         let Some(row) = row.filter(is_of_gateway) else {
             return Ok(WebhookOutcome::UnknownCharge { reference });
         };
-        let settlement = match event.result {
-            ChargeResult::Paid
-                if (event.amount, event.currency) != (row.amount, self.currency()) =>
-            {
-                let paid = format!("{} {}", event.amount, event.currency);
-                let due = format!("{} {}", row.amount, self.currency());
-                let text = format!("it has {paid} for charge {}, which is of {due}", row.id);
-                return Err(InvalidWebhook(text).into());
+        let WebhookEvent { amount, currency, notice, .. } = event;
+        let stated = || format!("it has {amount} {currency} for charge {}", row.id);
+        let notice = match notice {
+            WebhookNotice::Charge(result) => {
+                let settlement = match result {
+                    ChargeResult::Paid if (amount, currency) != (row.amount, self.currency()) => {
+                        let due = format!("{} {}", row.amount, self.currency());
+                        return Err(
+                            InvalidWebhook(format!("{}, which is of {due}", stated())).into()
+                        );
+                    }
+                    ChargeResult::Paid => Settlement::Paid,
+                    ChargeResult::Declined { reason } => Settlement::Declined(reason),
+                    ChargeResult::Unknown { .. } => return Ok(WebhookOutcome::Ignored),
+                };
+                return Ok(WebhookOutcome::Charge(self.settle(row.id, settlement)?));
             }
-            ChargeResult::Paid => Settlement::Paid,
-            ChargeResult::Declined { reason } => Settlement::Declined(reason),
-            ChargeResult::Unknown { .. } => return Ok(WebhookOutcome::Ignored),
+            _ if currency != self.currency() || amount < Money::from_minor(1) => {
+                let shop = self.currency();
+                return Err(
+                    InvalidWebhook(format!("{}, and the shop is in {shop}", stated())).into()
+                );
+            }
+            WebhookNotice::Refunded => Notice::Refunded { total: amount },
+            WebhookNotice::DisputeOpened { dispute } => Notice::DisputeOpened { dispute, amount },
+            WebhookNotice::DisputeClosed { dispute, is_won } => {
+                Notice::DisputeClosed { dispute, amount, is_won }
+            }
         };
-        Ok(WebhookOutcome::Charge(self.settle(row.id, settlement)?))
+        let noted = self.call(RecordNotice { charge_id: row.id, notice }).run()?;
+        Ok(WebhookOutcome::Charge(noted))
     }
 }
 
@@ -376,6 +398,18 @@ impl fmt::Display for ReconcileSummary {
 }
 
 impl ReconcileSummary {
+    fn add_refund(&mut self, outcome: RefundOutcome) {
+        let count = match outcome {
+            RefundOutcome::Settled(refund) if refund.failure.is_some() => &mut self.failed,
+            RefundOutcome::Settled(_) => &mut self.succeeded,
+            RefundOutcome::Pending(reason) => {
+                self.last_error = Some(reason);
+                &mut self.pending
+            }
+        };
+        *count = count.saturating_add(1);
+    }
+
     fn add(&mut self, outcome: CollectOutcome) {
         let count = match outcome {
             CollectOutcome::Settled(charge) if charge.failure.is_some() => &mut self.failed,

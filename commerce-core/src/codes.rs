@@ -6,10 +6,12 @@
 
 use crate::clock::Timestamp;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId, TokenId,
+    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    RefundId, TokenId,
 };
 use crate::limits::{MAX_BALANCE, MAX_PENDING_CHARGES};
 use crate::model::order::OrderStatus;
+use crate::model::wallet::ChargeStatus;
 use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -376,6 +378,39 @@ codes! {
             "It needs no cancellation."
             { order_id: OrderId = OrderId::new(7), order_status: OrderStatus = OrderStatus::Cancelled }
             => format!("order {order_id} is {order_status} already and cannot be cancelled: nothing is left to cancel");
+
+        ItemsNotCancellable "items_not_cancellable" Conflict "Items not cancellable"
+            "The order has fewer units that are not cancelled. `shortages` has every such product."
+            "Cancel what is left."
+            { order_id: OrderId = OrderId::new(7), shortages: Vec<Shortage> =
+                vec![Shortage { product_id: ProductId::new(1), requested: 3, available: 2 }] }
+            => format!(
+                "order {order_id} has fewer units left to cancel: {}: cancel what is left",
+                join(", ", shortages)
+            );
+
+        ChargeNotRefundable "charge_not_refundable" Conflict "Charge not refundable"
+            "The charge is pending or failed: no money of it was collected."
+            "Wait until it has succeeded."
+            { charge_id: ChargeId = ChargeId::new(3), charge_status: ChargeStatus = ChargeStatus::Pending }
+            => format!("charge {charge_id} is {charge_status} and cannot be paid back: wait until it has succeeded");
+
+        RefundAboveCharge "refund_above_charge" Conflict "Refund above the charge"
+            "The charge has less money that was not paid back or disputed; `refundable` is the rest."
+            "Refund at most the rest."
+            { charge_id: ChargeId = ChargeId::new(3), requested: Money = Money::from_minor(700),
+              refundable: Money = Money::from_minor(500) }
+            => format!(
+                "{} of charge {charge_id} can be paid back, less than {}: refund at most that",
+                money(*refundable),
+                money(*requested)
+            );
+
+        RefundNotFound "refund_not_found" NotFound "Unknown refund"
+            "There is no such refund."
+            "List the refunds of the charge."
+            { refund_id: RefundId = RefundId::new(9) }
+            => format!("there is no refund {refund_id}: list the refunds of the charge");
 
         ReferenceTaken "reference_taken" Conflict "Reference in use"
             "Another order of the customer has that reference."

@@ -9,6 +9,7 @@ use crate::id::OrderId;
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, RefusedRequest, StoredResult};
 use crate::limits::MAX_TEXT;
 use crate::model::audit_trail::{Actor, AuditEntry};
+use crate::model::order::OrderStatus;
 use crate::model::token::Token;
 use crate::model::wallet::{ChargeRow, ChargeStatus};
 use crate::money::Money;
@@ -144,7 +145,10 @@ impl Command {
             return;
         }
         match state.key(key, scope).map(|record| &record.answer) {
-            Some(StoredResult::Order(id, _)) => needs.order(state, *id),
+            Some(StoredResult::Order(id, _) | StoredResult::OrderAfter(id, ..)) => {
+                needs.order(state, *id);
+            }
+            Some(StoredResult::Refund(id)) => needs.refund(state, *id),
             Some(StoredResult::OpenedCharge(id)) => needs.charge(state, *id),
             _ => {}
         }
@@ -157,6 +161,7 @@ impl Command {
             AnyOperation::PlaceOrder(_)
                 | AnyOperation::ChargeBalance(_)
                 | AnyOperation::OpenCharge(_)
+                | AnyOperation::RefundCharge(_)
                 | AnyOperation::DebitBalance(_)
                 | AnyOperation::ClaimCoupon(_)
         )
@@ -252,6 +257,7 @@ impl Command {
                 | AnyOperation::ClaimCoupon(_)
                 | AnyOperation::EditCart(_)
                 | AnyOperation::ChargeBalance(_)
+                | AnyOperation::RefundCharge(_)
                 | AnyOperation::AddProduct(_)
                 | AnyOperation::UpdateProduct(_)
                 | AnyOperation::AdjustStock(_)
@@ -293,12 +299,34 @@ impl Command {
             StoredResult::Token(token) => Ok(Output::Token(token)),
             StoredResult::Cart(cart) => Ok(Output::Cart(cart)),
             StoredResult::Refused(refusal) => Err(refusal.into()),
-            StoredResult::Order(id, status) => match state.orders.get(id) {
-                Some(order) => Ok(Output::Order(order.as_of(status))),
-                None => Err(StoreError::Corrupt(format!("key {key} names no order {id}")).into()),
+            StoredResult::Refund(id) => match state.refunds.get(id) {
+                Some(row) => Ok(Output::Refund(row.to_refund(state.currency))),
+                None => Err(StoreError::Corrupt(format!("key {key} names no refund {id}")).into()),
             },
+            // Nothing changes once an order is cancelled or expired.
+            StoredResult::Order(id, status) if status.is_final() => {
+                order(state, key, id, status, usize::MAX)
+            }
+            StoredResult::Order(id, status) => order(state, key, id, status, 0),
+            StoredResult::OrderAfter(id, status, cancellations) => {
+                order(state, key, id, status, cancellations)
+            }
         };
         Decision { result, replayed: true }
+    }
+}
+
+/// The order as it was after the request of a key.
+fn order(
+    state: &State,
+    key: &Key,
+    id: OrderId,
+    status: OrderStatus,
+    cancellations: usize,
+) -> Result<Output, Error> {
+    match state.orders.get(id) {
+        Some(order) => Ok(Output::Order(order.as_of(status, cancellations))),
+        None => Err(StoreError::Corrupt(format!("key {key} names no order {id}")).into()),
     }
 }
 
@@ -352,7 +380,12 @@ pub(crate) fn needs<'a>(commands: impl Iterator<Item = &'a Command>, state: &Sta
 /// nor are rate-limited requests, or those with an outdated version.
 fn stored_result(result: &Result<Output, Refusal>) -> Option<StoredResult> {
     match result {
-        Ok(Output::Order(order)) => Some(StoredResult::Order(order.id, order.status)),
+        Ok(Output::Order(order)) => Some(match order.cancellations.len() {
+            0 => StoredResult::Order(order.id, order.status),
+            _ if order.status.is_final() => StoredResult::Order(order.id, order.status),
+            number => StoredResult::OrderAfter(order.id, order.status, number),
+        }),
+        Ok(Output::Refund(refund)) => Some(StoredResult::Refund(refund.id)),
         Ok(Output::Charge(charge)) if charge.status == ChargeStatus::Pending => {
             Some(StoredResult::OpenedCharge(charge.id))
         }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 const CHUNK: usize = 1_000;
 
 /// The tables, referenced ones first. Owned coupons come a second time, after the orders that use them.
-const ORDER: [Table; 22] = [
+const ORDER: [Table; 23] = [
     Table::Accounts,
     Table::Products,
     Table::StockMovements,
@@ -29,6 +29,7 @@ const ORDER: [Table; 22] = [
     Table::Purchases,
     Table::OwnedCoupons,
     Table::Charges,
+    Table::Refunds,
     Table::Ledger,
     Table::Events,
     Table::Epochs,
@@ -191,9 +192,13 @@ impl<'a> Writer<'a> {
                 owned.assign_order(None);
                 state.owned_coupons.insert(owned.id, owned);
             }
-            Record::Order(order) => state.orders.insert(order.id, order),
+            Record::Order(order) => {
+                state.cancellations.extend(order.cancellations.iter().cloned());
+                state.orders.insert(order.id, order);
+            }
             Record::Purchase(row) => state.purchases.insert(row),
             Record::Charge(charge) => state.charges.insert(charge.id, charge),
+            Record::Refund(refund) => state.refunds.insert(refund.id, refund),
             Record::LedgerEntry(entry) => state.ledger.push(entry),
             Record::Event(event) => {
                 self.next_event = EventId::new(event.id.get().saturating_add(1));
@@ -244,6 +249,7 @@ fn placeholder(id: CustomerId, role: Role) -> Account {
     Account {
         customer,
         balance: Money::ZERO,
+        debt: Money::ZERO,
         last_entry: None,
         last_order: None,
         first_order: None,

@@ -7,10 +7,11 @@
 //! The digests detect damage, and not forgery. Their computation is part of the store format and never changes.
 
 use crate::clock::Timestamp;
-use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
+use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, RefundId};
 use crate::idempotency::StoredResult;
 use crate::model::coupon::OwnedCoupon;
 use crate::model::order::Order;
+use crate::model::refund::RefundRow;
 use crate::model::wallet::{ChargeRow, EntryKind, LedgerEntry};
 
 /// The rows that hold a digest of themselves and of their key.
@@ -20,6 +21,7 @@ pub enum Digested {
     Order(OrderId),
     Charge(ChargeId),
     Debit(LedgerEntryId),
+    Refund(RefundId),
     OwnedCoupon(OwnedCouponId),
 }
 
@@ -27,7 +29,8 @@ impl Digested {
     /// The row that a call with this result made; `None` if it made none of these.
     pub(crate) fn answered_by(answer: &StoredResult) -> Option<Self> {
         match answer {
-            StoredResult::Order(id, _) => Some(Self::Order(*id)),
+            StoredResult::Order(id, _) | StoredResult::OrderAfter(id, ..) => Some(Self::Order(*id)),
+            StoredResult::Refund(id) => Some(Self::Refund(*id)),
             StoredResult::Charge(charge) => Some(Self::Charge(charge.id)),
             StoredResult::OpenedCharge(id) => Some(Self::Charge(*id)),
             StoredResult::Debit(debit) => Some(Self::Debit(debit.id)),
@@ -88,6 +91,21 @@ impl Digest for ChargeRow {
         hash.text(source.map(|source| source.reference.as_str()));
         hash.text(source.and_then(|source| source.payment_method.as_deref()));
         Some((Digested::Charge(self.id), hash))
+    }
+}
+
+impl Digest for RefundRow {
+    fn hashed(&self) -> Option<(Digested, Fnv)> {
+        let mut hash = Fnv::default();
+        hash.number(self.id.get());
+        hash.number(self.customer_id.get());
+        hash.number(self.charge_id.get());
+        hash.text(Some(self.kind.as_str()));
+        hash.number(self.amount.minor());
+        hash.number(self.balance_after.minor());
+        hash.text(self.reference.as_deref());
+        hash.number(self.created_at.unix());
+        Some((Digested::Refund(self.id), hash))
     }
 }
 
@@ -183,6 +201,11 @@ pub(crate) fn of_key(key: &KeyUse<'_>, answer: &StoredResult) -> i64 {
             hash.number(id.get());
             hash.text(Some(status.as_str()));
         }
+        StoredResult::OrderAfter(id, status, cancellations) => {
+            hash.number(id.get());
+            hash.text(Some(status.as_str()));
+            hash.number(i64::try_from(*cancellations).unwrap_or(i64::MAX));
+        }
         StoredResult::Product(row) => hash.number(row.id.get()),
         StoredResult::Coupon(row) => hash.number(row.id.get()),
         StoredResult::Customer(row) => hash.number(row.id.get()),
@@ -191,6 +214,7 @@ pub(crate) fn of_key(key: &KeyUse<'_>, answer: &StoredResult) -> i64 {
         // The audit compares the other results with their rows; a refusal has none.
         StoredResult::Charge(_)
         | StoredResult::OpenedCharge(_)
+        | StoredResult::Refund(_)
         | StoredResult::Debit(_)
         | StoredResult::OwnedCoupon(_)
         | StoredResult::Refused(_) => {}

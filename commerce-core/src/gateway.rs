@@ -17,6 +17,15 @@ pub trait PaymentGateway: Send + Sync {
     /// whatever it returned before and whatever was lost in between.
     fn collect(&self, request: &CollectRequest) -> ChargeResult;
 
+    /// Pays money of a charge back, or finds out the result.
+    ///
+    /// The reference is an idempotency key as that of [`PaymentGateway::collect`]: the gateway pays back at most once for it.
+    /// [`ChargeResult::Paid`] means that the payer gets the money, [`ChargeResult::Declined`] that the payer never will under
+    /// this reference. By default every refund is declined.
+    fn refund(&self, _request: &RefundRequest) -> ChargeResult {
+        ChargeResult::Declined { reason: "this gateway pays no money back".to_owned() }
+    }
+
     /// Verifies and reads a webhook request of the gateway. `signature` is the header that proves its origin.
     /// Returns `None` for events that concern no charge.
     ///
@@ -60,7 +69,29 @@ pub struct CollectRequest {
     pub now: Timestamp,
 }
 
-/// The result of a charge at its gateway.
+/// A refund to be made, as a gateway gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundRequest {
+    /// The gateway's idempotency key for the refund, unique across stores.
+    pub reference: String,
+    /// The reference of the charge, as it was collected under.
+    pub charge_reference: String,
+    /// The charge.
+    pub charge_id: ChargeId,
+    /// The amount to pay back, in minor units.
+    pub amount: Money,
+    /// The currency of the amount.
+    pub currency: Currency,
+    /// The instant at which the charge was opened.
+    pub charged_at: Timestamp,
+    /// The instant at which the refund was opened. A gateway that forgets references after a while must not pay back again
+    /// for an old one.
+    pub created_at: Timestamp,
+    /// The instant of this request.
+    pub now: Timestamp,
+}
+
+/// The result of a charge or a refund at its gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChargeResult {
     /// The money was collected.
@@ -82,12 +113,33 @@ pub enum ChargeResult {
 pub struct WebhookEvent {
     /// The reference of the charge.
     pub reference: String,
-    /// The amount that was collected, if any.
+    /// The amount that was collected, refunded in total, or disputed; zero if none was.
     pub amount: Money,
     /// The currency of the amount.
     pub currency: Currency,
+    /// The subject of the event.
+    pub notice: WebhookNotice,
+}
+
+/// The subject of a webhook event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WebhookNotice {
     /// The result of the charge.
-    pub result: ChargeResult,
+    Charge(ChargeResult),
+    /// Money of the charge was refunded. The amount is that of all refunds, whoever asked for them.
+    Refunded,
+    /// The payer disputes the charge, and the money was taken back.
+    DisputeOpened {
+        /// The gateway's id of the dispute.
+        dispute: String,
+    },
+    /// A dispute has ended.
+    DisputeClosed {
+        /// The gateway's id of the dispute.
+        dispute: String,
+        /// True if the money came back.
+        is_won: bool,
+    },
 }
 
 /// A webhook request that is not authentic or cannot be read.

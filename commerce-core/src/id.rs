@@ -60,6 +60,8 @@ ids! {
     OrderId;
     /// The id of a charge.
     ChargeId;
+    /// The id of a refund or dispute of a charge: that of the ledger entry that took the money from the balance.
+    RefundId;
     /// The id of an entry of a customer's ledger; payments, refunds and debits are such entries.
     LedgerEntryId;
     /// The id of a change of stock other than an order.

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::error::Refusal;
-use crate::id::{ChargeId, CustomerId, OrderId};
+use crate::id::{ChargeId, CustomerId, OrderId, RefundId};
 use crate::model::cart::Cart;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::order::OrderStatus;
@@ -57,10 +57,14 @@ fn is_whole(is_redacted: &bool) -> bool {
 pub enum StoredResult {
     /// An order and its status after the request.
     Order(OrderId, OrderStatus),
+    /// An order, its status after the request, and the number of its cancellations of parts.
+    OrderAfter(OrderId, OrderStatus, usize),
     /// A charge that succeeded at once.
     Charge(Charge),
     /// A charge that was opened for its gateway to collect. Its outcome is in its row.
     OpenedCharge(ChargeId),
+    /// A refund of a charge. Its outcome is in its row.
+    Refund(RefundId),
     /// A debit.
     Debit(Debit),
     /// A claimed coupon.

@@ -138,6 +138,7 @@ mod model;
 mod money;
 mod password;
 mod query;
+mod refunds;
 mod relay;
 mod relay_stats;
 mod report;
@@ -163,22 +164,28 @@ pub use engine::Stats;
 pub use error::{Code, Error, ErrorClass, Invalid, OverLimit, Refusal, Shortage, StoreError};
 pub use export::{Export, ExportError, ExportWindow, Exporter};
 pub use gateway::simulated::SimulatedGateway;
-pub use gateway::{ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent};
+pub use gateway::{
+    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, RefundRequest, WebhookEvent,
+    WebhookNotice,
+};
 pub use histogram::{Distribution, Histogram, SIZES, TIMES};
 pub use id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
-    OwnedCouponId, ProductId, StockMovementId, TokenId,
+    OwnedCouponId, ProductId, RefundId, StockMovementId, TokenId,
 };
 pub use model::audit_trail::{Action, Actor, AuditEntry, FieldChanges, Subject};
 pub use model::auth::{Caller, OpenedSession, PasswordHash, Session, SessionInfo};
 pub use model::cart::{Cart, CartItem};
-pub use model::coupon::{Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
+pub use model::coupon::{BelowMinimum, Coupon, Discount, OwnedCoupon, OwnedCouponStatus};
 pub use model::delivery::{DeliveryState, DeliveryStatus, Outbox, TrackedEvent};
 pub use model::event::{Event, EventKind};
 pub use model::export::{ExportFormat, ExportKind};
-pub use model::order::{Order, OrderLine, OrderStatus};
+pub use model::order::{
+    LineCancellation, Order, OrderLine, OrderStatus, Remainder, share_of_units,
+};
 pub use model::patch::Patch;
 pub use model::product::{Product, ProductStatus, SalePrice};
+pub use model::refund::{Refund, RefundKind, RefundStatus};
 pub use model::settings::Settings;
 pub use model::stock_change::StockChange;
 pub use model::token::{CreatedToken, Token};
@@ -190,6 +197,7 @@ pub use money::{Currency, InCurrency, Money};
 pub use password::{Client, PasswordStats};
 pub use query::filter::{ChargeFilter, OrderFilter, ProductFilter, ProductSelection};
 pub use query::{BestSeller, BestSellers, BestSellersBy, BestSellersRequest, Page, PageRequest};
+pub use refunds::NewRefund;
 pub use relay::{Relay, RelayError};
 pub use relay_stats::RelayStats;
 pub use report::balances::{BalanceReport, BalanceReportRequest};
@@ -217,6 +225,7 @@ pub use rule::operation::Operation;
 pub use rule::past_terms::{PastLine, PastTerms};
 pub use rule::pay_order::PayOrder;
 pub use rule::place_order::{OrderItems, PayWhen, PlaceOrder};
+pub use rule::refund_charge::RefundCharge;
 pub use rule::sessions::UnlockLogin;
 pub use rule::set_credentials::NewLogin;
 pub use rule::set_role::SetRole;
@@ -246,11 +255,13 @@ pub mod testing {
     pub use crate::rule::expire_orders::ExpireOrders;
     pub use crate::rule::open_charge::OpenCharge;
     pub use crate::rule::operation::AnyOperation;
+    pub use crate::rule::record_notice::{Notice, RecordNotice};
     pub use crate::rule::relay_events::{AttemptResult, DeliveryOutcome, RelayEvents};
     pub use crate::rule::replay_events::ReplayEvents;
     pub use crate::rule::retry_events::RetryEvents;
     pub use crate::rule::sessions::{CloseSession, OpenSession, RecordLoginAttempt, RevokeSession};
     pub use crate::rule::set_credentials::SetCredentials;
     pub use crate::rule::settle_charge::{SettleCharge, Settlement};
+    pub use crate::rule::settle_refund::SettleRefund;
     pub use crate::rule::tokens::{CreateToken, RecordTokenUse};
 }

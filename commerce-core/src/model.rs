@@ -11,6 +11,7 @@ pub(crate) mod export;
 pub(crate) mod order;
 pub(crate) mod patch;
 pub(crate) mod product;
+pub(crate) mod refund;
 pub(crate) mod sale;
 pub(crate) mod settings;
 pub(crate) mod stock_change;

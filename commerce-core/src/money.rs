@@ -28,6 +28,12 @@ impl Money {
         Self(units)
     }
 
+    /// Returns the sum, at most the greatest amount.
+    #[must_use]
+    pub fn sum(amounts: impl Iterator<Item = Self>) -> Self {
+        Self(amounts.fold(0, |sum: i64, amount| sum.saturating_add(amount.0)))
+    }
+
     /// Returns the amount in minor units.
     #[must_use]
     pub const fn minor(self) -> i64 {

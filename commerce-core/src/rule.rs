@@ -32,6 +32,9 @@ pub(crate) mod order_effects;
 pub(crate) mod past_terms;
 pub(crate) mod pay_order;
 pub(crate) mod place_order;
+pub(crate) mod record_notice;
+pub(crate) mod refund_charge;
+pub(crate) mod refund_effects;
 pub(crate) mod relay_events;
 pub(crate) mod replay_events;
 pub(crate) mod retry_events;
@@ -39,6 +42,7 @@ pub(crate) mod sessions;
 pub(crate) mod set_credentials;
 pub(crate) mod set_role;
 pub(crate) mod settle_charge;
+pub(crate) mod settle_refund;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod tokens;

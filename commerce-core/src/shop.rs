@@ -250,7 +250,7 @@ impl Shop {
     ///
     /// Refused as `order_not_found`, `order_not_cancellable`, `balance_limit`.
     pub fn cancel_order(&self, order: OrderId, key: &Key) -> Result<Order, Error> {
-        self.call(CancelOrder { order_id: order }).key(key).run()
+        self.call(CancelOrder::new(order)).key(key).run()
     }
 
     /// Schedules parked events (dead letters) for delivery again, the given ones or all, together with the other

@@ -6,7 +6,8 @@
 use crate::digest::{Digest, Digested, KeyUse};
 use crate::error::Refusal;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId, TokenId,
+    ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId, RefundId,
+    TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::model::audit_trail::{AuditEntry, FieldChanges};
@@ -14,8 +15,9 @@ use crate::model::auth::{Credentials, LoginAttempts, LoginHash, PasswordHash};
 use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::Order;
+use crate::model::order::{LineCancellation, Order};
 use crate::model::product::{Product, StockMovement};
+use crate::model::refund::RefundRow;
 use crate::model::sale::Sale;
 use crate::model::settings::Settings;
 use crate::model::token::Token;
@@ -63,6 +65,8 @@ pub struct State {
     pub claims: Rows<(CouponId, CustomerId), OwnedCouponId>,
     /// Orders.
     pub orders: Rows<OrderId, Order>,
+    /// New cancellations of parts of orders.
+    pub cancellations: Vec<LineCancellation>,
     /// Purchases of products with a limit.
     pub purchases: Purchases,
     /// References of orders that were loaded, with the first order of the customer that has each.
@@ -85,6 +89,10 @@ pub struct State {
     pub charges: Rows<ChargeId, ChargeRow>,
     /// The customers whose pending charges are all among `charges`.
     pub pending_charges: BTreeSet<CustomerId>,
+    /// Refunds and disputes of charges.
+    pub refunds: Rows<RefundId, RefundRow>,
+    /// The charges whose refunds are all among `refunds`.
+    pub refunded_charges: BTreeSet<ChargeId>,
     /// New stock movements.
     pub stock_movements: Vec<StockMovement>,
     /// New entries of the audit trail.
@@ -138,6 +146,7 @@ impl State {
             owned_coupons: Rows::default(),
             claims: Rows::default(),
             orders: Rows::default(),
+            cancellations: Vec::new(),
             purchases: Purchases::default(),
             references: HashMap::new(),
             due_orders: None,
@@ -149,6 +158,8 @@ impl State {
             tokens: Rows::default(),
             charges: Rows::default(),
             pending_charges: BTreeSet::new(),
+            refunds: Rows::default(),
+            refunded_charges: BTreeSet::new(),
             stock_movements: Vec::new(),
             audit_trail: Vec::new(),
             field_changes: FieldChanges::default(),
@@ -185,6 +196,7 @@ impl State {
             owned_coupons,
             claims: _,
             orders,
+            cancellations: _,
             purchases: _,
             references: _,
             due_orders: _,
@@ -196,6 +208,8 @@ impl State {
             tokens,
             charges,
             pending_charges: _,
+            refunds,
+            refunded_charges: _,
             stock_movements: _,
             audit_trail,
             field_changes: _,
@@ -224,6 +238,7 @@ impl State {
             || orders.has_changed()
             || tokens.has_changed()
             || charges.has_changed()
+            || refunds.has_changed()
             || attempts.has_changed()
             || deliveries.has_changed()
             || !sessions.is_empty()
@@ -245,12 +260,13 @@ impl State {
             ("orders", self.orders.misread()),
             ("tokens", self.tokens.misread()),
             ("charges", self.charges.misread()),
+            ("refunds", self.refunds.misread()),
             ("events", self.known_events.misread()),
             ("login attempts", self.attempts.misread()),
             ("credentials", self.known_credentials.misread()),
             ("deliveries", self.deliveries.misread()),
             (
-                "logins, admins, keys, ids, references, overdue orders, pending charges or personal data",
+                "logins, admins, keys, ids, references, overdue orders, pending charges, refunds of charges or personal data",
                 &self.misread,
             ),
         ];
@@ -270,6 +286,13 @@ impl State {
         let loaded = self.misread.check(self.pending_charges.get(&customer));
         let charges = loaded.into_iter().flat_map(|_| self.charges.values());
         charges.filter(move |row| row.customer_id == customer)
+    }
+
+    /// The loaded and new refunds of a charge, for a rule with all of them in its read set.
+    pub(crate) fn refunds_of(&self, charge: ChargeId) -> impl Iterator<Item = &RefundRow> {
+        let loaded = self.misread.check(self.refunded_charges.get(&charge));
+        let refunds = loaded.into_iter().flat_map(|_| self.refunds.values());
+        refunds.filter(move |row| row.charge_id == charge)
     }
 
     /// Returns true if the login was loaded, whether or not it has an owner.

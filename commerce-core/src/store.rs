@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
-    OwnedCouponId, ProductId, StockMovementId, TokenId,
+    OwnedCouponId, ProductId, RefundId, StockMovementId, TokenId,
 };
 use crate::model::audit_trail::Actor;
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -45,6 +45,7 @@ pub use crate::model::coupon::CouponUsage;
 pub use crate::model::delivery::DeliveryRow;
 pub use crate::model::event::{Epoch, EventRow};
 pub use crate::model::product::{Purchase, StockMovement};
+pub use crate::model::refund::RefundRow;
 pub use crate::model::sale::{Figure, Figures, FirstOrder, Sale, Sold};
 pub use crate::model::settings::Settings;
 pub use crate::model::token::Token;
@@ -375,6 +376,17 @@ pub trait Snapshot {
     ) -> Result<Vec<ChargeRow>, StoreError>;
     /// Returns the number of pending charges.
     fn count_pending_charges(&self) -> Result<u64, StoreError>;
+    /// Returns a refund or dispute of a charge.
+    fn refund(&self, id: RefundId) -> Result<Option<RefundRow>, StoreError>;
+    /// Returns the refunds and disputes of a charge, oldest first, from `start` on.
+    fn refunds_of(
+        &self,
+        charge: ChargeId,
+        start: RefundId,
+        limit: usize,
+    ) -> Result<Vec<RefundRow>, StoreError>;
+    /// Returns the requested refunds with an unknown result at the gateway, oldest first, from `start` on.
+    fn pending_refunds(&self, start: RefundId, limit: usize) -> Result<Vec<RefundRow>, StoreError>;
     /// Returns the records of an idempotency key in all scopes, by scope.
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError>;
     /// Returns true if an unpaid order is overdue at `now`.
@@ -486,6 +498,7 @@ pub enum Table {
     Orders,
     Purchases,
     Charges,
+    Refunds,
     Ledger,
     Events,
     Epochs,
@@ -502,7 +515,7 @@ pub enum Table {
 
 impl Table {
     /// All tables, referenced ones before those that refer to them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Accounts,
         Self::Products,
         Self::StockMovements,
@@ -512,6 +525,7 @@ impl Table {
         Self::Orders,
         Self::Purchases,
         Self::Charges,
+        Self::Refunds,
         Self::Ledger,
         Self::Events,
         Self::Epochs,
@@ -539,6 +553,7 @@ impl Table {
             Self::Orders => "orders",
             Self::Purchases => "purchases",
             Self::Charges => "charges",
+            Self::Refunds => "refunds",
             Self::Ledger => "ledger",
             Self::Events => "events",
             Self::Epochs => "epochs",
@@ -572,6 +587,7 @@ pub enum Record {
     Order(Order),
     Purchase(Purchase),
     Charge(ChargeRow),
+    Refund(RefundRow),
     LedgerEntry(LedgerEntry),
     Event(EventRow),
     Epoch(Epoch),

@@ -143,6 +143,7 @@ pub(crate) fn event(id: i64, lines: i64) -> Event {
         trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         created_at: at,
         data: Order {
+            cancellations: Vec::new(),
             id: (id + 100).into(),
             customer_id: 7.into(),
             reference: None,

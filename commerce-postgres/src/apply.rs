@@ -64,7 +64,9 @@ pub(crate) fn apply(
     save(&state.coupons.changed(), state, &mut queries);
     orders(state, &mut queries);
     purchases(state, &mut queries);
+    insert_all(&state.cancellations, state, &mut queries);
     save(&state.charges.changed(), state, &mut queries);
+    save(&state.refunds.changed(), state, &mut queries);
     insert_all(&state.ledger, state, &mut queries);
     events(state, &mut queries);
     save(&state.tokens.changed(), state, &mut queries);

@@ -8,10 +8,10 @@ use crate::{auth, deliveries};
 use commerce_core::limits::EXPIRY_BATCH;
 use commerce_core::store::columns::{Entity, KEY_RECORD, key_record, overdue, personal_keys};
 use commerce_core::store::values::get;
-use commerce_core::store::{CartLines, ChargeRow, Needs, PersonalData, Rows, State};
+use commerce_core::store::{CartLines, ChargeRow, Needs, PersonalData, RefundRow, Rows, State};
 use commerce_core::{
-    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntry, Order, OrderId, OwnedCoupon,
-    OwnedCouponId, ProductId, StoreError, Timestamp, TokenId,
+    ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntry, LineCancellation, Order, OrderId,
+    OwnedCoupon, OwnedCouponId, ProductId, RefundId, StoreError, Timestamp, TokenId,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -41,6 +41,7 @@ pub(crate) fn load(
     let mut batch = QueryBatch::default();
     by_ids(&mut batch, needs);
     pending_charges(&mut batch, needs);
+    refunds(&mut batch, needs);
     carts(&mut batch, needs);
     claims(&mut batch, needs);
     keys(&mut batch, needs);
@@ -71,6 +72,7 @@ fn by_ids<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     by_id(batch, &needs.coupons, CouponId::get, |s| &mut s.coupons, |row| row.id);
     by_id(batch, &needs.tokens, TokenId::get, |s| &mut s.tokens, |row| row.id);
     by_id(batch, &needs.charges, ChargeId::get, |s| &mut s.charges, |row| row.id);
+    by_id(batch, &needs.refunds, RefundId::get, |s| &mut s.refunds, |row| row.id);
     by_id(batch, &needs.events, EventId::get, |s| &mut s.known_events, |row| row.id);
     by_id(batch, &needs.owned_coupons, OwnedCouponId::get, |s| &mut s.owned_coupons, |row| row.id);
 }
@@ -118,6 +120,22 @@ fn pending_charges<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             state.charges.provide(row.id, Some(row));
         }
         state.pending_charges.extend(&needs.pending_charges);
+        Ok(())
+    });
+}
+
+fn refunds<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
+    if needs.refunds_of.is_empty() {
+        return;
+    }
+    let charges: Vec<i64> = needs.refunds_of.iter().map(|id| id.get()).collect();
+    let query = select::<RefundRow>("WHERE charge_id = ANY($1::bigint[])");
+    batch.add(query.with(charges), |rows, state| {
+        for row in &rows {
+            let row: RefundRow = read(row)?;
+            state.refunds.provide(row.id, Some(row));
+        }
+        state.refunded_charges.extend(&needs.refunds_of);
         Ok(())
     });
 }
@@ -247,7 +265,11 @@ fn orders<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     batch.add(select_by_ids::<Order>(ids.clone()), |rows, state| {
         provide(&needs.orders, &rows, &mut state.orders, |row| row.id)
     });
-    batch.add(Query::new(rows::select_lines()).with(ids), |rows, state| add_lines(&rows, state));
+    batch.add(Query::new(rows::select_lines()).with(ids.clone()), |rows, state| {
+        add_lines(&rows, state)
+    });
+    let parts = select::<LineCancellation>(rows::OF_ORDERS).with(ids);
+    batch.add(parts, |rows, state| add_cancellations(&rows, state));
 }
 
 fn references<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
@@ -301,7 +323,12 @@ fn live_units<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     }
     let products: Vec<i64> = needs.live_units.iter().map(|id| id.get()).collect();
     // Orders and lines of a customer are on one machine of a cluster.
-    let sql = "SELECT product_id, orders.customer_id, sum(quantity)::bigint
+    let sql = "SELECT product_id, orders.customer_id,
+                      sum(quantity - coalesce((
+                          SELECT sum(units) FROM line_cancellations AS parts
+                          WHERE parts.order_id = orders.id AND parts.customer_id = orders.customer_id
+                            AND parts.product_id = order_lines.product_id
+                      ), 0))::bigint
                FROM order_lines JOIN orders
                  ON orders.id = order_lines.order_id AND orders.customer_id = order_lines.customer_id
                WHERE product_id = ANY($1::bigint[]) AND status IN ('pending', 'paid')
@@ -309,7 +336,10 @@ fn live_units<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     batch.add(Query::new(sql).with(products), |rows, state| {
         let mut units: HashMap<ProductId, BTreeMap<CustomerId, i64>> = HashMap::new();
         for row in &rows {
-            units.entry(get(row, 0)?).or_default().insert(get(row, 1)?, get(row, 2)?);
+            let of_customer: i64 = get(row, 2)?;
+            if of_customer > 0 {
+                units.entry(get(row, 0)?).or_default().insert(get(row, 1)?, of_customer);
+            }
         }
         for product in &needs.live_units {
             state.purchases.provide_live(*product, units.remove(product).unwrap_or_default());
@@ -346,8 +376,21 @@ fn lines_of_due_orders(execute: Execute<'_>, state: &mut State) -> Result<(), St
     if ids.is_empty() {
         return Ok(());
     }
-    let results = execute(vec![Query::new(rows::select_lines()).with(ids)])?;
-    add_lines(results.first().map_or(&[], Vec::as_slice), state)
+    let lines = Query::new(rows::select_lines()).with(ids.clone());
+    let parts = select::<LineCancellation>(rows::OF_ORDERS).with(ids);
+    let results = execute(vec![lines, parts])?;
+    add_lines(results.first().map_or(&[], Vec::as_slice), state)?;
+    add_cancellations(results.get(1).map_or(&[], Vec::as_slice), state)
+}
+
+fn add_cancellations(rows: &[Row], state: &mut State) -> Result<(), StoreError> {
+    for row in rows {
+        let row: LineCancellation = read(row)?;
+        if let Some(order) = state.orders.fill(row.order_id) {
+            order.cancellations.push(row);
+        }
+    }
+    Ok(())
 }
 
 fn add_lines(rows: &[Row], state: &mut State) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use crate::connection::Connection;
 use crate::connection_manager::Reader;
 use crate::error::Failure;
 use crate::query::Query;
-use crate::rows::{Row, is_storable, limit, lines, read, select_lines};
+use crate::rows::{OF_ORDERS, Row, is_storable, limit, lines, read, select_lines};
 use crate::statements::select;
 use crate::{durability, integrity, sales, scan};
 use commerce_core::store::Epoch;
@@ -20,13 +20,14 @@ use commerce_core::store::values::{Value, get};
 use commerce_core::store::{
     Account, AuditEntry, CartLines, ChargeFilter, ChargeRow, Credentials, DeliveryFilter,
     DeliveryRow, Direction, EventRow, Figures, IdRange, IdempotencyRecord, LedgerFilter,
-    LoginAttempts, LoginHash, OrderFilter, Record, SalesLevel, SessionRow, Settings, Snapshot,
-    Sold, StockMovement, StoreSize, Table, TokenHash,
+    LoginAttempts, LoginHash, OrderFilter, Record, RefundRow, SalesLevel, SessionRow, Settings,
+    Snapshot, Sold, StockMovement, StoreSize, Table, TokenHash,
 };
 use commerce_core::{
     Actor, AuditEntryId, ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, Key,
-    LedgerEntry, LedgerEntryId, Order, OrderId, OrderStatus, Outbox, OwnedCoupon, OwnedCouponId,
-    Product, ProductId, Role, StockMovementId, StoreError, Timestamp, Token, TokenId,
+    LedgerEntry, LedgerEntryId, LineCancellation, Order, OrderId, OrderStatus, Outbox, OwnedCoupon,
+    OwnedCouponId, Product, ProductId, RefundId, Role, StockMovementId, StoreError, Timestamp,
+    Token, TokenId,
 };
 use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
@@ -99,13 +100,15 @@ impl<'a> PostgresSnapshot<'a> {
         self.many(query.with(start).with(limit(rows)), read)
     }
 
-    /// Adds the lines of orders.
+    /// Adds the lines and the cancellations of orders.
     fn with_lines(&self, mut orders: Vec<Order>) -> Result<Vec<Order>, StoreError> {
         if orders.is_empty() {
             return Ok(orders);
         }
         let ids: Vec<i64> = orders.iter().map(|order| order.id.get()).collect();
-        let rows = self.rows(Query::new(select_lines()).with(ids))?;
+        let rows = self.rows(Query::new(select_lines()).with(ids.clone()))?;
+        let parts = select::<LineCancellation>(OF_ORDERS).with(ids);
+        let parts: Vec<LineCancellation> = self.many(parts, read)?;
         let mut by_id: HashMap<OrderId, &mut Order> =
             orders.iter_mut().map(|order| (order.id, order)).collect();
         lines(&rows, |id, line| {
@@ -113,6 +116,11 @@ impl<'a> PostgresSnapshot<'a> {
                 order.lines.push(line);
             }
         })?;
+        for part in parts {
+            if let Some(order) = by_id.get_mut(&part.order_id) {
+                order.cancellations.push(part);
+            }
+        }
         Ok(orders)
     }
 }
@@ -469,6 +477,27 @@ impl Snapshot for PostgresSnapshot<'_> {
         let sql = "SELECT count(*) FROM charges WHERE status = 'pending'";
         let count: Option<i64> = self.one(Query::new(sql), |row| get(row, 0))?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
+    fn refund(&self, id: RefundId) -> Result<Option<RefundRow>, StoreError> {
+        self.by_id(id.get())
+    }
+
+    fn refunds_of(
+        &self,
+        charge: ChargeId,
+        start: RefundId,
+        rows: usize,
+    ) -> Result<Vec<RefundRow>, StoreError> {
+        let query = select::<RefundRow>("WHERE charge_id = $1 AND id >= $2 ORDER BY id LIMIT $3");
+        self.many(query.with(charge.get()).with(start.get()).with(limit(rows)), read)
+    }
+
+    fn pending_refunds(&self, start: RefundId, rows: usize) -> Result<Vec<RefundRow>, StoreError> {
+        let query = select::<RefundRow>(
+            "WHERE status = 'pending' AND kind = 'requested' AND id >= $1 ORDER BY id LIMIT $2",
+        );
+        self.many(query.with(start.get()).with(limit(rows)), read)
     }
 
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {

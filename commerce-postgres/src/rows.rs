@@ -57,6 +57,9 @@ pub(crate) fn select_lines() -> String {
     )
 }
 
+/// The cancellations of orders, in the order of their numbers.
+pub(crate) const OF_ORDERS: &str = "WHERE order_id = ANY($1::bigint[]) ORDER BY order_id, number";
+
 /// Reads the lines of orders, each with the id of its order.
 pub(crate) fn lines(
     rows: &[Row],

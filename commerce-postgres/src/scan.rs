@@ -13,7 +13,7 @@ use commerce_core::store::columns::{
 use commerce_core::store::deliveries::{EPOCHS, NEXT_EVENT};
 use commerce_core::store::values::get;
 use commerce_core::store::{Record, Table, TokenHash, sales_rollup, visit_with_digest};
-use commerce_core::{Order, OrderId, OrderLine, StoreError};
+use commerce_core::{LineCancellation, Order, OrderId, OrderLine, StoreError};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -51,6 +51,7 @@ pub(crate) fn scan(
             records(connection, &sql, visit, |row| purchase(row).map(Record::Purchase))
         }
         Table::Charges => with_digest(connection, visit, Record::Charge),
+        Table::Refunds => with_digest(connection, visit, Record::Refund),
         Table::Ledger => with_digest(connection, visit, Record::LedgerEntry),
         Table::Events => entity(connection, visit, Record::Event),
         Table::Epochs => records(connection, EPOCHS, visit, |row| read(row).map(Record::Epoch)),
@@ -196,26 +197,47 @@ fn each(
     cursor.close(connection)
 }
 
-/// Visits orders with their lines: a merge of two scans in the order of the order's id.
+/// Visits orders with their lines and cancellations: a merge of three scans in the order of the order's id.
 fn orders(connection: &mut Connection, visit: Visit<'_>) -> Result<(), StoreError> {
     let select = select_with_digest::<Order>();
     let select_lines =
         format!("SELECT {LINE}, order_id FROM order_lines ORDER BY order_id, position");
     let mut orders = Cursor::open(connection, "scanned", &select)?;
     let mut lines = Cursor::open(connection, "scanned_lines", &select_lines)?;
+    let select_parts = format!(
+        "SELECT {} FROM {} ORDER BY order_id, number",
+        LineCancellation::SELECT,
+        LineCancellation::TABLE
+    );
+    let mut parts = Cursor::open(connection, "scanned_parts", &select_parts)?;
     let mut next: Option<(OrderId, OrderLine)> = next_line(&mut lines, connection)?;
+    let mut next_part: Option<LineCancellation> = next_entity(&mut parts, connection)?;
     while let Some(row) = orders.next(connection)? {
         let mut order: Order = read(&row)?;
         while let Some((_, line)) = next.take_if(|(id, _)| *id == order.id) {
             order.lines.push(line);
             next = next_line(&mut lines, connection)?;
         }
+        while let Some(part) = next_part.take_if(|part| part.order_id <= order.id) {
+            if part.order_id == order.id {
+                order.cancellations.push(part);
+            }
+            next_part = next_entity(&mut parts, connection)?;
+        }
         if visit_with_digest(Record::Order(order), last_column(&row)?, visit).is_break() {
             break;
         }
     }
     orders.close(connection)?;
+    parts.close(connection)?;
     lines.close(connection)
+}
+
+fn next_entity<T: Entity>(
+    rows: &mut Cursor,
+    connection: &mut Connection,
+) -> Result<Option<T>, StoreError> {
+    rows.next(connection)?.map(|row| read(&row)).transpose()
 }
 
 fn next_line(

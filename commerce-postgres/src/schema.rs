@@ -17,7 +17,7 @@ use commerce_core::{Currency, EventId};
 use std::time::Duration;
 
 /// The migrations: each leads from one version to the next, the first from an empty database.
-const MIGRATIONS: [&str; 13] = [
+const MIGRATIONS: [&str; 14] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -31,11 +31,12 @@ const MIGRATIONS: [&str; 13] = [
     include_str!("schema/11.sql"),
     include_str!("schema/12.sql"),
     include_str!("schema/13.sql"),
+    include_str!("schema/14.sql"),
 ];
 
 /// The version after the last migration.
-pub(crate) const VERSION: i64 = 13;
-const _: () = assert!(MIGRATIONS.len() == 13, "VERSION counts the migrations");
+pub(crate) const VERSION: i64 = 14;
+const _: () = assert!(MIGRATIONS.len() == 14, "VERSION counts the migrations");
 
 /// The first version whose logins are all canonical.
 const CANONICAL_LOGINS: usize = 5;
@@ -49,9 +50,17 @@ const KEPT_IDS: usize = 8;
 /// The first version that counts what customers have bought of products with a limit.
 const PURCHASES: usize = 10;
 
+/// The first version with refunds, and with cancellations of parts of orders.
+const REFUNDS: usize = 14;
+
 /// Distributes that table of a store that was distributed before.
 const DISTRIBUTE_PURCHASES: &str =
     "SELECT create_distributed_table('purchases', 'customer_id', colocate_with => 'customers')";
+
+/// Distributes those tables.
+const DISTRIBUTE_REFUNDS: &str = "
+    SELECT create_distributed_table('line_cancellations', 'customer_id', colocate_with => 'customers');
+    SELECT create_distributed_table('refunds', 'customer_id', colocate_with => 'customers')";
 
 /// The timeout of a migration, which may have to change every row of a big store: enough for any, but bounded.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -208,6 +217,9 @@ fn migrate_locked(
     // A new store is distributed as a whole, below.
     if (1..PURCHASES).contains(&found) && is_distributed(connection)? {
         connection.run_within(TIMEOUT, DISTRIBUTE_PURCHASES)?;
+    }
+    if (1..REFUNDS).contains(&found) && is_distributed(connection)? {
+        connection.run_within(TIMEOUT, DISTRIBUTE_REFUNDS)?;
     }
     if found < CANONICAL_LOGINS {
         canonicalize_logins(connection)?;

@@ -98,5 +98,8 @@ fn kind(kind: EntryKind) -> &'static str {
         EntryKind::Debit => "debit",
         EntryKind::Payment => "payment",
         EntryKind::Refund => "refund",
+        EntryKind::ChargeRefund => "charge refund",
+        EntryKind::Chargeback => "chargeback",
+        EntryKind::Debt => "debt",
     }
 }

@@ -115,6 +115,7 @@ impl CampaignArgs {
         let percent = |percent| Discount::Percent { percent, max_amount: self.max };
         let fixed = Discount::Fixed { amount: self.amount.unwrap_or_default() };
         Ok(AddCoupon {
+            below_minimum: commerce_core::BelowMinimum::Keep,
             name: self.name.clone(),
             discount: self.percent.map_or(fixed, percent),
             min_order_amount: self.min_order,

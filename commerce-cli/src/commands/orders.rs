@@ -101,7 +101,7 @@ impl OrdersCommand {
             Self::Expire => return expire(context),
             Self::Show { id } => context.shop.order(id)?,
             Self::Pay { id, key } => context.call(PayOrder { order_id: id }, &key)?,
-            Self::Cancel { id, key } => context.call(CancelOrder { order_id: id }, &key)?,
+            Self::Cancel { id, key } => context.call(CancelOrder::new(id), &key)?,
         };
         context.print(order, |order| self::order(context, order))
     }

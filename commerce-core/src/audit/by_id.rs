@@ -5,7 +5,7 @@
 
 use crate::id::{
     ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
-    TokenId,
+    RefundId, TokenId,
 };
 use std::marker::PhantomData;
 
@@ -24,7 +24,7 @@ macro_rules! row_ids {
     )+};
 }
 
-row_ids! { ChargeId CouponId CustomerId EventId LedgerEntryId OrderId OwnedCouponId ProductId TokenId }
+row_ids! { ChargeId CouponId CustomerId EventId LedgerEntryId OrderId OwnedCouponId ProductId RefundId TokenId }
 
 /// A map from ids to facts.
 pub(super) struct ById<I, T> {

@@ -4,7 +4,7 @@ use super::Check;
 use super::by_id::{ById, RowId};
 use super::problems::Problems;
 use crate::digest::{self, Digest, Digested, Fnv, KeyUse};
-use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId};
+use crate::id::{ChargeId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, RefundId};
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord};
 use crate::store::Record;
 
@@ -18,6 +18,7 @@ pub(super) struct Digests {
     charges: ById<ChargeId, KeyedRow>,
     debits: ById<LedgerEntryId, KeyedRow>,
     owned_coupons: ById<OwnedCouponId, KeyedRow>,
+    refunds: ById<RefundId, KeyedRow>,
 }
 
 /// A row whose digest is not that of the row alone: it was created with a key.
@@ -48,6 +49,7 @@ impl Check for Digests {
         report_unreachable(&self.charges, "charge", problems);
         report_unreachable(&self.debits, "ledger entry", problems);
         report_unreachable(&self.owned_coupons, "owned coupon", problems);
+        report_unreachable(&self.refunds, "refund", problems);
     }
 }
 
@@ -58,6 +60,7 @@ impl Digests {
             Digested::Charge(id) => self.charges.push(id, row),
             Digested::Debit(id) => self.debits.push(id, row),
             Digested::OwnedCoupon(id) => self.owned_coupons.push(id, row),
+            Digested::Refund(id) => self.refunds.push(id, row),
         }
     }
 
@@ -67,6 +70,7 @@ impl Digests {
             Digested::Charge(id) => self.charges.get_mut(id),
             Digested::Debit(id) => self.debits.get_mut(id),
             Digested::OwnedCoupon(id) => self.owned_coupons.get_mut(id),
+            Digested::Refund(id) => self.refunds.get_mut(id),
         }
     }
 

@@ -4,23 +4,28 @@ use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, or_none};
 use crate::clock::Timestamp;
-use crate::id::OrderId;
+use crate::id::{EventId, OrderId};
 use crate::model::event::{Epoch, EventKind, EventRow};
 use crate::model::order::Order;
 use crate::store::Record;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 const CHECK: &str = "events";
 
 #[derive(Default)]
 pub(super) struct Events {
     orders: ById<OrderId, OrderFacts>,
+    /// The events of cancellations of parts that were not seen yet, with the order and the instant of each.
+    parts: BTreeMap<EventId, (OrderId, Timestamp)>,
     last: i64,
     epochs: HashSet<String>,
 }
 
-/// The state of an order's event of each kind, in the order of [`EventKind::ALL`].
-struct OrderFacts([Fact; EventKind::ALL.len()]);
+/// The states of the events of an order.
+struct OrderFacts {
+    paid: Fact,
+    cancelled: Fact,
+}
 
 /// The state of an event that an order may have, and the instant it must have.
 #[derive(Clone, Copy)]
@@ -40,7 +45,13 @@ enum Expected {
 impl Check for Events {
     fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
-            Record::Order(order) => self.orders.push(order.id, OrderFacts::of(order)),
+            Record::Order(order) => {
+                self.orders.push(order.id, OrderFacts::of(order));
+                for row in &order.cancellations {
+                    self.parts
+                        .extend(row.event_id.map(|event| (event, (order.id, row.created_at))));
+                }
+            }
             Record::Event(event) => {
                 self.check_number(event, problems);
                 self.event(event, problems);
@@ -54,10 +65,17 @@ impl Check for Events {
         if self.epochs.is_empty() {
             problems.add(CHECK, "epochs".to_owned(), "are missing".to_owned());
         }
+        for (event, (id, _)) in &self.parts {
+            let detail = format!("has no event {event}, which reports a cancellation of a part");
+            problems.add(CHECK, format!("order {id}"), detail);
+        }
         for (id, order) in self.orders.iter() {
-            for (kind, fact) in EventKind::ALL.iter().zip(&order.0) {
+            let mut report = |detail| problems.add(CHECK, format!("order {id}"), detail);
+            for (kind, fact) in
+                [(EventKind::OrderPaid, &order.paid), (EventKind::OrderCancelled, &order.cancelled)]
+            {
                 if fact.expected == Expected::Missing {
-                    problems.add(CHECK, format!("order {id}"), format!("has no event {kind}"));
+                    report(format!("has no event {kind}"));
                 }
             }
         }
@@ -98,27 +116,44 @@ impl Events {
         let Some(order) = self.orders.get_mut(id) else {
             return report(format!("is about order {id}, which does not exist"));
         };
-        let facts = EventKind::ALL.iter().zip(&mut order.0).filter(|(of, _)| **of == kind);
-        for (_, Fact { expected, at }) in facts {
-            if *expected == Expected::Missing && *at != Some(event.created_at) {
-                let (created_at, at) = (event.created_at, or_none(*at));
-                report(format!("is of {created_at}, and the {kind} of order {id} of {at}"));
+        let is_of_order = |part: &(OrderId, Timestamp)| part.0 == id;
+        let part = if self.parts.get(&event.id).is_some_and(is_of_order) {
+            self.parts.remove(&event.id)
+        } else {
+            None
+        };
+        if let Some((_, at)) = part.filter(|(_, at)| *at != event.created_at) {
+            let created_at = event.created_at;
+            report(format!("is of {created_at}, and its cancellation of order {id} of {at}"));
+        }
+        let Fact { expected, at } = match kind {
+            EventKind::OrderPaid => &mut order.paid,
+            EventKind::OrderCancelled => &mut order.cancelled,
+            EventKind::OrderPartiallyCancelled => {
+                if part.is_none() {
+                    report(format!("is the {kind} of order {id}, which has none"));
+                }
+                return;
             }
-            match *expected {
-                Expected::Missing => *expected = Expected::Seen,
-                Expected::Seen => report(format!("repeats the {kind} of order {id}")),
-                Expected::No => report(format!("is the {kind} of order {id}, which has none")),
-            }
+        };
+        if *expected == Expected::Missing && *at != Some(event.created_at) {
+            let (created_at, at) = (event.created_at, or_none(*at));
+            report(format!("is of {created_at}, and the {kind} of order {id} of {at}"));
+        }
+        match *expected {
+            Expected::Missing => *expected = Expected::Seen,
+            Expected::Seen => report(format!("repeats the {kind} of order {id}")),
+            Expected::No => report(format!("is the {kind} of order {id}, which has none")),
         }
     }
 }
 
 impl OrderFacts {
     fn of(order: &Order) -> Self {
-        Self(std::array::from_fn(|index| {
-            let at = EventKind::ALL.get(index).and_then(|kind| kind.instant_of(order));
-            let expected = if at.is_some() { Expected::Missing } else { Expected::No };
-            Fact { expected, at }
-        }))
+        let fact = |at: Option<Timestamp>| Fact {
+            expected: if at.is_some() { Expected::Missing } else { Expected::No },
+            at,
+        };
+        Self { paid: fact(order.paid_at), cancelled: fact(order.paid_at.and(order.cancelled_at)) }
     }
 }

@@ -7,7 +7,8 @@ use super::problems::Problems;
 use crate::clock::Timestamp;
 use crate::digest::Fnv;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId, TokenId,
+    ChargeId, CouponId, CustomerId, Key, LedgerEntryId, OrderId, OwnedCouponId, ProductId,
+    RefundId, TokenId,
 };
 use crate::idempotency::{GLOBAL_SCOPE, IdempotencyRecord, StoredResult};
 use crate::model::coupon::{Coupon, OwnedCoupon};
@@ -28,6 +29,7 @@ pub(super) struct Keys {
     coupons: ById<CouponId, Immutable>,
     owned_coupons: ById<OwnedCouponId, (CustomerId, Immutable)>,
     orders: ById<OrderId, CustomerId>,
+    refunds: ById<RefundId, CustomerId>,
     charges: ById<ChargeId, (CustomerId, Immutable)>,
     debits: ById<LedgerEntryId, (CustomerId, Immutable)>,
 }
@@ -77,6 +79,7 @@ impl Check for Keys {
                 self.owned_coupons.push(row.id, (row.customer_id, owned_coupon(row)));
             }
             Record::Order(order) => self.orders.push(order.id, order.customer_id),
+            Record::Refund(row) => self.refunds.push(row.id, row.customer_id),
             Record::Charge(row) => {
                 let fields = movement(row.amount, row.balance_after, row.created_at);
                 self.charges.push(row.id, (row.customer_id, fields));
@@ -109,7 +112,10 @@ impl Keys {
             row.map(|(owner, row)| (*owner, *row == stored))
         };
         let row = match answer {
-            StoredResult::Order(id, _) => self.orders.get(*id).map(|owner| (*owner, true)),
+            StoredResult::Order(id, _) | StoredResult::OrderAfter(id, ..) => {
+                self.orders.get(*id).map(|owner| (*owner, true))
+            }
+            StoredResult::Refund(id) => self.refunds.get(*id).map(|owner| (*owner, true)),
             StoredResult::OpenedCharge(id) => {
                 self.charges.get(*id).map(|(owner, _)| (*owner, true))
             }
@@ -179,7 +185,8 @@ fn owner_name(owner: CustomerId) -> String {
 
 fn row_name(answer: &StoredResult) -> String {
     match answer {
-        StoredResult::Order(id, _) => format!("order {id}"),
+        StoredResult::Order(id, _) | StoredResult::OrderAfter(id, ..) => format!("order {id}"),
+        StoredResult::Refund(id) => format!("refund {id}"),
         StoredResult::Charge(charge) => format!("charge {}", charge.id),
         StoredResult::OpenedCharge(id) => format!("charge {id}"),
         StoredResult::Debit(debit) => format!("debit {}", debit.id),

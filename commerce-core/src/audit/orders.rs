@@ -126,6 +126,7 @@ fn check_status(order: &Order, report: &mut dyn FnMut(String)) {
         owned_coupon_id: _,
         created_at: _,
         previous: _,
+        cancellations: _,
     } = order;
     let is_consistent = match status {
         OrderStatus::Pending | OrderStatus::Expired => {

@@ -1,26 +1,29 @@
-//! Payments: each paid order has exactly one payment, each cancelled paid order one refund, and no other order has any.
+//! Payments: each paid order has exactly one payment, each cancellation of a paid order or of a part of it one refund, and
+//! no other order has any.
 
 use super::Check;
 use super::by_id::ById;
 use super::problems::{Problems, or_none};
-use super::wallet::kind_name;
 use crate::clock::Timestamp;
 use crate::id::{CustomerId, OrderId};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::wallet::{EntryKind, LedgerEntry};
 use crate::money::Money;
 use crate::store::Record;
+use std::collections::BTreeMap;
 
 const CHECK: &str = "payments";
 
 #[derive(Default)]
 pub(super) struct Payments {
     orders: ById<OrderId, OrderFacts>,
+    /// The refunds to come of orders of which parts were cancelled, the next one last.
+    refunds: BTreeMap<OrderId, Vec<(Money, Timestamp)>>,
 }
 
 struct OrderFacts {
     customer_id: CustomerId,
-    total: Money,
+    paid: Money,
     paid_at: Option<Timestamp>,
     cancelled_at: Option<Timestamp>,
     payment: Expected,
@@ -38,17 +41,29 @@ enum Expected {
 impl Check for Payments {
     fn visit(&mut self, record: &Record, problems: &mut Problems) {
         match record {
-            Record::Order(order) => self.orders.push(order.id, OrderFacts::of(order)),
+            Record::Order(order) => {
+                self.orders.push(order.id, OrderFacts::of(order));
+                if !order.cancellations.is_empty() {
+                    let refunds = order.refunds().into_iter().rev().collect();
+                    self.refunds.insert(order.id, refunds);
+                }
+            }
             Record::LedgerEntry(entry) => self.entry(entry, problems),
             _ => {}
         }
     }
 
     fn finish(&mut self, problems: &mut Problems) {
+        for (id, refunds) in &self.refunds {
+            for (amount, at) in refunds.iter().rev() {
+                let detail = format!("has no refund of {amount} at {at} in the ledger");
+                problems.add(CHECK, format!("order {id}"), detail);
+            }
+        }
         for (id, order) in self.orders.iter() {
             for (entry, kind) in [(order.payment, "payment"), (order.refund, "refund")] {
                 if entry == Expected::Missing {
-                    let detail = format!("has no {kind} of {} in the ledger", order.total);
+                    let detail = format!("has no {kind} of {} in the ledger", order.paid);
                     problems.add(CHECK, format!("order {id}"), detail);
                 }
             }
@@ -59,15 +74,28 @@ impl Check for Payments {
 impl Payments {
     fn entry(&mut self, entry: &LedgerEntry, problems: &mut Problems) {
         let mut report = |detail| problems.add(CHECK, format!("ledger entry {}", entry.id), detail);
-        let kind = kind_name(entry.kind);
+        let kind = entry.kind;
         let is_of_order = matches!(entry.kind, EntryKind::Payment | EntryKind::Refund);
         let id = match entry.order_id {
             Some(id) if is_of_order => id,
+            // A debt that the refund of an order has paid.
+            Some(_) if entry.kind == EntryKind::Debt => return,
             Some(id) => return report(format!("is a {kind} and names order {id}")),
             None if is_of_order => return report(format!("is a {kind} and names no order")),
             None => return,
         };
         match self.orders.get_mut(id) {
+            Some(order) if entry.kind == EntryKind::Refund && self.refunds.contains_key(&id) => {
+                let due = self.refunds.get_mut(&id).and_then(Vec::pop);
+                if due != Some((entry.amount, entry.created_at)) {
+                    let due = due.map_or("none".to_owned(), |(due, at)| format!("{due} at {at}"));
+                    let (amount, at) = (entry.amount, entry.created_at);
+                    report(format!(
+                        "refunds {amount} at {at}; the next refund of order {id} is {due}"
+                    ));
+                }
+                order.check_owner(id, entry, &mut report);
+            }
             Some(order) => order.entry(id, entry, &mut report),
             None => report(format!("names order {id}, which does not exist")),
         }
@@ -80,19 +108,23 @@ impl OrderFacts {
         let was_paid = order.paid_at.is_some();
         Self {
             customer_id: order.customer_id,
-            total: order.total,
+            paid: order.paid(),
             paid_at: order.paid_at,
             cancelled_at: order.cancelled_at,
             payment: due_if(was_paid),
-            refund: due_if(was_paid && order.status == OrderStatus::Cancelled),
+            refund: due_if(
+                was_paid
+                    && order.status == OrderStatus::Cancelled
+                    && order.cancellations.is_empty(),
+            ),
         }
     }
 
     fn entry(&mut self, id: OrderId, entry: &LedgerEntry, report: &mut dyn FnMut(String)) {
-        let kind = kind_name(entry.kind);
+        let kind = entry.kind;
         let (slot, due, at) = match entry.kind {
-            EntryKind::Payment => (&mut self.payment, self.total.negated(), self.paid_at),
-            _ => (&mut self.refund, self.total, self.cancelled_at),
+            EntryKind::Payment => (&mut self.payment, self.paid.negated(), self.paid_at),
+            _ => (&mut self.refund, self.paid, self.cancelled_at),
         };
         if *slot == Expected::Missing && at != Some(entry.created_at) {
             let (created_at, at) = (entry.created_at, or_none(at));
@@ -109,6 +141,10 @@ impl OrderFacts {
         if entry.amount != due {
             report(format!("moves {} and the {kind} of order {id} is {due}", entry.amount));
         }
+        self.check_owner(id, entry, report);
+    }
+
+    fn check_owner(&self, id: OrderId, entry: &LedgerEntry, report: &mut dyn FnMut(String)) {
         if entry.customer_id != self.customer_id {
             let (owner, customer) = (entry.customer_id, self.customer_id);
             report(format!("is of customer {owner} and order {id} of customer {customer}"));

@@ -49,8 +49,12 @@ impl Purchases {
     fn count(&mut self, order: &Order) {
         let has_limit = |id| self.products.get(id).copied().unwrap_or(false);
         for line in order.lines.iter().filter(|line| has_limit(line.product_id)) {
-            let units = self.expected.entry((line.product_id, order.customer_id)).or_default();
-            *units = units.saturating_add(line.quantity);
+            let cancelled = order.cancelled_units(line.product_id);
+            let bought = line.quantity.saturating_sub(cancelled);
+            if bought > 0 {
+                let units = self.expected.entry((line.product_id, order.customer_id)).or_default();
+                *units = units.saturating_add(bought);
+            }
         }
     }
 

@@ -1,10 +1,10 @@
-//! Stock: the stock of a product is the sum of its movements less the units of live orders.
+//! Stock: the stock of a product is the sum of its movements less the units that orders keep.
 
 use super::Check;
 use super::by_id::ById;
 use super::problems::Problems;
 use crate::id::ProductId;
-use crate::model::order::{Order, OrderLine};
+use crate::model::order::Order;
 use crate::model::product::StockMovement;
 use crate::store::Record;
 
@@ -63,15 +63,14 @@ impl StockLevels {
     }
 
     fn order(&mut self, order: &Order, problems: &mut Problems) {
-        for OrderLine { product_id, quantity, .. } in &order.lines {
-            let Some(level) = self.products.get_mut(*product_id) else {
+        for line in &order.lines {
+            let product_id = line.product_id;
+            let Some(level) = self.products.get_mut(product_id) else {
                 let detail = format!("has product {product_id}, which does not exist");
                 problems.add(CHECK, format!("order {}", order.id), detail);
                 continue;
             };
-            if order.is_live() {
-                level.ordered = level.ordered.saturating_add(i128::from(*quantity));
-            }
+            level.ordered = level.ordered.saturating_add(i128::from(order.units_out(line)));
         }
     }
 }

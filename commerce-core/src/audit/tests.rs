@@ -9,6 +9,7 @@ use crate::id::{CustomerId, Key, OrderId, OwnedCouponId, ProductId};
 use crate::idempotency::{IdempotencyRecord, RefusedRequest, StoredResult};
 use crate::model::audit_trail::{Action, Actor, Subject};
 use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
+use crate::model::coupon::BelowMinimum;
 use crate::model::coupon::Discount;
 use crate::model::event::EventKind;
 use crate::model::order::{Order, OrderStatus};
@@ -78,6 +79,7 @@ fn history() -> Arc<MemoryStore> {
     let discount = Discount::Fixed { amount: money(50) };
     let (name, quantity) = ("Fifty off".to_owned(), 3);
     let coupon = AddCoupon {
+        below_minimum: BelowMinimum::Keep,
         name,
         discount,
         min_order_amount: None,
@@ -169,6 +171,7 @@ fn table(record: &Record) -> Table {
         Record::Order(_) => Table::Orders,
         Record::Purchase(_) => Table::Purchases,
         Record::Charge(_) => Table::Charges,
+        Record::Refund(_) => Table::Refunds,
         Record::LedgerEntry(_) => Table::Ledger,
         Record::Event(_) => Table::Events,
         Record::Epoch(_) => Table::Epochs,
@@ -184,6 +187,7 @@ fn table(record: &Record) -> Table {
         Record::Digest { of, .. } => match of {
             Digested::Order(_) => Table::Orders,
             Digested::Charge(_) => Table::Charges,
+            Digested::Refund(_) => Table::Refunds,
             Digested::Debit(_) => Table::Ledger,
             Digested::OwnedCoupon(_) => Table::OwnedCoupons,
         },
@@ -223,6 +227,7 @@ fn audit_of_a_sound_history_finds_no_problem() {
         ("owned_coupons", 2),
         ("products", 2),
         ("purchases", 2),
+        ("refunds", 0),
         ("relay", 1),
         ("sales", 21),
         ("sessions", 0),

@@ -117,8 +117,12 @@ pub enum Action {
     OrderPlaced,
     #[serde(rename = "order.paid")]
     OrderPaid,
+    #[serde(rename = "order.partially_cancelled")]
+    OrderPartiallyCancelled,
     #[serde(rename = "order.cancelled")]
     OrderCancelled,
+    #[serde(rename = "charge.refunded")]
+    ChargeRefunded,
     #[serde(rename = "settings.changed")]
     SettingsChanged,
 }
@@ -165,7 +169,9 @@ words! {
         CartChanged = "cart.changed",
         OrderPlaced = "order.placed",
         OrderPaid = "order.paid",
+        OrderPartiallyCancelled = "order.partially_cancelled",
         OrderCancelled = "order.cancelled",
+        ChargeRefunded = "charge.refunded",
         SettingsChanged = "settings.changed",
     }
 }

@@ -46,6 +46,17 @@ impl Discount {
     }
 }
 
+/// The discount of an order that falls below the minimum of its campaign when a part is cancelled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BelowMinimum {
+    /// The units that are left keep their shares of the discount.
+    #[default]
+    Keep,
+    /// The units that are left cost their full price: their shares of the discount are kept back from the refund.
+    Recalculate,
+}
+
 /// A campaign: a discount, a limited quantity, and a validity window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coupon {
@@ -57,6 +68,9 @@ pub struct Coupon {
     pub discount: Discount,
     /// The minimum subtotal it can be used on.
     pub min_order_amount: Option<Money>,
+    /// The discount of an order that falls below the minimum.
+    #[serde(default)]
+    pub below_minimum: BelowMinimum,
     /// The number of coupons the campaign gives out.
     pub quantity: i64,
     /// The number of coupons claimed so far.
@@ -80,9 +94,9 @@ pub struct CouponUsage {
     pub used: i64,
     /// Times that an order which was cancelled or expired gave its coupon back.
     pub given_back: i64,
-    /// Discounts of the paid orders that use them.
+    /// Discounts of the paid orders that use them, without cancelled units.
     pub discounts: Money,
-    /// The amount paid for these orders.
+    /// The amount paid for these orders, without cancelled units.
     pub net: Money,
 }
 
@@ -107,8 +121,12 @@ impl CouponUsage {
         };
         add(if order.is_live() { &mut self.used } else { &mut self.given_back }, 1);
         if order.status.counts_as_sold() {
-            add_money(&mut self.discounts, order.discount);
-            add_money(&mut self.net, order.total);
+            for left in order.remainders() {
+                let net = left.net.minor();
+                let discount = left.gross().minor().saturating_sub(net);
+                add_money(&mut self.discounts, Money::from_minor(discount));
+                add_money(&mut self.net, left.net);
+            }
         }
     }
 }
@@ -140,6 +158,10 @@ pub enum OwnedCouponStatus {
 }
 
 words! {
+    BelowMinimum {
+        Keep = "keep",
+        Recalculate = "recalculate",
+    }
     OwnedCouponStatus {
         Held = "held",
         Used = "used",

@@ -12,7 +12,10 @@ pub enum EventKind {
     /// An order was paid.
     #[serde(rename = "order.paid")]
     OrderPaid,
-    /// A paid order was cancelled, and its money given back.
+    /// A part of a paid order was cancelled, and its money given back.
+    #[serde(rename = "order.partially_cancelled")]
+    OrderPartiallyCancelled,
+    /// A paid order was cancelled, and the rest of its money given back.
     #[serde(rename = "order.cancelled")]
     OrderCancelled,
 }
@@ -20,6 +23,7 @@ pub enum EventKind {
 words! {
     EventKind {
         OrderPaid = "order.paid",
+        OrderPartiallyCancelled = "order.partially_cancelled",
         OrderCancelled = "order.cancelled",
     }
 }
@@ -28,16 +32,8 @@ impl EventKind {
     /// The status of an order right after the event.
     const fn status(self) -> OrderStatus {
         match self {
-            Self::OrderPaid => OrderStatus::Paid,
+            Self::OrderPaid | Self::OrderPartiallyCancelled => OrderStatus::Paid,
             Self::OrderCancelled => OrderStatus::Cancelled,
-        }
-    }
-
-    /// The instant of an order's event of this kind; `None` if the order has none.
-    pub(crate) fn instant_of(self, order: &Order) -> Option<Timestamp> {
-        match self {
-            Self::OrderPaid => order.paid_at,
-            Self::OrderCancelled => order.paid_at.and(order.cancelled_at),
         }
     }
 }
@@ -106,7 +102,11 @@ impl EventRow {
     /// Builds the full event from its order's current row and the epochs of the store.
     #[must_use]
     pub fn with(self, order: &Order, epochs: &[Epoch]) -> Event {
-        let data = order.as_of(self.kind.status());
+        // Cancellations of parts have events in their order; those from before the payment have none.
+        let is_before = |of: &EventId| *of <= self.id;
+        let cancellations = order.cancellations.iter();
+        let known = cancellations.take_while(|row| row.event_id.as_ref().is_none_or(is_before));
+        let data = order.as_of(self.kind.status(), known.count());
         let Self { id, kind, order_id, trace, created_at } = self;
         let public_id = Epoch::public_id(epochs, id);
         Event { id, public_id, kind, order_id, trace, created_at, data }

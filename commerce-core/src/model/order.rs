@@ -1,10 +1,10 @@
 //! Orders: lines with the names and prices at the time of the order, and the order's status.
 
 use crate::clock::Timestamp;
-use crate::id::{CustomerId, OrderId, OwnedCouponId, ProductId};
+use crate::id::{CustomerId, EventId, OrderId, OwnedCouponId, ProductId};
 use crate::model::words::words;
 use crate::money::Money;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::cmp::Reverse;
 
 /// The status of an order.
@@ -31,6 +31,12 @@ words! {
 }
 
 impl OrderStatus {
+    /// Returns true if an order with this status never changes again.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Cancelled | Self::Expired)
+    }
+
     /// Returns true if the units of an order with this status count as sold (best sellers).
     #[must_use]
     pub const fn counts_as_sold(self) -> bool {
@@ -66,8 +72,70 @@ impl OrderLine {
     }
 }
 
+/// Units of a line that were cancelled before the rest of the order, and the money that was taken off for them.
+///
+/// An order that is cancelled as a whole has no such rows for the units that were left: they follow from its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineCancellation {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its customer.
+    pub customer_id: CustomerId,
+    /// The number within the order: 1, 2, 3.
+    pub number: i64,
+    /// The product of the line.
+    pub product_id: ProductId,
+    /// The units; 0 for money that earlier cancellations of the line kept back.
+    pub units: i64,
+    /// The money: paid back, or no longer due if the order was not paid yet.
+    pub amount: Money,
+    /// True if the units went back to the stock.
+    pub is_restocked: bool,
+    /// The event that reports it; `None` if the order was not paid yet.
+    pub event_id: Option<EventId>,
+    /// The instant.
+    pub created_at: Timestamp,
+    /// The units of the line that were cancelled so far, these included.
+    pub line_units: i64,
+    /// The money that was taken off the line so far, this included.
+    pub line_amount: Money,
+    /// The units of the line; a constraint compares them with `line_units`.
+    pub quantity: i64,
+    /// The price of the line after its share of the discount; a constraint compares it with `line_amount`.
+    pub net: Money,
+}
+
+/// A line of an order, with the units and the money that its cancellations left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remainder<'a> {
+    /// The line.
+    pub line: &'a OrderLine,
+    /// The price of the whole line after its share of the discount.
+    pub line_net: Money,
+    /// The units.
+    pub units: i64,
+    /// The money.
+    pub net: Money,
+}
+
+impl Remainder<'_> {
+    /// Returns the shares of the price that the last `units` of the line have.
+    #[must_use]
+    pub fn share_of(&self, units: i64) -> Money {
+        let first = self.line.quantity.saturating_sub(units);
+        let gone = share_of_units(self.line_net, self.line.quantity, first);
+        Money::from_minor(self.line_net.minor().saturating_sub(gone.minor()))
+    }
+
+    /// Returns the price of the units before the discount.
+    #[must_use]
+    pub fn gross(&self) -> Money {
+        self.line.unit_price.checked_mul(self.units).unwrap_or(self.line.amount)
+    }
+}
+
 /// An order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The order's id.
     pub id: OrderId,
@@ -96,21 +164,23 @@ pub struct Order {
     /// The instant it was cancelled.
     pub cancelled_at: Option<Timestamp>,
     /// The customer's order before this one.
-    #[serde(skip)]
     pub previous: Option<OrderId>,
+    /// The cancellations of parts, by number.
+    pub cancellations: Vec<LineCancellation>,
 }
 
 impl Order {
-    /// Returns the order as it was when it reached `status`. An order changes only by its status, so a replayed
-    /// call or an event shows exactly the original order.
+    /// Returns the order as it was with `status` and that number of cancellations of parts. An order changes only by
+    /// these, so a replayed call or an event shows exactly the original order.
     #[must_use]
-    pub fn as_of(&self, status: OrderStatus) -> Self {
+    pub fn as_of(&self, status: OrderStatus, cancellations: usize) -> Self {
+        let cancellations = self.cancellations.iter().take(cancellations).cloned().collect();
         let (paid_at, cancelled_at) = match status {
             OrderStatus::Pending => (None, None),
             OrderStatus::Paid => (self.paid_at, None),
             OrderStatus::Cancelled | OrderStatus::Expired => (self.paid_at, self.cancelled_at),
         };
-        Self { status, paid_at, cancelled_at, ..self.clone() }
+        Self { status, paid_at, cancelled_at, cancellations, ..self.clone() }
     }
 
     /// Returns the order as of `now`: an overdue order is expired, whether or not the sweep has released it.
@@ -140,13 +210,117 @@ impl Order {
     /// Returns the instant at which it gave its stock back: it was cancelled, or its hold ended.
     #[must_use]
     pub fn released_at(&self) -> Option<Timestamp> {
-        if self.is_live() { None } else { self.cancelled_at.or(self.expires_at) }
+        if !self.status.is_final() { None } else { self.cancelled_at.or(self.expires_at) }
     }
 
     /// Returns the number of units of all lines.
     #[must_use]
     pub fn units(&self) -> i64 {
         self.lines.iter().fold(0, |sum, line| sum.saturating_add(line.quantity))
+    }
+
+    /// Returns the units of a product that were cancelled.
+    #[must_use]
+    pub fn cancelled_units(&self, product: ProductId) -> i64 {
+        match self.lines.iter().find(|line| line.product_id == product) {
+            Some(line) if !self.is_live() => line.quantity,
+            _ => self.units_of_cancellations(product, |_| true),
+        }
+    }
+
+    /// Returns the units of a product that the order keeps from the stock: those that it holds or has used, and cancelled
+    /// ones that did not go back.
+    #[must_use]
+    pub fn units_out(&self, line: &OrderLine) -> i64 {
+        if self.is_live() {
+            let restocked = self.units_of_cancellations(line.product_id, |row| row.is_restocked);
+            return line.quantity.saturating_sub(restocked);
+        }
+        self.units_of_cancellations(line.product_id, |row| !row.is_restocked)
+    }
+
+    fn units_of_cancellations(
+        &self,
+        product: ProductId,
+        is_counted: impl Fn(&LineCancellation) -> bool,
+    ) -> i64 {
+        let rows = self.cancellations.iter().filter(|row| row.product_id == product);
+        rows.filter(|row| is_counted(row)).fold(0, |sum, row| sum.saturating_add(row.units))
+    }
+
+    /// Returns the amount that was paid; zero for an order that was not.
+    #[must_use]
+    pub fn paid(&self) -> Money {
+        self.paid_at.map_or(Money::ZERO, |_| self.total_at_payment())
+    }
+
+    /// Returns the amount that is still to be paid; zero unless the order is pending.
+    #[must_use]
+    pub fn due(&self) -> Money {
+        if self.status == OrderStatus::Pending { self.total_at_payment() } else { Money::ZERO }
+    }
+
+    /// Returns the amount that was paid back.
+    #[must_use]
+    pub fn refunded(&self) -> Money {
+        if self.status == OrderStatus::Cancelled {
+            return self.paid();
+        }
+        sum_of_amounts(self.cancellations.iter().filter(|row| row.event_id.is_some()))
+    }
+
+    /// Returns the refunds in order: the money that went back by each event, and its instant.
+    #[must_use]
+    pub fn refunds(&self) -> Vec<(Money, Timestamp)> {
+        let mut refunds = Vec::new();
+        for rows in self.cancellations.chunk_by(|one, next| one.event_id == next.event_id) {
+            let event = rows.first().filter(|row| row.event_id.is_some());
+            refunds.extend(event.map(|row| (sum_of_amounts(rows.iter()), row.created_at)));
+        }
+        let left = self.remainders();
+        let cancelled_at = self.paid_at.and(self.cancelled_at);
+        // The last units were cancelled as a whole, unless rows have them.
+        if let Some(at) = cancelled_at.filter(|_| left.iter().any(|left| left.units > 0)) {
+            refunds.push((Money::sum(left.iter().map(|left| left.net)), at));
+        }
+        refunds
+    }
+
+    fn total_at_payment(&self) -> Money {
+        let unpaid = self.cancellations.iter().filter(|row| row.event_id.is_none());
+        Money::from_minor(self.total.minor().saturating_sub(sum_of_amounts(unpaid).minor()))
+    }
+
+    /// Returns the lines with what all cancellations of parts left of each. Of an order that is cancelled, this is what
+    /// its cancellation as a whole took.
+    #[must_use]
+    pub fn remainders(&self) -> Vec<Remainder<'_>> {
+        self.remainders_of(|_| true)
+    }
+
+    /// Returns the lines with what was left of each when the order was paid.
+    #[must_use]
+    pub fn paid_lines(&self) -> Vec<Remainder<'_>> {
+        self.remainders_of(|row| row.event_id.is_none())
+    }
+
+    fn remainders_of(&self, is_counted: fn(&LineCancellation) -> bool) -> Vec<Remainder<'_>> {
+        let lines = self.lines.iter().zip(self.line_nets());
+        let whole = |(line, net): (_, Money)| {
+            let line: &OrderLine = line;
+            Remainder { line, line_net: net, units: line.quantity, net }
+        };
+        let whole = lines.map(whole);
+        let mut remainders: Vec<_> = whole.collect();
+        for row in self.cancellations.iter().filter(|row| is_counted(row)) {
+            let of_line = |of: &&mut Remainder<'_>| of.line.product_id == row.product_id;
+            if let Some(of) = remainders.iter_mut().find(of_line) {
+                of.units = of.units.saturating_sub(row.units);
+                let net = of.net.minor().saturating_sub(row.amount.minor());
+                of.net = Money::from_minor(net);
+            }
+        }
+        remainders
     }
 
     /// Returns what was paid for each line: its amount less its share of the discount. The shares are in proportion to
@@ -182,10 +356,97 @@ impl Order {
     /// Returns true if the order holds or has used its stock and coupon.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        match self.status {
-            OrderStatus::Pending | OrderStatus::Paid => true,
-            OrderStatus::Cancelled | OrderStatus::Expired => false,
+        !self.status.is_final()
+    }
+}
+
+/// Returns the part of the price of a line that `units` of its units have: the minor units that are left after an even
+/// split go one each to the first units.
+///
+/// ```
+/// use commerce_core::{Money, share_of_units};
+/// let shares = (0..=3).map(|units| share_of_units(Money::from_minor(200), 3, units).minor());
+/// assert_eq!(shares.collect::<Vec<_>>(), [0, 67, 134, 200]);
+/// ```
+#[must_use]
+pub fn share_of_units(net: Money, quantity: i64, units: i64) -> Money {
+    let (net, quantity) = (i128::from(net.minor()), i128::from(quantity.max(1)));
+    let units = i128::from(units).clamp(0, quantity);
+    let even = net.div_euclid(quantity).saturating_mul(units);
+    let share = even.saturating_add(net.rem_euclid(quantity).min(units));
+    Money::from_minor(i64::try_from(share).unwrap_or(i64::MAX))
+}
+
+/// Returns the sum of the amounts.
+fn sum_of_amounts<'a>(rows: impl Iterator<Item = &'a LineCancellation>) -> Money {
+    Money::from_minor(rows.fold(0, |sum: i64, row| sum.saturating_add(row.amount.minor())))
+}
+
+/// The body of an order, with the members that follow from its cancellations.
+impl Serialize for Order {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            product_id: ProductId,
+            name: &'a str,
+            unit_price: Money,
+            regular_price: Money,
+            quantity: i64,
+            cancelled_quantity: i64,
+            amount: Money,
         }
+
+        #[derive(Serialize)]
+        struct Body<'a> {
+            id: OrderId,
+            customer_id: CustomerId,
+            reference: Option<&'a str>,
+            status: OrderStatus,
+            lines: Vec<Line<'a>>,
+            subtotal: Money,
+            discount: Money,
+            total: Money,
+            due: Money,
+            refunded: Money,
+            owned_coupon_id: Option<OwnedCouponId>,
+            created_at: Timestamp,
+            expires_at: Option<Timestamp>,
+            paid_at: Option<Timestamp>,
+            cancelled_at: Option<Timestamp>,
+        }
+
+        let lines = self.lines.iter().map(|line| {
+            let OrderLine { product_id, ref name, unit_price, regular_price, quantity, amount } =
+                *line;
+            let cancelled_quantity = self.cancelled_units(product_id);
+            Line {
+                product_id,
+                name,
+                unit_price,
+                regular_price,
+                quantity,
+                cancelled_quantity,
+                amount,
+            }
+        });
+        let body = Body {
+            id: self.id,
+            customer_id: self.customer_id,
+            reference: self.reference.as_deref(),
+            status: self.status,
+            lines: lines.collect(),
+            subtotal: self.subtotal,
+            discount: self.discount,
+            total: self.total,
+            due: self.due(),
+            refunded: self.refunded(),
+            owned_coupon_id: self.owned_coupon_id,
+            created_at: self.created_at,
+            expires_at: self.expires_at,
+            paid_at: self.paid_at,
+            cancelled_at: self.cancelled_at,
+        };
+        body.serialize(serializer)
     }
 }
 
@@ -220,6 +481,7 @@ mod tests {
             paid_at: None,
             cancelled_at: None,
             previous: None,
+            cancellations: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{OrderId, ProductId};
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::{LineCancellation, Order, OrderStatus, Remainder};
 use crate::money::Money;
 
 /// Declares the figures: a line a figure, as `Name = number, "name";`.
@@ -142,52 +142,82 @@ impl Sale {
     /// order of its customer.
     pub(crate) fn of_payment(order: &Order, is_first: bool) -> Option<Self> {
         let paid_at = order.sold_at()?;
+        let lines = order.paid_lines();
+        let sum = Sum::of(&lines);
         Some(Self {
             at: paid_at,
             figures: Figures::from_iter([
                 (Figure::Orders, 1),
-                (Figure::Units, order.units()),
-                (Figure::Gross, order.subtotal.minor()),
-                (Figure::Discounts, order.discount.minor()),
+                (Figure::Units, sum.units),
+                (Figure::Gross, sum.gross),
+                (Figure::Discounts, sum.discount()),
                 (Figure::FirstOrders, i64::from(is_first)),
             ]),
-            products: products(order, 1),
+            products: products(&lines, 1),
         })
     }
 
-    /// The cancellation of a paid order: at the instant it was cancelled, and at the instant it was paid.
+    /// The cancellation of parts of a paid order by one event: at the instant of the cancellation, and at the instant
+    /// the order was paid.
+    pub(crate) fn of_parts(order: &Order, rows: &[LineCancellation]) -> Option<[Self; 2]> {
+        let (paid_at, cancelled_at) =
+            order.sold_at().zip(rows.first().map(|row| row.created_at))?;
+        let parts = rows.iter().filter_map(|row| {
+            let line = order.lines.iter().find(|line| line.product_id == row.product_id)?;
+            Some(Remainder { line, line_net: row.net, units: row.units, net: row.amount })
+        });
+        Some(Self::of_cancelled(&parts.collect::<Vec<_>>(), cancelled_at, paid_at))
+    }
+
+    /// The cancellation of what was left of a paid order: at the instant it was cancelled, and at the instant it was paid.
     pub(crate) fn of_cancellation(order: &Order, is_first: bool) -> Option<[Self; 2]> {
         let (paid_at, cancelled_at) = order.sold_at().zip(order.cancelled_at)?;
         if order.status != OrderStatus::Cancelled {
             return None;
         }
+        let [mut cancelled, mut void] =
+            Self::of_cancelled(&order.remainders(), cancelled_at, paid_at);
+        cancelled.figures.add(Figure::CancelledOrders, 1);
+        void.figures.add(Figure::VoidOrders, 1);
+        void.figures.add(Figure::VoidFirstOrders, i64::from(is_first));
+        Some([cancelled, void])
+    }
+
+    fn of_cancelled(
+        lines: &[Remainder<'_>],
+        cancelled_at: Timestamp,
+        paid_at: Timestamp,
+    ) -> [Self; 2] {
+        let sum = Sum::of(lines);
         let cancelled = Self {
             at: cancelled_at,
             figures: Figures::from_iter([
-                (Figure::CancelledOrders, 1),
-                (Figure::CancelledUnits, order.units()),
-                (Figure::Refunds, order.total.minor()),
+                (Figure::CancelledUnits, sum.units),
+                (Figure::Refunds, sum.net),
             ]),
             products: Vec::new(),
         };
         let void = Self {
             at: paid_at,
             figures: Figures::from_iter([
-                (Figure::VoidOrders, 1),
-                (Figure::VoidUnits, order.units()),
-                (Figure::VoidGross, order.subtotal.minor()),
-                (Figure::VoidDiscounts, order.discount.minor()),
-                (Figure::VoidFirstOrders, i64::from(is_first)),
+                (Figure::VoidUnits, sum.units),
+                (Figure::VoidGross, sum.gross),
+                (Figure::VoidDiscounts, sum.discount()),
             ]),
-            products: products(order, -1),
+            products: products(lines, -1),
         };
-        Some([cancelled, void])
+        [cancelled, void]
     }
 
     /// All sales of an order as it is now.
     pub fn all_of(order: &Order, is_first: bool) -> impl Iterator<Item = Self> {
         let payment = Self::of_payment(order, is_first);
-        payment.into_iter().chain(Self::of_cancellation(order, is_first).into_iter().flatten())
+        let paid = order.cancellations.iter().position(|row| row.event_id.is_some());
+        let rows = paid.and_then(|first| order.cancellations.get(first..)).unwrap_or_default();
+        let events = rows.chunk_by(|one, next| one.event_id == next.event_id);
+        let parts = events.filter_map(|rows| Self::of_parts(order, rows)).flatten();
+        let rest = Self::of_cancellation(order, is_first).into_iter().flatten();
+        payment.into_iter().chain(parts).chain(rest)
     }
 
     /// Changes the number of first orders, by one for an order that is the first of its customer and by minus one for
@@ -201,12 +231,34 @@ impl Sale {
     }
 }
 
-fn products(order: &Order, sign: i64) -> Vec<(ProductId, Sold)> {
-    let lines = order.lines.iter().zip(order.line_nets());
-    let sold = lines.map(|(line, net)| {
-        let units = line.quantity.saturating_mul(sign);
-        let net = Money::from_minor(net.minor().saturating_mul(sign));
-        (line.product_id, Sold { units, net })
+/// The units and the money of lines.
+#[derive(Default)]
+struct Sum {
+    units: i64,
+    gross: i64,
+    net: i64,
+}
+
+impl Sum {
+    fn of(lines: &[Remainder<'_>]) -> Self {
+        lines.iter().fold(Self::default(), |sum, line| Self {
+            units: sum.units.saturating_add(line.units),
+            gross: sum.gross.saturating_add(line.gross().minor()),
+            net: sum.net.saturating_add(line.net.minor()),
+        })
+    }
+
+    fn discount(&self) -> i64 {
+        self.gross.saturating_sub(self.net)
+    }
+}
+
+fn products(lines: &[Remainder<'_>], sign: i64) -> Vec<(ProductId, Sold)> {
+    let lines = lines.iter().filter(|left| left.units != 0 || left.net != Money::ZERO);
+    let sold = lines.map(|left| {
+        let units = left.units.saturating_mul(sign);
+        let net = Money::from_minor(left.net.minor().saturating_mul(sign));
+        (left.line.product_id, Sold { units, net })
     });
     sold.collect()
 }

@@ -70,6 +70,8 @@ pub struct Account {
     pub customer: Customer,
     /// Money that can be spent; never negative.
     pub balance: Money,
+    /// Money that was spent and then taken back from a charge by its payer; later credits pay it first.
+    pub debt: Money,
     /// The newest ledger entry; each entry links to the one before it.
     pub last_entry: Option<LedgerEntryId>,
     /// The newest order; each order links to the one before it.
@@ -86,6 +88,8 @@ pub struct Balance {
     pub customer_id: CustomerId,
     /// Money that can be spent.
     pub balance: Money,
+    /// Money that was spent and then taken back from a charge by its payer; later credits pay it first.
+    pub debt: Money,
     /// The store's currency.
     pub currency: Currency,
 }
@@ -100,8 +104,14 @@ pub enum EntryKind {
     Debit,
     /// An order was paid.
     Payment,
-    /// A paid order was cancelled.
+    /// A paid order was cancelled, or a part of it.
     Refund,
+    /// Money of a charge was paid back, or came back because that failed.
+    ChargeRefund,
+    /// The payer's bank took money of a charge back, or gave it back.
+    Chargeback,
+    /// A debt: positive when it arises, negative when a credit pays it. All of them add up to the present debt.
+    Debt,
 }
 
 /// One line of the append-only history of a balance.
@@ -119,7 +129,7 @@ pub struct LedgerEntry {
     pub balance_after: Money,
     /// The order that was paid or refunded.
     pub order_id: Option<OrderId>,
-    /// The charge that brought the money.
+    /// The charge that brought the money, or whose money was taken back.
     pub charge_id: Option<ChargeId>,
     /// A note by the caller.
     pub note: Option<String>,
@@ -153,6 +163,12 @@ pub struct Charge {
     pub amount: Money,
     /// The status.
     pub status: ChargeStatus,
+    /// The amount that was paid back, or is about to be.
+    #[serde(default)]
+    pub refunded: Money,
+    /// The amount that the payer's bank took back.
+    #[serde(default)]
+    pub disputed: Money,
     /// The balance right after it; the current balance while the charge is pending, or if it failed.
     pub balance: Money,
     /// The store's currency.
@@ -183,8 +199,14 @@ pub struct ChargeRow {
     pub failure: Option<String>,
     /// The instant the gateway's result was recorded.
     pub settled_at: Option<Timestamp>,
-    /// The balance right after it, as in its ledger entry, once it succeeded.
+    /// The balance right after it and after the debts that it paid, once it succeeded.
     pub balance_after: Option<Money>,
+    /// The amount of its refunds that have not failed.
+    pub refunded: Money,
+    /// The amount of its disputes that were not won.
+    pub disputed: Money,
+    /// The greatest amount of refunds that the gateway has reported.
+    pub reported_refunds: Money,
 }
 
 /// The source of a charge's money.
@@ -199,6 +221,13 @@ pub struct ChargeSource {
 }
 
 impl ChargeRow {
+    /// Returns the amount that was neither paid back nor disputed.
+    #[must_use]
+    pub fn refundable(&self) -> Money {
+        let gone = self.refunded.minor().saturating_add(self.disputed.minor());
+        Money::from_minor(self.amount.minor().saturating_sub(gone).max(0))
+    }
+
     /// Builds the public charge. `balance` is the customer's current balance.
     pub(crate) fn to_charge(&self, balance: Money, currency: Currency) -> Charge {
         Charge {
@@ -206,6 +235,8 @@ impl ChargeRow {
             customer_id: self.customer_id,
             amount: self.amount,
             status: self.status,
+            refunded: self.refunded,
+            disputed: self.disputed,
             balance: self.balance_after.unwrap_or(balance),
             currency,
             failure: self.failure.clone(),
@@ -283,6 +314,9 @@ words! {
         Debit = "debit",
         Payment = "payment",
         Refund = "refund",
+        ChargeRefund = "charge_refund",
+        Chargeback = "chargeback",
+        Debt = "debt",
     }
     PaymentKind {
         Payment = "payment",
@@ -297,7 +331,11 @@ impl LedgerEntry {
         let (kind, amount) = match self.kind {
             EntryKind::Payment => (PaymentKind::Payment, self.amount.negated()),
             EntryKind::Refund => (PaymentKind::Refund, self.amount),
-            EntryKind::Charge | EntryKind::Debit => return None,
+            EntryKind::Charge
+            | EntryKind::Debit
+            | EntryKind::ChargeRefund
+            | EntryKind::Chargeback
+            | EntryKind::Debt => return None,
         };
         Some(Payment {
             id: self.id,

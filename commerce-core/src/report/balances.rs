@@ -17,7 +17,8 @@ pub struct BalanceReportRequest {
     pub at: Option<Timestamp>,
 }
 
-/// The prepaid money at an instant: what was charged, less debits and payments, and with refunds, is outstanding.
+/// The prepaid money at an instant: what was charged, less debits,
+/// payments and what was returned, and with refunds and debts, is outstanding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BalanceReport {
@@ -31,6 +32,10 @@ pub struct BalanceReport {
     pub spent: Money,
     /// Money paid back for cancelled orders.
     pub refunded: Money,
+    /// Money of charges that went back to its payers: refunds and disputes.
+    pub returned: Money,
+    /// Money that customers owe, since it was spent and then taken back.
+    pub debts: Money,
     /// The sum of all balances.
     pub outstanding: Money,
     /// The number of customers with money on their balance.
@@ -44,6 +49,8 @@ pub struct Sums {
     debited: i64,
     spent: i64,
     refunded: i64,
+    returned: i64,
+    debts: i64,
     balances: HashMap<CustomerId, i64>,
 }
 
@@ -55,8 +62,15 @@ impl Sums {
             EntryKind::Debit => &mut self.debited,
             EntryKind::Payment => &mut self.spent,
             EntryKind::Refund => &mut self.refunded,
+            EntryKind::ChargeRefund | EntryKind::Chargeback => &mut self.returned,
+            EntryKind::Debt => &mut self.debts,
         };
-        *sum = sum.saturating_add(amount.minor().saturating_abs());
+        let (all, back) = (amount.minor().saturating_abs(), amount.minor().saturating_neg());
+        *sum = sum.saturating_add(match kind {
+            EntryKind::ChargeRefund | EntryKind::Chargeback => back,
+            EntryKind::Debt => amount.minor(),
+            EntryKind::Charge | EntryKind::Debit | EntryKind::Payment | EntryKind::Refund => all,
+        });
         let balance = self.balances.entry(customer).or_default();
         *balance = balance.saturating_add(amount.minor());
     }
@@ -76,6 +90,8 @@ impl Build for BalanceReportRequest {
             debited: Money::from_minor(sums.debited),
             spent: Money::from_minor(sums.spent),
             refunded: Money::from_minor(sums.refunded),
+            returned: Money::from_minor(sums.returned),
+            debts: Money::from_minor(sums.debts),
             outstanding: Money::from_minor(outstanding),
             customers: balances.filter(|balance| **balance > 0).count(),
         })

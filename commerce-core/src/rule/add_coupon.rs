@@ -8,7 +8,7 @@ use crate::id::CustomerId;
 use crate::idempotency::GLOBAL_SCOPE;
 use crate::limits::MAX_COUPONS;
 use crate::model::audit_trail::Action;
-use crate::model::coupon::{Coupon, CouponUsage, Discount};
+use crate::model::coupon::{BelowMinimum, Coupon, CouponUsage, Discount};
 use crate::money::Money;
 use crate::rule::context::{Context, Output};
 use crate::state::{Needs, State};
@@ -23,12 +23,20 @@ pub struct AddCoupon {
     pub discount: Discount,
     /// The minimum subtotal it can be used on.
     pub min_order_amount: Option<Money>,
+    /// The discount of an order that falls below the minimum when a part is cancelled.
+    #[serde(skip_serializing_if = "is_kept")]
+    pub below_minimum: BelowMinimum,
     /// The number of coupons to give out, 1 to [`MAX_COUPONS`].
     pub quantity: i64,
     /// Start of the window in which it can be claimed and used (inclusive); default: now.
     pub valid_from: Option<Timestamp>,
     /// End of the window (exclusive); default: no end.
     pub valid_until: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde demands")]
+const fn is_kept(below_minimum: &BelowMinimum) -> bool {
+    matches!(below_minimum, BelowMinimum::Keep)
 }
 
 impl AddCoupon {
@@ -39,6 +47,7 @@ impl AddCoupon {
             name: name.to_owned(),
             discount,
             min_order_amount: None,
+            below_minimum: BelowMinimum::Keep,
             quantity,
             valid_from: None,
             valid_until: None,
@@ -80,6 +89,7 @@ impl Rule for AddCoupon {
             name: self.name.clone(),
             discount: self.discount,
             min_order_amount: self.min_order_amount,
+            below_minimum: self.below_minimum,
             quantity: self.quantity,
             issued: 0,
             valid_from,
@@ -100,6 +110,7 @@ mod tests {
 
     fn valid() -> AddCoupon {
         AddCoupon {
+            below_minimum: BelowMinimum::Keep,
             name: "Spring".into(),
             discount: Discount::Percent { percent: 10, max_amount: None },
             min_order_amount: None,

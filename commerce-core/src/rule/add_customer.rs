@@ -87,6 +87,7 @@ impl Rule for AddCustomer {
         let account = Account {
             customer: customer.clone(),
             balance: Money::ZERO,
+            debt: Money::ZERO,
             last_entry: None,
             last_order: None,
             first_order: None,

@@ -54,7 +54,7 @@ pub(super) fn write_charge(
     now: Timestamp,
 ) -> Charge {
     let id = state.next_charge_id();
-    let row = ChargeRow {
+    let mut row = ChargeRow {
         id,
         customer_id,
         amount,
@@ -63,21 +63,26 @@ pub(super) fn write_charge(
         source: None,
         failure: None,
         settled_at: None,
-        balance_after: Some(balance_after),
+        balance_after: None,
+        refunded: Money::ZERO,
+        disputed: Money::ZERO,
+        reported_refunds: Money::ZERO,
     };
-    credit_charge(state, &row, balance_after, now);
-    let charge = row.to_charge(balance_after, state.currency);
+    let balance = credit_charge(state, &row, balance_after, now);
+    row.balance_after = Some(balance);
+    let charge = row.to_charge(balance, state.currency);
     state.charges.insert(id, row);
     charge
 }
 
-/// Adds a charge's amount to the balance and writes its ledger entry.
+/// Adds a charge's amount to the balance and writes its ledger entry. Returns the balance after it and after the debts
+/// that it paid.
 pub(super) fn credit_charge(
     state: &mut State,
     row: &ChargeRow,
     balance_after: Money,
     now: Timestamp,
-) {
+) -> Money {
     let movement = Movement {
         customer_id: row.customer_id,
         kind: EntryKind::Charge,
@@ -88,6 +93,7 @@ pub(super) fn credit_charge(
         note: None,
     };
     state.move_money(&movement, now);
+    state.accounts.get(row.customer_id).map_or(balance_after, |account| account.balance)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::EventLease;
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::refund::Refund;
 use crate::model::settings::Settings;
 use crate::model::token::Token;
 use crate::model::wallet::{Charge, Customer, Debit};
@@ -63,6 +64,7 @@ pub enum Output {
     Product(Product),
     Coupon(Coupon),
     Charge(Charge),
+    Refund(Refund),
     Debit(Debit),
     Cart(Cart),
     OwnedCoupon(OwnedCoupon),
@@ -83,6 +85,7 @@ impl Output {
             Self::Product(product) => Subject::Product(product.id),
             Self::Coupon(coupon) => Subject::Coupon(coupon.id),
             Self::Charge(charge) => Subject::Charge(charge.id),
+            Self::Refund(refund) => Subject::Charge(refund.charge_id),
             Self::Debit(debit) => Subject::LedgerEntry(debit.id),
             Self::Cart(cart) => Subject::Customer(cart.customer_id),
             Self::OwnedCoupon(owned) => Subject::Customer(owned.customer_id),

@@ -188,6 +188,8 @@ fn erase_answers(data: &PersonalData, before: &Customer) -> Vec<(Key, CustomerId
                 StoredResult::Refused(Refusal::LoginTaken { login: name() })
             }
             StoredResult::Order(..)
+            | StoredResult::OrderAfter(..)
+            | StoredResult::Refund(_)
             | StoredResult::Charge(_)
             | StoredResult::OpenedCharge(_)
             | StoredResult::Debit(_)

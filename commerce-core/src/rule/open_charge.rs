@@ -80,6 +80,9 @@ impl Rule for OpenCharge {
             failure: None,
             settled_at: None,
             balance_after: None,
+            refunded: Money::ZERO,
+            disputed: Money::ZERO,
+            reported_refunds: Money::ZERO,
         };
         let charge = row.to_charge(balance, state.currency);
         state.charges.insert(id, row);

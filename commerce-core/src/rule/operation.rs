@@ -7,6 +7,7 @@ use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::EventLease;
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::refund::Refund;
 use crate::model::settings::Settings;
 use crate::model::token::Token;
 use crate::model::wallet::{Charge, Customer, Debit};
@@ -28,6 +29,8 @@ use crate::rule::expire_orders::ExpireOrders;
 use crate::rule::open_charge::OpenCharge;
 use crate::rule::pay_order::PayOrder;
 use crate::rule::place_order::PlaceOrder;
+use crate::rule::record_notice::RecordNotice;
+use crate::rule::refund_charge::RefundCharge;
 use crate::rule::relay_events::RelayEvents;
 use crate::rule::replay_events::ReplayEvents;
 use crate::rule::retry_events::RetryEvents;
@@ -37,6 +40,7 @@ use crate::rule::sessions::{
 use crate::rule::set_credentials::SetCredentials;
 use crate::rule::set_role::SetRole;
 use crate::rule::settle_charge::SettleCharge;
+use crate::rule::settle_refund::SettleRefund;
 #[cfg(test)]
 use crate::rule::testing::Careless;
 use crate::rule::tokens::{CreateToken, RecordTokenUse, RevokeToken};
@@ -139,6 +143,10 @@ operations! {
     OpenCharge => Charge(Charge),
         refused as [CustomerNotFound, CustomerErased, BalanceLimit, ChargeDeclined, TooManyRequests];
     SettleCharge => Charge(Charge), refused as [ChargeNotFound, BalanceLimit];
+    RefundCharge => Refund(Refund),
+        refused as [ChargeNotFound, ChargeNotRefundable, RefundAboveCharge, InsufficientBalance];
+    SettleRefund => Refund(Refund), refused as [RefundNotFound, BalanceLimit];
+    RecordNotice => Charge(Charge), refused as [ChargeNotFound, BalanceLimit];
     DebitBalance => Debit(Debit), refused as [CustomerNotFound, InsufficientBalance];
     EditCart => Cart(Cart),
         refused as [CustomerNotFound, CustomerErased, ProductNotFound, ProductArchived, InsufficientStock,
@@ -151,7 +159,7 @@ operations! {
             CouponAlreadyUsed, CouponNotStarted, CouponExpired, CouponNotApplicable, PurchaseLimit, InsufficientStock,
             InsufficientBalance];
     PayOrder => Order(Order), refused as [OrderNotFound, OrderNotPayable, InsufficientBalance];
-    CancelOrder => Order(Order), refused as [OrderNotFound, OrderNotCancellable, BalanceLimit];
+    CancelOrder => Order(Order), refused as [OrderNotFound, OrderNotCancellable, ItemsNotCancellable, BalanceLimit];
     ChangeSettings => Settings(Settings), refused as [];
     ExpireOrders => Expired(Vec<OrderId>), refused as [];
     SetCredentials => Customer(Customer),

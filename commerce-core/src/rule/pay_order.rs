@@ -45,7 +45,7 @@ impl Rule for PayOrder {
         if status != OrderStatus::Pending {
             return Err(Refusal::OrderNotPayable { order_id, order_status: status });
         }
-        let balance_after = checked_debit(state.account(order.customer_id)?.balance, order.total)?;
+        let balance_after = checked_debit(state.account(order.customer_id)?.balance, order.due())?;
 
         pay(state, &mut order, balance_after, context);
         state.save_order(&order);
@@ -93,7 +93,7 @@ mod tests {
         let order_id = request.order_id;
         match order_status {
             OrderStatus::Paid => drop(world.run(request.clone()).unwrap()),
-            OrderStatus::Cancelled => drop(world.run(CancelOrder { order_id }).unwrap()),
+            OrderStatus::Cancelled => drop(world.run(CancelOrder::new(order_id)).unwrap()),
             _ => world.now = NOW.plus_seconds(900),
         }
         assert_eq!(world.refused(request), Refusal::OrderNotPayable { order_id, order_status });

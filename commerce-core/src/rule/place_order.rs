@@ -52,7 +52,7 @@ pub enum OrderItems {
 /// Serializes the items for the idempotency fingerprint: the same products and quantities are the same request,
 /// in any order and however they are split. A list with a quantity below 1 is invalid and is not merged, so that it
 /// never has the fingerprint of a valid order.
-fn in_any_order<S: Serializer>(
+pub(super) fn in_any_order<S: Serializer>(
     items: &[(ProductId, i64)],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -223,6 +223,7 @@ impl Rule for PlaceOrder {
             paid_at: None,
             cancelled_at: None,
             previous,
+            cancellations: Vec::new(),
         };
         hold_units(state, &order);
         self.take_coupon_and_cart(state, id);
@@ -551,7 +552,7 @@ mod tests {
         placed(&mut world, referenced(1, "web-2"));
         let taken = Refusal::ReferenceTaken { reference: "web-1".to_owned(), order_id: first.id };
         assert_eq!(world.refused(referenced(1, "web-1")), taken);
-        world.run(crate::rule::cancel_order::CancelOrder { order_id: first.id }).unwrap();
+        world.run(crate::rule::cancel_order::CancelOrder::new(first.id)).unwrap();
         assert_eq!(world.refused(referenced(1, "web-1")), taken);
     }
 
@@ -600,7 +601,7 @@ mod tests {
         let later = PlaceOrder { pay: PayWhen::Later, ..order(&[(4, 1)]) };
         placed(&mut world, later);
         assert_eq!(code(world.refused(order(&[(4, 1)]))), "purchase_limit");
-        world.run(crate::rule::cancel_order::CancelOrder { order_id: first.id }).unwrap();
+        world.run(crate::rule::cancel_order::CancelOrder::new(first.id)).unwrap();
         assert_eq!(code(world.refused(order(&[(4, 3)]))), "purchase_limit");
         world.now = NOW.plus_seconds(900);
         placed(&mut world, order(&[(4, 3)]));

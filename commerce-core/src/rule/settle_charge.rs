@@ -53,8 +53,8 @@ impl Rule for SettleCharge {
             (Settlement::Paid, ChargeStatus::Pending | ChargeStatus::Failed) => {
                 balance = checked_credit(balance, row.amount)?;
                 (row.status, row.failure) = (ChargeStatus::Succeeded, None);
+                balance = credit_charge(state, &row, balance, context.now);
                 row.balance_after = Some(balance);
-                credit_charge(state, &row, balance, context.now);
             }
             (Settlement::Declined(reason), ChargeStatus::Pending) => {
                 row.status = ChargeStatus::Failed;
@@ -66,9 +66,7 @@ impl Rule for SettleCharge {
         }
         row.settled_at = Some(context.now);
         let charge = row.to_charge(balance, state.currency);
-        if let Some(stored) = state.charges.get_mut(charge_id) {
-            *stored = row;
-        }
+        state.save_charge(row);
         Ok(Output::Charge(charge))
     }
 }

@@ -98,8 +98,14 @@ impl World {
             created_at: NOW,
         };
         let balance = Money::from_minor(balance);
-        let account =
-            Account { customer, balance, last_entry: None, last_order: None, first_order: None };
+        let account = Account {
+            customer,
+            balance,
+            debt: Money::ZERO,
+            last_entry: None,
+            last_order: None,
+            first_order: None,
+        };
         self.state.accounts.insert(id, account);
         self.state.carts.insert(id, (id, CartLines::new()));
         self
@@ -156,6 +162,7 @@ impl World {
     ) -> Self {
         let id = CouponId::new(id);
         let coupon = Coupon {
+            below_minimum: crate::model::coupon::BelowMinimum::Keep,
             id,
             name: format!("Coupon {id}"),
             discount,

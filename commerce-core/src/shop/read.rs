@@ -137,8 +137,8 @@ impl Shop {
 
     /// A customer's balance.
     pub fn balance(&self, id: CustomerId) -> Result<Balance, Error> {
-        let balance = account(&*self.store.snapshot()?, id)?.balance;
-        Ok(Balance { customer_id: id, balance, currency: self.currency() })
+        let Account { balance, debt, .. } = account(&*self.store.snapshot()?, id)?;
+        Ok(Balance { customer_id: id, balance, debt, currency: self.currency() })
     }
 
     /// A customer's ledger, newest first.

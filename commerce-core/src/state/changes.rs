@@ -2,11 +2,12 @@
 
 use crate::clock::Timestamp;
 use crate::error::Refusal;
-use crate::id::{ChargeId, CustomerId, OrderId, ProductId};
+use crate::id::{ChargeId, CustomerId, OrderId, ProductId, RefundId};
 use crate::model::auth::{SessionRow, TokenHash};
 use crate::model::cart::CartLines;
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::refund::RefundRow;
 use crate::model::wallet::{Account, ChargeRow, CustomerStatus, EntryKind, LedgerEntry};
 use crate::money::{InCurrency, Money};
 use crate::state::State;
@@ -83,11 +84,14 @@ impl State {
         self.orders.get(id).ok_or(Refusal::OrderNotFound { order_id: id })
     }
 
-    /// Adds an order, or replaces it by the same one with another status, and counts the use of its coupon.
+    /// Adds an order, or replaces it by the same one with another status and more cancellations, and counts the use of its
+    /// coupon.
     pub(crate) fn save_order(&mut self, order: &Order) {
         let is_loaded = self.orders.is_loaded(order.id);
         let before = if is_loaded { self.orders.get(order.id) } else { None };
         let is_new = before.is_none();
+        let known = before.map_or(0, |before| before.cancellations.len());
+        self.cancellations.extend(order.cancellations.iter().skip(known).cloned());
         let owned = order.owned_coupon_id.and_then(|id| self.owned_coupons.get(id));
         if let Some(coupon) = owned.and_then(|owned| self.coupons.get_mut(owned.coupon_id)) {
             coupon.usage.replace(before, order);
@@ -104,6 +108,18 @@ impl State {
         self.charges.is_loaded(id).then(|| self.charges.get(id)).flatten()
     }
 
+    /// A refund; `None` until it is loaded.
+    pub(crate) fn loaded_refund(&self, id: RefundId) -> Option<&RefundRow> {
+        self.refunds.is_loaded(id).then(|| self.refunds.get(id)).flatten()
+    }
+
+    /// Saves a charge that was loaded.
+    pub(crate) fn save_charge(&mut self, charge: ChargeRow) {
+        if let Some(row) = self.charges.get_mut(charge.id) {
+            *row = charge;
+        }
+    }
+
     /// The customer of an order; `None` until it is loaded.
     pub(crate) fn order_owner(&self, id: OrderId) -> Option<CustomerId> {
         self.orders
@@ -112,8 +128,40 @@ impl State {
             .flatten()
     }
 
-    /// Moves money on a balance and writes the ledger entry. The rule has checked `balance_after`.
+    /// Moves money on a balance and writes the ledger entry. The rule has checked `balance_after`. A credit pays debts
+    /// first, so that the account may end with less than `balance_after`.
     pub(crate) fn move_money(&mut self, movement: &Movement<'_>, now: Timestamp) -> LedgerEntry {
+        let entry = self.write_entry(movement, now);
+        if movement.kind != EntryKind::Debt && movement.amount > Money::ZERO {
+            self.pay_debt(movement, now);
+        }
+        entry
+    }
+
+    /// Pays the debt of a customer from a credit.
+    fn pay_debt(&mut self, credit: &Movement<'_>, now: Timestamp) {
+        let id = credit.customer_id;
+        let Some(debt) = self.accounts.get(id).map(|account| account.debt.min(credit.amount))
+        else {
+            return;
+        };
+        if debt == Money::ZERO {
+            return;
+        }
+        let balance_after = credit.balance_after.checked_sub(debt).unwrap_or_default();
+        let movement = Movement { balance_after, note: None, ..credit.of_debt(debt.negated()) };
+        self.write_entry(&movement, now);
+        self.add_debt(id, debt.negated());
+    }
+
+    /// Adds to the debt of a customer.
+    pub(crate) fn add_debt(&mut self, id: CustomerId, more: Money) {
+        if let Some(account) = self.accounts.edit(id) {
+            account.debt = Money::from_minor(account.debt.minor().saturating_add(more.minor()));
+        }
+    }
+
+    fn write_entry(&mut self, movement: &Movement<'_>, now: Timestamp) -> LedgerEntry {
         let id = self.next_ledger_entry_id();
         let previous = self.accounts.get_mut(movement.customer_id).and_then(|account| {
             account.balance = movement.balance_after;
@@ -145,4 +193,11 @@ pub(crate) struct Movement<'a> {
     pub(crate) order_id: Option<OrderId>,
     pub(crate) charge_id: Option<ChargeId>,
     pub(crate) note: Option<&'a str>,
+}
+
+impl Movement<'_> {
+    /// An entry of debt that belongs to this movement, with the same `balance_after`.
+    pub(crate) const fn of_debt(&self, amount: Money) -> Self {
+        Self { kind: EntryKind::Debt, amount, ..*self }
+    }
 }

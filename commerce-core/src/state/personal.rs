@@ -45,8 +45,12 @@ pub fn may_be_personal(customer: CustomerId, scope: CustomerId, answer: &StoredR
     match answer {
         StoredResult::Customer(row) if scope == GLOBAL_SCOPE => row.id == customer,
         StoredResult::Refused(Refusal::LoginTaken { .. }) => scope == GLOBAL_SCOPE,
-        StoredResult::Order(..) | StoredResult::Token(_) | StoredResult::Refused(_) => false,
+        StoredResult::Order(..)
+        | StoredResult::OrderAfter(..)
+        | StoredResult::Token(_)
+        | StoredResult::Refused(_) => false,
         StoredResult::Charge(_)
+        | StoredResult::Refund(_)
         | StoredResult::OpenedCharge(_)
         | StoredResult::Debit(_)
         | StoredResult::OwnedCoupon(_)

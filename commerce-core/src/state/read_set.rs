@@ -2,7 +2,8 @@
 
 use crate::clock::Timestamp;
 use crate::id::{
-    ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId, TokenId,
+    ChargeId, CouponId, CustomerId, EventId, Key, OrderId, OwnedCouponId, ProductId, RefundId,
+    TokenId,
 };
 use crate::model::auth::LoginHash;
 use crate::state::{DueEventsQuery, State};
@@ -40,6 +41,10 @@ pub struct Needs {
     pub charges: BTreeSet<ChargeId>,
     /// Customers whose pending charges are needed, all of them.
     pub pending_charges: BTreeSet<CustomerId>,
+    /// Refunds of charges by id.
+    pub refunds: BTreeSet<RefundId>,
+    /// Charges whose refunds are needed, all of them, for [`State::refunded_charges`].
+    pub refunds_of: BTreeSet<ChargeId>,
     /// Idempotency keys with their scopes.
     pub keys: BTreeSet<(Key, CustomerId)>,
     /// Pending orders that are overdue at this instant, the longest overdue first and at most
@@ -97,6 +102,8 @@ impl Needs {
             tokens,
             charges,
             pending_charges,
+            refunds,
+            refunds_of,
             keys,
             due_orders,
             logins,
@@ -125,6 +132,8 @@ impl Needs {
             ("tokens", !tokens.is_empty()),
             ("charges", !charges.is_empty()),
             ("pending charges", !pending_charges.is_empty()),
+            ("refunds", !refunds.is_empty()),
+            ("refunds of charges", !refunds_of.is_empty()),
             ("idempotency keys", !keys.is_empty()),
             ("overdue orders", due_orders.is_some()),
             ("logins", !logins.is_empty()),
@@ -259,6 +268,23 @@ impl Needs {
     pub(crate) fn charge(&mut self, state: &State, id: ChargeId) {
         if !state.charges.is_loaded(id) {
             self.charges.insert(id);
+        }
+    }
+
+    pub(crate) fn refund(&mut self, state: &State, id: RefundId) {
+        if !state.refunds.is_loaded(id) {
+            self.refunds.insert(id);
+        }
+    }
+
+    /// A charge, its customer, and all its refunds.
+    pub(crate) fn whole_charge(&mut self, state: &State, id: ChargeId) {
+        self.charge(state, id);
+        if let Some(row) = state.loaded_charge(id) {
+            self.account(state, row.customer_id);
+        }
+        if !state.refunded_charges.contains(&id) {
+            self.refunds_of.insert(id);
         }
     }
 

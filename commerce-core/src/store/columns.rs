@@ -5,18 +5,21 @@ use super::values::{ColumnType, FromColumn, IntoValue, RowReader, Value, get, re
 use crate::clock::Timestamp;
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, LedgerEntryId, OrderId, OwnedCouponId,
-    ProductId, StockMovementId, TokenId,
+    ProductId, RefundId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::model::audit_trail::{
     Action, Actor, ActorKind, AuditEntry, FieldChanges, Subject, SubjectKind,
 };
 use crate::model::auth::{Credentials, PasswordHash, SessionRow, TokenHash};
-use crate::model::coupon::{Coupon, CouponUsage, Discount, OwnedCoupon, OwnedCouponStatus};
+use crate::model::coupon::{
+    BelowMinimum, Coupon, CouponUsage, Discount, OwnedCoupon, OwnedCouponStatus,
+};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventKind, EventRow};
-use crate::model::order::{Order, OrderLine, OrderStatus};
+use crate::model::order::{LineCancellation, Order, OrderLine, OrderStatus};
 use crate::model::product::{Product, ProductStatus, Purchase, SalePrice, StockMovement};
+use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
 use crate::model::sale::FirstOrder;
 use crate::model::settings::Settings;
 use crate::model::token::Token;
@@ -132,9 +135,11 @@ entity!(Account, "customers", |row, state| {
     mutable first_order: Option<OrderId> = row.first_order.map(|first| first.order_id);
     mutable first_paid_at: Option<Timestamp> = row.first_order.map(|first| first.paid_at);
     mutable first_cancelled: i64 = i64::from(row.first_order.is_some_and(|first| first.is_cancelled));
+    rare debt: Money = row.debt;
 } => Account {
     customer: Customer { id, name, login, role, status, created_at },
     balance,
+    debt,
     last_entry,
     last_order,
     first_order: first_order.zip(first_paid_at).map(|(order_id, paid_at)| FirstOrder {
@@ -237,6 +242,7 @@ entity!(Coupon, "coupons", |row, state| {
     mutable discounts: Money = row.usage.discounts;
     mutable net: Money = row.usage.net;
     rare stopped_at: Option<Timestamp> = row.stopped_at;
+    fixed below_minimum: BelowMinimum = row.below_minimum;
 } => Coupon {
     id,
     name,
@@ -245,6 +251,7 @@ entity!(Coupon, "coupons", |row, state| {
         None => Discount::Percent { percent: required(row, 3, percent)?, max_amount },
     },
     min_order_amount,
+    below_minimum,
     quantity,
     issued,
     valid_from,
@@ -289,8 +296,8 @@ entity!(Order, "orders", |row, state| {
     fixed subtotal: Money = row.subtotal;
     fixed discount: Money = row.discount;
     fixed total: Money = row.total;
-    derived paid: Money = paid_and_refunded(row).0;
-    derived refunded: Money = paid_and_refunded(row).1;
+    derived paid: Money = row.paid();
+    derived refunded: Money = row.refunded();
     fixed owned_coupon_id: Option<OwnedCouponId> = row.owned_coupon_id;
     fixed created_at: Timestamp = row.created_at;
     fixed expires_at: Option<Timestamp> = row.expires_at;
@@ -313,6 +320,38 @@ entity!(Order, "orders", |row, state| {
     paid_at,
     cancelled_at,
     previous,
+    cancellations: Vec::new(),
+});
+
+// The key has two columns: the order, and the number in it.
+entity!(LineCancellation, "line_cancellations", |row, state| {
+    key order_id: OrderId = row.order_id;
+    fixed customer_id: CustomerId = row.customer_id;
+    fixed number: i64 = row.number;
+    fixed product_id: ProductId = row.product_id;
+    fixed units: i64 = row.units;
+    fixed amount: Money = row.amount;
+    fixed is_restocked: i64 = i64::from(row.is_restocked);
+    fixed event_id: Option<EventId> = row.event_id;
+    fixed created_at: Timestamp = row.created_at;
+    fixed line_units: i64 = row.line_units;
+    fixed line_amount: Money = row.line_amount;
+    fixed quantity: i64 = row.quantity;
+    fixed net: Money = row.net;
+} => LineCancellation {
+    order_id,
+    customer_id,
+    number,
+    product_id,
+    units,
+    amount,
+    is_restocked: is_restocked != 0,
+    event_id,
+    created_at,
+    line_units,
+    line_amount,
+    quantity,
+    net,
 });
 
 entity!(ChargeRow, "charges", |row, state| {
@@ -328,6 +367,9 @@ entity!(ChargeRow, "charges", |row, state| {
     mutable failure: Option<String> = row.failure.as_deref();
     mutable settled_at: Option<Timestamp> = row.settled_at;
     mutable balance_after: Option<Money> = row.balance_after;
+    mutable refunded: Money = row.refunded;
+    mutable disputed: Money = row.disputed;
+    mutable reported_refunds: Money = row.reported_refunds;
     digest digest: Option<i64> = state.digest(row);
 } => ChargeRow {
     id,
@@ -344,6 +386,36 @@ entity!(ChargeRow, "charges", |row, state| {
     failure,
     settled_at,
     balance_after,
+    refunded,
+    disputed,
+    reported_refunds,
+});
+
+entity!(RefundRow, "refunds", |row, state| {
+    key id: RefundId = row.id;
+    owner customer_id: CustomerId = row.customer_id;
+    fixed charge_id: ChargeId = row.charge_id;
+    fixed kind: RefundKind = row.kind;
+    fixed amount: Money = row.amount;
+    mutable status: RefundStatus = row.status;
+    fixed balance_after: Money = row.balance_after;
+    fixed reference: Option<String> = row.reference.as_deref();
+    mutable failure: Option<String> = row.failure.as_deref();
+    fixed created_at: Timestamp = row.created_at;
+    mutable settled_at: Option<Timestamp> = row.settled_at;
+    digest digest: Option<i64> = state.digest(row);
+} => RefundRow {
+    id,
+    customer_id,
+    charge_id,
+    kind,
+    amount,
+    status,
+    balance_after,
+    reference,
+    failure,
+    created_at,
+    settled_at,
 });
 
 entity!(LedgerEntry, "ledger", |row, state| {
@@ -492,7 +564,7 @@ pub fn personal_keys(customer: &str) -> String {
     [
         "owner = ",
         customer,
-        " AND answer NOT LIKE '{\"order\":%' AND answer NOT LIKE '{\"refused\":%' \
+        " AND answer NOT LIKE '{\"order%' AND answer NOT LIKE '{\"refused\":%' \
          OR owner = 0 AND (answer LIKE '{\"refused\":{\"code\":\"login_taken\"%' \
          OR answer LIKE '{\"customer\":{\"id\":' || ",
         customer,
@@ -547,18 +619,17 @@ pub fn overdue(now: &str) -> String {
     format!("status = 'pending' AND expires_at <= {now}")
 }
 
-/// The columns `paid` and `refunded` of an order: redundant to its status, so that the audit can compare them.
-fn paid_and_refunded(order: &Order) -> (Money, Money) {
-    let paid = order.paid_at.map_or(Money::ZERO, |_| order.total);
-    let refunded = if order.status == OrderStatus::Cancelled { paid } else { Money::ZERO };
-    (paid, refunded)
-}
-
-/// Selects the orders whose `paid` and `refunded` do not follow from the rest of their rows.
+/// Selects the orders whose `paid` and `refunded` do not follow from the rest of their rows and from their cancellations
+/// of parts.
 pub const WRONG_PAYMENTS: &str = "
-    SELECT id FROM orders
-    WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE total END
-       OR refunded <> CASE WHEN status = 'cancelled' THEN paid ELSE 0 END";
+    SELECT id FROM orders LEFT JOIN (
+        SELECT order_id, customer_id,
+               sum(CASE WHEN event_id IS NULL THEN amount ELSE 0 END) AS unpaid,
+               sum(CASE WHEN event_id IS NULL THEN 0 ELSE amount END) AS back
+        FROM line_cancellations GROUP BY order_id, customer_id
+    ) AS parts ON parts.order_id = orders.id AND parts.customer_id = orders.customer_id
+    WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE total - coalesce(unpaid, 0) END
+       OR refunded <> CASE WHEN status = 'cancelled' THEN paid ELSE coalesce(back, 0) END";
 
 /// Describes a row of [`WRONG_PAYMENTS`].
 #[must_use]

@@ -6,7 +6,7 @@ use crate::digest::{Digest, Digested};
 use crate::error::StoreError;
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
-    OwnedCouponId, ProductId, StockMovementId, TokenId,
+    OwnedCouponId, ProductId, RefundId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::limits::EXPIRY_BATCH;
@@ -18,6 +18,7 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, Purchase, StockMovement};
+use crate::model::refund::RefundRow;
 use crate::model::settings::Settings;
 use crate::model::token::Token;
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
@@ -61,6 +62,7 @@ struct Tables {
     purchases: BTreeMap<(ProductId, CustomerId), Purchase>,
     unlimited: Vec<ProductId>,
     charges: BTreeMap<ChargeId, ChargeRow>,
+    refunds: BTreeMap<RefundId, RefundRow>,
     ledger: BTreeMap<LedgerEntryId, LedgerEntry>,
     events: BTreeMap<EventId, EventRow>,
     epochs: BTreeMap<EventId, Epoch>,
@@ -178,6 +180,15 @@ impl Transaction for MemoryTransaction<'_> {
             }
             state.pending_charges.insert(*customer);
         }
+        for id in &needs.refunds {
+            state.refunds.provide(*id, tables.refunds.get(id).cloned());
+        }
+        for charge in &needs.refunds_of {
+            for row in tables.refunds.values().filter(|row| row.charge_id == *charge) {
+                state.refunds.provide(row.id, Some(row.clone()));
+            }
+            state.refunded_charges.insert(*charge);
+        }
         for (key, owner) in &needs.keys {
             let record = tables.keys.get(&(key.clone(), *owner)).cloned();
             state.provide_key(key.clone(), *owner, record);
@@ -237,6 +248,10 @@ impl Transaction for MemoryTransaction<'_> {
         for (order, change) in state.orders.changed() {
             changes.keep_digest(state, order, change);
             changes.orders.insert(order.id, order.clone());
+        }
+        for (refund, change) in state.refunds.changed() {
+            changes.keep_digest(state, refund, change);
+            changes.refunds.insert(refund.id, refund.clone());
         }
         changes.unlimited.extend(state.purchases.cleared());
         let (kept, gone) = state.purchases.changed();
@@ -307,6 +322,7 @@ impl Tables {
         tables.purchases.extend(changes.purchases);
         tables.purchases.retain(|_, row| row.units > 0);
         tables.charges.extend(changes.charges);
+        tables.refunds.extend(changes.refunds);
         tables.ledger.extend(changes.ledger);
         tables.events.extend(changes.events);
         tables.epochs.extend(changes.epochs);
@@ -419,10 +435,12 @@ impl Tables {
         let mut units: BTreeMap<CustomerId, i64> = BTreeMap::new();
         for order in self.orders.values().filter(|order| order.is_live()) {
             for line in order.lines.iter().filter(|line| line.product_id == product) {
+                let left = line.quantity.saturating_sub(order.cancelled_units(product));
                 let sum = units.entry(order.customer_id).or_default();
-                *sum = sum.saturating_add(line.quantity);
+                *sum = sum.saturating_add(left);
             }
         }
+        units.retain(|_, units| *units > 0);
         units
     }
 

@@ -8,6 +8,7 @@ impl Digest for Record {
         match self {
             Self::Order(row) => row.hashed(),
             Self::Charge(row) => row.hashed(),
+            Self::Refund(row) => row.hashed(),
             Self::LedgerEntry(row) => row.hashed(),
             Self::OwnedCoupon(row) => row.hashed(),
             Self::Account(_)

@@ -4,10 +4,12 @@ use crate::clock::Timestamp;
 use crate::id::Key;
 use crate::idempotency::{RefusedRequest, StoredResult};
 use crate::model::audit_trail::{Action, ActorKind, SubjectKind};
+use crate::model::coupon::BelowMinimum;
 use crate::model::delivery::DeliveryStatus;
 use crate::model::event::EventKind;
 use crate::model::order::OrderStatus;
 use crate::model::product::ProductStatus;
+use crate::model::refund::{RefundKind, RefundStatus};
 use crate::model::wallet::{ChargeStatus, CustomerStatus, EntryKind, Role};
 use crate::money::Money;
 use crate::zone::Zone;
@@ -197,6 +199,7 @@ integers! {
     crate::id::EventId, Self::new, Self::get;
     crate::id::AuditEntryId, Self::new, Self::get;
     crate::id::TokenId, Self::new, Self::get;
+    crate::id::RefundId, Self::new, Self::get;
 }
 
 /// Enums are kept as the words of `as_str`.
@@ -223,6 +226,6 @@ macro_rules! words {
 }
 
 words! {
-    Role CustomerStatus ProductStatus OrderStatus ChargeStatus EntryKind DeliveryStatus EventKind Action ActorKind
+    Role CustomerStatus BelowMinimum RefundKind RefundStatus ProductStatus OrderStatus ChargeStatus EntryKind DeliveryStatus EventKind Action ActorKind
     SubjectKind
 }

@@ -118,6 +118,7 @@ fn coupon_claims_use_the_current_clock(
 ) {
     let world = World::new(on);
     let coupon = AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Spring".to_owned(),
         discount: Discount::Fixed { amount: Money::from_minor(10) },
         min_order_amount: None,

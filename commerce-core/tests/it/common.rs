@@ -63,6 +63,7 @@ impl World {
     /// Adds a coupon that takes an amount off any order and is valid for 1,000 seconds.
     pub fn coupon(&self, quantity: i64, off: i64) -> Coupon {
         let request = AddCoupon {
+            below_minimum: commerce_core::BelowMinimum::Keep,
             name: "Spring".to_owned(),
             discount: Discount::Fixed { amount: Money::from_minor(off) },
             min_order_amount: None,

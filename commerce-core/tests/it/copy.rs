@@ -70,6 +70,7 @@ fn fill(store: &Arc<dyn Store>) {
     shop.adjust_stock(products[0], -3, "broken", &key("broken")).unwrap();
     set_terms(&shop, products[4], products[0]);
     let coupon = commerce_core::AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Spring".to_owned(),
         discount: commerce_core::Discount::Percent { percent: 10, max_amount: None },
         min_order_amount: None,

@@ -340,8 +340,7 @@ fn erased_customer_leaves_ids_and_amounts_only(
     };
     assert_eq!(amounts(&kept), amounts(&ledger));
     assert!(kept.iter().all(|row| row.note.is_none()));
-    let cancelled =
-        shop.call(CancelOrder { order_id: order.id }).key(&key("cancel")).run().unwrap();
+    let cancelled = shop.call(CancelOrder::new(order.id)).key(&key("cancel")).run().unwrap();
     let note = Some("paid out to quill.other".to_owned());
     let debit = DebitBalance { customer_id: id, amount: cancelled.total, note };
     shop.call(debit).key(&key("late")).run().unwrap();

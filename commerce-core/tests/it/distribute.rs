@@ -46,6 +46,7 @@ fn business(shop: &Shop) {
     let (kim, lee) = (shop.call(add()).run().unwrap().id, shop.call(add()).run().unwrap().id);
     let tea = shop.call(AddProduct::new("Tea", Money::from_minor(10), 100)).run().unwrap().id;
     let spring = AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Spring".to_owned(),
         discount: Discount::Fixed { amount: Money::from_minor(3) },
         min_order_amount: None,

@@ -8,7 +8,8 @@ use commerce_core::{
     AddCustomer, CancellationToken, Charge, ChargeBalance, ChargeResult, ChargeStatus, Code,
     CollectRequest, Currency, CustomerId, Error, InvalidWebhook, ManualClock, MemoryStore, Money,
     NewCharge, Outcome, PageRequest, PaymentGateway, ReconcileSummary, Refusal, Shop,
-    SimulatedGateway, SqliteStore, Store, Timestamp, WebhookError, WebhookEvent, WebhookOutcome,
+    SimulatedGateway, SqliteStore, Store, Timestamp, WebhookError, WebhookEvent, WebhookNotice,
+    WebhookOutcome,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -118,7 +119,7 @@ impl PaymentGateway for Bank {
             reference: reference.to_owned(),
             amount: Money::from_minor(amount.parse().unwrap()),
             currency: Currency::from_code(currency).unwrap(),
-            result,
+            notice: WebhookNotice::Charge(result),
         }))
     }
 }

@@ -67,6 +67,7 @@ fn call_ahead_of_the_clock_is_refused_and_ends_no_hold(
         ahead(
             &world,
             AddCoupon {
+                below_minimum: commerce_core::BelowMinimum::Keep,
                 name,
                 discount,
                 min_order_amount: None,

@@ -66,7 +66,7 @@ fn shop_with_orders(on: On) -> World {
     place(6, PlaceOrder { reference: Some("PO-6".into()), ..PlaceOrder::new(lee, [(cup, 1)]) });
     place(7, PlaceOrder::new(kim, [(cup, 3)]));
     for id in [1, 4] {
-        world.shop.call(CancelOrder { order_id: OrderId::new(id) }).run().unwrap();
+        world.shop.call(CancelOrder::new(OrderId::new(id))).run().unwrap();
     }
     // Order 2 is paid before order 3 expires, and a new one waits.
     world.shop.pay_order(OrderId::new(2), &key("pay")).unwrap();

@@ -207,6 +207,7 @@ fn discount_payment_and_refund_add_up(
     let customer = world.customer(100).id;
     let items: Vec<_> = [3, 7, 19].map(|price| (world.product(price, 5).id, 1)).to_vec();
     let coupon = AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Spring".to_owned(),
         discount,
         min_order_amount: None,

@@ -90,7 +90,7 @@ fn orders_and_used_keys_keep_the_prices_of_their_instant(
         prices(&world.shop.call_at(order, NOW.plus_seconds(seconds)).run().unwrap())
     };
     assert_eq!([at(50), at(150), at(240)], [[(100, 100)], [(70, 100)], [(100, 100)]]);
-    world.shop.call(CancelOrder { order_id: placed.id }).run().unwrap();
+    world.shop.call(CancelOrder::new(placed.id)).run().unwrap();
     world.assert_clean();
 }
 

@@ -156,7 +156,16 @@ fn add_coupon() -> impl Strategy<Value = AnyOperation> {
     (discount(), minimum, units(), instant(), instant()).prop_map(
         |(discount, min_order_amount, quantity, valid_from, valid_until)| {
             let name = "Spring".to_owned();
-            AddCoupon { name, discount, min_order_amount, quantity, valid_from, valid_until }.into()
+            AddCoupon {
+                below_minimum: commerce_core::BelowMinimum::Keep,
+                name,
+                discount,
+                min_order_amount,
+                quantity,
+                valid_from,
+                valid_until,
+            }
+            .into()
         },
     )
 }
@@ -407,7 +416,7 @@ fn operation() -> impl Strategy<Value = AnyOperation> {
         }),
         6 => place_order(),
         2 => order_id().prop_map(|order_id| PayOrder { order_id }.into()),
-        2 => order_id().prop_map(|order_id| CancelOrder { order_id }.into()),
+        2 => order_id().prop_map(|order_id| CancelOrder::new(order_id).into()),
         1 => Just(ExpireOrders.into()),
         1 => zone().prop_map(|(name, _)| ChangeSettings { zone: name.parse().unwrap() }.into()),
     ]
@@ -470,6 +479,7 @@ fn opening() -> Vec<Step> {
         |balance| AddCustomer { balance: Money::from_minor(balance), ..AddCustomer::new("Kim") };
     let product = AddProduct::new("Tea", Money::from_minor(70), 9);
     let coupon = |percent, minimum: Option<i64>| AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Spring".to_owned(),
         discount: Discount::Percent { percent, max_amount: None },
         min_order_amount: minimum.map(Money::from_minor),
@@ -630,7 +640,10 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
         AnyOperation::ExpireOrders(request) => go(shop, request, step),
         AnyOperation::ChangeSettings(request) => go(shop, request, step),
         // Which events can be leased depends on earlier commits, so `deliveries.rs` has histories of their own.
-        AnyOperation::RelayEvents(_)
+        AnyOperation::RefundCharge(_)
+        | AnyOperation::SettleRefund(_)
+        | AnyOperation::RecordNotice(_)
+        | AnyOperation::RelayEvents(_)
         | AnyOperation::RetryEvents(_)
         | AnyOperation::ReplayEvents(_) => unreachable!("not generated"),
     }

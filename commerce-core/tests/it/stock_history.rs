@@ -56,7 +56,7 @@ fn history_names_the_actors_of_orders(#[values(On::Memory, On::Sqlite, On::Postg
     order().actor(staff).run().unwrap();
     world.at(10);
     for (id, actor) in [(2, Actor::Cli), (1, Actor::Customer(kim))] {
-        let cancel = CancelOrder { order_id: OrderId::new(id) };
+        let cancel = CancelOrder::new(OrderId::new(id));
         world.shop.call(cancel).actor(Some(actor)).run().unwrap();
     }
     let history = world.history(tea, 2);

@@ -37,7 +37,7 @@ const FLOORS: [&[&str]; 14] = [
     &["audit", "command", "copy", "export", "report"],
     &["engine"],
     &["shop"],
-    &["auth", "charges", "relay"],
+    &["auth", "charges", "refunds", "relay"],
     &["background"],
 ];
 

@@ -50,7 +50,7 @@ fn change_applies_only_to_the_version_read(#[values(On::Memory, On::Sqlite, On::
     let order = world.shop.place_order(later, &key("order")).unwrap().id;
     let read = || world.version(world.shop.order(order).unwrap());
     world.assert_honours(&read, &PayOrder { order_id: order });
-    world.assert_honours(&read, &CancelOrder { order_id: order });
+    world.assert_honours(&read, &CancelOrder::new(order));
     // A balance has no version, so no change of it is conditional.
     let amount = Money::from_minor(5);
     let charge = world.shop.call(ChargeBalance { customer_id: kim, amount });

@@ -8,7 +8,7 @@ use commerce_core::{
     AddCoupon, AddCustomer, AddProduct, ChargeResult, ClaimCoupon, CollectRequest, Currency,
     CustomerId, Discount, InvalidWebhook, ManualClock, MemoryStore, Money, NewLogin, NewToken,
     PasswordHash, PayWhen, PaymentGateway, PlaceOrder, Role, ShopBuilder, SimulatedGateway, Store,
-    Timestamp, WebhookEvent,
+    Timestamp, WebhookEvent, WebhookNotice,
 };
 use rstest::rstest;
 use serde_json::json;
@@ -82,7 +82,7 @@ impl PaymentGateway for Bank {
             reference: reference.to_owned(),
             amount: Money::from_minor(amount.parse().unwrap()),
             currency: Currency::KRW,
-            result: ChargeResult::Paid,
+            notice: WebhookNotice::Charge(ChargeResult::Paid),
         }))
     }
 }
@@ -110,6 +110,7 @@ fn world_on(store: impl Store + 'static, builder: ShopBuilder) -> World {
     let (reader, clerk) = (staff("reader", Role::Reader), staff("clerk", Role::Clerk));
     let tea = shop.call(AddProduct::new("Tea", Money::from_minor(4_500), 10)).run().unwrap().id;
     let coupon = AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Spring".to_owned(),
         discount: Discount::Fixed { amount: Money::from_minor(500) },
         min_order_amount: None,

@@ -46,6 +46,7 @@ pub(crate) fn show_owned(call: &RequestContext<'_>) -> HandlerResult {
 pub(crate) fn add(call: Call<'_>) -> Submission<'_> {
     let new: NewCoupon = call.read()?;
     let request = AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: new.name,
         discount: new.discount,
         min_order_amount: new.min_order_amount,

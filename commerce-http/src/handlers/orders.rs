@@ -75,7 +75,5 @@ pub(crate) fn pay(call: Call<'_>) -> Submission<'_> {
 }
 
 pub(crate) fn cancel(call: Call<'_>) -> Submission<'_> {
-    call.submit(CancelOrder { order_id: call.id("order_id") }, |order| {
-        Success::ok(&call.priced(order))
-    })
+    call.submit(CancelOrder::new(call.id("order_id")), |order| Success::ok(&call.priced(order)))
 }

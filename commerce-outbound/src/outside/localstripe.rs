@@ -9,7 +9,8 @@ use crate::receiver::{Behaviour, Received, Receiver};
 use crate::secrets::SecretSource;
 use crate::stripe::{Stripe, StripeOptions};
 use commerce_core::{
-    ChargeResult, Clock, CollectRequest, Currency, Money, PaymentGateway, SystemClock, WebhookEvent,
+    ChargeResult, Clock, CollectRequest, Currency, Money, PaymentGateway, SystemClock,
+    WebhookEvent, WebhookNotice,
 };
 use rstest::rstest;
 use serde_json::Value;
@@ -251,5 +252,6 @@ fn signed_webhook_has_the_result_of_the_charge(#[case] method: &str, #[case] amo
     let event = bank.stripe.parse_webhook(signature, &sent.body, SystemClock.now());
     let amount = Money::from_minor(amount);
     let (reference, currency) = (request.reference, request.currency);
-    assert_eq!(event, Ok(Some(WebhookEvent { reference, amount, currency, result: collected })));
+    let notice = WebhookNotice::Charge(collected);
+    assert_eq!(event, Ok(Some(WebhookEvent { reference, amount, currency, notice })));
 }

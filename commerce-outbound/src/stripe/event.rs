@@ -2,7 +2,7 @@
 
 use super::amount::from_stripe;
 use super::intent::Intent;
-use commerce_core::{ChargeResult, Currency, InvalidWebhook, Money, WebhookEvent};
+use commerce_core::{ChargeResult, Currency, InvalidWebhook, Money, WebhookEvent, WebhookNotice};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -35,9 +35,19 @@ pub(super) fn read(body: &[u8]) -> Result<Option<WebhookEvent>, InvalidWebhook> 
     if event.kind == "payment_intent.payment_failed" {
         // An intent is confirmed only once, so this failure is final.
         let result = ChargeResult::Declined { reason: intent.decline_reason() };
-        return Ok(Some(WebhookEvent { reference, amount: Money::ZERO, currency, result }));
+        return Ok(Some(WebhookEvent {
+            reference,
+            amount: Money::ZERO,
+            currency,
+            notice: WebhookNotice::Charge(result),
+        }));
     }
     let amount = from_stripe(intent.received(), currency);
     let amount = amount.ok_or_else(|| invalid("its amount is not valid in its currency"))?;
-    Ok(Some(WebhookEvent { reference, amount, currency, result: ChargeResult::Paid }))
+    Ok(Some(WebhookEvent {
+        reference,
+        amount,
+        currency,
+        notice: WebhookNotice::Charge(ChargeResult::Paid),
+    }))
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::receiver::{Behaviour, Received, Receiver, response};
-use commerce_core::{Currency, Money};
+use commerce_core::{Currency, Money, WebhookNotice};
 use rstest::rstest;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
@@ -300,7 +300,7 @@ fn succeeded_event_has_the_collected_amount() {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::from_minor(1_000),
         currency: Currency::from_code("ISK").unwrap(),
-        result: ChargeResult::Paid,
+        notice: WebhookNotice::Charge(ChargeResult::Paid),
     };
     assert_eq!(parsed(&event("payment_intent.succeeded", &about)), Ok(Some(expected)));
 }
@@ -313,7 +313,7 @@ fn failed_event_has_the_decline_reason() {
         reference: "shop-1/charge-5".to_owned(),
         amount: Money::ZERO,
         currency: Currency::KRW,
-        result: ChargeResult::Declined { reason: "Expired.".to_owned() },
+        notice: WebhookNotice::Charge(ChargeResult::Declined { reason: "Expired.".to_owned() }),
     };
     assert_eq!(parsed(&event("payment_intent.payment_failed", &about)), Ok(Some(expected)));
 }

@@ -45,6 +45,10 @@ SELECT create_distributed_table('order_lines', 'customer_id', colocate_with => '
 
 SELECT create_distributed_table('charges', 'customer_id', colocate_with => 'customers')
 
+SELECT create_distributed_table('line_cancellations', 'customer_id', colocate_with => 'customers')
+
+SELECT create_distributed_table('refunds', 'customer_id', colocate_with => 'customers')
+
 SELECT create_distributed_table('ledger', 'customer_id', colocate_with => 'customers')
 
 SELECT create_distributed_table('events', 'customer_id', colocate_with => 'customers')

@@ -35,6 +35,7 @@ pub(super) fn prepare(shop: &Shop, base: &BaseUrl) -> Result<Demo, CliError> {
         add(shop, other)?;
     }
     let coupon = AddCoupon {
+        below_minimum: commerce_core::BelowMinimum::Keep,
         name: "Welcome".to_owned(),
         discount: Discount::Percent { percent: 10, max_amount: None },
         min_order_amount: None,

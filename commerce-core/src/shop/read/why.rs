@@ -204,7 +204,20 @@ impl Shop {
             StoredResult::Order(id, status) => {
                 let order = snapshot.order(id)?.ok_or(Refusal::OrderNotFound { order_id: id })?;
                 explained.order_id = Some(id);
-                (Some(request_of_order(&order, status)), json!({ "order": order.as_of(status) }))
+                let cancellations = if status.is_final() { order.cancellations.len() } else { 0 };
+                let before = order.as_of(status, cancellations);
+                (Some(request_of_order(&order, status)), json!({ "order": before }))
+            }
+            StoredResult::OrderAfter(id, status, cancellations) => {
+                let order = snapshot.order(id)?.ok_or(Refusal::OrderNotFound { order_id: id })?;
+                explained.order_id = Some(id);
+                (None, json!({ "order": order.as_of(status, cancellations) }))
+            }
+            StoredResult::Refund(id) => {
+                let row = snapshot.refund(id)?.ok_or(Refusal::RefundNotFound { refund_id: id })?;
+                explained.charge_id = Some(row.charge_id);
+                let request = json!({ "operation": "refund_charge", "charge_id": row.charge_id });
+                (Some(request), json!({ "refund": row.to_refund(self.currency()) }))
             }
             StoredResult::OpenedCharge(id) => {
                 explained.charge_id = Some(id);
@@ -303,7 +316,17 @@ fn request_of_coupon(coupon: &Coupon, fingerprint: i64) -> Value {
     let Coupon { id, quantity, min_order_amount, valid_from, valid_until, .. } = *coupon;
     let added = [None, Some(valid_from)].map(|valid_from| {
         let (name, discount) = (coupon.name.clone(), coupon.discount);
-        AddCoupon { name, discount, min_order_amount, quantity, valid_from, valid_until }.into()
+        let below_minimum = coupon.below_minimum;
+        AddCoupon {
+            name,
+            discount,
+            min_order_amount,
+            below_minimum,
+            quantity,
+            valid_from,
+            valid_until,
+        }
+        .into()
     });
     let changed = json!({ "update_coupon": { "coupon_id": id } });
     matching(added.into(), fingerprint).unwrap_or(changed)

@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
-    OwnedCouponId, ProductId, StockMovementId, TokenId,
+    OwnedCouponId, ProductId, RefundId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::model::audit_trail::{Actor, AuditEntry, Subject};
@@ -17,6 +17,7 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
+use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
 use crate::model::sale::{Figures, Sale, Sold};
 use crate::model::settings::Settings;
 use crate::model::token::Token;
@@ -302,6 +303,28 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(u64::try_from(self.0.pending_charges().count()).unwrap_or(u64::MAX))
     }
 
+    fn refund(&self, id: RefundId) -> Result<Option<RefundRow>, StoreError> {
+        Ok(self.0.refunds.get(&id).cloned())
+    }
+
+    fn refunds_of(
+        &self,
+        charge: ChargeId,
+        start: RefundId,
+        limit: usize,
+    ) -> Result<Vec<RefundRow>, StoreError> {
+        let rows = self.0.refunds.range(start..).map(|(_, row)| row);
+        Ok(rows.filter(|row| row.charge_id == charge).take(limit).cloned().collect())
+    }
+
+    fn pending_refunds(&self, start: RefundId, limit: usize) -> Result<Vec<RefundRow>, StoreError> {
+        let rows = self.0.refunds.range(start..).map(|(_, row)| row);
+        let is_wanted = |row: &&RefundRow| {
+            row.status == RefundStatus::Pending && row.kind == RefundKind::Requested
+        };
+        Ok(rows.filter(is_wanted).take(limit).cloned().collect())
+    }
+
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {
         let records = self.0.keys.iter().filter(|((known, _), _)| known == key);
         Ok(records.map(|((_, owner), record)| (*owner, record.clone())).collect())
@@ -461,6 +484,9 @@ impl Snapshot for MemorySnapshot<'_> {
             }
             Table::Charges => {
                 tables.charges.values().cloned().map(Record::Charge).for_each(digested);
+            }
+            Table::Refunds => {
+                tables.refunds.values().cloned().map(Record::Refund).for_each(digested);
             }
             Table::Ledger => {
                 let rows = tables.ledger.values().cloned();

@@ -19,8 +19,10 @@ pub(super) fn apply(db: &Connection, state: &State) -> Result<(), StoreError> {
     let orders = state.orders.changed();
     save(db, state, &orders)?;
     insert_lines(db, &orders)?;
+    insert(db, state, &state.cancellations)?;
     purchases(db, state)?;
     save(db, state, &state.charges.changed())?;
+    save(db, state, &state.refunds.changed())?;
     insert(db, state, &state.ledger)?;
     insert(db, state, &state.events)?;
     save(db, state, &state.tokens.changed())?;

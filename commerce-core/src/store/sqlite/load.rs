@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::limits::EXPIRY_BATCH;
 use crate::model::coupon::OwnedCoupon;
+use crate::model::refund::RefundRow;
 use crate::model::wallet::{ChargeRow, LedgerEntry};
 use crate::state::{Needs, PersonalData, Rows, State};
 use crate::store::columns::{self, Entity, KEY_RECORD, TABLES_WITH_IDS, personal_keys};
@@ -32,6 +33,8 @@ pub(super) fn load(db: &Connection, needs: &Needs, state: &mut State) -> Result<
     by_id(db, &needs.tokens, &mut state.tokens)?;
     by_id(db, &needs.charges, &mut state.charges)?;
     pending_charges(db, needs, state)?;
+    by_id(db, &needs.refunds, &mut state.refunds)?;
+    refunds(db, needs, state)?;
     by_id(db, &needs.events, &mut state.known_events)?;
     deliveries::load(db, needs, &mut state.deliveries)?;
     for customer in &needs.carts {
@@ -91,6 +94,18 @@ fn pending_charges(db: &Connection, needs: &Needs, state: &mut State) -> Result<
             state.charges.provide(row.id, Some(row));
         }
         state.pending_charges.insert(*customer);
+    }
+    Ok(())
+}
+
+fn refunds(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
+    for charge in &needs.refunds_of {
+        let rows: Vec<RefundRow> =
+            many(db, &select::<RefundRow>("WHERE charge_id = ?1"), [charge], read)?;
+        for row in rows {
+            state.refunds.provide(row.id, Some(row));
+        }
+        state.refunded_charges.insert(*charge);
     }
     Ok(())
 }
@@ -165,8 +180,14 @@ fn purchases(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), St
     }
     for product in &needs.live_units {
         // The key of a line begins with its order.
-        let sql = "SELECT customer_id, sum(quantity) FROM order_lines JOIN orders ON orders.id = order_lines.order_id
-                   WHERE product_id = ?1 AND status IN ('pending', 'paid') GROUP BY customer_id";
+        let sql = "SELECT customer_id, sum(quantity) FROM (
+                       SELECT customer_id, quantity FROM order_lines JOIN orders ON orders.id = order_lines.order_id
+                       WHERE product_id = ?1 AND status IN ('pending', 'paid')
+                       UNION ALL
+                       SELECT parts.customer_id, -units FROM line_cancellations AS parts
+                       JOIN orders ON orders.id = parts.order_id
+                       WHERE product_id = ?1 AND status IN ('pending', 'paid')
+                   ) GROUP BY customer_id HAVING sum(quantity) > 0";
         let units = many(db, sql, [product], |row| Ok((row.get(0)?, row.get(1)?)))?;
         state.purchases.provide_live(*product, units.into_iter().collect());
     }

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::id::{
     AuditEntryId, ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntryId, OrderId,
-    OwnedCouponId, ProductId, StockMovementId, TokenId,
+    OwnedCouponId, ProductId, RefundId, StockMovementId, TokenId,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::model::audit_trail::{Actor, AuditEntry, SubjectKind};
@@ -18,8 +18,9 @@ use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, Outbox};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::{LineCancellation, Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
+use crate::model::refund::RefundRow;
 use crate::model::sale::{Figures, Sold};
 use crate::model::settings::Settings;
 use crate::model::token::Token;
@@ -83,6 +84,8 @@ fn with_lines(db: &Connection, mut orders: Vec<Order>) -> Result<Vec<Order>, Sto
         let next = OrderId::new(order.id.get().saturating_add(1));
         let range = [first_line(order.id), first_line(next)];
         order.lines = many(db, &sql, range, |row| line(row))?;
+        let sql = select::<LineCancellation>("WHERE order_id = ?1 ORDER BY number");
+        order.cancellations = many(db, &sql, [order.id], read)?;
     }
     Ok(orders)
 }
@@ -364,6 +367,27 @@ impl Snapshot for SqliteSnapshot<'_> {
         let sql = "SELECT count(*) FROM charges WHERE status = 'pending'";
         let count: Option<i64> = one(&self.0, sql, [], |row| row.get(0))?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
+    fn refund(&self, id: RefundId) -> Result<Option<RefundRow>, StoreError> {
+        by_id(&self.0, id.get())
+    }
+
+    fn refunds_of(
+        &self,
+        charge: ChargeId,
+        start: RefundId,
+        rows: usize,
+    ) -> Result<Vec<RefundRow>, StoreError> {
+        let sql = select::<RefundRow>("WHERE charge_id = ?1 AND id >= ?2 ORDER BY id LIMIT ?3");
+        many(&self.0, &sql, params![charge, start, limit(rows)], read)
+    }
+
+    fn pending_refunds(&self, start: RefundId, rows: usize) -> Result<Vec<RefundRow>, StoreError> {
+        let sql = select::<RefundRow>(
+            "WHERE status = 'pending' AND kind = 'requested' AND id >= ?1 ORDER BY id LIMIT ?2",
+        );
+        many(&self.0, &sql, params![start, limit(rows)], read)
     }
 
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {

@@ -72,4 +72,5 @@ integers! {
     crate::id::StockMovementId, Self::new, Self::get;
     crate::id::EventId, Self::new, Self::get;
     crate::id::TokenId, Self::new, Self::get;
+    crate::id::RefundId, Self::new, Self::get;
 }

@@ -6,7 +6,7 @@ use super::{auth, sales};
 use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::model::auth::TokenHash;
-use crate::model::order::Order;
+use crate::model::order::{LineCancellation, Order};
 use crate::store::columns::{self, Entity, KEY_RECORD, LINE, LINE_COLUMNS, PURCHASE, SETTINGS};
 use crate::store::deliveries::{EPOCHS, NEXT_EVENT};
 use crate::store::values::get;
@@ -36,6 +36,7 @@ pub(super) fn scan(db: &Connection, table: Table, visit: Visit<'_>) -> Result<()
             each(db, &sql, visit, |row| columns::purchase(row).map(Record::Purchase))
         }
         Table::Charges => with_digest(db, visit, Record::Charge),
+        Table::Refunds => with_digest(db, visit, Record::Refund),
         Table::Ledger => with_digest(db, visit, Record::LedgerEntry),
         Table::Events => entity(db, visit, Record::Event),
         Table::Epochs => each(db, EPOCHS, visit, |row| read(row).map(Record::Epoch)),
@@ -123,14 +124,17 @@ fn each(
     Ok(())
 }
 
-/// Visits orders with their lines: a merge of two scans in the order of the order's id.
+/// Visits orders with their lines and cancellations: a merge of three scans in the order of the order's id.
 fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
+    let parts_sql = select::<LineCancellation>("ORDER BY order_id, number");
     let mut select = db.prepare_cached(&select_with_digest::<Order>())?;
     let last = select.column_count().saturating_sub(1);
     let mut select_lines =
         db.prepare_cached(&format!("SELECT {LINE}, id FROM order_lines ORDER BY id"))?;
     let mut lines = select_lines.query([])?;
     let mut line = lines.next()?;
+    let mut select_parts = db.prepare_cached(&parts_sql)?;
+    let mut parts = select_parts.query_map([], read::<LineCancellation>)?.peekable();
     let mut orders = select.query([])?;
     while let Some(row) = orders.next()? {
         let mut order: Order = read(row)?;
@@ -153,6 +157,16 @@ fn orders(db: &Connection, visit: Visit<'_>) -> Result<(), StoreError> {
                 order.lines.push(columns::line(row)?);
             }
             line = lines.next()?;
+        }
+        // The foreign key check finds cancellations without an order.
+        let is_of_order = |part: &rusqlite::Result<LineCancellation>| {
+            part.as_ref().map_or(true, |part| part.order_id <= order.id)
+        };
+        while let Some(part) = parts.next_if(is_of_order) {
+            let part = part?;
+            if part.order_id == order.id {
+                order.cancellations.push(part);
+            }
         }
         if visit_with_digest(Record::Order(order), digest, visit).is_break() {
             break;

@@ -56,6 +56,7 @@ pub const LAST_COUPONS: Contest = Contest {
     prepare: |shop| {
         add_customers(shop, 1_000, 0);
         let request = AddCoupon {
+            below_minimum: commerce_core::BelowMinimum::Keep,
             name: "Spring".to_owned(),
             discount: Discount::Fixed { amount: Money::from_minor(5) },
             min_order_amount: None,

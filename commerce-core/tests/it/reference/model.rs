@@ -234,7 +234,10 @@ impl Model {
             AnyOperation::PlaceOrder(request) => Some(request.customer_id),
             AnyOperation::PayOrder(request) => order_owner(&request.order_id),
             AnyOperation::CancelOrder(request) => order_owner(&request.order_id),
-            AnyOperation::SettleCharge(_)
+            AnyOperation::RefundCharge(_)
+            | AnyOperation::SettleRefund(_)
+            | AnyOperation::RecordNotice(_)
+            | AnyOperation::SettleCharge(_)
             | AnyOperation::ChangeSettings(_)
             | AnyOperation::ExpireOrders(_)
             | AnyOperation::SetCredentials(_)
@@ -316,7 +319,10 @@ impl Model {
                 Ok(self.settings.into())
             }
             AnyOperation::ExpireOrders(_) => unreachable!("answered before"),
-            AnyOperation::RelayEvents(_)
+            AnyOperation::RefundCharge(_)
+            | AnyOperation::SettleRefund(_)
+            | AnyOperation::RecordNotice(_)
+            | AnyOperation::RelayEvents(_)
             | AnyOperation::RetryEvents(_)
             | AnyOperation::ReplayEvents(_) => unreachable!("not generated"),
         }

@@ -155,6 +155,7 @@ impl Model {
         ])?;
         let id = CouponId::new(next_id(self.coupons.len()));
         let coupon = Coupon {
+            below_minimum: commerce_core::BelowMinimum::Keep,
             id,
             name: request.name.clone(),
             discount: request.discount,

@@ -137,6 +137,7 @@ impl Model {
         self.accounts.get_mut(&customer_id).unwrap().last_order = Some(id);
         let expires_at = Timestamp::from_unix(now.unix() + HOLD_SECONDS);
         let order = Order {
+            cancellations: Vec::new(),
             id,
             customer_id,
             reference: request.reference.clone(),

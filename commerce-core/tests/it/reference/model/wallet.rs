@@ -33,8 +33,14 @@ impl Model {
         let (name, role, status) = (request.name.clone(), Role::Customer, CustomerStatus::Active);
         let customer = Customer { id, name, login: None, role, status, created_at: now };
         let balance = Money::ZERO;
-        let account =
-            Account { customer, balance, last_entry: None, last_order: None, first_order: None };
+        let account = Account {
+            customer,
+            balance,
+            debt: Money::ZERO,
+            last_entry: None,
+            last_order: None,
+            first_order: None,
+        };
         self.accounts.insert(id, account);
         if request.balance.minor() > 0 {
             self.charge(id, request.balance, now)?;
@@ -56,6 +62,9 @@ impl Model {
         self.check_room(customer_id, amount.minor())?;
         let id = ChargeId::new(next_id(self.charges.len()));
         let row = ChargeRow {
+            refunded: Money::ZERO,
+            disputed: Money::ZERO,
+            reported_refunds: Money::ZERO,
             id,
             customer_id,
             amount,
@@ -90,6 +99,9 @@ impl Model {
         self.check_room(customer_id, pending.iter().sum::<i64>() + amount.minor())?;
         let id = ChargeId::new(next_id(self.charges.len()));
         let row = ChargeRow {
+            refunded: Money::ZERO,
+            disputed: Money::ZERO,
+            reported_refunds: Money::ZERO,
             id,
             customer_id,
             amount,
@@ -139,6 +151,8 @@ impl Model {
     pub(super) fn charge_output(&self, row: &ChargeRow) -> Charge {
         let balance = row.balance_after.unwrap_or(self.accounts[&row.customer_id].balance);
         Charge {
+            refunded: row.refunded,
+            disputed: row.disputed,
             id: row.id,
             customer_id: row.customer_id,
             amount: row.amount,

@@ -1,0 +1,134 @@
+//! Records a notice of the gateway about money that it has paid back by itself: refunds of its dashboard, and disputes.
+//!
+//! Notices come late, twice and in any order. A dispute has a row from its first notice on, and a refund is known by the
+//! sum of all refunds of its charge, so that a repeated notice changes nothing.
+
+use super::Rule;
+use super::charge_balance::credit_charge;
+use super::refund_effects::{Taking, settle, take_back, take_outside};
+use super::validate::checked_credit;
+use crate::clock::Timestamp;
+use crate::error::Refusal;
+use crate::id::ChargeId;
+use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
+use crate::model::wallet::{ChargeRow, ChargeStatus};
+use crate::money::Money;
+use crate::rule::context::{Context, Output};
+use crate::state::{Needs, State};
+use serde::Serialize;
+
+/// Records a notice of the gateway about a charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecordNotice {
+    /// The charge.
+    pub charge_id: ChargeId,
+    /// The notice.
+    pub notice: Notice,
+}
+
+/// A notice of the gateway about money of a charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    /// The gateway has refunded that much of the charge in total, whoever asked for it.
+    Refunded {
+        /// The sum of all refunds.
+        total: Money,
+    },
+    /// The payer disputes the charge, and the bank has taken the money back.
+    DisputeOpened {
+        /// The gateway's id of the dispute.
+        dispute: String,
+        /// The amount.
+        amount: Money,
+    },
+    /// A dispute has ended.
+    DisputeClosed {
+        /// The gateway's id of the dispute.
+        dispute: String,
+        /// The amount.
+        amount: Money,
+        /// True if the money came back.
+        is_won: bool,
+    },
+}
+
+/// The reason of a dispute that was won.
+const WON: &str = "the dispute was won";
+
+impl Rule for RecordNotice {
+    fn needs(&self, state: &State, needs: &mut Needs) {
+        needs.whole_charge(state, self.charge_id);
+    }
+
+    fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
+        let charge_id = self.charge_id;
+        let charge = state.charges.get(charge_id).cloned();
+        let mut charge = charge.ok_or(Refusal::ChargeNotFound { charge_id })?;
+        let balance = state.account(charge.customer_id)?.balance;
+        // The gateway pays back only what it has collected: the notice of the collection is late or lost.
+        let is_credited = charge.status == ChargeStatus::Succeeded;
+        let credited = if is_credited { balance } else { checked_credit(balance, charge.amount)? };
+        self.check_room(state, credited)?;
+
+        if !is_credited {
+            (charge.status, charge.failure) = (ChargeStatus::Succeeded, None);
+            charge.settled_at = Some(context.now);
+            charge.balance_after = Some(credit_charge(state, &charge, credited, context.now));
+        }
+        self.record(state, &mut charge, context.now)?;
+        let balance = state.account(charge.customer_id)?.balance;
+        let answer = charge.to_charge(balance, state.currency);
+        state.save_charge(charge);
+        Ok(Output::Charge(answer))
+    }
+}
+
+impl RecordNotice {
+    /// Refuses a dispute that was won while the balance has no room for its money.
+    fn check_room(&self, state: &State, balance: Money) -> Result<(), Refusal> {
+        let Notice::DisputeClosed { dispute, is_won: true, .. } = &self.notice else {
+            return Ok(());
+        };
+        let mut refunds = state.refunds_of(self.charge_id);
+        let open = refunds.find(|row| row.reference.as_ref() == Some(dispute));
+        let open = open.filter(|row| row.status == RefundStatus::Pending);
+        open.map_or(Ok(()), |row| checked_credit(balance, row.amount).map(drop))
+    }
+
+    fn record(
+        &self,
+        state: &mut State,
+        charge: &mut ChargeRow,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let (dispute, amount, end) = match &self.notice {
+            Notice::Refunded { total } => {
+                charge.reported_refunds = charge.reported_refunds.max(*total);
+                take_outside(state, charge, now);
+                return Ok(());
+            }
+            Notice::DisputeOpened { dispute, amount } => (dispute, *amount, None),
+            Notice::DisputeClosed { dispute, amount, is_won } => (dispute, *amount, Some(*is_won)),
+        };
+        let is_known = |row: &&RefundRow| row.reference.as_ref() == Some(dispute);
+        let known = state.refunds_of(self.charge_id).find(is_known).cloned();
+        match (known, end) {
+            (None, end) => {
+                let status = match end {
+                    None => RefundStatus::Pending,
+                    Some(false) => RefundStatus::Succeeded,
+                    // The notice of its beginning may still come, and must not take the money then.
+                    Some(true) => RefundStatus::Failed,
+                };
+                let (kind, reference) = (RefundKind::Dispute, Some(dispute.clone()));
+                take_back(state, charge, Taking { kind, amount, status, reference }, now);
+            }
+            (Some(row), Some(is_won)) if row.status == RefundStatus::Pending => {
+                settle(state, charge, &row, is_won.then(|| WON.to_owned()), now)?;
+            }
+            (Some(_), _) => {}
+        }
+        Ok(())
+    }
+}
