@@ -303,6 +303,9 @@ mod tests {
     /// The statistics of an order add up to what it has kept, on both bases and for each product.
     #[rstest]
     fn sales_of_parts_add_up(#[values(false, true)] is_cancelled: bool) {
+        use super::Figure::{
+            CancelledOrders, CancelledUnits, Discounts, Gross, Orders, Refunds, Units,
+        };
         let mut order = cancelled_in_parts();
         if is_cancelled {
             order.status = OrderStatus::Cancelled;
@@ -318,9 +321,6 @@ mod tests {
         }
         let figures =
             |figures: &[Figure]| figures.iter().map(|of| sum.get(*of)).collect::<Vec<_>>();
-        use super::Figure::{
-            CancelledOrders, CancelledUnits, Discounts, Gross, Orders, Refunds, Units,
-        };
         assert_eq!(figures(&[Orders, Units, Gross, Discounts]), [1, 4, 260, 26]);
         let cancelled = if is_cancelled { [1, 4, 234] } else { [0, 3, 144] };
         assert_eq!(figures(&[CancelledOrders, CancelledUnits, Refunds]), cancelled);

@@ -358,7 +358,7 @@ mod tests {
         let items = [(ProductId::new(3), 3), (ProductId::new(4), 2)];
         let owned_coupon_id = Some(OwnedCouponId::new(1));
         let request =
-            PlaceOrder { pay, owned_coupon_id, ..PlaceOrder::new(CustomerId::new(1), items) };
+            PlaceOrder { owned_coupon_id, pay, ..PlaceOrder::new(CustomerId::new(1), items) };
         let Ok(Output::Order(order)) = world.run(request) else { panic!() };
         (world, order.id)
     }
