@@ -676,15 +676,12 @@ fn database_refuses_more_than_a_line_has(
 ) {
     let world = history_with_parts(on);
     let sql = format!("UPDATE line_cancellations SET {set} WHERE number = 1");
-    let refusal = match &world.url {
-        Some(url) => {
-            let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
-            db.execute(&sql, &[]).unwrap_err().as_db_error().unwrap().message().to_owned()
-        }
-        None => {
-            let db = Connection::open(world.folder.path().join("shop.db")).unwrap();
-            db.execute(&sql, []).unwrap_err().to_string()
-        }
+    let refusal = if let Some(url) = &world.url {
+        let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
+        db.execute(&sql, &[]).unwrap_err().as_db_error().unwrap().message().to_owned()
+    } else {
+        let db = Connection::open(world.folder.path().join("shop.db")).unwrap();
+        db.execute(&sql, []).unwrap_err().to_string()
     };
     assert!(refusal.to_lowercase().contains("check constraint"), "{refusal}");
     world.assert_clean();

@@ -230,7 +230,7 @@ fn check_reports(shop: &Shop) -> Result<(), TestCaseError> {
     let window = Window::Between { from: now.plus_seconds(-10), to: Some(now) };
     let sales = |basis| {
         let (by, zone, compare) = (Period::Day, None, None);
-        let request = SalesReportRequest { window: window.clone(), by, zone, compare, basis };
+        let request = SalesReportRequest { window, by, zone, compare, basis };
         shop.prove(&request).unwrap()
     };
     for basis in [Basis::Booked, Basis::Standing] {

@@ -863,11 +863,13 @@ proptest! {
     }
 }
 
-/// Operations that have histories of their own, in `deliveries.rs`.
-const NOT_GENERATED: [&str; 3] = ["RelayEvents", "RetryEvents", "ReplayEvents"];
+/// Operations that have histories of their own: of deliveries in `deliveries.rs`, and of charges that are given back.
+const NOT_GENERATED: [&str; 6] =
+    ["RelayEvents", "RetryEvents", "ReplayEvents", "RefundCharge", "SettleRefund", "RecordNotice"];
 
-/// Refusals that these histories cannot reach: a balance limit takes thousands of charges.
-const NOT_REACHED: [Code; 1] = [Code::BalanceLimit];
+/// Refusals that these histories cannot reach: a balance limit takes thousands of charges, and no charge is given back.
+const NOT_REACHED: [Code; 4] =
+    [Code::BalanceLimit, Code::ChargeNotRefundable, Code::RefundAboveCharge, Code::RefundNotFound];
 
 /// The refusals of single operations that no history reaches: the only admin always has money.
 const NOT_REACHED_BY: [(&str, Code); 1] = [("EraseCustomer", Code::LastAdmin)];

@@ -287,9 +287,10 @@ impl Model {
         for LedgerEntry { customer_id, amount, .. } in entries() {
             *balances.entry(*customer_id).or_default() += amount.minor();
         }
+        // No history gives a charge back.
         json!({
             "at": at, "charged": sum(EntryKind::Charge), "debited": sum(EntryKind::Debit),
-            "spent": sum(EntryKind::Payment), "refunded": sum(EntryKind::Refund),
+            "spent": sum(EntryKind::Payment), "refunded": sum(EntryKind::Refund), "returned": 0, "debts": 0,
             "outstanding": balances.values().sum::<i64>(),
             "customers": balances.values().filter(|balance| **balance > 0).count(),
         })
