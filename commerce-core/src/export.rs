@@ -219,7 +219,8 @@ impl<'a> Exporter<'a> {
     }
 
     /// Visits the orders without which stock and balances are those before an import: paid ones of the window, which it
-    /// places, and pending ones, which it does not, so that they hold no stock any more.
+    /// places as they were placed, parts included that were cancelled, and pending ones, which it does not, so that they hold
+    /// no stock any more.
     fn undone(&self, export: &Export, mut visit: impl FnMut(Order)) -> Result<(), StoreError> {
         if !export.before_orders {
             return Ok(());
@@ -241,9 +242,11 @@ impl<'a> Exporter<'a> {
     fn products(&self, export: &Export, sink: &mut Sink<'_>) -> Result<(), StoreError> {
         let mut taken: HashMap<ProductId, i64> = HashMap::new();
         self.undone(export, |order| {
-            for line in order.lines {
-                let sum = taken.entry(line.product_id).or_default();
-                *sum = sum.saturating_add(line.quantity);
+            let is_placed = order.paid_at.is_some();
+            for left in order.remainders() {
+                let sum = taken.entry(left.line.product_id).or_default();
+                let units = if is_placed { left.line.quantity } else { left.units };
+                *sum = sum.saturating_add(units);
             }
         })?;
         self.scan(Table::Products, |record| {

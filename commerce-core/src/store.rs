@@ -15,7 +15,7 @@ use crate::id::{
 use crate::model::audit_trail::Actor;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::Outbox;
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::{LineCancellation, Order, OrderStatus};
 use crate::model::product::Product;
 use crate::model::wallet::{Customer, LedgerEntry, Role};
 use crate::money::{Currency, Money};
@@ -44,6 +44,7 @@ pub use crate::model::cart::CartLines;
 pub use crate::model::coupon::CouponUsage;
 pub use crate::model::delivery::DeliveryRow;
 pub use crate::model::event::{Epoch, EventRow};
+pub use crate::model::order::PartPosition;
 pub use crate::model::product::{Purchase, StockMovement};
 pub use crate::model::refund::RefundRow;
 pub use crate::model::sale::{Figure, Figures, FirstOrder, Sale, Sold};
@@ -338,6 +339,15 @@ pub trait Snapshot {
         direction: Direction,
         limit: usize,
     ) -> Result<Vec<Order>, StoreError>;
+    /// Returns the cancellations of parts that put units of a product back to its stock, along their instant, order and
+    /// number, from `start`.
+    fn restocked_parts(
+        &self,
+        product: ProductId,
+        start: PartPosition,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<LineCancellation>, StoreError>;
     /// Returns the orders of a customer, newest first, from `start` back; none if `start` belongs to another
     /// customer.
     fn orders(

@@ -14,14 +14,16 @@ use commerce_core::store::columns::{
 use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
-use commerce_core::store::lists::{self, Conditions, IS_RELEASED, RELEASED_AT, of_status};
+use commerce_core::store::lists::{
+    self, Conditions, IS_RELEASED, IS_RESTOCK, RELEASED_AT, of_status,
+};
 use commerce_core::store::sales_rollup::levels;
 use commerce_core::store::values::{Value, get};
 use commerce_core::store::{
     Account, AuditEntry, CartLines, ChargeFilter, ChargeRow, Credentials, DeliveryFilter,
     DeliveryRow, Direction, EventRow, Figures, IdRange, IdempotencyRecord, LedgerFilter,
-    LoginAttempts, LoginHash, OrderFilter, Record, RefundRow, SalesLevel, SessionRow, Settings,
-    Snapshot, Sold, StockMovement, StoreSize, Table, TokenHash,
+    LoginAttempts, LoginHash, OrderFilter, PartPosition, Record, RefundRow, SalesLevel, SessionRow,
+    Settings, Snapshot, Sold, StockMovement, StoreSize, Table, TokenHash,
 };
 use commerce_core::{
     Actor, AuditEntryId, ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, Key,
@@ -400,6 +402,22 @@ impl Snapshot for PostgresSnapshot<'_> {
         ));
         let query = query.with(at.unix()).with(id.get()).with(limit(rows));
         self.with_lines(self.many(query, read)?)
+    }
+
+    fn restocked_parts(
+        &self,
+        product: ProductId,
+        (at, order, number): PartPosition,
+        direction: Direction,
+        rows: usize,
+    ) -> Result<Vec<LineCancellation>, StoreError> {
+        let (comparison, word) = (direction.comparison(), direction.word());
+        let query = select::<LineCancellation>(&format!(
+            "WHERE product_id = $1 AND {IS_RESTOCK} AND (created_at, order_id, number) {comparison} ($2, $3, $4)
+             ORDER BY created_at {word}, order_id {word}, number {word} LIMIT $5"
+        ));
+        let query = query.with(product.get()).with(at.unix()).with(order.get()).with(number);
+        self.many(query.with(limit(rows)), read)
     }
 
     fn orders(

@@ -19,6 +19,7 @@ use crate::money::{Currency, Money};
 use crate::rule::add_coupon::AddCoupon;
 use crate::rule::add_customer::AddCustomer;
 use crate::rule::add_product::AddProduct;
+use crate::rule::cancel_order::CancelOrder;
 use crate::rule::edit_cart::{CartEdit, EditCart};
 use crate::rule::place_order::{PayWhen, PlaceOrder};
 use crate::rule::tokens::CreateToken;
@@ -886,4 +887,169 @@ fn assert_reported(check: &str, damage: Damage, subjects: &[&str]) {
     let rows: Vec<_> =
         reported.iter().filter_map(|problem| problem.strip_prefix(&prefix)).collect();
     assert_eq!(rows, subjects);
+}
+
+/// The history, and then parts: of order 1 a cup that is lost and a cup of tea that goes back, and of order 6 of Lee a cup
+/// before and a cup after the payment.
+fn history_with_parts() -> Vec<Record> {
+    let store = history();
+    let clock = Arc::new(ManualClock::new(START.plus_seconds(200_000)));
+    let shop = Shop::builder().clock(Arc::clone(&clock)).open(Shared(Arc::clone(&store)));
+    let cancel = |order: i64, product, keep_stock, name: &str| {
+        let (order_id, items) = (OrderId::new(order), Some(vec![(product, 1)]));
+        let request = CancelOrder { order_id, items, keep_stock };
+        shop.call(request).key(&key(name)).run().unwrap();
+    };
+    cancel(1, TEA, false, "part-1");
+    clock.set(START.plus_seconds(200_001));
+    cancel(1, CUP, true, "part-2");
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(LEE, [(CUP, 3)]) };
+    let order = shop.place_order(later, &key("order-6")).unwrap().id;
+    assert_eq!(order, OrderId::new(6));
+    cancel(6, CUP, false, "part-3");
+    shop.pay_order(order, &key("pay-6")).unwrap();
+    cancel(6, CUP, false, "part-4");
+    let snapshot = store.snapshot().unwrap();
+    let mut records = Vec::new();
+    for table in Table::ALL {
+        snapshot.scan(table, &mut |record| records.push(record)).unwrap();
+    }
+    records
+}
+
+/// Changes the cancellation with that position of an order.
+macro_rules! change_part {
+    ($order:literal, $index:literal, $part:ident => $($change:tt)+) => {
+        change!(Record::Order(o) if o.id.get() == $order => {
+            let $part = &mut o.cancellations[$index];
+            $($change)+;
+        })
+    };
+}
+
+/// Checks the cancellations, the ledger and the events of damaged parts, without a roll-up of sales.
+fn reported_of_parts(damage: Damage) -> Vec<String> {
+    let mut records = history_with_parts();
+    damage(&mut records);
+    let scan = |wanted: Table, visit: &mut dyn FnMut(Record)| {
+        records.iter().filter(|record| table(record) == wanted).cloned().for_each(visit);
+        Ok(())
+    };
+    let mut problems = Problems::default();
+    let levels = levels().into_iter().take(1).collect();
+    check_tables(&scan, levels, &mut problems).unwrap();
+    let named = problems.into_list().into_iter();
+    named.map(|problem| format!("{}: {}", problem.check, problem.subject)).collect()
+}
+
+#[test]
+fn audit_of_parts_finds_no_problem() {
+    assert_eq!(reported_of_parts(|_| {}), [""; 0]);
+}
+
+#[rstest]
+#[case::number(change_part!(1, 1, part => part.number = 3), 1)]
+#[case::customer(change_part!(1, 0, part => part.customer_id = LEE), 1)]
+#[case::product_of_no_line(change_part!(1, 1, part => part.product_id = ProductId::new(9)), 1)]
+#[case::event_before_that_of_the_part_before(
+    change_part!(1, 1, part => part.event_id = Some(1.into())),
+    1
+)]
+#[case::no_event_after_the_payment(change_part!(1, 1, part => part.event_id = None), 1)]
+#[case::nothing_left(
+    change_part!(1, 0, part => {
+        (part.units, part.line_units) = (2, 2);
+        (part.amount, part.line_amount) = (money(157), money(157));
+    }),
+    1
+)]
+#[case::sum_of_units(change_part!(1, 0, part => part.line_units = 2), 1)]
+#[case::sum_of_amounts(change_part!(1, 0, part => part.line_amount = money(78)), 1)]
+#[case::quantity(change_part!(1, 0, part => part.quantity = 3), 1)]
+#[case::net(change_part!(1, 0, part => part.net = money(156)), 1)]
+#[case::negative_units(change_part!(1, 0, part => (part.units, part.line_units) = (-1, -1)), 2)]
+#[case::more_than_the_line(
+    change_part!(1, 0, part => {
+        (part.units, part.line_units) = (3, 3);
+        (part.amount, part.line_amount) = (money(157), money(157));
+    }),
+    1
+)]
+#[case::more_than_its_share(
+    change_part!(1, 0, part => (part.amount, part.line_amount) = (money(80), money(80))),
+    1
+)]
+#[case::less_than_its_share(
+    change_part!(1, 0, part => (part.amount, part.line_amount) = (money(78), money(78))),
+    1
+)]
+fn damaged_cancellations_are_reported(#[case] damage: Damage, #[case] times: usize) {
+    let reported = reported_of_parts(damage);
+    let own = reported.iter().filter(|problem| *problem == "cancellations: order 1");
+    assert_eq!(own.count(), times, "{reported:#?}");
+}
+
+#[rstest]
+#[case::lost(
+    change!(Record::Order(o) if o.id.get() == 6 => o.cancellations.remove(0)),
+    "cancellations: order 6"
+)]
+#[case::of_an_unpaid_order(
+    change!(Record::Order(o) if o.id.get() == 6 => o.paid_at = None),
+    "cancellations: order 6"
+)]
+#[case::units_that_did_not_go_back(
+    change_part!(1, 1, part => part.is_restocked = true),
+    "stock: product 2"
+)]
+#[case::units_that_went_back(change_part!(1, 0, part => part.is_restocked = false), "stock: product 1")]
+#[case::units_of_a_limited_product(
+    change!(Record::Order(o) if o.id.get() == 6 => o.cancellations.pop()),
+    "purchases: purchases of product 2 by customer 2"
+)]
+#[case::instant(
+    change_part!(1, 0, part => part.created_at = START),
+    "events: event 5"
+)]
+#[case::instant_of_the_refund(
+    change_part!(1, 0, part => part.created_at = START),
+    "payments: ledger entry 8"
+)]
+#[case::event_of_another_order(
+    change_part!(1, 1, part => part.event_id = Some(8.into())),
+    "events: event 6"
+)]
+#[case::lost_event(lose!(Record::Event(e) if e.id.get() == 5), "events: order 1")]
+#[case::event_of_another_kind(
+    change!(Record::Event(e) if e.id.get() == 5 => e.kind = EventKind::OrderCancelled),
+    "events: event 5"
+)]
+#[case::event_without_a_part(
+    copy!(Record::Event(e) if e.id.get() == 5 => e.id = 9.into()),
+    "events: event 9"
+)]
+#[case::lost_refund(lose!(Record::LedgerEntry(e) if e.id.get() == 9), "payments: order 1")]
+#[case::amount_of_a_refund(
+    change!(Record::LedgerEntry(e) if e.id.get() == 8 => e.amount = money(80)),
+    "payments: ledger entry 8"
+)]
+#[case::refund_twice(
+    copy!(Record::LedgerEntry(e) if e.id.get() == 9 => e.id = 12.into()),
+    "payments: ledger entry 12"
+)]
+#[case::payment_of_the_whole(
+    change!(Record::LedgerEntry(e) if e.id.get() == 10 => e.amount = money(-90)),
+    "payments: ledger entry 10"
+)]
+#[case::use_of_the_coupon(
+    change_part!(1, 0, part => (part.amount, part.line_amount) = (money(80), money(80))),
+    "coupons: coupon 1"
+)]
+#[case::sales(
+    change_part!(1, 0, part => (part.amount, part.line_amount) = (money(80), money(80))),
+    "sales: refunds in 1 s from 2026-01-03T07:33:20Z"
+)]
+fn damage_of_parts_is_named(#[case] damage: Damage, #[case] named: &str) {
+    let reported = reported_of_parts(damage);
+    assert!(reported.iter().any(|problem| problem == named), "{named} is not in {reported:#?}");
 }

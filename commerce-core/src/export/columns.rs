@@ -70,12 +70,14 @@ columns!(OrderRow<'_>, true, |row| {
     "unit_price" = row.line.unit_price;
     "amount" = row.line.amount;
     "regular_price" = row.line.regular_price;
+    "cancelled_quantity" = row.order.cancelled_units(row.line.product_id);
     "id" = row.first(row.order.id.get());
     "reference" = row.first(row.order.reference.as_deref());
     "status" = row.first(row.order.status.as_str());
     "subtotal" = row.first(row.order.subtotal);
     "discount" = row.first(row.order.discount);
     "total" = row.first(row.order.total);
+    "refunded" = row.first(row.order.refunded());
     "owned_coupon_id" = row.first(row.order.owned_coupon_id.map(OwnedCouponId::get));
     "expires_at" = row.first(row.order.expires_at);
     "paid_at" = row.first(row.order.paid_at);
@@ -97,6 +99,7 @@ columns!(LineRow<'_>, true, |row| {
     "created_at" = row.created_at;
     "paid_at" = row.paid_at;
     "cancelled_at" = row.cancelled_at;
+    "cancelled_quantity" = row.cancelled_quantity;
 });
 
 columns!(LedgerEntry, true, |row| {
@@ -136,6 +139,7 @@ columns!(Coupon, true, |row| {
     "valid_from" = row.valid_from;
     "valid_until" = row.valid_until;
     "stopped_at" = row.stopped_at;
+    "below_minimum" = row.below_minimum.as_str();
 });
 
 columns!(OwnedCoupon, false, |row| {

@@ -7,6 +7,7 @@ use crate::id::{CustomerId, OrderId, ProductId};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{Order, OrderLine, OrderStatus};
 use crate::model::product::StockMovement;
+use crate::model::stock_change::RETURN_OF_PART;
 use crate::model::wallet::Customer;
 use crate::money::Money;
 use serde::Serialize;
@@ -81,6 +82,8 @@ pub(super) struct LineRow<'a> {
     pub(super) created_at: Timestamp,
     pub(super) paid_at: Option<Timestamp>,
     pub(super) cancelled_at: Option<Timestamp>,
+    /// The units that were cancelled, by themselves or with the whole order.
+    pub(super) cancelled_quantity: i64,
 }
 
 impl<'a> LineRow<'a> {
@@ -96,6 +99,7 @@ impl<'a> LineRow<'a> {
             created_at: order.created_at,
             paid_at: order.paid_at,
             cancelled_at: order.cancelled_at,
+            cancelled_quantity: order.cancelled_units(line.product_id),
         })
     }
 }
@@ -135,11 +139,14 @@ impl<'a> MovementRow<'a> {
             let units = line.quantity.saturating_neg();
             Self::of_line(order, line, units, "ordered", order.created_at)
         });
-        let given_back = given_back.into_iter().flat_map(move |(reason, at)| {
-            let lines = order.lines.iter();
-            lines.map(move |line| Self::of_line(order, line, line.quantity, reason, at))
+        let parts = order.cancellations.iter().filter(|row| row.is_restock()).map(|row| {
+            Self::of_product(order, row.product_id, row.units, RETURN_OF_PART, row.created_at)
         });
-        taken.chain(given_back)
+        let given_back = given_back.into_iter().flat_map(move |(reason, at)| {
+            let left = order.remainders().into_iter().filter(|left| left.units > 0);
+            left.map(move |left| Self::of_line(order, left.line, left.units, reason, at))
+        });
+        taken.chain(parts).chain(given_back)
     }
 
     fn of_line(
@@ -149,7 +156,17 @@ impl<'a> MovementRow<'a> {
         reason: &'static str,
         created_at: Timestamp,
     ) -> Self {
-        let (product_id, order_id) = (line.product_id, Some(order.id));
+        Self::of_product(order, line.product_id, delta, reason, created_at)
+    }
+
+    fn of_product(
+        order: &Order,
+        product_id: ProductId,
+        delta: i64,
+        reason: &'static str,
+        created_at: Timestamp,
+    ) -> Self {
+        let order_id = Some(order.id);
         let (reason, actor) = (Cow::Borrowed(reason), None);
         Self { product_id, delta, reason, order_id, actor, created_at }
     }

@@ -105,6 +105,23 @@ pub struct LineCancellation {
     pub net: Money,
 }
 
+/// The position of a cancellation of a part among those of all orders: its instant, order and number.
+pub type PartPosition = (Timestamp, OrderId, i64);
+
+impl LineCancellation {
+    /// Returns the position among the cancellations of all orders.
+    #[must_use]
+    pub const fn position(&self) -> PartPosition {
+        (self.created_at, self.order_id, self.number)
+    }
+
+    /// Returns true if units went back to the stock.
+    #[must_use]
+    pub const fn is_restock(&self) -> bool {
+        self.is_restocked && self.units > 0
+    }
+}
+
 /// A line of an order, with the units and the money that its cancellations left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remainder<'a> {
@@ -210,7 +227,7 @@ impl Order {
     /// Returns the instant at which it gave its stock back: it was cancelled, or its hold ended.
     #[must_use]
     pub fn released_at(&self) -> Option<Timestamp> {
-        if !self.status.is_final() { None } else { self.cancelled_at.or(self.expires_at) }
+        if self.status.is_final() { self.cancelled_at.or(self.expires_at) } else { None }
     }
 
     /// Returns the number of units of all lines.
@@ -451,7 +468,7 @@ impl Serialize for Order {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
     use rstest::rstest;
@@ -521,5 +538,127 @@ mod tests {
                 prop_assert!(difference.abs() < i128::from(subtotal), "more than a unit off");
             }
         }
+
+        /// The shares of the units add up to the price of the line in any split, and are within a minor unit of each
+        /// other.
+        #[test]
+        fn any_split_of_a_line_adds_up(
+            net in 0_i64..9_000_000_000_000,
+            quantity in 1_i64..2_000,
+            splits in prop::collection::vec(1_i64..300, 1..30),
+        ) {
+            let share = |units| share_of_units(Money::from_minor(net), quantity, units).minor();
+            prop_assert_eq!((share(0), share(quantity)), (0, net));
+            prop_assert_eq!((share(-1), share(quantity + 1)), (0, net));
+            let (mut gone, mut back) = (0, 0);
+            for units in splits.into_iter().chain([quantity]) {
+                let units = units.min(quantity - gone);
+                let part = share(gone + units) - share(gone);
+                let exact = i128::from(net) * i128::from(units);
+                let difference = i128::from(part) * i128::from(quantity) - exact;
+                prop_assert!(difference.abs() < i128::from(quantity) * i128::from(units.max(1)));
+                prop_assert!(part >= 0);
+                (gone, back) = (gone + units, back + part);
+            }
+            prop_assert_eq!((gone, back), (quantity, net));
+        }
+    }
+
+    /// A paid order of two lines, of which parts were cancelled before and after the payment.
+    pub(crate) fn cancelled_in_parts() -> Order {
+        let mut order = order(&[300, 60], 36);
+        for (line, (id, quantity, price)) in order.lines.iter_mut().zip([(3, 3, 100), (4, 2, 30)]) {
+            (line.product_id, line.quantity) = (ProductId::new(id), quantity);
+            line.unit_price = Money::from_minor(price);
+        }
+        let at = |seconds| Timestamp::from_unix(1_000 + seconds);
+        order.paid_at = Some(at(20));
+        let row =
+            |number, (id, quantity, net), units, amount, event: Option<i64>| LineCancellation {
+                order_id: order.id,
+                customer_id: order.customer_id,
+                number,
+                product_id: ProductId::new(id),
+                units,
+                amount: Money::from_minor(amount),
+                is_restocked: number != 3,
+                event_id: event.map(EventId::new),
+                created_at: at(10 * number),
+                line_units: 0,
+                line_amount: Money::ZERO,
+                quantity,
+                net: Money::from_minor(net),
+            };
+        let (first, second) = ((3, 3, 270), (4, 2, 54));
+        order.cancellations = vec![
+            row(1, first, 1, 90, None),
+            row(2, first, 1, 90, Some(8)),
+            row(3, second, 1, 27, Some(8)),
+            row(4, second, 1, 27, Some(9)),
+        ];
+        order
+    }
+
+    #[test]
+    fn order_with_cancellations_has_the_rest_of_each_line() {
+        let order = cancelled_in_parts();
+        let left = |lines: Vec<Remainder<'_>>| -> Vec<(i64, i64, i64)> {
+            lines.iter().map(|left| (left.units, left.net.minor(), left.gross().minor())).collect()
+        };
+        assert_eq!(left(order.paid_lines()), [(2, 180, 200), (2, 54, 60)]);
+        assert_eq!(left(order.remainders()), [(1, 90, 100), (0, 0, 0)]);
+        assert_eq!((order.paid().minor(), order.refunded().minor()), (234, 144));
+        let refunds: Vec<_> = order.refunds().iter().map(|(amount, _)| amount.minor()).collect();
+        assert_eq!(
+            refunds,
+            [117, 27],
+            "a refund for each event, none for the part before the payment"
+        );
+        let units = |of: fn(&Order, &OrderLine) -> i64| {
+            order.lines.iter().map(|line| of(&order, line)).collect::<Vec<_>>()
+        };
+        assert_eq!(units(|order, line| order.cancelled_units(line.product_id)), [2, 2]);
+        assert_eq!(units(Order::units_out), [1, 1], "a unit of the second line did not go back");
+    }
+
+    #[test]
+    fn cancelled_order_has_returned_all() {
+        let mut order = cancelled_in_parts();
+        order.status = OrderStatus::Cancelled;
+        order.cancelled_at = Some(Timestamp::from_unix(1_050));
+        assert_eq!((order.paid().minor(), order.refunded().minor()), (234, 234));
+        let refunds: Vec<_> = order.refunds().iter().map(|(amount, _)| amount.minor()).collect();
+        assert_eq!(refunds, [117, 27, 90]);
+        let units: Vec<_> =
+            order.lines.iter().map(|line| order.cancelled_units(line.product_id)).collect();
+        assert_eq!(units, [3, 2]);
+        let out: Vec<_> = order.lines.iter().map(|line| order.units_out(line)).collect();
+        assert_eq!(out, [0, 1]);
+    }
+
+    #[rstest]
+    #[case::before_the_first(OrderStatus::Pending, 0, 324, 0, &[0, 0])]
+    #[case::before_the_payment(OrderStatus::Pending, 1, 234, 0, &[1, 0])]
+    #[case::paid(OrderStatus::Paid, 1, 0, 0, &[1, 0])]
+    #[case::after_a_part(OrderStatus::Paid, 3, 0, 117, &[2, 1])]
+    #[case::cancelled(OrderStatus::Cancelled, 4, 0, 234, &[3, 2])]
+    fn order_shows_what_it_was(
+        #[case] status: OrderStatus,
+        #[case] cancellations: usize,
+        #[case] due: i64,
+        #[case] refunded: i64,
+        #[case] cancelled: &[i64],
+    ) {
+        let mut order = cancelled_in_parts();
+        order.status = OrderStatus::Cancelled;
+        order.cancelled_at = Some(Timestamp::from_unix(1_050));
+        let before = serde_json::to_value(order.as_of(status, cancellations)).unwrap();
+        let body = (before["due"].as_i64(), before["refunded"].as_i64(), &before["status"]);
+        assert_eq!(body, (Some(due), Some(refunded), &serde_json::json!(status)));
+        for (line, units) in before["lines"].as_array().unwrap().iter().zip(cancelled) {
+            assert_eq!(line["cancelled_quantity"], *units);
+        }
+        assert_eq!(before["paid_at"].is_null(), status == OrderStatus::Pending);
+        assert_eq!(before["cancelled_at"].is_null(), status != OrderStatus::Cancelled);
     }
 }

@@ -290,10 +290,47 @@ impl FirstOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::order::tests::cancelled_in_parts;
+    use rstest::rstest;
+    use std::collections::BTreeMap;
 
     #[test]
     fn number_of_a_figure_is_its_position() {
         let numbers: Vec<_> = Figure::ALL.iter().map(|figure| figure.number()).collect();
         assert_eq!(numbers, (0..Figure::ALL.len()).collect::<Vec<_>>());
+    }
+
+    /// The statistics of an order add up to what it has kept, on both bases and for each product.
+    #[rstest]
+    fn sales_of_parts_add_up(#[values(false, true)] is_cancelled: bool) {
+        use super::Figure::{
+            CancelledOrders, CancelledUnits, Discounts, Gross, Orders, Refunds, Units,
+        };
+        let mut order = cancelled_in_parts();
+        if is_cancelled {
+            order.status = OrderStatus::Cancelled;
+            order.cancelled_at = Some(Timestamp::from_unix(1_050));
+        }
+        let mut sum = Figures::default();
+        let mut products = BTreeMap::<ProductId, Sold>::new();
+        for sale in Sale::all_of(&order, true) {
+            sum.add_all(&sale.figures);
+            for (product, sold) in sale.products {
+                products.entry(product).or_default().add(sold);
+            }
+        }
+        let figures =
+            |figures: &[Figure]| figures.iter().map(|of| sum.get(*of)).collect::<Vec<_>>();
+        assert_eq!(figures(&[Orders, Units, Gross, Discounts]), [1, 4, 260, 26]);
+        let cancelled = if is_cancelled { [1, 4, 234] } else { [0, 3, 144] };
+        assert_eq!(figures(&[CancelledOrders, CancelledUnits, Refunds]), cancelled);
+        let void =
+            [Figure::VoidOrders, Figure::VoidUnits, Figure::VoidGross, Figure::VoidDiscounts];
+        let expected = if is_cancelled { [1, 4, 260, 26] } else { [0, 3, 160, 16] };
+        assert_eq!(figures(&void), expected);
+        assert_eq!(sum.get(Figure::VoidFirstOrders), i64::from(is_cancelled));
+        let left: Vec<_> = products.values().map(|sold| (sold.units, sold.net.minor())).collect();
+        let expected = if is_cancelled { [(0, 0), (0, 0)] } else { [(1, 90), (0, 0)] };
+        assert_eq!(left, expected);
     }
 }

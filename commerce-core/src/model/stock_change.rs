@@ -5,6 +5,9 @@ use crate::id::OrderId;
 use crate::model::audit_trail::Actor;
 use serde::Serialize;
 
+/// The reason of a change by a cancellation of a part of an order.
+pub(crate) const RETURN_OF_PART: &str = "part of order cancelled";
+
 /// A change of the stock of a product.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]

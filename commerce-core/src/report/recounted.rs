@@ -65,10 +65,8 @@ impl<'a> Recounted<'a> {
             }
         })?;
         self.orders(|order| {
-            if order.is_live() {
-                for line in &order.lines {
-                    add(line.product_id, line.quantity.saturating_neg());
-                }
+            for line in &order.lines {
+                add(line.product_id, order.units_out(line).saturating_neg());
             }
         })?;
         Ok(stock)
@@ -136,9 +134,9 @@ impl Facts for Recounted<'_> {
         self.orders(|order| {
             let paid_at = order.paid_at.filter(|_| order.status.counts_as_sold());
             if paid_at.is_some_and(|at| is_within(at, after, until)) {
-                for (line, net) in order.lines.iter().zip(order.line_nets()) {
-                    let sold = Sold { units: line.quantity, net };
-                    products.entry(line.product_id).or_default().add(sold);
+                for left in order.remainders() {
+                    let sold = Sold { units: left.units, net: left.net };
+                    products.entry(left.line.product_id).or_default().add(sold);
                 }
             }
         })?;
@@ -162,14 +160,12 @@ impl Facts for Recounted<'_> {
         let mut sums = Sums::default();
         self.orders(|order| {
             if order.paid_at.is_some_and(|paid_at| paid_at <= at) {
-                sums.add(order.customer_id, EntryKind::Payment, order.total.negated());
+                sums.add(order.customer_id, EntryKind::Payment, order.paid().negated());
             }
-            let is_refunded = order
-                .paid_at
-                .and(order.cancelled_at)
-                .is_some_and(|cancelled_at| cancelled_at <= at);
-            if is_refunded {
-                sums.add(order.customer_id, EntryKind::Refund, order.total);
+            for (amount, _) in
+                order.refunds().into_iter().filter(|(_, refunded_at)| *refunded_at <= at)
+            {
+                sums.add(order.customer_id, EntryKind::Refund, amount);
             }
         })?;
         visit(self.snapshot, Table::Charges, |record| {

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::error::{Error, Refusal};
-use crate::id::{ChargeId, CouponId, CustomerId, OrderId, OwnedCouponId, ProductId, TokenId};
+use crate::id::{ChargeId, CouponId, CustomerId, Key, OrderId, OwnedCouponId, ProductId, TokenId};
 use crate::limits::HOLD_SECONDS;
 use crate::model::audit_trail::Actor;
 use crate::model::cart::CartLines;
@@ -186,8 +186,25 @@ impl World {
     }
 
     pub(crate) fn run(&mut self, operation: impl Into<AnyOperation>) -> Result<Output, Error> {
-        self.mark_all_loaded();
+        self.decide(&Command::new(operation, self.now).with_actor(self.actor))
+    }
+
+    /// Runs an operation of customer 1 with a key, and marks the key as loaded.
+    pub(crate) fn run_with_key(
+        &mut self,
+        operation: impl Into<AnyOperation>,
+        key: &Key,
+    ) -> Result<Output, Error> {
+        let scope = CustomerId::new(1);
+        if !self.state.is_key_loaded(key, scope) {
+            self.state.provide_key(key.clone(), scope, None);
+        }
         let command = Command::new(operation, self.now).with_actor(self.actor);
+        self.decide(&command.with_key(key.clone()))
+    }
+
+    fn decide(&mut self, command: &Command) -> Result<Output, Error> {
+        self.mark_all_loaded();
         let decision = command.decide(&mut self.state, HOLD_SECONDS);
         assert_eq!(self.state.misread(), None, "a rule reads only its read set");
         let pending = |id: &OrderId| {

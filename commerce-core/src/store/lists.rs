@@ -13,6 +13,9 @@ pub const RELEASED_AT: &str = "coalesce(cancelled_at, expires_at)";
 /// The condition of orders that gave their stock back; they have an index.
 pub const IS_RELEASED: &str = "status IN ('cancelled', 'expired')";
 
+/// Selects the cancellations of parts that put units back to the stock.
+pub const IS_RESTOCK: &str = "is_restocked = 1 AND units > 0";
+
 /// A range of ids, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdRange<T> {

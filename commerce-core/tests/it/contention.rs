@@ -1,8 +1,8 @@
 //! Sixteen threads on one shop compete: the outcome is exact, and no call ends with `busy`.
 
 use crate::common::contest::{
-    self, Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE,
-    counts, tally,
+    self, Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_ORDER,
+    ONE_REFERENCE, counts, tally,
 };
 use crate::common::{On, World, key};
 use commerce_core::{Error, EventId, Money, PageRequest, PayWhen, PlaceOrder, Shop};
@@ -35,12 +35,22 @@ fn outcomes<T: Send>(
 #[case::one_key(&ONE_KEY)]
 #[case::one_limit(&ONE_LIMIT)]
 #[case::one_reference(&ONE_REFERENCE)]
+#[case::one_order(&ONE_ORDER)]
 fn contest_between_threads_ends_exactly(
     #[case] contest: &Contest,
     #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
 ) {
     let world = World::new(on);
     contest.run(slice::from_ref(&world.shop), THREADS);
+}
+
+/// Each of fifty callers makes one call for each order, all at once.
+#[rstest]
+fn fifty_callers_cancel_parts_of_one_order_exactly(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    ONE_ORDER.run(slice::from_ref(&world.shop), 50);
 }
 
 #[rstest]

@@ -7,9 +7,9 @@ use commerce_core::testing::{
     AttemptResult, DeliveryOutcome, LeasedEvent, OpenCharge, RelayEvents, SettleCharge, Settlement,
 };
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CartEdit, Currency, EditCart, MemoryStore, Money, Patch,
-    PayWhen, PlaceOrder, ProductId, Role, Shop, SqliteStore, Store, StoreError, UpdateProduct,
-    copy,
+    AddCustomer, BestSellersRequest, CancelOrder, CartEdit, Currency, EditCart, MemoryStore, Money,
+    OrderId, Patch, PayWhen, PlaceOrder, ProductId, Role, Shop, SqliteStore, Store, StoreError,
+    UpdateProduct, copy,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -37,6 +37,13 @@ fn set_terms(shop: &Shop, reduced: ProductId, limited: ProductId) {
     let limit_per_customer = Patch::Set(2_000);
     let limit = UpdateProduct { limit_per_customer, ..UpdateProduct::new(limited) };
     shop.call(limit).run().unwrap();
+}
+
+/// Cancels a unit of an order; every second one is lost.
+fn cancel_part(shop: &Shop, order_id: OrderId, product: ProductId, number: usize) {
+    let keep_stock = number.is_multiple_of(2);
+    let part = CancelOrder { order_id, items: Some(vec![(product, 1)]), keep_stock };
+    shop.call(part).key(&key(&format!("part-{number}"))).run().unwrap();
 }
 
 /// Adds rows of every kind.
@@ -93,6 +100,9 @@ fn fill(store: &Arc<dyn Store>) {
         let order =
             PlaceOrder::new(kim, [(products[number % 30], 2), (products[29 - number % 29], 1)]);
         let placed = shop.call_at(order, at).key(&key(&format!("order-{number}"))).run().unwrap();
+        if number % 7 == 1 {
+            cancel_part(&shop, placed.id, products[number % 30], number);
+        }
         if number % 9 == 0 {
             shop.cancel_order(placed.id, &key(&format!("cancel-{number}"))).unwrap();
         }

@@ -5,8 +5,8 @@ use crate::common::{On, World, cluster, key};
 use commerce_core::store::{EventRow, Needs, State};
 use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
 use commerce_core::{
-    CartEdit, EditCart, EventKind, Money, PageRequest, Patch, PayWhen, PlaceOrder, Store,
-    StoreError, UpdateProduct,
+    CancelOrder, CartEdit, EditCart, EventKind, Money, PageRequest, Patch, PayWhen, PlaceOrder,
+    Store, StoreError, UpdateProduct,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -566,4 +566,123 @@ fn wrong_counts_of_sales_are_named(
             "{sql}: {problems:?}"
         );
     }
+}
+
+/// The history, and then parts of order 1, with a coupon: a cup of tea that goes back, and one that is lost.
+fn history_with_parts(on: On) -> World {
+    let world = history(on);
+    for (keep_stock, name) in [(false, "part-1"), (true, "part-2")] {
+        let (order_id, items) = (1.into(), Some(vec![(1.into(), 1)]));
+        let request = CancelOrder { order_id, items, keep_stock };
+        world.shop.call(request).key(&key(name)).run().unwrap();
+    }
+    world.assert_clean();
+    world
+}
+
+/// The coupon takes 3 off 4 times 10: the units cost 10, 9, 9 and 9.
+#[rstest]
+#[case::gone("DELETE FROM line_cancellations WHERE number = 1", "cancellations: order 1")]
+#[case::last_gone("DELETE FROM line_cancellations WHERE number = 2", "payments: ledger entry 10")]
+#[case::all_gone("DELETE FROM line_cancellations", "payments: ledger entry 9")]
+#[case::units("UPDATE line_cancellations SET units = 2 WHERE number = 2", "cancellations: order 1")]
+#[case::units_and_sum(
+    "UPDATE line_cancellations SET units = 2, line_units = 3 WHERE number = 2",
+    "cancellations: order 1"
+)]
+#[case::no_units(
+    "UPDATE line_cancellations SET units = 0 WHERE number = 2",
+    "cancellations: order 1"
+)]
+#[case::amount(
+    "UPDATE line_cancellations SET amount = 8 WHERE number = 2",
+    "cancellations: order 1"
+)]
+#[case::amount_and_sum(
+    "UPDATE line_cancellations SET amount = 10, line_amount = 20 WHERE number = 2",
+    "cancellations: order 1"
+)]
+#[case::amount_of_the_refund(
+    "UPDATE line_cancellations SET amount = 10, line_amount = 20 WHERE number = 2",
+    "payments: ledger entry 10"
+)]
+#[case::sum_of_units("UPDATE line_cancellations SET line_units = 4", "cancellations: order 1")]
+#[case::sum_of_amounts("UPDATE line_cancellations SET line_amount = 37", "cancellations: order 1")]
+#[case::quantity("UPDATE line_cancellations SET quantity = 5", "cancellations: order 1")]
+#[case::net("UPDATE line_cancellations SET net = 40", "cancellations: order 1")]
+#[case::stock_that_was_kept(
+    "UPDATE line_cancellations SET is_restocked = 1 WHERE number = 2",
+    "stock: product 1"
+)]
+#[case::stock_that_went_back(
+    "UPDATE line_cancellations SET is_restocked = 0 WHERE number = 1",
+    "stock: product 1"
+)]
+#[case::number(
+    "UPDATE line_cancellations SET number = 5 WHERE number = 2",
+    "cancellations: order 1"
+)]
+#[case::product("UPDATE line_cancellations SET product_id = 2", "cancellations: order 1")]
+#[case::another_order(
+    "UPDATE line_cancellations SET order_id = 2 WHERE number = 2",
+    "cancellations: order 2"
+)]
+#[case::no_order(
+    "UPDATE line_cancellations SET order_id = 77 WHERE number = 2",
+    "integrity: store"
+)]
+#[case::another_customer(
+    "UPDATE line_cancellations SET customer_id = 2 WHERE number = 1",
+    "integrity: store"
+)]
+#[case::no_event(
+    "UPDATE line_cancellations SET event_id = NULL WHERE number = 2",
+    "cancellations: order 1"
+)]
+#[case::event_of_another_order(
+    "UPDATE line_cancellations SET event_id = 2 WHERE number = 1",
+    "events: order 1"
+)]
+#[case::event_that_is_not_there(
+    "UPDATE line_cancellations SET event_id = 77 WHERE number = 2",
+    "events: order 1"
+)]
+#[case::instant("UPDATE line_cancellations SET created_at = 1 WHERE number = 2", "events: event 6")]
+#[case::refunded("UPDATE orders SET refunded = refunded - 1 WHERE id = 1", "integrity: store")]
+#[case::paid("UPDATE orders SET paid = paid - 1 WHERE id = 1", "integrity: store")]
+fn damage_of_parts_is_named(
+    #[case] sql: &str,
+    #[case] named: &str,
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = history_with_parts(on);
+    plant(&world, sql);
+    let found = problems(&world);
+    assert!(found.iter().any(|problem| problem == named), "{named} is not in {found:#?}");
+}
+
+/// The running sums let the database refuse what a defective rule would take off a line.
+#[rstest]
+#[case::units("line_units = quantity + 1")]
+#[case::units_below("line_units = units - 1")]
+#[case::amount("line_amount = net + 1")]
+#[case::amount_below("line_amount = amount - 1")]
+#[case::negative("units = -1")]
+#[case::nothing("units = 0, amount = 0")]
+#[case::restocked("is_restocked = 2")]
+fn database_refuses_more_than_a_line_has(
+    #[case] set: &str,
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = history_with_parts(on);
+    let sql = format!("UPDATE line_cancellations SET {set} WHERE number = 1");
+    let refusal = if let Some(url) = &world.url {
+        let mut db = cluster::shared().admin(url.rsplit('/').next().unwrap());
+        db.execute(&sql, &[]).unwrap_err().as_db_error().unwrap().message().to_owned()
+    } else {
+        let db = Connection::open(world.folder.path().join("shop.db")).unwrap();
+        db.execute(&sql, []).unwrap_err().to_string()
+    };
+    assert!(refusal.to_lowercase().contains("check constraint"), "{refusal}");
+    world.assert_clean();
 }

@@ -2,9 +2,9 @@
 
 use crate::common::{NOW, On, World, key};
 use commerce_core::{
-    AddCustomer, AddProduct, Code, Customer, Export, ExportError, ExportFormat, ExportKind,
-    ExportWindow, Exporter, Money, PageRequest, Patch, PayWhen, PlaceOrder, Product, ProductId,
-    SalesReportRequest, Shop, Timestamp, UpdateCoupon, UpdateProduct, Window,
+    AddCustomer, AddProduct, CancelOrder, Code, Customer, Export, ExportError, ExportFormat,
+    ExportKind, ExportWindow, Exporter, Money, PageRequest, Patch, PayWhen, PlaceOrder, Product,
+    ProductId, SalesReportRequest, Shop, Timestamp, UpdateCoupon, UpdateProduct, Window,
 };
 use rstest::rstest;
 use serde::Serialize;
@@ -231,6 +231,66 @@ fn movements_show_adjustments_and_orders_alike(
     ];
     let expected = expected.map(|(delta, reason, order)| (delta, reason.to_owned(), order));
     assert_eq!(rows, expected);
+}
+
+/// Parts of a paid order and of an unpaid one: exports have what was ordered, what was cancelled of it, and the stock that came
+/// back.
+#[rstest]
+fn exports_have_the_parts_that_were_cancelled(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let History { world, kim, tea } = history(on);
+    let shop = &world.shop;
+    let cancel = |order: i64, units, keep_stock| {
+        let request =
+            CancelOrder { order_id: order.into(), items: Some(vec![(tea.id, units)]), keep_stock };
+        shop.call(request).run().unwrap()
+    };
+    // Order 2 has 2 of tea and 3 of cup for 810, less 100 by its coupon: 74 of the line of tea and 26 of that of cup.
+    let refunded = cancel(2, 1, false).refunded().minor();
+    cancel(4, 3, true);
+    cancel(6, 5, false);
+    let exporter = shop.exporter().unwrap();
+    let rows = |kind| csv(&exporter, &Export::new(kind));
+    for (kind, id) in [(ExportKind::Orders, "order"), (ExportKind::Lines, "order_id")] {
+        let rows = rows(kind);
+        let cancelled = |order: &str| -> Vec<i64> {
+            let lines = rows.iter().filter(|row| row[id] == order);
+            lines.map(|row| number(row, "cancelled_quantity")).collect()
+        };
+        let (second, expired) = if id == "order" { ("id:2", "id:3") } else { ("2", "3") };
+        assert_eq!(cancelled(second), [1, 0]);
+        assert_eq!(cancelled(expired), [7]);
+        assert_eq!(total(&rows, "cancelled_quantity"), 1 + 3 + 5 + 7 + 13);
+    }
+    let of_order = |row: &&HashMap<String, String>| row["order"] == "id:2";
+    let orders = rows(ExportKind::Orders);
+    let back: Vec<_> = orders.iter().filter(of_order).map(|row| number(row, "refunded")).collect();
+    assert_eq!(back, [refunded, 0], "in the first row of the order");
+    let (products, movements) = (rows(ExportKind::Products), rows(ExportKind::Movements));
+    assert_eq!(sums(&movements, "product_id", "delta"), sums(&products, "id", "stock"));
+    let parts: Vec<_> = movements
+        .iter()
+        .filter(|row| row["reason"] == "part of order cancelled")
+        .map(|row| (number(row, "order_id"), number(row, "delta")))
+        .collect();
+    assert_eq!(parts, [(2, 1), (6, 5)]);
+    let ledger = rows(ExportKind::Ledger);
+    assert_eq!(
+        sums(&ledger, "customer_id", "amount"),
+        sums(&rows(ExportKind::Customers), "id", "balance")
+    );
+    // An import places the paid orders whole, and no unpaid one.
+    let before = |kind| csv(&exporter, &Export { before_orders: true, ..Export::new(kind) });
+    let stock = |rows: &Rows| sums(rows, "id", "stock")[&tea.id.get()];
+    let placed = 2 + 2 + 11;
+    let held = 17 - 5;
+    assert_eq!(stock(&before(ExportKind::Products)), stock(&products) + placed + held);
+    let balance = |rows: &Rows| sums(rows, "id", "balance")[&kim.id.get()];
+    let price = 2 * 810 - 100;
+    let now = balance(&rows(ExportKind::Customers));
+    assert_eq!(balance(&before(ExportKind::Customers)), now + price);
+    world.assert_clean();
 }
 
 /// Takes the exports of one snapshot again and again while four threads sell, adjust and cancel.

@@ -2,7 +2,7 @@
 //! a contest is exact. Also what an instance refuses when it opens a database.
 
 use crate::common::contest::{
-    Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE,
+    Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_ORDER, ONE_REFERENCE,
     add_customers, together,
 };
 use crate::common::{assert_clean, cluster, key};
@@ -29,6 +29,7 @@ fn instances_at(url: &str) -> Vec<Shop> {
 #[case::one_key(&ONE_KEY)]
 #[case::one_limit(&ONE_LIMIT)]
 #[case::one_reference(&ONE_REFERENCE)]
+#[case::one_order(&ONE_ORDER)]
 fn contest_between_instances_ends_exactly(#[case] contest: &Contest) {
     contest.run(&instances_at(&cluster::shared().database()), CALLERS);
 }

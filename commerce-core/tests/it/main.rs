@@ -33,6 +33,7 @@ mod lists;
 mod migration;
 mod mistakes;
 mod needs;
+mod parts;
 mod poolers;
 mod prices;
 mod processes;

@@ -5,10 +5,10 @@ use crate::common::{assert_clean, cluster, key};
 use commerce_core::store::State;
 use commerce_core::testing::RelayEvents;
 use commerce_core::{
-    Basis, Charge, ChargeId, ChargeStatus, CouponReportRequest, CustomerId, Error, LedgerEntry,
-    ManualClock, Money, PageRequest, Period, PlaceOrder, ProductReportRequest, Refusal,
-    ReportRequest, Role, SalesReportRequest, Shop, SqliteStore, Store, StoreError, Timestamp,
-    Window, Zone,
+    Basis, CancelOrder, Charge, ChargeId, ChargeStatus, CouponReportRequest, CustomerId, Error,
+    EventKind, LedgerEntry, ManualClock, Money, Order, OrderId, OrderStatus, PageRequest, Period,
+    PlaceOrder, ProductReportRequest, Refusal, ReportRequest, Role, SalesReportRequest, Shop,
+    SqliteStore, Store, StoreError, Timestamp, Window, Zone,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -270,6 +270,31 @@ fn assert_counted(store: impl Store + 'static) {
     let next = PlaceOrder::new(6.into(), [(2.into(), 1)]);
     shop.place_order(next, &key("next")).unwrap();
     assert_clean(&shop);
+    assert_parts(&shop);
+}
+
+/// Asserts that the orders of [`ORDERS`] have what they had, and that parts of them can be cancelled. Of order 3, the
+/// discount of 8 is 3 of the line of 10 and 5 of that of 15, whose units cost 4, 3 and 3.
+fn assert_parts(shop: &Shop) {
+    let amounts = |order: &Order| [order.paid(), order.due(), order.refunded()].map(Money::minor);
+    let orders = [[20, 0, 0], [10, 0, 10], [17, 0, 0], [0, 0, 0], [0, 4, 0]];
+    for (id, expected) in (1..).zip(orders) {
+        let order = shop.order(OrderId::new(id)).unwrap();
+        assert_eq!(amounts(&order), expected, "order {id}");
+        assert_eq!(order.cancellations, []);
+    }
+    let kinds: Vec<_> =
+        shop.events(&PageRequest::first(4)).unwrap().items.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds[3], EventKind::OrderCancelled);
+    let cancel = |order: i64, units| {
+        let (order_id, items) = (OrderId::new(order), Some(vec![(2.into(), units)]));
+        shop.call(CancelOrder { order_id, items, keep_stock: false }).run().unwrap()
+    };
+    let balance = shop.balance(6.into()).unwrap().balance.minor();
+    assert_eq!(amounts(&cancel(3, 1)), [17, 0, 4]);
+    assert_eq!(shop.balance(6.into()).unwrap().balance.minor(), balance + 4);
+    assert_eq!(cancel(5, 1).status, OrderStatus::Cancelled);
+    assert_clean(shop);
 }
 
 fn proven<R: ReportRequest>(shop: &Shop, request: &R) -> R::Report {

@@ -7,8 +7,8 @@
 #![allow(clippy::disallowed_methods, reason = "a worker's role comes from the environment")]
 
 use crate::common::contest::{
-    CONTESTS, Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE,
-    tally,
+    CONTESTS, Contest, LAST_COUPONS, LAST_UNITS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_ORDER,
+    ONE_REFERENCE, tally,
 };
 use crate::common::insist::{fill, place_again, place_all_again};
 use crate::common::{On, assert_clean, cluster, key};
@@ -226,6 +226,7 @@ fn stopped_writer_holds_no_caller_beyond_its_deadline(
 #[case::one_key(&ONE_KEY)]
 #[case::one_limit(&ONE_LIMIT)]
 #[case::one_reference(&ONE_REFERENCE)]
+#[case::one_order(&ONE_ORDER)]
 fn contest_between_processes_ends_exactly(
     #[case] contest: &Contest,
     #[values(On::Sqlite, On::Postgres)] on: On,

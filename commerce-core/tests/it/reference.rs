@@ -17,14 +17,14 @@ use commerce_core::testing::{
 };
 use commerce_core::{
     Actor, AddCoupon, AddCustomer, AddProduct, AdjustStock, BalanceReportRequest, Basis,
-    BestSellersRequest, CancelOrder, CartEdit, ChangeSettings, ChargeBalance, ChargeId,
-    ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId, CustomerStatus,
-    DebitBalance, Discount, EditCart, EraseCustomer, Error, Key, ManualClock, MemoryStore, Money,
-    NewLogin, Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash, PastLine, PastTerms,
-    Patch, PayOrder, PayWhen, PendingCall, Period, PlaceOrder, ProductId, ProductReportRequest,
-    ProductStatus, Proof, RankBy, ReportRequest, RevokeToken, Role, SalesReportRequest, SetRole,
-    Shop, SqliteStore, StockReportRequest, Store, Timestamp, TokenId, UnlockLogin, UpdateCoupon,
-    UpdateCustomer, UpdateProduct, Window,
+    BelowMinimum, BestSellersRequest, CancelOrder, CartEdit, ChangeSettings, ChargeBalance,
+    ChargeId, ClaimCoupon, Code, CouponId, CouponReportRequest, Currency, CustomerId,
+    CustomerStatus, DebitBalance, Discount, EditCart, EraseCustomer, Error, Key, ManualClock,
+    MemoryStore, Money, NewLogin, Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash,
+    PastLine, PastTerms, Patch, PayOrder, PayWhen, PendingCall, Period, PlaceOrder, ProductId,
+    ProductReportRequest, ProductStatus, Proof, RankBy, ReportRequest, RevokeToken, Role,
+    SalesReportRequest, SetRole, Shop, SqliteStore, StockReportRequest, Store, Timestamp, TokenId,
+    UnlockLogin, UpdateCoupon, UpdateCustomer, UpdateProduct, Window,
 };
 use commerce_postgres::PostgresStore;
 use model::{Answer, Model, Output, ZONES};
@@ -152,12 +152,12 @@ fn discount() -> impl Strategy<Value = Discount> {
 
 fn add_coupon() -> impl Strategy<Value = AnyOperation> {
     let instant = || prop::option::of((0_i64..3_000).prop_map(|seconds| NOW.plus_seconds(seconds)));
-    let minimum = prop::option::weighted(0.3, amount());
+    let minimum = (prop::option::weighted(0.4, amount()), select(BelowMinimum::ALL.to_vec()));
     (discount(), minimum, units(), instant(), instant()).prop_map(
-        |(discount, min_order_amount, quantity, valid_from, valid_until)| {
+        |(discount, (min_order_amount, below_minimum), quantity, valid_from, valid_until)| {
             let name = "Spring".to_owned();
             AddCoupon {
-                below_minimum: commerce_core::BelowMinimum::Keep,
+                below_minimum,
                 name,
                 discount,
                 min_order_amount,
@@ -398,6 +398,16 @@ fn gateway_charges() -> impl Strategy<Value = AnyOperation> {
     ]
 }
 
+/// Cancellations of parts, and some without a return to the stock.
+fn cancel_part() -> impl Strategy<Value = AnyOperation> {
+    let units = prop_oneof![20 => 1_i64..4, 1 => units()];
+    let items = prop::collection::vec((product(), units), 0..3);
+    let items = prop::option::weighted(0.9, items);
+    (order_id(), items, prop::bool::weighted(0.2)).prop_map(|(order_id, items, keep_stock)| {
+        CancelOrder { order_id, items, keep_stock }.into()
+    })
+}
+
 fn operation() -> impl Strategy<Value = AnyOperation> {
     prop_oneof![
         2 => catalog(),
@@ -417,6 +427,7 @@ fn operation() -> impl Strategy<Value = AnyOperation> {
         6 => place_order(),
         2 => order_id().prop_map(|order_id| PayOrder { order_id }.into()),
         2 => order_id().prop_map(|order_id| CancelOrder::new(order_id).into()),
+        4 => cancel_part(),
         1 => Just(ExpireOrders.into()),
         1 => zone().prop_map(|(name, _)| ChangeSettings { zone: name.parse().unwrap() }.into()),
     ]
@@ -479,7 +490,7 @@ fn opening() -> Vec<Step> {
         |balance| AddCustomer { balance: Money::from_minor(balance), ..AddCustomer::new("Kim") };
     let product = AddProduct::new("Tea", Money::from_minor(70), 9);
     let coupon = |percent, minimum: Option<i64>| AddCoupon {
-        below_minimum: commerce_core::BelowMinimum::Keep,
+        below_minimum: minimum.map_or(BelowMinimum::Keep, |_| BelowMinimum::Recalculate),
         name: "Spring".to_owned(),
         discount: Discount::Percent { percent, max_amount: None },
         min_order_amount: minimum.map(Money::from_minor),
@@ -852,11 +863,13 @@ proptest! {
     }
 }
 
-/// Operations that have histories of their own, in `deliveries.rs`.
-const NOT_GENERATED: [&str; 3] = ["RelayEvents", "RetryEvents", "ReplayEvents"];
+/// Operations that have histories of their own: of deliveries in `deliveries.rs`, and of charges that are given back.
+const NOT_GENERATED: [&str; 6] =
+    ["RelayEvents", "RetryEvents", "ReplayEvents", "RefundCharge", "SettleRefund", "RecordNotice"];
 
-/// Refusals that these histories cannot reach: a balance limit takes thousands of charges.
-const NOT_REACHED: [Code; 1] = [Code::BalanceLimit];
+/// Refusals that these histories cannot reach: a balance limit takes thousands of charges, and no charge is given back.
+const NOT_REACHED: [Code; 4] =
+    [Code::BalanceLimit, Code::ChargeNotRefundable, Code::RefundAboveCharge, Code::RefundNotFound];
 
 /// The refusals of single operations that no history reaches: the only admin always has money.
 const NOT_REACHED_BY: [(&str, Code); 1] = [("EraseCustomer", Code::LastAdmin)];

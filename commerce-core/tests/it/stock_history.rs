@@ -109,6 +109,107 @@ fn history_has_adjustments_and_orders_with_the_stock_after_each(
     assert_eq!(code, Some(Code::ProductNotFound));
 }
 
+/// Cancels units of an order.
+fn cancel_part(world: &World, order: i64, items: &[(ProductId, i64)], keep_stock: bool) {
+    let (order_id, items) = (OrderId::new(order), Some(items.to_vec()));
+    world.shop.call(CancelOrder { order_id, items, keep_stock }).run().unwrap();
+}
+
+/// Units that a cancellation of a part returned have its instant; units that it lost never come back.
+#[rstest]
+fn history_has_the_parts_of_orders_that_were_cancelled(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = World::new(on);
+    let kim = world.customer(100_000).id;
+    let (tea, cup) = (world.product(100, 20).id, world.product(100, 10).id);
+    world.at(10);
+    world.shop.call(PlaceOrder::new(kim, [(tea, 9), (cup, 2)])).run().unwrap();
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 5), (cup, 1)]) };
+    world.at(20);
+    world.shop.call(later).run().unwrap();
+    world.at(30);
+    cancel_part(&world, 1, &[(tea, 2), (cup, 2)], false);
+    world.at(40);
+    cancel_part(&world, 1, &[(tea, 1)], true);
+    cancel_part(&world, 2, &[(tea, 3)], false);
+    world.at(50);
+    cancel_part(&world, 1, &[(tea, 1)], false);
+    world.at(60);
+    world.shop.cancel_order(OrderId::new(1), &key("rest")).unwrap();
+    world.at(2_000);
+    let part = "part of order cancelled";
+    let expected: [Short; 8] = [
+        (920, 2, 19, "order expired", Some(2)),
+        (60, 5, 17, "order cancelled", Some(1)),
+        (50, 1, 12, part, Some(1)),
+        (40, 3, 11, part, Some(2)),
+        (30, 2, 8, part, Some(1)),
+        (20, -5, 6, "ordered", Some(2)),
+        (10, -9, 11, "ordered", Some(1)),
+        (0, 20, 20, "first stock", None),
+    ];
+    assert_history(&world, tea, &expected);
+    assert_eq!(world.shop.product(tea).unwrap().stock, 19);
+    let expected: [Short; 5] = [
+        (920, 1, 10, "order expired", Some(2)),
+        (30, 2, 9, part, Some(1)),
+        (20, -1, 7, "ordered", Some(2)),
+        (10, -2, 8, "ordered", Some(1)),
+        (0, 10, 10, "first stock", None),
+    ];
+    assert_history(&world, cup, &expected);
+    world.assert_clean();
+}
+
+/// More parts than one read of the stream, all in one second.
+#[rstest]
+fn history_of_many_parts_is_whole(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let world = World::new(on);
+    let kim = world.customer(100_000).id;
+    let tea = world.product(1, 200).id;
+    world.shop.call(PlaceOrder::new(kim, [(tea, 120)])).run().unwrap();
+    world.shop.call(PlaceOrder::new(kim, [(tea, 60)])).run().unwrap();
+    for number in 0..110 {
+        cancel_part(&world, 1 + i64::from(number % 3 == 0), &[(tea, 1)], false);
+    }
+    let history = world.history(tea, 7);
+    assert_eq!(history.len(), 113);
+    let stock = history.iter().rev().fold(0, |stock, change| {
+        assert_eq!(change.stock_after, stock + change.delta, "{change:?}");
+        change.stock_after
+    });
+    assert_eq!(stock, 200 - 180 + 110);
+}
+
+/// Parts have the actor of their second, if it is one.
+#[rstest]
+fn history_names_the_actors_of_parts(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let world = World::new(on);
+    let (kim, lee) = (world.customer(100_000).id, world.customer(0).id);
+    let tea = world.product(100, 10).id;
+    world.shop.call(PlaceOrder::new(kim, [(tea, 9)])).run().unwrap();
+    let cancel = |actor: Actor| {
+        let (order_id, items) = (OrderId::new(1), Some(vec![(tea, 1)]));
+        let request = CancelOrder { order_id, items, keep_stock: false };
+        world.shop.call(request).actor(Some(actor)).run().unwrap();
+    };
+    for (seconds, actor) in [
+        (10, Actor::Cli),
+        (20, Actor::Customer(lee)),
+        (20, Actor::Customer(lee)),
+        (30, Actor::Customer(kim)),
+        (40, Actor::Customer(lee)),
+        (40, Actor::Cli),
+    ] {
+        world.at(seconds);
+        cancel(actor);
+    }
+    let actors: Vec<_> = world.history(tea, 3).iter().map(|row| row.actor).collect();
+    let staff = Some(Actor::Customer(lee));
+    assert_eq!(actors[..6], [None, None, None, staff, staff, Some(Actor::Cli)]);
+}
+
 /// All in one second: the stock was never negative.
 #[rstest]
 fn history_of_one_second_is_in_an_order_that_stock_allows(

@@ -3,8 +3,8 @@
 use crate::common::{NOW, On, World, key};
 use commerce_core::store::{Record, StoredResult, Table};
 use commerce_core::{
-    Actor, AddCoupon, AddCustomer, AddProduct, AdjustStock, ChargeBalance, ChargeId, Code,
-    CustomerId, DebitBalance, Discount, KeyExplanation, Money, NewLogin, Order, OrderId,
+    Actor, AddCoupon, AddCustomer, AddProduct, AdjustStock, CancelOrder, ChargeBalance, ChargeId,
+    Code, CustomerId, DebitBalance, Discount, KeyExplanation, Money, NewLogin, Order, OrderId,
     PasswordHash, PayWhen, PlaceOrder, ProductId, Role, SqliteStore, Store, UpdateCoupon,
     UpdateProduct,
 };
@@ -70,6 +70,89 @@ fn success_is_explained_by_what_it_made(#[values(On::Memory, On::Sqlite, On::Pos
     assert_eq!(shop.explain_key(&key("unknown"), None).unwrap(), vec![]);
     assert_eq!(shop.explain_key(&key("order"), Some(CustomerId::new(9))).unwrap(), vec![]);
     world.assert_clean();
+}
+
+#[rstest]
+fn cancellations_of_parts_are_explained(#[values(On::Memory, On::Sqlite, On::Postgres)] on: On) {
+    let world = World::new(on);
+    let shop = &world.shop;
+    let kim = world.customer(10_000).id;
+    let (tea, cup) = (world.product(100, 9).id, world.product(30, 9).id);
+    let later = PlaceOrder { pay: PayWhen::Later, ..PlaceOrder::new(kim, [(tea, 5), (cup, 4)]) };
+    let order_id = shop.place_order(later, &key("order")).unwrap().id;
+    let cancel = |name: &str, items: Option<&[(ProductId, i64)]>, keep_stock| {
+        let items = items.map(<[_]>::to_vec);
+        let request = CancelOrder { order_id, items, keep_stock };
+        shop.call(request).key(&key(name)).run().map(drop)
+    };
+    cancel("unpaid", Some(&[(cup, 1), (tea, 1)]), false).unwrap();
+    shop.pay_order(order_id, &key("pay")).unwrap();
+    cancel("first", Some(&[(tea, 1), (tea, 1)]), false).unwrap();
+    cancel("second", Some(&[(cup, 1)]), true).unwrap();
+    cancel("many", Some(&[(tea, 1), (cup, 9)]), false).unwrap_err();
+    cancel("rest", None, true).unwrap();
+    cancel("late", Some(&[(tea, 1)]), false).unwrap_err();
+    let items = |items: serde_json::Value, keep_stock: bool| {
+        let mut request = json!({ "order_id": order_id, "items": items });
+        if keep_stock {
+            request["keep_stock"] = json!(true);
+        }
+        json!({ "cancel_order": request })
+    };
+    let expected = [
+        ("unpaid", items(json!([[tea, 1], [cup, 1]]), false), "pending", 620 - 130, 0),
+        ("pay", json!({ "pay_order": { "order_id": order_id } }), "paid", 0, 0),
+        ("first", items(json!([[tea, 2]]), false), "paid", 0, 200),
+        ("second", items(json!([[cup, 1]]), true), "paid", 0, 230),
+        (
+            "rest",
+            json!({ "cancel_order": { "order_id": order_id, "keep_stock": true } }),
+            "cancelled",
+            0,
+            490,
+        ),
+    ];
+    for (name, request, status, due, refunded) in expected {
+        let explained = world.why(name);
+        assert_eq!(explained.request, Some(request), "{name}");
+        assert_eq!(explained.order_id, Some(order_id));
+        let order = &explained.answer.unwrap()["order"];
+        assert_eq!(order["status"], status, "{name}");
+        assert_eq!((&order["due"], &order["refunded"]), (&json!(due), &json!(refunded)), "{name}");
+    }
+    let lost = world.why("many");
+    let refusal = lost.refusal.unwrap();
+    assert_eq!(refusal.code, Code::ItemsNotCancellable);
+    let shortage = json!([{ "product_id": cup, "requested": 9, "available": 2 }]);
+    assert_eq!(refusal.fields["shortages"], shortage);
+    assert_eq!(lost.request, Some(items(json!([[tea, 1], [cup, 9]]), false)));
+    assert_eq!(world.why("late").refusal.unwrap().code, Code::OrderNotCancellable);
+}
+
+/// Units of a part that came back are the first return after a refusal for want of stock.
+#[rstest]
+fn part_that_gave_units_back_is_named(
+    #[values(On::Memory, On::Sqlite, On::Postgres)] on: On,
+    #[values(0, 10)] later: i64,
+) {
+    let world = World::new(on);
+    let shop = &world.shop;
+    let kim = world.customer(10_000).id;
+    let tea = world.product(10, 9).id;
+    let order_id = shop.place_order(PlaceOrder::new(kim, [(tea, 9)]), &key("all")).unwrap().id;
+    let cancel = |units, keep_stock| {
+        let request = CancelOrder { order_id, items: Some(vec![(tea, units)]), keep_stock };
+        shop.call(request).run().unwrap();
+    };
+    cancel(1, false);
+    shop.place_order(PlaceOrder::new(kim, [(tea, 2)]), &key("late")).unwrap_err();
+    world.clock.set(NOW.plus_seconds(later));
+    cancel(1, true);
+    cancel(2, false);
+    shop.cancel_order(order_id, &key("rest")).unwrap();
+    let back = world.why("late").shortages.remove(0).back.unwrap();
+    assert_eq!((back.delta, back.reason.as_str()), (2, "part of order cancelled"));
+    assert_eq!((back.order_id, back.created_at), (Some(order_id), NOW.plus_seconds(later)));
 }
 
 #[rstest]

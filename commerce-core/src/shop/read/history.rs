@@ -1,7 +1,8 @@
 //! The history of a product: every change of its stock, by hand and by orders, newest first.
 //!
-//! Orders have no row of their own for a change of stock. The history merges three streams, each along its key: manual
-//! changes, orders with the product, and orders that gave its units back. The next change is the latest of the three heads.
+//! Orders have no row of their own for a change of stock. The history merges four streams, each along its key: manual
+//! changes, orders with the product, parts of orders that were cancelled, and orders that gave the rest of its units back.
+//! The next change is the latest of the four heads.
 //! Stock runs backwards from the present one, and was never negative: among heads of one second, and with orders imported
 //! under earlier instants than the stock that they took, a return that the stock does not cover yet waits for an order.
 
@@ -9,10 +10,10 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Refusal};
 use crate::id::{OrderId, ProductId, StockMovementId};
 use crate::limits::{MAX_EXAMINED, MAX_PAGE};
-use crate::model::audit_trail::{Action, Subject};
-use crate::model::order::{Order, OrderStatus};
+use crate::model::audit_trail::{Action, Actor, AuditEntry, Subject};
+use crate::model::order::{LineCancellation, Order, OrderStatus, PartPosition};
 use crate::model::product::StockMovement;
-use crate::model::stock_change::StockChange;
+use crate::model::stock_change::{RETURN_OF_PART, StockChange};
 use crate::query::filter::OrderFilter;
 use crate::query::{Budget, List, Page, PageRequest};
 use crate::shop::Shop;
@@ -60,15 +61,32 @@ fn add_actors(snapshot: &dyn Snapshot, items: &mut [StockChange]) -> Result<(), 
     if orders.is_empty() {
         return Ok(());
     }
-    let entries = snapshot.audit_trail_of_orders(&orders)?.into_iter();
-    let actors: HashMap<_, _> =
-        entries.map(|entry| ((entry.subject, entry.action), entry.actor)).collect();
+    let entries = snapshot.audit_trail_of_orders(&orders)?;
+    let mut actors: HashMap<Subject, Vec<&AuditEntry>> = HashMap::new();
+    for entry in &entries {
+        actors.entry(entry.subject).or_default().push(entry);
+    }
     for item in items {
         let Some(order) = item.order_id else { continue };
-        let action = if item.delta < 0 { Action::OrderPlaced } else { Action::OrderCancelled };
-        item.actor = actors.get(&(Subject::Order(order), action)).copied();
+        let entries = actors.get(&Subject::Order(order)).map_or(&[][..], Vec::as_slice);
+        item.actor = actor(item, entries);
     }
     Ok(())
+}
+
+/// Returns the author of a change by an order, of whose entries in the audit trail one may be that of the change. Parts are
+/// cancelled any number of times: those of one second have an author if all of them have the same.
+fn actor(item: &StockChange, entries: &[&AuditEntry]) -> Option<Actor> {
+    let is_of_part = item.reason == RETURN_OF_PART;
+    let action = match item.delta {
+        ..0 => Action::OrderPlaced,
+        _ if is_of_part => Action::OrderPartiallyCancelled,
+        _ => Action::OrderCancelled,
+    };
+    let of_action = entries.iter().filter(|entry| entry.action == action);
+    let mut own = of_action.filter(|entry| !is_of_part || entry.created_at == item.created_at);
+    let first = own.next()?.actor;
+    own.all(|entry| entry.actor == first).then_some(first)
 }
 
 /// A position in the history of a product: the first row of each stream that is not shown yet, and the stock before it was
@@ -78,6 +96,7 @@ struct Position {
     order: OrderId,
     movement: StockMovementId,
     released: (Timestamp, OrderId),
+    part: PartPosition,
     stock: i64,
 }
 
@@ -87,22 +106,27 @@ const AFTER_ALL: i64 = i64::MAX / 2;
 impl Position {
     fn newest(order: OrderId, stock: i64) -> Self {
         let released = (Timestamp::MAX, OrderId::new(AFTER_ALL));
-        Self { order, movement: StockMovementId::new(AFTER_ALL), released, stock }
+        let part = (Timestamp::MAX, OrderId::new(AFTER_ALL), AFTER_ALL);
+        Self { order, movement: StockMovementId::new(AFTER_ALL), released, part, stock }
     }
 
     /// The numbers of a cursor, which are 1 or more.
-    fn numbers(self) -> [i64; 5] {
-        let Self { order, movement, released: (at, released), stock } = self;
-        [order.get(), movement.get(), at.unix(), released.get(), stock]
+    fn numbers(self) -> [i64; 8] {
+        let Self { order, movement, released: (at, released), part, stock } = self;
+        let (part_at, part, number) = part;
+        let (at, part_at) = (at.unix(), part_at.unix());
+        [order.get(), movement.get(), at, released.get(), part_at, part.get(), number, stock]
             .map(|number| number.max(0).saturating_add(1))
     }
 
-    fn from_numbers(numbers: [i64; 5]) -> Self {
-        let [order, movement, at, released, stock] = numbers.map(|number| number.saturating_sub(1));
+    fn from_numbers(numbers: [i64; 8]) -> Self {
+        let [order, movement, at, released, part_at, part, number, stock] =
+            numbers.map(|number| number.saturating_sub(1));
         Self {
             order: OrderId::new(order),
             movement: StockMovementId::new(movement),
             released: (Timestamp::from_unix(at), OrderId::new(released)),
+            part: (Timestamp::from_unix(part_at), OrderId::new(part), number),
             stock,
         }
     }
@@ -129,6 +153,7 @@ struct Change {
 enum Stream {
     Movements,
     Orders,
+    Parts,
     Releases,
 }
 
@@ -139,6 +164,7 @@ struct History<'a> {
     next: Position,
     movements: VecDeque<StockMovement>,
     orders: VecDeque<Order>,
+    parts: VecDeque<LineCancellation>,
     releases: VecDeque<Order>,
     order_budget: Budget,
     release_budget: Budget,
@@ -153,6 +179,7 @@ impl<'a> History<'a> {
             next: position,
             movements: VecDeque::new(),
             orders: VecDeque::new(),
+            parts: VecDeque::new(),
             releases: VecDeque::new(),
             order_budget: Budget::of(MAX_EXAMINED),
             release_budget: Budget::of(MAX_RELEASED),
@@ -183,6 +210,7 @@ impl<'a> History<'a> {
             order: self.orders.front().map_or(self.next.order, |order| order.id),
             movement: self.movements.front().map_or(self.next.movement, |row| row.id),
             released: released.unwrap_or(self.next.released),
+            part: self.parts.front().map_or(self.next.part, LineCancellation::position),
             stock: self.stock,
         }))
     }
@@ -190,7 +218,7 @@ impl<'a> History<'a> {
     /// Returns the heads of the streams that have not ended; `None` if one is unknown.
     fn heads(&mut self) -> Result<Option<Vec<Change>>, Error> {
         let mut heads = Vec::new();
-        for head in [self.release()?, self.movement()?, self.order()?] {
+        for head in [self.release()?, self.part()?, self.movement()?, self.order()?] {
             match head {
                 Head::Row(change) => heads.push(change),
                 Head::End => {}
@@ -221,6 +249,9 @@ impl<'a> History<'a> {
                 (movement.reason, None, movement.actor)
             }
             Stream::Orders => ("ordered".to_owned(), Some(self.orders.pop_front()?.id), None),
+            Stream::Parts => {
+                (RETURN_OF_PART.to_owned(), Some(self.parts.pop_front()?.order_id), None)
+            }
             Stream::Releases => {
                 let order = self.releases.pop_front()?;
                 (release_reason(&order).to_owned(), Some(order.id), None)
@@ -246,6 +277,23 @@ impl<'a> History<'a> {
         }))
     }
 
+    fn part(&mut self) -> Result<Head<Change>, Error> {
+        if self.parts.is_empty() && self.next.part.1.get() >= 1 {
+            let start = self.next.part;
+            let rows =
+                self.snapshot.restocked_parts(self.product, start, Direction::Back, CHUNK)?;
+            let last = rows.last().filter(|_| rows.len() >= CHUNK);
+            // The numbers begin with 1, so that the one before the first of an order is after those of the order before.
+            let before =
+                last.map(|row| (row.created_at, row.order_id, row.number.saturating_sub(1)));
+            self.next.part = before.unwrap_or((Timestamp::MIN, OrderId::new(0), 0));
+            self.parts = rows.into();
+        }
+        Ok(self.parts.front().map_or(Head::End, |row| {
+            Head::Row(Change { at: row.created_at, delta: row.units, stream: Stream::Parts })
+        }))
+    }
+
     fn order(&mut self) -> Result<Head<Change>, Error> {
         if self.orders.is_empty() && self.next.order.get() >= 1 {
             let filter = OrderFilter { product_id: Some(self.product), ..OrderFilter::default() };
@@ -261,10 +309,13 @@ impl<'a> History<'a> {
             self.next.order = OrderId::new(next.unwrap_or(0));
             self.orders = rows.into();
         }
-        let head = self.orders.front();
-        Ok(self.head(head, self.next.order.get() >= 1, -1, Stream::Orders, |order| {
-            Some(order.created_at)
-        }))
+        let Some(order) = self.orders.front() else {
+            return Ok(if self.next.order.get() >= 1 { Head::Unknown } else { Head::End });
+        };
+        let lines = order.lines.iter().filter(|line| line.product_id == self.product);
+        let units = lines.fold(0_i64, |sum, line| sum.saturating_add(line.quantity));
+        let delta = units.saturating_neg();
+        Ok(Head::Row(Change { at: order.created_at, delta, stream: Stream::Orders }))
     }
 
     fn release(&mut self) -> Result<Head<Change>, Error> {
@@ -277,31 +328,24 @@ impl<'a> History<'a> {
             let last = rows.last().filter(|_| rows.len() >= RELEASED_CHUNK);
             let last = last.and_then(|order| Some((order.released_at()?, order.id)));
             self.next.released = last.map_or((Timestamp::MIN, OrderId::new(0)), before);
-            let has_product =
-                |order: &Order| order.lines.iter().any(|line| line.product_id == self.product);
-            self.releases = rows.into_iter().filter(has_product).collect();
+            let has_units = |order: &Order| released_units(order, self.product) > 0;
+            self.releases = rows.into_iter().filter(has_units).collect();
         }
-        let head = self.releases.front();
-        let has_more = self.next.released.1.get() >= 1;
-        Ok(self.head(head, has_more, 1, Stream::Releases, Order::released_at))
-    }
-
-    fn head(
-        &self,
-        head: Option<&Order>,
-        has_more: bool,
-        sign: i64,
-        stream: Stream,
-        at: fn(&Order) -> Option<Timestamp>,
-    ) -> Head<Change> {
-        let Some(order) = head else {
-            return if has_more { Head::Unknown } else { Head::End };
+        let Some(order) = self.releases.front() else {
+            let has_more = self.next.released.1.get() >= 1;
+            return Ok(if has_more { Head::Unknown } else { Head::End });
         };
-        let lines = order.lines.iter().filter(|line| line.product_id == self.product);
-        let units = lines.fold(0_i64, |sum, line| sum.saturating_add(line.quantity));
-        let at = at(order).unwrap_or(order.created_at);
-        Head::Row(Change { at, delta: units.saturating_mul(sign), stream })
+        let at = order.released_at().unwrap_or(order.created_at);
+        let delta = released_units(order, self.product);
+        Ok(Head::Row(Change { at, delta, stream: Stream::Releases }))
     }
+}
+
+/// Returns the units of a product that a cancelled or expired order gave back in its end: those that no cancellation of a
+/// part has taken before.
+pub(super) fn released_units(order: &Order, product: ProductId) -> i64 {
+    let left = order.remainders().into_iter().filter(|left| left.line.product_id == product);
+    left.fold(0_i64, |sum, left| sum.saturating_add(left.units))
 }
 
 /// The key right before that of a released order.

@@ -9,13 +9,15 @@ use crate::limits::{MAX_CLOCK_SKEW, MAX_LEASED_EVENTS};
 use crate::model::audit_trail::Actor;
 use crate::model::coupon::Coupon;
 use crate::model::event::EventKind;
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::{LineCancellation, Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
+use crate::model::stock_change::RETURN_OF_PART;
 use crate::query::Budget;
 use crate::query::filter::OrderFilter;
 use crate::rule::add_coupon::AddCoupon;
 use crate::rule::add_product::AddProduct;
 use crate::rule::adjust_stock::AdjustStock;
+use crate::rule::cancel_order::CancelOrder;
 use crate::rule::operation::AnyOperation;
 use crate::rule::tokens::RevokeToken;
 use crate::shop::Shop;
@@ -206,12 +208,15 @@ impl Shop {
                 explained.order_id = Some(id);
                 let cancellations = if status.is_final() { order.cancellations.len() } else { 0 };
                 let before = order.as_of(status, cancellations);
-                (Some(request_of_order(&order, status)), json!({ "order": before }))
+                let request = request_of_order(&before, fingerprint);
+                (Some(request), json!({ "order": before }))
             }
             StoredResult::OrderAfter(id, status, cancellations) => {
                 let order = snapshot.order(id)?.ok_or(Refusal::OrderNotFound { order_id: id })?;
                 explained.order_id = Some(id);
-                (None, json!({ "order": order.as_of(status, cancellations) }))
+                let before = order.as_of(status, cancellations);
+                let request = request_of_order(&before, fingerprint);
+                (Some(request), json!({ "order": before }))
             }
             StoredResult::Refund(id) => {
                 let row = snapshot.refund(id)?.ok_or(Refusal::RefundNotFound { refund_id: id })?;
@@ -283,10 +288,13 @@ fn request_of_charge(customer_id: CustomerId, amount: crate::money::Money) -> Va
     json!({ "charge_balance": { "customer_id": customer_id, "amount": amount } })
 }
 
-/// The request that left an order with that status.
-fn request_of_order(order: &Order, status: OrderStatus) -> Value {
+/// The request that left an order as it is.
+fn request_of_order(order: &Order, fingerprint: i64) -> Value {
+    if let Some(request) = request_of_part(order, fingerprint) {
+        return request;
+    }
     let id = json!({ "order_id": order.id });
-    match status {
+    match order.status {
         OrderStatus::Cancelled => json!({ "cancel_order": id }),
         // An order that is paid at once has no hold.
         OrderStatus::Paid if order.expires_at.is_some() => json!({ "pay_order": id }),
@@ -303,6 +311,26 @@ fn request_of_order(order: &Order, status: OrderStatus) -> Value {
             } })
         }
     }
+}
+
+/// Returns the cancellation of a part, or without a return to the stock, whose rows are the last ones of an order.
+fn request_of_part(order: &Order, fingerprint: i64) -> Option<Value> {
+    let last = order.cancellations.last()?;
+    let (order_id, keep_stock) = (order.id, !last.is_restocked);
+    let mut requests = vec![CancelOrder { order_id, items: None, keep_stock }.into()];
+    // A cancellation has one event and one instant, and at most one row a line.
+    let rows = order.cancellations.iter().rev().take(order.lines.len());
+    let is_last = |row: &&LineCancellation| {
+        (row.event_id, row.created_at) == (last.event_id, last.created_at)
+    };
+    let mut items = Vec::new();
+    for row in rows.take_while(is_last) {
+        // Money that earlier cancellations kept back has a row without units.
+        items.extend(Some((row.product_id, row.units)).filter(|(_, units)| *units > 0));
+        let items = Some(items.clone());
+        requests.push(CancelOrder { order_id, items, keep_stock }.into());
+    }
+    matching(requests, fingerprint)
 }
 
 /// Returns the first of these requests that has the fingerprint.
@@ -383,8 +411,9 @@ impl Refused<'_> {
         let removed_by = self.removals(product_id)?;
         let adjusted = self.adjustment(product_id)?;
         let released = self.release(product_id)?;
+        let part = self.part(product_id)?;
         let earliest = |change: &Return| change.created_at;
-        let back = adjusted.into_iter().chain(released).min_by_key(earliest);
+        let back = adjusted.into_iter().chain(part).chain(released).min_by_key(earliest);
         Ok(ExplainedShortage { product_id, requested, available, taken_by, removed_by, back })
     }
 
@@ -460,7 +489,8 @@ impl Refused<'_> {
             let last = orders.last().filter(|_| orders.len() >= CHUNK);
             let last = last.and_then(|order| Some((order.released_at()?, order.id)));
             for order in orders {
-                let Taker { order_id, quantity, .. } = taker(&order, product);
+                let (order_id, quantity) =
+                    (order.id, super::history::released_units(&order, product));
                 if quantity > 0
                     && let Some(created_at) = order.released_at()
                     && self.is_before(created_at, &order)?
@@ -474,6 +504,29 @@ impl Refused<'_> {
             start = (at, OrderId::new(id.get().saturating_add(1)));
         }
         Ok(None)
+    }
+
+    /// The first cancellation of a part after the refusal that put units back.
+    fn part(&self, product: ProductId) -> Result<Option<Return>, Error> {
+        let mut start = (self.at, OrderId::new(1), 1);
+        loop {
+            let rows = self.snapshot.restocked_parts(product, start, Direction::Forward, CHUNK)?;
+            let last = rows.last().filter(|_| rows.len() >= CHUNK);
+            let last = last.map(LineCancellation::position);
+            for LineCancellation { order_id, units, event_id, created_at, .. } in rows {
+                // In the same second, the event of a paid order knows its position; others have none.
+                let is_after = created_at > self.at
+                    || self.request.is_some_and(|request| {
+                        event_id.is_none_or(|event| event.get() > request.last_event)
+                    });
+                if is_after {
+                    let (reason, order_id) = (RETURN_OF_PART.to_owned(), Some(order_id));
+                    return Ok(Some(Return { created_at, delta: units, reason, order_id }));
+                }
+            }
+            let Some((at, order, number)) = last else { return Ok(None) };
+            start = (at, order, number.saturating_add(1));
+        }
     }
 
     /// Returns true if the refusal came before an order gave its stock back. In the same second, an expired order came first,

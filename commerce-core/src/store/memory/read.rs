@@ -15,7 +15,7 @@ use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::{Order, OrderStatus};
+use crate::model::order::{LineCancellation, Order, OrderStatus, PartPosition};
 use crate::model::product::{Product, StockMovement};
 use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
 use crate::model::sale::{Figures, Sale, Sold};
@@ -230,6 +230,18 @@ impl Snapshot for MemorySnapshot<'_> {
         Ok(along(orders, key, &start, direction, limit))
     }
 
+    fn restocked_parts(
+        &self,
+        product: ProductId,
+        start: PartPosition,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<LineCancellation>, StoreError> {
+        let rows = self.0.orders.values().flat_map(|order| &order.cancellations);
+        let rows = rows.filter(|row| row.product_id == product && row.is_restock());
+        Ok(along(rows, LineCancellation::position, &start, direction, limit))
+    }
+
     fn orders(
         &self,
         customer: CustomerId,
@@ -394,7 +406,8 @@ impl Snapshot for MemorySnapshot<'_> {
         limit: usize,
     ) -> Result<Vec<(ProductId, i64)>, StoreError> {
         let products = self.product_sales(after, until)?.into_iter();
-        let mut ranking: Vec<_> = products.map(|(id, sold)| (id, sold.units)).collect();
+        let units = products.map(|(id, sold)| (id, sold.units));
+        let mut ranking: Vec<_> = units.filter(|(_, units)| *units > 0).collect();
         ranking.sort_by_key(|(id, units)| (std::cmp::Reverse(*units), *id));
         ranking.truncate(limit);
         Ok(ranking)
@@ -408,9 +421,9 @@ impl Snapshot for MemorySnapshot<'_> {
         let mut products: BTreeMap<ProductId, Sold> = BTreeMap::new();
         for order in self.0.orders.values().filter(|order| order.status.counts_as_sold()) {
             if order.paid_at.is_some_and(|at| after < at && at <= until) {
-                for (line, net) in order.lines.iter().zip(order.line_nets()) {
-                    let sold = Sold { units: line.quantity, net };
-                    products.entry(line.product_id).or_default().add(sold);
+                for left in order.remainders() {
+                    let sold = Sold { units: left.units, net: left.net };
+                    products.entry(left.line.product_id).or_default().add(sold);
                 }
             }
         }

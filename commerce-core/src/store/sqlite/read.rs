@@ -18,7 +18,7 @@ use crate::model::cart::CartLines;
 use crate::model::coupon::{Coupon, OwnedCoupon};
 use crate::model::delivery::{DeliveryRow, Outbox};
 use crate::model::event::{Epoch, EventRow};
-use crate::model::order::{LineCancellation, Order, OrderStatus};
+use crate::model::order::{LineCancellation, Order, OrderStatus, PartPosition};
 use crate::model::product::{Product, StockMovement};
 use crate::model::refund::RefundRow;
 use crate::model::sale::{Figures, Sold};
@@ -32,7 +32,7 @@ use crate::store::columns::{
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
-use crate::store::lists::{self, IS_RELEASED, RELEASED_AT, of_status};
+use crate::store::lists::{self, IS_RELEASED, IS_RESTOCK, RELEASED_AT, of_status};
 use crate::store::{
     ChargeFilter, DeliveryFilter, Direction, IdRange, LedgerFilter, OrderFilter, Record,
     SalesLevel, Snapshot, StoreSize, Table,
@@ -286,6 +286,21 @@ impl Snapshot for SqliteSnapshot<'_> {
              ORDER BY {RELEASED_AT} {word}, id {word} LIMIT ?3"
         ));
         with_lines(&self.0, many(&self.0, &sql, params![at, id, limit(rows)], read)?)
+    }
+
+    fn restocked_parts(
+        &self,
+        product: ProductId,
+        (at, order, number): PartPosition,
+        direction: Direction,
+        rows: usize,
+    ) -> Result<Vec<LineCancellation>, StoreError> {
+        let (comparison, word) = (direction.comparison(), direction.word());
+        let sql = select::<LineCancellation>(&format!(
+            "WHERE product_id = ?1 AND {IS_RESTOCK} AND (created_at, order_id, number) {comparison} (?2, ?3, ?4)
+             ORDER BY created_at {word}, order_id {word}, number {word} LIMIT ?5"
+        ));
+        many(&self.0, &sql, params![product, at, order, number, limit(rows)], read)
     }
 
     fn orders(

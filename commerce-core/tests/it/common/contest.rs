@@ -3,8 +3,9 @@
 
 use super::{assert_clean, key};
 use commerce_core::{
-    AddCoupon, AddCustomer, AddProduct, CouponId, CustomerId, Discount, Error, Money, Order,
-    PageRequest, Patch, PayWhen, PlaceOrder, ProductId, Shop, UpdateProduct,
+    AddCoupon, AddCustomer, AddProduct, BelowMinimum, CancelOrder, CouponId, CustomerId, Discount,
+    Error, Money, Order, OrderId, OrderStatus, PageRequest, Patch, PayWhen, PlaceOrder, ProductId,
+    Shop, UpdateProduct,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
@@ -19,8 +20,8 @@ pub struct Contest {
     check: fn(&Shop, &BTreeMap<String, usize>),
 }
 
-pub static CONTESTS: [Contest; 6] =
-    [LAST_UNITS, LAST_COUPONS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE];
+pub static CONTESTS: [Contest; 7] =
+    [LAST_UNITS, LAST_COUPONS, ONE_BALANCE, ONE_KEY, ONE_LIMIT, ONE_REFERENCE, ONE_ORDER];
 
 const KIM: CustomerId = CustomerId::new(1);
 const TEA: ProductId = ProductId::new(1);
@@ -56,7 +57,7 @@ pub const LAST_COUPONS: Contest = Contest {
     prepare: |shop| {
         add_customers(shop, 1_000, 0);
         let request = AddCoupon {
-            below_minimum: commerce_core::BelowMinimum::Keep,
+            below_minimum: BelowMinimum::Keep,
             name: "Spring".to_owned(),
             discount: Discount::Fixed { amount: Money::from_minor(5) },
             min_order_amount: None,
@@ -186,6 +187,92 @@ pub const ONE_REFERENCE: Contest = Contest {
     check: |shop, answers| {
         assert_eq!(*answers, counts([("done", 20), ("reference_taken", 300)]));
         assert_eq!(shop.product(TEA).unwrap().stock, 1_000 - 20);
+    },
+};
+
+const CUP: ProductId = ProductId::new(2);
+
+/// The units of each order of [`ONE_ORDER`]: together a third of them stays, more or less.
+const ITEMS: [(ProductId, i64); 2] = [(TEA, 30), (CUP, 9)];
+
+/// Twelve orders to be paid later, of which 50 callers each cancel a unit, some without a return to the stock, while others
+/// pay the order and a few cancel all that is left of it.
+pub const ONE_ORDER: Contest = Contest {
+    name: "one order",
+    calls: 600,
+    prepare: |shop| {
+        add_customers(shop, 1, 100_000);
+        shop.call(AddProduct::new("Tea", Money::from_minor(17), 1_000)).run().unwrap();
+        shop.call(AddProduct::new("Cup", Money::from_minor(101), 1_000)).run().unwrap();
+        let request = AddCoupon {
+            below_minimum: BelowMinimum::Recalculate,
+            name: "Spring".to_owned(),
+            discount: Discount::Percent { percent: 7, max_amount: None },
+            min_order_amount: Some(Money::from_minor(1_000)),
+            quantity: 100,
+            valid_from: None,
+            valid_until: None,
+        };
+        shop.call(request).run().unwrap();
+        let owned = shop.claim_coupon(SPRING, KIM, &key("claim")).unwrap();
+        for number in 0..12 {
+            // The first one uses the coupon.
+            let owned_coupon_id = (number == 0).then_some(owned.id);
+            let order = PlaceOrder::new(KIM, ITEMS);
+            let order = PlaceOrder { pay: PayWhen::Later, owned_coupon_id, ..order };
+            shop.place_order(order, &key(&format!("order-{number}"))).unwrap();
+        }
+    },
+    call: |shop, number| {
+        let key = key(&format!("call-{number}"));
+        let (order, turn) = (number / 50 + 1, number % 50);
+        let id = OrderId::new(i64::try_from(order).unwrap());
+        if turn % 10 == 4 {
+            return shop.pay_order(id, &key).map(|_| format!("{order} paid"));
+        }
+        // Every third order is cancelled in the end.
+        if turn > 40 && order % 3 == 0 {
+            return shop.cancel_order(id, &key).map(|_| format!("{order} cancelled"));
+        }
+        let items = Some(vec![(if turn % 3 == 0 { CUP } else { TEA }, 1)]);
+        let keep_stock = turn % 7 == 0;
+        let request = CancelOrder { order_id: id, items, keep_stock };
+        let order_after = shop.call(request).key(&key).run()?;
+        assert!(order_after.refunded() <= order_after.paid());
+        Ok(format!("{order} {}", if keep_stock { "lost" } else { "returned" }))
+    },
+    check: |shop, answers| {
+        let count = |order: OrderId, what: &str| {
+            let count = answers.get(&format!("{order} {what}")).copied().unwrap_or(0);
+            i64::try_from(count).unwrap()
+        };
+        let orders = shop.orders(KIM, &PageRequest::first(100)).unwrap().items;
+        assert_eq!(orders.len(), 12);
+        let (mut balance, mut out) = (100_000, 0);
+        for order in orders {
+            let units = order.units();
+            let cancelled: i64 =
+                order.lines.iter().map(|line| order.cancelled_units(line.product_id)).sum();
+            let (lost, returned) = (count(order.id, "lost"), count(order.id, "returned"));
+            assert_eq!(count(order.id, "paid"), i64::from(order.paid_at.is_some()), "{answers:?}");
+            let is_cancelled = order.status == OrderStatus::Cancelled;
+            if is_cancelled {
+                assert_eq!(order.refunded(), order.paid());
+                assert_eq!((cancelled, count(order.id, "cancelled") <= 1), (units, true));
+                out += lost;
+            } else {
+                assert_eq!(cancelled, lost + returned, "{answers:?}");
+                assert!(order.refunded() < order.paid());
+                out += units - returned;
+            }
+            balance += order.refunded().minor() - order.paid().minor();
+        }
+        let refused = ["order_not_payable", "order_not_cancellable", "items_not_cancellable"];
+        let is_known = |answer: &String| answer.contains(' ') || refused.contains(&answer.as_str());
+        assert!(answers.keys().all(is_known), "{answers:?}");
+        assert_eq!(shop.balance(KIM).unwrap().balance.minor(), balance);
+        let stock = [TEA, CUP].map(|product| shop.product(product).unwrap().stock);
+        assert_eq!(stock.iter().sum::<i64>(), 2_000 - out);
     },
 };
 

@@ -10,6 +10,7 @@ mod catalog;
 mod customers;
 mod lists;
 mod orders;
+mod parts;
 mod reports;
 mod staff;
 mod wallet;
@@ -17,10 +18,10 @@ mod wallet;
 use commerce_core::store::{Account, ChargeRow, EventRow, Record, StockMovement};
 use commerce_core::testing::{AnyOperation, CreateToken};
 use commerce_core::{
-    Actor, AuditEntry, Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId, Currency, Customer,
-    CustomerId, Debit, Invalid, Key, LedgerEntry, Money, Order, OrderId, OrderItems, OwnedCoupon,
-    OwnedCouponId, PasswordHash, PlaceOrder, Product, ProductId, Refusal, Settings, Shortage,
-    Timestamp, Token,
+    Actor, AuditEntry, CancelOrder, Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId,
+    Currency, Customer, CustomerId, Debit, Invalid, Key, LedgerEntry, Money, Order, OrderId,
+    OrderItems, OwnedCoupon, OwnedCouponId, PasswordHash, PlaceOrder, Product, ProductId, Refusal,
+    Settings, Shortage, Timestamp, Token,
 };
 use orders::merged;
 pub(crate) use reports::ZONES;
@@ -290,7 +291,7 @@ impl Model {
             AnyOperation::ClaimCoupon(request) => self.claim_coupon(request, now),
             AnyOperation::PlaceOrder(request) => self.place_order(request, now),
             AnyOperation::PayOrder(request) => self.pay_order(request.order_id, now),
-            AnyOperation::CancelOrder(request) => self.cancel_order(request.order_id, now),
+            AnyOperation::CancelOrder(request) => self.cancel_order(request, now),
             AnyOperation::SetCredentials(request) => {
                 validate(&[(is_login(&request.login), "/login")])?;
                 self.known(request.customer_id)?;
@@ -367,6 +368,13 @@ fn identity(operation: &AnyOperation) -> String {
         let sums = BTreeSet::from_iter(merged(items));
         let items = OrderItems::Listed(sums.into_iter().collect());
         return format!("{:?}", PlaceOrder { items, ..order.clone() });
+    }
+    if let AnyOperation::CancelOrder(request) = operation
+        && let Some(items) = &request.items
+        && items.iter().all(|(_, quantity)| *quantity > 0)
+    {
+        let items = Some(BTreeSet::from_iter(merged(items)).into_iter().collect());
+        return format!("{:?}", CancelOrder { items, ..request.clone() });
     }
     if let AnyOperation::CreateToken(request) = operation {
         return format!("{:?}", CreateToken { hash: String::new(), ..request.clone() });

@@ -155,7 +155,7 @@ impl Model {
         ])?;
         let id = CouponId::new(next_id(self.coupons.len()));
         let coupon = Coupon {
-            below_minimum: commerce_core::BelowMinimum::Keep,
+            below_minimum: request.below_minimum,
             id,
             name: request.name.clone(),
             discount: request.discount,

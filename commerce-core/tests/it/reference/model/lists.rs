@@ -84,8 +84,13 @@ impl Model {
                     OrderStatus::Expired => Some((order.expires_at, "order expired")),
                     OrderStatus::Pending | OrderStatus::Paid => None,
                 };
-                changes
-                    .extend(end.map(|(at, why)| (at.unwrap(), line.quantity, why.to_owned(), id)));
+                let rows = order.cancellations.iter().filter(|row| row.product_id == product);
+                let back = rows.clone().filter(|row| row.is_restocked && row.units > 0);
+                let why = "part of order cancelled";
+                changes.extend(back.map(|row| (row.created_at, row.units, why.to_owned(), id)));
+                let rest = line.quantity - rows.map(|row| row.units).sum::<i64>();
+                let end = end.filter(|_| rest > 0);
+                changes.extend(end.map(|(at, why)| (at.unwrap(), rest, why.to_owned(), id)));
             }
         }
         changes.sort();

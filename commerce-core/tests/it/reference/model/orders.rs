@@ -1,6 +1,7 @@
 //! Orders: placing, paying, cancelling, expiry, and the best sellers that follow from them.
 
 use super::catalog::{check_window, price_at};
+use super::parts;
 use super::{
     Decision, HOLD_SECONDS, MAX_BALANCE, MAX_LINES, MAX_PRICE, MAX_STOCK, Model, invalid, is_text,
     next_id,
@@ -175,8 +176,10 @@ impl Model {
             |order: &&Order| matches!(order.status, OrderStatus::Pending | OrderStatus::Paid);
         let orders = self.orders.values().filter(is_live);
         let own = orders.filter(|order| order.customer_id == customer);
-        let lines = own.flat_map(|order| &order.lines).filter(|line| line.product_id == product);
-        lines.map(|line| line.quantity).sum()
+        own.flat_map(parts::left)
+            .filter(|left| left.product == product)
+            .map(|left| left.units)
+            .sum()
     }
 
     /// Predicts the purchases of products with a limit.
@@ -258,37 +261,16 @@ impl Model {
         if order.status != OrderStatus::Pending {
             return Err(Refusal::OrderNotPayable { order_id, order_status: order.status });
         }
-        self.check_funds(order.customer_id, order.total.minor())?;
+        self.check_funds(order.customer_id, parts::price(order))?;
         self.pay(order_id, now);
         Ok(self.orders[&order_id].clone().into())
-    }
-
-    pub(super) fn cancel_order(&mut self, order_id: OrderId, now: Timestamp) -> Decision {
-        let order = self.orders.get(&order_id).ok_or(Refusal::OrderNotFound { order_id })?;
-        let (customer_id, order_status) = (order.customer_id, order.status);
-        let total = order.total.minor();
-        match order_status {
-            OrderStatus::Pending => {}
-            OrderStatus::Paid => {
-                self.check_room(customer_id, total)?;
-                self.book(customer_id, EntryKind::Refund, total, Some(order_id), now);
-                self.emit(EventKind::OrderCancelled, order_id, now);
-            }
-            OrderStatus::Cancelled | OrderStatus::Expired => {
-                return Err(Refusal::OrderNotCancellable { order_id, order_status });
-            }
-        }
-        self.end_order(order_id, OrderStatus::Cancelled);
-        let order = self.orders.get_mut(&order_id).unwrap();
-        order.cancelled_at = Some(now);
-        Ok(order.clone().into())
     }
 
     pub(super) fn pay(&mut self, id: OrderId, now: Timestamp) {
         let order = self.orders.get_mut(&id).unwrap();
         (order.status, order.paid_at) = (OrderStatus::Paid, Some(now));
-        let (customer_id, total) = (order.customer_id, order.total.minor());
-        self.book(customer_id, EntryKind::Payment, -total, Some(id), now);
+        let (customer_id, price) = (order.customer_id, parts::price(order));
+        self.book(customer_id, EntryKind::Payment, -price, Some(id), now);
         self.emit(EventKind::OrderPaid, id, now);
     }
 
@@ -313,10 +295,10 @@ impl Model {
     /// Returns the stock and the coupon of an order that is cancelled or expires.
     pub(super) fn end_order(&mut self, id: OrderId, status: OrderStatus) {
         let order = self.orders.get_mut(&id).unwrap();
-        order.status = status;
-        for line in &order.lines {
-            self.products.get_mut(&line.product_id).unwrap().stock += line.quantity;
+        for left in parts::left(order) {
+            self.products.get_mut(&left.product).unwrap().stock += left.units;
         }
+        order.status = status;
         if let Some(owned) = order.owned_coupon_id {
             let owned = self.owned_coupons.get_mut(&owned).unwrap();
             (owned.order_id, owned.status) = (None, OwnedCouponStatus::Held);
@@ -336,9 +318,10 @@ impl Model {
                 && order.paid_at.is_some_and(|paid_at| from < paid_at && paid_at <= at)
         };
         let mut units = BTreeMap::<ProductId, i64>::new();
-        for line in self.orders.values().filter(is_counted).flat_map(|order| &order.lines) {
-            *units.entry(line.product_id).or_default() += line.quantity;
+        for left in self.orders.values().filter(is_counted).flat_map(parts::left) {
+            *units.entry(left.product).or_default() += left.units;
         }
+        units.retain(|_, units| *units > 0);
         let mut ranking: Vec<(ProductId, i64)> = units.into_iter().collect();
         ranking.sort_by_key(|(id, units)| (-units, *id));
         let items = ranking.into_iter().take(5).enumerate().map(|(index, (id, units_sold))| {

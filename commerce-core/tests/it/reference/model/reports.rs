@@ -1,6 +1,7 @@
 //! Reports: counted by hand over orders, lines, movements and ledger, with a calendar of fixed offsets.
 
 use super::Model;
+use super::parts::{self, Left};
 use commerce_core::store::{CouponUsage, FirstOrder};
 use commerce_core::{
     Basis, CouponId, CustomerId, EntryKind, LedgerEntry, Money, Order, OrderId, OrderStatus,
@@ -28,12 +29,16 @@ fn instants(order: &Order) -> (Option<Timestamp>, Option<Timestamp>) {
     }
 }
 
-fn units(order: &Order) -> i64 {
-    order.lines.iter().map(|line| line.quantity).sum()
+fn units(lines: &[Left]) -> i64 {
+    lines.iter().map(|left| left.units).sum()
+}
+
+fn discount(lines: &[Left]) -> i64 {
+    lines.iter().map(Left::discount).sum()
 }
 
 /// The amount paid for each line: the whole parts of the discount first, then single units by remainder.
-fn line_nets(order: &Order) -> Vec<i64> {
+pub(super) fn line_nets(order: &Order) -> Vec<i64> {
     let (subtotal, discount) =
         (i128::from(order.subtotal.minor()), i128::from(order.discount.minor()));
     let exact: Vec<i128> =
@@ -85,8 +90,10 @@ impl Model {
             }
             if order.status == OrderStatus::Paid {
                 let add = |sum: Money, more: Money| Money::from_minor(sum.minor() + more.minor());
-                usage.discounts = add(usage.discounts, order.discount);
-                usage.net = add(usage.net, order.total);
+                for left in parts::left(order) {
+                    usage.discounts = add(usage.discounts, Money::from_minor(left.discount()));
+                    usage.net = add(usage.net, Money::from_minor(left.money));
+                }
             }
         }
         usage
@@ -102,17 +109,26 @@ impl Model {
         for order in self.orders.values() {
             let (paid_at, cancelled_at) = instants(order);
             let stands = basis == Basis::Booked || cancelled_at.is_none();
+            let is_booked = basis == Basis::Booked;
+            let lines = if is_booked { parts::paid_for(order) } else { parts::left(order) };
             if is_inside(paid_at) && stands {
                 orders += 1;
-                sold += units(order);
-                gross += order.subtotal.minor();
-                discounts += order.discount.minor();
+                sold += units(&lines);
+                gross += lines.iter().map(Left::gross).sum::<i64>();
+                discounts += discount(&lines);
                 first_orders += i64::from(first.contains(&order.id));
             }
-            if is_inside(cancelled_at) && basis == Basis::Booked {
+            for (at, units, money) in parts::refunds(order) {
+                if is_booked && is_inside(Some(at)) {
+                    cancelled_units += units;
+                    refunds += money;
+                }
+            }
+            if is_booked && is_inside(cancelled_at) {
+                let rest = parts::left(order);
                 cancelled_orders += 1;
-                cancelled_units += units(order);
-                refunds += order.total.minor();
+                cancelled_units += units(&rest);
+                refunds += rest.iter().map(|left| left.money).sum::<i64>();
             }
         }
         let net = gross - discounts;
@@ -156,10 +172,10 @@ impl Model {
         let mut products = Products::new();
         for order in self.orders.values().filter(|order| order.status == OrderStatus::Paid) {
             if order.paid_at.is_some_and(|at| from < at && at <= to) {
-                for (line, net) in order.lines.iter().zip(line_nets(order)) {
-                    let (units, money) = products.entry(line.product_id).or_default();
-                    *units += line.quantity;
-                    *money += net;
+                for left in parts::left(order) {
+                    let (units, money) = products.entry(left.product).or_default();
+                    *units += left.units;
+                    *money += left.money;
                 }
             }
         }
@@ -176,7 +192,9 @@ impl Model {
         let by_money = by == RankBy::Net;
         let ranked = |products: &Products| {
             let score = |(units, net): &(i64, i64)| if by_money { *net } else { *units };
-            let mut ids: Vec<_> = products.iter().map(|(id, sold)| (-score(sold), *id)).collect();
+            // Money that was kept back for units that are gone gives no rank.
+            let sold = products.iter().filter(|(_, (units, _))| *units > 0);
+            let mut ids: Vec<_> = sold.map(|(id, sold)| (-score(sold), *id)).collect();
             ids.sort_unstable();
             ids.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
         };
@@ -269,9 +287,10 @@ impl Model {
         for LedgerEntry { customer_id, amount, .. } in entries() {
             *balances.entry(*customer_id).or_default() += amount.minor();
         }
+        // No history gives a charge back.
         json!({
             "at": at, "charged": sum(EntryKind::Charge), "debited": sum(EntryKind::Debit),
-            "spent": sum(EntryKind::Payment), "refunded": sum(EntryKind::Refund),
+            "spent": sum(EntryKind::Payment), "refunded": sum(EntryKind::Refund), "returned": 0, "debts": 0,
             "outstanding": balances.values().sum::<i64>(),
             "customers": balances.values().filter(|balance| **balance > 0).count(),
         })

@@ -261,6 +261,9 @@ fn action_of(operation: &AnyOperation) -> Option<Action> {
         AnyOperation::ClaimCoupon(_) => Action::CouponClaimed,
         AnyOperation::PlaceOrder(_) => Action::OrderPlaced,
         AnyOperation::PayOrder(_) => Action::OrderPaid,
+        AnyOperation::CancelOrder(request) if request.items.is_some() => {
+            Action::OrderPartiallyCancelled
+        }
         AnyOperation::CancelOrder(_) => Action::OrderCancelled,
         AnyOperation::ChangeSettings(_) => Action::SettingsChanged,
         AnyOperation::SetCredentials(_) => Action::LoginSet,
