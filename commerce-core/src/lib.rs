@@ -165,8 +165,8 @@ pub use error::{Code, Error, ErrorClass, Invalid, OverLimit, Refusal, Shortage, 
 pub use export::{Export, ExportError, ExportWindow, Exporter};
 pub use gateway::simulated::SimulatedGateway;
 pub use gateway::{
-    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, RefundRequest, WebhookEvent,
-    WebhookNotice,
+    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, RefundRequest, ReportedRefund,
+    WebhookEvent, WebhookNotice,
 };
 pub use histogram::{Distribution, Histogram, SIZES, TIMES};
 pub use id::{

@@ -227,7 +227,7 @@ impl Wallet {
             ) => {
                 report(format!("is a {kind} and names no charge"));
             }
-            (kind, Some(id)) => report(format!("is a {} and names charge {id}", kind)),
+            (kind, Some(id)) => report(format!("is a {kind} and names charge {id}")),
             (_, None) => {}
         }
     }

@@ -210,7 +210,7 @@ impl Order {
     /// Returns the instant at which it gave its stock back: it was cancelled, or its hold ended.
     #[must_use]
     pub fn released_at(&self) -> Option<Timestamp> {
-        if !self.status.is_final() { None } else { self.cancelled_at.or(self.expires_at) }
+        if self.status.is_final() { self.cancelled_at.or(self.expires_at) } else { None }
     }
 
     /// Returns the number of units of all lines.

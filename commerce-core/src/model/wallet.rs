@@ -205,7 +205,7 @@ pub struct ChargeRow {
     pub refunded: Money,
     /// The amount of its disputes that were not won.
     pub disputed: Money,
-    /// The greatest amount of refunds that the gateway has reported.
+    /// The greatest amount of refunds that the gateway has reported and the shop did not ask for.
     pub reported_refunds: Money,
 }
 
