@@ -5,7 +5,7 @@
 //! key: a repeated call collects nothing twice, so a lost answer is only a reason to call again.
 
 use crate::clock::Timestamp;
-use crate::entropy;
+use crate::entropy::{self, REFERENCE_BYTES};
 use crate::error::{Error, Refusal, StoreError};
 use crate::gateway::{
     ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent, WebhookNotice,
@@ -25,9 +25,6 @@ use crate::shop::{Outcome, Shop, account};
 use crate::sync::CancellationToken;
 use serde::Serialize;
 use std::fmt;
-
-/// Random bytes of a reference: 128 bits, so that references are unique across stores.
-pub(crate) const REFERENCE_BYTES: usize = 16;
 
 /// A charge to be made: money to add to a balance.
 #[derive(Clone, Debug, PartialEq, Eq)]

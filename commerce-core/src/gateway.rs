@@ -129,7 +129,7 @@ pub enum WebhookNotice {
     Charge(ChargeResult),
     /// Money of the charge was refunded.
     Refunded {
-        /// All refunds of the charge that the gateway has made or may still make, whoever asked for them.
+        /// All refunds of the charge that the gateway has made or may still make, requested ones and others.
         refunds: Vec<ReportedRefund>,
     },
     /// The payer disputes the charge, and the money was taken back.
@@ -149,7 +149,7 @@ pub enum WebhookNotice {
 /// A refund of a charge, as its gateway reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReportedRefund {
-    /// The reference of the [`RefundRequest`]; `None` if nobody's request has made it, as in a dashboard.
+    /// The reference of the [`RefundRequest`]; `None` for a refund without one, as of a dashboard.
     pub reference: Option<String>,
     /// The amount.
     pub amount: Money,

@@ -129,7 +129,7 @@ pub struct LedgerEntry {
     pub balance_after: Money,
     /// The order that was paid or refunded.
     pub order_id: Option<OrderId>,
-    /// The charge that brought the money, or whose money was taken back.
+    /// The charge that brought the money, or of which it was taken back.
     pub charge_id: Option<ChargeId>,
     /// A note by the caller.
     pub note: Option<String>,

@@ -34,7 +34,7 @@ pub struct RecordNotice {
 pub enum Notice {
     /// The gateway has refunded money of the charge.
     Refunded {
-        /// All refunds of the charge at the gateway, whoever asked for them.
+        /// All refunds of the charge at the gateway, requested ones and others.
         refunds: Vec<ReportedRefund>,
     },
     /// The payer disputes the charge, and the bank has taken the money back.

@@ -25,7 +25,7 @@ pub struct RefundCharge {
     /// The amount; `None` for all of the charge that was not paid back or disputed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Money>,
-    /// The customer whose charge it must be; `None` for any.
+    /// The customer that the charge must belong to; `None` for any.
     #[serde(skip)]
     pub customer_id: Option<CustomerId>,
     /// The refund's unique reference at the gateway, a new one for each request; `None` only for a charge without a gateway.

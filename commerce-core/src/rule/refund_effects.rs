@@ -4,7 +4,7 @@ use super::validate::checked_credit;
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
-use crate::model::wallet::{ChargeRow, EntryKind};
+use crate::model::wallet::ChargeRow;
 use crate::money::Money;
 use crate::state::{Movement, State};
 

@@ -237,9 +237,10 @@ fn first_result_settles_a_refund(#[case] results: &[bool], #[case] balance: i64)
     }
     assert_eq!(money(&world), (balance, 0));
     let stored = world.state.refunds.get(id).unwrap();
-    let (status, failure) = match results[0] {
-        true => (RefundStatus::Succeeded, None),
-        false => (RefundStatus::Failed, Some("no  money")),
+    let (status, failure) = if results[0] {
+        (RefundStatus::Succeeded, None)
+    } else {
+        (RefundStatus::Failed, Some("no  money"))
     };
     assert_eq!((stored.status, stored.failure.as_deref()), (status, failure));
     assert_eq!(stored.settled_at, Some(NOW.plus_seconds(60)));
@@ -507,7 +508,7 @@ enum Step {
     Answer(usize),
     /// A refund that was made fails after all.
     TakeBack(usize),
-    /// Somebody refunds in the dashboard.
+    /// The dashboard refunds.
     Dashboard(i64),
     Dispute(i64),
     Close(usize, bool),

@@ -271,7 +271,8 @@ impl Model {
             OrderStatus::Pending => {}
             OrderStatus::Paid => {
                 self.check_room(customer_id, total)?;
-                self.book(customer_id, EntryKind::Refund, total, Some(order_id), now);
+                let entry = self.book(customer_id, EntryKind::Refund, total, Some(order_id), now);
+                self.pay_debt(&entry, now);
                 self.emit(EventKind::OrderCancelled, order_id, now);
             }
             OrderStatus::Cancelled | OrderStatus::Expired => {
