@@ -241,7 +241,7 @@ impl Stripe {
         self.find(&first, started, |intent: &Intent| intent.is_of(reference))
     }
 
-    /// Finds an object in a list of Stripe, whose first page is given.
+    /// Finds an object in a list of Stripe, by the path of the first page.
     fn find<T: Listed>(
         &self,
         first: &str,

@@ -33,7 +33,7 @@ struct AccountFacts {
     debts: i128,
 }
 
-/// A refund whose first ledger entry was not seen yet.
+/// A refund, and true once its first ledger entry was seen.
 struct RefundFacts {
     row: RefundRow,
     is_entered: bool,
