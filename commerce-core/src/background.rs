@@ -1,4 +1,4 @@
-//! Background jobs of a server: a thread that relays events, and one that reconciles pending charges.
+//! Background jobs of a server: a thread that relays events, and one that reconciles pending charges and refunds.
 //!
 //! A shop starts none by itself: a short-lived program needs none, and several processes on one store need not all
 //! run them, though they may.
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The pause between two rounds of the reconciler.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// The longest pause while charges stay pending: the exponential back-off doubles it with each such round.
+/// The longest pause while charges or refunds stay pending: the exponential back-off doubles it with each such round.
 const MAX_PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// A background job, started by [`Shop::start_relay`] or [`Shop::start_reconciler`].
@@ -59,7 +59,7 @@ pub enum RelayReport<'a> {
 pub enum ReconcileReport<'a> {
     /// The gateway has a warning.
     Warning(&'a str),
-    /// A round settled charges or left some pending. A round that repeats the one before is not reported.
+    /// A round settled charges or refunds, or left some pending. A round that repeats the one before is not reported.
     Round(&'a ReconcileSummary),
     /// A round failed; the next one tries again.
     Failed(&'a Error),
@@ -69,7 +69,7 @@ impl BackgroundJob {
     /// Cancels the job and waits for its end, at most that long: the graceful shutdown.
     ///
     /// Work that takes longer is lost safely. An event under way is delivered again once its lease has expired, and
-    /// a charge is asked for again in a later round.
+    /// a charge or a refund is asked for again in a later round.
     pub fn stop(self, timeout: Duration) {
         self.stop.cancel();
         let _ = self.ended.recv_timeout(timeout);
@@ -118,7 +118,7 @@ impl Shop {
     }
 
     /// Starts a thread that calls [`Shop::settle_charges`] every 5 seconds until `token` is cancelled, and less often,
-    /// down to every 5 minutes, while charges stay pending.
+    /// down to every 5 minutes, while charges or refunds stay pending.
     pub fn start_reconciler(
         self: &Arc<Self>,
         token: &CancellationToken,
@@ -195,6 +195,34 @@ mod tests {
         assert_eq!(shop.balance(customer).unwrap().balance, Money::from_minor(408_408));
         job.stop(WAIT);
         assert_eq!(Arc::strong_count(&shop), 1);
+    }
+
+    #[test]
+    fn reconciler_settles_pending_refunds() {
+        let clock = Arc::new(ManualClock::new(START));
+        let shop = shop(&clock);
+        charge(&shop, 1_000_000);
+        let new = crate::refunds::NewRefund {
+            charge_id: crate::id::ChargeId::new(1),
+            customer_id: None,
+            amount: Some(Money::from_minor(500_500)),
+        };
+        let refund = shop.refund_charge(None, &new, &Key::new("refund").unwrap(), &mut |_| {});
+        assert_eq!(refund.result.unwrap().balance, Money::from_minor(499_500));
+        assert_eq!(shop.count_pending_refunds().unwrap(), 1);
+        clock.set(START.plus_seconds(SETTLE_AFTER_SECONDS));
+        let (sender, rounds) = channel();
+        let report = move |report: ReconcileReport<'_>| {
+            if let ReconcileReport::Round(summary) = report {
+                let _ = sender.send(summary.clone());
+            }
+        };
+        let job = shop.start_reconciler(&CancellationToken::default(), report).unwrap();
+        assert_eq!(rounds.recv_timeout(WAIT).unwrap().failed, 1);
+        assert_eq!(shop.count_pending_refunds().unwrap(), 0);
+        let customer = crate::id::CustomerId::new(1);
+        assert_eq!(shop.balance(customer).unwrap().balance, Money::from_minor(1_000_000));
+        job.stop(WAIT);
     }
 
     struct Sink(Sender<i64>);

@@ -5,13 +5,13 @@
 //! key: a repeated call collects nothing twice, so a lost answer is only a reason to call again.
 
 use crate::clock::Timestamp;
-use crate::entropy;
+use crate::entropy::{self, REFERENCE_BYTES};
 use crate::error::{Error, Refusal, StoreError};
 use crate::gateway::{
     ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, WebhookEvent, WebhookNotice,
 };
 use crate::id::{ChargeId, CustomerId, Key};
-use crate::limits::MAX_PAGE;
+use crate::limits::{MAX_AMOUNT, MAX_PAGE};
 use crate::model::audit_trail::Actor;
 use crate::model::wallet::{Charge, ChargeRow, ChargeStatus};
 use crate::money::Money;
@@ -26,9 +26,6 @@ use crate::sync::CancellationToken;
 use serde::Serialize;
 use std::fmt;
 
-/// Random bytes of a reference: 128 bits, so that references are unique across stores.
-pub(crate) const REFERENCE_BYTES: usize = 16;
-
 /// A charge to be made: money to add to a balance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewCharge {
@@ -40,15 +37,15 @@ pub struct NewCharge {
     pub payment_method: Option<String>,
 }
 
-/// The results of [`Shop::settle_charges`] by number of charges and refunds.
+/// The results of [`Shop::settle_charges`], by number of charges and refunds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ReconcileSummary {
-    /// The charges that succeeded.
+    /// The charges and refunds that succeeded.
     pub succeeded: u64,
-    /// The charges that failed.
+    /// The charges and refunds that failed.
     pub failed: u64,
-    /// The charges that are still pending.
+    /// The charges and refunds that are still pending.
     pub pending: u64,
     /// The reason why the last of those is still pending, for the operator.
     pub last_error: Option<String>,
@@ -285,7 +282,7 @@ impl Shop {
         Ok(self.store().snapshot()?.count_pending_charges()?)
     }
 
-    /// Calls the gateway about every charge that has been pending for that many seconds, one after the other, until
+    /// Calls the gateway about every refund and every charge that has been pending for that many seconds, one after the other, until
     /// `stop` is cancelled, and records the results.
     ///
     /// [`Shop::start_reconciler`] does so in the background, with
@@ -360,13 +357,14 @@ impl Shop {
                 };
                 return Ok(WebhookOutcome::Charge(self.settle(row.id, settlement)?));
             }
-            _ if currency != self.currency() || amount < Money::from_minor(1) => {
+            // A gateway reports no money while all refunds have failed.
+            _ if currency != self.currency() || amount < Money::ZERO || amount > MAX_AMOUNT => {
                 let shop = self.currency();
                 return Err(
                     InvalidWebhook(format!("{}, and the shop is in {shop}", stated())).into()
                 );
             }
-            WebhookNotice::Refunded => Notice::Refunded { total: amount },
+            WebhookNotice::Refunded { refunds } => Notice::Refunded { refunds },
             WebhookNotice::DisputeOpened { dispute } => Notice::DisputeOpened { dispute, amount },
             WebhookNotice::DisputeClosed { dispute, is_won } => {
                 Notice::DisputeClosed { dispute, amount, is_won }

@@ -186,15 +186,17 @@ codes! {
             => format!("customer {customer_id} was erased: add a new customer");
 
         CustomerNotErasable "customer_not_erasable" Conflict "Customer not erasable"
-            "The customer has money, unpaid orders or pending charges."
-            "Debit the balance, cancel the orders, and settle the charges first."
+            "The customer has money, a debt, unpaid orders, or pending charges, refunds or disputes."
+            "Debit the balance, charge the debt, cancel the orders, and settle the charges and refunds first."
             { customer_id: CustomerId = CustomerId::new(1), balance: Money = Money::from_minor(500),
-              unpaid_orders: u64 = 1, pending_charges: u64 = 0 }
+              debt: Money = Money::ZERO, unpaid_orders: u64 = 1, pending_charges: u64 = 0, pending_refunds: u64 = 0 }
             => format!(
-                "customer {customer_id} has a balance of {}, {} and {}: debit the balance, cancel the orders and settle the charges first",
+                "customer {customer_id} has a balance of {}, a debt of {}, {}, {} and {}: debit the balance, charge the debt, cancel the orders and settle the charges and refunds first",
                 money(*balance),
+                money(*debt),
                 counted(*unpaid_orders, "unpaid order"),
-                counted(*pending_charges, "pending charge")
+                counted(*pending_charges, "pending charge"),
+                counted(*pending_refunds, "pending refund or dispute")
             );
 
         SessionNotFound "session_not_found" NotFound "Unknown session"

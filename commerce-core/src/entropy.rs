@@ -3,6 +3,9 @@
 use crate::error::StoreError;
 use std::fmt::Write;
 
+/// Random bytes of a reference at a gateway: 128 bits, so that references are unique across stores.
+pub(crate) const REFERENCE_BYTES: usize = 16;
+
 /// Returns random bytes of the system.
 pub(crate) fn bytes<const BYTES: usize>() -> Result<[u8; BYTES], StoreError> {
     let mut bytes = [0; BYTES];

@@ -3,6 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId};
 use crate::money::{Currency, Money};
+use serde::Serialize;
 
 pub(crate) mod simulated;
 
@@ -113,7 +114,7 @@ pub enum ChargeResult {
 pub struct WebhookEvent {
     /// The reference of the charge.
     pub reference: String,
-    /// The amount that was collected, refunded in total, or disputed; zero if none was.
+    /// The amount that was collected, refunded in total, or disputed; zero if none was. The sum of the reported refunds.
     pub amount: Money,
     /// The currency of the amount.
     pub currency: Currency,
@@ -126,8 +127,11 @@ pub struct WebhookEvent {
 pub enum WebhookNotice {
     /// The result of the charge.
     Charge(ChargeResult),
-    /// Money of the charge was refunded. The amount is that of all refunds, whoever asked for them.
-    Refunded,
+    /// Money of the charge was refunded.
+    Refunded {
+        /// All refunds of the charge that the gateway has made or may still make, requested ones and others.
+        refunds: Vec<ReportedRefund>,
+    },
     /// The payer disputes the charge, and the money was taken back.
     DisputeOpened {
         /// The gateway's id of the dispute.
@@ -140,6 +144,15 @@ pub enum WebhookNotice {
         /// True if the money came back.
         is_won: bool,
     },
+}
+
+/// A refund of a charge, as its gateway reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReportedRefund {
+    /// The reference of the [`RefundRequest`]; `None` for a refund without one, as of a dashboard.
+    pub reference: Option<String>,
+    /// The amount.
+    pub amount: Money,
 }
 
 /// A webhook request that is not authentic or cannot be read.

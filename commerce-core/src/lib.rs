@@ -54,8 +54,8 @@
 //!
 //! # Payments and logins
 //!
-//! A [`PaymentGateway`] collects the money of charges: [`Shop::charge_from`], [`Shop::settle_charges`],
-//! [`Shop::handle_webhook`]. [`Shop::register`], [`Shop::log_in`] and [`Shop::caller`] keep logins and sessions. A server
+//! A [`PaymentGateway`] collects the money of charges and pays it back: [`Shop::charge_from`], [`Shop::refund_charge`],
+//! [`Shop::settle_charges`], [`Shop::handle_webhook`]. [`Shop::register`], [`Shop::log_in`] and [`Shop::caller`] keep logins and sessions. A server
 //! passes the [`Client`] of each attempt ([`Shop::log_in_from`]), so that a flood from one does not keep out the others.
 //!
 //! # Events
@@ -165,8 +165,8 @@ pub use error::{Code, Error, ErrorClass, Invalid, OverLimit, Refusal, Shortage, 
 pub use export::{Export, ExportError, ExportWindow, Exporter};
 pub use gateway::simulated::SimulatedGateway;
 pub use gateway::{
-    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, RefundRequest, WebhookEvent,
-    WebhookNotice,
+    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, RefundRequest, ReportedRefund,
+    WebhookEvent, WebhookNotice,
 };
 pub use histogram::{Distribution, Histogram, SIZES, TIMES};
 pub use id::{

@@ -4,8 +4,8 @@
 //! recorded. No transaction is open during the call. A lost answer is only a reason to call again: the reference is the
 //! gateway's idempotency key.
 
-use crate::charges::REFERENCE_BYTES;
-use crate::entropy;
+use crate::clock::Timestamp;
+use crate::entropy::{self, REFERENCE_BYTES};
 use crate::error::{Error, Refusal, StoreError};
 use crate::gateway::{ChargeResult, PaymentGateway, RefundRequest};
 use crate::id::{ChargeId, CustomerId, Key, RefundId};
@@ -26,7 +26,7 @@ use crate::sync::CancellationToken;
 pub struct NewRefund {
     /// The charge.
     pub charge_id: ChargeId,
-    /// The customer whose charge it must be; `None` for any.
+    /// The customer that the charge must belong to; `None` for any.
     pub customer_id: Option<CustomerId>,
     /// The amount; `None` for all of the charge that was not paid back or disputed.
     pub amount: Option<Money>,
@@ -70,8 +70,8 @@ impl Shop {
         };
         match &opened.result {
             Ok(refund) if refund.status == RefundStatus::Pending => {
-                let result = self.pay_back(refund, on_pending);
-                Outcome { result, replayed: opened.replayed }
+                let result = self.pay_back(refund, opened.replayed, on_pending);
+                Outcome { result, replayed: false }
             }
             _ => opened,
         }
@@ -90,14 +90,24 @@ impl Shop {
     }
 
     /// Calls the gateway about a refund that is pending.
-    fn pay_back(&self, refund: &Refund, on_pending: &mut dyn FnMut(&str)) -> Result<Refund, Error> {
+    fn pay_back(
+        &self,
+        refund: &Refund,
+        is_retry: bool,
+        on_pending: &mut dyn FnMut(&str),
+    ) -> Result<Refund, Error> {
         let Some(_permit) = self.gateway_permits().try_acquire() else {
             on_pending("too many calls wait for the gateway already");
             return Ok(refund.clone());
         };
         let refund_id = refund.id;
         let row = self.store().snapshot()?.refund(refund_id)?;
-        match self.refund_again(&row.ok_or(Refusal::RefundNotFound { refund_id })?)? {
+        let row = row.ok_or(Refusal::RefundNotFound { refund_id })?;
+        if row.status != RefundStatus::Pending {
+            return Ok(row.to_refund(self.currency()));
+        }
+        let now = if is_retry { self.now() } else { row.created_at };
+        match self.ask_for_refund(&row, now)? {
             RefundOutcome::Settled(refund) => Ok(refund),
             RefundOutcome::Pending(reason) => {
                 on_pending(&reason);
@@ -107,12 +117,12 @@ impl Shop {
     }
 
     /// Calls the gateway of a refund and records the result.
-    fn refund_again(&self, row: &RefundRow) -> Result<RefundOutcome, Error> {
+    fn ask_for_refund(&self, row: &RefundRow, now: Timestamp) -> Result<RefundOutcome, Error> {
         let charge_id = row.charge_id;
         let charge = self.store().snapshot()?.charge(charge_id)?;
         let charge = charge.ok_or(Refusal::ChargeNotFound { charge_id })?;
         match self.gateway() {
-            Some(gateway) => self.refund_at(gateway, row, &charge),
+            Some(gateway) => self.refund_at(gateway, row, &charge, now),
             None => Ok(RefundOutcome::Pending("there is no gateway to call".to_owned())),
         }
     }
@@ -122,6 +132,7 @@ impl Shop {
         gateway: &dyn PaymentGateway,
         row: &RefundRow,
         charge: &ChargeRow,
+        now: Timestamp,
     ) -> Result<RefundOutcome, Error> {
         let source = charge.source.as_ref().filter(|source| source.gateway == gateway.name());
         let Some((source, reference)) = source.zip(row.reference.clone()) else {
@@ -135,7 +146,7 @@ impl Shop {
             currency: self.currency(),
             charged_at: charge.created_at,
             created_at: row.created_at,
-            now: self.now(),
+            now,
         };
         let settlement = match gateway.refund(&request) {
             ChargeResult::Paid => Settlement::Paid,
@@ -151,7 +162,7 @@ impl Shop {
         }
     }
 
-    /// Returns the refunds and disputes of a charge, oldest first. `customer` is the one whose charge it must be.
+    /// Returns the refunds and disputes of a charge, oldest first. `customer` is the one that it must belong to.
     ///
     /// Refused as `charge_not_found`.
     pub fn refunds(
@@ -169,6 +180,18 @@ impl Shop {
         let rows = snapshot.refunds_of(charge, start, page.rows())?;
         let refunds = rows.iter().map(|row| row.to_refund(self.currency())).collect();
         Ok(Page::of(refunds, page, list, |refund: &Refund| refund.id.get()))
+    }
+
+    /// Returns the number of requested refunds that are pending.
+    pub fn count_pending_refunds(&self) -> Result<u64, Error> {
+        let snapshot = self.store().snapshot()?;
+        let (mut start, mut count) = (RefundId::new(0), 0_u64);
+        loop {
+            let rows = snapshot.pending_refunds(start, MAX_PAGE)?;
+            let Some(last) = rows.last() else { return Ok(count) };
+            start = RefundId::new(last.id.get().saturating_add(1));
+            count = count.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
+        }
     }
 
     /// Calls the gateway about every refund that has been pending for that many seconds, one after the other, until `stop`
@@ -189,7 +212,7 @@ impl Shop {
                     return Ok(());
                 }
                 if self.now().unix().abs_diff(row.created_at.unix()) >= seconds.unsigned_abs() {
-                    visit(self.refund_again(&row)?);
+                    visit(self.ask_for_refund(&row, self.now())?);
                 }
             }
         }

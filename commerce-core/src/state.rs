@@ -91,7 +91,7 @@ pub struct State {
     pub pending_charges: BTreeSet<CustomerId>,
     /// Refunds and disputes of charges.
     pub refunds: Rows<RefundId, RefundRow>,
-    /// The charges whose refunds are all among `refunds`.
+    /// The charges of which all refunds are among `refunds`.
     pub refunded_charges: BTreeSet<ChargeId>,
     /// New stock movements.
     pub stock_movements: Vec<StockMovement>,

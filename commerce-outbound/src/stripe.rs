@@ -4,21 +4,28 @@
 //! `Idempotency-Key`, for at least 24 hours. A younger charge is therefore requested again under the same key, and an
 //! older one is only looked up. A charge is declined only by a response that only Stripe can give, and that states
 //! that no money was taken. Every other response leaves the charge pending, to be requested again.
+//!
+//! A refund of a charge follows the same rules, with a key of its own. Webhooks about refunds and disputes name no charge of
+//! this service, or not all of its refunds: the rest is fetched while they are read.
 
 mod amount;
 mod event;
 mod intent;
+mod refund;
 
 use crate::error::OutboundError;
 use crate::http::{self, Client, HttpResponse, Limits, plain};
 use crate::secrets::{RotatingSecret, SecretSource, lines};
 use crate::signature::Secret;
 use commerce_core::{
-    ChargeResult, CollectRequest, InvalidWebhook, PaymentGateway, Timestamp, WebhookEvent,
+    ChargeResult, CollectRequest, Currency, InvalidWebhook, PaymentGateway, RefundRequest,
+    ReportedRefund, Timestamp, WebhookEvent,
 };
 use form_urlencoded::Serializer;
 use intent::{Intent, StripeError};
+use refund::Refund;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::fmt;
 use std::time::{Duration, Instant};
 use ureq::http::{Request, header};
@@ -36,10 +43,10 @@ const NEVER_ARRIVED: i64 = 24 * 60 * 60;
 /// The seconds by which the creation of an intent may precede its charge, by Stripe's clock.
 const CLOCK_SKEW: i64 = 10 * 60;
 
-/// The timeout of a lookup through pages of a hundred intents: enough for some ten thousand payments a day.
+/// The timeout of a lookup through pages of a hundred intents or refunds: enough for some ten thousand payments a day.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(14);
 
-/// Stripe waits some seconds for the card's bank. Two requests in a row, which is the most, stay below 30 s.
+/// Stripe waits some seconds for the card's bank. Two requests in a row, or a lookup and a request, stay below 30 s.
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(5),
     whole: Duration::from_secs(14),
@@ -142,7 +149,7 @@ impl Stripe {
     }
 
     fn get(&self, path: &str) -> Result<HttpResponse, String> {
-        self.send(Request::get(format!("{}/v1/payment_intents{path}", self.url)), &[])
+        self.send(Request::get(format!("{}/v1/{path}", self.url)), &[])
     }
 
     fn send(
@@ -194,12 +201,12 @@ impl Stripe {
 
     /// Fetches an intent by its id.
     fn fetch(&self, id: &str, request: &CollectRequest, amount: i64) -> ChargeResult {
-        if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if !is_id(id) {
             return ChargeResult::Unknown {
                 detail: "the payment intent has no valid id".to_owned(),
             };
         }
-        match self.get(&format!("/{id}")) {
+        match self.get(&format!("payment_intents/{id}")) {
             Ok(response) => match serde_json::from_slice::<Intent>(&response.body) {
                 Ok(intent) if response.status == 200 => intent.charge_result(request, amount),
                 _ => unknown(response.status, &response.body),
@@ -211,30 +218,203 @@ impl Stripe {
     /// Looks up the intent of a charge among all intents since.
     fn look_up(&self, request: &CollectRequest, amount: i64) -> ChargeResult {
         let started = Instant::now();
-        let from = request.created_at.plus_seconds(-CLOCK_SKEW).unix();
-        let to = request.created_at.plus_seconds(NEVER_ARRIVED).plus_seconds(CLOCK_SKEW).unix();
-        let first = format!("?limit=100&created[gte]={from}&created[lte]={to}");
-        let mut page = first.clone();
+        let found =
+            self.find_intent(&request.reference, request.created_at, NEVER_ARRIVED, started);
+        match found {
+            Ok(Some(intent)) => intent.charge_result(request, amount),
+            Ok(None) => absent(age(request.created_at, request.now)),
+            Err(detail) => ChargeResult::Unknown { detail },
+        }
+    }
+
+    /// Finds the intent with that reference among those that were created up to some seconds after its charge.
+    fn find_intent(
+        &self,
+        reference: &str,
+        charged_at: Timestamp,
+        seconds: i64,
+        started: Instant,
+    ) -> Result<Option<Intent>, String> {
+        let from = charged_at.plus_seconds(-CLOCK_SKEW).unix();
+        let to = charged_at.plus_seconds(seconds).plus_seconds(CLOCK_SKEW).unix();
+        let first = format!("payment_intents?limit=100&created[gte]={from}&created[lte]={to}");
+        self.find(&first, started, |intent: &Intent| intent.is_of(reference))
+    }
+
+    /// Finds an object in a list of Stripe, by the path of the first page.
+    fn find<T: Listed>(
+        &self,
+        first: &str,
+        started: Instant,
+        is_wanted: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, String> {
+        let mut found = None;
+        self.visit(first, started, |object| {
+            let is_found = is_wanted(&object);
+            found = is_found.then_some(object);
+            !is_found
+        })?;
+        Ok(found)
+    }
+
+    /// Passes the objects of a list to `visit`, page by page, until it returns false.
+    fn visit<T: Listed>(
+        &self,
+        first: &str,
+        started: Instant,
+        mut visit: impl FnMut(T) -> bool,
+    ) -> Result<(), String> {
+        let mut page = first.to_owned();
         while started.elapsed() < LOOKUP_TIMEOUT {
-            let response = match self.get(&page) {
-                Ok(response) if response.status == 200 => response,
-                Ok(response) => return unknown(response.status, &response.body),
-                Err(detail) => return ChargeResult::Unknown { detail },
-            };
-            let Ok(Intents { data, has_more }) = serde_json::from_slice(&response.body) else {
-                return ChargeResult::Unknown {
-                    detail: "the response is no list of payment intents".to_owned(),
-                };
-            };
-            if let Some(intent) = data.iter().find(|intent| intent.is_of(&request.reference)) {
-                return intent.charge_result(request, amount);
+            let response = self.get(&page)?;
+            if response.status != 200 {
+                return Err(failure(response.status, &response.body));
             }
-            match data.last() {
-                Some(last) if has_more => page = format!("{first}&starting_after={}", last.id),
-                _ => return absent(request),
+            let Ok(List { data, has_more }) = serde_json::from_slice::<List<T>>(&response.body)
+            else {
+                return Err(format!("the response is no list of {}", T::NAME));
+            };
+            let last = data.last().map(|object| object.id().to_owned());
+            for object in data {
+                if !visit(object) {
+                    return Ok(());
+                }
+            }
+            match last {
+                Some(last) if has_more && is_id(&last) => {
+                    page = format!("{first}&starting_after={last}");
+                }
+                _ => return Ok(()),
             }
         }
-        ChargeResult::Unknown { detail: "too many payments to look through".to_owned() }
+        Err(format!("too many {} to look through", T::NAME))
+    }
+
+    /// Finds the intent that a charge was collected with: nearly always it was created within seconds.
+    fn intent_to_refund(
+        &self,
+        request: &RefundRequest,
+        started: Instant,
+    ) -> Result<Intent, ChargeResult> {
+        let find = |seconds| {
+            self.find_intent(&request.charge_reference, request.charged_at, seconds, started)
+        };
+        let found = match find(0) {
+            Ok(None) => find(NEVER_ARRIVED),
+            found => found,
+        };
+        let absent = || "Stripe has no payment intent of the charge".to_owned();
+        found
+            .and_then(|intent| intent.filter(|intent| is_id(&intent.id)).ok_or_else(absent))
+            .map_err(|detail| ChargeResult::Unknown { detail })
+    }
+
+    /// Creates the refund under its idempotency key, which pays the money back.
+    fn create_refund(
+        &self,
+        request: &RefundRequest,
+        intent: &Intent,
+        amount: i64,
+    ) -> Result<HttpResponse, String> {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("payment_intent", &intent.id)
+            .append_pair("amount", &amount.to_string())
+            .append_pair("metadata[refund]", &request.reference)
+            .append_pair("metadata[charge_id]", &request.charge_id.to_string());
+        let form = form.finish();
+        let builder = Request::post(format!("{}/v1/refunds", self.url))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("idempotency-key", &request.reference);
+        self.send(builder, form.as_bytes())
+    }
+
+    /// Returns the result of a refund by the response to [`Stripe::create_refund`].
+    fn refund_result(
+        &self,
+        response: &HttpResponse,
+        request: &RefundRequest,
+        amount: i64,
+    ) -> ChargeResult {
+        let unreadable =
+            || ChargeResult::Unknown { detail: "the response is no refund".to_owned() };
+        if response.status == 200 {
+            return match serde_json::from_slice::<Refund>(&response.body) {
+                // A repeated key gets the first response again: a refund that was pending then has to be fetched.
+                Ok(refund) if refund.is_pending() && is_id(&refund.id) => {
+                    match self.fetch_object::<Refund>(&format!("refunds/{}", refund.id)) {
+                        Ok(refund) => refund.result(request, amount),
+                        Err(detail) => ChargeResult::Unknown { detail },
+                    }
+                }
+                Ok(refund) => refund.result(request, amount),
+                Err(_) => unreadable(),
+            };
+        }
+        match (response.status, StripeError::read(&response.body)) {
+            (402, Some(error)) => ChargeResult::Declined { reason: error.for_operator() },
+            (400 | 404, Some(error)) if error.is_invalid_request() => {
+                ChargeResult::Declined { reason: error.for_operator() }
+            }
+            (status, _) => unknown(status, &response.body),
+        }
+    }
+
+    fn fetch_object<T: Listed>(&self, path: &str) -> Result<T, String> {
+        let response = self.get(path)?;
+        if response.status != 200 {
+            return Err(failure(response.status, &response.body));
+        }
+        let object = serde_json::from_slice(&response.body);
+        object.map_err(|_| format!("the response is none of the {}", T::NAME))
+    }
+
+    /// Looks up a refund among those of its payment.
+    fn look_up_refund(
+        &self,
+        request: &RefundRequest,
+        intent: &Intent,
+        amount: i64,
+        started: Instant,
+    ) -> ChargeResult {
+        let first = format!("refunds?limit=100&payment_intent={}", intent.id);
+        let is_wanted = |refund: &Refund| refund.reference() == Some(&request.reference);
+        match self.find(&first, started, is_wanted) {
+            Ok(Some(refund)) => refund.result(request, amount),
+            Ok(None) if age(request.created_at, request.now) >= NEVER_ARRIVED => {
+                ChargeResult::Declined { reason: "the refund never reached Stripe".to_owned() }
+            }
+            Ok(None) => {
+                ChargeResult::Unknown { detail: "Stripe has no such refund yet".to_owned() }
+            }
+            Err(detail) => ChargeResult::Unknown { detail },
+        }
+    }
+}
+
+/// Fetches what a webhook lacks.
+impl event::Source for Stripe {
+    fn refunds(&self, charge: &str, currency: Currency) -> Result<Vec<ReportedRefund>, String> {
+        if !is_id(charge) {
+            return Err("the charge has no valid id".to_owned());
+        }
+        let mut refunds = Vec::new();
+        let first = format!("refunds?limit=100&charge={charge}");
+        self.visit(&first, Instant::now(), |refund: Refund| {
+            if refund.is_alive() {
+                refunds.push(refund.reported(currency));
+            }
+            true
+        })?;
+        let exact: Option<Vec<ReportedRefund>> = refunds.into_iter().collect();
+        exact.ok_or_else(|| "a refund has no valid amount in its currency".to_owned())
+    }
+
+    fn reference(&self, intent: &str) -> Result<Option<String>, String> {
+        if !is_id(intent) {
+            return Err("the payment intent has no valid id".to_owned());
+        }
+        let intent: Intent = self.fetch_object(&format!("payment_intents/{intent}"))?;
+        Ok(intent.reference().map(str::to_owned))
     }
 }
 
@@ -251,11 +431,30 @@ impl PaymentGateway for Stripe {
         if request.payment_method.as_deref().is_none_or(str::is_empty) {
             return ChargeResult::Declined { reason: "no payment method was named".to_owned() };
         }
-        if age(request) >= KEY_LIFETIME {
+        if age(request.created_at, request.now) >= KEY_LIFETIME {
             return self.look_up(request, amount);
         }
         match self.create(request, amount) {
             Ok(response) => self.charge_result(&response, request, amount),
+            Err(detail) => ChargeResult::Unknown { detail },
+        }
+    }
+
+    fn refund(&self, request: &RefundRequest) -> ChargeResult {
+        let amount = match amount::to_stripe(request.amount, request.currency) {
+            Ok(amount) => amount,
+            Err(reason) => return ChargeResult::Declined { reason: reason.to_owned() },
+        };
+        let started = Instant::now();
+        let intent = match self.intent_to_refund(request, started) {
+            Ok(intent) => intent,
+            Err(unknown) => return unknown,
+        };
+        if age(request.created_at, request.now) >= KEY_LIFETIME {
+            return self.look_up_refund(request, &intent, amount, started);
+        }
+        match self.create_refund(request, &intent, amount) {
+            Ok(response) => self.refund_result(&response, request, amount),
             Err(detail) => ChargeResult::Unknown { detail },
         }
     }
@@ -275,7 +474,7 @@ impl PaymentGateway for Stripe {
             verified = verified.or_else(|_| secret.verify_stripe(signature, body, now));
         }
         verified.map_err(invalid)?;
-        event::read(body)
+        event::read(body, self)
     }
 
     fn warning(&self) -> Option<String> {
@@ -296,21 +495,50 @@ fn key(text: &str) -> Result<String, OutboundError> {
     Ok(key.to_owned())
 }
 
-/// A page of intents, newest first.
+/// A page of a list, newest first.
 #[derive(Deserialize)]
-struct Intents {
-    data: Vec<Intent>,
+struct List<T> {
+    data: Vec<T>,
     has_more: bool,
 }
 
-/// Returns the age of the charge, in seconds.
-fn age(request: &CollectRequest) -> i64 {
-    request.now.unix().saturating_sub(request.created_at.unix())
+/// An object that Stripe lists.
+trait Listed: DeserializeOwned {
+    /// The name of a list of them.
+    const NAME: &'static str;
+
+    fn id(&self) -> &str;
+}
+
+impl Listed for Intent {
+    const NAME: &'static str = "payment intents";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for Refund {
+    const NAME: &'static str = "refunds";
+
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Returns true for an id that can be put into a URL.
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Returns the age of a charge or a refund, in seconds.
+fn age(created_at: Timestamp, now: Timestamp) -> i64 {
+    now.unix().saturating_sub(created_at.unix())
 }
 
 /// Returns the result of an old charge for which Stripe has no intent.
-fn absent(request: &CollectRequest) -> ChargeResult {
-    if age(request) < NEVER_ARRIVED {
+fn absent(age: i64) -> ChargeResult {
+    if age < NEVER_ARRIVED {
         return ChargeResult::Unknown {
             detail: "Stripe has no payment intent for it yet".to_owned(),
         };
@@ -319,8 +547,12 @@ fn absent(request: &CollectRequest) -> ChargeResult {
 }
 
 fn unknown(status: u16, body: &[u8]) -> ChargeResult {
+    ChargeResult::Unknown { detail: failure(status, body) }
+}
+
+fn failure(status: u16, body: &[u8]) -> String {
     let text = StripeError::read(body).map_or_else(|| plain(body), |error| error.for_operator());
-    ChargeResult::Unknown { detail: plain(format!("status {status}: {text}").as_bytes()) }
+    plain(format!("status {status}: {text}").as_bytes())
 }
 
 #[cfg(test)]

@@ -214,6 +214,13 @@ fn personal_data<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
             into.borrow_mut().pending_orders = orders.collect::<Result<_, _>>()?;
             Ok(())
         });
+        let refunds = "SELECT count(*) FROM refunds WHERE status = 'pending' AND customer_id = $1";
+        let into = Rc::clone(&rows);
+        batch.add(Query::new(refunds).with(customer.get()), move |rows, _| {
+            let count: i64 = rows.first().map_or(Ok(0), |row| get(row, 0))?;
+            into.borrow_mut().pending_refunds = u64::try_from(count).unwrap_or(0);
+            Ok(())
+        });
         let into = Rc::clone(&rows);
         batch.add(with_digest::<LedgerEntry>("note").with(customer.get()), move |rows, _| {
             into.borrow_mut().notes =

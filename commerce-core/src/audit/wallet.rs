@@ -7,7 +7,7 @@ use super::by_id::ById;
 use super::problems::{Problems, or_none};
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, LedgerEntryId, RefundId};
-use crate::model::refund::{RefundRow, RefundStatus};
+use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, EntryKind, LedgerEntry};
 use crate::money::Money;
 use crate::store::Record;
@@ -33,7 +33,7 @@ struct AccountFacts {
     debts: i128,
 }
 
-/// A refund whose first ledger entry was not seen yet.
+/// A refund, and true once its first ledger entry was seen.
 struct RefundFacts {
     row: RefundRow,
     is_entered: bool,
@@ -54,6 +54,9 @@ struct ChargeFacts {
 struct MoneyBack {
     refunded: Money,
     disputed: Money,
+    /// The refunds that the gateway has reported and the shop did not ask for, and those of them that were taken.
+    reported: Money,
+    outside: i128,
     by_refunds: [i128; 2],
     by_ledger: [i128; 2],
 }
@@ -84,14 +87,15 @@ impl Sums for [i128; 2] {
 }
 
 impl MoneyBack {
-    const fn new(refunded: Money, disputed: Money) -> Self {
-        Self { refunded, disputed, by_refunds: [0; 2], by_ledger: [0; 2] }
+    const fn new(refunded: Money, disputed: Money, reported: Money) -> Self {
+        Self { refunded, disputed, reported, outside: 0, by_refunds: [0; 2], by_ledger: [0; 2] }
     }
 }
 
 impl ChargeFacts {
     fn back(&mut self) -> &mut MoneyBack {
-        self.back.get_or_insert_with(|| Box::new(MoneyBack::new(Money::ZERO, Money::ZERO)))
+        self.back
+            .get_or_insert_with(|| Box::new(MoneyBack::new(Money::ZERO, Money::ZERO, Money::ZERO)))
     }
 
     fn check_money_back(&self, report: &mut dyn FnMut(String)) {
@@ -104,6 +108,14 @@ impl ChargeFacts {
             if row != refunds || row != ledger {
                 report(format!("has {row} {kind}, its refunds {refunds}, and the ledger {ledger}"));
             }
+        }
+        let reported = i128::from(back.reported.minor());
+        // A charge with nothing left to refund may have less taken than was reported, until another refund fails.
+        if back.outside > reported || (back.outside < reported && back.refunded < self.amount) {
+            let (reported, outside) = (back.reported, back.outside);
+            report(format!(
+                "has {reported} refunded at the gateway, and {outside} of it was taken"
+            ));
         }
         if back.refunded > self.amount {
             report(format!("is of {} and has {} refunded", self.amount, back.refunded));
@@ -155,9 +167,10 @@ impl Wallet {
         }
         let done_at = charge.settled_at.unwrap_or(charge.created_at);
         let is_entered = false;
-        let ChargeRow { refunded, disputed, .. } = *charge;
-        let went_back = refunded != Money::ZERO || disputed != Money::ZERO;
-        let back = went_back.then(|| Box::new(MoneyBack::new(refunded, disputed)));
+        let ChargeRow { refunded, disputed, reported_refunds, .. } = *charge;
+        let went_back = [refunded, disputed, reported_refunds] != [Money::ZERO; 3];
+        let back =
+            went_back.then(|| Box::new(MoneyBack::new(refunded, disputed, reported_refunds)));
         let facts =
             ChargeFacts { customer_id, amount, status, balance_after, done_at, is_entered, back };
         self.charges.push(id, facts);
@@ -174,8 +187,21 @@ impl Wallet {
                     let (of, owner) = (refund.customer_id, charge.customer_id);
                     report(format!("is of customer {of}, and charge {id} of customer {owner}"));
                 }
-                charge.back().by_refunds.add(refund.kind.entry_kind(), refund.taken());
+                let back = charge.back();
+                back.by_refunds.add(refund.kind.entry_kind(), refund.taken());
+                if refund.kind == RefundKind::Outside {
+                    back.outside = back.outside.saturating_add(i128::from(refund.taken().minor()));
+                }
             }
+        }
+        let has_failed = refund.status == RefundStatus::Failed;
+        if has_failed != refund.failure.is_some() {
+            let reason = or_none(refund.failure.as_ref());
+            report(format!("is {} and has {reason} as the reason of a failure", refund.status));
+        }
+        if (refund.status == RefundStatus::Pending) != refund.settled_at.is_none() {
+            let settled_at = or_none(refund.settled_at);
+            report(format!("is {} and was settled at {settled_at}", refund.status));
         }
         self.refunds.push(refund.id, RefundFacts { row: refund.clone(), is_entered: false });
     }
@@ -189,6 +215,10 @@ impl Wallet {
         let is_void = row.status == RefundStatus::Failed && entry.amount == Money::ZERO;
         let amount = if is_void { Money::ZERO } else { row.amount.negated() };
         let due = (row.kind.entry_kind(), Some(row.charge_id), amount, row.balance_after);
+        if row.created_at != entry.created_at {
+            let (of, refund) = (entry.created_at, row.created_at);
+            report(format!("is of {of}, and refund {}, which it begins, of {refund}", row.id));
+        }
         if due != (entry.kind, entry.charge_id, entry.amount, entry.balance_after) {
             report(format!(
                 "is a {} of {} and leaves {}; refund {} of charge {} is one of {amount} and leaves {}",
@@ -227,7 +257,7 @@ impl Wallet {
             ) => {
                 report(format!("is a {kind} and names no charge"));
             }
-            (kind, Some(id)) => report(format!("is a {} and names charge {id}", kind)),
+            (kind, Some(id)) => report(format!("is a {kind} and names charge {id}")),
             (_, None) => {}
         }
     }

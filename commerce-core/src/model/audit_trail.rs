@@ -195,13 +195,18 @@ impl Action {
 
     /// Returns true if the trail records the action of that actor; `is_own` if the customer concerned is the actor.
     ///
-    /// Only staff may add money that no gateway collects, disable and enable: that is recorded for themselves, too. Orders,
+    /// Only staff may add money that no gateway collects, refund charges, disable and enable: that is recorded for themselves, too. Orders,
     /// payments, carts and claims at the command line are those of the customer: an order that a script places writes the
     /// same rows as one that the customer places.
     #[must_use]
     pub fn is_recorded_for(self, actor: Actor, is_own: bool) -> bool {
-        let is_of_staff =
-            matches!(self, Self::BalanceCharged | Self::CustomerDisabled | Self::CustomerEnabled);
+        let is_of_staff = matches!(
+            self,
+            Self::BalanceCharged
+                | Self::ChargeRefunded
+                | Self::CustomerDisabled
+                | Self::CustomerEnabled
+        );
         let is_of_customer = matches!(
             self,
             Self::OrderPlaced | Self::OrderPaid | Self::CartChanged | Self::CouponClaimed
@@ -415,6 +420,7 @@ mod tests {
         true
     )]
     #[case::own_money(Action::BalanceCharged, Actor::Customer(CustomerId::new(7)), true, true)]
+    #[case::own_refund(Action::ChargeRefunded, Actor::Customer(CustomerId::new(7)), true, true)]
     #[case::own_status(Action::CustomerDisabled, Actor::Customer(CustomerId::new(7)), true, true)]
     #[case::own_order(Action::OrderPlaced, Actor::Customer(CustomerId::new(7)), true, false)]
     #[case::order_of_a_script(Action::OrderPlaced, Actor::Cli, false, false)]

@@ -129,7 +129,7 @@ pub struct LedgerEntry {
     pub balance_after: Money,
     /// The order that was paid or refunded.
     pub order_id: Option<OrderId>,
-    /// The charge that brought the money, or whose money was taken back.
+    /// The charge that brought the money, or of which it was taken back.
     pub charge_id: Option<ChargeId>,
     /// A note by the caller.
     pub note: Option<String>,
@@ -205,7 +205,7 @@ pub struct ChargeRow {
     pub refunded: Money,
     /// The amount of its disputes that were not won.
     pub disputed: Money,
-    /// The greatest amount of refunds that the gateway has reported.
+    /// The greatest amount of refunds that the gateway has reported and the shop did not ask for.
     pub reported_refunds: Money,
 }
 

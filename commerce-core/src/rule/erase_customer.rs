@@ -55,10 +55,10 @@ impl Rule for EraseCustomer {
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
         let customer_id = self.customer_id;
         let account = state.account(customer_id)?;
-        let (balance, before) = (account.balance, account.customer.clone());
+        let (balance, debt, before) = (account.balance, account.debt, account.customer.clone());
         let data = state.personal_data(customer_id).cloned().unwrap_or_default();
         if before.status != CustomerStatus::Erased {
-            self.check_settled(state, &data, balance)?;
+            self.check_settled(state, &data, balance, debt)?;
         }
         let status = CustomerStatus::Erased;
         state.keep_an_admin(&before, &Customer { status, ..before.clone() })?;
@@ -89,12 +89,13 @@ impl Rule for EraseCustomer {
 }
 
 impl EraseCustomer {
-    /// Refuses a customer with money, pending orders or pending charges.
+    /// Refuses a customer with money, a debt, or pending orders, charges, refunds or disputes: their money may come back.
     fn check_settled(
         &self,
         state: &State,
         data: &PersonalData,
         balance: Money,
+        debt: Money,
     ) -> Result<(), Refusal> {
         let customer_id = self.customer_id;
         // An order that is overdue was released in this commit.
@@ -105,12 +106,21 @@ impl EraseCustomer {
         let unpaid = data.pending_orders.iter().filter(|id| is_pending(**id)).count();
         let charges = state.charges_of(customer_id);
         let pending = charges.filter(|row| row.status == ChargeStatus::Pending).count();
-        if balance == Money::ZERO && unpaid == 0 && pending == 0 {
+        let pending_refunds = data.pending_refunds;
+        let has_money = balance != Money::ZERO || debt != Money::ZERO;
+        if !has_money && unpaid == 0 && pending == 0 && pending_refunds == 0 {
             return Ok(());
         }
         let count = |number| u64::try_from(number).unwrap_or(u64::MAX);
         let (unpaid_orders, pending_charges) = (count(unpaid), count(pending));
-        Err(Refusal::CustomerNotErasable { customer_id, balance, unpaid_orders, pending_charges })
+        Err(Refusal::CustomerNotErasable {
+            customer_id,
+            balance,
+            debt,
+            unpaid_orders,
+            pending_charges,
+            pending_refunds,
+        })
     }
 }
 
@@ -299,18 +309,23 @@ mod tests {
     }
 
     #[rstest]
-    #[case::unknown(9, 0, 0, "customer_not_found")]
-    #[case::money(1, 5, 0, "customer_not_erasable")]
-    #[case::unpaid_order(1, 0, 1, "customer_not_erasable")]
+    #[case::unknown(9, 0, 0, 0, 0, "customer_not_found")]
+    #[case::money(1, 5, 0, 0, 0, "customer_not_erasable")]
+    #[case::debt(1, 0, 5, 0, 0, "customer_not_erasable")]
+    #[case::unpaid_order(1, 0, 0, 1, 0, "customer_not_erasable")]
+    #[case::pending_refund(1, 0, 0, 0, 1, "customer_not_erasable")]
     fn erase_refuses_unknown_customers_and_those_with_open_business(
         #[case] customer: i64,
         #[case] balance: i64,
+        #[case] debt: i64,
         #[case] orders: i64,
+        #[case] pending_refunds: u64,
         #[case] refused: &str,
     ) {
         let mut world = World::default().with_customer(1, balance);
+        world.state.accounts.get_mut(KIM).unwrap().debt = Money::from_minor(debt);
         let pending_orders = (0..orders).map(|number| OrderId::new(500 + number)).collect();
-        let data = PersonalData { pending_orders, ..PersonalData::default() };
+        let data = PersonalData { pending_orders, pending_refunds, ..PersonalData::default() };
         world.state.provide_personal_data(KIM, data);
         let request = EraseCustomer { customer_id: CustomerId::new(customer) };
         assert_eq!(code(world.refused(request)), refused);

@@ -1,14 +1,16 @@
 //! Records a notice of the gateway about money that it has paid back by itself: refunds of its dashboard, and disputes.
 //!
-//! Notices come late, twice and in any order. A dispute has a row from its first notice on, and a refund is known by the
-//! sum of all refunds of its charge, so that a repeated notice changes nothing.
+//! Notices come late, twice and in any order. A dispute has a row from its first notice on. Refunds that the shop did not ask
+//! for are known by their greatest sum, so that a repeated or outdated notice changes nothing. Those that it did ask for are
+//! left to [`SettleRefund`](super::settle_refund::SettleRefund), by their references, whatever their notices state.
 
 use super::Rule;
 use super::charge_balance::credit_charge;
-use super::refund_effects::{Taking, settle, take_back, take_outside};
-use super::validate::checked_credit;
+use super::refund_effects::{Taking, WON, settle, take_back, take_outside};
+use super::validate::{Checks, checked_credit};
 use crate::clock::Timestamp;
 use crate::error::Refusal;
+use crate::gateway::ReportedRefund;
 use crate::id::ChargeId;
 use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
 use crate::model::wallet::{ChargeRow, ChargeStatus};
@@ -30,16 +32,16 @@ pub struct RecordNotice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    /// The gateway has refunded that much of the charge in total, whoever asked for it.
+    /// The gateway has refunded money of the charge.
     Refunded {
-        /// The sum of all refunds.
-        total: Money,
+        /// All refunds of the charge at the gateway, requested ones and others.
+        refunds: Vec<ReportedRefund>,
     },
     /// The payer disputes the charge, and the bank has taken the money back.
     DisputeOpened {
         /// The gateway's id of the dispute.
         dispute: String,
-        /// The amount.
+        /// The amount, 1 to [`MAX_AMOUNT`](crate::limits::MAX_AMOUNT).
         amount: Money,
     },
     /// A dispute has ended.
@@ -53,15 +55,17 @@ pub enum Notice {
     },
 }
 
-/// The reason of a dispute that was won.
-const WON: &str = "the dispute was won";
-
 impl Rule for RecordNotice {
     fn needs(&self, state: &State, needs: &mut Needs) {
         needs.whole_charge(state, self.charge_id);
     }
 
     fn decide(&self, state: &mut State, context: Context<'_>) -> Result<Output, Refusal> {
+        if let Notice::DisputeOpened { amount, .. } | Notice::DisputeClosed { amount, .. } =
+            &self.notice
+        {
+            Checks::default().amount(*amount, "/amount").done()?;
+        }
         let charge_id = self.charge_id;
         let charge = state.charges.get(charge_id).cloned();
         let mut charge = charge.ok_or(Refusal::ChargeNotFound { charge_id })?;
@@ -96,6 +100,19 @@ impl RecordNotice {
         open.map_or(Ok(()), |row| checked_credit(balance, row.amount).map(drop))
     }
 
+    /// Returns the sum of the refunds that the shop did not ask for.
+    fn outside(&self, state: &State, refunds: &[ReportedRefund]) -> Money {
+        let known: Vec<&str> =
+            state.refunds_of(self.charge_id).filter_map(|row| row.reference.as_deref()).collect();
+        let is_known = |refund: &&ReportedRefund| {
+            refund.reference.as_deref().is_some_and(|it| known.contains(&it))
+        };
+        let outside = refunds.iter().filter(|refund| !is_known(refund));
+        let sum =
+            outside.fold(0_i64, |sum, refund| sum.saturating_add(refund.amount.minor().max(0)));
+        Money::from_minor(sum)
+    }
+
     fn record(
         &self,
         state: &mut State,
@@ -103,8 +120,9 @@ impl RecordNotice {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let (dispute, amount, end) = match &self.notice {
-            Notice::Refunded { total } => {
-                charge.reported_refunds = charge.reported_refunds.max(*total);
+            Notice::Refunded { refunds } => {
+                let outside = self.outside(state, refunds);
+                charge.reported_refunds = charge.reported_refunds.max(outside);
                 take_outside(state, charge, now);
                 return Ok(());
             }

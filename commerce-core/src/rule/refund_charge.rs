@@ -25,10 +25,10 @@ pub struct RefundCharge {
     /// The amount; `None` for all of the charge that was not paid back or disputed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub amount: Option<Money>,
-    /// The customer whose charge it must be; `None` for any.
+    /// The customer that the charge must belong to; `None` for any.
     #[serde(skip)]
     pub customer_id: Option<CustomerId>,
-    /// The refund's unique reference at the gateway; a new one for each request.
+    /// The refund's unique reference at the gateway, a new one for each request; `None` only for a charge without a gateway.
     #[serde(skip)]
     pub reference: Option<String>,
 }
@@ -65,6 +65,10 @@ impl Rule for RefundCharge {
         let mut charge = charge.ok_or(Refusal::ChargeNotFound { charge_id })?;
         if charge.status != ChargeStatus::Succeeded {
             return Err(Refusal::ChargeNotRefundable { charge_id, charge_status: charge.status });
+        }
+        if charge.source.is_some() && self.reference.is_none() {
+            let detail = "a gateway has collected this charge: name the reference of its refund";
+            return Err(Refusal::invalid("/reference", detail));
         }
         let refundable = charge.refundable();
         let requested = self.amount.unwrap_or(refundable);

@@ -4,9 +4,12 @@ use super::validate::checked_credit;
 use crate::clock::Timestamp;
 use crate::error::Refusal;
 use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
-use crate::model::wallet::{ChargeRow, EntryKind};
+use crate::model::wallet::ChargeRow;
 use crate::money::Money;
 use crate::state::{Movement, State};
+
+/// The reason of a dispute that was won.
+pub(super) const WON: &str = "the dispute was won";
 
 /// Money to take from a balance for the payer of a charge.
 pub(super) struct Taking {
@@ -55,7 +58,7 @@ pub(super) fn take_back(
         status,
         balance_after,
         reference,
-        failure: None,
+        failure: (!is_taken).then(|| WON.to_owned()),
         created_at: now,
         settled_at: (status != RefundStatus::Pending).then_some(now),
     };
@@ -98,10 +101,14 @@ pub(super) fn settle(
     Ok(settled)
 }
 
-/// Takes what the gateway has refunded beyond the refunds that are known: it was refunded there.
+/// Takes what was refunded at the gateway and was not taken yet. A charge has no more to take than its refunds leave: while
+/// a refund is pending that the gateway cannot make, the rest is taken once that one has failed.
 pub(super) fn take_outside(state: &mut State, charge: &mut ChargeRow, now: Timestamp) {
-    let reported = charge.reported_refunds.min(charge.amount);
-    let amount = reported.checked_sub(charge.refunded).unwrap_or_default();
+    let outside = state.refunds_of(charge.id).filter(|row| row.kind == RefundKind::Outside);
+    let taken = outside.fold(0_i64, |sum, row| sum.saturating_add(row.taken().minor()));
+    let rest = charge.amount.checked_sub(charge.refunded).unwrap_or_default();
+    let reported = charge.reported_refunds.minor().saturating_sub(taken);
+    let amount = Money::from_minor(reported).min(rest);
     if amount > Money::ZERO {
         let (kind, status) = (RefundKind::Outside, RefundStatus::Succeeded);
         take_back(state, charge, Taking { kind, amount, status, reference: None }, now);
@@ -109,9 +116,12 @@ pub(super) fn take_outside(state: &mut State, charge: &mut ChargeRow, now: Times
 }
 
 fn count(charge: &mut ChargeRow, kind: RefundKind, more: Money) {
-    let sum = match kind.entry_kind() {
-        EntryKind::Chargeback => &mut charge.disputed,
-        _ => &mut charge.refunded,
+    let sum = match kind {
+        RefundKind::Dispute => &mut charge.disputed,
+        RefundKind::Requested | RefundKind::Outside => &mut charge.refunded,
     };
     *sum = Money::from_minor(sum.minor().saturating_add(more.minor()));
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,7 +44,7 @@ impl Rule for SettleRefund {
             Settlement::Declined(reason) => Some(sanitized(reason)),
         };
         let settled = settle(state, &mut charge, &refund, failure, context.now)?;
-        // A refund made at the gateway may be the reason why this one was declined.
+        // Refunds made at the gateway may be the reason why this one was declined.
         take_outside(state, &mut charge, context.now);
         state.save_charge(charge);
         Ok(Output::Refund(settled.to_refund(state.currency)))

@@ -3,7 +3,9 @@
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::error::{Error, Refusal};
-use crate::id::{ChargeId, CouponId, CustomerId, Key, OrderId, OwnedCouponId, ProductId, TokenId};
+use crate::id::{
+    ChargeId, CouponId, CustomerId, Key, OrderId, OwnedCouponId, ProductId, RefundId, TokenId,
+};
 use crate::limits::HOLD_SECONDS;
 use crate::model::audit_trail::Actor;
 use crate::model::cart::CartLines;
@@ -230,9 +232,14 @@ impl World {
 
     /// Marks the small ids that tests use as loaded.
     fn mark_all_loaded(&mut self) {
+        if self.state.refunded_charges.contains(&ChargeId::new(99)) {
+            return;
+        }
         for id in 0..100 {
             self.state.accounts.provide(CustomerId::new(id), None);
             self.state.charges.provide(ChargeId::new(id), None);
+            self.state.refunds.provide(RefundId::new(id), None);
+            self.state.refunded_charges.insert(ChargeId::new(id));
             self.state.tokens.provide(TokenId::new(id), None);
             self.state.pending_charges.insert(CustomerId::new(id));
             self.state.known_credentials.provide(CustomerId::new(id), None);

@@ -14,6 +14,8 @@ use std::collections::BTreeSet;
 pub struct PersonalData {
     /// The customer's pending orders.
     pub pending_orders: BTreeSet<OrderId>,
+    /// The number of the customer's pending refunds and open disputes.
+    pub pending_refunds: u64,
     /// Ledger entries with a note, each with its digest, by id.
     pub notes: Vec<(LedgerEntry, Option<i64>)>,
     /// Charges with a payment method, each with its digest, by id.

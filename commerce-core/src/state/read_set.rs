@@ -43,7 +43,7 @@ pub struct Needs {
     pub pending_charges: BTreeSet<CustomerId>,
     /// Refunds of charges by id.
     pub refunds: BTreeSet<RefundId>,
-    /// Charges whose refunds are needed, all of them, for [`State::refunded_charges`].
+    /// Charges of which all refunds are needed, for [`State::refunded_charges`].
     pub refunds_of: BTreeSet<ChargeId>,
     /// Idempotency keys with their scopes.
     pub keys: BTreeSet<(Key, CustomerId)>,

@@ -18,7 +18,7 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, Purchase, StockMovement};
-use crate::model::refund::RefundRow;
+use crate::model::refund::{RefundRow, RefundStatus};
 use crate::model::settings::Settings;
 use crate::model::token::Token;
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
@@ -394,7 +394,11 @@ impl Tables {
             .keys
             .iter()
             .filter(|((_, scope), kept)| may_be_personal(customer, *scope, &kept.answer));
+        let is_pending =
+            |row: &&RefundRow| row.customer_id == customer && row.status == RefundStatus::Pending;
+        let pending_refunds = self.refunds.values().filter(is_pending).count();
         PersonalData {
+            pending_refunds: u64::try_from(pending_refunds).unwrap_or(u64::MAX),
             pending_orders: orders
                 .filter(|order| order.status == OrderStatus::Pending)
                 .map(|order| order.id)

@@ -4,12 +4,13 @@ use crate::common::{NOW, assert_clean, cluster, key};
 use commerce_core::limits::{DELIVERY_LEASE, RETRY_DELAYS};
 use commerce_core::store::{Record, Table};
 use commerce_core::testing::{
-    AttemptResult, DeliveryOutcome, LeasedEvent, OpenCharge, RelayEvents, SettleCharge, Settlement,
+    AttemptResult, DeliveryOutcome, LeasedEvent, Notice, OpenCharge, RecordNotice, RelayEvents,
+    SettleCharge, Settlement,
 };
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CancelOrder, CartEdit, Currency, EditCart, MemoryStore, Money,
-    OrderId, Patch, PayWhen, PlaceOrder, ProductId, Role, Shop, SqliteStore, Store, StoreError,
-    UpdateProduct, copy,
+    AddCustomer, BestSellersRequest, CancelOrder, CartEdit, ChargeId, Currency, EditCart,
+    MemoryStore, Money, OrderId, Patch, PayWhen, PlaceOrder, ProductId, RefundCharge,
+    ReportedRefund, Role, Shop, SqliteStore, Store, StoreError, UpdateProduct, copy,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -46,6 +47,20 @@ fn cancel_part(shop: &Shop, order_id: OrderId, product: ProductId, number: usize
     shop.call(part).key(&key(&format!("part-{number}"))).run().unwrap();
 }
 
+/// Pays money of charge 4 back, and disputes the charge of a customer, who has spent some of it.
+fn go_back(shop: &Shop) {
+    let amount = Some(Money::from_minor(2));
+    let reference = Some("refund".to_owned());
+    let refund = RefundCharge { amount, reference, ..RefundCharge::new(ChargeId::new(4)) };
+    shop.call(refund).key(&key("refund")).run().unwrap();
+    let outside = ReportedRefund { reference: None, amount: Money::from_minor(1) };
+    let dispute = "dp_1".to_owned();
+    let disputed = Notice::DisputeOpened { dispute, amount: Money::from_minor(950) };
+    for (charge, notice) in [(4, Notice::Refunded { refunds: vec![outside] }), (1, disputed)] {
+        shop.call(RecordNotice { charge_id: ChargeId::new(charge), notice }).run().unwrap();
+    }
+}
+
 /// Adds rows of every kind.
 fn fill(store: &Arc<dyn Store>) {
     let shop = shop(store);
@@ -72,6 +87,7 @@ fn fill(store: &Arc<dyn Store>) {
             shop.call(SettleCharge { charge_id, settlement }).run().unwrap();
         }
     }
+    go_back(&shop);
     let add = |price| commerce_core::AddProduct::new("Tea", Money::from_minor(price), 5_000);
     let products: Vec<_> = (1..=30).map(|price| shop.call(add(price)).run().unwrap().id).collect();
     shop.adjust_stock(products[0], -3, "broken", &key("broken")).unwrap();

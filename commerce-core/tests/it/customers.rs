@@ -270,8 +270,14 @@ fn erased_customer_leaves_ids_and_amounts_only(
     let erase = || shop.call(EraseCustomer { customer_id: id });
     let balance = Money::from_minor(7);
     let (unpaid_orders, pending_charges) = (0, 0);
-    let refused =
-        Refusal::CustomerNotErasable { customer_id: id, balance, unpaid_orders, pending_charges };
+    let refused = Refusal::CustomerNotErasable {
+        customer_id: id,
+        balance,
+        debt: Money::ZERO,
+        unpaid_orders,
+        pending_charges,
+        pending_refunds: 0,
+    };
     assert_eq!(erase().run(), Err(refused.into()));
     shop.call(DebitBalance { customer_id: id, amount: balance, note: None }).run().unwrap();
     let ledger = shop.ledger(id, &PageRequest::first(100)).unwrap().items;
@@ -371,7 +377,14 @@ fn customer_with_open_business_is_not_erased(
     let erase = || shop.call(EraseCustomer { customer_id: kim }).run();
     let refused = |unpaid_orders, pending_charges| {
         let (customer_id, balance) = (kim, Money::ZERO);
-        Refusal::CustomerNotErasable { customer_id, balance, unpaid_orders, pending_charges }
+        Refusal::CustomerNotErasable {
+            customer_id,
+            balance,
+            debt: Money::ZERO,
+            unpaid_orders,
+            pending_charges,
+            pending_refunds: 0,
+        }
     };
     assert_eq!(erase(), Err(refused(1, 1).into()));
     let settlement = Settlement::Declined("no".to_owned());

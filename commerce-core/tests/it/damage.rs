@@ -3,10 +3,13 @@
 
 use crate::common::{On, World, cluster, key};
 use commerce_core::store::{EventRow, Needs, State};
-use commerce_core::testing::{AttemptResult, DeliveryOutcome, RelayEvents};
+use commerce_core::testing::{
+    AttemptResult, DeliveryOutcome, Notice, OpenCharge, RecordNotice, RelayEvents, SettleCharge,
+    SettleRefund, Settlement,
+};
 use commerce_core::{
     CancelOrder, CartEdit, EditCart, EventKind, Money, PageRequest, Patch, PayWhen, PlaceOrder,
-    Store, StoreError, UpdateProduct,
+    RefundCharge, ReportedRefund, Store, StoreError, UpdateProduct,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -580,6 +583,42 @@ fn history_with_parts(on: On) -> World {
     world
 }
 
+/// Customer 1 has spent a charge of 100, of which 30 and 5 were refunded, and of which 40 and 20 are disputed; the first
+/// of these disputes is won. Refund 3 was requested, 4 was made at the gateway, 6 and 10 are the disputes.
+fn history_of_refunds(on: On) -> World {
+    let world = World::new(on);
+    let shop = &world.shop;
+    let customer_id = world.customer(0).id;
+    let charge = OpenCharge {
+        customer_id,
+        amount: Money::from_minor(100),
+        payment_method: None,
+        gateway: "double".to_owned(),
+        reference: "charge".to_owned(),
+    };
+    let charge_id = shop.call(charge).run().unwrap().id;
+    shop.call(SettleCharge { charge_id, settlement: Settlement::Paid }).run().unwrap();
+    shop.debit(customer_id, Money::from_minor(50), &key("debit")).unwrap();
+    let amount = Some(Money::from_minor(30));
+    let reference = Some("refund".to_owned());
+    let refund = RefundCharge { amount, reference, ..RefundCharge::new(charge_id) };
+    let refund_id = shop.call(refund).key(&key("refund")).run().unwrap().id;
+    shop.call(SettleRefund { refund_id, settlement: Settlement::Paid }).run().unwrap();
+    let note = |notice| shop.call(RecordNotice { charge_id, notice }).run().unwrap();
+    let outside = ReportedRefund { reference: None, amount: Money::from_minor(5) };
+    note(Notice::Refunded { refunds: vec![outside] });
+    let opened = |dispute: &str, amount| Notice::DisputeOpened {
+        dispute: dispute.to_owned(),
+        amount: Money::from_minor(amount),
+    };
+    note(opened("dp_1", 40));
+    let amount = Money::from_minor(40);
+    note(Notice::DisputeClosed { dispute: "dp_1".to_owned(), amount, is_won: true });
+    note(opened("dp_2", 20));
+    world.assert_clean();
+    world
+}
+
 /// The coupon takes 3 off 4 times 10: the units cost 10, 9, 9 and 9.
 #[rstest]
 #[case::gone("DELETE FROM line_cancellations WHERE number = 1", "cancellations: order 1")]
@@ -685,4 +724,74 @@ fn database_refuses_more_than_a_line_has(
     };
     assert!(refusal.to_lowercase().contains("check constraint"), "{refusal}");
     world.assert_clean();
+}
+
+#[rstest]
+#[case::refunded("UPDATE charges SET refunded = refunded + 1", "wallet: charge 1")]
+#[case::disputed("UPDATE charges SET disputed = disputed + 1", "wallet: charge 1")]
+#[case::reported("UPDATE charges SET reported_refunds = reported_refunds + 1", "wallet: charge 1")]
+#[case::reported_less("UPDATE charges SET reported_refunds = 0", "wallet: charge 1")]
+#[case::debt("UPDATE customers SET debt = debt + 1", "wallet: customer 1")]
+#[case::negative_debt("UPDATE customers SET debt = -1", "wallet: customer 1")]
+#[case::refund_gone("DELETE FROM refunds WHERE id = 3", "wallet: charge 1")]
+#[case::dispute_gone(
+    "DELETE FROM refunds WHERE kind = 'dispute' AND status = 'pending'",
+    "wallet: charge 1"
+)]
+#[case::amount("UPDATE refunds SET amount = amount + 1 WHERE id = 3", "wallet: ledger entry 3")]
+#[case::kind("UPDATE refunds SET kind = 'dispute' WHERE id = 3", "wallet: ledger entry 3")]
+#[case::charge("UPDATE refunds SET charge_id = 9 WHERE id = 3", "wallet: refund 3")]
+#[case::customer("UPDATE refunds SET customer_id = 9 WHERE id = 3", "wallet: refund 3")]
+#[case::balance_after(
+    "UPDATE refunds SET balance_after = 1 WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::instant("UPDATE refunds SET created_at = 1 WHERE id = 3", "wallet: ledger entry 3")]
+#[case::reference("UPDATE refunds SET reference = 'other' WHERE id = 3", "digests: refund 3")]
+#[case::failed(
+    "UPDATE refunds SET status = 'failed', failure = 'no' WHERE id = 3",
+    "wallet: charge 1"
+)]
+#[case::failed_without_a_reason(
+    "UPDATE refunds SET failure = NULL WHERE status = 'failed'",
+    "wallet: refund 6"
+)]
+#[case::succeeded_with_a_reason(
+    "UPDATE refunds SET failure = 'no' WHERE id = 3",
+    "wallet: refund 3"
+)]
+#[case::settled_and_pending(
+    "UPDATE refunds SET settled_at = NULL WHERE id = 3",
+    "wallet: refund 3"
+)]
+#[case::entry_gone("DELETE FROM ledger WHERE id = 3", "wallet: refund 3")]
+#[case::entry_of_another_charge(
+    "UPDATE ledger SET charge_id = 9 WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::entry_without_a_charge(
+    "UPDATE ledger SET charge_id = NULL WHERE id = 3",
+    "wallet: ledger entry 3"
+)]
+#[case::entry_of_a_refund_that_is_none(
+    "UPDATE refunds SET id = 99 WHERE id = 3",
+    "wallet: refund 99"
+)]
+#[case::debt_lent(
+    "UPDATE ledger SET amount = amount + 1 WHERE kind = 'debt' AND amount > 0",
+    "wallet: customer 1"
+)]
+#[case::key_of_a_refund_altered(
+    "UPDATE idempotency_keys SET key = 'refunc' WHERE key = 'refund'",
+    "digests: refund 3"
+)]
+fn audit_names_damage_of_refunds_and_debts(
+    #[values(On::Sqlite, On::Postgres)] on: On,
+    #[case] sql: &str,
+    #[case] expected: &str,
+) {
+    let world = history_of_refunds(on);
+    plant(&world, sql);
+    let problems = problems(&world);
+    assert!(problems.iter().any(|problem| problem == expected), "{problems:?}");
 }

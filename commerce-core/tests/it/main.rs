@@ -38,6 +38,7 @@ mod poolers;
 mod prices;
 mod processes;
 mod reference;
+mod refunds;
 mod relay;
 mod reports;
 mod sequence;

@@ -12,8 +12,9 @@ mod model;
 use crate::common::{NOW, PausableStore, assert_clean, cluster};
 use commerce_core::store::{Record, Table, TokenHash};
 use commerce_core::testing::{
-    AnyOperation, ChangePassword, CloseSession, CreateToken, ExpireOrders, OpenCharge, OpenSession,
-    RecordLoginAttempt, RecordTokenUse, RevokeSession, SetCredentials, SettleCharge, Settlement,
+    AnyOperation, ChangePassword, CloseSession, CreateToken, ExpireOrders, Notice, OpenCharge,
+    OpenSession, RecordLoginAttempt, RecordNotice, RecordTokenUse, RevokeSession, SetCredentials,
+    SettleCharge, SettleRefund, Settlement,
 };
 use commerce_core::{
     Actor, AddCoupon, AddCustomer, AddProduct, AdjustStock, BalanceReportRequest, Basis,
@@ -22,9 +23,9 @@ use commerce_core::{
     CustomerStatus, DebitBalance, Discount, EditCart, EraseCustomer, Error, Key, ManualClock,
     MemoryStore, Money, NewLogin, Operation, OrderId, OrderItems, OwnedCouponId, PasswordHash,
     PastLine, PastTerms, Patch, PayOrder, PayWhen, PendingCall, Period, PlaceOrder, ProductId,
-    ProductReportRequest, ProductStatus, Proof, RankBy, ReportRequest, RevokeToken, Role,
-    SalesReportRequest, SetRole, Shop, SqliteStore, StockReportRequest, Store, Timestamp, TokenId,
-    UnlockLogin, UpdateCoupon, UpdateCustomer, UpdateProduct, Window,
+    ProductReportRequest, ProductStatus, Proof, RankBy, RefundCharge, RefundId, ReportRequest,
+    RevokeToken, Role, SalesReportRequest, SetRole, Shop, SqliteStore, StockReportRequest, Store,
+    Timestamp, TokenId, UnlockLogin, UpdateCoupon, UpdateCustomer, UpdateProduct, Window,
 };
 use commerce_postgres::PostgresStore;
 use model::{Answer, Model, Output, ZONES};
@@ -408,6 +409,52 @@ fn cancel_part() -> impl Strategy<Value = AnyOperation> {
     })
 }
 
+/// Refunds of charges with and without a gateway, their results, and notices of the gateway: early, late, repeated and
+/// contradictory.
+fn refunds() -> impl Strategy<Value = AnyOperation> {
+    let charge = || (1_i64..15).prop_map(ChargeId::new);
+    let money = || {
+        let large = select(vec![0, 500, 1_000_000_000_000, 1_000_000_000_001]);
+        prop_oneof![8 => 1_i64..400, 2 => large].prop_map(Money::from_minor)
+    };
+    let reported = || {
+        let reference = prop::option::of(select(vec!["x", "y"]).prop_map(str::to_owned));
+        (reference, 0_i64..300).prop_map(|(reference, amount)| commerce_core::ReportedRefund {
+            reference,
+            amount: Money::from_minor(amount),
+        })
+    };
+    let dispute = || (charge(), 0_u8..3);
+    let name = |charge: ChargeId, number: u8| format!("dp_{charge}_{number}");
+    let settlement =
+        prop_oneof![Just(Settlement::Paid), Just(Settlement::Declined("no money".into()))];
+    let customer = prop::option::weighted(0.2, customer());
+    prop_oneof![
+        4 => (charge(), prop::option::weighted(0.8, money()), customer).prop_map(
+            |(charge_id, amount, customer_id)| {
+                RefundCharge { charge_id, amount, customer_id, reference: Some(String::new()) }.into()
+            }
+        ),
+        3 => (5_i64..40, settlement).prop_map(|(id, settlement)| {
+            SettleRefund { refund_id: RefundId::new(id), settlement }.into()
+        }),
+        2 => (charge(), prop::collection::vec(reported(), 0..3)).prop_map(|(charge_id, refunds)| {
+            RecordNotice { charge_id, notice: Notice::Refunded { refunds } }.into()
+        }),
+        2 => (dispute(), money()).prop_map(move |((charge_id, number), amount)| {
+            let dispute = name(charge_id, number);
+            RecordNotice { charge_id, notice: Notice::DisputeOpened { dispute, amount } }.into()
+        }),
+        2 => (dispute(), money(), any::<bool>()).prop_map(
+            move |((charge_id, number), amount, is_won)| {
+                let dispute = name(charge_id, number);
+                let notice = Notice::DisputeClosed { dispute, amount, is_won };
+                RecordNotice { charge_id, notice }.into()
+            }
+        ),
+    ]
+}
+
 fn operation() -> impl Strategy<Value = AnyOperation> {
     prop_oneof![
         2 => catalog(),
@@ -416,6 +463,7 @@ fn operation() -> impl Strategy<Value = AnyOperation> {
         2 => (customer(), amount())
             .prop_map(|(customer_id, amount)| ChargeBalance { customer_id, amount }.into()),
         4 => gateway_charges(),
+        4 => refunds(),
         2 => profiles(),
         1 => (customer(), amount(), prop::option::of(Just("gift".to_owned()))).prop_map(
             |(customer_id, amount, note)| DebitBalance { customer_id, amount, note }.into()
@@ -474,6 +522,10 @@ fn with_reference(operation: AnyOperation, number: usize) -> AnyOperation {
     match operation {
         AnyOperation::OpenCharge(charge) => {
             OpenCharge { reference: format!("{number:032x}"), ..charge }.into()
+        }
+        AnyOperation::RefundCharge(refund) => {
+            let reference = refund.reference.map(|_| format!("{number:032x}"));
+            RefundCharge { reference, ..refund }.into()
         }
         AnyOperation::CreateToken(token) => {
             CreateToken { hash: format!("{number:064x}"), ..token }.into()
@@ -650,11 +702,11 @@ fn submit<'a>(shop: &'a Shop, clock: &ManualClock, step: &Step) -> Submitted<'a>
         AnyOperation::CancelOrder(request) => go(shop, request, step),
         AnyOperation::ExpireOrders(request) => go(shop, request, step),
         AnyOperation::ChangeSettings(request) => go(shop, request, step),
+        AnyOperation::RefundCharge(request) => go(shop, request, step),
+        AnyOperation::SettleRefund(request) => go(shop, request, step),
+        AnyOperation::RecordNotice(request) => go(shop, request, step),
         // Which events can be leased depends on earlier commits, so `deliveries.rs` has histories of their own.
-        AnyOperation::RefundCharge(_)
-        | AnyOperation::SettleRefund(_)
-        | AnyOperation::RecordNotice(_)
-        | AnyOperation::RelayEvents(_)
+        AnyOperation::RelayEvents(_)
         | AnyOperation::RetryEvents(_)
         | AnyOperation::ReplayEvents(_) => unreachable!("not generated"),
     }
@@ -700,6 +752,7 @@ fn is_predicted(row: &Record) -> bool {
             | Record::Order(_)
             | Record::Purchase(_)
             | Record::Charge(_)
+            | Record::Refund(_)
             | Record::LedgerEntry(_)
             | Record::Event(_)
             | Record::Settings(_)

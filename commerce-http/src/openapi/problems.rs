@@ -38,6 +38,8 @@ pub(super) fn schema(problems: &BTreeMap<&'static str, Vec<Problem>>) -> Value {
 fn member(name: &str) -> Value {
     let list = |item: &str| json!({ "type": "array", "items": reference(item) });
     match name {
+        "debt" => reference("Money"),
+        "pending_refunds" => reference("Count"),
         "errors" => list("InvalidMember"),
         "shortages" => list("Shortage"),
         "over_limit" => list("OverLimit"),

@@ -282,6 +282,305 @@ fn old_charge_is_looked_up_and_not_created_again(
     assert_eq!(lines.len(), 2);
 }
 
+/// Returns a request for a refund of 300 won, that many seconds after it was opened.
+fn refund_request(age: i64) -> RefundRequest {
+    let created_at = Timestamp::from_unix(OPENED + 50 * HOUR);
+    RefundRequest {
+        reference: "shop-1/refund-9".to_owned(),
+        charge_reference: "shop-1/charge-5".to_owned(),
+        charge_id: 5.into(),
+        amount: Money::from_minor(300),
+        currency: Currency::KRW,
+        charged_at: Timestamp::from_unix(OPENED),
+        created_at,
+        now: created_at.plus_seconds(age),
+    }
+}
+
+fn refund(status: &str) -> Value {
+    json!({
+        "id": "re_1", "object": "refund", "status": status, "amount": 300, "currency": "krw",
+        "charge": "ch_1", "payment_intent": "pi_1", "metadata": {"refund": "shop-1/refund-9"},
+    })
+}
+
+/// A Stripe that has the intent of the charge, and responds to everything else as given.
+fn with_intent(respond: impl Fn(&str) -> Behaviour + Clone + Send + 'static) -> Receiver {
+    Receiver::with(move |request: &Received| {
+        if request.head[0].starts_with("GET /v1/payment_intents?") {
+            return page(&[other("pi_2"), intent("succeeded")], false);
+        }
+        respond(&request.head[0])
+    })
+}
+
+#[rstest]
+#[case::paid_back(200, refund("succeeded"), Some(ChargeResult::Paid))]
+#[case::another_amount(200, with(refund("succeeded"), json!({"amount": 301})), None)]
+#[case::another_currency(200, with(refund("succeeded"), json!({"currency": "usd"})), None)]
+#[case::unknown_status(200, refund("something_new"), None)]
+#[case::no_status(200, with(refund("succeeded"), json!({"status": null})), None)]
+#[case::failed(
+    200,
+    with(refund("failed"), json!({"failure_reason": "expired_or_canceled_card"})),
+    Some(declined("the bank did not take it: expired_or_canceled_card"))
+)]
+#[case::canceled(200, refund("canceled"), Some(declined("the bank did not take it: canceled")))]
+#[case::refunded_already(
+    400,
+    error("invalid_request_error", "Charge ch_1 has already been refunded."),
+    Some(declined("invalid_request_error: Charge ch_1 has already been refunded."))
+)]
+#[case::not_stripe(404, json!("<html>nothing here</html>"), None)]
+#[case::payment_wall(402, json!("pay for the proxy"), None)]
+#[case::key_used_otherwise(400, error("idempotency_error", "Keys must match"), None)]
+#[case::our_key_comes_back(401, error("invalid_request_error", &format!("Invalid API Key: {KEY}")), None)]
+#[case::forbidden(403, error("invalid_request_error", "No permission"), None)]
+#[case::under_way(409, error("invalid_request_error", "in use"), None)]
+#[case::too_fast(429, error("invalid_request_error", "slow down"), None)]
+#[case::broken(500, error("api_error", "sorry"), None)]
+#[case::ok_of_another_server(200, json!({"ok": true}), None)]
+fn response_decides_the_result_of_a_refund(
+    #[case] status: u16,
+    #[case] body: Value,
+    #[case] expected: Option<ChargeResult>,
+) {
+    let receiver = with_intent(move |_| responds(status, &body));
+    let result = stripe(&receiver).refund(&refund_request(0));
+    assert_agrees(&result, expected);
+    assert!(!format!("{result:?}").contains(KEY));
+}
+
+#[test]
+fn refund_is_created_under_its_own_idempotency_key() {
+    let receiver = with_intent(|_| responds(200, &refund("succeeded")));
+    assert_eq!(stripe(&receiver).refund(&refund_request(0)), ChargeResult::Paid);
+    let sent: Vec<Received> = receiver.received.try_iter().collect();
+    let lines: Vec<&str> = sent.iter().map(|request| request.head[0].as_str()).collect();
+    let found = "GET /v1/payment_intents?limit=100&created[gte]=1799999400&created[lte]=1800000600";
+    assert_eq!(lines, [format!("{found} HTTP/1.1").as_str(), "POST /v1/refunds HTTP/1.1"]);
+    assert_eq!(sent[1].header("idempotency-key"), Some("shop-1/refund-9"));
+    assert_eq!(sent[1].header("authorization"), Some(format!("Bearer {KEY}").as_str()));
+    assert_eq!(sent[1].header("stripe-version"), Some(VERSION));
+    let form: Vec<(String, String)> = form_urlencoded::parse(&sent[1].body).into_owned().collect();
+    let expected = [
+        ("payment_intent", "pi_1"),
+        ("amount", "300"),
+        ("metadata[refund]", "shop-1/refund-9"),
+        ("metadata[charge_id]", "5"),
+    ];
+    assert_eq!(form, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+}
+
+#[rstest]
+#[case(Behaviour::Hangs)]
+#[case(Behaviour::RespondsAndCloses(Vec::new()))]
+#[case(Behaviour::RespondsAndCloses(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{\"id\"".to_vec()))]
+fn lost_response_leaves_the_refund_pending(#[case] behaviour: Behaviour) {
+    let receiver = with_intent(move |_| behaviour.clone());
+    let result = with_limits(SHORT, &receiver).refund(&refund_request(0));
+    assert!(matches!(result, ChargeResult::Unknown { .. }), "{result:?}");
+}
+
+/// A charge that the first narrow lookup misses is found within a day of it.
+#[rstest]
+#[case::late(page(&[intent("succeeded")], false), Some(ChargeResult::Paid))]
+#[case::unknown(page(&[], false), None)]
+#[case::no_list(responds(200, &json!({})), None)]
+#[case::down(responds(503, &json!(null)), None)]
+#[case::an_id_that_is_a_path(
+    page(&[with(intent("succeeded"), json!({"id": "../pi_1"}))], false),
+    None
+)]
+fn intent_of_a_refund_is_looked_up(#[case] day: Behaviour, #[case] expected: Option<ChargeResult>) {
+    let receiver = Receiver::with(move |request: &Received| match request.head[0].as_str() {
+        line if line.contains("created[lte]=1800000600") => page(&[], false),
+        line if line.contains("created[lte]=1800087000") => day.clone(),
+        _ => responds(200, &refund("succeeded")),
+    });
+    assert_agrees(&stripe(&receiver).refund(&refund_request(0)), expected.clone());
+    let posts = receiver.received.try_iter().filter(|sent| sent.head[0].starts_with("POST"));
+    assert_eq!(posts.count(), usize::from(expected.is_some()));
+}
+
+#[test]
+fn inexact_refund_is_declined_without_a_call() {
+    let receiver = Receiver::new(responds(200, &refund("succeeded")));
+    let amount = Money::from_minor(1_005);
+    let currency = Currency::from_code("KWD").unwrap();
+    let result = stripe(&receiver).refund(&RefundRequest { amount, currency, ..refund_request(0) });
+    assert!(matches!(result, ChargeResult::Declined { .. }), "{result:?}");
+    assert_eq!(receiver.received.try_iter().count(), 0);
+}
+
+/// A repeated key always gets the first response: the refund is pending.
+#[rstest]
+#[case("succeeded", Some(ChargeResult::Paid))]
+#[case("failed", Some(declined("the bank did not take it: failed")))]
+#[case("pending", None)]
+#[case("requires_action", None)]
+fn pending_refund_is_fetched_by_its_id(
+    #[case] later: &str,
+    #[case] expected: Option<ChargeResult>,
+    #[values("pending", "requires_action")] first: &str,
+) {
+    let (first, later) = (responds(200, &refund(first)), responds(200, &refund(later)));
+    let receiver = with_intent(move |line| match line {
+        "GET /v1/refunds/re_1 HTTP/1.1" => later.clone(),
+        _ => first.clone(),
+    });
+    assert_agrees(&stripe(&receiver).refund(&refund_request(60)), expected);
+}
+
+fn other_refund(id: &str) -> Value {
+    with(refund("succeeded"), json!({"id": id, "metadata": {}}))
+}
+
+#[rstest]
+#[case::paid_back(23 * HOUR, page(&[other_refund("re_3"), refund("succeeded")], false), Some(ChargeResult::Paid))]
+#[case::failed(
+    30 * HOUR,
+    page(&[refund("failed")], false),
+    Some(declined("the bank did not take it: failed"))
+)]
+#[case::pending(30 * HOUR, page(&[refund("pending")], false), None)]
+#[case::absent_but_possibly_under_way(23 * HOUR, page(&[other_refund("re_3")], false), None)]
+#[case::absent(24 * HOUR, page(&[], false), Some(declined("the refund never reached Stripe")))]
+#[case::no_answer(24 * HOUR, responds(500, &json!(null)), None)]
+#[case::no_list(24 * HOUR, responds(200, &json!({})), None)]
+fn old_refund_is_looked_up_and_not_created_again(
+    #[case] age: i64,
+    #[case] second: Behaviour,
+    #[case] expected: Option<ChargeResult>,
+) {
+    let receiver = with_intent(move |line| {
+        if line.contains("starting_after=re_2") {
+            return second.clone();
+        }
+        page(&[other_refund("re_1"), other_refund("re_2")], true)
+    });
+    assert_agrees(&stripe(&receiver).refund(&refund_request(age)), expected);
+    let lines: Vec<String> =
+        receiver.received.try_iter().map(|request| request.head[0].clone()).collect();
+    assert!(lines.iter().all(|line| line.starts_with("GET ")), "{lines:?}");
+    assert!(lines[1].starts_with("GET /v1/refunds?limit=100&payment_intent=pi_1 "), "{lines:?}");
+    assert_eq!(lines.len(), 3);
+}
+
+/// Reads an event with a Stripe that responds to requests as given. Returns the first line of each request too.
+fn read(
+    body: &[u8],
+    respond: impl Fn(&str) -> Behaviour + Clone + Send + 'static,
+) -> (Result<Option<WebhookEvent>, InvalidWebhook>, Vec<String>) {
+    let receiver = Receiver::with(move |request: &Received| respond(&request.head[0]));
+    let now = Timestamp::from_unix(OPENED);
+    let header = Secret::stripe(SECRET).unwrap().sign_as_stripe(now, body);
+    let read = with_limits(SHORT, &receiver).parse_webhook(Some(&header), body, now);
+    let lines = receiver.received.try_iter().map(|request| request.head[0].clone());
+    (read, lines.collect())
+}
+
+/// The event has all refunds in one sum, and those of failed ones may be in it: the list has the present state.
+#[test]
+fn refunded_event_has_all_refunds_that_have_not_failed() {
+    let charge = json!({
+        "id": "ch_1", "currency": "krw", "amount": 1000, "amount_refunded": 900,
+        "metadata": {"charge": "shop-1/charge-5"},
+    });
+    let failed = with(other_refund("re_5"), json!({"status": "failed", "amount": 77}));
+    let pending = with(other_refund("re_6"), json!({"status": "pending", "amount": 40}));
+    let without = with(other_refund("re_7"), json!({"metadata": null, "amount": 5}));
+    let (event, lines) = read(&event("charge.refunded", &charge), move |line| {
+        if line.contains("starting_after=re_6") {
+            return page(std::slice::from_ref(&without), false);
+        }
+        page(&[refund("succeeded"), failed.clone(), pending.clone()], true)
+    });
+    let of = |reference: Option<&str>, amount| ReportedRefund {
+        reference: reference.map(str::to_owned),
+        amount: Money::from_minor(amount),
+    };
+    let refunds = vec![of(Some("shop-1/refund-9"), 300), of(None, 40), of(None, 5)];
+    let expected = WebhookEvent {
+        reference: "shop-1/charge-5".to_owned(),
+        amount: Money::from_minor(345),
+        currency: Currency::KRW,
+        notice: WebhookNotice::Refunded { refunds },
+    };
+    assert_eq!(event, Ok(Some(expected)));
+    assert_eq!(lines[0], "GET /v1/refunds?limit=100&charge=ch_1 HTTP/1.1");
+    assert_eq!(lines.len(), 2);
+}
+
+fn dispute(status: &str) -> Value {
+    json!({
+        "id": "dp_1", "object": "dispute", "amount": 900, "currency": "krw", "status": status,
+        "charge": "ch_1", "payment_intent": "pi_1",
+    })
+}
+
+#[rstest]
+#[case::created("charge.dispute.created", "needs_response", None)]
+#[case::created_late("charge.dispute.created", "lost", None)]
+#[case::inquiry_that_became_a_dispute("charge.dispute.funds_withdrawn", "needs_response", None)]
+#[case::won("charge.dispute.closed", "won", Some(true))]
+#[case::lost("charge.dispute.closed", "lost", Some(false))]
+fn dispute_is_of_the_charge_of_its_intent(
+    #[case] kind: &str,
+    #[case] status: &str,
+    #[case] is_won: Option<bool>,
+) {
+    let (event, lines) =
+        read(&event(kind, &dispute(status)), |_| responds(200, &intent("succeeded")));
+    let dispute = "dp_1".to_owned();
+    let notice = match is_won {
+        None => WebhookNotice::DisputeOpened { dispute },
+        Some(is_won) => WebhookNotice::DisputeClosed { dispute, is_won },
+    };
+    let expected = WebhookEvent {
+        reference: "shop-1/charge-5".to_owned(),
+        amount: Money::from_minor(900),
+        currency: Currency::KRW,
+        notice,
+    };
+    assert_eq!(event, Ok(Some(expected)));
+    assert_eq!(lines, ["GET /v1/payment_intents/pi_1 HTTP/1.1"]);
+}
+
+#[test]
+fn dispute_of_an_intent_of_another_program_is_ignored() {
+    let body = event("charge.dispute.created", &dispute("needs_response"));
+    let foreign = with(intent("succeeded"), json!({"metadata": {}}));
+    assert_eq!(read(&body, move |_| responds(200, &foreign)).0, Ok(None));
+}
+
+/// Stripe sends an event again until it gets a success.
+#[rstest]
+#[case::down(responds(503, &json!(null)))]
+#[case::lost(Behaviour::RespondsAndCloses(Vec::new()))]
+#[case::our_key_comes_back(responds(401, &error("invalid_request_error", &format!("Invalid: {KEY}"))))]
+#[case::no_object(responds(200, &json!([])))]
+#[case::gone(responds(404, &error("invalid_request_error", "No such thing")))]
+#[case::another_currency(page(&[with(refund("succeeded"), json!({"currency": "usd"}))], false))]
+fn event_that_cannot_be_completed_is_an_error(
+    #[case] behaviour: Behaviour,
+    #[values("charge.refunded", "charge.dispute.created")] kind: &str,
+) {
+    let fields = json!({"metadata": {"charge": "shop-1/charge-5"}});
+    let body = event(kind, &with(dispute("needs_response"), fields));
+    let error = read(&body, move |_| behaviour.clone()).0.unwrap_err().to_string();
+    assert!(error.contains("cannot be fetched"), "{error}");
+    assert!(!error.contains(KEY), "{error}");
+}
+
+#[test]
+fn id_of_an_event_does_not_become_another_path() {
+    let about = with(dispute("lost"), json!({"payment_intent": "../refunds"}));
+    let (event, lines) = read(&event("charge.dispute.closed", &about), |_| Behaviour::Hangs);
+    assert!(event.is_err());
+    assert_eq!(lines, Vec::<String>::new());
+}
+
 fn event(kind: &str, object: &Value) -> Vec<u8> {
     json!({"id": "evt_1", "type": kind, "data": {"object": object}}).to_string().into_bytes()
 }
@@ -319,7 +618,16 @@ fn failed_event_has_the_decline_reason() {
 }
 
 #[rstest]
-#[case::of_something_else(event("charge.refunded", &json!({"id": "ch_1"})))]
+#[case::of_something_else(event("charge.updated", &json!({"id": "ch_1"})))]
+#[case::refund_that_is_not_ours(event("charge.refunded", &json!({"id": "ch_1", "currency": "krw"})))]
+#[case::refund_without_our_metadata(
+    event("charge.refunded", &json!({"id": "ch_1", "currency": "krw", "metadata": {}}))
+)]
+#[case::inquiry(event("charge.dispute.created", &dispute("warning_needs_response")))]
+#[case::end_of_an_inquiry(event("charge.dispute.closed", &dispute("warning_closed")))]
+#[case::dispute_of_another_product(
+    event("charge.dispute.created", &with(dispute("needs_response"), json!({"payment_intent": null})))
+)]
 #[case::under_way(event("payment_intent.processing", &intent("processing")))]
 #[case::not_ours(event("payment_intent.succeeded", &with(intent("succeeded"), json!({"metadata": {}}))))]
 fn other_events_are_ignored(#[case] body: Vec<u8>) {
@@ -328,6 +636,9 @@ fn other_events_are_ignored(#[case] body: Vec<u8>) {
 
 #[rstest]
 #[case::no_json(b"hello".to_vec())]
+#[case::no_charge(event("charge.refunded", &json!({"id": 5})))]
+#[case::no_dispute(event("charge.dispute.closed", &json!({"id": "dp_1"})))]
+#[case::unknown_end(event("charge.dispute.closed", &dispute("something_new")))]
 #[case::no_event(b"{}".to_vec())]
 #[case::no_intent(event("payment_intent.succeeded", &json!({"id": 5})))]
 #[case::no_currency(event("payment_intent.succeeded", &with(intent("succeeded"), json!({"currency": "x"}))))]

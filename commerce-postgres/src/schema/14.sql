@@ -56,7 +56,7 @@ CREATE TABLE refunds (
 
 CREATE INDEX refunds_by_charge ON refunds (charge_id, id);
 CREATE INDEX refunds_by_reference ON refunds (reference) WHERE reference IS NOT NULL;
-CREATE INDEX refunds_pending ON refunds (id) WHERE status = 'pending' AND kind = 'requested';
+CREATE INDEX refunds_pending ON refunds (id) WHERE status = 'pending';
 
 ALTER TABLE ledger DROP CONSTRAINT ledger_kind_check;
 ALTER TABLE ledger ADD CONSTRAINT ledger_kind_check

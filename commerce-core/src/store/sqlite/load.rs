@@ -154,7 +154,10 @@ fn personal_data(db: &Connection, needs: &Needs, state: &mut State) -> Result<()
             "SELECT key, owner, {KEY_RECORD} FROM idempotency_keys WHERE {} ORDER BY 1, 2",
             personal_keys("?1")
         );
+        let refunds = "SELECT count(*) FROM refunds WHERE status = 'pending' AND customer_id = ?1";
+        let refunds: Option<i64> = one(db, refunds, [customer], |row| row.get(0))?;
         let data = PersonalData {
+            pending_refunds: u64::try_from(refunds.unwrap_or(0)).unwrap_or(0),
             pending_orders: many(db, pending, [customer], |row| row.get(0))?.into_iter().collect(),
             notes: many(db, &with_digest::<LedgerEntry>("note"), [customer], read_with_digest)?,
             payment_methods: many(

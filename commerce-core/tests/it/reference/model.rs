@@ -11,17 +11,18 @@ mod customers;
 mod lists;
 mod orders;
 mod parts;
+mod refunds;
 mod reports;
 mod staff;
 mod wallet;
 
-use commerce_core::store::{Account, ChargeRow, EventRow, Record, StockMovement};
+use commerce_core::store::{Account, ChargeRow, EventRow, Record, RefundRow, StockMovement};
 use commerce_core::testing::{AnyOperation, CreateToken};
 use commerce_core::{
     Actor, AuditEntry, CancelOrder, Cart, Charge, ChargeId, ChargeStatus, Coupon, CouponId,
     Currency, Customer, CustomerId, Debit, Invalid, Key, LedgerEntry, Money, Order, OrderId,
-    OrderItems, OwnedCoupon, OwnedCouponId, PasswordHash, PlaceOrder, Product, ProductId, Refusal,
-    Settings, Shortage, Timestamp, Token,
+    OrderItems, OwnedCoupon, OwnedCouponId, PasswordHash, PlaceOrder, Product, ProductId, Refund,
+    RefundId, Refusal, Settings, Shortage, Timestamp, Token,
 };
 use orders::merged;
 pub(crate) use reports::ZONES;
@@ -52,6 +53,7 @@ pub(crate) enum Output {
     Product(Product),
     Coupon(Coupon),
     Charge(Charge),
+    Refund(Refund),
     Debit(Debit),
     Cart(Cart),
     OwnedCoupon(OwnedCoupon),
@@ -73,7 +75,7 @@ macro_rules! outputs {
 }
 
 outputs! {
-    Customer(Customer) Product(Product) Coupon(Coupon) Charge(Charge) Debit(Debit) Cart(Cart)
+    Customer(Customer) Product(Product) Coupon(Coupon) Charge(Charge) Refund(Refund) Debit(Debit) Cart(Cart)
     OwnedCoupon(OwnedCoupon) Order(Order) Expired(Vec<OrderId>) Done(()) Settings(Settings) Token(Token)
 }
 
@@ -104,6 +106,8 @@ enum Stored {
     Decision(Decision),
     /// A charge that was pending: the answer follows from its current status.
     Charge(ChargeId),
+    /// A refund: the answer is its present row.
+    Refund(RefundId),
 }
 
 #[derive(Default)]
@@ -116,6 +120,7 @@ pub(crate) struct Model {
     owned_coupons: BTreeMap<OwnedCouponId, OwnedCoupon>,
     orders: BTreeMap<OrderId, Order>,
     charges: BTreeMap<ChargeId, ChargeRow>,
+    refunds: BTreeMap<RefundId, RefundRow>,
     ledger: Vec<LedgerEntry>,
     events: Vec<EventRow>,
     /// Failed attempts by login: their number, and the instant of the last one.
@@ -154,9 +159,11 @@ impl Model {
             return Answer::new(Err(invalid([String::new()])), false);
         }
         let owner = self.key_scope(operation);
-        // Only staff may add money without a gateway, disable and enable: recorded for themselves, too.
-        let is_of_staff = matches!(operation, AnyOperation::ChargeBalance(_))
-            || matches!(operation, AnyOperation::UpdateCustomer(request) if request.status.is_some());
+        // Only staff may add money without a gateway, refund, disable and enable: recorded for themselves, too.
+        let is_of_staff = matches!(
+            operation,
+            AnyOperation::ChargeBalance(_) | AnyOperation::RefundCharge(_)
+        ) || matches!(operation, AnyOperation::UpdateCustomer(request) if request.status.is_some());
         let is_own = |actor: &Actor| owner.map(Actor::Customer) == Some(*actor);
         let actor = actor.filter(|actor| is_of_staff || !is_own(actor));
         let before = self.present(operation);
@@ -176,7 +183,7 @@ impl Model {
         Answer::new(decision, false)
     }
 
-    /// Predicts the rows of customers, products, movements, carts, coupons, claims, orders, charges, ledger,
+    /// Predicts the rows of customers, products, movements, carts, coupons, claims, orders, charges, refunds, ledger,
     /// events, tokens, settings and the audit trail.
     pub(crate) fn rows(&self) -> Vec<Record> {
         let cart_lines = self.carts.iter().flat_map(|(customer_id, lines)| {
@@ -204,6 +211,7 @@ impl Model {
             .chain(self.orders.values().cloned().map(Record::Order))
             .chain(self.purchases())
             .chain(self.charges.values().cloned().map(Record::Charge))
+            .chain(self.refunds.values().cloned().map(Record::Refund))
             .chain(self.ledger.iter().cloned().map(Record::LedgerEntry))
             .chain(self.events.iter().cloned().map(Record::Event))
             .chain(self.tokens.iter().cloned().map(Record::Token))
@@ -235,8 +243,10 @@ impl Model {
             AnyOperation::PlaceOrder(request) => Some(request.customer_id),
             AnyOperation::PayOrder(request) => order_owner(&request.order_id),
             AnyOperation::CancelOrder(request) => order_owner(&request.order_id),
-            AnyOperation::RefundCharge(_)
-            | AnyOperation::SettleRefund(_)
+            AnyOperation::RefundCharge(request) => {
+                self.charges.get(&request.charge_id).map(|row| row.customer_id)
+            }
+            AnyOperation::SettleRefund(_)
             | AnyOperation::RecordNotice(_)
             | AnyOperation::SettleCharge(_)
             | AnyOperation::ChangeSettings(_)
@@ -258,6 +268,7 @@ impl Model {
     fn replay(&self, stored: &Stored) -> Decision {
         match stored {
             Stored::Decision(decision) => decision.clone(),
+            Stored::Refund(id) => Ok(refunds::output(&self.refunds[id]).into()),
             Stored::Charge(id) => match &self.charges[id] {
                 ChargeRow { failure: Some(reason), .. } => {
                     Err(Refusal::ChargeDeclined { charge_id: *id, reason: reason.clone() })
@@ -320,10 +331,10 @@ impl Model {
                 Ok(self.settings.into())
             }
             AnyOperation::ExpireOrders(_) => unreachable!("answered before"),
-            AnyOperation::RefundCharge(_)
-            | AnyOperation::SettleRefund(_)
-            | AnyOperation::RecordNotice(_)
-            | AnyOperation::RelayEvents(_)
+            AnyOperation::RefundCharge(request) => self.refund_charge(request, now),
+            AnyOperation::SettleRefund(request) => self.settle_refund(request, now),
+            AnyOperation::RecordNotice(request) => self.notice(request, now),
+            AnyOperation::RelayEvents(_)
             | AnyOperation::RetryEvents(_)
             | AnyOperation::ReplayEvents(_) => unreachable!("not generated"),
         }
@@ -376,6 +387,9 @@ fn identity(operation: &AnyOperation) -> String {
         let items = Some(BTreeSet::from_iter(merged(items)).into_iter().collect());
         return format!("{:?}", CancelOrder { items, ..request.clone() });
     }
+    if let AnyOperation::RefundCharge(request) = operation {
+        return format!("refund {} {:?}", request.charge_id, request.amount);
+    }
     if let AnyOperation::CreateToken(request) = operation {
         return format!("{:?}", CreateToken { hash: String::new(), ..request.clone() });
     }
@@ -394,6 +408,7 @@ fn stored(decision: &Decision) -> Option<Stored> {
         Ok(Output::Charge(charge)) if charge.status == ChargeStatus::Pending => {
             Some(Stored::Charge(charge.id))
         }
+        Ok(Output::Refund(refund)) => Some(Stored::Refund(refund.id)),
         // The hash of a token is not kept.
         Ok(Output::Token(token)) => {
             let token = Token { hash: String::new(), ..token.clone() };

@@ -83,7 +83,7 @@ CREATE TABLE refunds (
 ) STRICT;
 
 CREATE INDEX refunds_by_charge ON refunds (charge_id, id);
-CREATE INDEX refunds_pending ON refunds (id) WHERE status = 'pending' AND kind = 'requested';
+CREATE INDEX refunds_pending ON refunds (id) WHERE status = 'pending';
 
 CREATE TABLE new_ledger (
     id INTEGER PRIMARY KEY,

@@ -4,8 +4,8 @@ use super::{Decision, Model, Output, Stored, is_text, validate};
 use commerce_core::store::Account;
 use commerce_core::testing::{ChangePassword, OpenSession};
 use commerce_core::{
-    ChargeStatus, Customer, CustomerId, CustomerStatus, Money, OrderStatus, Refusal, Role,
-    Timestamp, UpdateCustomer,
+    ChargeStatus, Customer, CustomerId, CustomerStatus, Money, OrderStatus, RefundStatus, Refusal,
+    Role, Timestamp, UpdateCustomer,
 };
 
 /// The text in place of a name or login that was erased.
@@ -71,15 +71,21 @@ impl Model {
         let unpaid = orders.filter(|order| order.status == OrderStatus::Pending).count();
         let charges = self.charges.values().filter(|row| row.customer_id == customer_id);
         let pending = charges.filter(|row| row.status == ChargeStatus::Pending).count();
-        let is_settled = balance == Money::ZERO && (unpaid, pending) == (0, 0);
+        let refunds = self.refunds.values().filter(|row| row.customer_id == customer_id);
+        let refunds = refunds.filter(|row| row.status == RefundStatus::Pending).count();
+        let debt = account.debt;
+        let has_money = balance != Money::ZERO || debt != Money::ZERO;
+        let is_settled = !has_money && (unpaid, pending, refunds) == (0, 0, 0);
         if account.customer.status != CustomerStatus::Erased && !is_settled {
             let (unpaid_orders, pending_charges) =
                 (u64::try_from(unpaid).unwrap(), u64::try_from(pending).unwrap());
             return Err(Refusal::CustomerNotErasable {
                 customer_id,
                 balance,
+                debt,
                 unpaid_orders,
                 pending_charges,
+                pending_refunds: u64::try_from(refunds).unwrap(),
             });
         }
         self.keep_an_admin(customer_id, false)?;

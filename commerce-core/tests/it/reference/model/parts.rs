@@ -132,7 +132,8 @@ impl Model {
         if is_paid {
             let refund = amounts.iter().sum();
             self.check_room(customer_id, refund)?;
-            self.book(customer_id, EntryKind::Refund, refund, Some(order_id), now);
+            let entry = self.book(customer_id, EntryKind::Refund, refund, Some(order_id), now);
+            self.pay_debt(&entry, now);
         }
         let is_last = before.iter().zip(&taken).all(|(left, units)| left.units == *units);
         let kind =

@@ -277,20 +277,20 @@ impl Model {
     /// Predicts the balance report.
     pub(crate) fn balance_report(&self, at: Timestamp) -> Value {
         let entries = || self.ledger.iter().filter(|entry| entry.created_at <= at);
-        let sum = |kind: EntryKind| -> i64 {
-            entries()
-                .filter(|entry| entry.kind == kind)
-                .map(|entry| entry.amount.minor().abs())
-                .sum()
+        let moved = |kind: EntryKind| -> i64 {
+            let entries = entries().filter(|entry| entry.kind == kind);
+            entries.map(|entry| entry.amount.minor()).sum()
         };
+        let sum = |kind: EntryKind| moved(kind).abs();
+        let returned = -moved(EntryKind::ChargeRefund) - moved(EntryKind::Chargeback);
         let mut balances: BTreeMap<CustomerId, i64> = BTreeMap::new();
         for LedgerEntry { customer_id, amount, .. } in entries() {
             *balances.entry(*customer_id).or_default() += amount.minor();
         }
-        // No history gives a charge back.
         json!({
             "at": at, "charged": sum(EntryKind::Charge), "debited": sum(EntryKind::Debit),
-            "spent": sum(EntryKind::Payment), "refunded": sum(EntryKind::Refund), "returned": 0, "debts": 0,
+            "spent": sum(EntryKind::Payment), "refunded": sum(EntryKind::Refund),
+            "returned": returned, "debts": moved(EntryKind::Debt),
             "outstanding": balances.values().sum::<i64>(),
             "customers": balances.values().filter(|balance| **balance > 0).count(),
         })

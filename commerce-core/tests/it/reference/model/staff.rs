@@ -129,6 +129,7 @@ impl Model {
             Output::Product(product) => Subject::Product(product.id),
             Output::Coupon(coupon) => Subject::Coupon(coupon.id),
             Output::Charge(charge) => Subject::Charge(charge.id),
+            Output::Refund(refund) => Subject::Charge(refund.charge_id),
             Output::Debit(debit) => Subject::LedgerEntry(debit.id),
             Output::Cart(cart) => Subject::Customer(cart.customer_id),
             Output::OwnedCoupon(owned) => Subject::Customer(owned.customer_id),
@@ -233,6 +234,9 @@ fn given(operation: &AnyOperation, output: &Output) -> Vec<(&'static str, Value)
         (AnyOperation::ChargeBalance(request), _) => vec![("amount", json!(request.amount))],
         (AnyOperation::OpenCharge(request), _) => vec![("amount", json!(request.amount))],
         (AnyOperation::DebitBalance(request), _) => vec![("amount", json!(request.amount))],
+        (AnyOperation::RefundCharge(_), Output::Refund(refund)) => {
+            vec![("amount", json!(refund.amount))]
+        }
         (AnyOperation::AdjustStock(request), _) => vec![("delta", json!(request.delta))],
         (AnyOperation::ChangeSettings(request), _) => vec![("zone", json!(request.zone.name()))],
         (AnyOperation::AddCustomer(_), Output::Customer(new)) if new.role != Role::Customer => {
@@ -256,6 +260,7 @@ fn action_of(operation: &AnyOperation) -> Option<Action> {
         AnyOperation::AddCoupon(_) => Action::CouponAdded,
         AnyOperation::ChargeBalance(_) => Action::BalanceCharged,
         AnyOperation::OpenCharge(_) => Action::ChargeOpened,
+        AnyOperation::RefundCharge(_) => Action::ChargeRefunded,
         AnyOperation::DebitBalance(_) => Action::BalanceDebited,
         AnyOperation::EditCart(_) => Action::CartChanged,
         AnyOperation::ClaimCoupon(_) => Action::CouponClaimed,

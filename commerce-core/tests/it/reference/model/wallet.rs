@@ -144,8 +144,10 @@ impl Model {
     pub(super) fn credit_charge(&mut self, id: ChargeId, now: Timestamp) {
         let (customer_id, amount) = (self.charges[&id].customer_id, self.charges[&id].amount);
         let entry = self.book(customer_id, EntryKind::Charge, amount.minor(), None, now);
-        self.ledger.last_mut().unwrap().charge_id = Some(id);
-        self.charges.get_mut(&id).unwrap().balance_after = Some(entry.balance_after);
+        self.ledger[usize::try_from(entry.id.get() - 1).unwrap()].charge_id = Some(id);
+        self.pay_debt(&LedgerEntry { charge_id: Some(id), ..entry }, now);
+        let balance = self.accounts[&customer_id].balance;
+        self.charges.get_mut(&id).unwrap().balance_after = Some(balance);
     }
 
     pub(super) fn charge_output(&self, row: &ChargeRow) -> Charge {
