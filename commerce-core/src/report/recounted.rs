@@ -180,12 +180,17 @@ impl Facts for Recounted<'_> {
                 sums.add(row.customer_id, EntryKind::Charge, row.amount);
             }
         })?;
-        // A debit has no row but its entry.
+        // A debit and a debt have no rows but their entries, and what went back of a charge may have come again.
         visit(self.snapshot, Table::Ledger, |record| {
-            if let Record::LedgerEntry(entry) = record
-                && entry.kind == EntryKind::Debit
-                && entry.created_at <= at
-            {
+            let Record::LedgerEntry(entry) = record else { return };
+            let is_counted = match entry.kind {
+                EntryKind::Debit
+                | EntryKind::ChargeRefund
+                | EntryKind::Chargeback
+                | EntryKind::Debt => true,
+                EntryKind::Charge | EntryKind::Payment | EntryKind::Refund => false,
+            };
+            if is_counted && entry.created_at <= at {
                 sums.add(entry.customer_id, entry.kind, entry.amount);
             }
         })?;
