@@ -174,7 +174,10 @@ impl WithShop {
     /// The payment gateway of charges; `None` unless an option names one.
     fn gateway(&self) -> Result<Option<Arc<dyn PaymentGateway>>, CliError> {
         if let Self::Charge(charge::ChargeCommand { gateway, .. })
-        | Self::Charges(charges::ChargesCommand::Settle { gateway }) = self
+        | Self::Charges(
+            charges::ChargesCommand::Settle { gateway }
+            | charges::ChargesCommand::Refund(charges::RefundArgs { gateway, .. }),
+        ) = self
         {
             return gateway.open(Gateway::None);
         }
@@ -194,11 +197,11 @@ impl WithShop {
             Self::Audit => return audit::run(context),
             Self::Events(command) => return command.run(context),
             Self::Report(command) => return command.run(context),
+            Self::Charges(command) => return command.run(context),
             Self::Customer(command) => command.run(context),
             Self::Password(command) => command.run(context),
             Self::Sessions(command) => command.run(context),
             Self::Charge(command) => command.run(context),
-            Self::Charges(command) => command.run(context),
             Self::Debit(command) => command.run(context),
             Self::Balance(command) => command.run(context),
             Self::Ledger(command) => command.run(context),

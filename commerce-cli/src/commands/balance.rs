@@ -4,7 +4,7 @@ use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::table::{TextTable, or_dash};
 use crate::values::{self, PageArgs};
-use commerce_core::{CustomerId, EntryKind, LedgerEntry, Payment, PaymentKind};
+use commerce_core::{CustomerId, EntryKind, LedgerEntry, Money, Payment, PaymentKind};
 
 /// Shows a customer's balance.
 #[derive(clap::Args, Debug)]
@@ -17,7 +17,16 @@ pub(crate) struct BalanceCommand {
 impl BalanceCommand {
     pub(crate) fn run(self, context: &CommandContext) -> Result<(), CliError> {
         let balance = context.shop.balance(self.customer)?;
-        context.output.print(&balance, |balance| context.money(balance.balance))
+        context.output.print(&balance, |balance| {
+            let money = context.money(balance.balance);
+            if balance.debt == Money::ZERO {
+                return money;
+            }
+            format!(
+                "{money}, and a debt of {}, which later charges pay",
+                context.money(balance.debt)
+            )
+        })
     }
 }
 

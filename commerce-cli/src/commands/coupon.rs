@@ -6,8 +6,8 @@ use crate::table::{TextTable, or_dash, properties};
 use crate::values::{self, Edge, KeyArg, PageArgs};
 use clap::ArgGroup;
 use commerce_core::{
-    AddCoupon, ClaimCoupon, CouponId, CustomerId, Discount, Money, OwnedCoupon, OwnedCouponStatus,
-    Patch, UpdateCoupon,
+    AddCoupon, BelowMinimum, ClaimCoupon, CouponId, CustomerId, Discount, Money, OwnedCoupon,
+    OwnedCouponStatus, Patch, UpdateCoupon,
 };
 
 /// Creates coupon campaigns, claims their coupons and lists them.
@@ -100,6 +100,11 @@ pub(crate) struct CampaignArgs {
     /// Minimum order amount before the discount, in minor units.
     #[arg(long, value_name = "AMOUNT", value_parser = values::amount, allow_negative_numbers = true)]
     min_order: Option<Money>,
+    /// Discount of an order that falls below the minimum when a part is cancelled: the units that are left keep their
+    /// shares of it, or lose them, and the refund is less by these.
+    #[arg(long, value_name = "RULE", default_value = BelowMinimum::Keep.as_str())]
+    #[arg(value_parser = values::words(BelowMinimum::ALL, BelowMinimum::as_str))]
+    below_minimum: BelowMinimum,
     /// Start of the campaign, a time or a day of the zone of the shop (default: now).
     #[arg(long, value_name = "TIME", value_parser = values::edge)]
     from: Option<Edge>,
@@ -115,10 +120,10 @@ impl CampaignArgs {
         let percent = |percent| Discount::Percent { percent, max_amount: self.max };
         let fixed = Discount::Fixed { amount: self.amount.unwrap_or_default() };
         Ok(AddCoupon {
-            below_minimum: commerce_core::BelowMinimum::Keep,
             name: self.name.clone(),
             discount: self.percent.map_or(fixed, percent),
             min_order_amount: self.min_order,
+            below_minimum: self.below_minimum,
             quantity: self.quantity,
             valid_from: context.instant(self.from.as_ref(), Edge::start)?,
             valid_until: context.instant(self.until.as_ref(), Edge::start)?,
@@ -190,11 +195,18 @@ fn coupons(context: &CommandContext, coupons: &[commerce_core::Coupon]) -> Strin
 }
 
 fn coupon_properties(context: &CommandContext, coupon: &commerce_core::Coupon) -> String {
+    let minimum = coupon.min_order_amount.map(|min| {
+        let min = context.money(min);
+        match coupon.below_minimum {
+            BelowMinimum::Keep => min,
+            BelowMinimum::Recalculate => format!("{min}, below it no discount is left"),
+        }
+    });
     properties([
         ("coupon", coupon.id.to_string()),
         ("name", coupon.name.clone()),
         ("discount", discount(context, coupon.discount)),
-        ("minimum order", or_dash(coupon.min_order_amount.map(|min| context.money(min)))),
+        ("minimum order", or_dash(minimum)),
         ("claimed", format!("{} of {}", coupon.issued, coupon.quantity)),
         ("from", coupon.valid_from.to_string()),
         ("until", or_dash(coupon.valid_until)),

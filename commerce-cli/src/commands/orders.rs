@@ -3,7 +3,7 @@
 use crate::context::CommandContext;
 use crate::error::CliError;
 use crate::table::{REGULAR, TextTable, or_dash, properties};
-use crate::values::{self, Edge, KeyArg, PageArgs};
+use crate::values::{self, Edge, Item, KeyArg, PageArgs};
 use commerce_core::{
     CancelOrder, CouponId, CustomerId, Money, Order, OrderFilter, OrderId, OrderStatus, PayOrder,
     ProductId,
@@ -29,11 +29,18 @@ pub(crate) enum OrdersCommand {
         #[command(flatten)]
         key: KeyArg,
     },
-    /// Cancels an order, and returns its money, stock and coupon.
+    /// Cancels an order or some of its units, and returns their money and stock, and the coupon with the last unit.
     Cancel {
         /// The order's id.
         #[arg(value_parser = values::id::<OrderId>)]
         id: OrderId,
+        /// Product ids with the units to cancel, like 7:2 (default units: 1; default: all that is left).
+        #[arg(long = "item", value_name = "PRODUCT[:UNITS]", value_parser = values::item)]
+        #[arg(num_args = 1..)]
+        items: Option<Vec<Item>>,
+        /// Does not put the units back into stock, such as damaged goods.
+        #[arg(long)]
+        keep_stock: bool,
         #[command(flatten)]
         key: KeyArg,
     },
@@ -101,7 +108,11 @@ impl OrdersCommand {
             Self::Expire => return expire(context),
             Self::Show { id } => context.shop.order(id)?,
             Self::Pay { id, key } => context.call(PayOrder { order_id: id }, &key)?,
-            Self::Cancel { id, key } => context.call(CancelOrder::new(id), &key)?,
+            Self::Cancel { id, items, keep_stock, key } => {
+                let pair = |item: Item| (item.product, item.quantity);
+                let items = items.map(|items| items.into_iter().map(pair).collect());
+                context.call(CancelOrder { order_id: id, items, keep_stock }, &key)?
+            }
         };
         context.print(order, |order| self::order(context, order))
     }
@@ -139,20 +150,23 @@ fn orders(context: &CommandContext, orders: &[Order]) -> String {
 /// The text of one order.
 pub(crate) fn order(context: &CommandContext, order: &Order) -> String {
     let (price, amount) = (context.head("price"), context.head("amount"));
-    let lines =
-        TextTable::new([">product", "name", &price, REGULAR, ">quantity", &amount], "no lines")
-            .rows(&order.lines, |line| {
-                [
-                    line.product_id.to_string(),
-                    line.name.clone(),
-                    context.number(line.unit_price),
-                    context.number(line.regular_price),
-                    line.quantity.to_string(),
-                    context.number(line.amount),
-                ]
-            })
-            .hide_if(3, order.lines.iter().all(|line| line.unit_price == line.regular_price))
-            .text();
+    let headers = [">product", "name", &price, REGULAR, ">quantity", ">cancelled", &amount];
+    let lines = TextTable::new(headers, "no lines")
+        .rows(&order.lines, |line| {
+            [
+                line.product_id.to_string(),
+                line.name.clone(),
+                context.number(line.unit_price),
+                context.number(line.regular_price),
+                line.quantity.to_string(),
+                order.cancelled_units(line.product_id).to_string(),
+                context.number(line.amount),
+            ]
+        })
+        .hide_if(3, order.lines.iter().all(|line| line.unit_price == line.regular_price))
+        // Of an order that was cancelled or has expired as a whole, the status tells it.
+        .hide_if(5, order.cancellations.is_empty())
+        .text();
     let properties = properties([
         ("order", order.id.to_string()),
         ("customer", order.customer_id.to_string()),
@@ -165,12 +179,19 @@ pub(crate) fn order(context: &CommandContext, order: &Order) -> String {
 }
 
 fn total(context: &CommandContext, order: &Order) -> String {
-    let total = context.money(order.total);
-    if order.discount == Money::ZERO {
-        return format!("total {total}");
-    }
-    let (subtotal, discount) = (context.money(order.subtotal), context.money(order.discount));
-    format!("subtotal {subtotal}, discount {discount}, total {total}")
+    let is_reduced = order.discount != Money::ZERO;
+    let amounts = [
+        ("subtotal", Some(order.subtotal).filter(|_| is_reduced)),
+        ("discount", Some(order.discount).filter(|_| is_reduced)),
+        ("total", Some(order.total)),
+        ("refunded", Some(order.refunded()).filter(|refunded| *refunded != Money::ZERO)),
+        // A part of an order that was not paid yet was cancelled.
+        ("due", Some(order.due()).filter(|due| *due != Money::ZERO && *due != order.total)),
+    ];
+    let amount = |(name, amount): (_, Option<Money>)| {
+        amount.map(|amount| format!("{name} {}", context.money(amount)))
+    };
+    amounts.into_iter().filter_map(amount).collect::<Vec<_>>().join(", ")
 }
 
 fn status(order: &Order) -> String {

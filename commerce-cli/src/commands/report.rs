@@ -530,6 +530,8 @@ fn balances(context: &CommandContext, report: &BalanceReport) -> String {
         ("debited", context.money(report.debited)),
         ("spent", context.money(report.spent)),
         ("refunded", context.money(report.refunded)),
+        ("paid back to payers", context.money(report.returned)),
+        ("debts", context.money(report.debts)),
         ("outstanding", context.money(report.outstanding)),
         ("customers with money", report.customers.to_string()),
     ])

@@ -6,6 +6,7 @@ mod gateway;
 mod import;
 mod limits;
 mod lists;
+mod refunds;
 mod report;
 mod storage;
 
@@ -263,6 +264,15 @@ fn unpaid_order_from_cart_with_coupon_is_paid_later() {
 #[case::unknown_order("orders show 9", 3)]
 #[case::not_in_cart("cart remove 1 1", 3)]
 #[case::no_coupon("coupon claim 9 1", 3)]
+#[case::no_units_to_cancel("orders cancel 1 --item 1:0", 2)]
+#[case::bad_units_to_cancel("orders cancel 1 --item 1:x", 2)]
+#[case::no_item_to_cancel("orders cancel 1 --item", 2)]
+#[case::unknown_rule("coupon add A --quantity 1 --percent 1 --below-minimum lose", 2)]
+#[case::zero_refund("charges refund 1 --amount 0", 2)]
+#[case::negative_refund("charges refund 1 --amount -5", 2)]
+#[case::refund_above_the_charge("charges refund 1 --amount 10001", 3)]
+#[case::refund_of_no_charge("charges refund 9", 3)]
+#[case::refunds_of_no_charge("charges refunds 9", 3)]
 #[case::other_currency("init --currency KRW", 2)]
 #[case::no_currency("init --currency ABC", 2)]
 #[case::no_store("--database elsewhere.db balance 1", 1)]

@@ -8,8 +8,8 @@ use commerce_core::testing::{
     SettleCharge, Settlement,
 };
 use commerce_core::{
-    AddCustomer, BestSellersRequest, CancelOrder, CartEdit, ChargeId, Currency, EditCart,
-    MemoryStore, Money, OrderId, Patch, PayWhen, PlaceOrder, ProductId, RefundCharge,
+    AddCustomer, BestSellersRequest, CancelOrder, CartEdit, ChargeId, Currency, CustomerId,
+    EditCart, MemoryStore, Money, OrderId, Patch, PayWhen, PlaceOrder, ProductId, RefundCharge,
     ReportedRefund, Role, Shop, SqliteStore, Store, StoreError, UpdateProduct, copy,
 };
 use commerce_postgres::PostgresStore;
@@ -61,21 +61,15 @@ fn go_back(shop: &Shop) {
     }
 }
 
-/// Adds rows of every kind.
-fn fill(store: &Arc<dyn Store>) {
-    let shop = shop(store);
-    let kim = shop.register("Kim", "kim", "correct horse", Role::Admin).unwrap().id;
-    let request = AddCustomer { balance: Money::from_minor(900), ..AddCustomer::new("Lee") };
-    let lee = shop.call(request).run().unwrap().id;
-    shop.charge(kim, Money::from_minor(100_000), &key("charge")).unwrap();
-    shop.debit(kim, Money::from_minor(40), &key("debit")).unwrap();
+/// Charges a customer three times: without a result, with the money, and without it.
+fn charge_through_gateway(shop: &Shop, customer_id: CustomerId) {
     for (number, settlement) in
         [None, Some(Settlement::Paid), Some(Settlement::Declined("no".to_owned()))]
             .into_iter()
             .enumerate()
     {
         let charge = OpenCharge {
-            customer_id: kim,
+            customer_id,
             amount: Money::from_minor(7),
             payment_method: Some("card".to_owned()),
             gateway: "double".to_owned(),
@@ -87,6 +81,17 @@ fn fill(store: &Arc<dyn Store>) {
             shop.call(SettleCharge { charge_id, settlement }).run().unwrap();
         }
     }
+}
+
+/// Adds rows of every kind.
+fn fill(store: &Arc<dyn Store>) {
+    let shop = shop(store);
+    let kim = shop.register("Kim", "kim", "correct horse", Role::Admin).unwrap().id;
+    let request = AddCustomer { balance: Money::from_minor(900), ..AddCustomer::new("Lee") };
+    let lee = shop.call(request).run().unwrap().id;
+    shop.charge(kim, Money::from_minor(100_000), &key("charge")).unwrap();
+    shop.debit(kim, Money::from_minor(40), &key("debit")).unwrap();
+    charge_through_gateway(&shop, kim);
     go_back(&shop);
     let add = |price| commerce_core::AddProduct::new("Tea", Money::from_minor(price), 5_000);
     let products: Vec<_> = (1..=30).map(|price| shop.call(add(price)).run().unwrap().id).collect();

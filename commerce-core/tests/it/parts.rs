@@ -119,12 +119,12 @@ impl<'a> Placed<'a> {
 
     /// Returns the answer to the byte, and whether it is that of an earlier call.
     fn call(&self, operation: &AnyOperation, key: &Key) -> (String, bool) {
-        let outcome = match operation {
-            AnyOperation::PayOrder(request) => self.shop.call(request.clone()).key(key).outcome(),
-            AnyOperation::CancelOrder(request) => {
-                self.shop.call(request.clone()).key(key).outcome()
-            }
-            other => panic!("{other:?}"),
+        let outcome = if let AnyOperation::PayOrder(request) = operation {
+            self.shop.call(request.clone()).key(key).outcome()
+        } else if let AnyOperation::CancelOrder(request) = operation {
+            self.shop.call(request.clone()).key(key).outcome()
+        } else {
+            panic!("{operation:?}")
         };
         let text = match outcome.result {
             Ok(order) => serde_json::to_string(&order).unwrap(),
