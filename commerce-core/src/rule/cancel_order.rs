@@ -207,7 +207,7 @@ impl CancelOrder {
     }
 }
 
-/// Returns the coupon whose discount an order loses when it falls below the minimum.
+/// Returns the coupon of an order, if the order loses its discount below the minimum.
 fn coupon<'a>(state: &'a State, order: &Order) -> Option<&'a Coupon> {
     let owned = state.owned_coupons.get(order.owned_coupon_id?)?;
     let coupon = state.coupons.get(owned.coupon_id)?;

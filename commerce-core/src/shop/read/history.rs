@@ -74,8 +74,8 @@ fn add_actors(snapshot: &dyn Snapshot, items: &mut [StockChange]) -> Result<(), 
     Ok(())
 }
 
-/// Returns the author of a change by an order, of whose entries in the audit trail one may be that of the change. Parts are
-/// cancelled any number of times: those of one second have an author if all of them have the same.
+/// Returns the author of a change by an order, from the entries of the order in the audit trail. Parts are cancelled any
+/// number of times: those of one second have an author if all of them have the same.
 fn actor(item: &StockChange, entries: &[&AuditEntry]) -> Option<Actor> {
     let is_of_part = item.reason == RETURN_OF_PART;
     let action = match item.delta {

@@ -313,7 +313,7 @@ fn request_of_order(order: &Order, fingerprint: i64) -> Value {
     }
 }
 
-/// Returns the cancellation of a part, or without a return to the stock, whose rows are the last ones of an order.
+/// Returns the cancellation of a part, or without a return to the stock, that wrote the last rows of an order.
 fn request_of_part(order: &Order, fingerprint: i64) -> Option<Value> {
     let last = order.cancellations.last()?;
     let (order_id, keep_stock) = (order.id, !last.is_restocked);

@@ -8,7 +8,7 @@ use commerce_core::{
 };
 use std::collections::BTreeMap;
 
-/// What is left of a line.
+/// The rest of a line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Left {
     pub(super) product: ProductId,
@@ -55,12 +55,12 @@ fn left_after(order: &Order, counts: impl Fn(&LineCancellation) -> bool) -> Vec<
     lines.map(left).collect()
 }
 
-/// What all cancellations of parts left of the lines of an order.
+/// The rest of the lines of an order after all cancellations of parts.
 pub(super) fn left(order: &Order) -> Vec<Left> {
     left_after(order, |_| true)
 }
 
-/// What was left of the lines when the order was paid.
+/// The rest of the lines when the order was paid.
 pub(super) fn paid_for(order: &Order) -> Vec<Left> {
     left_after(order, |row| row.event_id.is_none())
 }
