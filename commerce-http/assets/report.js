@@ -563,6 +563,9 @@ function drawBalances(sums) {
         [words().spent, money(sums.spent)],
         [words().refunded, money(sums.refunded)],
         [words().debited, money(sums.debited)],
+        // Rare: without them the other figures add up.
+        ...(sums.returned === 0 ? [] : [[words().returned, money(sums.returned)]]),
+        ...(sums.debts === 0 ? [] : [[words().debts, money(sums.debts)]]),
     ]);
 }
 

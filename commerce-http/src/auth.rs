@@ -107,7 +107,7 @@ fn is_for_staff(route: &Route, request: &Request) -> bool {
 }
 
 /// Takes the customer from the body, if the route allows one there, and checks that the caller may act for them. Checks that
-/// an admin sends the member that only admins may send.
+/// staff send the member that only staff may send.
 pub(crate) fn authorize_body_customer(
     shop: &Shop,
     auth: &mut AuthContext<'_>,
@@ -115,8 +115,9 @@ pub(crate) fn authorize_body_customer(
     body: &Value,
 ) -> Result<(), HandlerError> {
     let Some(caller) = auth.caller else { return Ok(()) };
-    if route.admin_member.is_some_and(|name| body.get(name).is_some()) {
-        permit(caller.is_at_least(Role::Admin))?;
+    if let Some((name, least)) = route.staff_member {
+        let is_sent = body.get(name).is_some_and(|value| *value != false);
+        permit(!is_sent || caller.is_at_least(least))?;
     }
     if route.auth != Auth::SelfOrBody {
         return Ok(());

@@ -17,17 +17,15 @@ use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
 const DESCRIPTION: &str = "\
-An order service: prepaid balances, stock, carts, coupons, orders, best sellers.
+Money is an integer in minor units of the store's currency: 1250 is 12.50 USD or 1250 KRW.
 
-Money is an integer in minor units of the store's currency: 1250 is 12.50 USD. Timestamps are RFC 3339 in UTC.
-
-Log in with `POST /v1/sessions` and send `Authorization: Bearer TOKEN`. `me` in a path is the caller.
+Log in with `POST /v1/sessions` and send `Authorization: Bearer TOKEN`.
 
 Calls that move money, stock or coupons need an `Idempotency-Key` chosen by the client. A retry with the same key and \
 body replays the first response and changes nothing. 201 and 202 have a `Location`.
 
 Lists are paginated: send `next_cursor` as `cursor`; it is null on the last page. Errors are RFC 9457 problems with a \
-permanent `code`; an id in a path that does not exist is 404, such as `order_not_found`. Ignore unknown members.";
+permanent `code`; an id in a path that does not exist is 404, such as `order_not_found`; a change for an erased customer is `customer_erased`. Ignore unknown members.";
 
 /// The documents of the route table, generated once for all services of a process.
 pub(crate) static DOCUMENTS: LazyLock<Documents> = LazyLock::new(|| {
@@ -45,6 +43,9 @@ fn document(routes: &[Route]) -> Value {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.name().to_lowercase()] = operation(route, &responses);
     }
+    for (path, item) in &mut paths {
+        share_path_parameters(path, item);
+    }
     let mut schemas = schemas(routes);
     schemas.insert("Problem".to_owned(), responses.problem_schema());
     let mut document = json!({
@@ -56,7 +57,7 @@ fn document(routes: &[Route]) -> Value {
             "contact": { "name": "The operator of this server" },
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
-        "servers": [{ "url": "/", "description": "This server." }],
+        "servers": [{ "url": "/" }],
         "security": [{ "bearer": [] }],
         "tags": tags(routes),
         "paths": paths,
@@ -76,6 +77,22 @@ fn document(routes: &[Route]) -> Value {
     });
     remove_unused_schemas(&mut document);
     document
+}
+
+/// Moves the variable parts of a path from its operations to the path, if it has several.
+fn share_path_parameters(path: &str, item: &mut Value) {
+    let operations = item.as_object_mut().filter(|operations| operations.len() > 1);
+    let shared: Vec<Value> = path_parameters(path).map(path_parameter).collect();
+    let Some(operations) = operations.filter(|_| !shared.is_empty()) else { return };
+    for operation in operations.values_mut().filter_map(Value::as_object_mut) {
+        if let Some(own) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
+            own.retain(|parameter| !shared.contains(parameter));
+            if own.is_empty() {
+                operation.remove("parameters");
+            }
+        }
+    }
+    operations.insert("parameters".to_owned(), shared.into());
 }
 
 /// Removes schemas that nothing refers to: those that are written out at their only use.
@@ -100,10 +117,11 @@ fn tags(routes: &[Route]) -> Vec<Value> {
 
 fn tag_description(tag: &str) -> &'static str {
     match tag {
-        "customers" => "Accounts.",
+        "customers" | "password" => "Accounts.",
+        "role" | "tokens" | "audit-log" => "Staff.",
         "sessions" => "Log in and out.",
         "balance" => "Prepaid balances.",
-        "charges" => "Top-ups through the gateway.",
+        "charges" => "Top-ups and their refunds.",
         "debits" => "Debits outside an order.",
         "ledger" => "The history of a balance.",
         "payments" => "Payments and refunds of orders.",
@@ -112,7 +130,7 @@ fn tag_description(tag: &str) -> &'static str {
         "cart" => "A cart reserves nothing.",
         "coupons" => "Campaigns and claimed coupons.",
         "orders" => "Place, pay and cancel orders.",
-        "exports" => "Rows for spreadsheets and other programs.",
+        "exports" => "Rows as files.",
         "reports" => "Statistics.",
         "webhooks" => "Webhooks of payment gateways.",
         _ => "Health, metrics and documentation.",
@@ -237,19 +255,21 @@ fn description(route: &Route) -> String {
         (Auth::SelfOrBody, _) => format!("Any customer; a {staff} names another."),
         (Auth::Staff(_), _) => format!("From {staff} up."),
     };
-    let codes: Vec<String> = refusals(route).map(|code| format!("`{code}`")).collect();
+    let codes: Vec<&str> = refusals(route).map(Code::as_str).collect();
     let errors =
         if codes.is_empty() { String::new() } else { format!("Errors: {}.", codes.join(", ")) };
     format!("{} {callers} {errors}", route.details).trim().to_owned()
 }
 
-/// The codes of the rules of a route, without those of an id in its path: these are plain.
+/// The codes of the rules of a route, without those that the document describes once: of an id in its path, and of an
+/// erased customer.
 pub(crate) fn refusals(route: &Route) -> impl Iterator<Item = Code> {
     let is_of_path = |code: &Code| {
         let entity = code.as_str().strip_suffix("_not_found");
         entity.is_some_and(|entity| route.path.contains(&format!("{entity}_id}}")))
     };
-    route.codes.iter().copied().filter(move |code| !is_of_path(code))
+    let is_common = move |code: &Code| is_of_path(code) || *code == Code::CustomerErased;
+    route.codes.iter().copied().filter(move |code| !is_common(code))
 }
 
 /// The tag of a path: the segment after the version, or after the customer.
@@ -265,9 +285,7 @@ fn tag(path: &str) -> &str {
 }
 
 fn parameters(route: &Route) -> Vec<Value> {
-    let mut parameters: Vec<Value> = path_parameters(route.path)
-        .map(|name| component_reference("parameters", &pascal(name)))
-        .collect();
+    let mut parameters: Vec<Value> = path_parameters(route.path).map(path_parameter).collect();
     for parameter in route.query {
         parameters.push(match parameter.shared {
             Some(name) => component_reference("parameters", name),
@@ -295,8 +313,12 @@ fn parameters(route: &Route) -> Vec<Value> {
 }
 
 /// The names of the variable parts of a path.
-fn path_parameters(path: &'static str) -> impl Iterator<Item = &'static str> {
+fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+}
+
+fn path_parameter(name: &str) -> Value {
+    component_reference("parameters", &pascal(name))
 }
 
 fn query_parameter(parameter: &Parameter) -> Value {
@@ -356,6 +378,7 @@ fn shared_parameters(routes: &[Route]) -> Map<String, Value> {
     }
     let described = "Reuse it for retries. A replayed response has `Idempotency-Replayed: true`.";
     for (name, required) in [("Key", true), ("OptionalKey", false)] {
+        let described = if required { described } else { "As where it is required." };
         let key = header("Idempotency-Key", required, reference("IdempotencyKey"), described);
         shared.insert(name.to_owned(), key);
     }

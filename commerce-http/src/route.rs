@@ -122,8 +122,8 @@ pub(crate) struct Route {
     pub(crate) query: &'static [Parameter],
     /// The schema of the request body.
     pub(crate) body: Option<&'static str>,
-    /// The member of the body that only admins may send.
-    pub(crate) admin_member: Option<&'static str>,
+    /// The member of the body that only staff of at least a role may send, unless it is `false`.
+    pub(crate) staff_member: Option<(&'static str, Role)>,
     /// Staff of a higher role than the caller are out of reach: a change of them could lock them out.
     pub(crate) protects_seniors: bool,
     /// A public route that shows more to staff: a valid token of theirs is enough, and none is needed.
@@ -166,7 +166,7 @@ impl Route {
             key: KeyRule::None,
             query: &[],
             body: None,
-            admin_member: None,
+            staff_member: None,
             protects_seniors: false,
             shows_more_to_staff: false,
             signature: None,
@@ -202,8 +202,8 @@ impl Route {
         Self { body: Some(body), ..self }
     }
 
-    pub(crate) const fn admin_member(self, name: &'static str) -> Self {
-        Self { admin_member: Some(name), ..self }
+    pub(crate) const fn staff_member(self, name: &'static str, least: Role) -> Self {
+        Self { staff_member: Some((name, least)), ..self }
     }
 
     /// Refuses a change of staff of a higher role than the caller's.
@@ -387,7 +387,7 @@ const PROVE: Parameter = shared(
     "prove",
     "Prove",
     "Prove",
-    "Counts again from orders, lines and ledger, and lists the `differences`. Reads the whole store.",
+    "Counts again, and lists the `differences`. Reads the whole store.",
 );
 
 /// The query parameters of best sellers.
@@ -410,7 +410,7 @@ pub(crate) const SALES_REPORT: &[Parameter] = &[
 pub(crate) const EXPORT: &[Parameter] = &[
     own("from", "Instant", "The instant right before the window."),
     own("to", "Instant", "The last second of the window."),
-    own("format", "ExportFormat", "`csv-bom` begins with a byte order mark, for spreadsheets."),
+    own("format", "ExportFormat", "`csv-bom`: for spreadsheets."),
     own(
         "raw",
         "Raw",
@@ -432,9 +432,5 @@ pub(crate) const COUPON_REPORT: &[Parameter] = &[FORMAT, PROVE];
 pub(crate) const BALANCE_REPORT: &[Parameter] = &[AT, FORMAT, PROVE];
 
 /// The query parameters of the audit trail.
-pub(crate) const AUDIT_LOG: &[Parameter] = &[
-    LIMIT,
-    CURSOR,
-    own("actor", "Actor", "The author."),
-    own("from", "Instant", "The first instant."),
-];
+pub(crate) const AUDIT_LOG: &[Parameter] =
+    &[LIMIT, CURSOR, own("actor", "Actor", ""), own("from", "Instant", "The first instant.")];

@@ -20,7 +20,7 @@ use commerce_core::Code::{
 use commerce_core::Role::{Admin, Clerk, Reader};
 use commerce_core::{
     AdjustStock, CancelOrder, ClaimCoupon, DebitBalance, EditCart, Operation, PayOrder, PlaceOrder,
-    RevokeToken, SetRole, UpdateCoupon, UpdateCustomer, UpdateProduct,
+    RefundCharge, RevokeToken, SetRole, UpdateCoupon, UpdateCustomer, UpdateProduct,
 };
 
 /// All calls, in the order of the document.
@@ -37,7 +37,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Customer).response(200, "Customer").errors(&[CustomerNotFound]),
     Route::new(Patch, "/v1/customers/{customer_id}", "changeCustomer", "Rename, disable or enable a customer", Submit(customers::change))
         .about("`status` is for admins. A disabled customer cannot log in.")
-        .auth(Customer).protects_seniors().admin_member("status").key(Optional).request_body("CustomerChange").response(200, "Customer")
+        .auth(Customer).protects_seniors().staff_member("status", Admin).key(Optional).request_body("CustomerChange").response(200, "Customer")
         .errors(UpdateCustomer::REFUSALS),
     Route::new(Post, "/v1/customers/me/password", "changePassword", "Change the caller's password", Blocking(customers::change_password))
         .about("Ends the customer's other sessions.")
@@ -66,8 +66,12 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/charges", "listCharges", "List charges, newest first", Blocking(wallet::list_charges))
         .auth(Staff(Reader)).paginated("Charge").query(CHARGES).errors(&[CustomerNotFound]),
     Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}", "getCharge", "Get a charge", Read(wallet::show_charge))
-        .about("A pending charge succeeds or fails later.")
         .auth(Customer).response(200, "Charge").errors(&[ChargeNotFound, CustomerNotFound]),
+    Route::new(Post, "/v1/customers/{customer_id}/charges/{charge_id}/refunds", "refundCharge", "Pay back a charge", Blocking(wallet::refund))
+        .about("The money leaves the balance at once. 202 as for a charge.")
+        .auth(Staff(Clerk)).key(Required).request_body("NewRefund").response(201, "Refund").or_accepted().errors(RefundCharge::REFUSALS),
+    Route::new(Get, "/v1/customers/{customer_id}/charges/{charge_id}/refunds", "listRefunds", "List refunds and disputes, oldest first", Read(wallet::refunds))
+        .auth(Customer).paginated("Refund").errors(&[ChargeNotFound]),
     Route::new(Post, "/v1/customers/{customer_id}/debits", "debit", "Debit a balance outside an order", Submit(wallet::debit))
         .auth(Customer).key(Required).request_body("NewDebit").response(201, "Charge").errors(DebitBalance::REFUSALS),
     Route::new(Get, "/v1/customers/{customer_id}/debits/{debit_id}", "getDebit", "Get a debit", Read(wallet::show_debit))
@@ -78,7 +82,6 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Customer).paginated("Payment").errors(&[CustomerNotFound]),
 
     Route::new(Get, "/v1/products", "listProducts", "List products", Blocking(products::list))
-        .about("Without archived products by default.")
         .paginated("Product").query(PRODUCTS).more_for_staff().etag(),
     Route::new(Post, "/v1/products", "addProduct", "Add a product", Submit(products::add))
         .auth(Staff(Admin)).key(Optional).request_body("NewProduct").response(201, "Product").etag(),
@@ -86,21 +89,17 @@ pub(crate) static ROUTES: &[Route] = &[
         .about("Includes archived products.")
         .response(200, "Product").more_for_staff().etag().errors(&[ProductNotFound]),
     Route::new(Patch, "/v1/products/{product_id}", "changeProduct", "Update, archive or reactivate a product", Submit(products::change))
-        .about("Absent members are unchanged.")
         .auth(Staff(Admin)).key(Optional).request_body("ProductChange").response(200, "Product").conditional().errors(UpdateProduct::REFUSALS),
     Route::new(Post, "/v1/products/{product_id}/stock", "adjustStock", "Adjust stock", Submit(products::adjust_stock))
         .auth(Staff(Clerk)).key(Required).request_body("StockChange").response(200, "Product").conditional().errors(AdjustStock::REFUSALS),
     Route::new(Get, "/v1/products/{product_id}/movements", "listMovements", "List changes of stock, newest first", Blocking(products::movements))
-        .about("Adjustments and orders alike.")
         .auth(Staff(Reader)).paginated("Movement").errors(&[ProductNotFound]),
     Route::new(Get, "/v1/bestsellers", "listBestSellers", "Rank best sellers of the last days", Blocking(best_sellers::rank))
-        .about("By units paid for in the window or the money for them, exact to the second.")
         .query(BEST_SELLERS).response(200, "BestSellers"),
 
     Route::new(Get, "/v1/customers/{customer_id}/cart", "getCart", "Get a cart at current prices", Read(carts::show))
         .auth(Customer).response(200, "Cart").etag().errors(&[CustomerNotFound]),
     Route::new(Put, "/v1/customers/{customer_id}/cart/items/{product_id}", "setCartItem", "Set the quantity of a product in a cart", Submit(carts::set))
-        .about("0 removes it. A cart reserves nothing.")
         .auth(Customer).key(Optional).request_body("Quantity").response(200, "Cart").conditional()
         .errors(EditCart::REFUSALS),
     Route::new(Delete, "/v1/customers/{customer_id}/cart/items/{product_id}", "removeCartItem", "Remove a product from a cart", Submit(carts::remove))
@@ -127,7 +126,7 @@ pub(crate) static ROUTES: &[Route] = &[
         .auth(Customer).response(200, "OwnedCoupon").errors(&[CouponNotFound]),
 
     Route::new(Post, "/v1/customers/{customer_id}/orders", "placeOrder", "Place an order", Submit(orders::place))
-        .about("Takes stock and coupon and pays from the balance, atomically; `later` defers the payment.")
+        .about("Takes stock and coupon and pays from the balance, atomically.")
         .auth(Customer).key(Required).request_body("NewOrder").response(201, "Order").etag()
         .errors(PlaceOrder::REFUSALS),
     Route::new(Get, "/v1/customers/{customer_id}/orders", "listOrders", "List a customer's orders, newest first", Read(orders::list))
@@ -139,9 +138,10 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Post, "/v1/orders/{order_id}/payment", "payOrder", "Pay a pending order", Submit(orders::pay))
         .about("An order is never paid twice.")
         .auth(Order).key(Required).response(200, "Order").conditional().errors(PayOrder::REFUSALS),
-    Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order", Submit(orders::cancel))
-        .about("Returns payment, stock and coupon.")
-        .auth(Order).key(Required).response(200, "Order").conditional().errors(CancelOrder::REFUSALS),
+    Route::new(Post, "/v1/orders/{order_id}/cancellation", "cancelOrder", "Cancel an order or a part", Submit(orders::cancel))
+        .about("Returns payment and stock of `items`, or of all that is left, and the coupon with the last unit.")
+        .auth(Order).staff_member("keep_stock", Clerk).key(Required).request_body("Cancellation").response(200, "Order").conditional()
+        .errors(CancelOrder::REFUSALS),
 
     Route::new(Get, "/v1/reports/sales", "reportSales", "Report the sales of a window", Blocking(reports::sales))
         .about("`from` or `days`; days are those of the zone.").report("SalesReport", SALES_REPORT),
@@ -163,7 +163,6 @@ pub(crate) static ROUTES: &[Route] = &[
     Route::new(Get, "/v1/tokens", "listTokens", "List tokens of programs", Read(staff::tokens))
         .auth(Staff(Admin)).paginated("Token"),
     Route::new(Post, "/v1/tokens", "createToken", "Create a token for a program", Blocking(staff::create_token))
-        .about("`token` is shown once.")
         .auth(Staff(Admin)).key(Optional).request_body("NewToken").response(201, "CreatedToken"),
     Route::new(Get, "/v1/tokens/{token_id}", "getToken", "Get a token without its secret", Read(staff::token))
         .auth(Staff(Admin)).response(200, "Token").errors(&[TokenNotFound]),

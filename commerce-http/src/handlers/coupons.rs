@@ -1,7 +1,9 @@
 //! Coupon campaigns, and the coupons claimed from them.
 
 use crate::context::{Call, HandlerResult, RequestContext, Submission, Success};
-use commerce_core::{AddCoupon, ClaimCoupon, Discount, Money, Patch, Timestamp, UpdateCoupon};
+use commerce_core::{
+    AddCoupon, BelowMinimum, ClaimCoupon, Discount, Money, Patch, Timestamp, UpdateCoupon,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -9,6 +11,8 @@ struct NewCoupon {
     name: String,
     discount: Discount,
     min_order_amount: Option<Money>,
+    #[serde(default)]
+    below_minimum: BelowMinimum,
     quantity: i64,
     valid_from: Option<Timestamp>,
     valid_until: Option<Timestamp>,
@@ -46,10 +50,10 @@ pub(crate) fn show_owned(call: &RequestContext<'_>) -> HandlerResult {
 pub(crate) fn add(call: Call<'_>) -> Submission<'_> {
     let new: NewCoupon = call.read()?;
     let request = AddCoupon {
-        below_minimum: commerce_core::BelowMinimum::Keep,
         name: new.name,
         discount: new.discount,
         min_order_amount: new.min_order_amount,
+        below_minimum: new.below_minimum,
         quantity: new.quantity,
         valid_from: new.valid_from,
         valid_until: new.valid_until,

@@ -29,11 +29,21 @@ enum Payment {
     Later,
 }
 
+#[derive(Deserialize)]
+struct Cancellation {
+    /// Absent if all that is left is cancelled.
+    items: Option<Vec<Item>>,
+    #[serde(default)]
+    keep_stock: bool,
+}
+
+fn pairs(items: &[Item]) -> Vec<(ProductId, i64)> {
+    items.iter().map(|item| (item.product_id, item.quantity)).collect()
+}
+
 pub(crate) fn place(call: Call<'_>) -> Submission<'_> {
     let NewOrder { items, owned_coupon_id, payment, reference } = call.read()?;
-    let pairs =
-        |items: Vec<Item>| items.iter().map(|item| (item.product_id, item.quantity)).collect();
-    let items = items.map_or(OrderItems::Cart, |items| OrderItems::Listed(pairs(items)));
+    let items = items.map_or(OrderItems::Cart, |items| OrderItems::Listed(pairs(&items)));
     let pay = match payment {
         Some(Payment::Later) => PayWhen::Later,
         Some(Payment::Now) | None => PayWhen::Now,
@@ -75,5 +85,9 @@ pub(crate) fn pay(call: Call<'_>) -> Submission<'_> {
 }
 
 pub(crate) fn cancel(call: Call<'_>) -> Submission<'_> {
-    call.submit(CancelOrder::new(call.id("order_id")), |order| Success::ok(&call.priced(order)))
+    let Cancellation { items, keep_stock } = call.read()?;
+    let items = items.as_deref().map(pairs);
+    call.submit(CancelOrder { order_id: call.id("order_id"), items, keep_stock }, |order| {
+        Success::ok(&call.priced(order))
+    })
 }

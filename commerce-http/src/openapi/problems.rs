@@ -26,7 +26,7 @@ pub(super) fn schema(problems: &BTreeMap<&'static str, Vec<Problem>>) -> Value {
         // The ids of a code need no list.
         let figures: Vec<&str> = names.into_iter().filter(|name| !name.ends_with("_id")).collect();
         if !figures.is_empty() {
-            members.push(format!("`{code}` {}", figures.join(", ")));
+            members.push(format!("{code} {}", figures.join(", ")));
         }
     }
     let text = schema["description"].as_str().unwrap_or_default();
@@ -42,14 +42,15 @@ fn member(name: &str) -> Value {
         "shortages" => list("Shortage"),
         "over_limit" => list("OverLimit"),
         "product_ids" => list("Id"),
-        "balance" | "required" | "subtotal" => reference("Money"),
-        "min_order_amount" => reference("Amount"),
+        "balance" | "required" | "subtotal" | "refundable" => reference("Money"),
+        "min_order_amount" | "requested" => reference("Amount"),
         // Money, or the bytes of a body.
         "limit" | "quantity" | "rank" | "retry_after" | "unpaid_orders" | "pending_charges" => {
             reference("Count")
         }
         "valid_from" | "valid_until" => reference("Instant"),
         "order_status" => reference("OrderStatus"),
+        "charge_status" => reference("ChargeStatus"),
         "session_id" => reference("SessionId"),
         id if id.ends_with("_id") => reference("Id"),
         _ => json!({ "type": "string" }),
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(schema["properties"]["balance"], reference("Money"));
         assert_eq!(schema["properties"]["shortages"]["items"], reference("Shortage"));
         let text = schema["description"].as_str().unwrap();
-        assert!(text.contains("`insufficient_balance` balance, required;"), "{text}");
-        assert!(!text.contains("`order_not_found`"), "{text}");
+        assert!(text.contains(" insufficient_balance balance, required;"), "{text}");
+        assert!(!text.contains("order_not_found"), "{text}");
     }
 }

@@ -13,8 +13,7 @@ use std::collections::BTreeMap;
 
 /// The description of the errors of all operations.
 const STATUSES: &str = "\
-400 malformed, 401 no valid token, 402 declined, 403 forbidden, 404 not found, 405 no such method, 409 refused, 412 \
-outdated `ETag`, 422 invalid, 429 too many; 408, 413, 415 and 431 too slow, too large or not JSON.";
+400 malformed, 402 declined, 409 refused, 412 outdated `ETag`, 415 not JSON, 422 invalid; others by their names.";
 
 /// A response of an operation.
 struct Response {
@@ -134,7 +133,6 @@ pub(super) fn headers() -> Value {
         "X-Request-Id": text(true, "The request id in the log."),
         "ETag": text(true, "The version, for `If-None-Match` and `If-Match`."),
         "WWW-Authenticate": text(false, "With 401: `Bearer`."),
-        "Allow": text(false, "With 405: the supported methods."),
         "Retry-After": { "description": "With 429 and 503: seconds to wait.", "schema": seconds },
     })
 }
@@ -150,21 +148,23 @@ fn header_references(names: &[&str]) -> Value {
 /// The error responses, the same for every operation. A range stands for the statuses of the request, since each code has
 /// one status and clients decide by the code; 503 means something else to them, a retry.
 fn failures() -> [Response; 2] {
-    let failure = |status: &str, description: &str, headers: &[&str], example: Code| {
-        let example = problems::of_code(example).into_iter().next();
+    let failure = |status: &str, description: &str, headers: &[&str], example: Option<Code>| {
+        let example = example.and_then(|code| problems::of_code(code).into_iter().next());
+        let mut media = json!({ "schema": reference("Problem") });
+        if let Some(example) = example {
+            media["example"] = json!(example);
+        }
         let content = json!({
             "description": description,
             "headers": header_references(headers),
-            "content": {
-                "application/problem+json": { "schema": reference("Problem"), "example": example },
-            },
+            "content": { "application/problem+json": media },
         });
         Response { status: status.to_owned(), name: status.to_owned(), content }
     };
-    let headers = ["Allow", "Retry-After", "WWW-Authenticate", "X-Request-Id"];
+    let headers = ["Retry-After", "WWW-Authenticate", "X-Request-Id"];
     [
-        failure("4XX", STATUSES, &headers, Code::InsufficientStock),
-        failure("503", "Unavailable: retry with the same key.", &["Retry-After"], Code::Busy),
+        failure("4XX", STATUSES, &headers, Some(Code::InsufficientStock)),
+        failure("503", "Unavailable: retry with the same key.", &["Retry-After"], None),
     ]
 }
 
@@ -178,7 +178,7 @@ pub(crate) fn problems_of(route: &Route) -> Vec<Vec<Problem>> {
     if route.auth != Auth::Public {
         codes.push(Code::Unauthenticated);
     }
-    if !matches!(route.auth, Auth::Public | Auth::Order) {
+    if !matches!(route.auth, Auth::Public | Auth::Order) || route.staff_member.is_some() {
         codes.push(Code::Forbidden);
     }
     if route.path.contains('{') {

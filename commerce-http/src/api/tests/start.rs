@@ -150,7 +150,15 @@ fn kind_of_answer_follows_from_the_route_and_the_store(#[case] is_local: bool) {
         others.into_iter().partition(|operation| operation.starts_with("list"));
     let expected = ["listCustomers", "listCharges", "listProducts", "listMovements"];
     assert_eq!(lists, [&expected[..], &["listBestSellers", "listAllOrders"]].concat());
-    let expected = ["register", "changePassword", "revokeSession", "logIn", "logOut", "charge"];
+    let expected = [
+        "register",
+        "changePassword",
+        "revokeSession",
+        "logIn",
+        "logOut",
+        "charge",
+        "refundCharge",
+    ];
     let rest = ["createToken", "handleStripeWebhook", "isReady", "getMetrics"];
     let expected = [&expected[..], &rest].concat();
     assert_eq!(others, expected);
