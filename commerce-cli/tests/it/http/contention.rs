@@ -131,7 +131,7 @@ fn one_balance_is_spent_exactly_by_two_servers() {
     }
     let client = &mut servers[1].client();
     let balance = client.send(&Request::get("/v1/customers/1/balance").by(&admin)).json();
-    assert_eq!(balance, json!({"customer_id": 1, "balance": 0, "currency": "KRW"}));
+    assert_eq!(balance, json!({"customer_id": 1, "balance": 0, "debt": 0, "currency": "KRW"}));
     let ledger = client.send(&Request::get("/v1/customers/1/ledger?limit=100").by(&admin)).json();
     let after = ledger["items"].as_array().unwrap().iter();
     let after: Vec<i64> = after.filter_map(|entry| entry["balance_after"].as_i64()).collect();
