@@ -32,15 +32,16 @@ async function charged(key: string, amount: number) {
   });
   assert(data, error?.detail);
   assert.equal(data.status, "succeeded");
-  return data.balance;
+  return data;
 }
 
 function ordered(key: string, ...items: components["schemas"]["NewOrderItem"][]) {
   return client.POST("/v1/customers/{customer_id}/orders", { params: params(key), body: { items } });
 }
 
-assert.equal(await charged("charge-1", 20_000), 20_000);
-assert.equal(await charged("charge-2", 3_000_000_000), 3_000_020_000);
+const charge = await charged("charge-1", 20_000);
+assert.equal(charge.balance, 20_000);
+assert.equal((await charged("charge-2", 3_000_000_000)).balance, 3_000_020_000);
 
 const items = [{ product_id: 1, quantity: 2 }, { product_id: 2, quantity: 1 }];
 const { data: order } = await ordered("order-1", ...items);
@@ -63,6 +64,12 @@ assert.equal(balance.required, 1_000_000_000_000);
 const { data: best } = await visitor.GET("/v1/bestsellers");
 assert.equal(best?.items[0]?.product_id, 1);
 assert.equal(best.items[0].units_sold, 2);
+const { data: part } = await client.POST("/v1/orders/{order_id}/cancellation", {
+  params: { path: { order_id: order.id }, header: { "Idempotency-Key": "part-1" } },
+  body: { items: [{ product_id: 1, quantity: 1 }] },
+});
+assert.equal(part?.refunded, 4_500);
+assert.equal(part.lines[0]?.cancelled_quantity, 1);
 const { data: cancelled } = await client.POST("/v1/orders/{order_id}/cancellation", {
   params: { path: { order_id: order.id }, header: { "Idempotency-Key": "cancel-1" } },
 });
@@ -77,6 +84,15 @@ const owner = createClient<paths, "application/json">({
   baseUrl,
   headers: { Authorization: `Bearer ${admin}` },
 });
+const { data: refund } = await owner.POST("/v1/customers/{customer_id}/charges/{charge_id}/refunds", {
+  params: {
+    path: { customer_id: `${customer.id}`, charge_id: charge.id },
+    header: { "Idempotency-Key": "refund-1" },
+  },
+  body: { amount: 500 },
+});
+assert.equal(refund?.kind, "requested");
+assert.equal(refund.balance, 3_000_019_500);
 const { data: report } = await owner.GET("/v1/reports/sales", {
   params: { query: { days: 1, by: "hour", compare: "previous" } },
 });

@@ -11,8 +11,9 @@ mod commerce {
 }
 
 use commerce::types::{
-    ChargeStatus, Id, NewCharge, NewCustomer, NewOrder, NewOrderItem, NewOrderOfItems, NewSession,
-    Order, OrderStatus, Period, Problem, ProblemCode,
+    Cancellation, Charge, ChargeStatus, Id, NewCharge, NewCustomer, NewOrder, NewOrderItem,
+    NewOrderOfItems, NewRefund, NewSession, Order, OrderStatus, Period, Problem, ProblemCode,
+    RefundKind,
 };
 use commerce::{Client, Error};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -25,7 +26,8 @@ fn main() -> Outcome<()> {
     let admin = std::env::args().nth(2).ok_or("the token of an admin is missing")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        session(&base).await?;
+        let charge = session(&base).await?;
+        refund(&base, &admin, &charge).await?;
         report(&base, &admin).await
     })
 }
@@ -35,6 +37,16 @@ fn client(base: &str, token: &str) -> Outcome<Client> {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, format!("Bearer {token}").parse()?);
     Ok(Client::new_with_client(base, reqwest::Client::builder().default_headers(headers).build()?))
+}
+
+async fn refund(base: &str, admin: &str, charge: &Charge) -> Outcome<()> {
+    let owner = client(base, admin)?;
+    let customer = charge.customer_id.to_string().parse()?;
+    let body = NewRefund { amount: Some(500.try_into().map(commerce::types::Amount)?) };
+    let key = "refund-1".parse()?;
+    let refund = owner.refund_charge(&customer, &charge.id, &key, &body).await?.into_inner();
+    assert_eq!((refund.kind, *refund.balance), (RefundKind::Requested, 3_000_019_500));
+    Ok(())
 }
 
 async fn report(base: &str, admin: &str) -> Outcome<()> {
@@ -48,7 +60,8 @@ async fn report(base: &str, admin: &str) -> Outcome<()> {
     Ok(())
 }
 
-async fn session(base: &str) -> Outcome<()> {
+/// Returns the first charge.
+async fn session(base: &str) -> Outcome<Charge> {
     let (login, password) = ("rust", "correct horse battery staple");
     let visitor = Client::new(base);
     let new =
@@ -60,18 +73,19 @@ async fn session(base: &str) -> Outcome<()> {
 
     let client = client(base, &session.token)?;
     let me = "me".parse()?;
-    let charge = async |key: &str, amount: u64| -> Outcome<i64> {
+    let charge = async |key: &str, amount: u64| -> Outcome<Charge> {
         let body = NewCharge {
             amount: amount.try_into().map(commerce::types::Amount)?,
             payment_method: None,
         };
         let charge = client.charge(&me, &key.parse()?, &body).await?.into_inner();
         assert_eq!(charge.status, ChargeStatus::Succeeded);
-        Ok(*charge.balance)
+        Ok(charge)
     };
-    assert_eq!(charge("charge-1", 20_000).await?, 20_000);
+    let first = charge("charge-1", 20_000).await?;
+    assert_eq!(*first.balance, 20_000);
     // Exceeds 32 bits.
-    assert_eq!(charge("charge-2", 3_000_000_000).await?, 3_000_020_000);
+    assert_eq!(*charge("charge-2", 3_000_000_000).await?.balance, 3_000_020_000);
 
     let order = async |key: &str, items: &[(u64, u64)]| -> Outcome<Result<Order, Problem>> {
         let item = |(product, quantity): &(u64, u64)| -> Outcome<NewOrderItem> {
@@ -116,8 +130,17 @@ async fn session(base: &str) -> Outcome<()> {
 
     let best = client.list_best_sellers(None, None, None, None).await?.into_inner();
     assert_eq!((best.items[0].product_id.get(), *best.items[0].units_sold), (1, 2));
-    let cancelled = client.cancel_order(&placed.id, &"cancel-1".parse()?, None).await?.into_inner();
+    let item = NewOrderItem {
+        product_id: 1_u64.try_into().map(Id)?,
+        quantity: 1_u64.try_into().map(commerce::types::Units)?,
+    };
+    let part = Cancellation { items: vec![item], keep_stock: None };
+    let part = client.cancel_order(&placed.id, &"part-1".parse()?, None, &part).await?.into_inner();
+    assert_eq!((*part.refunded, *part.lines[0].cancelled_quantity), (4_500, 1));
+    let rest = Cancellation { items: Vec::new(), keep_stock: None };
+    let cancelled =
+        client.cancel_order(&placed.id, &"cancel-1".parse()?, None, &rest).await?.into_inner();
     assert_eq!(cancelled.status, OrderStatus::Cancelled);
     assert_eq!(*client.get_balance(&me).await?.into_inner().balance, 3_000_020_000);
-    Ok(())
+    Ok(first)
 }
