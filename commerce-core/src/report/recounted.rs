@@ -8,6 +8,7 @@ use crate::id::{CouponId, CustomerId, OrderId, OwnedCouponId, ProductId};
 use crate::model::coupon::{Coupon, CouponUsage};
 use crate::model::order::Order;
 use crate::model::product::Product;
+use crate::model::refund::RefundStatus;
 use crate::model::sale::{Figures, FirstOrder, Sale, Sold};
 use crate::model::wallet::{ChargeStatus, EntryKind};
 use crate::store::{Record, Snapshot, Table};
@@ -180,10 +181,21 @@ impl Facts for Recounted<'_> {
                 sums.add(row.customer_id, EntryKind::Charge, row.amount);
             }
         })?;
-        // A debit has no row but its entry.
+        visit(self.snapshot, Table::Refunds, |record| {
+            let Record::Refund(row) = record else { return };
+            let kind = row.kind.entry_kind();
+            if row.created_at <= at {
+                sums.add(row.customer_id, kind, row.amount.negated());
+            }
+            let has_failed = row.status == RefundStatus::Failed;
+            if has_failed && row.settled_at.is_some_and(|settled_at| settled_at <= at) {
+                sums.add(row.customer_id, kind, row.amount);
+            }
+        })?;
+        // Debits and debts have no rows but their entries.
         visit(self.snapshot, Table::Ledger, |record| {
             if let Record::LedgerEntry(entry) = record
-                && entry.kind == EntryKind::Debit
+                && matches!(entry.kind, EntryKind::Debit | EntryKind::Debt)
                 && entry.created_at <= at
             {
                 sums.add(entry.customer_id, entry.kind, entry.amount);
