@@ -347,6 +347,8 @@ fn requested_refund_and_those_of_the_dashboard_are_told_apart(
 #[case::won_before_it_was_opened("wo", (30, 0), Some(RefundStatus::Failed))]
 #[case::every_notice_many_times("oowoowwo", (30, 0), Some(RefundStatus::Failed))]
 #[case::lost_many_times("lololl", (0, 30), Some(RefundStatus::Succeeded))]
+#[case::first_end_is_final("olw", (0, 30), Some(RefundStatus::Succeeded))]
+#[case::first_end_is_final_when_won("owl", (30, 0), Some(RefundStatus::Failed))]
 #[case::won_alone("ww", (30, 0), Some(RefundStatus::Failed))]
 fn dispute_takes_its_money_once_for_any_order_of_notices(
     #[case] notices: &str,
