@@ -150,6 +150,9 @@ impl Metrics {
             let name = "commerce_charges_pending";
             head(&mut text, name, "gauge", "Charges without an answer of the payment gateway.");
             line(&mut text, name, "", shop.count_pending_charges()?);
+            let name = "commerce_refunds_pending";
+            head(&mut text, name, "gauge", "Refunds without an answer of the payment gateway.");
+            line(&mut text, name, "", shop.count_pending_refunds()?);
             store(&mut text, shop)?;
         }
         for metric in process::metrics() {

@@ -1047,6 +1047,7 @@ fn metrics_have_no_ids() {
         "commerce_refusals_total{code=\"product_not_found\"} 1",
         "commerce_batch_commands_bucket{le=\"1\"}",
         "commerce_charges_pending 1",
+        "commerce_refunds_pending 0",
         "commerce_outbox_events 0",
         "commerce_outbox_parked 0",
         "commerce_deliveries_total{outcome=\"delivered\"} 0",
