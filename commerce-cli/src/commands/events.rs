@@ -99,7 +99,7 @@ fn events(context: &CommandContext, events: &[TrackedEvent]) -> String {
             [
                 event.id.to_string(),
                 event.created_at.to_string(),
-                event.kind.as_str().replace('.', " "),
+                event.kind.as_str().replace(['.', '_'], " "),
                 event.order_id.to_string(),
                 event.data.customer_id.to_string(),
                 context.number(event.data.total),
