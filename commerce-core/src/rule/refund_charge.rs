@@ -16,8 +16,8 @@ use serde::Serialize;
 /// Pays money of a charge back to its payer.
 ///
 /// Without a gateway the refund succeeds at once. The refund of a charge that a gateway has collected stays pending until
-/// [`SettleRefund`](super::settle_refund::SettleRefund) records the gateway's result;
-/// [`Shop::refund_charge`](crate::shop::Shop::refund_charge) does both, with the gateway call in between.
+/// the gateway's result is recorded; [`Shop::refund_charge`](crate::shop::Shop::refund_charge) does both, with the gateway
+/// call in between.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefundCharge {
     /// The charge.
