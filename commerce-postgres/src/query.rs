@@ -30,7 +30,7 @@ pub(crate) struct Query<'a> {
     pub(crate) separate: bool,
 }
 
-/// A statement that is fused with others, and whose rows are counted.
+/// A statement that is fused with others, with a count of its rows.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) sql: Cow<'static, str>,

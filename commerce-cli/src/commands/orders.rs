@@ -164,7 +164,7 @@ pub(crate) fn order(context: &CommandContext, order: &Order) -> String {
             ]
         })
         .hide_if(3, order.lines.iter().all(|line| line.unit_price == line.regular_price))
-        // Of an order that was cancelled or has expired as a whole, the status tells it.
+        // The status of an order that was cancelled or has expired as a whole states it.
         .hide_if(5, order.cancellations.is_empty())
         .text();
     let properties = properties([

@@ -20,8 +20,8 @@ pub enum Change {
 /// Rows of one kind by key. A loaded key has a row, or is known to have none.
 #[derive(Debug)]
 pub struct Rows<K, V> {
-    /// Hashed by a few instructions: an order looks some twenty ids up. The seed is random, so that nobody can choose ids
-    /// that collide.
+    /// Hashed by a few instructions: an order looks some twenty ids up. The seed is random, so that a client cannot choose
+    /// ids that collide.
     rows: HashMap<K, (Option<V>, Change)>,
     misread: Misread,
 }

@@ -274,7 +274,7 @@ fn assert_counted(store: impl Store + 'static) {
 }
 
 /// Asserts that the orders of [`ORDERS`] have what they had, and that parts of them can be cancelled. Of order 3, the
-/// discount of 8 is 3 of the line of 10 and 5 of that of 15, whose units cost 4, 3 and 3.
+/// discount of 8 is 3 of the line of 10 and 5 of that of 15; its units cost 4, 3 and 3.
 fn assert_parts(shop: &Shop) {
     let amounts = |order: &Order| [order.paid(), order.due(), order.refunded()].map(Money::minor);
     let orders = [[20, 0, 0], [10, 0, 10], [17, 0, 0], [0, 0, 0], [0, 4, 0]];
