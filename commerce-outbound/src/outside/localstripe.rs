@@ -1,4 +1,4 @@
-//! Charges against localstripe: whatever the network loses, the money is collected once.
+//! Charges and refunds against localstripe: whatever the network loses, the money is collected and paid back once.
 //!
 //! A proxy in front of it repeats the first response for an `Idempotency-Key`, as Stripe does and localstripe does
 //! not, and loses requests and responses as a test requires.
@@ -9,8 +9,8 @@ use crate::receiver::{Behaviour, Received, Receiver};
 use crate::secrets::SecretSource;
 use crate::stripe::{Stripe, StripeOptions};
 use commerce_core::{
-    ChargeResult, Clock, CollectRequest, Currency, Money, PaymentGateway, SystemClock,
-    WebhookEvent, WebhookNotice,
+    ChargeResult, Clock, CollectRequest, Currency, Money, PaymentGateway, RefundRequest,
+    SystemClock, WebhookEvent, WebhookNotice,
 };
 use rstest::rstest;
 use serde_json::Value;
@@ -36,7 +36,8 @@ enum Fault {
 struct Bank {
     program: Program,
     proxy: Receiver,
-    faults: Arc<Mutex<VecDeque<Fault>>>,
+    /// The fault of each request to come, if it has one.
+    faults: Arc<Mutex<VecDeque<Option<Fault>>>>,
     stripe: Stripe,
 }
 
@@ -47,7 +48,7 @@ impl Bank {
         let responses = Arc::new(Mutex::new(HashMap::new()));
         let (port, ahead) = (program.port, Arc::clone(&faults));
         let proxy = Receiver::with(move |request| {
-            forward(port, request, ahead.lock().unwrap().pop_front(), &responses)
+            forward(port, request, ahead.lock().unwrap().pop_front().flatten(), &responses)
         });
         let limits = Limits {
             connect: Duration::from_secs(8),
@@ -67,7 +68,20 @@ impl Bank {
     }
 
     fn expect(&self, faults: &[Fault]) {
-        self.faults.lock().unwrap().extend(faults);
+        self.faults.lock().unwrap().extend(faults.iter().copied().map(Some));
+    }
+
+    /// Expects faults of refunds: each is requested after a lookup of its payment.
+    fn expect_of_refunds(&self, faults: &[Fault]) {
+        self.faults.lock().unwrap().extend(faults.iter().flat_map(|fault| [None, Some(*fault)]));
+    }
+
+    /// Returns the number of refunds and the amount that they paid back.
+    fn paid_back(&self) -> (usize, i64) {
+        let list = self.ask("GET", "/v1/refunds?limit=100", "");
+        let refunds = list["data"].as_array().unwrap().iter();
+        let amounts: Vec<i64> = refunds.map(|refund| refund["amount"].as_i64().unwrap()).collect();
+        (amounts.len(), amounts.iter().sum())
     }
 
     /// Sends a request to localstripe, not through the proxy.
@@ -176,6 +190,45 @@ fn lost_messages_collect_the_money_once(#[case] lost: &[Fault]) {
         assert_eq!(bank.stripe.collect(&request("pm_card_visa")), ChargeResult::Paid);
     }
     assert_eq!(bank.collected(), (1, 1_234));
+}
+
+fn refund_of(charge: &CollectRequest, reference: &str, amount: i64) -> RefundRequest {
+    RefundRequest {
+        reference: reference.to_owned(),
+        charge_reference: charge.reference.clone(),
+        charge_id: charge.charge_id,
+        amount: Money::from_minor(amount),
+        currency: charge.currency,
+        charged_at: charge.created_at,
+        created_at: charge.now,
+        now: charge.now,
+    }
+}
+
+#[rstest]
+#[case::no_fault(&[])]
+#[case::request_lost(&[Fault::RequestLost])]
+#[case::response_lost(&[Fault::ResponseLost])]
+#[case::all_faults(&[Fault::ResponseTruncated, Fault::RequestLost, Fault::ResponseLost])]
+fn lost_messages_pay_the_money_back_once(#[case] lost: &[Fault]) {
+    let bank = Bank::open();
+    let charge = request("pm_card_visa");
+    assert_eq!(bank.stripe.collect(&charge), ChargeResult::Paid);
+    let refund = refund_of(&charge, "shop-1/refund-9", 1_000);
+    bank.expect_of_refunds(lost);
+    for fault in lost {
+        let refunded = bank.stripe.refund(&refund);
+        assert!(is_unknown(&refunded), "{fault:?}: {refunded:?}");
+    }
+    for _ in 0..3 {
+        assert_eq!(bank.stripe.refund(&refund), ChargeResult::Paid);
+    }
+    // A day later it is looked up, and another one of that age was never received.
+    let later = RefundRequest { now: charge.now.plus_seconds(25 * 60 * 60), ..refund.clone() };
+    assert_eq!(bank.stripe.refund(&later), ChargeResult::Paid);
+    let never = RefundRequest { reference: "shop-1/refund-10".to_owned(), ..later };
+    assert!(matches!(bank.stripe.refund(&never), ChargeResult::Declined { .. }));
+    assert_eq!(bank.paid_back(), (1, 1_000));
 }
 
 #[rstest]

@@ -178,3 +178,57 @@ fn one_key_has_one_effect_at_two_servers() {
     Server::stop_both(servers);
     workspace.audit();
 }
+
+#[test]
+fn parts_of_one_order_are_cancelled_exactly_by_two_servers() {
+    let workspace = Workspace::with_products(&[(17, 100)]);
+    workspace.add_customers(1, 1_000);
+    workspace.json("coupon add Spring --quantity 1 --percent 7");
+    workspace.json("coupon claim 1 1");
+    let admin = workspace.admin_token();
+    let servers = two_servers(&workspace);
+    let body = json!({"items": [{"product_id": 1, "quantity": 40}], "owned_coupon_id": 1, "payment": "later"});
+    let order = Request::post("/v1/customers/1/orders", &body).key("order").by(&admin);
+    assert_eq!(servers[0].client().send(&order).status, 201);
+    let is_lost = |number: usize| number.is_multiple_of(7);
+    // Between the parts some pay, and in the end some cancel all that is left.
+    let call = |number: usize| {
+        let request = match number {
+            10 | 20 | 30 => Request::post("/v1/orders/1/payment", &json!({})),
+            56.. => Request::post("/v1/orders/1/cancellation", &json!({})),
+            _ => {
+                let items = json!([{"product_id": 1, "quantity": 1}]);
+                let body = json!({"items": items, "keep_stock": is_lost(number)});
+                Request::post("/v1/orders/1/cancellation", &body)
+            }
+        };
+        request.key(format!("call-{number}")).by(&admin)
+    };
+    let requests: Vec<Request> = (1..60).map(call).collect();
+    let responses = send_all(&servers, &requests);
+    let known = ["items_not_cancellable", "order_not_cancellable", "order_not_payable"];
+    for response in responses.iter().filter(|response| response.status >= 300) {
+        let (status, code) = response.outcome();
+        assert!(status == 409 && known.contains(&code.as_str()), "{status} {code}");
+    }
+    let done = |number: &usize| responses[number - 1].status < 300;
+    let lost = (1..56).filter(|number| is_lost(*number)).filter(done).count();
+    let client = &mut servers[1].client();
+    let order = client.send(&Request::get("/v1/orders/1").by(&admin)).json();
+    assert_eq!(order["status"], "cancelled");
+    assert_eq!(order["lines"][0]["cancelled_quantity"], 40);
+    let product = client.send(&Request::get("/v1/products/1")).json();
+    assert_eq!(product["stock"], 100 - lost);
+    let balance = client.send(&Request::get("/v1/customers/1/balance").by(&admin)).json();
+    assert_eq!(balance["balance"], 1_000);
+    let coupons = client.send(&Request::get("/v1/customers/1/coupons").by(&admin)).json();
+    assert_eq!(coupons["items"][0]["status"], "held");
+    // A repeated key has its old answer to the byte.
+    let answered = requests.iter().zip(&responses).filter(|(_, response)| response.status < 300);
+    for (request, response) in answered {
+        let again = client.send(request);
+        assert_eq!((again.status, &again.body), (response.status, &response.body));
+    }
+    Server::stop_both(servers);
+    workspace.audit();
+}
