@@ -184,7 +184,7 @@ fn with_role<T: Entity>(is_wanted: impl Fn(ColumnRole) -> bool) -> Vec<&'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use commerce_core::store::{ChargeRow, DeliveryRow};
+    use commerce_core::store::{DeliveryRow, RefundRow};
     use commerce_core::{Currency, OwnedCoupon};
 
     fn sql<T>(build: fn(&[&T], &State) -> Query<'static>) -> String {
@@ -193,12 +193,11 @@ mod tests {
 
     #[test]
     fn update_finds_rows_by_key_and_owner() {
-        let expected = "UPDATE charges SET status = new.status, failure = new.failure, settled_at = new.settled_at, \
-                        balance_after = new.balance_after FROM unnest($1::bigint[], $2::bigint[], $3::text[], \
-                        $4::text[], $5::bigint[], $6::bigint[]) AS new (id, customer_id, status, failure, settled_at, \
-                        balance_after) WHERE charges.id = new.id AND charges.customer_id = new.customer_id \
-                        AND charges.id = ANY($1)";
-        assert_eq!(sql::<ChargeRow>(update), expected);
+        let expected = "UPDATE refunds SET status = new.status, failure = new.failure, settled_at = new.settled_at \
+                        FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[]) AS new (id, \
+                        customer_id, status, failure, settled_at) WHERE refunds.id = new.id \
+                        AND refunds.customer_id = new.customer_id AND refunds.id = ANY($1)";
+        assert_eq!(sql::<RefundRow>(update), expected);
     }
 
     #[test]
