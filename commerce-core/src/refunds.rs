@@ -184,14 +184,7 @@ impl Shop {
 
     /// Returns the number of requested refunds that are pending.
     pub fn count_pending_refunds(&self) -> Result<u64, Error> {
-        let snapshot = self.store().snapshot()?;
-        let (mut start, mut count) = (RefundId::new(0), 0_u64);
-        loop {
-            let rows = snapshot.pending_refunds(start, MAX_PAGE)?;
-            let Some(last) = rows.last() else { return Ok(count) };
-            start = RefundId::new(last.id.get().saturating_add(1));
-            count = count.saturating_add(u64::try_from(rows.len()).unwrap_or(u64::MAX));
-        }
+        Ok(self.store().snapshot()?.count_pending_refunds()?)
     }
 
     /// Calls the gateway about every refund that has been pending for that many seconds, one after the other, until `stop`

@@ -397,6 +397,8 @@ pub trait Snapshot {
     ) -> Result<Vec<RefundRow>, StoreError>;
     /// Returns the requested refunds with an unknown result at the gateway, oldest first, from `start` on.
     fn pending_refunds(&self, start: RefundId, limit: usize) -> Result<Vec<RefundRow>, StoreError>;
+    /// Returns the number of requested refunds with an unknown result at the gateway.
+    fn count_pending_refunds(&self) -> Result<u64, StoreError>;
     /// Returns the records of an idempotency key in all scopes, by scope.
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError>;
     /// Returns true if an unpaid order is overdue at `now`.

@@ -518,6 +518,12 @@ impl Snapshot for PostgresSnapshot<'_> {
         self.many(query.with(start.get()).with(limit(rows)), read)
     }
 
+    fn count_pending_refunds(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM refunds WHERE status = 'pending' AND kind = 'requested'";
+        let count: Option<i64> = self.one(Query::new(sql), |row| get(row, 0))?;
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {
         let sql = format!(
             "SELECT owner, {KEY_RECORD} FROM idempotency_keys WHERE key = $1 ORDER BY owner"

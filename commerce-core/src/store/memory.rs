@@ -18,7 +18,7 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{Order, OrderStatus};
 use crate::model::product::{Product, Purchase, StockMovement};
-use crate::model::refund::{RefundRow, RefundStatus};
+use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
 use crate::model::settings::Settings;
 use crate::model::token::Token;
 use crate::model::wallet::{Account, ChargeRow, ChargeStatus, LedgerEntry};
@@ -450,6 +450,12 @@ impl Tables {
 
     fn pending_charges(&self) -> impl Iterator<Item = &ChargeRow> {
         self.charges.values().filter(|row| row.status == ChargeStatus::Pending)
+    }
+
+    fn pending_refunds(&self) -> impl Iterator<Item = &RefundRow> {
+        self.refunds
+            .values()
+            .filter(|row| row.status == RefundStatus::Pending && row.kind == RefundKind::Requested)
     }
 
     fn next_event(&self) -> EventId {

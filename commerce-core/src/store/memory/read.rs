@@ -17,7 +17,7 @@ use crate::model::delivery::{DeliveryRow, DeliveryStatus, Outbox};
 use crate::model::event::{Epoch, EventRow};
 use crate::model::order::{LineCancellation, Order, OrderStatus, PartPosition};
 use crate::model::product::{Product, StockMovement};
-use crate::model::refund::{RefundKind, RefundRow, RefundStatus};
+use crate::model::refund::RefundRow;
 use crate::model::sale::{Figures, Sale, Sold};
 use crate::model::settings::Settings;
 use crate::model::token::Token;
@@ -330,11 +330,12 @@ impl Snapshot for MemorySnapshot<'_> {
     }
 
     fn pending_refunds(&self, start: RefundId, limit: usize) -> Result<Vec<RefundRow>, StoreError> {
-        let rows = self.0.refunds.range(start..).map(|(_, row)| row);
-        let is_wanted = |row: &&RefundRow| {
-            row.status == RefundStatus::Pending && row.kind == RefundKind::Requested
-        };
-        Ok(rows.filter(is_wanted).take(limit).cloned().collect())
+        let rows = self.0.pending_refunds().filter(|row| row.id >= start);
+        Ok(rows.take(limit).cloned().collect())
+    }
+
+    fn count_pending_refunds(&self) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.0.pending_refunds().count()).unwrap_or(u64::MAX))
     }
 
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {

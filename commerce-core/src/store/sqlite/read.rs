@@ -405,6 +405,12 @@ impl Snapshot for SqliteSnapshot<'_> {
         many(&self.0, &sql, params![start, limit(rows)], read)
     }
 
+    fn count_pending_refunds(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT count(*) FROM refunds WHERE status = 'pending' AND kind = 'requested'";
+        let count: Option<i64> = one(&self.0, sql, [], |row| row.get(0))?;
+        Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
     fn keys(&self, key: &Key) -> Result<Vec<(CustomerId, IdempotencyRecord)>, StoreError> {
         let sql = format!(
             "SELECT owner, {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 ORDER BY owner"
