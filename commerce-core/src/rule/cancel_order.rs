@@ -134,7 +134,7 @@ impl Rule for CancelOrder {
         let lines = order.remainders();
         let units = self.units(&lines)?;
         let is_last = lines.iter().zip(&units).all(|(left, units)| left.units == *units);
-        let amounts = amounts(&lines, &units, if is_last { None } else { coupon(state, &order) });
+        let amounts = amounts(&lines, &units, coupon(state, &order));
         let refunded = Money::sum(amounts.iter().copied());
         let balance = state.account(order.customer_id)?.balance;
         let was_paid = status == OrderStatus::Paid;

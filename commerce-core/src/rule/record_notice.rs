@@ -73,8 +73,9 @@ impl Rule for RecordNotice {
         // The gateway pays back only what it has collected: the notice of the collection is late or lost.
         let is_credited = charge.status == ChargeStatus::Succeeded;
         let credited = if is_credited { balance } else { checked_credit(balance, charge.amount)? };
-        self.check_room(state, credited)?;
 
+        // A dispute that was won may find no room for its money and be refused then: its charge was credited by the notice of
+        // its beginning, so that nothing has changed before.
         if !is_credited {
             (charge.status, charge.failure) = (ChargeStatus::Succeeded, None);
             charge.settled_at = Some(context.now);
@@ -89,17 +90,6 @@ impl Rule for RecordNotice {
 }
 
 impl RecordNotice {
-    /// Refuses a dispute that was won while the balance has no room for its money.
-    fn check_room(&self, state: &State, balance: Money) -> Result<(), Refusal> {
-        let Notice::DisputeClosed { dispute, is_won: true, .. } = &self.notice else {
-            return Ok(());
-        };
-        let mut refunds = state.refunds_of(self.charge_id);
-        let open = refunds.find(|row| row.reference.as_ref() == Some(dispute));
-        let open = open.filter(|row| row.status == RefundStatus::Pending);
-        open.map_or(Ok(()), |row| checked_credit(balance, row.amount).map(drop))
-    }
-
     /// Returns the sum of the refunds that the shop did not ask for.
     fn outside(&self, state: &State, refunds: &[ReportedRefund]) -> Money {
         let known: Vec<&str> =
