@@ -177,6 +177,17 @@ mod tests {
         customer
     }
 
+    /// Starts a reconciler, and returns the summaries of its rounds.
+    fn reconcile(shop: &Arc<Shop>) -> (BackgroundJob, Receiver<ReconcileSummary>) {
+        let (sender, rounds) = channel();
+        let report = move |report: ReconcileReport<'_>| {
+            if let ReconcileReport::Round(summary) = report {
+                let _ = sender.send(summary.clone());
+            }
+        };
+        (shop.start_reconciler(&CancellationToken::default(), report).unwrap(), rounds)
+    }
+
     #[test]
     fn reconciler_settles_pending_charges_until_stopped() {
         let clock = Arc::new(ManualClock::new(START));
@@ -184,13 +195,7 @@ mod tests {
         let customer = charge(&shop, 408_408);
         assert_eq!(shop.count_pending_charges().unwrap(), 1);
         clock.set(START.plus_seconds(SETTLE_AFTER_SECONDS));
-        let (sender, rounds) = channel();
-        let report = move |report: ReconcileReport<'_>| {
-            if let ReconcileReport::Round(summary) = report {
-                let _ = sender.send(summary.clone());
-            }
-        };
-        let job = shop.start_reconciler(&CancellationToken::default(), report).unwrap();
+        let (job, rounds) = reconcile(&shop);
         assert_eq!(rounds.recv_timeout(WAIT).unwrap().succeeded, 1);
         assert_eq!(shop.balance(customer).unwrap().balance, Money::from_minor(408_408));
         job.stop(WAIT);
@@ -211,13 +216,7 @@ mod tests {
         assert_eq!(refund.result.unwrap().balance, Money::from_minor(499_500));
         assert_eq!(shop.count_pending_refunds().unwrap(), 1);
         clock.set(START.plus_seconds(SETTLE_AFTER_SECONDS));
-        let (sender, rounds) = channel();
-        let report = move |report: ReconcileReport<'_>| {
-            if let ReconcileReport::Round(summary) = report {
-                let _ = sender.send(summary.clone());
-            }
-        };
-        let job = shop.start_reconciler(&CancellationToken::default(), report).unwrap();
+        let (job, rounds) = reconcile(&shop);
         assert_eq!(rounds.recv_timeout(WAIT).unwrap().failed, 1);
         assert_eq!(shop.count_pending_refunds().unwrap(), 0);
         let customer = crate::id::CustomerId::new(1);
