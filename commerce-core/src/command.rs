@@ -303,10 +303,6 @@ impl Command {
                 Some(row) => Ok(Output::Refund(row.to_refund(state.currency))),
                 None => Err(StoreError::Corrupt(format!("key {key} names no refund {id}")).into()),
             },
-            // Nothing changes once an order is cancelled or expired.
-            StoredResult::Order(id, status) if status.is_final() => {
-                order(state, key, id, status, usize::MAX)
-            }
             StoredResult::Order(id, status) => order(state, key, id, status, 0),
             StoredResult::OrderAfter(id, status, cancellations) => {
                 order(state, key, id, status, cancellations)

@@ -188,10 +188,11 @@ pub struct Order {
 
 impl Order {
     /// Returns the order as it was with `status` and that number of cancellations of parts. An order changes only by
-    /// these, so a replayed call or an event shows exactly the original order.
+    /// these, so a replayed call or an event shows exactly the original order. With a final status it has all of them.
     #[must_use]
     pub fn as_of(&self, status: OrderStatus, cancellations: usize) -> Self {
-        let cancellations = self.cancellations.iter().take(cancellations).cloned().collect();
+        let number = if status.is_final() { usize::MAX } else { cancellations };
+        let cancellations = self.cancellations.iter().take(number).cloned().collect();
         let (paid_at, cancelled_at) = match status {
             OrderStatus::Pending => (None, None),
             OrderStatus::Paid => (self.paid_at, None),

@@ -11,6 +11,7 @@ use crate::model::coupon::Coupon;
 use crate::model::event::EventKind;
 use crate::model::order::{LineCancellation, Order, OrderStatus};
 use crate::model::product::{Product, StockMovement};
+use crate::model::refund::RefundRow;
 use crate::model::stock_change::RETURN_OF_PART;
 use crate::query::Budget;
 use crate::query::filter::OrderFilter;
@@ -19,6 +20,7 @@ use crate::rule::add_product::AddProduct;
 use crate::rule::adjust_stock::AdjustStock;
 use crate::rule::cancel_order::CancelOrder;
 use crate::rule::operation::AnyOperation;
+use crate::rule::refund_charge::RefundCharge;
 use crate::rule::tokens::RevokeToken;
 use crate::shop::Shop;
 use crate::store::{Direction, IdRange, Snapshot};
@@ -204,25 +206,21 @@ impl Shop {
     ) -> Result<(), Error> {
         let (request, body) = match answer {
             StoredResult::Order(id, status) => {
-                let order = snapshot.order(id)?.ok_or(Refusal::OrderNotFound { order_id: id })?;
+                let (request, body) = explain_order(snapshot, id, status, 0, fingerprint)?;
                 explained.order_id = Some(id);
-                let cancellations = if status.is_final() { order.cancellations.len() } else { 0 };
-                let before = order.as_of(status, cancellations);
-                let request = request_of_order(&before, fingerprint);
-                (Some(request), json!({ "order": before }))
+                (Some(request), body)
             }
             StoredResult::OrderAfter(id, status, cancellations) => {
-                let order = snapshot.order(id)?.ok_or(Refusal::OrderNotFound { order_id: id })?;
+                let (request, body) =
+                    explain_order(snapshot, id, status, cancellations, fingerprint)?;
                 explained.order_id = Some(id);
-                let before = order.as_of(status, cancellations);
-                let request = request_of_order(&before, fingerprint);
-                (Some(request), json!({ "order": before }))
+                (Some(request), body)
             }
             StoredResult::Refund(id) => {
                 let row = snapshot.refund(id)?.ok_or(Refusal::RefundNotFound { refund_id: id })?;
                 explained.charge_id = Some(row.charge_id);
-                let request = json!({ "operation": "refund_charge", "charge_id": row.charge_id });
-                (Some(request), json!({ "refund": row.to_refund(self.currency()) }))
+                let body = json!({ "refund": row.to_refund(self.currency()) });
+                (Some(request_of_refund(&row, fingerprint)), body)
             }
             StoredResult::OpenedCharge(id) => {
                 explained.charge_id = Some(id);
@@ -331,6 +329,28 @@ fn request_of_part(order: &Order, fingerprint: i64) -> Option<Value> {
         requests.push(CancelOrder { order_id, items, keep_stock }.into());
     }
     matching(requests, fingerprint)
+}
+
+/// Returns the request of an order's answer, and the order as it was then.
+fn explain_order(
+    snapshot: &dyn Snapshot,
+    id: OrderId,
+    status: OrderStatus,
+    cancellations: usize,
+    fingerprint: i64,
+) -> Result<(Value, Value), Error> {
+    let order = snapshot.order(id)?.ok_or(Refusal::OrderNotFound { order_id: id })?;
+    let before = order.as_of(status, cancellations);
+    Ok((request_of_order(&before, fingerprint), json!({ "order": before })))
+}
+
+/// The refund of a charge, of an amount or of all that was left.
+fn request_of_refund(row: &RefundRow, fingerprint: i64) -> Value {
+    let charge_id = row.charge_id;
+    let requests = [None, Some(row.amount)]
+        .map(|amount| RefundCharge { amount, ..RefundCharge::new(charge_id) }.into());
+    let refund = json!({ "refund_charge": { "charge_id": charge_id } });
+    matching(requests.into(), fingerprint).unwrap_or(refund)
 }
 
 /// Returns the first of these requests that has the fingerprint.
