@@ -11,8 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 /// Rows of CSV, each by column.
 type Rows = Vec<HashMap<String, String>>;
@@ -293,38 +292,40 @@ fn exports_have_the_parts_that_were_cancelled(
     world.assert_clean();
 }
 
-/// Takes the exports of one snapshot again and again while four threads sell, adjust and cancel.
+/// Takes all exports again and again while four threads sell, adjust and cancel. The snapshot from
+/// before them is read to the end after them.
 #[rstest]
 fn exports_of_one_snapshot_agree_while_others_write(#[values(On::Sqlite, On::Postgres)] on: On) {
     let History { world, kim, tea } = history(on);
-    let (shop, is_over) = (&world.shop, AtomicBool::new(false));
-    let mut counts = Vec::new();
+    let (shop, kim, tea) = (&world.shop, kim.id, tea.id);
+    let before = shop.exporter().unwrap();
+    let events = json(&before, ExportKind::Events);
+    let mut counts = vec![events.len()];
     thread::scope(|scope| {
-        for writer in 0..4 {
-            let (is_over, kim, tea) = (&is_over, kim.id, tea.id);
-            scope.spawn(move || {
-                for number in 0.. {
-                    if is_over.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    let key = |what: &str| key(&format!("{what}-{writer}-{number}"));
-                    shop.adjust_stock(tea, 1, "more", &key("adjust")).unwrap();
-                    let order = PlaceOrder::new(kim, [(tea, 1)]);
-                    let Ok(order) = shop.place_order(order, &key("order")) else { continue };
-                    if number % 3 > 0 {
-                        shop.cancel_order(order.id, &key("cancel")).unwrap();
-                    }
+        let write = |writer| {
+            for number in 0..25 {
+                let key = |what: &str| key(&format!("{what}-{writer}-{number}"));
+                shop.adjust_stock(tea, 1, "more", &key("adjust")).unwrap();
+                let order = PlaceOrder::new(kim, [(tea, 1)]);
+                let order = shop.place_order(order, &key("order")).unwrap();
+                if number % 3 > 0 {
+                    shop.cancel_order(order.id, &key("cancel")).unwrap();
                 }
-            });
-        }
-        for _ in 0..5 {
+            }
+        };
+        let writers = [0, 1, 2, 3].map(|writer| scope.spawn(move || write(writer)));
+        while !writers.iter().all(ScopedJoinHandle::is_finished) {
             let exporter = shop.exporter().unwrap();
             assert_agree(&exporter);
             counts.push(json(&exporter, ExportKind::Events).len());
         }
-        is_over.store(true, Ordering::SeqCst);
     });
-    assert!(counts.is_sorted() && counts.first() < counts.last(), "{counts:?}");
+    assert_agree(&before);
+    assert_eq!(json(&before, ExportKind::Events), events);
+    drop(before);
+    counts.push(json(&shop.exporter().unwrap(), ExportKind::Events).len());
+    assert!(counts.is_sorted(), "{counts:?}");
+    assert!(counts.first() < counts.last(), "{counts:?}");
     world.assert_clean();
 }
 
