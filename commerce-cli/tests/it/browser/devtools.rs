@@ -134,36 +134,51 @@ impl Browser {
         })
     }
 
-    /// Scrolls to the element and clicks it, once it is nearly at rest and not covered.
+    /// Scrolls to the element and clicks it. A page that moves between a look and its click makes the click miss;
+    /// then it is repeated.
     pub(crate) fn click(&mut self, selector: &str) {
+        until(&format!("a click on {selector}"), || {
+            let place = self.place(selector);
+            for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
+                let button = if kind == "mouseMoved" { "none" } else { "left" };
+                let event = json!({
+                    "type": kind, "x": place[0], "y": place[1], "button": button, "clickCount": 1,
+                });
+                self.call("Input.dispatchMouseEvent", event);
+            }
+            // A page that was opened by the click knows nothing of it.
+            (self.eval("window.isMissed") != true).then_some(())
+        });
+    }
+
+    /// Waits until the element is nearly at rest and not covered, and returns its middle. The page notes whether the next
+    /// click hits it.
+    fn place(&mut self, selector: &str) -> Value {
         let look = format!(
             "(() => {{
-                const found = document.querySelector({});
+                const found = document.querySelector({0});
                 if (!found || found.disabled) return null;
                 found.scrollIntoView({{ block: 'center', behavior: 'instant' }});
                 const box = found.getBoundingClientRect();
                 const x = Math.round(box.x + box.width / 2);
                 const y = Math.round(box.y + box.height / 2);
+                window.isMissed = true;
+                removeEventListener('click', window.noteClick, true);
+                window.noteClick = (event) => {{ window.isMissed &&= !event.target.closest({0}); }};
+                addEventListener('click', window.noteClick, true);
                 return found.contains(document.elementFromPoint(x, y)) ? [x, y] : null;
             }})()",
             json!(selector)
         );
         let mut before = Value::Null;
-        let place = until(&format!("{selector} to click on"), || {
+        until(&format!("{selector} to click on"), || {
             let place = self.eval(&look);
             let near =
                 |axis: usize| Some(place[axis].as_i64()?.abs_diff(before[axis].as_i64()?) < 3);
             let still = near(0) == Some(true) && near(1) == Some(true);
             before = place.clone();
             still.then_some(place)
-        });
-        for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
-            let button = if kind == "mouseMoved" { "none" } else { "left" };
-            let event = json!({
-                "type": kind, "x": place[0], "y": place[1], "button": button, "clickCount": 1,
-            });
-            self.call("Input.dispatchMouseEvent", event);
-        }
+        })
     }
 
     /// Replaces the text of a field.
