@@ -1,6 +1,6 @@
 //! Saves the changes of a batch table by table, referenced rows before the rows that refer to them.
 
-use super::query::{insert, insert_values, save, upsert};
+use super::query::{insert, insert_rows, insert_values, save, text, upsert};
 use super::rows::first_line;
 use super::{auth, deliveries, sales};
 use crate::error::StoreError;
@@ -43,8 +43,12 @@ fn insert_lines(db: &Connection, orders: &[(&Order, Change)]) -> Result<(), Stor
     let new = orders.iter().filter(|(_, change)| *change == Change::Inserted);
     let lines: Vec<_> =
         new.flat_map(|(order, _)| (first_line(order.id)..).zip(&order.lines)).collect();
-    let into = format!("order_lines (id, {LINE})");
-    insert_values(db, (&into, LINE_COLUMNS.saturating_add(1)), "", &lines, |(id, line)| {
+    let sql = |size| {
+        text("order_lines", "insert", size, || {
+            insert_rows(&format!("order_lines (id, {LINE})"), LINE_COLUMNS.saturating_add(1), size)
+        })
+    };
+    insert_values(db, sql, &lines, |(id, line)| {
         [
             id.into_value(),
             line.product_id.into_value(),
@@ -102,7 +106,8 @@ fn keys(db: &Connection, state: &State) -> Result<(), StoreError> {
         rows.push((key, owner, record, answer, request.map_err(unwritable)?));
     }
     let into = "idempotency_keys (key, owner, fingerprint, answer, created_at, digest, request)";
-    insert_values(db, (into, 7), "", &rows, |(key, owner, record, answer, request)| {
+    let sql = |size| text("idempotency_keys", "insert", size, || insert_rows(into, 7, size));
+    insert_values(db, sql, &rows, |(key, owner, record, answer, request)| {
         [
             key.as_str().into_value(),
             owner.into_value(),

@@ -1,6 +1,6 @@
 //! Loads the rows that a batch needs, by prepared statements of several rows.
 
-use super::query::{groups, many, one, read, repeated, select};
+use super::query::{groups, many, one, read, repeated, select, text};
 use super::read::{cart, order};
 use super::{auth, deliveries};
 use crate::clock::Timestamp;
@@ -65,14 +65,15 @@ fn by_id<K: Copy + Ord + Hash + ToSql + FromSql, T: Entity>(
 ) -> Result<(), StoreError> {
     let ids: Vec<K> = ids.iter().copied().collect();
     for (size, groups) in groups(&ids) {
-        let sql = if size == 1 {
-            select::<T>("WHERE id = ?1")
-        } else {
+        let sql = text(T::TABLE, "by id", size, || {
+            if size == 1 {
+                return select::<T>("WHERE id = ?1");
+            }
             // A cross join reads the left side first, and looks each id up on the right.
             let (columns, table, values) = (T::SELECT, T::TABLE, repeated("(?)", size));
             format!("SELECT {columns} FROM (VALUES {values}) CROSS JOIN {table} ON id = column1")
-        };
-        let mut select = db.prepare_cached(&sql)?;
+        });
+        let mut select = db.prepare_cached(sql)?;
         for group in groups {
             let mut found = select.query(params_from_iter(group))?;
             while let Some(row) = found.next()? {
@@ -126,8 +127,10 @@ fn keys(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreEr
     if needs.keys.is_empty() {
         return Ok(());
     }
-    let sql = format!("SELECT {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 AND owner = ?2");
-    let mut select = db.prepare_cached(&sql)?;
+    let sql = text("idempotency_keys", "by key", 1, || {
+        format!("SELECT {KEY_RECORD} FROM idempotency_keys WHERE key = ?1 AND owner = ?2")
+    });
+    let mut select = db.prepare_cached(sql)?;
     for (key, owner) in &needs.keys {
         let read = |row: &Row<'_>| columns::key_record(row, 0);
         let record = select.query_row(params![key.as_str(), owner], read).optional()?;
@@ -211,10 +214,12 @@ fn read_with_digest<T: Entity>(row: &Row<'_>) -> rusqlite::Result<(T, Option<i64
 }
 
 fn due_orders(db: &Connection, now: Timestamp, state: &mut State) -> Result<(), StoreError> {
-    let overdue = columns::overdue("?1");
-    let sql = format!("SELECT id FROM orders WHERE {overdue} ORDER BY expires_at, id LIMIT ?2");
+    let sql = text("orders", "overdue", EXPIRY_BATCH, || {
+        let overdue = columns::overdue("?1");
+        format!("SELECT id FROM orders WHERE {overdue} ORDER BY expires_at, id LIMIT ?2")
+    });
     let limit = super::query::limit(EXPIRY_BATCH);
-    let due: Vec<OrderId> = many(db, &sql, params![now, limit], |row| row.get(0))?;
+    let due: Vec<OrderId> = many(db, sql, params![now, limit], |row| row.get(0))?;
     for id in &due {
         state.orders.provide(*id, order(db, *id)?);
     }

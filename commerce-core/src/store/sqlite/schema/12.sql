@@ -1,11 +1,15 @@
 -- Money and goods that go back: cancellations of parts of orders, refunds of charges, disputes and debts.
+--
+-- For an IN with more than two values SQLite fills a temporary index at every check. So the tables that each order writes
+-- list their values with OR, the most frequent first.
 
 -- The amount paid is less than the total if parts were cancelled before.
 CREATE TABLE new_orders (
     id INTEGER PRIMARY KEY,
     customer_id INTEGER NOT NULL REFERENCES customers,
     reference TEXT,
-    status TEXT NOT NULL CHECK (status IN ('pending', 'paid', 'cancelled', 'expired')),
+    status TEXT NOT NULL
+        CHECK (status = 'paid' OR status = 'pending' OR status = 'cancelled' OR status = 'expired'),
     subtotal INTEGER NOT NULL CHECK (subtotal >= 1),
     discount INTEGER NOT NULL CHECK (discount BETWEEN 0 AND subtotal),
     total INTEGER NOT NULL CHECK (total = subtotal - discount),
@@ -89,7 +93,8 @@ CREATE TABLE new_ledger (
     id INTEGER PRIMARY KEY,
     customer_id INTEGER NOT NULL REFERENCES customers,
     kind TEXT NOT NULL
-        CHECK (kind IN ('charge', 'debit', 'payment', 'refund', 'charge_refund', 'chargeback', 'debt')),
+        CHECK (kind = 'payment' OR kind = 'charge' OR kind = 'refund' OR kind = 'debit' OR kind = 'charge_refund'
+               OR kind = 'chargeback' OR kind = 'debt'),
     amount INTEGER NOT NULL,
     balance_after INTEGER NOT NULL CHECK (balance_after >= 0),
     order_id INTEGER REFERENCES orders,
@@ -99,7 +104,8 @@ CREATE TABLE new_ledger (
     previous INTEGER,
     digest INTEGER,
     CHECK ((order_id IS NOT NULL) = (kind IN ('payment', 'refund')) OR kind = 'debt'),
-    CHECK ((charge_id IS NOT NULL) = (kind IN ('charge', 'charge_refund', 'chargeback')) OR kind = 'debt'),
+    CHECK ((charge_id IS NOT NULL) = (kind = 'charge' OR kind = 'charge_refund' OR kind = 'chargeback')
+           OR kind = 'debt'),
     CHECK (amount >= 0 OR kind NOT IN ('charge', 'refund')),
     CHECK (amount <= 0 OR kind NOT IN ('debit', 'payment'))
 ) STRICT;
@@ -113,7 +119,8 @@ ALTER TABLE new_ledger RENAME TO ledger;
 
 CREATE TABLE new_events (
     id INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('order.paid', 'order.partially_cancelled', 'order.cancelled')),
+    kind TEXT NOT NULL
+        CHECK (kind = 'order.paid' OR kind = 'order.cancelled' OR kind = 'order.partially_cancelled'),
     order_id INTEGER NOT NULL REFERENCES orders,
     trace TEXT,
     created_at INTEGER NOT NULL
