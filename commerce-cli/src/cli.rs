@@ -12,8 +12,10 @@ use crate::exit::ExitKind;
 use crate::gateway::Gateway;
 use crate::interrupt;
 use crate::output::Output;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use commerce_core::{Actor, PaymentGateway, StoreError, SystemClock};
+use std::env;
+use std::ffi::OsString;
 use std::sync::Arc;
 
 /// An order service: prepaid balances, stock, coupons and orders.
@@ -57,6 +59,7 @@ enum Command {
 
 /// Commands that open a shop.
 #[derive(Subcommand, Debug)]
+#[command(defer = true)]
 enum WithShop {
     Seed(seed::SeedCommand),
     Import(import::ImportCommand),
@@ -101,6 +104,7 @@ enum WithShop {
 
 /// Commands that open their stores themselves, or need none.
 #[derive(Subcommand, Debug)]
+#[command(defer = true)]
 enum WithoutShop {
     #[command(display_order = 0)]
     Init(init::InitCommand),
@@ -113,6 +117,19 @@ enum WithoutShop {
 }
 
 impl Cli {
+    /// Parses the command line of this process. Only the command that is called is defined: that of all takes as long as
+    /// reading a balance. A list of the commands needs all.
+    pub(crate) fn from_process() -> Result<Self, clap::Error> {
+        let is_help =
+            |argument: OsString| argument == "help" || argument == "--help" || argument == "-h";
+        let mut cli = Self::command();
+        if env::args_os().any(is_help) {
+            cli.build();
+        }
+        let mut matches = cli.try_get_matches_from_mut(env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut cli))
+    }
+
     pub(crate) fn run(self) -> Result<ExitKind, CliError> {
         let output = Output::new(self.json);
         interrupt::handle_file_size_limit()?;
@@ -224,7 +241,7 @@ impl WithShop {
 
 /// Returns true if `--json` was given, for a command line that clap could not parse.
 pub(crate) fn is_json_requested() -> bool {
-    std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json")
+    env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json")
 }
 
 #[cfg(test)]
@@ -236,6 +253,13 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Returns the command line with all commands.
+    fn built() -> clap::Command {
+        let mut cli = Cli::command();
+        cli.build();
+        cli
+    }
+
     /// Returns the commands below one with their paths, as `orders cancel`.
     fn leaves(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
         let below = |command: &clap::Command| {
@@ -243,7 +267,8 @@ mod tests {
             let leaves = leaves(command, path.trim());
             if leaves.is_empty() { vec![(path.trim().to_owned(), command.clone())] } else { leaves }
         };
-        command.get_subcommands().flat_map(below).collect()
+        let is_own = |command: &&clap::Command| command.get_name() != "help";
+        command.get_subcommands().filter(is_own).flat_map(below).collect()
     }
 
     /// Each command has a section under a heading with its name, which mentions its options, unless those are described
@@ -254,7 +279,7 @@ mod tests {
         let common = guide.split("\n### admin create").next().unwrap();
         let sections: Vec<&str> = guide.split("\n### ").skip(1).collect();
         let mut missing = Vec::new();
-        for (path, command) in leaves(&Cli::command(), "") {
+        for (path, command) in leaves(&built(), "") {
             let is_of = |section: &&&str| section.lines().next().unwrap().contains(&path);
             let sections: Vec<_> = sections.iter().filter(is_of).collect();
             if sections.is_empty() {
@@ -278,7 +303,7 @@ mod tests {
 
     /// Returns a command line with the settings of a file as flags.
     fn with_settings(command_line: &[&str], file: &str) -> Vec<String> {
-        let command = Cli::command();
+        let command = built();
         let serve = command.find_subcommand("serve").unwrap();
         let mut line: Vec<String> = command_line.iter().map(|word| (*word).to_owned()).collect();
         for word in file.split_whitespace() {
