@@ -132,7 +132,7 @@ pub trait Service: Send + Sync + 'static {
     /// request holds the part that was read, truncated, and never a body.
     fn reject(&self, reason: TransportError, request: &Request) -> Response;
 
-    /// Receives the connection statistics of the transport periodically.
+    /// Receives the connection statistics of the transport, regularly and as connections are closed.
     fn observe(&self, _connections: Connections) {}
 }
 

@@ -141,8 +141,8 @@ enum Inner {
 }
 
 impl Running {
-    /// Waits until the token is cancelled, then shuts down gracefully: requests in flight may finish within
-    /// [`Settings::grace`].
+    /// Closes idle connections until the token is cancelled, then shuts down gracefully: requests in flight may finish
+    /// within [`Settings::grace`].
     pub fn watch(self, stop: &CancellationToken) {
         match self.0 {
             Inner::Tiny(server) => server.watch(stop),

@@ -1,90 +1,71 @@
 //! The gate between a socket and hyper: it reads and validates every head itself, and passes on only the framing.
 //!
 //! hyper answers a head that it cannot parse by itself, without a problem document or a line in the log, and hides
-//! repeated lengths from the service. So the parsed head of a valid request goes to the service past hyper, which reads a
-//! head of five lines at most with the same framing. Before an invalid head the connection ends for hyper, and its
-//! rejection is sent after the last response. hyper thus sees no head that others have written, and frames each body
-//! exactly as validated.
+//! repeated lengths from the service. So the parsed head goes to the service past hyper, with the reason to reject it
+//! if it is invalid. hyper reads a head of few lines with the framing that was validated; that of an invalid request
+//! has no body, and its response closes the connection. hyper thus sees no head that others have written, frames each
+//! body exactly as validated, and writes every response.
 
-use super::connections::{Connection, Phase};
+use super::connections::{Connection, Head, Phase};
 use super::head::{self, Framing};
-use super::response;
 use crate::message::{Request, TransportError};
-use hyper::rt::ReadBufCursor;
-use std::fmt::Write;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, ReadHalf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 /// Space for the version, the colons and the line ends of a head.
 const SEPARATORS: usize = 512;
 /// The number of bytes that are received at once.
 const READ: usize = 4 * 1024;
 
-/// A connected socket, with or without TLS.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+/// What else hyper acts on.
+const OPTIONS: [(&str, &str); 3] =
+    [("Connection", "close"), ("Connection", "keep-alive"), ("Expect", "100-continue")];
 
-pub(super) struct Gate {
-    stream: Box<dyn Stream>,
-    connection: Arc<Connection>,
-    /// Received bytes that are not passed on yet.
+/// A connected socket.
+pub(super) type Socket = Either<TcpStream, UnixStream>;
+/// A connected socket, without or with TLS.
+pub(super) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
+
+/// What hyper reads of a connection.
+pub(super) struct Gate<'a> {
+    pub(super) stream: ReadHalf<Stream>,
+    connection: &'a Connection,
+    /// Received bytes that are not passed on yet; before them the head for hyper.
     received: Vec<u8>,
-    /// The number of bytes of a body that hyper may still read. Unlimited if it is chunked: its connection closes.
-    body: usize,
-    /// No further request is read.
-    is_last: bool,
-    /// The response to an invalid head, the last of the connection.
-    rejection: Vec<u8>,
+    /// The number of bytes of a request that hyper may still read. Unlimited if its body is chunked, because its
+    /// connection closes.
+    passable: usize,
     /// The deadline of the first head, or of one that has begun.
     head_by: Option<Pin<Box<Sleep>>>,
-    /// The last write waits for the client.
-    is_blocked: bool,
 }
 
-impl Gate {
-    pub(super) fn new(stream: Box<dyn Stream>, connection: Arc<Connection>) -> Self {
+/// A head that is complete or invalid: its length, its framing, and whether its version is 1.1 and not 1.0.
+type Verdict = Result<(usize, Framing, bool), TransportError>;
+
+impl<'a> Gate<'a> {
+    pub(super) fn new(stream: ReadHalf<Stream>, connection: &'a Connection) -> Self {
         let head_by = Some(Box::pin(sleep(connection.shared.settings.head_deadline)));
-        Self {
-            stream,
-            connection,
-            received: Vec::new(),
-            body: 0,
-            is_last: false,
-            rejection: Vec::new(),
-            head_by,
-            is_blocked: false,
-        }
+        Self { stream, connection, received: Vec::new(), passable: 0, head_by }
     }
 
-    /// Closes the connection after its last response: discards what the client still sends, for a limited time.
-    /// Closing a socket with unread bytes resets the connection, and the client may lose the response.
-    pub(super) async fn close(mut self, time: Duration) {
-        self.connection.enter(Phase::Transfer);
-        let discard = async {
-            self.stream.write_all(&self.rejection).await?;
-            self.stream.shutdown().await?;
-            copy(&mut self.stream, &mut sink()).await
-        };
-        let _ = timeout(time, discard).await;
-    }
-
-    /// Reads the next head, and returns the one for hyper: empty at the end of the connection.
-    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<String>> {
+    /// Reads the next head, if there is one.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.connection.enter(Phase::Idle);
-        while !self.is_last {
+        let (request, verdict) = loop {
             if !self.received.is_empty()
-                && let Some(head) = self.read_head()
+                && let (request, Some(verdict)) = self.parse()
             {
-                self.head_by = None;
-                return Poll::Ready(Ok(head));
+                break (request, verdict);
             }
-            let reason = match self.poll_fill(cx)? {
-                Poll::Ready(0) if self.received.is_empty() => break,
+            let reason = match self.poll_receive(cx)? {
+                Poll::Ready(0) if self.received.is_empty() => return Poll::Ready(Ok(())),
                 Poll::Ready(0) => TransportError::Malformed,
                 Poll::Ready(_) => continue,
                 Poll::Pending if self.received.is_empty() && self.head_by.is_none() => {
@@ -97,112 +78,56 @@ impl Gate {
                     TransportError::TooSlow
                 }
             };
-            let (request, _) = self.parse();
-            return Poll::Ready(Ok(self.reject(reason, &request)));
-        }
-        Poll::Ready(Ok(String::new()))
-    }
-
-    /// Reads a head from the received bytes, and returns the one for hyper; `None` if it is not complete.
-    fn read_head(&mut self) -> Option<String> {
-        let (request, complete) = self.parse();
-        let settings = &self.connection.shared.settings;
-        let max_head = settings.max_target.saturating_add(settings.max_header_bytes);
-        let valid = match complete {
-            Ok(None) if self.received.len() <= max_head.saturating_add(SEPARATORS) => return None,
-            Ok(None) => Err(TransportError::HeadTooLarge),
-            Ok(Some((length, is_1_1))) => {
-                self.received.drain(..length);
-                head::validate(&request, is_1_1, settings).map(|framing| (framing, is_1_1))
-            }
-            Err(reason) => Err(reason),
+            break (self.parse().0, Err(reason));
         };
-        Some(match valid {
-            Ok((framing, is_1_1)) => self.accept(request, framing, is_1_1),
-            Err(reason) => self.reject(reason, &request),
-        })
-    }
-
-    /// Ends the connection at an invalid head.
-    fn reject(&mut self, reason: TransportError, request: &Request) -> String {
-        self.is_last = true;
-        self.rejection = response::render(&self.connection.shared.reject(reason, request), false);
-        String::new()
-    }
-
-    /// Keeps a valid head, and returns one with the same framing.
-    fn accept(&mut self, request: Request, framing: Framing, is_1_1: bool) -> String {
-        let method = if request.method == "HEAD" { "HEAD" } else { "POST" };
-        let mut head = format!("{method} / HTTP/1.{}\r\n", u8::from(is_1_1));
-        // Writing to a string cannot fail.
-        let _ = match framing {
-            Framing::Length(length) => write!(head, "content-length: {length}\r\n"),
-            Framing::Chunked => head.write_str("transfer-encoding: chunked\r\n"),
-        };
-        self.body = if let Framing::Length(length) = framing { length } else { usize::MAX };
-        self.is_last = framing == Framing::Chunked || head::connection_has(&request, "close");
-        if self.is_last {
-            head.push_str("connection: close\r\n");
-        } else if head::connection_has(&request, "keep-alive") {
-            head.push_str("connection: keep-alive\r\n");
-        }
-        if request.values("Expect").any(|value| value.eq_ignore_ascii_case("100-continue")) {
-            head.push_str("expect: 100-continue\r\n");
-        }
-        self.connection.enter(Phase::Transfer);
-        *self.connection.head.lock() = Some(request);
-        head + "\r\n"
-    }
-
-    /// Reads a part of a body.
-    fn poll_body(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut out: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.received.is_empty() {
-            ready!(self.poll_fill(cx))?;
-        }
-        let length = self.body.min(out.remaining()).min(self.received.len());
-        out.put_slice(&self.received[..length]);
-        self.received.drain(..length);
-        if self.body != usize::MAX {
-            self.body = self.body.saturating_sub(length);
-        }
+        self.pass(request, verdict);
         Poll::Ready(Ok(()))
     }
 
-    /// Passes the result of a write on, and notes the time at which a client stops to read.
-    fn note<T>(&mut self, written: Poll<T>) -> Poll<T> {
-        if written.is_pending() != self.is_blocked {
-            self.is_blocked = written.is_pending();
-            self.connection.block(self.is_blocked);
+    /// Passes a request on: to the service, and a head with the same framing to hyper.
+    fn pass(&mut self, request: Request, verdict: Verdict) {
+        let nothing = (self.received.len(), Framing::Length(0), true);
+        let (length, framing, is_1_1) = verdict.unwrap_or(nothing);
+        let method = if request.method == "HEAD" { "HEAD" } else { "POST" };
+        let mut head = format!("{method} / HTTP/1.{}\r\n", u8::from(is_1_1));
+        let (body, line) = match framing {
+            Framing::Length(0) => (0, String::new()),
+            Framing::Length(length) => (length, format!("Content-Length: {length}\r\n")),
+            // A proxy may take the next request for a part of the body.
+            Framing::Chunked => {
+                (usize::MAX, "Transfer-Encoding: chunked\r\nConnection: close\r\n".into())
+            }
+        };
+        head.push_str(&line);
+        for (name, option) in OPTIONS {
+            if head::has_option(&request, name, option) {
+                head.extend([name, ": ", option, "\r\n"]);
+            }
         }
-        written
+        head.push_str("\r\n");
+        self.passable = body.saturating_add(head.len());
+        self.received.splice(..length, head.into_bytes());
+        self.head_by = None;
+        if body > 0 {
+            self.connection.enter(Phase::Transfer);
+        }
+        let (request, verdict) = (Arc::new(request), verdict.map(drop));
+        *self.connection.head.lock() = Some(Head { request, is_1_1, verdict });
     }
 
     /// Receives more bytes; zero at the end of the stream.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.received.reserve(READ);
         pin!(self.stream.read_buf(&mut self.received)).poll(cx)
     }
 
-    /// Parses the received bytes as a head: the request as far as it goes, and whether it is complete.
-    fn parse(&self) -> (Request, Result<Option<Complete>, TransportError>) {
-        let mut lines = vec![httparse::EMPTY_HEADER; self.connection.shared.settings.max_headers];
+    /// Parses the received bytes as a head: the request as far as it goes, and its verdict if no more bytes are needed.
+    fn parse(&self) -> (Request, Option<Verdict>) {
+        let settings = &self.connection.shared.settings;
+        let max_head = settings.max_target.saturating_add(settings.max_header_bytes);
+        let mut lines = vec![httparse::EMPTY_HEADER; settings.max_headers];
         let mut raw = httparse::Request::new(&mut lines);
-        // A proxy may take a lone line feed for something else than the end of a line.
-        let is_strict = |head: &[u8]| {
-            head.split(|byte| *byte == b'\n').rev().skip(1).all(|line| line.ends_with(b"\r"))
-        };
-        let complete = match raw.parse(&self.received) {
-            Ok(httparse::Status::Complete(length)) if is_strict(&self.received[..length]) => {
-                Ok(Some((length, raw.version == Some(1))))
-            }
-            Ok(httparse::Status::Partial) => Ok(None),
-            Err(httparse::Error::TooManyHeaders) => Err(TransportError::HeadTooLarge),
-            Ok(httparse::Status::Complete(_)) | Err(_) => Err(TransportError::Malformed),
-        };
+        let parsed = raw.parse(&self.received);
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let pair = |line: &httparse::Header<'_>| {
             (line.name.to_owned(), String::from_utf8_lossy(line.value).into_owned())
@@ -214,56 +139,48 @@ impl Gate {
             body: Vec::new(),
             peer: self.connection.peer,
         };
-        (request, complete)
+        // A proxy may take a lone line feed for something else than the end of a line. All bytes are compared, because
+        // the processor compares many at once.
+        let is_strict = |head: &[u8]| {
+            let pairs = head.iter().zip(head.iter().skip(1));
+            let lone = pairs.map(|(before, byte)| u8::from(*byte == b'\n' && *before != b'\r'));
+            !head.starts_with(b"\n") && lone.fold(0, |any, lone| any | lone) == 0
+        };
+        let verdict = match parsed {
+            Ok(httparse::Status::Complete(length)) if is_strict(&self.received[..length]) => {
+                let is_1_1 = raw.version == Some(1);
+                head::validate(&request, is_1_1, settings).map(|framing| (length, framing, is_1_1))
+            }
+            Ok(httparse::Status::Partial)
+                if self.received.len() <= max_head.saturating_add(SEPARATORS) =>
+            {
+                return (request, None);
+            }
+            Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+                Err(TransportError::HeadTooLarge)
+            }
+            Ok(httparse::Status::Complete(_)) | Err(_) => Err(TransportError::Malformed),
+        };
+        (request, Some(verdict))
     }
 }
 
-/// A complete head: its length, and whether its version is 1.1 and not 1.0.
-type Complete = (usize, bool);
-
-impl hyper::rt::Read for Gate {
+impl AsyncRead for Gate<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut out: ReadBufCursor<'_>,
+        out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.body > 0 {
-            return self.poll_body(cx, out);
+        if self.passable == 0 {
+            ready!(self.poll_head(cx))?;
         }
-        // Every buffer of hyper is larger than such a head.
-        out.put_slice(ready!(self.poll_head(cx))?.as_bytes());
+        if self.passable > 0 && self.received.is_empty() {
+            ready!(self.poll_receive(cx))?;
+        }
+        let length = self.passable.min(out.remaining()).min(self.received.len());
+        out.put_slice(&self.received[..length]);
+        self.received.drain(..length);
+        self.passable = self.passable.saturating_sub(length);
         Poll::Ready(Ok(()))
-    }
-}
-
-impl hyper::rt::Write for Gate {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = Pin::new(&mut self.stream).poll_flush(cx);
-        self.note(written)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

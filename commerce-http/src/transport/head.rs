@@ -40,9 +40,9 @@ pub(super) fn validate(
     framing(request, is_1_1, settings.max_body)
 }
 
-/// Returns true if one of the options of `Connection` is that word.
-pub(super) fn connection_has(request: &Request, word: &str) -> bool {
-    let mut options = request.values("Connection").flat_map(|value| value.split(','));
+/// Returns true if one of the options in a header (`Connection`, `Expect`) is that word.
+pub(super) fn has_option(request: &Request, header: &str, word: &str) -> bool {
+    let mut options = request.values(header).flat_map(|value| value.split(','));
     options.any(|option| option.trim().eq_ignore_ascii_case(word))
 }
 
@@ -117,7 +117,7 @@ fn is_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Framing, connection_has, framing, truncated, well_formed};
+    use super::{Framing, framing, has_option, truncated, well_formed};
     use crate::message::{Request, TransportError};
 
     fn request(headers: &[(&str, &str)]) -> Request {
@@ -191,8 +191,8 @@ mod tests {
     #[test]
     fn connection_options_are_words_of_a_list() {
         let options = request(&[("connection", "X-Close, Keep-Alive"), ("Connection", "te")]);
-        assert!(connection_has(&options, "keep-alive") && connection_has(&options, "TE"));
-        assert!(!connection_has(&options, "close"));
+        let has = |word| has_option(&options, "Connection", word);
+        assert!(has("keep-alive") && has("TE") && !has("close"));
     }
 
     #[test]

@@ -1,39 +1,42 @@
 //! The server over hyper, for a port that anyone may reach.
 
-use super::connections::{CLOSE, Connection, Phase, Shared};
-use super::gate::{self, Gate};
+use super::connections::{CLOSE, Connection, Head, Phase, Shared};
+use super::gate::{Gate, Socket, Stream};
 use super::listen::{Listen, Listener};
 use super::stream::{self, PIECE};
-use super::{Settings, Tls, limits, response};
-use crate::message::{Answer, Body, Request, Response, Service, Stream, TransportError};
+use super::{Settings, limits, response};
+use crate::message::{self, Answer, Body, Connections, Request, Response, Service, TransportError};
 use commerce_core::CancellationToken;
-use hyper::body::{Body as _, Bytes, Frame, Incoming, SizeHint};
-use hyper::header::{CONNECTION, HeaderName, HeaderValue};
+use http_body_util::{self as body, BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
-use hyper::{Method, Version};
+use hyper_util::rt::TokioIo;
 use std::borrow::Cow;
+use std::error::Error;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, TcpListener as StdTcpListener};
-use std::os::unix::net::UnixListener as StdUnixListener;
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, copy, join, sink, split};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 
 /// The pause after a failed `accept`, and between the checks of a shutdown.
 const TICK: Duration = Duration::from_millis(10);
-/// The interval of connection statistics, and of the search for clients that neither read nor send.
+/// The interval of connection statistics, and of the search for connections that wait too long.
 const REPORT: Duration = Duration::from_millis(500);
 
 /// A running server.
@@ -55,21 +58,16 @@ impl Hyper {
             .max_blocking_threads(settings.workers.max(1))
             .enable_all()
             .build()?;
-        let tls = settings.tls.clone();
         let shared = Arc::new(Shared::new(settings, service));
-        let acceptor = {
-            let _in_runtime = runtime.enter();
-            Acceptor::new(&listener)?
+        let socket = listener.socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        let in_runtime = runtime.enter();
+        let acceptor = match listener.address() {
+            Listen::Tcp(_) => Either::Left(TcpListener::from_std(socket.into())?),
+            Listen::Unix(_) => Either::Right(UnixListener::from_std(OwnedFd::from(socket).into())?),
         };
-        let accepting = runtime.spawn(accept(Arc::clone(&shared), acceptor, tls));
-        let swept = Arc::clone(&shared);
-        runtime.spawn(async move {
-            loop {
-                sleep(REPORT).await;
-                swept.sweep();
-                swept.report();
-            }
-        });
+        drop(in_runtime);
+        let accepting = runtime.spawn(accept(Arc::clone(&shared), acceptor));
         Ok(Self { runtime, shared, listener, accepting })
     }
 
@@ -77,238 +75,236 @@ impl Hyper {
     /// within the grace period.
     pub(super) fn watch(self, stop: &CancellationToken) {
         let Self { runtime, shared, listener, accepting } = self;
-        while !stop.wait_timeout(Duration::MAX) {}
+        while !stop.wait_timeout(REPORT) {
+            shared.sweep();
+        }
         shared.is_stopping.store(true, Ordering::Release);
         accepting.abort();
         let _ = runtime.block_on(accepting);
         drop(listener);
         let until = Instant::now().checked_add(shared.settings.grace);
-        loop {
-            shared.sweep();
-            if shared.count_open() == 0 || until.is_none_or(|until| Instant::now() >= until) {
-                break;
-            }
+        let in_time = || until.is_some_and(|until| Instant::now() < until);
+        while shared.sweep() > 0 && in_time() {
             std::thread::sleep(TICK);
         }
-        shared.report();
         runtime.shutdown_background();
     }
 }
 
-/// Accepts connections.
-async fn accept(shared: Arc<Shared>, acceptor: Acceptor, tls: Option<Tls>) {
+/// Accepts connections, and serves each if there is a place for it.
+async fn accept(shared: Arc<Shared>, mut acceptor: Either<TcpListener, UnixListener>) {
     loop {
-        let (mut stream, peer) = match acceptor.accept().await {
-            Ok(accepted) => accepted,
+        let (mut socket, peer) = match acceptor.accept().await {
+            Ok(Either::Left((tcp, peer))) => (Either::Left(tcp), Some(peer.ip().to_canonical())),
+            Ok(Either::Right((unix, _))) => (Either::Right(unix), None),
             Err(error) => {
                 if limits::are_exhausted(&error) {
-                    shared.evict().await;
+                    shared.evict();
                 }
                 sleep(TICK).await;
                 continue;
             }
         };
-        let tls = tls.as_ref().map(|tls| TlsAcceptor::from(tls.config()));
-        if shared.has_place().await {
-            shared.add(peer, |connection| tokio::spawn(serve(stream, connection, tls)));
+        if shared.has_place() {
+            shared.add(peer, |connection| serve(socket, connection));
             continue;
         }
-        let response = shared.reject(TransportError::Overloaded, &of_peer(peer));
-        if tls.is_none() {
+        let request = Request { peer, ..Request::default() };
+        let response = shared.reject(TransportError::Overloaded, &request);
+        if shared.settings.tls.is_none() {
             let bytes = response::render(&response, false);
             // A new connection has room for it.
-            let _ = timeout(TICK, stream.write(&bytes)).await;
+            let _ = timeout(TICK, socket.write(&bytes)).await;
         }
-    }
-}
-
-/// Removes a connection when its task ends, for any reason.
-struct Entry(Arc<Connection>);
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.0.shared.remove(self.0.number);
     }
 }
 
 /// Serves the requests of a connection.
-async fn serve(
-    stream: Box<dyn gate::Stream>,
-    connection: Arc<Connection>,
-    tls: Option<TlsAcceptor>,
-) {
-    let _entry = Entry(Arc::clone(&connection));
-    let Some(stream) = decrypt(stream, &connection, tls).await else { return };
-    let gate = Gate::new(stream, Arc::clone(&connection));
-    let called = Arc::clone(&connection);
+async fn serve(socket: Socket, connection: Arc<Connection>) {
+    let shared = &connection.shared;
+    let Some(stream) = decrypt(socket, &connection).await else { return };
+    let (reader, writer) = split(stream);
+    let mut writer = TimeoutWriter::new(writer);
+    writer.set_timeout(Some(shared.settings.write_deadline));
+    let io = join(Gate::new(reader, &connection), Box::pin(writer));
     let served = Builder::new()
         // A client that has sent its last request still reads the response. And hyper reads nothing while the service
-        // works, so that a started answer is awaited to its end, even if the client has left: then it is counted and logged.
+        // works, so that a started answer is awaited to its end, even if the client has left: it is counted and logged.
         .half_close(true)
         .header_read_timeout(None) // the gate has its own
         .max_buf_size(PIECE)
         .title_case_headers(true)
-        .serve_connection(gate, service_fn(move |raw| exchange(Arc::clone(&called), raw)))
+        .serve_connection(TokioIo::new(io), service_fn(|raw| exchange(&connection, raw)))
         .without_shutdown()
         .await;
-    if let Ok(parts) = served {
-        parts.io.close(CLOSE).await;
+    connection.enter(Phase::Transfer);
+    match served {
+        Ok(parts) => {
+            let (mut gate, mut writer) = parts.io.into_inner().into_inner();
+            // Discards what the client still sends, for a limited time. Closing a socket with unread bytes resets the
+            // connection, and the client may lose the last response.
+            let discard = async {
+                writer.shutdown().await?;
+                copy(&mut gate.stream, &mut sink()).await
+            };
+            let _ = timeout(CLOSE, discard).await;
+        }
+        Err(error) => {
+            let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+            if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut) {
+                shared.report(Connections { unread: 1, ..Connections::default() });
+            }
+        }
     }
 }
 
 /// The stream after the TLS handshake, if there is one. A failed handshake is logged as a rejected request, although
 /// there is no way to send the response.
-async fn decrypt(
-    stream: Box<dyn gate::Stream>,
-    connection: &Connection,
-    tls: Option<TlsAcceptor>,
-) -> Option<Box<dyn gate::Stream>> {
-    let Some(tls) = tls else { return Some(stream) };
+async fn decrypt(socket: Socket, connection: &Connection) -> Option<Stream> {
     let shared = &connection.shared;
-    let reason = match timeout(shared.settings.head_deadline, tls.accept(stream)).await {
-        Ok(Ok(stream)) => return Some(Box::new(stream)),
+    let Some(tls) = &shared.settings.tls else { return Some(Either::Left(socket)) };
+    let handshake = TlsAcceptor::from(tls.config()).accept(socket);
+    let reason = match timeout(shared.settings.head_deadline, handshake).await {
+        Ok(Ok(stream)) => return Some(Either::Right(Box::new(stream))),
         // A probe that connects and closes.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
         Ok(Err(_)) => {
-            shared.count(|counts| &mut counts.handshakes);
+            shared.report(Connections { handshakes: 1, ..Connections::default() });
             TransportError::Malformed
         }
         Err(_) => TransportError::TooSlow,
     };
-    let _ = shared.reject(reason, &of_peer(connection.peer));
+    let _ = shared.reject(reason, &Request { peer: connection.peer, ..Request::default() });
     None
 }
 
 /// Answers a request of which hyper has read the framing.
 async fn exchange(
-    connection: Arc<Connection>,
+    connection: &Connection,
     raw: hyper::Request<Incoming>,
-) -> io::Result<hyper::Response<Content>> {
+) -> Result<hyper::Response<Content>, Box<dyn Error + Send + Sync>> {
     let shared = &connection.shared;
-    let rejected = |reason, request: &Request| Ok(translate(shared.reject(reason, request), true));
     let head = connection.head.lock().take();
-    let mut request = head.ok_or(io::ErrorKind::NotConnected)?;
-    let (is_head, is_1_1) = (raw.method() == Method::HEAD, raw.version() == Version::HTTP_11);
-    let body = read_body(raw.into_body(), shared.settings.max_body);
-    match timeout(shared.settings.body_deadline, body).await {
-        Ok(Ok(body)) => request.body = body,
-        Ok(Err(reason)) => return rejected(reason, &request),
-        Err(_) => return rejected(TransportError::TooSlow, &request),
-    }
-    if !connection.enter(Phase::Work) {
-        return Err(io::ErrorKind::ConnectionAborted.into());
-    }
-    let request = Arc::new(request);
-    let Some(mut response) = answer(shared, &request).await else {
-        return rejected(TransportError::Overloaded, &request);
-    };
+    let mut head = head.ok_or("hyper reads no head but those of the gate")?;
+    let answered = respond(connection, &mut head, raw.into_body()).await;
     connection.enter(Phase::Transfer);
-    let is_last = shared.is_stopping.load(Ordering::Acquire);
-    let write = match response.body {
-        Body::Stream(write) if !is_head => write,
-        Body::Complete(_) | Body::Stream(_) => return Ok(translate(response, is_last)),
-    };
-    if !is_1_1 {
-        return rejected(TransportError::TooOld, &request);
-    }
-    response.body = Body::Complete(Cow::Borrowed(b""));
-    match start_stream(shared, write).await {
-        Ok(content) => Ok(translate(response, is_last).map(|_| content)),
-        Err(Some(instead)) => Ok(translate(instead, is_last)),
-        Err(None) => rejected(TransportError::Overloaded, &request),
+    let is_last = answered.is_err() || shared.is_stopping.load(Ordering::Acquire);
+    let rejected = |reason| (shared.reject(reason, &head.request), None);
+    Ok(translate(answered.unwrap_or_else(rejected), is_last)?)
+}
+
+/// A response, and its stream if it has begun. The error is the reason to reject the request.
+type Answered = Result<(Response, Option<Pieces>), TransportError>;
+
+async fn respond(connection: &Connection, head: &mut Head, body: Incoming) -> Answered {
+    let shared = &connection.shared;
+    head.verdict?;
+    Arc::make_mut(&mut head.request).body = read_body(body, &shared.settings).await?;
+    // Not served if the connection is being closed.
+    connection.enter(Phase::Work).then_some(()).ok_or(TransportError::Overloaded)?;
+    let answer = survive(answer(shared, &head.request)).await;
+    let mut response = answer.ok_or(TransportError::Overloaded)?;
+    match response.body {
+        Body::Stream(write) if head.request.method != "HEAD" => {
+            if !head.is_1_1 {
+                return Err(TransportError::TooOld);
+            }
+            response.body = b""[..].into();
+            start_stream(shared, response, write).await
+        }
+        Body::Complete(_) | Body::Stream(_) => Ok((response, None)),
     }
 }
 
 /// Reads a complete body.
-async fn read_body(incoming: Incoming, limit: usize) -> Result<Vec<u8>, TransportError> {
-    let (mut incoming, mut body) = (pin!(incoming), Vec::new());
-    while let Some(frame) = poll_fn(|cx| incoming.as_mut().poll_frame(cx)).await {
-        let frame = frame.map_err(|_| TransportError::Malformed)?;
-        body.extend_from_slice(&frame.into_data().unwrap_or_default());
-        if body.len() > limit {
-            return Err(TransportError::BodyTooLarge { limit });
+async fn read_body(incoming: Incoming, settings: &Settings) -> Result<Vec<u8>, TransportError> {
+    let limit = settings.max_body;
+    let body = Limited::new(incoming, limit).collect();
+    match timeout(settings.body_deadline, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(TransportError::BodyTooLarge { limit })
         }
+        Ok(Err(_)) => Err(TransportError::Malformed),
+        Err(_) => Err(TransportError::TooSlow),
     }
-    Ok(body)
 }
 
-/// Calls the service. Returns nothing after a panic, or if too many requests wait for a worker.
+/// Calls the service. Returns nothing if too many requests wait for a worker.
 async fn answer(shared: &Shared, request: &Arc<Request>) -> Option<Response> {
-    let start = || Arc::clone(&shared.service).start(Arc::clone(request));
-    match catch_unwind(AssertUnwindSafe(start)).ok()? {
+    match Arc::clone(&shared.service).start(Arc::clone(request)) {
         Answer::Ready(response) => Some(response),
-        Answer::Pending(mut future) => {
-            poll_fn(|cx| {
-                let poll = || future.as_mut().poll(cx).map(Some);
-                catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(None))
-            })
-            .await
-        }
-        Answer::Blocking(work) => {
-            let permit = Arc::clone(&shared.work).try_acquire_owned().ok()?;
-            let work = move || {
-                let _permit = permit;
-                work()
-            };
-            spawn_blocking(work).await.ok()
-        }
+        Answer::Pending(response) => Some(response.await),
+        Answer::Blocking(work) => shared.block(work)?.await.ok(),
     }
 }
 
-/// Starts a worker that writes a body, and waits for its first piece. The error is the response to send instead, if
-/// there is one.
-async fn start_stream(shared: &Shared, write: Stream) -> Result<Content, Option<Response>> {
-    let permit = Arc::clone(&shared.work).try_acquire_owned().map_err(|_| None)?;
+/// Awaits a future. Returns nothing after a panic.
+async fn survive<T>(future: impl Future<Output = Option<T>>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let poll = || future.as_mut().poll(cx);
+        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(None))
+    })
+    .await
+}
+
+/// Starts a worker that writes a body, and waits for its first piece. A stream that fails before it may have another
+/// response.
+async fn start_stream(shared: &Shared, response: Response, write: message::Stream) -> Answered {
     let until = Instant::now().checked_add(shared.settings.response_deadline);
-    let (sender, mut pieces) = mpsc::channel(1);
-    let writing = spawn_blocking(move || {
-        let _permit = permit;
-        let send = |piece: Bytes| {
+    let (sender, mut rest) = mpsc::channel(1);
+    let writing = shared.block(move || {
+        stream::run(write, until, |piece| {
             let left = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the client has left");
-            sender.blocking_send(piece).map_err(left)
-        };
-        stream::run(write, until, |piece| send(piece.into()))?;
-        send(Bytes::new()).map_err(|_| None)
+            sender.blocking_send(piece.into()).map_err(left)
+        })
     });
-    match pieces.recv().await {
-        Some(first) => Ok(Content::Stream(Some(first), pieces)),
-        None => Err(writing.await.ok().and_then(Result::err).flatten()),
+    if let Some(first) = rest.recv().await {
+        return Ok((response, Some(Pieces { first: Some(first), rest })));
     }
+    let failed = writing.ok_or(TransportError::Overloaded)?.await;
+    let instead = failed.ok().and_then(Result::err).flatten();
+    Ok((instead.ok_or(TransportError::Overloaded)?, None))
 }
 
-fn translate(response: Response, is_last: bool) -> hyper::Response<Content> {
-    let content = match response.body {
-        Body::Complete(Cow::Borrowed(bytes)) => Content::Complete(Bytes::from_static(bytes)),
-        Body::Complete(Cow::Owned(bytes)) => Content::Complete(bytes.into()),
+/// The response for hyper, perhaps the last of its connection.
+fn translate(
+    (response, stream): (Response, Option<Pieces>),
+    is_last: bool,
+) -> hyper::http::Result<hyper::Response<Content>> {
+    let content = match (stream, response.body) {
+        (Some(pieces), _) => body::Either::Right(pieces),
         // Of a response to HEAD, for its headers.
-        Body::Stream(_) => Content::Stream(None, mpsc::channel(1).1),
-    };
-    let mut translated = hyper::Response::new(content);
-    *translated.status_mut() = hyper::StatusCode::from_u16(response.status).unwrap_or_default();
-    for (name, value) in response.headers {
-        let value = HeaderValue::from_str(&response::safe(&value));
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
-            translated.headers_mut().append(name, value);
+        (None, Body::Stream(_)) => {
+            body::Either::Right(Pieces { first: None, rest: mpsc::channel(1).1 })
         }
+        (None, Body::Complete(Cow::Borrowed(bytes))) => {
+            body::Either::Left(Bytes::from_static(bytes).into())
+        }
+        (None, Body::Complete(Cow::Owned(bytes))) => body::Either::Left(Bytes::from(bytes).into()),
+    };
+    let mut translated = hyper::Response::builder().status(response.status);
+    for (name, value) in response.headers {
+        translated = translated.header(name, &*response::safe(&value));
     }
     if is_last {
-        translated.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        translated = translated.header(CONNECTION, "close");
     }
-    translated
+    translated.body(content)
 }
 
-fn of_peer(peer: Option<IpAddr>) -> Request {
-    Request { peer, ..Request::default() }
+/// The body of a response.
+type Content = body::Either<Full<Bytes>, Pieces>;
+
+/// A stream: its first piece, and those that follow. An empty one is the end; without it the stream has failed. hyper
+/// asks for the next piece when the client has read.
+struct Pieces {
+    first: Option<Bytes>,
+    rest: mpsc::Receiver<Bytes>,
 }
 
-/// The body of a response. hyper asks for the next piece when the client has read, and copies none.
-enum Content {
-    Complete(Bytes),
-    /// The first piece, and those that follow. An empty one is the end; without it the stream has failed.
-    Stream(Option<Bytes>, mpsc::Receiver<Bytes>),
-}
-
-impl hyper::body::Body for Content {
+impl hyper::body::Body for Pieces {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -316,52 +312,10 @@ impl hyper::body::Body for Content {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let piece = match &mut *self {
-            Self::Complete(bytes) => bytes.split_to(bytes.len().min(PIECE)),
-            Self::Stream(first, pieces) => match first.take() {
-                Some(first) => first,
-                None => ready!(pieces.poll_recv(cx)).ok_or(io::ErrorKind::BrokenPipe)?,
-            },
+        let piece = match self.first.take() {
+            Some(first) => first,
+            None => ready!(self.rest.poll_recv(cx)).ok_or(io::ErrorKind::BrokenPipe)?,
         };
         Poll::Ready((!piece.is_empty()).then(|| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Complete(bytes) if bytes.is_empty())
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Complete(bytes) => {
-                SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
-            }
-            Self::Stream(..) => SizeHint::default(),
-        }
-    }
-}
-
-enum Acceptor {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Acceptor {
-    fn new(listener: &Listener) -> io::Result<Self> {
-        let copy = listener.socket.try_clone()?;
-        copy.set_nonblocking(true)?;
-        Ok(match listener.address() {
-            Listen::Tcp(_) => Self::Tcp(TcpListener::from_std(StdTcpListener::from(copy))?),
-            Listen::Unix(_) => Self::Unix(UnixListener::from_std(StdUnixListener::from(copy))?),
-        })
-    }
-
-    async fn accept(&self) -> io::Result<(Box<dyn gate::Stream>, Option<IpAddr>)> {
-        Ok(match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                (Box::new(stream), Some(peer.ip().to_canonical()))
-            }
-            Self::Unix(listener) => (Box::new(listener.accept().await?.0), None),
-        })
     }
 }

@@ -15,7 +15,7 @@ struct Pieces<F> {
     send: F,
 }
 
-/// Calls the function that writes a body, until an instant, and sends its pieces, none of which is empty. The error is
+/// Calls the function that writes a body, until an instant, and sends its pieces; an empty one is the end. The error is
 /// the response to send instead; `None` after a panic, or if the last piece could not be sent.
 pub(super) fn run(
     write: Stream,
@@ -25,7 +25,11 @@ pub(super) fn run(
     let mut pieces = Pieces { buffer: Vec::new(), until, send };
     let written = catch_unwind(AssertUnwindSafe(|| write(&mut pieces)));
     written.map_err(|_| None)?.map_err(Some)?;
-    pieces.flush().map_err(|_| None)
+    let mut end = || {
+        pieces.flush()?;
+        (pieces.send)(Vec::new())
+    };
+    end().map_err(|_: io::Error| None)
 }
 
 impl<F: FnMut(Vec<u8>) -> io::Result<()>> Write for Pieces<F> {

@@ -78,7 +78,9 @@ impl Shared {
         let is_1_1 = *raw.http_version() == HTTPVersion(1, 1);
         let framing = match head::validate(&request, is_1_1, &self.settings) {
             // For the library an upgrade has no body, but the rest of the connection.
-            Ok(framing) if framing == NO_BODY || !head::connection_has(&request, "upgrade") => {
+            Ok(framing)
+                if framing == NO_BODY || !head::has_option(&request, "Connection", "upgrade") =>
+            {
                 framing
             }
             invalid => {
@@ -88,64 +90,78 @@ impl Shared {
                 return;
             }
         };
-        let is_head = *raw.method() == tiny_http::Method::Head;
-        let read = read_body(&mut raw, &mut request.body, framing, self.settings.max_body);
+        let answered = self.answer(&mut raw, &mut request, framing);
+        let response = answered.unwrap_or_else(|reason| self.reject(reason, &request));
         let mut writer = raw.into_writer();
         // A client that has gone needs no response.
-        let _ = match read {
-            Ok(()) => self.answer(&request, is_head, is_1_1, &mut writer),
-            Err(reason) => send(&self.reject(reason, &request), is_head, &mut writer),
-        };
+        let _ = self.send(response, &request, &mut writer);
         let _ = writer.flush();
     }
 
-    /// Sends the answer of the service. A panic becomes 503, because it may be transient.
+    /// Reads the complete body, the announced length or all chunks, and calls the service.
     fn answer(
         &self,
+        raw: &mut tiny_http::Request,
+        request: &mut Request,
+        framing: Framing,
+    ) -> Result<Response, TransportError> {
+        if framing != NO_BODY {
+            let limit = self.settings.max_body;
+            let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+            // `as_reader` sends `100 Continue` to a client that waits for it.
+            let read = raw.as_reader().take(most).read_to_end(&mut request.body);
+            let length = request.body.len();
+            if length > limit {
+                return Err(TransportError::BodyTooLarge { limit });
+            }
+            if read.is_err() || framing != Framing::Chunked && framing != Framing::Length(length) {
+                return Err(TransportError::Malformed);
+            }
+        }
+        let answer = catch_unwind(AssertUnwindSafe(|| self.service.answer(request)));
+        // The panic may be transient.
+        let response = answer.map_err(|_| TransportError::Overloaded)?;
+        let is_streamed = matches!(response.body, Body::Stream(_)) && request.method != "HEAD";
+        if is_streamed && *raw.http_version() != HTTPVersion(1, 1) {
+            return Err(TransportError::TooOld);
+        }
+        Ok(response)
+    }
+
+    fn send(
+        &self,
+        response: Response,
         request: &Request,
-        is_head: bool,
-        is_1_1: bool,
         writer: &mut dyn Write,
     ) -> io::Result<()> {
-        let answer = catch_unwind(AssertUnwindSafe(|| self.service.answer(request)));
-        let busy = || self.reject(TransportError::Overloaded, request);
-        let response = answer.unwrap_or_else(|_| busy());
-        let mut head = Some(response::render(&response, is_head));
+        let is_head = request.method == "HEAD";
+        let mut head = response::render(&response, is_head);
         let write = match response.body {
-            Body::Stream(write) if !is_head && is_1_1 => write,
-            Body::Stream(_) if !is_head => {
-                return send(&self.reject(TransportError::TooOld, request), false, writer);
-            }
-            Body::Complete(_) | Body::Stream(_) => {
-                return writer.write_all(&head.unwrap_or_default());
-            }
+            Body::Stream(write) if !is_head => write,
+            Body::Complete(_) | Body::Stream(_) => return writer.write_all(&head),
         };
         let until = Instant::now().checked_add(self.settings.response_deadline);
         let sent = stream::run(write, until, |piece| {
-            writer.write_all(&head.take().unwrap_or_default())?;
+            writer.write_all(&std::mem::take(&mut head))?;
             write!(writer, "{:x}\r\n", piece.len())?;
             writer.write_all(&piece)?;
             writer.write_all(b"\r\n")?;
             writer.flush()
         });
-        match (sent, head) {
-            (Ok(()), head) => {
-                writer.write_all(&head.unwrap_or_default())?;
-                writer.write_all(b"0\r\n\r\n")
-            }
-            (Err(instead), Some(_)) => send(&instead.unwrap_or_else(busy), false, writer),
+        match sent {
+            Ok(()) => Ok(()),
             // The library cannot end a connection, but no client takes this for a chunk.
-            (Err(_), None) => writer.write_all(b"failed\r\n"),
+            Err(_) if head.is_empty() => writer.write_all(b"failed\r\n"),
+            Err(instead) => {
+                let busy = || self.reject(TransportError::Overloaded, request);
+                self.send(instead.unwrap_or_else(busy), request, writer)
+            }
         }
     }
 
     fn reject(&self, reason: TransportError, request: &Request) -> Response {
         head::reject(&*self.service, reason, request)
     }
-}
-
-fn send(response: &Response, is_head: bool, writer: &mut dyn Write) -> io::Result<()> {
-    writer.write_all(&response::render(response, is_head))
 }
 
 /// The request, without its body.
@@ -160,26 +176,6 @@ fn head(raw: &tiny_http::Request) -> Request {
         body: Vec::new(),
         peer: raw.remote_addr().map(|address| address.ip().to_canonical()),
     }
-}
-
-/// Reads the complete body: the announced length, or all chunks.
-fn read_body(
-    raw: &mut tiny_http::Request,
-    body: &mut Vec<u8>,
-    framing: Framing,
-    limit: usize,
-) -> Result<(), TransportError> {
-    if framing == NO_BODY {
-        return Ok(());
-    }
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    // `as_reader` sends `100 Continue` to a client that waits for it.
-    let read = raw.as_reader().take(most).read_to_end(body);
-    if body.len() > limit {
-        return Err(TransportError::BodyTooLarge { limit });
-    }
-    let is_complete = framing == Framing::Chunked || framing == Framing::Length(body.len());
-    if read.is_ok() && is_complete { Ok(()) } else { Err(TransportError::Malformed) }
 }
 
 /// A response that the library sends, with its own headers for the connection.
