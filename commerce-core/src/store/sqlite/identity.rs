@@ -5,7 +5,9 @@
 //! file beside it. So the lock file records the name of the store and the identity of each file, and both are compared.
 
 use super::paths::{beside, uri};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::error::StoreError;
+use crate::sync::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 #[cfg(target_os = "linux")]
 use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
@@ -67,7 +69,23 @@ pub(super) fn file_identity(path: &Path) -> Result<String, StoreError> {
 
 /// The files of a store when it was opened. They exist as long as one connection is open.
 #[derive(Debug, Default)]
-pub(super) struct OpenFiles(Vec<(PathBuf, FileId)>);
+pub(super) struct OpenFiles {
+    files: Vec<(PathBuf, FileId)>,
+    folder: PathBuf,
+    /// The folder before the files were last found in it, if it had been unchanged for [`SETTLED`] then.
+    checked: Mutex<Option<Folder>>,
+}
+
+/// The identity of a folder, and the time of its last change: a name was added, removed or replaced. No program can set that
+/// time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Folder {
+    id: FileId,
+    changed: (i64, i64),
+}
+
+/// The seconds after which two changes have different times. The coarsest common file systems count in steps of two.
+const SETTLED: i64 = 3;
 
 impl OpenFiles {
     /// Returns the files that a connection to the store at `path` has just opened.
@@ -78,17 +96,33 @@ impl OpenFiles {
             let id = FileId::at(&file)?;
             files.extend(id.map(|id| (file, id)));
         }
-        Ok(Self(files))
+        let folder = path.parent().unwrap_or(path).to_owned();
+        Ok(Self { files, folder, checked: Mutex::default() })
     }
 
     /// Fails if a path leads to another file now. Writes to a file without a name are lost when the process ends, and
     /// two processes with two indexes of one log overwrite each other's orders.
     pub(super) fn check(&self) -> Result<(), StoreError> {
-        for (file, id) in &self.0 {
+        self.check_at(SystemClock.now())
+    }
+
+    /// Compares each file only if their folder has changed: that saves three of four calls of the system.
+    fn check_at(&self, now: Timestamp) -> Result<(), StoreError> {
+        // Read before the files, so that the next check sees a change after it.
+        let folder = fs::metadata(&self.folder).ok().map(|metadata| Folder {
+            id: FileId::from(&metadata),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        });
+        if folder.is_some() && *self.checked.lock() == folder {
+            return Ok(());
+        }
+        for (file, id) in &self.files {
             if FileId::at(file)? != Some(*id) {
                 return Err(StoreError::Replaced(format!("{}", file.display())));
             }
         }
+        let settled = now.unix().saturating_sub(SETTLED);
+        *self.checked.lock() = folder.filter(|folder| folder.changed.0 < settled);
         Ok(())
     }
 }
@@ -203,5 +237,41 @@ fn name_in(path: &Path) -> NameInFile {
         // No such table or column.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => NameInFile::None,
         Err(_) => NameInFile::Unreadable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Waits until a change gets another time than those before.
+    fn tick() {
+        let before = tempfile::tempdir().unwrap();
+        let time = |folder: &Path| fs::metadata(folder).unwrap().modified().unwrap();
+        while time(tempfile::tempdir().unwrap().path()) <= time(before.path()) {}
+    }
+
+    #[test]
+    fn replaced_file_is_noticed_also_after_checks_that_read_the_folder_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let [store, other] = ["shop.db", "other.db"].map(|name| folder.path().join(name));
+        fs::write(&store, "a").unwrap();
+        let files = OpenFiles::of(&store).unwrap();
+        for later in [0, 3_600] {
+            let now = SystemClock.now().plus_seconds(later);
+            tick();
+            files.check_at(now).unwrap();
+            files.check_at(now).unwrap();
+            assert_eq!(files.checked.lock().is_some(), later > 0, "the folder has just changed");
+        }
+        fs::write(&other, "b").unwrap();
+        files.check().unwrap();
+        assert!(files.checked.lock().is_none());
+        files.check_at(SystemClock.now().plus_seconds(3_600)).unwrap();
+        tick();
+        fs::rename(&other, &store).unwrap();
+        assert!(matches!(files.check(), Err(StoreError::Replaced(_))));
+        fs::remove_file(&store).unwrap();
+        assert!(matches!(files.check(), Err(StoreError::Replaced(_))));
     }
 }
