@@ -12,10 +12,9 @@ use crate::exit::ExitKind;
 use crate::gateway::Gateway;
 use crate::interrupt;
 use crate::output::Output;
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use commerce_core::{Actor, PaymentGateway, StoreError, SystemClock};
 use std::env;
-use std::ffi::OsString;
 use std::sync::Arc;
 
 /// An order service: prepaid balances, stock, coupons and orders.
@@ -57,24 +56,50 @@ enum Command {
     WithoutShop(WithoutShop),
 }
 
-/// Commands that open a shop.
+/// Commands that open a shop. The arguments of a command are defined only if it is called: defining all of them takes as
+/// long as reading a balance. So the description of a command is here, where the list of commands finds it. Structs that a
+/// command includes by `flatten` have no doc comments, because clap takes the last one for the description.
 #[derive(Subcommand, Debug)]
 #[command(defer = true)]
 enum WithShop {
+    /// Fills a new store with synthetic products, customers and orders.
+    ///
+    /// The orders are paid, and spread over the last 30 days.
+    ///
+    /// The same numbers and seed produce the same data, except for the times, which are relative to now. A repeated run
+    /// adds missing rows. A store with other data is refused.
     Seed(seed::SeedCommand),
+    /// Imports a CSV file, and skips rows that exist already.
+    ///
+    /// The first line of the file must name the columns as below. The further columns of an export may follow.
+    ///
+    /// An import that is refused or stopped by Ctrl-C reports its progress, and continues when it is run again.
     Import(import::ImportCommand),
+    /// Exports rows as CSV or NDJSON, also while the store is in use.
+    ///
+    /// All kinds of one command are of one snapshot, so that the files agree with each other. Orders, products and customers
+    /// are what import reads.
     Export(export::ExportCommand),
     #[command(subcommand)]
     Customer(customer::CustomerCommand),
+    /// Sets the password of a customer with a login. The previous one becomes invalid, and existing sessions end.
     Password(password::PasswordCommand),
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// Adds money to a customer's balance, immediately or after a payment gateway has collected it.
+    ///
+    /// If the gateway does not answer, the charge is pending. Repeat the command with the same key, or run
+    /// `commerce charges settle`, to query the gateway again: the money is collected only once.
     Charge(charge::ChargeCommand),
     #[command(subcommand)]
     Charges(charges::ChargesCommand),
+    /// Takes money off a customer's balance outside an order.
     Debit(charge::DebitCommand),
+    /// Shows a customer's balance.
     Balance(balance::BalanceCommand),
+    /// Lists the ledger: every change of a customer's balance, newest first.
     Ledger(balance::LedgerCommand),
+    /// Lists a customer's order payments and refunds, newest first.
     Payments(balance::PaymentsCommand),
     #[command(subcommand)]
     Product(product::ProductCommand),
@@ -82,12 +107,23 @@ enum WithShop {
     Cart(cart::CartCommand),
     #[command(subcommand)]
     Coupon(coupon::CouponCommand),
+    /// Places an order, and pays it from the customer's balance.
     Order(order::OrderCommand),
     #[command(subcommand)]
     Orders(orders::OrdersCommand),
+    /// Shows the best sellers of the last days as a bar chart.
     Top(top::TopCommand),
+    /// Shows sales, rankings, stock, coupons and balances.
+    ///
+    /// Without a subcommand it shows the day: sales of today against yesterday and the same day last week, sales by
+    /// hour, the top products, stock that runs out, and events that wait.
     Report(report::ReportCommand),
+    /// Shows the settings of the shop, or changes one.
     Settings(settings::SettingsCommand),
+    /// Explains an idempotency key: the request that it was used for, the answer or the refusal with its numbers, and
+    /// the order or charge that it made.
+    ///
+    /// For a refusal for want of stock, the orders that took the last units before it, and when units came back.
     Why(why::WhyCommand),
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -95,6 +131,7 @@ enum WithShop {
     Admin(admin::AdminCommand),
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Lists the changes by staff, tokens and the command line, newest first.
     Log(log::LogCommand),
     /// Checks that the store is consistent, and lists every row that is not.
     ///
@@ -106,30 +143,37 @@ enum WithShop {
 #[derive(Subcommand, Debug)]
 #[command(defer = true)]
 enum WithoutShop {
+    /// Creates the store, or migrates one of an older version.
     #[command(display_order = 0)]
     Init(init::InitCommand),
+    /// Copies a consistent snapshot of the store to a file, while the store is in use.
     Backup(backup::BackupCommand),
+    /// Copies a store into a new one, between a file and a PostgreSQL server or within either.
+    ///
+    /// The copy is one commit. Both stores are audited afterwards; the exit status is 3 if either has problems
+    /// or they differ. Stop all writers of the source store first.
     Copy(copy::CopyCommand),
+    /// Measures the order throughput of this machine.
+    ///
+    /// Each client places one order at a time on a scratch store beside the database (on a server: in its own
+    /// schema), and waits until the order is on disk. The store is audited at the end and removed. Each line of
+    /// an order is one unit of a different product.
     Bench(bench::BenchCommand),
+    /// Serves the shop over HTTP, until SIGTERM or Ctrl-C.
+    ///
+    /// Each setting can also be an environment variable, or a `name = "value"` line in the TOML file of
+    /// --config, named after the flag. A flag overrides the environment, which overrides the file.
+    ///
+    /// The default address accepts connections from this machine only. A public port needs --tls-cert and --tls-key, or a
+    /// reverse proxy: `docs/deployment.md` has a configuration of nginx.
     Serve(Box<serve::ServeCommand>),
+    /// Prints a completion script for a shell.
     Completions(manual::CompletionsCommand),
+    /// Prints the manual page, or writes one page a command.
     Man(manual::ManCommand),
 }
 
 impl Cli {
-    /// Parses the command line of this process. Only the command that is called is defined: that of all takes as long as
-    /// reading a balance. A list of the commands needs all.
-    pub(crate) fn from_process() -> Result<Self, clap::Error> {
-        let is_help =
-            |argument: OsString| argument == "help" || argument == "--help" || argument == "-h";
-        let mut cli = Self::command();
-        if env::args_os().any(is_help) {
-            cli.build();
-        }
-        let mut matches = cli.try_get_matches_from_mut(env::args_os())?;
-        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut cli))
-    }
-
     pub(crate) fn run(self) -> Result<ExitKind, CliError> {
         let output = Output::new(self.json);
         interrupt::handle_file_size_limit()?;
@@ -258,6 +302,17 @@ mod tests {
         let mut cli = Cli::command();
         cli.build();
         cli
+    }
+
+    /// The doc comment of a struct would replace the description that the list of commands shows.
+    #[test]
+    fn commands_keep_the_descriptions_of_the_list() {
+        let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+        for listed in Cli::command().get_subcommands() {
+            let name = listed.get_name();
+            assert!(about(listed).is_some(), "{name}");
+            assert_eq!(about(listed), about(built().find_subcommand(name).unwrap()), "{name}");
+        }
     }
 
     /// Returns the commands below one with their paths, as `orders cancel`.

@@ -15,7 +15,7 @@ const KEY: &str = "COMMERCE_STRIPE_KEY";
 /// The variable with the secrets that Stripe signs webhook events with.
 const WEBHOOK_SECRET: &str = "COMMERCE_STRIPE_WEBHOOK_SECRET";
 
-/// The gateway options; each may be absent.
+// The gateway options; each may be absent.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct GatewayArgs {
     /// Payment gateway that collects charges (default: `simulated` for `serve`, otherwise `none`).

@@ -24,13 +24,14 @@ mod table;
 mod unique;
 mod values;
 
+use clap::Parser;
 use cli::Cli;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(output::report_panic));
-    let result = match Cli::from_process() {
+    let result = match Cli::try_parse() {
         Ok(cli) => {
             let json = cli.json;
             // The panic hook has already reported the defect.

@@ -16,7 +16,7 @@ const MAX_LINE: u64 = 4_096;
 /// The number of bytes of a secrets file that are read: enough for dozens of secrets.
 const MAX_FILE: u64 = 4_096;
 
-/// The `--password-file` option.
+// The `--password-file` option.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PasswordArg {
     /// File whose first line is the password; - is standard input (default: a generated password, which is

@@ -10,7 +10,7 @@ use commerce_core::{
 use std::fmt;
 use std::num::{IntErrorKind, NonZeroU32, ParseIntError};
 
-/// The `--key` option: the idempotency key of a command.
+// The `--key` option: the idempotency key of a command.
 #[derive(clap::Args, Debug)]
 pub(crate) struct KeyArg {
     /// Idempotency key, which makes the command safe to repeat: a repetition with the same key returns
@@ -35,7 +35,7 @@ impl KeyArg {
     }
 }
 
-/// The `--limit` and `--cursor` options: keyset pagination of a list.
+// The `--limit` and `--cursor` options: keyset pagination of a list.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PageArgs {
     /// Maximum number of items, 1 to 100.

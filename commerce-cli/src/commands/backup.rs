@@ -9,7 +9,6 @@ use commerce_postgres::PostgresStore;
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Copies a consistent snapshot of the store to a file, while the store is in use.
 #[derive(clap::Args, Debug)]
 pub(crate) struct BackupCommand {
     /// File to create. An existing file is never overwritten.

@@ -6,7 +6,6 @@ use crate::table::{TextTable, or_dash};
 use crate::values::{self, PageArgs};
 use commerce_core::{CustomerId, EntryKind, LedgerEntry, Money, Payment, PaymentKind};
 
-/// Shows a customer's balance.
 #[derive(clap::Args, Debug)]
 pub(crate) struct BalanceCommand {
     /// The customer's id.
@@ -30,7 +29,6 @@ impl BalanceCommand {
     }
 }
 
-/// Lists the ledger: every change of a customer's balance, newest first.
 #[derive(clap::Args, Debug)]
 pub(crate) struct LedgerCommand {
     /// The customer's id.
@@ -47,7 +45,6 @@ impl LedgerCommand {
     }
 }
 
-/// Lists a customer's order payments and refunds, newest first.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PaymentsCommand {
     /// The customer's id.

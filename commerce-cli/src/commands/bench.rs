@@ -27,11 +27,6 @@ const MIN_CUSTOMERS: u32 = 1_000;
 const PRICE: Money = Money::from_minor(100);
 const BALANCE: Money = MAX_AMOUNT;
 
-/// Measures the order throughput of this machine.
-///
-/// Each client places one order at a time on a scratch store beside the database (on a server: in its own
-/// schema), and waits until the order is on disk. The store is audited at the end and removed. Each line of
-/// an order is one unit of a different product.
 #[derive(clap::Args, Debug)]
 pub(crate) struct BenchCommand {
     /// Number of orders.

@@ -6,10 +6,6 @@ use crate::gateway::GatewayArgs;
 use crate::values::{self, KeyArg};
 use commerce_core::{ChargeStatus, CustomerId, DebitBalance, Money, NewCharge};
 
-/// Adds money to a customer's balance, immediately or after a payment gateway has collected it.
-///
-/// If the gateway does not answer, the charge is pending. Repeat the command with the same key, or run
-/// `commerce charges settle`, to query the gateway again: the money is collected only once.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ChargeCommand {
     /// The customer's id.
@@ -58,7 +54,6 @@ impl ChargeCommand {
     }
 }
 
-/// Takes money off a customer's balance outside an order.
 #[derive(clap::Args, Debug)]
 pub(crate) struct DebitCommand {
     /// The customer's id.

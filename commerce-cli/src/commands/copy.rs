@@ -10,10 +10,6 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Copies a store into a new one, between a file and a PostgreSQL server or within either.
-///
-/// The copy is one commit. Both stores are audited afterwards; the exit status is 3 if either has problems
-/// or they differ. Stop all writers of the source store first.
 #[derive(clap::Args, Debug)]
 pub(crate) struct CopyCommand {
     /// Store to copy.

@@ -18,10 +18,6 @@ use std::path::{Path, PathBuf};
 
 mod output_file;
 
-/// Exports rows as CSV or NDJSON, also while the store is in use.
-///
-/// All kinds of one command are of one snapshot, so that the files agree with each other. Orders, products and customers
-/// are what import reads.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ExportCommand {
     /// Kinds of rows; several, or all, need --into.

@@ -17,11 +17,6 @@ mod orders;
 mod records;
 mod rows;
 
-/// Imports a CSV file, and skips rows that exist already.
-///
-/// The first line of the file must name the columns as below. The further columns of an export may follow.
-///
-/// An import that is refused or stopped by Ctrl-C reports its progress, and continues when it is run again.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ImportCommand {
     /// Kind of rows in the file, with its columns.

@@ -9,7 +9,6 @@ use serde::Serialize;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// Creates the store, or migrates one of an older version.
 #[derive(clap::Args, Debug)]
 pub(crate) struct InitCommand {
     /// Currency of the store, an ISO 4217 code. It cannot be changed later (default for a new store: KRW).

@@ -7,7 +7,6 @@ use crate::values::{self, Edge, PageArgs};
 use commerce_core::{Actor, AuditEntry, LogFilter};
 use serde_json::Value;
 
-/// Lists the changes by staff, tokens and the command line, newest first.
 #[derive(clap::Args, Debug)]
 pub(crate) struct LogCommand {
     /// Only changes by this actor: cli, customer:ID or token:ID.

@@ -10,7 +10,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Prints a completion script for a shell.
 #[derive(clap::Args, Debug)]
 pub(crate) struct CompletionsCommand {
     /// Shell to print the script for.
@@ -34,7 +33,6 @@ impl CompletionsCommand {
     }
 }
 
-/// Prints the manual page, or writes one page a command.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ManCommand {
     /// Directory to write commerce.1 and a page for each command to.

@@ -6,7 +6,6 @@ use crate::error::CliError;
 use crate::values::{self, Item, KeyArg};
 use commerce_core::{CustomerId, OrderItems, OwnedCouponId, PayWhen, PlaceOrder};
 
-/// Places an order, and pays it from the customer's balance.
 #[derive(clap::Args, Debug)]
 pub(crate) struct OrderCommand {
     /// The customer's id.

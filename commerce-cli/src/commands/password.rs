@@ -7,7 +7,6 @@ use crate::secret::PasswordArg;
 use crate::values;
 use commerce_core::CustomerId;
 
-/// Sets the password of a customer with a login. The previous one becomes invalid, and existing sessions end.
 #[derive(clap::Args, Debug)]
 pub(crate) struct PasswordCommand {
     /// The customer's id.

@@ -18,10 +18,6 @@ use serde::Serialize;
 
 mod page;
 
-/// Shows sales, rankings, stock, coupons and balances.
-///
-/// Without a subcommand it shows the day: sales of today against yesterday and the same day last week, sales by
-/// hour, the top products, stock that runs out, and events that wait.
 #[derive(clap::Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct ReportCommand {
@@ -119,7 +115,7 @@ struct StockArgs {
     form: FormArgs,
 }
 
-/// The form of a report.
+// The form of a report.
 #[derive(clap::Args, Debug)]
 struct FormArgs {
     /// Prints comma-separated values: amounts in minor units, times in UTC.

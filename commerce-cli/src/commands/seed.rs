@@ -19,12 +19,6 @@ mod plan;
 /// The period that the orders are spread over, in days before now.
 const DAYS: i64 = 30;
 
-/// Fills a new store with synthetic products, customers and orders.
-///
-/// The orders are paid, and spread over the last 30 days.
-///
-/// The same numbers and seed produce the same data, except for the times, which are relative to now. A repeated run
-/// adds missing rows. A store with other data is refused.
 #[derive(clap::Args, Debug)]
 pub(crate) struct SeedCommand {
     /// Number of products.

@@ -39,13 +39,6 @@ const SIMULATED: &str = "the payment gateway is simulated: charges succeed and n
 const NO_WEBHOOK_SECRET: &str = "Stripe's webhook events are rejected: name the file of their signing secret \
                                  with --stripe-webhook-secret-file";
 
-/// Serves the shop over HTTP, until SIGTERM or Ctrl-C.
-///
-/// Each setting can also be an environment variable, or a `name = "value"` line in the TOML file of
-/// --config, named after the flag. A flag overrides the environment, which overrides the file.
-///
-/// The default address accepts connections from this machine only. A public port needs --tls-cert and --tls-key, or a
-/// reverse proxy: `docs/deployment.md` has a configuration of nginx.
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServeCommand {
     #[command(flatten)]

@@ -5,7 +5,6 @@ use crate::error::CliError;
 use crate::table::properties;
 use commerce_core::{ChangeSettings, Settings, Zone};
 
-/// Shows the settings of the shop, or changes one.
 #[derive(clap::Args, Debug)]
 pub(crate) struct SettingsCommand {
     #[command(subcommand)]

@@ -10,7 +10,6 @@ use commerce_core::{
     BestSellers, BestSellersBy, BestSellersRequest, Currency, Money, ProductStatus, Timestamp,
 };
 
-/// Shows the best sellers of the last days as a bar chart.
 #[derive(clap::Args, Debug)]
 pub(crate) struct TopCommand {
     /// Order of the ranking.

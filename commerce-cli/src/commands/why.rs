@@ -8,10 +8,6 @@ use commerce_core::{CustomerId, ExplainedShortage, Key, KeyExplanation};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Explains an idempotency key: the request that it was used for, the answer or the refusal with its numbers, and
-/// the order or charge that it made.
-///
-/// For a refusal for want of stock, the orders that took the last units before it, and when units came back.
 #[derive(clap::Args, Debug)]
 pub(crate) struct WhyCommand {
     /// The key.

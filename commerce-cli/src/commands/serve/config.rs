@@ -30,7 +30,7 @@ const HOLD: RangeInclusive<i64> = 1..=MAX_HOLD_SECONDS;
 /// The events that a request may carry.
 const EVENTS_BATCH: RangeInclusive<usize> = 1..=MAX_EVENTS_PER_REQUEST;
 
-/// The flags and environment variables; each may be absent.
+// The flags and environment variables; each may be absent.
 #[derive(clap::Args, Debug)]
 pub(super) struct ConfigArgs {
     /// Address to listen on: IP:PORT, a port of this machine, or unix:PATH (default: 127.0.0.1:8080).
@@ -69,7 +69,7 @@ pub(super) struct ConfigArgs {
     config: Option<PathBuf>,
 }
 
-/// The HTTP server.
+// The HTTP server.
 #[derive(clap::Args, Debug)]
 struct TransportArgs {
     /// HTTP library: tiny, for loopback addresses only, or hyper (default: tiny on loopback addresses without TLS, else
@@ -134,7 +134,7 @@ impl TransportArgs {
     }
 }
 
-/// The destination of the event relay in the server.
+// The destination of the event relay in the server.
 #[derive(clap::Args, Debug)]
 struct EventArgs {
     /// Delivers events like `commerce events relay`: https://..., http://..., `file:PATH` or - (default: no relay).
