@@ -104,7 +104,7 @@ impl Server {
         self.settings.tls.is_some()
     }
 
-    /// Starts to answer requests.
+    /// Starts to answer requests. Idle connections are closed, and statistics reported, while [`Running::watch`] waits.
     ///
     /// # Errors
     ///

@@ -174,7 +174,9 @@ impl Connection {
     pub(super) fn enter(&self, phase: Phase) -> bool {
         let mut open = self.shared.open.lock();
         let Some(entry) = open.get_mut(&self.number) else { return false };
-        (entry.phase, entry.since) = (phase, Instant::now());
+        if entry.phase != phase {
+            (entry.phase, entry.since) = (phase, Instant::now());
+        }
         entry.is_known |= phase == Phase::Work;
         true
     }

@@ -4,7 +4,7 @@
 //! repeated lengths from the service. So the parsed head goes to the service past hyper, with the reason to reject it
 //! if it is invalid. hyper reads a head of few lines with the framing that was validated; that of an invalid request
 //! has no body, and its response closes the connection. hyper thus sees no head that others have written, frames each
-//! body exactly as validated, and writes every response.
+//! body exactly as validated, and writes every response to a head.
 
 use super::connections::{Connection, Head, Phase};
 use super::head::{self, Framing};
@@ -24,16 +24,16 @@ const SEPARATORS: usize = 512;
 /// The number of bytes that are received at once.
 const READ: usize = 4 * 1024;
 
-/// What else hyper acts on.
+/// Other options that hyper acts on, with those of close after keep-alive.
 const OPTIONS: [(&str, &str); 3] =
-    [("Connection", "close"), ("Connection", "keep-alive"), ("Expect", "100-continue")];
+    [("Connection", "keep-alive"), ("Connection", "close"), ("Expect", "100-continue")];
 
 /// A connected socket.
 pub(super) type Socket = Either<TcpStream, UnixStream>;
 /// A connected socket, without or with TLS.
 pub(super) type Stream = Either<Socket, Box<TlsStream<Socket>>>;
 
-/// What hyper reads of a connection.
+/// The reading half of a connection, as hyper sees it.
 pub(super) struct Gate<'a> {
     pub(super) stream: ReadHalf<Stream>,
     connection: &'a Connection,
@@ -47,7 +47,7 @@ pub(super) struct Gate<'a> {
 }
 
 /// A head that is complete or invalid: its length, its framing, and whether its version is 1.1 and not 1.0.
-type Verdict = Result<(usize, Framing, bool), TransportError>;
+type Parsed = Result<(usize, Framing, bool), TransportError>;
 
 impl<'a> Gate<'a> {
     pub(super) fn new(stream: ReadHalf<Stream>, connection: &'a Connection) -> Self {
@@ -85,7 +85,7 @@ impl<'a> Gate<'a> {
     }
 
     /// Passes a request on: to the service, and a head with the same framing to hyper.
-    fn pass(&mut self, request: Request, verdict: Verdict) {
+    fn pass(&mut self, request: Request, verdict: Parsed) {
         let nothing = (self.received.len(), Framing::Length(0), true);
         let (length, framing, is_1_1) = verdict.unwrap_or(nothing);
         let method = if request.method == "HEAD" { "HEAD" } else { "POST" };
@@ -98,13 +98,12 @@ impl<'a> Gate<'a> {
                 (usize::MAX, "Transfer-Encoding: chunked\r\nConnection: close\r\n".into())
             }
         };
-        head.push_str(&line);
         for (name, option) in OPTIONS {
             if head::has_option(&request, name, option) {
                 head.extend([name, ": ", option, "\r\n"]);
             }
         }
-        head.push_str("\r\n");
+        head.extend([&line, "\r\n"]);
         self.passable = body.saturating_add(head.len());
         self.received.splice(..length, head.into_bytes());
         self.head_by = None;
@@ -122,7 +121,7 @@ impl<'a> Gate<'a> {
     }
 
     /// Parses the received bytes as a head: the request as far as it goes, and its verdict if no more bytes are needed.
-    fn parse(&self) -> (Request, Option<Verdict>) {
+    fn parse(&self) -> (Request, Option<Parsed>) {
         let settings = &self.connection.shared.settings;
         let max_head = settings.max_target.saturating_add(settings.max_header_bytes);
         let mut lines = vec![httparse::EMPTY_HEADER; settings.max_headers];

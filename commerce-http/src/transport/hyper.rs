@@ -190,11 +190,14 @@ async fn exchange(
     connection.enter(Phase::Transfer);
     let is_last = answered.is_err() || shared.is_stopping.load(Ordering::Acquire);
     let rejected = |reason| (shared.reject(reason, &head.request), None);
-    Ok(translate(answered.unwrap_or_else(rejected), is_last)?)
+    let translated = translate(answered.unwrap_or_else(rejected), is_last);
+    // A status or a name of a header that HTTP does not have.
+    let defective = |_| translate(rejected(TransportError::Overloaded), true);
+    Ok(translated.or_else(defective)?)
 }
 
 /// A response, and its stream if it has begun. The error is the reason to reject the request.
-type Answered = Result<(Response, Option<Pieces>), TransportError>;
+type Answered = Result<(Response, Option<Streamed>), TransportError>;
 
 async fn respond(connection: &Connection, head: &mut Head, body: Incoming) -> Answered {
     let shared = &connection.shared;
@@ -261,7 +264,7 @@ async fn start_stream(shared: &Shared, response: Response, write: message::Strea
         })
     });
     if let Some(first) = rest.recv().await {
-        return Ok((response, Some(Pieces { first: Some(first), rest })));
+        return Ok((response, Some(Streamed { first: Some(first), rest })));
     }
     let failed = writing.ok_or(TransportError::Overloaded)?.await;
     let instead = failed.ok().and_then(Result::err).flatten();
@@ -270,14 +273,14 @@ async fn start_stream(shared: &Shared, response: Response, write: message::Strea
 
 /// The response for hyper, perhaps the last of its connection.
 fn translate(
-    (response, stream): (Response, Option<Pieces>),
+    (response, stream): (Response, Option<Streamed>),
     is_last: bool,
 ) -> hyper::http::Result<hyper::Response<Content>> {
     let content = match (stream, response.body) {
         (Some(pieces), _) => body::Either::Right(pieces),
         // Of a response to HEAD, for its headers.
         (None, Body::Stream(_)) => {
-            body::Either::Right(Pieces { first: None, rest: mpsc::channel(1).1 })
+            body::Either::Right(Streamed { first: None, rest: mpsc::channel(1).1 })
         }
         (None, Body::Complete(Cow::Borrowed(bytes))) => {
             body::Either::Left(Bytes::from_static(bytes).into())
@@ -295,16 +298,16 @@ fn translate(
 }
 
 /// The body of a response.
-type Content = body::Either<Full<Bytes>, Pieces>;
+type Content = body::Either<Full<Bytes>, Streamed>;
 
 /// A stream: its first piece, and those that follow. An empty one is the end; without it the stream has failed. hyper
 /// asks for the next piece when the client has read.
-struct Pieces {
+struct Streamed {
     first: Option<Bytes>,
     rest: mpsc::Receiver<Bytes>,
 }
 
-impl hyper::body::Body for Pieces {
+impl hyper::body::Body for Streamed {
     type Data = Bytes;
     type Error = io::Error;
 

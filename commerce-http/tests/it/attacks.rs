@@ -94,6 +94,22 @@ fn connections_over_the_limit_evict_silent_ones_first() {
     timed_request(&server.address);
 }
 
+#[test]
+fn dripped_bytes_do_not_make_a_connection_younger() {
+    let server = Child::start("connections=3");
+    let mut known = connect(&server.address);
+    let mut dripping = connect(&server.address);
+    dripping.write_all(b"GET /slow HTTP/1.1\r\nX: ").unwrap();
+    let mut younger = connect(&server.address);
+    for _ in 0..20 {
+        dripping.write_all(b"x").unwrap();
+        send(&mut known, GET).unwrap(); // the server reads meanwhile
+    }
+    timed_request(&server.address);
+    assert_eq!(read_to_end(&mut dripping), "");
+    send(&mut younger, GET).expect("the younger connection stays");
+}
+
 /// Requests in progress are not sacrificed: with nothing to evict, the newcomer is refused.
 #[test]
 fn connections_at_work_are_not_evicted() {
@@ -252,9 +268,12 @@ fn ambiguous_framing_is_refused_against_request_smuggling() {
 fn chunked_body_is_the_last_of_its_connection() {
     let server = Child::start("");
     let hidden = "3\r\nabc\r\n0\r\n\r\nGET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
-    let received = send_to_end(&server.address, &post("Transfer-Encoding: chunked", hidden));
-    assert_eq!(statuses(&received), [200], "{received}");
-    assert!(received.contains("Connection: close") && received.ends_with("\r\n\r\n3"));
+    for more in ["", "\r\nConnection: keep-alive"] {
+        let chunked = post(&format!("Transfer-Encoding: chunked{more}"), hidden);
+        let received = send_to_end(&server.address, &chunked);
+        assert_eq!(statuses(&received), [200], "{received}");
+        assert!(received.contains("Connection: close") && received.ends_with("\r\n\r\n3"));
+    }
     assert_eq!(server.ask("/count"), "0");
 }
 
