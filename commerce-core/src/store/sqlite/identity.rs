@@ -77,7 +77,7 @@ pub(super) struct OpenFiles {
 }
 
 /// The identity of a folder, and the time of its last change: a name was added, removed or replaced. No program can set that
-/// time.
+/// time. Mounting something over one of the files is not seen, as it leaves the folder as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Folder {
     id: FileId,
@@ -108,6 +108,9 @@ impl OpenFiles {
 
     /// Compares each file only if their folder has changed: that saves three of four calls of the system.
     fn check_at(&self, now: Timestamp) -> Result<(), StoreError> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
         // Read before the files, so that the next check sees a change after it.
         let folder = fs::metadata(&self.folder).ok().map(|metadata| Folder {
             id: FileId::from(&metadata),
@@ -122,7 +125,8 @@ impl OpenFiles {
             }
         }
         let settled = now.unix().saturating_sub(SETTLED);
-        *self.checked.lock() = folder.filter(|folder| folder.changed.0 < settled);
+        // Some folders have no times, like the root of a FAT file system.
+        *self.checked.lock() = folder.filter(|folder| (1..settled).contains(&folder.changed.0));
         Ok(())
     }
 }
