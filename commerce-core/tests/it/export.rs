@@ -314,10 +314,13 @@ fn exports_of_one_snapshot_agree_while_others_write(#[values(On::Sqlite, On::Pos
             }
         };
         let writers = [0, 1, 2, 3].map(|writer| scope.spawn(move || write(writer)));
-        while !writers.iter().all(ScopedJoinHandle::is_finished) {
+        loop {
             let exporter = shop.exporter().unwrap();
             assert_agree(&exporter);
             counts.push(json(&exporter, ExportKind::Events).len());
+            if writers.iter().all(ScopedJoinHandle::is_finished) {
+                break;
+            }
         }
     });
     assert_agree(&before);
