@@ -159,7 +159,7 @@ enum WithoutShop {
     /// schema), and waits until the order is on disk. The store is audited at the end and removed. Each line of
     /// an order is one unit of a different product.
     Bench(bench::BenchCommand),
-    /// Serves the shop over HTTP, until SIGTERM or Ctrl-C.
+    /// Serves the shop over HTTP, until SIGTERM or Ctrl-C. A missing store is created.
     ///
     /// Each setting can also be an environment variable, or a `name = "value"` line in the TOML file of
     /// --config, named after the flag. A flag overrides the environment, which overrides the file.

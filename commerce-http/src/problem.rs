@@ -192,7 +192,7 @@ impl Problem {
             ) => error.to_string(),
             Error::Store(StoreError::Replaced(_)) => {
                 "the files of the store were removed or replaced while the service had them open: \
-                 nothing is saved until the operator restarts the service"
+                 nothing is saved until the operator puts them back or restarts the service"
                     .to_owned()
             }
             // The cause may name files and servers: only the log has it, for the operator.

@@ -129,7 +129,8 @@ impl TransportArgs {
             ServerArg::Tiny => Backend::Tiny,
         });
         let tls = tls.map(|(certificate, key)| Tls::load(&certificate, &key)).transpose();
-        let tls = tls.map_err(|error| CliError::usage(format!("--tls-cert: {error}")))?;
+        let tls =
+            tls.map_err(|error| CliError::usage(format!("--tls-cert and --tls-key: {error}")))?;
         Ok(Settings { backend, tls, grace, ..Settings::default() })
     }
 }
