@@ -13,7 +13,7 @@ mod kills;
 mod limits;
 mod receivers;
 mod relay;
-mod server;
+pub(crate) mod server;
 mod sessions;
 mod settings;
 mod staff;

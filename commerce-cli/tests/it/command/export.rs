@@ -1,6 +1,7 @@
 //! Exports: round trips through import, files of one snapshot, cut pipes and full disks.
 
 use super::{TestDir, decode};
+use crate::http::server::wait_until;
 use rstest::rstest;
 use serde_json::Value;
 use std::fs;
@@ -8,8 +9,6 @@ use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Stdio;
-use std::thread;
-use std::time::Duration;
 
 const WEEK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/week");
 
@@ -304,6 +303,15 @@ fn only_the_owner_reads_an_exported_file() {
     }
 }
 
+/// The number of times that the thread of the signal handler has begun to sleep; `None` while it runs.
+fn sleeps_of_handler(process: u32) -> Option<u64> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let statuses = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
+    let status = statuses.flatten().find(|status| status.starts_with("Name:\tctrl-c\n"))?;
+    let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:\t"));
+    status.contains("State:\tS").then(|| sleeps.unwrap().parse().unwrap())
+}
+
 /// The pipe is full when the signal arrives, and stays full until the thread of the handler has run.
 #[test]
 fn interrupted_export_ends_early() {
@@ -314,9 +322,11 @@ fn interrupted_export_ends_early() {
     let mut child = command.spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0; 8]).unwrap();
+    wait_until("waiting for a signal", || sleeps_of_handler(child.id()).is_some());
+    let before = sleeps_of_handler(child.id());
     let mut signal = std::process::Command::new("kill");
     assert!(signal.args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    thread::sleep(Duration::from_millis(500));
+    wait_until("handled", || sleeps_of_handler(child.id()) > before);
     let mut rest = Vec::new();
     out.read_to_end(&mut rest).unwrap();
     let output = decode(&child.wait_with_output().unwrap());
