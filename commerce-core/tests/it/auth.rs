@@ -25,7 +25,7 @@ fn two_shops(on: On) -> TwoShops {
     let open = |store: Arc<dyn Store>| Shop::builder().clock(Arc::clone(&clock)).open(store);
     let file = folder.path().join("shop.db");
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(Currency::KRW));
-    let database = matches!(on, On::Postgres).then(|| cluster::shared().database());
+    let database = matches!(on, On::Postgres).then(|| cluster::shared().store());
     let store = || -> Arc<dyn Store> {
         match &database {
             Some(url) => Arc::new(PostgresStore::open(url).unwrap()),
@@ -54,7 +54,7 @@ fn login_with_nul_is_invalid_on_every_store(
 
 #[test]
 fn charge_reference_with_nul_is_not_found() {
-    let store = PostgresStore::open(&cluster::shared().database()).unwrap();
+    let store = PostgresStore::open(&cluster::shared().store()).unwrap();
     let found = store.snapshot().unwrap().charge_by_reference("re\0ference").unwrap();
     assert_eq!(found, None);
 }

@@ -42,7 +42,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(NOW));
         let builder = Shop::builder().clock(Arc::clone(&clock));
-        let url = matches!(on, On::Postgres).then(|| cluster::shared().database());
+        let url = matches!(on, On::Postgres).then(|| cluster::shared().store());
         let shop = match on {
             On::Memory => builder.open(MemoryStore::new(Currency::KRW)),
             On::Sqlite => builder.open(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),

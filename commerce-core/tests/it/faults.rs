@@ -48,7 +48,7 @@ fn survives(on: On, fault: Fault, step: i64) -> bool {
     let store: Arc<dyn Store> = match on {
         On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
         On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
-        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().store()).unwrap()),
     };
     let pausable = PausableStore::new(Failing::new(store, fault));
     let shop = Shop::open(Arc::clone(&pausable));
@@ -118,7 +118,7 @@ fn shop_is_not_ready_while_writes_fail(
     let store: Arc<dyn Store> = match on {
         On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
         On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
-        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().store()).unwrap()),
     };
     let store = Arc::new(Failing::new(store, fault));
     let shop = Shop::open(Arc::clone(&store));

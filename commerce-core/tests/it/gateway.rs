@@ -138,7 +138,7 @@ impl Setup {
         let store: Arc<dyn Store> = match on {
             On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
             On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
-            On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+            On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().store()).unwrap()),
         };
         let clock = Arc::new(ManualClock::new(NOW));
         Self { store, bank: Arc::default(), clock, _folder: folder }

@@ -277,7 +277,7 @@ fn rows_that_a_store_omits_are_an_error(#[values(On::Memory, On::Sqlite, On::Pos
     let (pausable, shop) = shop(match on {
         On::Memory => Arc::new(MemoryStore::new(Currency::KRW)),
         On::Sqlite => Arc::new(SqliteStore::open(&folder.path().join("shop.db")).unwrap()),
-        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+        On::Postgres => Arc::new(PostgresStore::open(&cluster::shared().store()).unwrap()),
     });
     shop.call(PlaceOrder::new(KIM, [(ProductId::new(1), 1)])).run().unwrap();
     for (kind, omit, call) in CASES {

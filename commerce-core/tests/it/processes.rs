@@ -271,7 +271,7 @@ fn acknowledged_orders_survive_kill_9(#[case] on: On, #[case] rounds: usize) {
             let enough = before + random % 2_000;
             while fs::metadata(&acknowledged).map_or(0, |file| file.len()) <= enough {
                 assert!(child.try_wait().unwrap().is_none(), "the worker ended by itself");
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_micros(100));
             }
             std::hint::black_box((0..random % 300_000).fold(0_u64, |sum, turn| sum ^ turn));
             child.kill().unwrap();

@@ -910,6 +910,11 @@ proptest! {
         let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
         check_with_memory(&steps, batch, &reports, store)?;
     }
+}
+
+// A history takes four times as long as on SQLite.
+proptest! {
+    #![proptest_config(config(48))]
 
     #[test]
     fn postgres_in_batches_agrees_with_model_and_memory(
@@ -917,7 +922,7 @@ proptest! {
         batch in 2_usize..40,
         reports in reports(),
     ) {
-        let store = PostgresStore::open(&cluster::shared().database()).unwrap();
+        let store = PostgresStore::open(&cluster::shared().store()).unwrap();
         check_with_memory(&steps, batch, &reports, store)?;
     }
 }

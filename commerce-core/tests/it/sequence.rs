@@ -16,7 +16,7 @@ fn store(on: On, folder: &std::path::Path) -> Box<dyn Store> {
     match on {
         On::Memory => Box::new(MemoryStore::new(Currency::KRW)),
         On::Sqlite => Box::new(SqliteStore::open(&folder.join("shop.db")).unwrap()),
-        On::Postgres => Box::new(PostgresStore::open(&cluster::shared().database()).unwrap()),
+        On::Postgres => Box::new(PostgresStore::open(&cluster::shared().store()).unwrap()),
     }
 }
 

@@ -28,7 +28,7 @@ fn world(on: On) -> World {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(START));
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new(Currency::KRW));
-    let database = matches!(on, On::Postgres).then(|| cluster::shared().database());
+    let database = matches!(on, On::Postgres).then(|| cluster::shared().store());
     let open = || {
         let store: Arc<dyn Store> = match (&database, on) {
             (Some(url), _) => Arc::new(PostgresStore::open(url).unwrap()),
