@@ -1,5 +1,6 @@
 -- What somebody would write by hand who takes orders straight in the database, with the same rows under the
--- same constraints: one call is one order is one transaction. It keeps no counts for best sellers.
+-- same constraints, and 0 for the status and the kinds of a paid order: one call is one order is one transaction.
+-- It keeps no counts for best sellers.
 
 -- The references that the store checks by what a batch has loaded: a database with many writers needs foreign keys.
 ALTER TABLE orders ADD FOREIGN KEY (customer_id) REFERENCES customers;
@@ -47,9 +48,9 @@ BEGIN
     UPDATE products SET stock = stock - 1 WHERE id = ANY (wanted);
     the_order := nextval('next_order');
     entry := nextval('next_entry');
-    INSERT INTO orders (id, customer_id, status, subtotal, discount, total, paid, refunded, created_at,
+    INSERT INTO orders (id, customer_id, status, subtotal, discount, paid, refunded, created_at,
                         paid_at, previous)
-    VALUES (the_order, the_customer, 'paid', the_total, 0, the_total, the_total, 0, now_at, now_at,
+    VALUES (the_order, the_customer, 0, the_total, 0, the_total, 0, now_at, now_at,
             payer.last_order);
     INSERT INTO order_lines (order_id, position, customer_id, product_id, name, unit_price, quantity)
     SELECT the_order, row_number() OVER (ORDER BY id) - 1, the_customer, id, name, price, 1
@@ -57,10 +58,10 @@ BEGIN
     UPDATE customers SET balance = balance - the_total, last_order = the_order, last_entry = entry
     WHERE id = the_customer;
     INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, created_at, previous)
-    VALUES (entry, the_customer, 'payment', -the_total, payer.balance - the_total, the_order, now_at,
+    VALUES (entry, the_customer, 0, -the_total, payer.balance - the_total, the_order, now_at,
             payer.last_entry);
     INSERT INTO events (id, kind, order_id, customer_id, created_at)
-    VALUES (nextval('next_event'), 'order.paid', the_order, the_customer, now_at);
+    VALUES (nextval('next_event'), 0, the_order, the_customer, now_at);
     INSERT INTO idempotency_keys (key, owner, fingerprint, answer, created_at)
     VALUES (the_key, the_customer, 0, the_order::TEXT, now_at);
     RETURN the_order;

@@ -10,7 +10,7 @@ use crate::references;
 use crate::rows::Row;
 use crate::schema::select_newest_ids;
 use commerce_core::StoreError;
-use commerce_core::store::columns::{TABLES_WITH_IDS, WRONG_PAYMENTS, wrong_payment};
+use commerce_core::store::columns::{TABLES_WITH_IDS, wrong_payment, wrong_payments};
 use commerce_core::store::values::get;
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(crate) fn check(connection: &mut Connection) -> Result<Vec<String>, StoreErr
 
 fn try_check(connection: &mut Connection) -> Result<Result<Vec<String>, StoreError>, Failure> {
     connection.run("SET LOCAL statement_timeout = 0")?;
-    let rows = connection.execute_with_timeout(TIMEOUT, &[Query::new(WRONG_PAYMENTS)])?;
+    let rows = connection.execute_with_timeout(TIMEOUT, &[Query::new(wrong_payments())])?;
     let payments = rows.iter().flatten().map(|row| get(row, 0).map(wrong_payment));
     let mut wrong: Vec<String> = match payments.collect() {
         Ok(wrong) => wrong,

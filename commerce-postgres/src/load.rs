@@ -7,11 +7,12 @@ use crate::statements::{select, select_by_ids};
 use crate::{auth, deliveries};
 use commerce_core::limits::EXPIRY_BATCH;
 use commerce_core::store::columns::{Entity, KEY_RECORD, key_record, overdue, personal_keys};
+use commerce_core::store::lists::{has_status, is_live};
 use commerce_core::store::values::get;
 use commerce_core::store::{CartLines, ChargeRow, Needs, PersonalData, RefundRow, Rows, State};
 use commerce_core::{
     ChargeId, CouponId, CustomerId, EventId, Key, LedgerEntry, LineCancellation, Order, OrderId,
-    OwnedCoupon, OwnedCouponId, ProductId, RefundId, StoreError, Timestamp, TokenId,
+    OrderStatus, OwnedCoupon, OwnedCouponId, ProductId, RefundId, StoreError, Timestamp, TokenId,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -207,7 +208,8 @@ fn keys<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
 fn personal_data<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     for &customer in &needs.personal {
         let rows: Rc<RefCell<PersonalData>> = Rc::default();
-        let pending = "SELECT id FROM orders WHERE status = 'pending' AND customer_id = $1";
+        let is_pending = has_status(OrderStatus::Pending);
+        let pending = format!("SELECT id FROM orders WHERE {is_pending} AND customer_id = $1");
         let into = Rc::clone(&rows);
         batch.add(Query::new(pending).with(customer.get()), move |rows, _| {
             let orders = rows.iter().map(|row| get(row, 0));
@@ -330,16 +332,19 @@ fn live_units<'a>(batch: &mut QueryBatch<'a>, needs: &'a Needs) {
     }
     let products: Vec<i64> = needs.live_units.iter().map(|id| id.get()).collect();
     // Orders and lines of a customer are on one machine of a cluster.
-    let sql = "SELECT product_id, orders.customer_id,
-                      sum(quantity - coalesce((
-                          SELECT sum(units) FROM line_cancellations AS parts
-                          WHERE parts.order_id = orders.id AND parts.customer_id = orders.customer_id
-                            AND parts.product_id = order_lines.product_id
-                      ), 0))::bigint
-               FROM order_lines JOIN orders
-                 ON orders.id = order_lines.order_id AND orders.customer_id = order_lines.customer_id
-               WHERE product_id = ANY($1::bigint[]) AND status IN ('pending', 'paid')
-               GROUP BY product_id, orders.customer_id";
+    let sql = format!(
+        "SELECT product_id, orders.customer_id,
+                sum(quantity - coalesce((
+                    SELECT sum(units) FROM line_cancellations AS parts
+                    WHERE parts.order_id = orders.id AND parts.customer_id = orders.customer_id
+                      AND parts.product_id = order_lines.product_id
+                ), 0))::bigint
+         FROM order_lines JOIN orders
+           ON orders.id = order_lines.order_id AND orders.customer_id = order_lines.customer_id
+         WHERE product_id = ANY($1::bigint[]) AND {}
+         GROUP BY product_id, orders.customer_id",
+        is_live()
+    );
     batch.add(Query::new(sql).with(products), |rows, state| {
         let mut units: HashMap<ProductId, BTreeMap<CustomerId, i64>> = HashMap::new();
         for row in &rows {
@@ -370,9 +375,10 @@ fn due_orders(batch: &mut QueryBatch<'_>, now: Timestamp) {
 
 /// Selects the time at which the first pending order expires.
 pub(crate) fn select_first_expiry() -> Query<'static> {
-    Query::new(
-        "SELECT expires_at FROM orders WHERE status = 'pending' ORDER BY expires_at, id LIMIT 1",
-    )
+    Query::new(format!(
+        "SELECT expires_at FROM orders WHERE {} ORDER BY expires_at, id LIMIT 1",
+        has_status(OrderStatus::Pending)
+    ))
 }
 
 /// Loads the missing lines of overdue orders. Every order has lines: one without was loaded as overdue only.

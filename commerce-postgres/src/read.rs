@@ -15,7 +15,7 @@ use commerce_core::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
 use commerce_core::store::lists::{
-    self, Conditions, IS_RELEASED, IS_RESTOCK, RELEASED_AT, of_status,
+    self, Conditions, IS_RESTOCK, RELEASED_AT, is_released, of_status,
 };
 use commerce_core::store::sales_rollup::levels;
 use commerce_core::store::values::{Value, get};
@@ -26,7 +26,7 @@ use commerce_core::store::{
     Settings, Snapshot, Sold, StockMovement, StoreSize, Table, TokenHash,
 };
 use commerce_core::{
-    Actor, AuditEntryId, ChargeId, Coupon, CouponId, Customer, CustomerId, EventId, Key,
+    Actor, AuditEntryId, ChargeId, Coupon, CouponId, Customer, CustomerId, EntryKind, EventId, Key,
     LedgerEntry, LedgerEntryId, LineCancellation, Order, OrderId, OrderStatus, Outbox, OwnedCoupon,
     OwnedCouponId, Product, ProductId, RefundId, Role, StockMovementId, StoreError, Timestamp,
     Token, TokenId,
@@ -396,8 +396,9 @@ impl Snapshot for PostgresSnapshot<'_> {
         rows: usize,
     ) -> Result<Vec<Order>, StoreError> {
         let (comparison, word) = (direction.comparison(), direction.word());
+        let is_released = is_released();
         let query = select::<Order>(&format!(
-            "WHERE {IS_RELEASED} AND ({RELEASED_AT}, id) {comparison} ($1, $2)
+            "WHERE {is_released} AND ({RELEASED_AT}, id) {comparison} ($1, $2)
              ORDER BY {RELEASED_AT} {word}, id {word} LIMIT $3"
         ));
         let query = query.with(at.unix()).with(id.get()).with(limit(rows));
@@ -441,12 +442,14 @@ impl Snapshot for PostgresSnapshot<'_> {
         filter: LedgerFilter,
     ) -> Result<Vec<LedgerEntry>, StoreError> {
         let counted = match filter {
-            LedgerFilter::All => "1::bigint",
-            LedgerFilter::Payments => {
-                "CASE WHEN kind IN ('payment', 'refund') THEN 1::bigint ELSE 0 END"
-            }
+            LedgerFilter::All => "1::bigint".to_owned(),
+            LedgerFilter::Payments => format!(
+                "CASE WHEN kind IN ({}, {}) THEN 1::bigint ELSE 0 END",
+                EntryKind::Payment.code(),
+                EntryKind::Refund.code()
+            ),
         };
-        let query = Query::new(chain::<LedgerEntry>(counted));
+        let query = Query::new(chain::<LedgerEntry>(&counted));
         let query = query.with(start.get()).with(customer.get()).with(limit(rows));
         let mut entries: Vec<LedgerEntry> = self.many(query, read)?;
         entries.retain(|entry| filter == LedgerFilter::All || entry.as_payment().is_some());

@@ -17,7 +17,7 @@ use commerce_core::{Currency, EventId};
 use std::time::Duration;
 
 /// The migrations: each leads from one version to the next, the first from an empty database.
-const MIGRATIONS: [&str; 14] = [
+const MIGRATIONS: [&str; 15] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -32,11 +32,12 @@ const MIGRATIONS: [&str; 14] = [
     include_str!("schema/12.sql"),
     include_str!("schema/13.sql"),
     include_str!("schema/14.sql"),
+    include_str!("schema/15.sql"),
 ];
 
 /// The version after the last migration.
-pub(crate) const VERSION: i64 = 14;
-const _: () = assert!(MIGRATIONS.len() == 14, "VERSION counts the migrations");
+pub(crate) const VERSION: i64 = 15;
+const _: () = assert!(MIGRATIONS.len() == 15, "VERSION counts the migrations");
 
 /// The first version whose logins are all canonical.
 const CANONICAL_LOGINS: usize = 5;

@@ -48,7 +48,7 @@ fn commands_work_on_postgres_as_on_sqlite() {
     let url = database();
     assert_eq!(run(&url, "balance 1").status.code(), Some(1), "there is no store yet");
     let made = json(&url, "init --currency USD");
-    assert_eq!((&made["currency"], &made["schema_version"]), (&"USD".into(), &14.into()));
+    assert_eq!((&made["currency"], &made["schema_version"]), (&"USD".into(), &15.into()));
     assert_eq!(run(&url, "init --currency KRW").status.code(), Some(2));
     json(&url, "customer add Kim");
     json(&url, "product add Tea 150 10");

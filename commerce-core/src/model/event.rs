@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{EventId, OrderId};
 use crate::model::order::{Order, OrderStatus};
-use crate::model::words::words;
+use crate::model::words::{codes, words};
 use serde::Serialize;
 
 /// The kind of an event.
@@ -25,6 +25,14 @@ words! {
         OrderPaid = "order.paid",
         OrderPartiallyCancelled = "order.partially_cancelled",
         OrderCancelled = "order.cancelled",
+    }
+}
+
+codes! {
+    EventKind {
+        OrderPaid = 0,
+        OrderCancelled = 1,
+        OrderPartiallyCancelled = 2,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{CustomerId, EventId, OrderId, OwnedCouponId, ProductId};
-use crate::model::words::words;
+use crate::model::words::{codes, words};
 use crate::money::Money;
 use serde::{Deserialize, Serialize, Serializer};
 use std::cmp::Reverse;
@@ -27,6 +27,15 @@ words! {
         Paid = "paid",
         Cancelled = "cancelled",
         Expired = "expired",
+    }
+}
+
+codes! {
+    OrderStatus {
+        Paid = 0,
+        Cancelled = 1,
+        Expired = 2,
+        Pending = 3,
     }
 }
 

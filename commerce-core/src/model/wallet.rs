@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, LedgerEntryId, OrderId};
 use crate::model::sale::FirstOrder;
-use crate::model::words::words;
+use crate::model::words::{codes, words};
 use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
@@ -321,6 +321,18 @@ words! {
     PaymentKind {
         Payment = "payment",
         Refund = "refund",
+    }
+}
+
+codes! {
+    EntryKind {
+        Payment = 0,
+        Charge = 1,
+        ChargeRefund = 2,
+        Chargeback = 3,
+        Refund = 4,
+        Debit = 5,
+        Debt = 6,
     }
 }
 

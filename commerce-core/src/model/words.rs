@@ -1,5 +1,5 @@
-//! The macro for the words of statuses, kinds and roles, as stores keep them and people read them. JSON has the same
-//! words.
+//! The macros for the words of statuses, kinds and roles, as stores keep them and people read them, and for the codes of
+//! those that each order writes. JSON has the words.
 
 /// Generates the words of enums: `ALL`, `as_str`, `from_word` and `Display`, and a test that JSON has the same.
 macro_rules! words {
@@ -48,4 +48,41 @@ macro_rules! words {
     };
 }
 
-pub(super) use words;
+/// Generates the codes of enums, as the SQL stores keep them in each row of an order: `code` and `from_code`, and a test that
+/// every code is read back. Codes are permanent. SQLite keeps 0 and 1 in no byte, so that the most frequent values have them.
+macro_rules! codes {
+    ($type:ident { $($variant:ident = $code:literal,)+ }) => {
+        impl $type {
+            /// The code of the value in a row.
+            #[must_use]
+            pub const fn code(self) -> i64 {
+                match self {
+                    $(Self::$variant => $code,)+
+                }
+            }
+
+            /// The value of a code.
+            #[must_use]
+            pub const fn from_code(code: i64) -> Option<Self> {
+                match code {
+                    $($code => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+
+        #[cfg(test)]
+        mod code_tests {
+            use super::*;
+
+            #[test]
+            fn codes_are_read_back() {
+                for value in $type::ALL {
+                    assert_eq!($type::from_code(value.code()), Some(*value));
+                }
+            }
+        }
+    };
+}
+
+pub(super) use {codes, words};

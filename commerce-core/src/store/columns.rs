@@ -1,6 +1,7 @@
 //! Column tables of the SQL stores: one table an entity, from which both stores build their reader, `SELECT`,
 //! `INSERT` and `UPDATE`.
 
+use super::lists::has_status;
 use super::values::{ColumnType, FromColumn, IntoValue, RowReader, Value, get, required};
 use crate::clock::Timestamp;
 use crate::id::{
@@ -295,7 +296,6 @@ entity!(Order, "orders", |row, state| {
     mutable status: OrderStatus = row.status;
     fixed subtotal: Money = row.subtotal;
     fixed discount: Money = row.discount;
-    fixed total: Money = row.total;
     derived paid: Money = row.paid();
     derived refunded: Money = row.refunded();
     fixed owned_coupon_id: Option<OwnedCouponId> = row.owned_coupon_id;
@@ -313,7 +313,9 @@ entity!(Order, "orders", |row, state| {
     lines: Vec::new(),
     subtotal,
     discount,
-    total,
+    total: subtotal.checked_sub(discount).ok_or_else(|| {
+        row.invalid(5, format!("an order has the subtotal {subtotal} and the discount {discount}"))
+    })?,
     owned_coupon_id,
     created_at,
     expires_at,
@@ -616,22 +618,27 @@ pub const ADMINS: &str = "SELECT count(*) FROM customers
 /// Returns the condition of overdue orders at a time: [`Order::is_due_at`] in SQL.
 #[must_use]
 pub fn overdue(now: &str) -> String {
-    format!("status = 'pending' AND expires_at <= {now}")
+    format!("{} AND expires_at <= {now}", has_status(OrderStatus::Pending))
 }
 
 /// Selects the orders whose `paid` and `refunded` do not follow from the rest of their rows and from their cancellations
 /// of parts.
-pub const WRONG_PAYMENTS: &str = "
-    SELECT id FROM orders LEFT JOIN (
-        SELECT order_id, customer_id,
-               sum(CASE WHEN event_id IS NULL THEN amount ELSE 0 END) AS unpaid,
-               sum(CASE WHEN event_id IS NULL THEN 0 ELSE amount END) AS back
-        FROM line_cancellations GROUP BY order_id, customer_id
-    ) AS parts ON parts.order_id = orders.id AND parts.customer_id = orders.customer_id
-    WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE total - coalesce(unpaid, 0) END
-       OR refunded <> CASE WHEN status = 'cancelled' THEN paid ELSE coalesce(back, 0) END";
+#[must_use]
+pub fn wrong_payments() -> String {
+    format!(
+        "SELECT id FROM orders LEFT JOIN (
+             SELECT order_id, customer_id,
+                    sum(CASE WHEN event_id IS NULL THEN amount ELSE 0 END) AS unpaid,
+                    sum(CASE WHEN event_id IS NULL THEN 0 ELSE amount END) AS back
+             FROM line_cancellations GROUP BY order_id, customer_id
+         ) AS parts ON parts.order_id = orders.id AND parts.customer_id = orders.customer_id
+         WHERE paid <> CASE WHEN paid_at IS NULL THEN 0 ELSE subtotal - discount - coalesce(unpaid, 0) END
+            OR refunded <> CASE WHEN {} THEN paid ELSE coalesce(back, 0) END",
+        has_status(OrderStatus::Cancelled)
+    )
+}
 
-/// Describes a row of [`WRONG_PAYMENTS`].
+/// Describes a row of [`wrong_payments`].
 #[must_use]
 pub fn wrong_payment(order: i64) -> String {
     format!("order {order} has an amount paid or refunded that its status and total do not match")
@@ -643,14 +650,14 @@ mod tests {
 
     #[test]
     fn order_columns_leave_out_derived_columns_when_read() {
-        let select = "id, customer_id, reference, status, subtotal, discount, total, owned_coupon_id, created_at, \
-                      expires_at, paid_at, cancelled_at, previous";
+        let select = "id, customer_id, reference, status, subtotal, discount, owned_coupon_id, created_at, expires_at, \
+                      paid_at, cancelled_at, previous";
         assert_eq!(Order::SELECT, select);
         let written: Vec<&str> = Order::COLUMNS.iter().map(|column| column.name).collect();
         let written = written.join(", ");
         assert_eq!(
             written,
-            format!("{}, digest", select.replace(" total, ", " total, paid, refunded, "))
+            format!("{}, digest", select.replace(" discount, ", " discount, paid, refunded, "))
         );
     }
 }

@@ -10,8 +10,23 @@ use crate::query::filter::{ChargeFilter, OrderFilter};
 /// The instant at which an order that is cancelled or expired gave its stock back.
 pub const RELEASED_AT: &str = "coalesce(cancelled_at, expires_at)";
 
-/// The condition of orders that gave their stock back; they have an index.
-pub const IS_RELEASED: &str = "status IN ('cancelled', 'expired')";
+/// The condition of orders that gave their stock back, as in the definition of their index.
+#[must_use]
+pub fn is_released() -> String {
+    format!("status IN ({}, {})", OrderStatus::Cancelled.code(), OrderStatus::Expired.code())
+}
+
+/// The condition of orders that hold or have used their stock ([`Order::is_live`](crate::model::order::Order::is_live)).
+#[must_use]
+pub fn is_live() -> String {
+    format!("status IN ({}, {})", OrderStatus::Pending.code(), OrderStatus::Paid.code())
+}
+
+/// The condition of orders with a status.
+#[must_use]
+pub fn has_status(status: OrderStatus) -> String {
+    format!("status = {}", status.code())
+}
 
 /// Selects the cancellations of parts that put units back to the stock.
 pub const IS_RESTOCK: &str = "is_restocked = 1 AND units > 0";
@@ -124,7 +139,7 @@ pub fn orders<'a>(
     match status {
         // The plus sign keeps SQLite from the index of rare statuses, which has more rows than that of references.
         Some(status) if reference.is_some() && mark == '?' => {
-            rest.and(&format!("+status = '{status}'"));
+            rest.and(&format!("+{}", has_status(*status)));
         }
         Some(status) => rest.and(&of_status(*status)),
         None => {}
@@ -170,10 +185,13 @@ pub fn charges(
     rest.newest_first(limit)
 }
 
-/// The condition of a status. It contains the condition of the index of rare statuses in the words of its definition, by
-/// which SQLite finds it.
+/// The condition of a status for lists. It contains the condition of the index of rare statuses in the words of its
+/// definition, by which SQLite finds it.
 #[must_use]
 pub fn of_status(status: OrderStatus) -> String {
-    let rare = if status == OrderStatus::Paid { "" } else { " AND status <> 'paid'" };
-    format!("status = '{status}'{rare}")
+    let has_status = has_status(status);
+    if status == OrderStatus::Paid {
+        return has_status;
+    }
+    format!("{has_status} AND status <> {}", OrderStatus::Paid.code())
 }

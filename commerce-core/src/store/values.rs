@@ -226,6 +226,31 @@ macro_rules! words {
 }
 
 words! {
-    Role CustomerStatus BelowMinimum RefundKind RefundStatus ProductStatus OrderStatus ChargeStatus EntryKind DeliveryStatus EventKind Action ActorKind
+    Role CustomerStatus BelowMinimum RefundKind RefundStatus ProductStatus ChargeStatus DeliveryStatus Action ActorKind
     SubjectKind
 }
+
+/// Enums that each order writes are kept as the numbers of `code`.
+macro_rules! codes {
+    ($($type:ty)+) => {$(
+        impl FromColumn for $type {
+            const TYPE: ColumnType = ColumnType::Integer;
+
+            fn read<R: RowReader>(row: &R, column: usize) -> Result<Option<Self>, R::Error> {
+                let Some(code) = row.integer(column)? else { return Ok(None) };
+                let invalid = || row.invalid(column, format!("a row has the code {code}"));
+                Self::from_code(code).map(Some).ok_or_else(invalid)
+            }
+        }
+
+        impl<'a> IntoValue<'a> for $type {
+            const NULL: Value<'a> = Value::Integer(None);
+
+            fn into_value(self) -> Value<'a> {
+                Value::Integer(Some(self.code()))
+            }
+        }
+    )+};
+}
+
+codes! { OrderStatus EntryKind EventKind }

@@ -274,7 +274,7 @@ fn copy_refuses_an_entry_of_no_customer() {
     let before = rows(&*to);
     let mut admin = cluster::shared().admin(url.rsplit('/').next().unwrap());
     let damage = "UPDATE ledger SET customer_id = 77
-                  WHERE id = (SELECT min(id) FROM ledger WHERE kind = 'payment')";
+                  WHERE id = (SELECT min(id) FROM ledger WHERE kind = 0)";
     assert_eq!(admin.execute(damage, &[]).unwrap(), 1);
     let refused = copy(&*from, &*to, &mut |_| ()).unwrap_err();
     let text = "ledger refers to rows of customers that do not exist: customer_id 77";

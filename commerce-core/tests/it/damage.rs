@@ -140,9 +140,9 @@ fn problems(world: &World) -> Vec<String> {
 )]
 #[case::link("UPDATE ledger SET previous = NULL WHERE id = 4", "wallet: ledger entry 4")]
 #[case::newest("UPDATE customers SET last_entry = 1 WHERE id = 1", "wallet: customer 1")]
-#[case::entry_gone("DELETE FROM ledger WHERE kind = 'debit'", "wallet: customer 1")]
+#[case::entry_gone("DELETE FROM ledger WHERE kind = 5", "wallet: customer 1")]
 #[case::entry_gone_but_its_key(
-    "DELETE FROM ledger WHERE kind = 'debit'",
+    "DELETE FROM ledger WHERE kind = 5",
     "keys: key debit of customer 1"
 )]
 #[case::charge_gone("DELETE FROM charges WHERE id = 3", "wallet: ledger entry 3")]
@@ -170,38 +170,35 @@ fn problems(world: &World) -> Vec<String> {
     r#"UPDATE idempotency_keys SET answer = '{"opened_charge":77}' WHERE key = 'charge'"#,
     "keys: key charge of customer 1"
 )]
-#[case::payment_gone(
-    "DELETE FROM ledger WHERE kind = 'payment' AND order_id = 1",
-    "payments: order 1"
-)]
+#[case::payment_gone("DELETE FROM ledger WHERE kind = 0 AND order_id = 1", "payments: order 1")]
 #[case::payment_doubled(
     "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id, note,\
      created_at, previous) SELECT 99, customer_id, kind, amount, balance_after, order_id, charge_id,\
-     note, created_at, previous FROM ledger WHERE kind = 'payment' AND order_id = 1",
+     note, created_at, previous FROM ledger WHERE kind = 0 AND order_id = 1",
     "payments: ledger entry 99"
 )]
 #[case::payment_of_another_amount(
-    "UPDATE ledger SET amount = amount - 1 WHERE kind = 'payment' AND order_id = 1",
+    "UPDATE ledger SET amount = amount - 1 WHERE kind = 0 AND order_id = 1",
     "payments: ledger entry 5"
 )]
 #[case::payment_of_another_order(
-    "UPDATE ledger SET order_id = 4 WHERE kind = 'payment' AND order_id = 1",
+    "UPDATE ledger SET order_id = 4 WHERE kind = 0 AND order_id = 1",
     "payments: ledger entry 5"
 )]
-#[case::refund_gone("DELETE FROM ledger WHERE kind = 'refund'", "payments: order 2")]
+#[case::refund_gone("DELETE FROM ledger WHERE kind = 4", "payments: order 2")]
 #[case::order_gone("DELETE FROM orders WHERE id = 4", "payments: ledger entry 8")]
 #[case::newest_order_gone("DELETE FROM orders WHERE id = 4", "orders: customer 1")]
-#[case::total(
-    "UPDATE orders SET total = total - 1, paid = paid - 1 WHERE id = 1",
+#[case::subtotal(
+    "UPDATE orders SET subtotal = subtotal - 1, paid = paid - 1 WHERE id = 1",
     "orders: order 1"
 )]
-#[case::discount("UPDATE orders SET discount = 0 WHERE id = 1", "orders: order 1")]
+#[case::discount("UPDATE orders SET discount = 0 WHERE id = 1", "coupons: coupon 1")]
 #[case::line(
     "UPDATE order_lines SET quantity = quantity + 1 WHERE order_id = 1",
     "orders: order 1"
 )]
 #[case::line_gone("DELETE FROM order_lines WHERE order_id = 4", "orders: order 4")]
-#[case::status("UPDATE orders SET status = 'cancelled' WHERE id = 4", "orders: order 4")]
+#[case::status("UPDATE orders SET status = 1 WHERE id = 4", "orders: order 4")]
 #[case::newest_order("UPDATE customers SET last_order = 1 WHERE id = 1", "orders: customer 1")]
 #[case::stock("UPDATE products SET stock = stock + 1 WHERE id = 1", "stock: product 1")]
 #[case::negative_stock("UPDATE products SET stock = -1 WHERE id = 2", "stock: product 2")]
@@ -229,17 +226,14 @@ fn problems(world: &World) -> Vec<String> {
 #[case::event_gone("DELETE FROM events WHERE id = 2", "events: event 2")]
 #[case::event_gone_at_the_end("DELETE FROM events WHERE id = 4", "events: order 4")]
 #[case::event_doubled(
-    "INSERT INTO events (id, kind, order_id, created_at) VALUES (5, 'order.paid', 1, 1)",
+    "INSERT INTO events (id, kind, order_id, created_at) VALUES (5, 0, 1, 1)",
     "events: event 5"
 )]
 #[case::event_of_nothing(
-    "INSERT INTO events (id, kind, order_id, created_at) VALUES (5, 'order.paid', 77, 1)",
+    "INSERT INTO events (id, kind, order_id, created_at) VALUES (5, 0, 77, 1)",
     "events: event 5"
 )]
-#[case::event_of_another_kind(
-    "UPDATE events SET kind = 'order.cancelled' WHERE order_id = 1",
-    "events: event 1"
-)]
+#[case::event_of_another_kind("UPDATE events SET kind = 1 WHERE order_id = 1", "events: event 1")]
 #[case::epochs_missing("DELETE FROM epochs", "events: epochs")]
 #[case::epoch_that_begins_late("UPDATE epochs SET first_event = 2", "events: epoch 2")]
 #[case::epoch_of_no_event("INSERT INTO epochs VALUES (6, 'later')", "events: epoch 6")]
@@ -312,10 +306,7 @@ fn problems(world: &World) -> Vec<String> {
     "UPDATE orders SET created_at = created_at - 1 WHERE id = 4",
     "digests: order 4"
 )]
-#[case::amount_of_a_debit(
-    "UPDATE ledger SET note = 'x' WHERE kind = 'debit'",
-    "digests: ledger entry 4"
-)]
+#[case::amount_of_a_debit("UPDATE ledger SET note = 'x' WHERE kind = 5", "digests: ledger entry 4")]
 #[case::answer_of_a_charge(
     r#"UPDATE idempotency_keys SET answer = replace(answer, '"amount":100', '"amount":101')
        WHERE key = 'charge'"#,
@@ -328,7 +319,7 @@ fn problems(world: &World) -> Vec<String> {
 )]
 #[case::instant_of_an_event("UPDATE events SET created_at = 1 WHERE id = 1", "events: event 1")]
 #[case::instant_of_a_payment(
-    "UPDATE ledger SET created_at = 1 WHERE kind = 'payment' AND order_id = 1",
+    "UPDATE ledger SET created_at = 1 WHERE kind = 0 AND order_id = 1",
     "payments: ledger entry 5"
 )]
 #[case::instant_of_a_charge(
@@ -524,6 +515,21 @@ fn audit_recomputes_the_amounts_of_an_order(
     let world = history(on);
     plant(&world, sql);
     assert_eq!(problems(&world), ["integrity: store"]);
+}
+
+/// Nothing is made up for a row that no program of this version writes.
+#[rstest]
+#[case::unknown_code("status = 4", "the code 4")]
+#[case::total_beyond_numbers("subtotal = -9223372036854775807, discount = 2", "the discount 2")]
+fn invalid_order_is_refused(
+    #[case] change: &str,
+    #[case] named: &str,
+    #[values(On::Sqlite, On::Postgres)] on: On,
+) {
+    let world = history(on);
+    plant(&world, &format!("UPDATE orders SET {change} WHERE id = 4"));
+    let refused = world.shop.order(4.into()).unwrap_err().to_string();
+    assert!(refused.contains(named), "{refused}");
 }
 
 /// Dangling references: only SQLite can check its foreign keys later.
@@ -778,7 +784,7 @@ fn database_refuses_more_than_a_line_has(
     "wallet: refund 99"
 )]
 #[case::debt_lent(
-    "UPDATE ledger SET amount = amount + 1 WHERE kind = 'debt' AND amount > 0",
+    "UPDATE ledger SET amount = amount + 1 WHERE kind = 6 AND amount > 0",
     "wallet: customer 1"
 )]
 #[case::key_of_a_refund_altered(

@@ -414,9 +414,12 @@ fn open_refuses_hard_links_and_another_currency() {
 #[case::stock("UPDATE products SET stock = -1")]
 #[case::price("UPDATE products SET price = 0")]
 #[case::type_of_money("UPDATE customers SET balance = '12 won'")]
-#[case::total("UPDATE orders SET total = total + 1")]
+#[case::paid("UPDATE orders SET paid = subtotal - discount + 1")]
+#[case::discount("UPDATE orders SET discount = subtotal + 1")]
 #[case::refund("UPDATE orders SET refunded = paid + 1")]
-#[case::status("UPDATE orders SET status = 'lost'")]
+#[case::status("UPDATE orders SET status = 4")]
+#[case::kind_of_entry("UPDATE ledger SET kind = 7")]
+#[case::kind_of_event("UPDATE events SET kind = 3")]
 #[case::orphan("UPDATE orders SET customer_id = 77")]
 #[case::line_of_nothing(
     "INSERT INTO order_lines (id, product_id, name, unit_price, quantity) VALUES (9 << 10, 1, 'a', 1, 1)"
@@ -442,9 +445,12 @@ fn file_constraints_refuse_invalid_rows(#[case] sql: &str) {
 #[case::balance("UPDATE customers SET balance = -1")]
 #[case::stock("UPDATE products SET stock = -1")]
 #[case::price("UPDATE products SET price = 0")]
-#[case::total("UPDATE orders SET total = total + 1")]
+#[case::paid("UPDATE orders SET paid = subtotal - discount + 1")]
+#[case::discount("UPDATE orders SET discount = subtotal + 1")]
 #[case::refund("UPDATE orders SET refunded = paid + 1")]
-#[case::status("UPDATE orders SET status = 'lost'")]
+#[case::status("UPDATE orders SET status = 4")]
+#[case::kind_of_entry("UPDATE ledger SET kind = 7")]
+#[case::kind_of_event("UPDATE events SET kind = 3")]
 #[case::orphan("INSERT INTO cart_lines (customer_id, product_id, quantity) VALUES (77, 1, 1)")]
 fn server_constraints_refuse_invalid_rows(#[case] sql: &str) {
     let url = cluster::shared().database();

@@ -5,10 +5,10 @@ use crate::common::{assert_clean, cluster, key};
 use commerce_core::store::State;
 use commerce_core::testing::RelayEvents;
 use commerce_core::{
-    Basis, CancelOrder, Charge, ChargeId, ChargeStatus, CouponReportRequest, CustomerId, Error,
-    EventKind, LedgerEntry, ManualClock, Money, Order, OrderId, OrderStatus, PageRequest, Period,
-    PlaceOrder, ProductReportRequest, Refusal, ReportRequest, Role, SalesReportRequest, Shop,
-    SqliteStore, Store, StoreError, Timestamp, Window, Zone,
+    Basis, CancelOrder, Charge, ChargeId, ChargeStatus, CouponReportRequest, CustomerId, EntryKind,
+    Error, EventKind, LedgerEntry, ManualClock, Money, Order, OrderId, OrderStatus, PageRequest,
+    Period, PlaceOrder, ProductReportRequest, Refusal, ReportRequest, Role, SalesReportRequest,
+    Shop, SqliteStore, Store, StoreError, Timestamp, Window, Zone,
 };
 use commerce_postgres::PostgresStore;
 use rstest::rstest;
@@ -101,7 +101,7 @@ fn write_an_orphan(store: &dyn Store) -> Result<(), StoreError> {
     state.ledger.push(LedgerEntry {
         id: 99.into(),
         customer_id: KIM,
-        kind: commerce_core::EntryKind::Charge,
+        kind: EntryKind::Charge,
         amount: Money::from_minor(1),
         balance_after: Money::from_minor(1),
         order_id: None,
@@ -420,6 +420,29 @@ fn migration_may_exceed_the_statement_timeout() {
             FOR EACH ROW EXECUTE FUNCTION take_time()";
     old.batch_execute(slow).unwrap();
     assert_continues(&Shop::open(PostgresStore::open(&url).unwrap()));
+}
+
+/// The migrations have the codes as numbers.
+#[test]
+fn codes_of_the_program_are_those_of_the_schemas() {
+    fn codes<T: Copy + std::fmt::Display>(values: &[T], code: fn(T) -> i64) -> String {
+        let mut codes: Vec<_> = values.iter().map(|value| (code(*value), value)).collect();
+        codes.sort_by_key(|(code, _)| *code);
+        let codes = codes.into_iter().map(|(code, value)| format!("{code} {value}"));
+        codes.collect::<Vec<_>>().join(", ")
+    }
+    let table = format!(
+        "-- orders.status: {}\n-- ledger.kind: {}\n-- events.kind: {}\n",
+        codes(OrderStatus::ALL, OrderStatus::code),
+        codes(EntryKind::ALL, EntryKind::code),
+        codes(EventKind::ALL, EventKind::code)
+    );
+    for schema in [
+        include_str!("../../src/store/sqlite/schema/13.sql"),
+        include_str!("../../../commerce-postgres/src/schema/15.sql"),
+    ] {
+        assert!(schema.contains(&table), "{table}");
+    }
 }
 
 /// Orders of earlier versions may have one reference twice: they stay, and the first one is named.

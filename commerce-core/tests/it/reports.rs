@@ -175,7 +175,7 @@ fn best_sellers_by_money_have_their_share_of_the_discount(
 #[case::stock("UPDATE products SET stock = stock - 1", "stock /items/0/stock")]
 #[case::issued("UPDATE coupons SET issued = issued + 1", "coupons /items/0/issued")]
 #[case::used("UPDATE coupons SET used = used + 1", "coupons /items/0/used")]
-#[case::ledger("UPDATE ledger SET amount = amount - 1 WHERE kind = 'payment'", "balances /spent")]
+#[case::ledger("UPDATE ledger SET amount = amount - 1 WHERE kind = 0", "balances /spent")]
 fn proof_names_a_planted_wrong_count(
     #[case] sql: &str,
     #[case] named: &str,

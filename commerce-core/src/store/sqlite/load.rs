@@ -8,10 +8,12 @@ use crate::error::StoreError;
 use crate::id::OrderId;
 use crate::limits::EXPIRY_BATCH;
 use crate::model::coupon::OwnedCoupon;
+use crate::model::order::OrderStatus;
 use crate::model::refund::RefundRow;
 use crate::model::wallet::{ChargeRow, LedgerEntry};
 use crate::state::{Needs, PersonalData, Rows, State};
 use crate::store::columns::{self, Entity, KEY_RECORD, TABLES_WITH_IDS, personal_keys};
+use crate::store::lists::{has_status, is_live};
 use crate::store::values::get;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
@@ -152,7 +154,8 @@ fn references(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), S
 /// Loads personal data by scans of three tables: erasing a customer is rare, and an index would cost every order.
 fn personal_data(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), StoreError> {
     for &customer in &needs.personal {
-        let pending = "SELECT id FROM orders WHERE status = 'pending' AND customer_id = ?1";
+        let is_pending = has_status(OrderStatus::Pending);
+        let pending = format!("SELECT id FROM orders WHERE {is_pending} AND customer_id = ?1");
         let keys = format!(
             "SELECT key, owner, {KEY_RECORD} FROM idempotency_keys WHERE {} ORDER BY 1, 2",
             personal_keys("?1")
@@ -161,7 +164,7 @@ fn personal_data(db: &Connection, needs: &Needs, state: &mut State) -> Result<()
         let refunds: Option<i64> = one(db, refunds, [customer], |row| row.get(0))?;
         let data = PersonalData {
             pending_refunds: u64::try_from(refunds.unwrap_or(0)).unwrap_or(0),
-            pending_orders: many(db, pending, [customer], |row| row.get(0))?.into_iter().collect(),
+            pending_orders: many(db, &pending, [customer], |row| row.get(0))?.into_iter().collect(),
             notes: many(db, &with_digest::<LedgerEntry>("note"), [customer], read_with_digest)?,
             payment_methods: many(
                 db,
@@ -186,15 +189,18 @@ fn purchases(db: &Connection, needs: &Needs, state: &mut State) -> Result<(), St
     }
     for product in &needs.live_units {
         // The key of a line begins with its order.
-        let sql = "SELECT customer_id, sum(quantity) FROM (
-                       SELECT customer_id, quantity FROM order_lines JOIN orders ON orders.id = order_lines.order_id
-                       WHERE product_id = ?1 AND status IN ('pending', 'paid')
-                       UNION ALL
-                       SELECT parts.customer_id, -units FROM line_cancellations AS parts
-                       JOIN orders ON orders.id = parts.order_id
-                       WHERE product_id = ?1 AND status IN ('pending', 'paid')
-                   ) GROUP BY customer_id HAVING sum(quantity) > 0";
-        let units = many(db, sql, [product], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let is_live = is_live();
+        let sql = format!(
+            "SELECT customer_id, sum(quantity) FROM (
+                 SELECT customer_id, quantity FROM order_lines JOIN orders ON orders.id = order_lines.order_id
+                 WHERE product_id = ?1 AND {is_live}
+                 UNION ALL
+                 SELECT parts.customer_id, -units FROM line_cancellations AS parts
+                 JOIN orders ON orders.id = parts.order_id
+                 WHERE product_id = ?1 AND {is_live}
+             ) GROUP BY customer_id HAVING sum(quantity) > 0"
+        );
+        let units = many(db, &sql, [product], |row| Ok((row.get(0)?, row.get(1)?)))?;
         state.purchases.provide_live(*product, units.into_iter().collect());
     }
     Ok(())

@@ -26,13 +26,13 @@ use crate::model::settings::Settings;
 use crate::model::token::Token;
 use crate::model::wallet::{Account, ChargeRow, Customer, LedgerEntry, Role};
 use crate::store::columns::{
-    Entity, KEY_RECORD, LINE, SETTINGS, WRONG_PAYMENTS, key_record, line, overdue, settings,
-    wrong_payment,
+    Entity, KEY_RECORD, LINE, SETTINGS, key_record, line, overdue, settings, wrong_payment,
+    wrong_payments,
 };
 use crate::store::deliveries::{
     EPOCHS, NEXT_EVENT, OUTBOX, deliveries_from, has_due_events, no_store, outbox_counts,
 };
-use crate::store::lists::{self, IS_RELEASED, IS_RESTOCK, RELEASED_AT, of_status};
+use crate::store::lists::{self, IS_RESTOCK, RELEASED_AT, is_released, of_status};
 use crate::store::{
     ChargeFilter, DeliveryFilter, Direction, IdRange, LedgerFilter, OrderFilter, Record,
     SalesLevel, Snapshot, StoreSize, Table,
@@ -280,8 +280,9 @@ impl Snapshot for SqliteSnapshot<'_> {
         rows: usize,
     ) -> Result<Vec<Order>, StoreError> {
         let (comparison, word) = (direction.comparison(), direction.word());
+        let is_released = is_released();
         let sql = select::<Order>(&format!(
-            "WHERE {IS_RELEASED} AND {RELEASED_AT} {comparison} ?1
+            "WHERE {is_released} AND {RELEASED_AT} {comparison} ?1
                  AND ({RELEASED_AT} <> ?1 OR id {comparison} ?2)
              ORDER BY {RELEASED_AT} {word}, id {word} LIMIT ?3"
         ));
@@ -513,7 +514,7 @@ impl Snapshot for SqliteSnapshot<'_> {
             Ok(format!("row {} of {table} refers to a missing row of {parent}", row.unwrap_or(0)))
         })?;
         wrong.extend(orphans);
-        let payments = many(&self.0, WRONG_PAYMENTS, [], |row| row.get(0).map(wrong_payment))?;
+        let payments = many(&self.0, &wrong_payments(), [], |row| row.get(0).map(wrong_payment))?;
         wrong.extend(payments);
         Ok(wrong)
     }

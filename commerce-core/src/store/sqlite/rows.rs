@@ -30,7 +30,8 @@ impl RowReader for Row<'_> {
     }
 
     fn invalid(&self, column: usize, reason: String) -> Error {
-        Error::FromSqlConversionFailure(column, Type::Text, reason.into())
+        let found = self.get_ref(column).map_or(Type::Null, |value| value.data_type());
+        Error::FromSqlConversionFailure(column, found, reason.into())
     }
 }
 

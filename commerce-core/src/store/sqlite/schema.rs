@@ -15,7 +15,7 @@ use rusqlite::{Connection, Row};
 const APPLICATION_ID: i64 = 0x434f_4d4d;
 
 /// The migrations: each leads from one version to the next, the first from an empty file.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
@@ -28,11 +28,12 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("schema/10.sql"),
     include_str!("schema/11.sql"),
     include_str!("schema/12.sql"),
+    include_str!("schema/13.sql"),
 ];
 
 /// The version after the last migration.
-pub(super) const VERSION: i64 = 12;
-const _: () = assert!(MIGRATIONS.len() == 12, "VERSION counts the migrations");
+pub(super) const VERSION: i64 = 13;
+const _: () = assert!(MIGRATIONS.len() == 13, "VERSION counts the migrations");
 
 /// The first version whose logins are all canonical.
 const CANONICAL_LOGINS: i64 = 6;
