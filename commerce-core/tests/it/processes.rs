@@ -252,7 +252,7 @@ fn no_call_is_busy_while_sixteen_processes_write() {
 /// the store opens and is consistent. In the end every client repeats its keys, the acknowledged ones and
 /// those whose call was cut off, and each order exists exactly once.
 #[rstest]
-#[case::file(On::Sqlite, 10)]
+#[case::file(On::Sqlite, 6)]
 #[case::server(On::Postgres, 2)]
 fn acknowledged_orders_survive_kill_9(#[case] on: On, #[case] rounds: usize) {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
