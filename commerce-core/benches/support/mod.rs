@@ -144,7 +144,8 @@ pub fn fill(shop: &Shop, orders: u64, mut make: impl FnMut(u64) -> (PlaceOrder, 
 }
 
 /// The baseline, a loop written by hand: a transaction an order, cached statements, the same rows
-/// in the same tables, the same constraints, and 0 for the status and the kinds of a paid order. It makes only the checks that the rules make.
+/// in the same tables, the same constraints, and 0 for the status and the kinds of a paid order. It makes
+/// only the checks that the rules make.
 pub struct Baseline {
     db: Connection,
 }

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{EventId, OrderId};
 use crate::model::order::{Order, OrderStatus};
-use crate::model::words::{codes, words};
+use crate::model::words::{row_codes, words};
 use serde::Serialize;
 
 /// The kind of an event.
@@ -28,7 +28,7 @@ words! {
     }
 }
 
-codes! {
+row_codes! {
     EventKind {
         OrderPaid = 0,
         OrderCancelled = 1,

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::id::{CustomerId, EventId, OrderId, OwnedCouponId, ProductId};
-use crate::model::words::{codes, words};
+use crate::model::words::{row_codes, words};
 use crate::money::Money;
 use serde::{Deserialize, Serialize, Serializer};
 use std::cmp::Reverse;
@@ -30,7 +30,7 @@ words! {
     }
 }
 
-codes! {
+row_codes! {
     OrderStatus {
         Paid = 0,
         Cancelled = 1,

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::id::{ChargeId, CustomerId, LedgerEntryId, OrderId};
 use crate::model::sale::FirstOrder;
-use crate::model::words::{codes, words};
+use crate::model::words::{row_codes, words};
 use crate::money::{Currency, Money};
 use serde::{Deserialize, Serialize};
 
@@ -324,7 +324,7 @@ words! {
     }
 }
 
-codes! {
+row_codes! {
     EntryKind {
         Payment = 0,
         Charge = 1,

@@ -1,5 +1,5 @@
-//! The macros for the words of statuses, kinds and roles, as stores keep them and people read them, and for the codes of
-//! those that each order writes. JSON has the words.
+//! The macros for the words of statuses, kinds and roles, as stores keep them and people read them, and for the codes
+//! of those that each order writes. JSON has the words.
 
 /// Generates the words of enums: `ALL`, `as_str`, `from_word` and `Display`, and a test that JSON has the same.
 macro_rules! words {
@@ -48,9 +48,10 @@ macro_rules! words {
     };
 }
 
-/// Generates the codes of enums, as the SQL stores keep them in each row of an order: `code` and `from_code`, and a test that
-/// every code is read back. Codes are permanent. SQLite keeps 0 and 1 in no byte, so that the most frequent values have them.
-macro_rules! codes {
+/// Generates the codes of enums, as the SQL stores keep them in each row of an order: `code` and `from_code`, and a test
+/// that every code is read back. Codes are permanent. SQLite stores 0 and 1 without a byte of data, so the most frequent
+/// values have these codes.
+macro_rules! row_codes {
     ($type:ident { $($variant:ident = $code:literal,)+ }) => {
         impl $type {
             /// The code of the value in a row.
@@ -85,4 +86,4 @@ macro_rules! codes {
     };
 }
 
-pub(super) use {codes, words};
+pub(super) use {row_codes, words};

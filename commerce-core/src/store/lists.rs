@@ -185,8 +185,8 @@ pub fn charges(
     rest.newest_first(limit)
 }
 
-/// The condition of a status for lists. It contains the condition of the index of rare statuses in the words of its
-/// definition, by which SQLite finds it.
+/// The condition of a status for lists. It contains the condition of the index of rare statuses, literally as in its
+/// definition: so SQLite finds the index.
 #[must_use]
 pub fn of_status(status: OrderStatus) -> String {
     let has_status = has_status(status);

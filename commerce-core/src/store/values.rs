@@ -231,7 +231,7 @@ words! {
 }
 
 /// Enums that each order writes are kept as the numbers of `code`.
-macro_rules! codes {
+macro_rules! row_codes {
     ($($type:ty)+) => {$(
         impl FromColumn for $type {
             const TYPE: ColumnType = ColumnType::Integer;
@@ -253,4 +253,4 @@ macro_rules! codes {
     )+};
 }
 
-codes! { OrderStatus EntryKind EventKind }
+row_codes! { OrderStatus EntryKind EventKind }

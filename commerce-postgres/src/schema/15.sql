@@ -1,6 +1,6 @@
--- The tables that each order writes keep kinds and statuses as codes, which `codes!` in model/ of commerce-core gives to
--- the program. They are BIGINT, as everything else: the numbers beside them are aligned, so that SMALLINT would take 8
--- bytes less only of an order with a reference, and inserts would convert every code.
+-- The tables that each order writes keep kinds and statuses as codes, which `row_codes!` in model/ of commerce-core gives
+-- to the program. They are BIGINT, as everything else: PostgreSQL aligns the numbers beside them, so that SMALLINT would
+-- save 8 bytes only in an order with a reference, and inserts would convert every code.
 -- orders.status: 0 paid, 1 cancelled, 2 expired, 3 pending
 -- ledger.kind: 0 payment, 1 charge, 2 charge_refund, 3 chargeback, 4 refund, 5 debit, 6 debt
 -- events.kind: 0 order.paid, 1 order.cancelled, 2 order.partially_cancelled

@@ -1,8 +1,10 @@
--- The tables that each order writes keep kinds and statuses as codes, and SQLite keeps 0 and 1 in no byte. The codes, which
--- `codes!` in model/ gives to the program:
+-- The tables that each order writes keep kinds and statuses as codes: SQLite stores 0 and 1 without a byte of data. The
+-- codes, which `row_codes!` in model/ gives to the program:
 -- orders.status: 0 paid, 1 cancelled, 2 expired, 3 pending
 -- ledger.kind: 0 payment, 1 charge, 2 charge_refund, 3 chargeback, 4 refund, 5 debit, 6 debt
 -- events.kind: 0 order.paid, 1 order.cancelled, 2 order.partially_cancelled
+--
+-- Checks use ranges: for an IN with more than two values SQLite fills a temporary index at every check.
 
 -- The total is the subtotal without the discount. The amount paid is less if parts were cancelled before.
 CREATE TABLE new_orders (
@@ -28,7 +30,8 @@ INSERT INTO new_orders (id, customer_id, reference, status, subtotal, discount, 
                         created_at, expires_at, paid_at, cancelled_at, previous, digest)
 SELECT id, customer_id, reference,
        CASE status WHEN 'paid' THEN 0 WHEN 'cancelled' THEN 1 WHEN 'expired' THEN 2 WHEN 'pending' THEN 3 END,
-       subtotal, discount, paid, refunded, owned_coupon_id, created_at, expires_at, paid_at, cancelled_at, previous, digest
+       subtotal, discount, paid, refunded, owned_coupon_id,
+       created_at, expires_at, paid_at, cancelled_at, previous, digest
 FROM orders;
 DROP TABLE orders;
 ALTER TABLE new_orders RENAME TO orders;
