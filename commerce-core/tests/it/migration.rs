@@ -433,25 +433,28 @@ fn rows_with_words(customer: &str) -> String {
         "INSERT INTO customers (id, name, role, balance, created_at) VALUES (1, 'Kim', 'customer', 0, 0);",
     );
     for (id, status) in OrderStatus::ALL.iter().enumerate() {
-        sql += &format!(
+        let row = format!(
             "INSERT INTO orders (id, customer_id, status, subtotal, discount, total, paid, refunded, created_at, paid_at)
              VALUES ({id}, 1, '{status}', 1, 0, 1, 0, 0, 0, 0);"
         );
+        sql.push_str(&row);
     }
     for (id, kind) in EntryKind::ALL.iter().enumerate() {
         let of = |kinds: &[EntryKind]| if kinds.contains(kind) { "1" } else { "NULL" };
         let order = of(&[EntryKind::Payment, EntryKind::Refund]);
         let charge = of(&[EntryKind::Charge, EntryKind::ChargeRefund, EntryKind::Chargeback]);
-        sql += &format!(
+        let row = format!(
             "INSERT INTO ledger (id, customer_id, kind, amount, balance_after, order_id, charge_id, created_at)
              VALUES ({id}, 1, '{kind}', 0, 0, {order}, {charge}, 0);"
         );
+        sql.push_str(&row);
     }
     let value = if customer.is_empty() { "" } else { ", 1" };
     for (id, kind) in EventKind::ALL.iter().enumerate() {
-        sql += &format!(
+        let row = format!(
             "INSERT INTO events (id, kind, order_id, created_at{customer}) VALUES ({id}, '{kind}', 1, 0{value});"
         );
+        sql.push_str(&row);
     }
     sql
 }
