@@ -25,12 +25,14 @@ const MAGIC: u32 = 0x377f_0682;
 /// The page size if the header is damaged.
 const PAGE: usize = 4_096;
 
-/// The number of reads: one that overlaps a write of another process is repeated.
-const TRIES: usize = 3;
+/// The greatest number of reads. A log that differs each time is in use, so SQLite does not replay it.
+const TRIES: usize = 100;
 
 /// The damage of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Damage {
+    /// The salts of the log.
+    salts: Option<[u8; 8]>,
     /// The bytes before the first bad frame that SQLite replays: whole commits only.
     sound: u64,
     /// The number of commits after the damage.
@@ -40,28 +42,34 @@ struct Damage {
 /// Refuses the log of the store at `path` if SQLite would drop acknowledged commits in it.
 pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let log = beside(path, "-wal");
-    let mut found = None;
-    // Another process may restart the log while it is read; real damage is found again.
-    for _ in 0..TRIES {
-        let damage = match read(&log) {
-            Ok(damage) => damage,
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(StoreError::Unavailable(format!("{}: {error}", log.display())));
-            }
-        };
-        let Some(damage) = damage else { return Ok(()) };
-        if found.replace(damage) == Some(damage) {
-            break;
+    let found = match found_again(|| read(&log)) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(StoreError::Unavailable(format!("{}: {error}", log.display())));
         }
-    }
-    let Some(Damage { sound, commits }) = found else { return Ok(()) };
+    };
+    let Some(Damage { sound, commits, .. }) = found else { return Ok(()) };
     Err(StoreError::Corrupt(format!(
         "{log} is damaged, and {commits} commits after the damage would be lost. Keep a copy of the store's \
          files, and put a backup in their place; to go on without these commits instead, run `truncate \
          --size={sound} {log}` and then audit the store",
         log = log.display(),
     )))
+}
+
+/// Returns the damage that two reads in a row find at the same place. Another process may append to the log or restart
+/// it while it is read: what looks like damage is then sound, or elsewhere, in the next read.
+fn found_again(mut read: impl FnMut() -> io::Result<Option<Damage>>) -> io::Result<Option<Damage>> {
+    let mut found: Option<Damage> = None;
+    for _ in 0..TRIES {
+        let Some(damage) = read()? else { return Ok(None) };
+        let place = |damage: Damage| (damage.salts, damage.sound);
+        if found.replace(damage).map(place) == Some(place(damage)) {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 fn read(log: &Path) -> io::Result<Option<Damage>> {
@@ -144,8 +152,8 @@ impl Scan {
     }
 
     fn damage(self) -> Option<Damage> {
-        let (sound, commits) = (self.sound, self.commits);
-        self.is_damaged.then_some(Damage { sound, commits })
+        let Self { salts, sound, commits, .. } = self;
+        self.is_damaged.then_some(Damage { salts, sound, commits })
     }
 }
 
@@ -184,4 +192,29 @@ impl Checksum {
 fn word(bytes: &[u8], at: usize) -> u32 {
     let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
     word.map_or(0, |word| u32::from_be_bytes(*word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn damage(sound: u64, commits: u64) -> Damage {
+        Damage { salts: None, sound, commits }
+    }
+
+    fn found(reads: &[Option<Damage>]) -> Option<Damage> {
+        let mut reads = reads.iter().cycle().copied();
+        found_again(|| Ok(reads.next().flatten())).unwrap()
+    }
+
+    #[test]
+    fn damage_at_another_place_in_each_read_is_a_log_in_use() {
+        assert_eq!(found(&[1, 2, 3].map(|sound| Some(damage(sound, 3)))), None);
+        assert_eq!(found(&[Some(damage(1, 3)), None]), None);
+    }
+
+    #[test]
+    fn damage_at_the_same_place_is_found_while_commits_are_appended() {
+        assert_eq!(found(&[3, 4].map(|commits| Some(damage(1, commits)))), Some(damage(1, 4)));
+    }
 }
