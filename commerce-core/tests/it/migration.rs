@@ -15,6 +15,7 @@ use rstest::rstest;
 use rusqlite::Connection;
 use std::fmt::Write;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Kim has charged twice and spent some of it; the statements are the same for SQLite and
@@ -48,21 +49,23 @@ fn assert_continues(shop: &Shop) {
     assert_clean(shop);
 }
 
-const FIRST: &str = include_str!("../../src/store/sqlite/schema/1.sql");
-const SECOND: &str = include_str!("../../src/store/sqlite/schema/2.sql");
-const THIRD: &str = include_str!("../../src/store/sqlite/schema/3.sql");
-const FOURTH: &str = include_str!("../../src/store/sqlite/schema/4.sql");
-const FIFTH: &str = include_str!("../../src/store/sqlite/schema/5.sql");
-const SIXTH: &str = include_str!("../../src/store/sqlite/schema/6.sql");
-const SEVENTH: &str = include_str!("../../src/store/sqlite/schema/7.sql");
+/// The folders of the migrations of a file, and of a database.
+const FILE: &str = "src/store/sqlite/schema";
+const DATABASE: &str = "../commerce-postgres/src/schema";
 
-/// Creates a file with the schema of these migrations, and with those rows.
-fn older_file(schema: &[&str], rows: &str) -> (tempfile::TempDir, PathBuf) {
+/// Returns the migrations in a folder that lead to these versions.
+fn migrations(folder: &str, versions: RangeInclusive<usize>) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let read = |version| fs::read_to_string(folder.join(format!("{version}.sql"))).unwrap();
+    versions.map(read).collect()
+}
+
+/// Creates a file of a version, with those rows.
+fn older_file(version: usize, rows: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("shop.db");
     let old = Connection::open(&file).unwrap();
-    old.execute_batch(&schema.concat()).unwrap();
-    let version = schema.len();
+    old.execute_batch(&migrations(FILE, 1..=version)).unwrap();
     old.execute_batch(&format!(
         "INSERT INTO store (id, currency) VALUES (1, 'KRW');
          PRAGMA application_id = 1129270605; PRAGMA user_version = {version};"
@@ -73,10 +76,8 @@ fn older_file(schema: &[&str], rows: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[rstest]
-#[case::first(&[FIRST])]
-#[case::second(&[FIRST, SECOND])]
-fn older_file_is_migrated(#[case] schema: &[&str]) {
-    let (_folder, file) = older_file(schema, ROWS);
+fn older_file_is_migrated(#[values(1, 2)] version: usize) {
+    let (_folder, file) = older_file(version, ROWS);
     assert_continues(&Shop::open(SqliteStore::open(&file).unwrap()));
     let store = SqliteStore::open(&file).unwrap();
     let refused = write_an_orphan(&store).unwrap_err();
@@ -88,11 +89,8 @@ fn older_file_is_migrated(#[case] schema: &[&str]) {
 }
 
 #[rstest]
-#[case::second(&[FIRST, SECOND])]
-#[case::third(&[FIRST, SECOND, THIRD])]
-#[case::fourth(&[FIRST, SECOND, THIRD, FOURTH])]
-fn logins_of_an_older_file_are_found(#[case] schema: &[&str]) {
-    let (_folder, file) = older_file(schema, LOGINS);
+fn logins_of_an_older_file_are_found(#[values(2, 3, 4)] version: usize) {
+    let (_folder, file) = older_file(version, LOGINS);
     logins_are_found(&Shop::open(SqliteStore::open(&file).unwrap()));
 }
 
@@ -138,16 +136,6 @@ fn logins_are_found(shop: &Shop) {
     assert_clean(shop);
 }
 
-/// The migrations of a database from the first version up to the seventh.
-const DATABASE_MIGRATIONS: [&str; 6] = [
-    include_str!("../../../commerce-postgres/src/schema/2.sql"),
-    include_str!("../../../commerce-postgres/src/schema/3.sql"),
-    include_str!("../../../commerce-postgres/src/schema/4.sql"),
-    include_str!("../../../commerce-postgres/src/schema/5.sql"),
-    include_str!("../../../commerce-postgres/src/schema/6.sql"),
-    include_str!("../../../commerce-postgres/src/schema/7.sql"),
-];
-
 /// Creates a database with a store of the first version; returns its URL and a client.
 fn database_of_the_first_version() -> (String, postgres::Client) {
     let url = cluster::shared().database();
@@ -160,7 +148,7 @@ fn database_of_the_first_version() -> (String, postgres::Client) {
         ) WITH (fillfactor = 10)",
     )
     .unwrap();
-    old.batch_execute(include_str!("../../../commerce-postgres/src/schema/1.sql")).unwrap();
+    old.batch_execute(&migrations(DATABASE, 1..=1)).unwrap();
     old.batch_execute("INSERT INTO store (id, currency, schema_version) VALUES (1, 'KRW', 1)")
         .unwrap();
     old.batch_execute(ROWS).unwrap();
@@ -183,9 +171,7 @@ fn database_of_the_seventh_version_continues() {
     let (url, mut old) = database_of_the_first_version();
     old.batch_execute("DELETE FROM credentials; DELETE FROM customers WHERE login IS NOT NULL")
         .unwrap();
-    for migration in DATABASE_MIGRATIONS {
-        old.batch_execute(migration).unwrap();
-    }
+    old.batch_execute(&migrations(DATABASE, 2..=7)).unwrap();
     old.batch_execute("UPDATE store SET schema_version = 7").unwrap();
     assert_continues(&Shop::open(PostgresStore::open(&url).unwrap()));
 }
@@ -306,7 +292,6 @@ fn proven<R: ReportRequest>(shop: &Shop, request: &R) -> R::Report {
 
 #[rstest]
 fn statistics_of_an_older_file_are_counted(#[values(1, 2, 3, 4, 5, 6, 7)] version: usize) {
-    let schema = [FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH];
     let mut rows = format!("{ROWS}{ORDERS}");
     // Only PostgreSQL keeps the customer of an event.
     rows = rows.replace(
@@ -343,16 +328,14 @@ fn statistics_of_an_older_file_are_counted(#[values(1, 2, 3, 4, 5, 6, 7)] versio
         )
         .unwrap();
     }
-    let (_folder, file) = older_file(&schema[..version], &rows);
+    let (_folder, file) = older_file(version, &rows);
     assert_counted(SqliteStore::open(&file).unwrap());
 }
 
 #[rstest]
 fn statistics_of_an_older_database_are_counted(#[values(1, 2, 3, 4, 5, 6)] version: usize) {
     let (url, mut old) = database_of_the_first_version();
-    for migration in &DATABASE_MIGRATIONS[..version - 1] {
-        old.batch_execute(migration).unwrap();
-    }
+    old.batch_execute(&migrations(DATABASE, 2..=version)).unwrap();
     old.batch_execute(&format!("UPDATE store SET schema_version = {version}")).unwrap();
     let mut rows = ORDERS.replace("x'0102'", r"'\x0102'");
     if version >= 3 {
@@ -384,14 +367,14 @@ const PUT_OFF: &str = "
 #[test]
 fn far_future_retry_is_due_after_migration_of_a_file() {
     let rows = format!("{ROWS}{PUT_OFF}");
-    let (_folder, file) = older_file(&[FIRST, SECOND, THIRD], &rows);
+    let (_folder, file) = older_file(3, &rows);
     assert_due(SqliteStore::open(&file).unwrap());
 }
 
 #[test]
 fn far_future_retry_is_due_after_migration_of_a_database() {
     let (url, mut old) = database_of_the_first_version();
-    old.batch_execute(include_str!("../../../commerce-postgres/src/schema/2.sql")).unwrap();
+    old.batch_execute(&migrations(DATABASE, 2..=2)).unwrap();
     old.batch_execute("UPDATE store SET schema_version = 2").unwrap();
     let with_customer = PUT_OFF.replace(
         "order_id, created_at) VALUES (1, 'order.paid', 1,",
@@ -422,9 +405,6 @@ fn migration_may_exceed_the_statement_timeout() {
     old.batch_execute(slow).unwrap();
     assert_continues(&Shop::open(PostgresStore::open(&url).unwrap()));
 }
-
-/// The last version of a file, and of a database, whose orders, entries and events have words.
-const WORDS: (usize, usize) = (12, 14);
 
 /// Returns the statements that insert a row for each word; the id of a row is the position of its word. Events have a
 /// customer in a database only.
@@ -476,19 +456,14 @@ fn assert_codes(mut select: impl FnMut(&str) -> Vec<i64>) {
     );
 }
 
-fn schema(folder: &str, version: usize) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    fs::read_to_string(folder.join(format!("{version}.sql"))).unwrap()
-}
-
 #[test]
 fn words_of_a_file_become_codes() {
     let db = Connection::open_in_memory().unwrap();
     db.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
-    let run = |version| db.execute_batch(&schema("src/store/sqlite/schema", version)).unwrap();
-    (1..=WORDS.0).for_each(run);
-    db.execute_batch(&rows_with_words("")).unwrap();
-    run(WORDS.0 + 1);
+    let run = |sql: &str| db.execute_batch(sql).unwrap();
+    run(&migrations(FILE, 1..=12));
+    run(&rows_with_words(""));
+    run(&migrations(FILE, 13..=13));
     assert_codes(|sql| {
         let mut select = db.prepare(sql).unwrap();
         select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
@@ -500,11 +475,10 @@ fn words_of_a_database_become_codes() {
     let (url, mut db) = database_of_the_first_version();
     let mut run = |sql: &str| db.batch_execute(sql).unwrap();
     run("TRUNCATE customers, orders, ledger, events CASCADE");
-    let schema = |version| schema("../commerce-postgres/src/schema", version);
-    (2..=WORDS.1).for_each(|version| run(&schema(version)));
+    run(&migrations(DATABASE, 2..=14));
     run("SET session_replication_role = replica"); // without foreign keys
     run(&rows_with_words(", customer_id"));
-    run(&schema(WORDS.1 + 1));
+    run(&migrations(DATABASE, 15..=15));
     let mut db = postgres::Client::connect(&url, postgres::NoTls).unwrap();
     assert_codes(|sql| db.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect());
 }
@@ -523,7 +497,7 @@ fn repeated_references_of_older_stores_stay_and_are_taken() {
                    (2, 1, 'web-1', 'expired', 5, 0, 5, 0, 0, 1000, 1900, 1);
         INSERT INTO order_lines (id, product_id, name, unit_price, quantity)
             VALUES (1024, 1, 'Tea', 5, 1), (2048, 1, 'Tea', 5, 1);";
-    let (_folder, file) = older_file(&[FIRST], rows);
+    let (_folder, file) = older_file(1, rows);
     let shop = Shop::open(SqliteStore::open(&file).unwrap());
     assert_clean(&shop);
     let order = shop.order(1.into()).unwrap();

@@ -248,11 +248,11 @@ fn no_call_is_busy_while_sixteen_processes_write() {
     assert_clean(&shop);
 }
 
-/// Kills a process under load 120 times (40 times on a server), at pseudo-random moments. After each kill
+/// Kills a process under load 200 times (40 times on a server), at pseudo-random moments. After each kill
 /// the store opens and is consistent. In the end every client repeats its keys, the acknowledged ones and
 /// those whose call was cut off, and each order exists exactly once.
 #[rstest]
-#[case::file(On::Sqlite, 6)]
+#[case::file(On::Sqlite, 10)]
 #[case::server(On::Postgres, 2)]
 fn acknowledged_orders_survive_kill_9(#[case] on: On, #[case] rounds: usize) {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;

@@ -910,11 +910,6 @@ proptest! {
         let store = SqliteStore::open(&folder.path().join("shop.db")).unwrap();
         check_with_memory(&steps, batch, &reports, store)?;
     }
-}
-
-// A history takes four times as long as on SQLite.
-proptest! {
-    #![proptest_config(config(48))]
 
     #[test]
     fn postgres_in_batches_agrees_with_model_and_memory(
